@@ -1,0 +1,377 @@
+"""Every error that jidocode raises.
+
+JidocodeError
+├── HostError                   the processes under the app
+│   ├── HostStartError          they could not be started
+│   ├── HostExitedError         they are gone
+│   └── AuthenticationError     a peer does not hold the system's key
+├── CallError                   one call to one process
+│   ├── CallTimeoutError        no answer in time (also TimeoutError)
+│   ├── NoProcessError          nobody runs under that name
+│   ├── ActorExitedError        it exited before it answered; carries the reason
+│   └── HandlerError            its handler raised; carries the remote traceback
+├── RegistryNotRunningError     the registry itself is down: never read as "not found"
+├── SupervisorError             a supervisor refused
+│   ├── InvalidChildSpecError   (also ValueError)
+│   ├── StartFailedError        init of a child failed
+│   ├── AlreadyStartedError     that id or name runs already
+│   ├── AlreadyPresentError     that id has a spec already, without a process
+│   ├── ChildRunningError       the child must be stopped first
+│   ├── ChildRestartingError    the child is between two starts
+│   ├── ChildNotFoundError      (also LookupError)
+│   └── MaxChildrenError
+├── SessionError                a coding session
+│   ├── SessionNotFoundError    (also LookupError)
+│   ├── InvalidSessionIdError   (also ValueError)
+│   ├── InvalidSessionError     a record breaks one or more rules (also ValueError)
+│   ├── SessionLimitError       carries current and max
+│   ├── SessionExistsError
+│   ├── ProjectAlreadyOpenError
+│   └── RateLimitedError        carries retry_after
+├── BoundaryError               a path leaves the project (also PermissionError)
+└── JournalError                the durable record of a session
+
+All of them pickle: an error that crosses a process keeps its type and message.
+Each class builds its message once, says what was expected and what came, and
+never holds raw user input: foreign values pass through `shown`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from jidocode.otp.exits import ExitReason
+    from jidocode.otp.refs import ActorRef
+
+SHOWN_LENGTH = 80
+
+
+def shown(value: object) -> str:
+    """Return *value* as one bounded, printable, ASCII-only line.
+
+    For error messages and logs: control characters, line breaks and
+    overlong values cannot reach a terminal or a log file through it.
+    """
+    if isinstance(value, str):
+        text = ascii(value[: SHOWN_LENGTH + 1])
+    elif isinstance(value, (bytes, bytearray)):
+        text = ascii(bytes(value[: SHOWN_LENGTH + 1]))
+    elif value is None or isinstance(value, (bool, float)):
+        text = repr(value)
+    elif isinstance(value, int):
+        # A huge int is neither short nor cheap to print.
+        text = repr(value) if value.bit_length() <= 64 else f"an int of {value.bit_length()} bits"  # noqa: PLR2004 - a machine word
+    else:
+        return f"a value of type {type(value).__name__[:SHOWN_LENGTH]}"
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
+
+
+class JidocodeError(Exception):
+    """Anything that jidocode raises on purpose."""
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return " ".join(str(arg) for arg in self.args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError and its kin have a reduce of their own that would win otherwise.
+        return (type(self), self.args)
+
+
+class HostError(JidocodeError):
+    """The processes under the app are not there, or not ours."""
+
+
+class HostStartError(HostError):
+    """The host process could not be started; nothing is left running."""
+
+
+class HostExitedError(HostError):
+    """The host process is gone, and with it all sessions.
+
+    What a journal holds survives; start a new `SessionSystem` to go on.
+    """
+
+
+class AuthenticationError(HostError):
+    """A peer does not hold the one-time key of this system."""
+
+
+class CallError(JidocodeError):
+    """A call to a process did not bring an answer."""
+
+
+@attrs.define(slots=False)
+class CallTimeoutError(CallError, TimeoutError):
+    """No answer within the deadline; the process may still be at work on it.
+
+    A late answer is dropped (OTP gen_server: call).
+    """
+
+    target: str
+    timeout: float
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"{self.target} did not answer within {self.timeout:g} s"
+
+
+@attrs.define(slots=False)
+class NoProcessError(CallError):
+    """Nobody runs under that name (OTP: noproc)."""
+
+    target: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"no process for {self.target}"
+
+
+@attrs.define(slots=False)
+class ActorExitedError(CallError):
+    """The process exited before it answered.
+
+    Raised as soon as the death is known, never after the call's timeout.
+    *reason* is the best reason known.
+    """
+
+    target: str
+    reason: ExitReason
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"{self.target} exited before it answered: {self.reason}"
+
+
+@attrs.define(slots=False)
+class HandlerError(CallError):
+    """The handler of the call raised, and its process ended for it.
+
+    *error* is the type's name and the message, *remote_traceback* the
+    traceback as text. The supervisor decides about the restart.
+    """
+
+    target: str
+    error: str
+    remote_traceback: str = ""
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"the handler of {self.target} raised {self.error}"
+
+    def __str__(self) -> str:
+        if not self.remote_traceback:
+            return self.message
+        return f"{self.message}\n\nIn the process of {self.target}:\n{self.remote_traceback}"
+
+
+class RegistryNotRunningError(JidocodeError):
+    """The process registry is not running, so nothing can be said about a name.
+
+    Never reported as "not found" (Elixir Registry: unknown registry).
+    """
+
+    def __init__(self, detail: str = "the process registry is not running") -> None:
+        super().__init__(detail)
+
+
+class SupervisorError(JidocodeError):
+    """A supervisor refused a request."""
+
+
+class InvalidChildSpecError(SupervisorError, ValueError):
+    """A child spec, or a supervisor's flags, break a rule; nothing was started."""
+
+
+@attrs.define(slots=False)
+class StartFailedError(SupervisorError):
+    """A child could not be started; what was started before it is stopped again.
+
+    *reason* is the exit reason of the start (OTP: failed_to_start_child).
+    """
+
+    child_id: str
+    reason: ExitReason
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"child {self.child_id} could not be started: {self.reason}"
+
+
+@attrs.define(slots=False)
+class AlreadyStartedError(SupervisorError):
+    """A child with that id, or a process with that name, runs already."""
+
+    child_id: str
+    ref: ActorRef | None = None
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"{self.child_id} is already started"
+
+
+@attrs.define(slots=False)
+class AlreadyPresentError(SupervisorError):
+    """The supervisor has a spec for that id already, without a running process."""
+
+    child_id: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"child {self.child_id} is already present, but not running"
+
+
+@attrs.define(slots=False)
+class ChildRunningError(SupervisorError):
+    """The child runs; stop it first."""
+
+    child_id: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"child {self.child_id} is running"
+
+
+@attrs.define(slots=False)
+class ChildRestartingError(SupervisorError):
+    """The child is between two starts."""
+
+    child_id: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"child {self.child_id} is restarting"
+
+
+@attrs.define(slots=False)
+class ChildNotFoundError(SupervisorError, LookupError):
+    """The supervisor has no child with that id."""
+
+    child_id: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"no child {self.child_id}"
+
+
+@attrs.define(slots=False)
+class MaxChildrenError(SupervisorError):
+    """The dynamic supervisor has as many children as it may have."""
+
+    max_children: int
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"all {self.max_children} places for children are taken"
+
+
+class SessionError(JidocodeError):
+    """Something about a coding session."""
+
+
+@attrs.define(slots=False)
+class SessionNotFoundError(SessionError, LookupError):
+    """No session with that id, path or name."""
+
+    wanted: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"no session {self.wanted}"
+
+
+class InvalidSessionIdError(SessionError, ValueError):
+    """A session id is not a lower-case UUID4 string."""
+
+
+@attrs.define(slots=False)
+class InvalidSessionError(SessionError, ValueError):
+    """A session record breaks one or more rules; nothing was started.
+
+    *reasons* are the broken rules, one sentence each, in a fixed order.
+    *codes* are their short names, in the same order (`path_not_found`, ...).
+    """
+
+    codes: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return "; ".join(self.reasons)
+
+
+@attrs.define(slots=False)
+class SessionLimitError(SessionError):
+    """As many sessions are open as may be."""
+
+    current: int
+    max: int
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"{self.current} of {self.max} sessions are open"
+
+
+@attrs.define(slots=False)
+class SessionExistsError(SessionError):
+    """A session with that id is open."""
+
+    session_id: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"session {self.session_id} is already open"
+
+
+@attrs.define(slots=False)
+class ProjectAlreadyOpenError(SessionError):
+    """Another session has that project directory open, under whatever path."""
+
+    session_id: str
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"the project is already open in session {self.session_id}"
+
+
+@attrs.define(slots=False)
+class RateLimitedError(SessionError):
+    """Sessions are created too fast; try again after *retry_after* seconds."""
+
+    retry_after: float
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"too many attempts to create a session; retry after {self.retry_after:.3g} s"
+
+
+class BoundaryError(JidocodeError, PermissionError):
+    """A path leads out of the project, or to something that is no plain file."""
+
+
+class JournalError(JidocodeError):
+    """The durable record of a session cannot be read or written."""

@@ -1,0 +1,108 @@
+"""Supervision as OTP means it: the classes to write, and the machines that drive them.
+
+Pure logic: no process, clock, socket or actor library. A host feeds the
+machines events and carries out the effects that they return.
+
+server.py              `GenServer`, and the loop that drives one
+specs.py               what a supervisor is told: child specs and flags
+strategy.py            the two tables: who is restarted, and whether
+intensity.py           how many restarts are too many
+children.py            one life of one child, from its name to its grave
+keeper.py              what both kinds of supervisor share
+supervisor.py          `Supervisor`: an ordered list of children
+dynamic_supervisor.py  `DynamicSupervisor`: children on demand
+management.py          the requests that supervisors answer
+registry.py            the table of names
+monitors.py            the table of monitors
+events.py              what supervisors announce
+exits.py, refs.py      why a process ended, and which one is meant
+"""
+
+from jidocode.errors import (
+    AlreadyPresentError,
+    AlreadyStartedError,
+    ChildNotFoundError,
+    ChildRestartingError,
+    ChildRunningError,
+    InvalidChildSpecError,
+    MaxChildrenError,
+    StartFailedError,
+    SupervisorError,
+)
+from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor
+from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
+from jidocode.otp.exits import Crashed, ExitReason, Killed, NoProcess, Normal, Shutdown
+from jidocode.otp.management import ChildCounts, ChildInfo, ChildStatus
+from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.server import (
+    Caller,
+    Down,
+    GenServer,
+    Ignore,
+    NoReply,
+    Refuse,
+    Reply,
+    Response,
+    Stop,
+    Timeout,
+)
+from jidocode.otp.specs import (
+    BRUTAL_KILL,
+    INFINITY,
+    AutoShutdown,
+    ChildSpec,
+    ChildType,
+    Flags,
+    Start,
+)
+from jidocode.otp.strategy import Restart, Strategy
+from jidocode.otp.supervisor import Supervisor
+
+__all__ = [
+    "BRUTAL_KILL",
+    "INFINITY",
+    "ActorRef",
+    "AlreadyPresentError",
+    "AlreadyStartedError",
+    "AutoShutdown",
+    "Caller",
+    "ChildCounts",
+    "ChildExited",
+    "ChildInfo",
+    "ChildNotFoundError",
+    "ChildRestartingError",
+    "ChildRunningError",
+    "ChildSpec",
+    "ChildStartFailed",
+    "ChildStarted",
+    "ChildStatus",
+    "ChildType",
+    "Crashed",
+    "Down",
+    "DynamicFlags",
+    "DynamicSupervisor",
+    "ExitReason",
+    "Flags",
+    "GaveUp",
+    "GenServer",
+    "Ignore",
+    "InvalidChildSpecError",
+    "Killed",
+    "MaxChildrenError",
+    "Name",
+    "NoProcess",
+    "NoReply",
+    "Normal",
+    "Refuse",
+    "Reply",
+    "Response",
+    "Restart",
+    "Shutdown",
+    "Start",
+    "StartFailedError",
+    "Stop",
+    "Strategy",
+    "Supervisor",
+    "SupervisorError",
+    "Timeout",
+]

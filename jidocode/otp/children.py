@@ -1,0 +1,329 @@
+"""One life of one child process, from its name to its grave.
+
+Everything that decides what a piece of news about a single child means stands
+in this file: the table below is the machine, and `Life` interprets it. What a
+death means for the siblings is decided by the supervisors, not here.
+
+A death has up to five witnesses: Thespian's exit notice (which may come twice,
+or never), the process descriptor, the exit status, and the child's own exit
+note. They may come in any order and any number; a life ends exactly once, with
+the best reason known. News that the table has no entry for is stale: nothing
+happens.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from jidocode.otp.exits import Crashed, ExitReason, Killed, best_reason
+from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.specs import BRUTAL_KILL, INFINITY, ChildSpec
+
+NOTE_GRACE = 0.1
+"""Seconds that a dead child's exit note may still be under way."""
+
+
+class LifeState(enum.Enum):
+    """Where a child's life stands."""
+
+    CLAIMING = "claiming"
+    """Its name is being claimed; there is no process yet."""
+    STARTING = "starting"
+    """The process runs `init`."""
+    RUNNING = "running"
+    STOPPING = "stopping"
+    """It was told to stop, and has time for it."""
+    KILLING = "killing"
+    """It was killed, or has failed; its end is awaited."""
+    SILENT = "silent"
+    """It is dead by no signal, and its note may still come."""
+    ENDED = "ended"
+
+
+class News(enum.Enum):
+    """What can be heard of a child."""
+
+    CLAIMED = "name claimed"
+    REFUSED = "name taken"
+    READY = "ready"
+    IGNORED = "init ignored"
+    FAILED = "init failed"
+    INIT_TIMEOUT = "init timed out"
+    STOP = "stop"
+    BRUTAL_STOP = "brutal stop"
+    STOP_TIMEOUT = "stop timed out"
+    GONE = "gone"
+    GONE_SILENTLY = "gone without a word"
+    NOTED = "exit note"
+    NOTE_TIMEOUT = "no note came"
+
+
+TRANSITIONS: dict[LifeState, dict[News, LifeState]] = {
+    LifeState.CLAIMING: {
+        News.CLAIMED: LifeState.STARTING,
+        News.REFUSED: LifeState.ENDED,
+        News.STOP: LifeState.ENDED,
+        News.BRUTAL_STOP: LifeState.ENDED,
+    },
+    LifeState.STARTING: {
+        News.READY: LifeState.RUNNING,
+        News.IGNORED: LifeState.KILLING,
+        News.FAILED: LifeState.KILLING,
+        News.INIT_TIMEOUT: LifeState.KILLING,
+        News.STOP: LifeState.KILLING,
+        News.BRUTAL_STOP: LifeState.KILLING,
+        News.GONE: LifeState.ENDED,
+        News.GONE_SILENTLY: LifeState.SILENT,
+    },
+    LifeState.RUNNING: {
+        News.STOP: LifeState.STOPPING,
+        News.BRUTAL_STOP: LifeState.KILLING,
+        News.GONE: LifeState.ENDED,
+        News.GONE_SILENTLY: LifeState.SILENT,
+    },
+    LifeState.STOPPING: {
+        News.STOP_TIMEOUT: LifeState.KILLING,
+        News.BRUTAL_STOP: LifeState.KILLING,
+        News.GONE: LifeState.ENDED,
+        News.GONE_SILENTLY: LifeState.ENDED,
+    },
+    LifeState.KILLING: {
+        News.GONE: LifeState.ENDED,
+        News.GONE_SILENTLY: LifeState.ENDED,
+    },
+    LifeState.SILENT: {
+        News.NOTED: LifeState.ENDED,
+        News.FAILED: LifeState.ENDED,
+        News.IGNORED: LifeState.ENDED,
+        News.NOTE_TIMEOUT: LifeState.ENDED,
+        News.STOP: LifeState.ENDED,
+        News.BRUTAL_STOP: LifeState.ENDED,
+    },
+    LifeState.ENDED: {},
+}
+
+
+# ----- events: news from the host about the child of one incarnation ------------
+
+
+@attrs.frozen
+class NameClaimed:
+    """The registry has given the child's name to its supervisor."""
+
+    incarnation: int
+
+
+@attrs.frozen
+class NameTaken:
+    """The name belongs to somebody else: *holder*, if it has a process."""
+
+    incarnation: int
+    holder: ActorRef | None
+
+
+@attrs.frozen
+class ChildReady:
+    """`init` is done; *ref* is the process."""
+
+    incarnation: int
+    ref: ActorRef
+
+
+@attrs.frozen
+class ChildIgnored:
+    """`init` returned `Ignore`."""
+
+    incarnation: int
+
+
+@attrs.frozen
+class ChildFailed:
+    """`init` failed with *reason*, or the process could not be made at all."""
+
+    incarnation: int
+    reason: ExitReason
+
+
+@attrs.frozen
+class ExitNoted:
+    """The child says that it leaves with *reason*; it may not be gone yet."""
+
+    incarnation: int
+    reason: ExitReason
+
+
+@attrs.frozen
+class ChildGone:
+    """The process is dead; *status* as `subprocess` counts it, None if not seen."""
+
+    incarnation: int
+    status: int | None
+
+
+@attrs.frozen
+class ChildTimeout:
+    """A deadline of the child passed: *news* says which."""
+
+    incarnation: int
+    news: News
+
+
+ChildEvent = (
+    NameClaimed
+    | NameTaken
+    | ChildReady
+    | ChildIgnored
+    | ChildFailed
+    | ExitNoted
+    | ChildGone
+    | ChildTimeout
+)
+
+
+# ----- effects: what the host shall do -------------------------------------------
+
+
+@attrs.frozen
+class Claim:
+    """Claim *name* at the registry; the answer is `NameClaimed` or `NameTaken`.
+
+    *ref* is the live process behind it, if there is one already.
+    """
+
+    incarnation: int
+    name: Name
+    value: object
+    ref: ActorRef | None = None
+
+
+@attrs.frozen
+class Spawn:
+    """Start a process for *spec*."""
+
+    incarnation: int
+    spec: ChildSpec
+
+
+@attrs.frozen
+class AskToStop:
+    """Tell the process to stop with reason `shutdown`, behind what waits in its mailbox."""
+
+    incarnation: int
+
+
+@attrs.frozen
+class Kill:
+    """Kill the process and everything below it, at once."""
+
+    incarnation: int
+
+
+@attrs.frozen
+class After:
+    """Feed *event* back after *delay* seconds, behind what waits already."""
+
+    delay: float
+    event: object
+
+
+ChildEffect = Claim | Spawn | AskToStop | Kill | After
+
+
+@attrs.define
+class Life:
+    """The life of the process that *incarnation* names; see the module's table."""
+
+    spec: ChildSpec
+    incarnation: int
+    state: LifeState = LifeState.CLAIMING
+    ref: ActorRef | None = None
+    holder: ActorRef | None = None
+    ignored: bool = False
+    refused: bool = False
+    on_request: bool = False
+    _failure: ExitReason | None = None
+    _note: ExitReason | None = None
+    _status: int | None = None
+
+    def begin(self, *, claim: bool) -> list[ChildEffect]:
+        """Claim the name first if *claim*, otherwise start at once."""
+        if claim and self.spec.name is not None:
+            return [Claim(self.incarnation, self.spec.name, self.spec.value)]
+        return self.handle(NameClaimed(self.incarnation))
+
+    def stop(self) -> list[ChildEffect]:
+        """End the life by the spec's shutdown rule."""
+        self.on_request = True
+        brutal = self.spec.shutdown is BRUTAL_KILL or self.spec.shutdown == 0
+        return self._enter(News.BRUTAL_STOP if brutal else News.STOP)
+
+    def handle(self, event: ChildEvent) -> list[ChildEffect]:
+        """Take *event* in."""
+        match event:
+            case NameClaimed():
+                return self._enter(News.CLAIMED)
+            case NameTaken():
+                self.refused, self.holder = self.state is LifeState.CLAIMING, event.holder
+                return self._enter(News.REFUSED)
+            case ChildReady():
+                if self.state is LifeState.STARTING:
+                    self.ref = event.ref
+                return self._enter(News.READY)
+            case ChildIgnored():
+                self.ignored = self.ignored or self.state in (LifeState.STARTING, LifeState.SILENT)
+                return self._enter(News.IGNORED)
+            case ChildFailed():
+                self._failure = self._failure or event.reason
+                return self._enter(News.FAILED)
+            case ExitNoted():
+                self._note = self._note or event.reason
+                return self._enter(News.NOTED)
+            case ChildGone():
+                return self._gone(event.status)
+            case ChildTimeout():
+                return self._enter(event.news)
+
+    @property
+    def reason(self) -> ExitReason:
+        """Why it ended; asked once it has."""
+        return self._failure or best_reason(self._note, self._status)
+
+    def _gone(self, status: int | None) -> list[ChildEffect]:
+        if self._status is None:
+            self._status = status
+        spoke = self._note is not None or self._failure is not None
+        by_signal = status is not None and status < 0
+        return self._enter(News.GONE if spoke or by_signal else News.GONE_SILENTLY)
+
+    def _enter(self, news: News) -> list[ChildEffect]:
+        target = TRANSITIONS[self.state].get(news)
+        if target is None:
+            return []
+        if news is News.INIT_TIMEOUT:
+            self._failure = Crashed(f"init took longer than {self.spec.init_timeout:g} s")
+        elif news is News.STOP and self.state is LifeState.STARTING:
+            self._failure = Killed()
+        self.state = target
+        return self._effects_of(target)
+
+    def _effects_of(self, state: LifeState) -> list[ChildEffect]:
+        match state:
+            case LifeState.STARTING:
+                spawn = Spawn(self.incarnation, self.spec)
+                return [spawn, *self._deadline(News.INIT_TIMEOUT, self.spec.init_timeout)]
+            case LifeState.STOPPING:
+                ask = AskToStop(self.incarnation)
+                return [ask, *self._deadline(News.STOP_TIMEOUT, self.spec.shutdown)]
+            case LifeState.KILLING:
+                return [Kill(self.incarnation)]
+            case LifeState.SILENT:
+                return self._deadline(News.NOTE_TIMEOUT, NOTE_GRACE)
+            case _:
+                return []
+
+    def _deadline(self, news: News, delay: object) -> list[ChildEffect]:
+        if not isinstance(delay, (int, float)) or delay == INFINITY:
+            return []
+        return [After(float(delay), ChildTimeout(self.incarnation, news))]

@@ -1,0 +1,80 @@
+"""What supervisors announce: facts about their children, for the registry and the app.
+
+Facts of one supervisor are delivered in the order in which they happened.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from jidocode.otp.exits import ExitReason
+from jidocode.otp.refs import ActorRef, Name
+
+
+@attrs.frozen(kw_only=True)
+class ChildStarted:
+    """A child's `init` is done and it answers.
+
+    Attributes:
+        supervisor: Who started it.
+        child_id: Its id there.
+        ref: The new process.
+        name: The name it is registered under, if any.
+        recovered_after: Seconds since its predecessor was known to be dead;
+            None at a first start.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    ref: ActorRef
+    name: Name | None = None
+    recovered_after: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ChildExited:
+    """A child that had started is gone, and so is every process below it.
+
+    Attributes:
+        supervisor: Who has seen it.
+        child_id: Its id there.
+        ref: The process that is gone.
+        reason: The best reason known.
+        name: The name it was registered under, if any.
+        on_request: Whether its supervisor had told it to stop.
+        restarting: Whether it will be started again.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    ref: ActorRef
+    reason: ExitReason
+    name: Name | None = None
+    on_request: bool = False
+    restarting: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ChildStartFailed:
+    """A child's `init` failed, hung or was killed; *restarting* if it will be tried again."""
+
+    supervisor: ActorRef
+    child_id: str
+    reason: ExitReason
+    name: Name | None = None
+    restarting: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class GaveUp:
+    """Too many restarts (OTP: reached_max_restart_intensity); the supervisor ends.
+
+    *child_id* is the child whose death was one too many, *reason* its reason.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    reason: ExitReason
+
+
+SupervisorEvent = ChildStarted | ChildExited | ChildStartFailed | GaveUp

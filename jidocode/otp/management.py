@@ -1,0 +1,116 @@
+"""The requests that every supervisor answers, and what it answers with.
+
+They are sent like any call. Static and dynamic supervisors share these
+records; which of them each one serves stands in its own module.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.specs import ChildSpec, ChildType
+
+
+@attrs.frozen
+class StartChild:
+    """Start *spec*; answered with its `ActorRef`, or None if its `init` ignored."""
+
+    spec: ChildSpec
+
+
+@attrs.frozen
+class TerminateChild:
+    """Stop the child by its shutdown rule; answered when it and all below it are dead."""
+
+    child_id: str
+
+
+@attrs.frozen
+class RestartChild:
+    """Start a stopped child again; answered like `StartChild`."""
+
+    child_id: str
+
+
+@attrs.frozen
+class DeleteChild:
+    """Forget a stopped child's spec."""
+
+    child_id: str
+
+
+@attrs.frozen
+class WhichChildren:
+    """Answered with a tuple of `ChildInfo`, in start order (OTP: last started first)."""
+
+
+@attrs.frozen
+class CountChildren:
+    """Answered with `ChildCounts`."""
+
+
+@attrs.frozen
+class GetChildSpec:
+    """Answered with the child's `ChildSpec`."""
+
+    child_id: str
+
+
+Request = (
+    StartChild
+    | TerminateChild
+    | RestartChild
+    | DeleteChild
+    | WhichChildren
+    | CountChildren
+    | GetChildSpec
+)
+
+
+class ChildStatus(enum.Enum):
+    """How a child stands, seen from its supervisor."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    RESTARTING = "restarting"
+    STOPPED = "stopped"
+
+
+@attrs.frozen
+class ChildInfo:
+    """One line of `WhichChildren`.
+
+    Attributes:
+        id: The child's id.
+        ref: Its process; None unless it runs or is being stopped.
+        status: How it stands.
+        type: Worker or supervisor.
+        restarts: How often it was started again by its supervisor.
+    """
+
+    id: str
+    ref: ActorRef | None
+    status: ChildStatus
+    type: ChildType
+    restarts: int
+
+
+@attrs.frozen
+class ChildCounts:
+    """Answer to `CountChildren` (OTP: count_children).
+
+    Attributes:
+        specs: Children known, with a process or without.
+        active: Children with a running process.
+        supervisors: Known children that are supervisors.
+        workers: Known children that are workers.
+    """
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int

@@ -1,0 +1,496 @@
+"""Which process runs under which name: the tables of the process registry.
+
+`Registry` holds at most one process per name; `DuplicateRegistry`, its small
+sibling, any number per key. Both are pure tables: events in, effects out. The
+table has changed before its effects are carried out, so whoever hears `Down`
+or `Gone` no longer finds the dead process under its name.
+
+The rules of `Registry`:
+
+1. A name is held by an *owner*, the supervisor of the process, from before the
+   init of the process until the owner releases it or dies. Between two lives
+   of the process the name is held without one.
+2. The name of an owner that let go or died is *orphaned* while its last
+   process is not known to be dead, and new claims wait for that death.
+3. Only a later incarnation replaces an earlier one, and only under the same
+   owner. The replaced one is dead: supervisors start one life after the other.
+4. `gone` is a death with its reason, as a supervisor tells it. `vanished` is a
+   death as a watch on the process sees it, without the reason. While a living
+   owner answers for the process, the table waits for its word.
+5. The table asks for a watch (`Watch`) on every process that it depends on and
+   that perhaps nobody else answers for: owners, orphaned processes, processes
+   without a name that are or were of interest. So a lost notice holds up nothing
+   for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from jidocode.errors import InvalidChildSpecError, shown
+from jidocode.otp.exits import Killed
+from jidocode.otp.monitors import Monitors, Send, Tombstones
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from jidocode.otp.exits import ExitReason
+    from jidocode.otp.refs import ActorRef, Name
+
+
+@attrs.frozen
+class Live:
+    """A look-up's answer: *ref* runs under the name. It may have died a moment ago."""
+
+    ref: ActorRef
+    value: object = None
+
+
+@attrs.frozen
+class Restarting:
+    """A look-up's answer: the name is held, and no process runs under it at the moment."""
+
+    value: object = None
+
+
+@attrs.frozen
+class NotFound:
+    """A look-up's answer: nobody holds the name."""
+
+
+@attrs.frozen
+class Granted:
+    """To an owner: the name is yours."""
+
+    name: Name
+
+
+@attrs.frozen
+class Refused:
+    """To an owner: the name is taken (OTP: `already_started`), by *holder* if it runs."""
+
+    name: Name
+    holder: ActorRef | None
+
+
+@attrs.frozen
+class Registered:
+    """To a listener: *ref* runs under the name."""
+
+    name: Name
+    ref: ActorRef
+    value: object
+
+
+@attrs.frozen
+class Unregistered:
+    """To a listener: *ref* gave the name up, and may live on."""
+
+    name: Name
+    ref: ActorRef
+
+
+@attrs.frozen
+class Gone:
+    """To a listener: *ref* died under the name, of whatever cause.
+
+    Elixir's registry does not tell its listeners of crashes; this one does.
+    """
+
+    name: Name
+    ref: ActorRef
+    reason: ExitReason
+
+
+@attrs.frozen
+class Answer:
+    """An effect: the waiting look-up *token* is over."""
+
+    token: Hashable
+    found: Live | NotFound
+
+
+@attrs.frozen
+class Watch:
+    """An effect: watch the process of *ref*, and call `vanished` when it has ended.
+
+    If there is no such process, call `vanished` with `NoProcess`.
+    """
+
+    ref: ActorRef
+
+
+Effect = Send | Answer | Watch
+
+
+@attrs.frozen
+class Entry:
+    """A held name.
+
+    Attributes:
+        name: The name.
+        owner: The supervisor that holds it, or held it last if *orphaned*.
+        value: Whatever the owner or the process keeps with the name.
+        ref: The process, None between two lives.
+        newest: The highest incarnation so far, -1 before the first.
+        orphaned: The owner let go or died; the process is not known to be dead.
+    """
+
+    name: Name
+    owner: ActorRef
+    value: object = attrs.field(default=None, kw_only=True)
+    ref: ActorRef | None = attrs.field(default=None, kw_only=True)
+    newest: int = attrs.field(default=-1, kw_only=True)
+    orphaned: bool = attrs.field(default=False, kw_only=True)
+
+    def is_late(self, ref: ActorRef) -> bool:
+        """Whether *ref* is no newer than what was registered; a life may return to its name."""
+        return ref.incarnation < self.newest + (self.ref is not None)
+
+
+def check_name(name: object) -> None:
+    """Check that *name* is a pair of str, so that 1, 1.0 and True cannot meet as one name.
+
+    Raises:
+        InvalidChildSpecError: If it is anything else.
+    """
+    match name:
+        case (str(), str()) if isinstance(name, tuple):
+            return
+        case _:
+            raise InvalidChildSpecError(f"a name is a pair of str, not {shown(name)}")
+
+
+class Registry:
+    """Names and their processes, at most one process per name.
+
+    Every method that changes something returns the effects to carry out, in
+    order. `claim` and `register` raise `InvalidChildSpecError` for a name that
+    is no pair of str.
+
+    Attributes:
+        meta: What users of the table keep beside it, in a key space of its own.
+    """
+
+    def __init__(self) -> None:
+        self.meta: dict[Hashable, object] = {}
+        self._entries: dict[Name, Entry] = {}
+        # Waiting claims and their values, first come, first served.
+        self._claims: dict[tuple[Name, ActorRef], object] = {}
+        self._waits: dict[Hashable, Name] = {}
+        self._listeners: dict[Hashable, None] = {}
+        self._monitors = Monitors()
+        self._watched: set[ActorRef] = set()
+        # Ended processes whose living owners have not told the reason yet.
+        self._vanished: dict[ActorRef, ExitReason] = {}
+
+    # Owners.
+
+    def claim(self, name: Name, owner: ActorRef, *, value: object = None) -> list[Effect]:
+        """Hold *name* for a child of *owner*, before the child's init runs.
+
+        The owner is sent `Granted` or `Refused`: at once, or when the last
+        process of an orphaned name is dead. Claiming what one holds is granted
+        again and changes the value. A dead owner gets no answer.
+        """
+        check_name(name)
+        if self._monitors.is_dead(owner):
+            return []
+        return [*self._watch(owner), *self._decide(name, owner, value)]
+
+    def release(self, name: Name, owner: ActorRef) -> list[Effect]:
+        """Let go of *name*, or take back a waiting claim; nothing if *owner* has neither."""
+        self._claims.pop((name, owner), None)
+        entry = self._entries.get(name)
+        if entry is None or entry.orphaned or entry.owner != owner:
+            return []
+        return self._orphan(entry)
+
+    def register(self, name: Name, owner: ActorRef, ref: ActorRef) -> list[Effect]:
+        """Have *ref*, ready now, run under *name*.
+
+        A name that nobody holds is claimed with it: that is how supervisors
+        rebuild a lost table. The owner is sent `Refused` if another one holds
+        the name. A dead *ref*, or a late one of an earlier incarnation, changes
+        nothing. The late ref of a dead owner keeps the name orphaned until it dies.
+        """
+        check_name(name)
+        if self._monitors.is_dead(ref):
+            return []
+        ownerless = self._monitors.is_dead(owner)
+        entry = self._entries.get(name) or Entry(name, owner, orphaned=ownerless)
+        if entry.owner != owner:
+            return [] if ownerless else [Send(owner, Refused(name, entry.ref))]
+        if entry.is_late(ref):
+            return []
+        self._entries[name] = attrs.evolve(entry, ref=ref, newest=ref.incarnation)
+        return [
+            *self._watch(ref if entry.orphaned else owner),
+            *self._replaced(name, entry.ref),
+            *self._tell(Registered(name, ref, entry.value)),
+            *self._answer(name, Live(ref, entry.value)),
+        ]
+
+    # Processes.
+
+    def unregister(self, name: Name, ref: ActorRef) -> list[Effect]:
+        """Take *ref*, exactly that life, from *name*; its owner goes on holding the name."""
+        entry = self._entries.get(name)
+        if entry is None or entry.ref != ref:
+            return []
+        self._entries[name] = attrs.evolve(entry, ref=None)
+        return [
+            *self._tell(Unregistered(name, ref)),
+            *self._look_after(ref),
+            *(self._free(name) if entry.orphaned else []),
+        ]
+
+    def update_value(self, name: Name, holder: ActorRef, value: object) -> bool:
+        """Change the value of *name*; False unless *holder* is its owner or its process."""
+        entry = self._entries.get(name)
+        if entry is None or holder not in (entry.owner, entry.ref):
+            return False
+        self._entries[name] = attrs.evolve(entry, value=value)
+        return True
+
+    # Deaths.
+
+    def gone(self, ref: ActorRef, reason: ExitReason) -> list[Effect]:
+        """Take note that *ref* died of *reason*; a second notice changes nothing.
+
+        Effects: `Down` to its monitors, `Gone` to the listeners, then what
+        follows for the names that it held as a process or as an owner.
+        """
+        if self._monitors.is_dead(ref):
+            return []
+        self._watched.discard(ref)
+        self._vanished.pop(ref, None)
+        self.watcher_gone(ref)
+        names = self.keys(ref)
+        for name in names:
+            self._entries[name] = attrs.evolve(self._entries[name], ref=None)
+        effects: list[Effect] = [*self._monitors.gone(ref, reason)]
+        for name in names:
+            effects += self._tell(Gone(name, ref, reason))
+        for name in names:
+            if self._entries[name].orphaned:
+                effects += self._free(name)
+        return effects + self._owner_gone(ref)
+
+    def vanished(self, ref: ActorRef, reason: ExitReason) -> list[Effect]:
+        """Take note that a watch saw *ref* end.
+
+        Args:
+            ref: The process.
+            reason: What to say if nobody knows better: `Killed()`, or
+                `NoProcess()` if there was nothing to watch.
+
+        While a living owner answers for *ref*, this waits for the owner's
+        `gone`, its next `register` or its `release`.
+        """
+        if self._monitors.is_dead(ref):
+            return []
+        if self._is_answered_for(ref):
+            self._vanished[ref] = reason
+            return []
+        return self.gone(ref, reason)
+
+    # Look-ups.
+
+    def lookup(self, name: Name) -> Live | Restarting | NotFound:
+        """Return what is known of *name* now."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return NotFound()
+        if entry.ref is None:
+            return Restarting(entry.value)
+        return Live(entry.ref, entry.value)
+
+    def await_live(self, name: Name, token: Hashable) -> list[Effect]:
+        """Answer *token* as soon as a process runs under *name*, or nobody holds it."""
+        found = self.lookup(name)
+        if not isinstance(found, Restarting):
+            return [Answer(token, found)]
+        self._waits[token] = name
+        return []
+
+    def cancel_wait(self, token: Hashable) -> None:
+        """Forget the waiting look-up *token*; unknown ones are fine."""
+        self._waits.pop(token, None)
+
+    def keys(self, ref: ActorRef) -> list[Name]:
+        """Return the names under which *ref* runs, in claim order."""
+        return [entry.name for entry in self._entries.values() if entry.ref == ref]
+
+    def values(self, name: Name) -> list[object]:
+        """Return the value of *name*, none if nobody holds it."""
+        return [self._entries[name].value] if name in self._entries else []
+
+    def count(self, kind: str | None = None) -> int:
+        """Count the held names, those of one *kind* if given."""
+        return sum(kind in (None, entry.name[0]) for entry in self._entries.values())
+
+    def select(self, predicate: Callable[[Entry], bool]) -> list[Entry]:
+        """Return the held names for which *predicate* is true, in claim order."""
+        return [entry for entry in self._entries.values() if predicate(entry)]
+
+    # Listeners and monitors.
+
+    def subscribe(self, listener: Hashable) -> None:
+        """Send `Registered`, `Unregistered` and `Gone` of all names to *listener*."""
+        self._listeners[listener] = None
+
+    def unsubscribe(self, listener: Hashable) -> None:
+        """Send *listener* nothing more; unknown ones are fine."""
+        self._listeners.pop(listener, None)
+
+    def monitor(self, token: Hashable, target: ActorRef, watcher: Hashable) -> list[Effect]:
+        """Send *watcher* one `Down` when *target* dies; see `Monitors.monitor`."""
+        effects: list[Effect] = [*self._monitors.monitor(token, target, watcher)]
+        return effects or self._look_after(target)
+
+    def demonitor(self, token: Hashable) -> None:
+        """Drop a monitor: no `Down` is returned for it any more; unknown tokens are fine."""
+        self._monitors.demonitor(token)
+
+    def watcher_gone(self, watcher: Hashable) -> None:
+        """Drop the monitors and the subscription of *watcher*."""
+        self._monitors.watcher_gone(watcher)
+        self.unsubscribe(watcher)
+
+    # Steps.
+
+    def _decide(self, name: Name, owner: ActorRef, value: object) -> list[Effect]:
+        entry = self._entries.get(name)
+        if entry is None:
+            return self._grant(name, owner, value)
+        if not entry.orphaned and entry.owner == owner:
+            self._entries[name] = attrs.evolve(entry, value=value)
+            return [Send(owner, Granted(name))]
+        if entry.orphaned or entry.owner in self._vanished:
+            self._claims[name, owner] = value
+            return []
+        return [Send(owner, Refused(name, entry.ref))]
+
+    def _grant(self, name: Name, owner: ActorRef, value: object) -> list[Effect]:
+        self._entries[name] = Entry(name, owner, value=value)
+        return [Send(owner, Granted(name))]
+
+    def _free(self, name: Name) -> list[Effect]:
+        """Give *name* to the first waiting claim, or to nobody."""
+        del self._entries[name]
+        owners = [owner for claimed, owner in self._claims if claimed == name]
+        values = [self._claims.pop((name, owner)) for owner in owners]
+        if not owners:
+            return self._answer(name, NotFound())
+        refusals = [Send(owner, Refused(name, None)) for owner in owners[1:]]
+        return [*self._grant(name, owners[0], values[0]), *refusals]
+
+    def _orphan(self, entry: Entry) -> list[Effect]:
+        """Take *entry* from its owner: free it, or have it wait for its process to end."""
+        self._entries[entry.name] = attrs.evolve(entry, orphaned=True)
+        if entry.ref is None:
+            return self._free(entry.name)
+        return self._look_after(entry.ref)
+
+    def _owner_gone(self, owner: ActorRef) -> list[Effect]:
+        for claim in [claim for claim in self._claims if claim[1] == owner]:
+            del self._claims[claim]
+        effects: list[Effect] = []
+        for name in [entry.name for entry in self._entries.values() if entry.owner == owner]:
+            entry = self._entries[name]
+            if not entry.orphaned:
+                effects += self._orphan(entry)
+        return effects
+
+    def _replaced(self, name: Name, old: ActorRef | None) -> list[Effect]:
+        """Take note of the death of *old*, which nobody told before its successor came."""
+        if old is None:
+            return []
+        reason = self._vanished.get(old, Killed())
+        return [*self.gone(old, reason), *self._tell(Gone(name, old, reason))]
+
+    def _is_answered_for(self, ref: ActorRef) -> bool:
+        return any(entry.ref == ref and not entry.orphaned for entry in self._entries.values())
+
+    def _look_after(self, ref: ActorRef) -> list[Effect]:
+        """Make sure that the death of *ref* is noticed, also if no living owner tells it."""
+        if self._is_answered_for(ref):
+            return []
+        if ref in self._vanished:
+            return self.gone(ref, self._vanished[ref])
+        return self._watch(ref)
+
+    def _watch(self, ref: ActorRef) -> list[Effect]:
+        if ref in self._watched:
+            return []
+        self._watched.add(ref)
+        return [Watch(ref)]
+
+    def _tell(self, event: Registered | Unregistered | Gone) -> list[Effect]:
+        return [Send(listener, event) for listener in self._listeners]
+
+    def _answer(self, name: Name, found: Live | NotFound) -> list[Effect]:
+        tokens = [token for token, waited in self._waits.items() if waited == name]
+        for token in tokens:
+            del self._waits[token]
+        return [Answer(token, found) for token in tokens]
+
+
+class DuplicateRegistry:
+    """Keys and their processes, any number of processes per key, in order of registration.
+
+    For groups and publish/subscribe: processes register themselves, nobody
+    holds a key for them, and a key without a process is no key. To dispatch,
+    take `lookup` and send to each, in the caller (Elixir: `Registry.dispatch/3`).
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[Name, ActorRef, object]] = []
+        self._watched: set[ActorRef] = set()
+        self._dead = Tombstones()
+
+    def register(self, key: Name, ref: ActorRef, *, value: object = None) -> list[Watch]:
+        """Add *ref* to *key*, once more if it is there already; a dead *ref* changes nothing.
+
+        Call `gone` when the watch that this asks for sees the end of *ref*.
+
+        Raises:
+            InvalidChildSpecError: If *key* is no pair of str.
+        """
+        check_name(key)
+        if ref in self._dead:
+            return []
+        self._entries.append((key, ref, value))
+        if ref in self._watched:
+            return []
+        self._watched.add(ref)
+        return [Watch(ref)]
+
+    def unregister(self, key: Name, ref: ActorRef) -> None:
+        """Take all entries of *ref* from *key*."""
+        self._entries = [entry for entry in self._entries if entry[:2] != (key, ref)]
+
+    def gone(self, ref: ActorRef) -> None:
+        """Take note that *ref* is dead; a second notice changes nothing."""
+        self._dead.add(ref)
+        self._watched.discard(ref)
+        self._entries = [entry for entry in self._entries if entry[1] != ref]
+
+    def lookup(self, key: Name) -> list[tuple[ActorRef, object]]:
+        """Return the processes under *key*, each with its value."""
+        return [(ref, value) for name, ref, value in self._entries if name == key]
+
+    def keys(self, ref: ActorRef) -> list[Name]:
+        """Return the keys of *ref*, one for each of its entries."""
+        return [name for name, holder, _ in self._entries if holder == ref]
+
+    def values(self, key: Name, ref: ActorRef) -> list[object]:
+        """Return the values that *ref* keeps under *key*."""
+        return [value for holder, value in self.lookup(key) if holder == ref]
+
+    def count(self) -> int:
+        """Count the entries of all keys."""
+        return len(self._entries)

@@ -1,0 +1,263 @@
+"""What a supervisor is told: child specs and its own flags, validated.
+
+Rules and their order are OTP's (supervisor: `check_childspec`): the first one
+broken is reported, and nothing is started. Unlike OTP, an unknown field is an
+error, because Python's keyword arguments already say so.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from jidocode.errors import InvalidChildSpecError, shown
+from jidocode.otp.refs import Name
+from jidocode.otp.strategy import Restart, Strategy
+
+
+class BrutalKill(enum.Enum):
+    """The one value of `BRUTAL_KILL`."""
+
+    BRUTAL_KILL = "brutal_kill"
+
+
+BRUTAL_KILL = BrutalKill.BRUTAL_KILL
+"""`shutdown=BRUTAL_KILL`: kill at once, `terminate` does not run."""
+
+INFINITY = math.inf
+"""`shutdown=INFINITY`: wait for ever; right for child supervisors."""
+
+DEFAULT_SHUTDOWN = 5.0
+DEFAULT_INIT_TIMEOUT = 10.0
+
+
+class ChildType(enum.Enum):
+    """Whether a child has children of its own."""
+
+    WORKER = "worker"
+    SUPERVISOR = "supervisor"
+
+
+class AutoShutdown(enum.Enum):
+    """When the end of significant children ends the supervisor (OTP: auto_shutdown)."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    ALL_SIGNIFICANT = "all_significant"
+
+
+class Start:
+    """What to run: a class and the arguments of its `init`.
+
+    `Start(Indexer, root, depth=2)` runs `Indexer().init(root, depth=2)` in the
+    child's process, at the first start and at each restart.
+    """
+
+    __slots__ = ("args", "kwargs", "target")
+
+    def __init__(self, target: type[Any], /, *args: object, **kwargs: object) -> None:
+        self.target: type[Any] = target
+        self.args: tuple[object, ...] = args
+        self.kwargs: Mapping[str, object] = kwargs
+
+    def with_extra(self, extra: Sequence[object]) -> Start:
+        """Return the same start with *extra* arguments put first."""
+        return Start(self.target, *extra, *self.args, **self.kwargs)
+
+    def __repr__(self) -> str:
+        return f"Start({self.target.__qualname__})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Start):
+            return NotImplemented
+        return (self.target, self.args, self.kwargs) == (other.target, other.args, other.kwargs)
+
+    __hash__ = None  # type: ignore[assignment] # arguments need not be hashable
+
+
+def _as_start(value: type[Any] | Start) -> Start:
+    return Start(value) if isinstance(value, type) else value
+
+
+def _check_child_id(_spec: object, _field: object, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidChildSpecError(f"id must be a non-empty str, got {shown(value)}")
+
+
+def _check_start(_spec: object, _field: object, value: Any) -> None:
+    if not isinstance(value, Start) or not isinstance(value.target, type):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise InvalidChildSpecError(f"start must be a class or a Start, got {shown(value)}")
+    target = value.target
+    if not callable(getattr(target, "init", None)):
+        raise InvalidChildSpecError(
+            f"start must name a GenServer or a Supervisor, got {target.__qualname__}"
+        )
+    if target.__module__ == "__main__":
+        raise InvalidChildSpecError(
+            f"{target.__qualname__} is defined in __main__, which a child process cannot import: "
+            "move the class into a module of its own and import it from there"
+        )
+
+
+def _one_of(kind: type[enum.Enum]) -> Any:
+    def check(_spec: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, kind):
+            expected = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+            raise InvalidChildSpecError(
+                f"{field.name} must be one of {expected}, got {shown(value)}"
+            )
+
+    return check
+
+
+def _check_significant(spec: ChildSpec, _field: object, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise InvalidChildSpecError(f"significant must be a bool, got {shown(value)}")
+    if value and spec.restart is Restart.PERMANENT:
+        raise InvalidChildSpecError(
+            "a permanent child cannot be significant: it never ends for good"
+        )
+
+
+def _check_shutdown(_spec: object, _field: object, value: Any) -> None:
+    if value is BRUTAL_KILL or _is_seconds(value):
+        return
+    raise InvalidChildSpecError(
+        f"shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got {shown(value)}"
+    )
+
+
+def _check_init_timeout(_spec: object, _field: object, value: Any) -> None:
+    if not _is_seconds(value) or value == 0:
+        raise InvalidChildSpecError(f"init_timeout must be seconds > 0, got {shown(value)}")
+
+
+def _check_name(_spec: object, _field: object, value: Any) -> None:
+    if value is None:
+        return
+    match value:
+        case (str(), str()):
+            return
+        case _:
+            raise InvalidChildSpecError(
+                f"name must be None or a pair of str (kind, id), got {shown(value)}"
+            )
+
+
+def _is_seconds(value: object) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and not math.isnan(value)
+        and value >= 0
+    )
+
+
+def _default_shutdown(spec: ChildSpec) -> float:
+    return INFINITY if spec.type is ChildType.SUPERVISOR else DEFAULT_SHUTDOWN
+
+
+@attrs.frozen(kw_only=True)
+class ChildSpec:
+    """How a supervisor starts, restarts and stops one child.
+
+    The fields are checked in OTP's order (id, start, restart, significant,
+    type, shutdown), the first rule broken raises `InvalidChildSpecError`.
+
+    Attributes:
+        id: Unique among the children of a `Supervisor`.
+        start: The class to run, or `Start(class, *args, **kwargs)`. The class
+            must be importable by the child's process: not from `__main__`.
+        restart: When it is started again; permanent by default.
+        significant: Whether its end can end the supervisor; see `AutoShutdown`.
+        type: Worker, or supervisor.
+        shutdown: Seconds it has to stop before it is killed; `BRUTAL_KILL` for
+            at once, `INFINITY` for no limit. 5 for workers, no limit for
+            supervisors.
+        init_timeout: Seconds that `init` may take before the child is killed
+            and the start has failed; 10 by default.
+        name: Registered for the child before its `init` runs; None for none.
+        value: Kept in the registry beside *name*.
+    """
+
+    id: str = attrs.field(validator=_check_child_id)
+    start: Start = attrs.field(converter=_as_start, validator=_check_start)
+    restart: Restart = attrs.field(default=Restart.PERMANENT, validator=_one_of(Restart))
+    significant: bool = attrs.field(default=False, validator=_check_significant)
+    type: ChildType = attrs.field(default=ChildType.WORKER, validator=_one_of(ChildType))
+    shutdown: float | BrutalKill = attrs.field(
+        default=attrs.Factory(_default_shutdown, takes_self=True), validator=_check_shutdown
+    )
+    init_timeout: float = attrs.field(default=DEFAULT_INIT_TIMEOUT, validator=_check_init_timeout)
+    name: Name | None = attrs.field(default=None, validator=_check_name)
+    value: object = attrs.field(default=None, repr=False)
+
+
+def _check_count(_flags: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidChildSpecError(f"{field.name} must be an int >= 0, got {shown(value)}")
+
+
+def _check_period(_flags: object, _field: object, value: Any) -> None:
+    if not _is_seconds(value) or value in (0, INFINITY):
+        raise InvalidChildSpecError(f"max_seconds must be finite seconds > 0, got {shown(value)}")
+
+
+def _check_backoff(_flags: object, _field: object, value: Any) -> None:
+    if not _is_seconds(value) or value == INFINITY:
+        raise InvalidChildSpecError(f"backoff must be finite seconds >= 0, got {shown(value)}")
+
+
+@attrs.frozen(kw_only=True)
+class Flags:
+    """What a supervisor does when children die (OTP: supervisor flags).
+
+    Attributes:
+        strategy: Who is restarted with a dead child.
+        max_restarts: Restarts allowed within *max_seconds*; one more and the
+            supervisor gives up with reason `shutdown`. 3 by default (Elixir's).
+        max_seconds: The window of *max_restarts* in seconds; 5 by default.
+        auto_shutdown: Whether the end of significant children ends it.
+        backoff: Seconds before a failed restart is tried again; 0 by default,
+            as in OTP, where the budget of restarts is the only brake.
+    """
+
+    strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ONE, validator=_one_of(Strategy))
+    max_restarts: int = attrs.field(default=3, validator=_check_count)
+    max_seconds: float = attrs.field(default=5.0, validator=_check_period)
+    auto_shutdown: AutoShutdown = attrs.field(
+        default=AutoShutdown.NEVER, validator=_one_of(AutoShutdown)
+    )
+    backoff: float = attrs.field(default=0.0, validator=_check_backoff)
+
+
+def check_children(children: Sequence[object], flags: Flags) -> tuple[ChildSpec, ...]:
+    """Return *children* as checked specs.
+
+    Raises:
+        InvalidChildSpecError: One is no `ChildSpec`, two have the same id
+            (OTP: `duplicate_child_name`), or one is significant although
+            *flags* never shut down for it.
+    """
+    checked = tuple(check_child(child, flags) for child in children)
+    seen: set[str] = set()
+    for spec in checked:
+        if spec.id in seen:
+            raise InvalidChildSpecError(f"two children have the id {shown(spec.id)}")
+        seen.add(spec.id)
+    return checked
+
+
+def check_child(child: object, flags: Flags) -> ChildSpec:
+    """Return *child* as a spec that fits *flags*, or raise `InvalidChildSpecError`."""
+    if not isinstance(child, ChildSpec):
+        raise InvalidChildSpecError(f"a child must be a ChildSpec, got {shown(child)}")
+    if child.significant and flags.auto_shutdown is AutoShutdown.NEVER:
+        raise InvalidChildSpecError(
+            f"child {shown(child.id)} is significant, but auto_shutdown is NEVER"
+        )
+    return child

@@ -1,0 +1,472 @@
+"""A session as data: the validated record that all its processes are started from.
+
+What was said and done in the session is in `conversation.py`; this record is
+what the session *is*. It is immutable, and `rename` and its kin return a new one.
+
+The rules and their short names are JidoCode's (session.ex). Deviations:
+
+- `..` is refused as a component of the project path. JidoCode looked for the two
+  dots anywhere, and so refused a folder named `foo..bar`.
+- Permission is asked for, not tried with a probe file: such a file wakes every
+  watcher of the project, and stays there if the process is killed.
+- `new` checks the name and the config too, and reports all broken rules together.
+- Keys of a config that are not known here are kept by updates as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import unicodedata
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import attrs
+
+from jidocode.errors import InvalidSessionError, InvalidSessionIdError, shown
+
+MAX_NAME_LENGTH = 50
+"""Characters in a session's name."""
+MAX_PATH_LENGTH = 4096
+"""Bytes in a project path, before and after expansion."""
+MAX_LABEL_LENGTH = 200
+"""Characters in the name of a provider, model or language."""
+MAX_EXTRA_LENGTH = 65_536
+"""Characters of JSON in the further keys of a config."""
+
+ProjectKey = tuple[int, int]
+"""What makes a directory the same under all its names: `(st_dev, st_ino)`."""
+
+_ID_LENGTH = 36
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+# The first one found decides.
+_LANGUAGE_BY_MARKER = {
+    "mix.exs": "elixir",
+    "Cargo.toml": "rust",
+    "go.mod": "go",
+    "pyproject.toml": "python",
+    "setup.py": "python",
+    "requirements.txt": "python",
+    "tsconfig.json": "typescript",
+    "package.json": "javascript",
+    "Gemfile": "ruby",
+    "composer.json": "php",
+    "build.gradle.kts": "kotlin",
+    "build.gradle": "java",
+    "pom.xml": "java",
+    "CMakeLists.txt": "cpp",
+}
+
+_CODE_BY_ERRNO = {
+    errno.EACCES: "path_permission_denied",
+    errno.EPERM: "path_permission_denied",
+    errno.ENAMETOOLONG: "path_too_long",
+}
+
+
+def new_session_id() -> str:
+    """Return a fresh session id: a lower-case UUID4."""
+    return str(uuid.uuid4())
+
+
+def validate_session_id(value: object) -> str:
+    """Return *value* if it is a session id.
+
+    Type, length and characters are checked in that order, so the cost does not
+    depend on what came.
+
+    Raises:
+        InvalidSessionIdError: It is not a lower-case UUID4 in a str.
+    """
+    if not isinstance(value, str):
+        raise InvalidSessionIdError(f"a session id must be a str, not {shown(value)}")
+    if len(value) != _ID_LENGTH:
+        raise InvalidSessionIdError(
+            f"a session id has {_ID_LENGTH} characters, not {len(value)}: {shown(value)}"
+        )
+    if not _ID.fullmatch(value):
+        raise InvalidSessionIdError(f"a session id is a lower-case UUID4, not {shown(value)}")
+    return value
+
+
+def json_text(value: object, *, max_length: int) -> str | None:
+    """Return *value* as canonical JSON, None if it is not JSON or too long.
+
+    Args:
+        value: What should hold None, bool, numbers, str, lists and dicts only.
+        max_length: Characters that the text may have.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if len(text) <= max_length else None
+
+
+@attrs.frozen(kw_only=True)
+class SessionConfig:
+    """Which language model a session works with.
+
+    Attributes:
+        provider: Its provider's name.
+        model: Its name.
+        temperature: 0 to 2.
+        max_tokens: Most tokens in an answer, at least 1.
+        extra_json: Further keys, for a particular provider: a JSON object as
+            text, because text is immutable, whatever it holds.
+    """
+
+    provider: str = "anthropic"
+    model: str = "claude-3-5-sonnet-20241022"
+    temperature: float = 0.7
+    max_tokens: int = 4096
+    extra_json: str = attrs.field(default="{}", repr=False)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """A fresh copy of the further keys."""
+        extra: dict[str, Any] = json.loads(self.extra_json)
+        return extra
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all keys, the further ones among them, in a fresh dict."""
+        return self.extra | {key: getattr(self, key) for key in _KNOWN_KEYS}
+
+
+_KNOWN_KEYS = ("provider", "model", "temperature", "max_tokens")
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """What a coding session is; made by `Session.new`.
+
+    It can be pickled, and survives every crash: a restarted process gets the
+    record that its supervisor holds.
+
+    Attributes:
+        id: Lower-case UUID4.
+        name: For people; 1 to 50 characters, need not be unique.
+        project_path: Absolute and expanded; symlinks in it are kept.
+        project_key: Device and inode of the project directory at creation, by
+            which it is recognised under every path that leads to it.
+        config: The language model to use.
+        language: The project's main language, None if unknown.
+        created_at: In UTC.
+        updated_at: In UTC; later with every change.
+    """
+
+    id: str
+    name: str
+    project_path: str
+    project_key: ProjectKey
+    config: SessionConfig
+    language: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def new(
+        cls,
+        *,
+        project_path: str | os.PathLike[str],
+        name: str | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
+        session_id: str | None = None,
+    ) -> Session:
+        """Return a record for the project at *project_path*; nothing is started.
+
+        Args:
+            project_path: An existing directory that may be read and written;
+                `~` is expanded, a relative path counts from the current directory.
+            name: The folder's name by default, cut to 50 characters.
+            config: Keys of `SessionConfig` or of the provider; what is not given
+                has the default.
+            session_id: A fresh one by default.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is not a session id.
+            InvalidSessionError: Rules are broken: all of them, in the order
+                name, path, config.
+        """
+        session_id = new_session_id() if session_id is None else validate_session_id(session_id)
+        merged = _merge(SessionConfig(), {} if config is None else config)
+        broken = [*_broken_config(merged)]
+        try:
+            path, key = locate_project(project_path)
+        except InvalidSessionError as error:
+            path, key = "", (0, 0)
+            broken = [*zip(error.codes, error.reasons, strict=True), *broken]
+        chosen = _default_name(path) if name is None else name
+        if name is not None:
+            broken = [*_broken_name(name), *broken]
+        _refuse(broken)
+        now = datetime.now(UTC)
+        return cls(
+            id=session_id,
+            name=chosen,
+            project_path=path,
+            project_key=key,
+            config=merged,
+            language=detect_language(path),
+            created_at=now,
+            updated_at=now,
+        )
+
+    def validate(self) -> Session:
+        """Return the same record if all of it is valid, the directory included.
+
+        Raises:
+            InvalidSessionError: Rules are broken: all of them, in the order id,
+                name, path, config, language, created_at, updated_at.
+        """
+        _refuse(
+            [
+                *_broken_id(self.id),
+                *_broken_name(self.name),
+                *_broken_project(self.project_path, self.project_key),
+                *_broken_config(self.config),
+                *_broken_language(self.language),
+                *_broken_time("created_at", self.created_at),
+                *_broken_time("updated_at", self.updated_at),
+            ]
+        )
+        return self
+
+    def rename(self, name: str) -> Session:
+        """Return the record with another *name*.
+
+        Raises:
+            InvalidSessionError: With the code `invalid_name` or `name_too_long`.
+        """
+        _refuse([*_broken_name(name)])
+        return self._changed(name=name)
+
+    def update_config(self, changes: Mapping[str, Any]) -> Session:
+        """Return the record with *changes* merged into its config.
+
+        Keys that are not in *changes* keep their values.
+
+        Raises:
+            InvalidSessionError: Rules are broken: all of them.
+        """
+        merged = _merge(self.config, changes)
+        _refuse([*_broken_config(merged)])
+        return self._changed(config=merged)
+
+    def update_language(self, language: str | None) -> Session:
+        """Return the record with another *language*, None for unknown.
+
+        Raises:
+            InvalidSessionError: With the code `invalid_language`.
+        """
+        _refuse([*_broken_language(language)])
+        return self._changed(language=language)
+
+    def _changed(self, **changes: Any) -> Session:  # noqa: ANN401 - fields of several types
+        # The wall clock may stand still or go back; the order of changes may not.
+        updated_at = max(datetime.now(UTC), self.updated_at + timedelta(microseconds=1))
+        return attrs.evolve(self, updated_at=updated_at, **changes)
+
+
+def locate_project(path: object) -> tuple[str, ProjectKey]:
+    """Return the absolute, expanded form of *path*, and what identifies the directory.
+
+    Raises:
+        InvalidSessionError: With one code: `invalid_project_path`,
+            `missing_project_path`, `path_too_long`, `path_traversal_detected`,
+            `path_not_found`, `path_not_directory` or `path_permission_denied`.
+    """
+    text = _path_text(path)
+    try:
+        # abspath keeps two leading slashes, which POSIX allows to mean something else.
+        absolute = "/" + os.path.abspath(os.path.expanduser(text)).lstrip("/")  # noqa: PTH100, PTH111 - Path.absolute keeps "." components
+    except FileNotFoundError as error:
+        reason = f"project path {shown(text)} is relative, and the current directory is gone"
+        raise _invalid("path_not_found", reason) from error
+    return absolute, _directory_key(absolute)
+
+
+def detect_language(path: str) -> str | None:
+    """Return the main language of the project at *path* by its marker files, or None.
+
+    Only names in the directory itself are looked at.
+
+    Raises:
+        InvalidSessionError: With the code `path_not_found` or
+            `path_permission_denied`: the directory cannot be listed any more.
+    """
+    try:
+        names = frozenset(os.listdir(path))  # noqa: PTH208 - a Path per file is not cheap
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return next((lang for marker, lang in _LANGUAGE_BY_MARKER.items() if marker in names), None)
+
+
+_Broken = Iterator[tuple[str, str]]
+"""Broken rules: the short name of each, and a sentence."""
+
+
+def _refuse(broken: list[tuple[str, str]]) -> None:
+    if broken:
+        raise InvalidSessionError(
+            tuple(code for code, _ in broken), tuple(reason for _, reason in broken)
+        )
+
+
+def _invalid(code: str, reason: str) -> InvalidSessionError:
+    return InvalidSessionError((code,), (reason,))
+
+
+def _unusable(path: str, error: OSError) -> InvalidSessionError:
+    code = _CODE_BY_ERRNO.get(error.errno or 0, "path_not_found")
+    return _invalid(code, f"project path {shown(path)} cannot be used: {error.strerror}")
+
+
+def _directory_key(path: str) -> ProjectKey:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the path is text throughout
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise _invalid("path_not_directory", f"project path {shown(path)} is not a directory")
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        raise _invalid(
+            "path_permission_denied", f"project path {shown(path)} may not be read and written"
+        )
+    return (status.st_dev, status.st_ino)
+
+
+def _is_too_long(path: str) -> bool:
+    # The number of characters is known; only what may fit is worth encoding.
+    if len(path) > MAX_PATH_LENGTH:
+        return True
+    return len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_LENGTH
+
+
+def _is_impossible(path: str) -> bool:
+    try:
+        return b"\0" in os.fsencode(path)
+    except UnicodeEncodeError:
+        return True
+
+
+_PATH_RULES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("missing_project_path", "is empty", lambda path: not path),
+    ("path_too_long", f"has more than {MAX_PATH_LENGTH} bytes", _is_too_long),
+    ("invalid_project_path", "holds characters that no path can hold", _is_impossible),
+    ("path_traversal_detected", "has a '..' in it", lambda path: ".." in path.split("/")),
+)
+
+
+def _path_text(path: object) -> str:
+    text = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise _invalid("invalid_project_path", f"a project path must be a str, not {shown(text)}")
+    for code, reason, breaks in _PATH_RULES:
+        if breaks(text):
+            raise _invalid(code, f"project path {shown(text)} {reason}")
+    return text
+
+
+def _broken_project(path: object, key: object) -> _Broken:
+    if isinstance(path, str) and path and not path.startswith("/"):
+        yield "path_not_absolute", f"project path {shown(path)} is not absolute"
+        return
+    try:
+        _, found = locate_project(path)
+    except InvalidSessionError as error:
+        yield from zip(error.codes, error.reasons, strict=True)
+    else:
+        if found != key:
+            yield "project_path_changed", f"another directory stands at {shown(path)} now"
+
+
+def _broken_id(value: object) -> _Broken:
+    try:
+        validate_session_id(value)
+    except InvalidSessionIdError as error:
+        yield "invalid_id", error.message
+
+
+def _is_plain(text: str) -> bool:
+    """Whether *text* is without control characters, line breaks and lone surrogates."""
+    return not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
+
+
+def _broken_name(name: object) -> _Broken:
+    if isinstance(name, str) and len(name) > MAX_NAME_LENGTH:
+        yield "name_too_long", f"a name has at most {MAX_NAME_LENGTH} characters, not {len(name)}"
+    elif not isinstance(name, str) or not name.strip() or not _is_plain(name):
+        yield "invalid_name", f"a name must be one line of text, not {shown(name)}"
+
+
+def _default_name(path: str) -> str:
+    name = os.fsencode(os.path.basename(path) or path).decode("utf-8", "replace")  # noqa: PTH119 - the path is text throughout
+    return "".join(char if _is_plain(char) else "\ufffd" for char in name)[:MAX_NAME_LENGTH]
+
+
+def _is_label(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_LABEL_LENGTH
+        and not value.isspace()
+        and _is_plain(value)
+    )
+
+
+def _broken_language(language: object) -> _Broken:
+    if language is not None and not _is_label(language):
+        yield "invalid_language", f"a language must be a word or None, not {shown(language)}"
+
+
+def _broken_time(field: str, value: object) -> _Broken:
+    if not isinstance(value, datetime) or value.utcoffset() != timedelta():
+        yield f"invalid_{field}", f"{field} must be a datetime in UTC, not {shown(value)}"
+
+
+def _merge(config: SessionConfig, changes: object) -> Any:  # noqa: ANN401 - None is refused by _broken_config
+    """Return *config* with *changes*, unchecked; None if they are no mapping of str to JSON."""
+    if isinstance(changes, SessionConfig):
+        return changes
+    if not isinstance(changes, Mapping):
+        return None
+    given = cast("Mapping[object, object]", changes)
+    if not all(isinstance(key, str) for key in given):
+        return None
+    values: dict[Any, Any] = {**config.as_dict(), **given}
+    known = {key: values.pop(key) for key in _KNOWN_KEYS}
+    extra = json_text(values, max_length=MAX_EXTRA_LENGTH)
+    return None if extra is None else SessionConfig(**known, extra_json=extra)
+
+
+def _broken_config(config: object) -> _Broken:
+    if not isinstance(config, SessionConfig) or not _is_json_object(config.extra_json):
+        yield "invalid_config", "a config must be a mapping of names to JSON values"
+        return
+    if not _is_label(config.provider):
+        yield "invalid_provider", f"provider must be a name, not {shown(config.provider)}"
+    if not _is_label(config.model):
+        yield "invalid_model", f"model must be a name, not {shown(config.model)}"
+    if not _is_number(config.temperature) or not 0 <= config.temperature <= 2:  # noqa: PLR2004 - the range that providers accept
+        yield "invalid_temperature", f"temperature must be 0 to 2, not {shown(config.temperature)}"
+    if not _is_number(config.max_tokens, int) or config.max_tokens < 1:
+        yield "invalid_max_tokens", f"max_tokens must be 1 or more, not {shown(config.max_tokens)}"
+
+
+def _is_number(value: object, kind: type[int | float] = float) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool)
+
+
+def _is_json_object(text: object) -> bool:
+    if not isinstance(text, str) or len(text) > MAX_EXTRA_LENGTH:
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
