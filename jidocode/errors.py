@@ -24,6 +24,7 @@ JidocodeError
 │   ├── SessionNotFoundError    (also LookupError)
 │   ├── InvalidSessionIdError   (also ValueError)
 │   ├── InvalidSessionError     a record breaks one or more rules (also ValueError)
+│   ├── InvalidRequestError     a request to a session's process breaks a rule (also ValueError)
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
 │   ├── ProjectAlreadyOpenError
@@ -318,6 +319,10 @@ class InvalidSessionError(SessionError, ValueError):
     def message(self) -> str:
         """One sentence for a person."""
         return "; ".join(self.reasons)
+
+
+class InvalidRequestError(SessionError, ValueError):
+    """A request to a Manager or State breaks a rule; nothing was changed."""
 
 
 @attrs.define(slots=False)

@@ -4,11 +4,12 @@ Everything that decides what a piece of news about a single child means stands
 in this file: the table below is the machine, and `Life` interprets it. What a
 death means for the siblings is decided by the supervisors, not here.
 
-A death has up to five witnesses: Thespian's exit notice (which may come twice,
-or never), the process descriptor, the exit status, and the child's own exit
-note. They may come in any order and any number; a life ends exactly once, with
-the best reason known. News that the table has no entry for is stale: nothing
-happens.
+A death has up to five witnesses: the actor system's exit notice (which may come
+twice, or never), the process descriptor, the exit status, and the child's own
+exit note. They may come in any order and any number; a life ends exactly once,
+with the best reason known. News that the table has no entry for is stale: it
+changes nothing. An entry that leads back to the same state keeps what was
+heard, and does nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import enum
 
 import attrs
 
-from jidocode.otp.exits import Crashed, ExitReason, Killed, best_reason
+from jidocode.otp.exits import SHUTDOWN, Crashed, ExitReason, best_reason
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import BRUTAL_KILL, INFINITY, ChildSpec
 
@@ -36,9 +37,9 @@ class LifeState(enum.Enum):
     STOPPING = "stopping"
     """It was told to stop, and has time for it."""
     KILLING = "killing"
-    """It was killed, or has failed; its end is awaited."""
+    """It was killed, for it failed, ignored, hung or was told to; its end is awaited."""
     SILENT = "silent"
-    """It is dead by no signal, and its note may still come."""
+    """It is dead by no signal that is known, and what it said may still come."""
     ENDED = "ended"
 
 
@@ -54,7 +55,7 @@ class News(enum.Enum):
     STOP = "stop"
     BRUTAL_STOP = "brutal stop"
     STOP_TIMEOUT = "stop timed out"
-    GONE = "gone"
+    GONE = "gone, and why is known"
     GONE_SILENTLY = "gone without a word"
     NOTED = "exit note"
     NOTE_TIMEOUT = "no note came"
@@ -74,32 +75,38 @@ TRANSITIONS: dict[LifeState, dict[News, LifeState]] = {
         News.INIT_TIMEOUT: LifeState.KILLING,
         News.STOP: LifeState.KILLING,
         News.BRUTAL_STOP: LifeState.KILLING,
+        News.NOTED: LifeState.STARTING,
         News.GONE: LifeState.ENDED,
         News.GONE_SILENTLY: LifeState.SILENT,
     },
     LifeState.RUNNING: {
         News.STOP: LifeState.STOPPING,
         News.BRUTAL_STOP: LifeState.KILLING,
+        News.NOTED: LifeState.RUNNING,
         News.GONE: LifeState.ENDED,
         News.GONE_SILENTLY: LifeState.SILENT,
     },
     LifeState.STOPPING: {
         News.STOP_TIMEOUT: LifeState.KILLING,
-        News.BRUTAL_STOP: LifeState.KILLING,
+        News.NOTED: LifeState.STOPPING,
         News.GONE: LifeState.ENDED,
-        News.GONE_SILENTLY: LifeState.ENDED,
+        News.GONE_SILENTLY: LifeState.SILENT,
     },
     LifeState.KILLING: {
+        News.NOTED: LifeState.KILLING,
         News.GONE: LifeState.ENDED,
         News.GONE_SILENTLY: LifeState.ENDED,
     },
     LifeState.SILENT: {
-        News.NOTED: LifeState.ENDED,
-        News.FAILED: LifeState.ENDED,
+        News.READY: LifeState.SILENT,
         News.IGNORED: LifeState.ENDED,
-        News.NOTE_TIMEOUT: LifeState.ENDED,
+        News.FAILED: LifeState.ENDED,
         News.STOP: LifeState.ENDED,
         News.BRUTAL_STOP: LifeState.ENDED,
+        News.NOTED: LifeState.ENDED,
+        News.GONE: LifeState.ENDED,
+        News.GONE_SILENTLY: LifeState.SILENT,
+        News.NOTE_TIMEOUT: LifeState.ENDED,
     },
     LifeState.ENDED: {},
 }
@@ -239,7 +246,9 @@ class Life:
     incarnation: int
     state: LifeState = LifeState.CLAIMING
     ref: ActorRef | None = None
+    """The process, from the end of its `init` on."""
     holder: ActorRef | None = None
+    """Who has the name, if that was why it ended and a process is known."""
     ignored: bool = False
     refused: bool = False
     on_request: bool = False
@@ -256,55 +265,67 @@ class Life:
     def stop(self) -> list[ChildEffect]:
         """End the life by the spec's shutdown rule."""
         self.on_request = True
+        if self.state is LifeState.CLAIMING:
+            self._failure = SHUTDOWN
         brutal = self.spec.shutdown is BRUTAL_KILL or self.spec.shutdown == 0
         return self._enter(News.BRUTAL_STOP if brutal else News.STOP)
 
     def handle(self, event: ChildEvent) -> list[ChildEffect]:
         """Take *event* in."""
-        match event:
-            case NameClaimed():
-                return self._enter(News.CLAIMED)
-            case NameTaken():
-                self.refused, self.holder = self.state is LifeState.CLAIMING, event.holder
-                return self._enter(News.REFUSED)
-            case ChildReady():
-                if self.state is LifeState.STARTING:
-                    self.ref = event.ref
-                return self._enter(News.READY)
-            case ChildIgnored():
-                self.ignored = self.ignored or self.state in (LifeState.STARTING, LifeState.SILENT)
-                return self._enter(News.IGNORED)
-            case ChildFailed():
-                self._failure = self._failure or event.reason
-                return self._enter(News.FAILED)
-            case ExitNoted():
-                self._note = self._note or event.reason
-                return self._enter(News.NOTED)
-            case ChildGone():
-                return self._gone(event.status)
-            case ChildTimeout():
-                return self._enter(event.news)
+        news = self._news_of(event)
+        if news in TRANSITIONS[self.state]:
+            self._remember(event)
+        return self._enter(news)
 
     @property
     def reason(self) -> ExitReason:
         """Why it ended; asked once it has."""
         return self._failure or best_reason(self._note, self._status)
 
-    def _gone(self, status: int | None) -> list[ChildEffect]:
-        if self._status is None:
-            self._status = status
-        spoke = self._note is not None or self._failure is not None
-        by_signal = status is not None and status < 0
-        return self._enter(News.GONE if spoke or by_signal else News.GONE_SILENTLY)
+    def _news_of(self, event: ChildEvent) -> News:
+        match event:
+            case NameClaimed():
+                return News.CLAIMED
+            case NameTaken():
+                return News.REFUSED
+            case ChildReady():
+                return News.READY
+            case ChildIgnored():
+                return News.IGNORED
+            case ChildFailed():
+                return News.FAILED
+            case ExitNoted():
+                return News.NOTED
+            case ChildGone():
+                by_signal = event.status is not None and event.status < 0
+                return News.GONE if by_signal or self._note is not None else News.GONE_SILENTLY
+            case ChildTimeout():
+                return event.news
+
+    def _remember(self, event: ChildEvent) -> None:
+        match event:
+            case NameTaken():
+                self.refused, self.holder = True, event.holder
+                self._failure = Crashed(f"its name is taken by {event.holder or 'another child'}")
+            case ChildReady():
+                self.ref = event.ref
+            case ChildIgnored():
+                self.ignored = True
+            case ChildFailed():
+                self._failure = event.reason
+            case ExitNoted():
+                self._note = self._note or event.reason
+            case ChildGone():
+                self._status = event.status if self._status is None else self._status
+            case ChildTimeout(news=News.INIT_TIMEOUT):
+                self._failure = Crashed(f"init took longer than {self.spec.init_timeout:g} s")
+            case NameClaimed() | ChildTimeout():
+                pass
 
     def _enter(self, news: News) -> list[ChildEffect]:
-        target = TRANSITIONS[self.state].get(news)
-        if target is None:
+        target = TRANSITIONS[self.state].get(news, self.state)
+        if target is self.state:
             return []
-        if news is News.INIT_TIMEOUT:
-            self._failure = Crashed(f"init took longer than {self.spec.init_timeout:g} s")
-        elif news is News.STOP and self.state is LifeState.STARTING:
-            self._failure = Killed()
         self.state = target
         return self._effects_of(target)
 

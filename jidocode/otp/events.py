@@ -42,7 +42,8 @@ class ChildExited:
         reason: The best reason known.
         name: The name it was registered under, if any.
         on_request: Whether its supervisor had told it to stop.
-        restarting: Whether it will be started again.
+        restarting: Whether it is to be started again. What happens until its
+            turn comes can change that: a request, a shutdown, other deaths.
     """
 
     supervisor: ActorRef
@@ -56,7 +57,7 @@ class ChildExited:
 
 @attrs.frozen(kw_only=True)
 class ChildStartFailed:
-    """A child's `init` failed, hung or was killed; *restarting* if it will be tried again."""
+    """A child's `init` failed, hung or was killed; *restarting* if it is to be tried again."""
 
     supervisor: ActorRef
     child_id: str

@@ -19,8 +19,13 @@ class RestartIntensity:
     max_seconds: float
     _restarts: list[float] = attrs.field(factory=list[float], init=False)
 
+    def is_spent(self, now: float) -> bool:
+        """Whether a restart at monotonic time *now* (seconds) would be one too many."""
+        self._restarts = [then for then in self._restarts if now - then <= self.max_seconds]
+        return len(self._restarts) >= self.max_restarts
+
     def allow(self, now: float) -> bool:
         """Count a restart at monotonic time *now* (seconds); False means give up."""
-        self._restarts = [then for then in self._restarts if now - then <= self.max_seconds]
+        spent = self.is_spent(now)
         self._restarts.append(now)
-        return len(self._restarts) <= self.max_restarts
+        return not spent

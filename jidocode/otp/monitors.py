@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from jidocode.otp.exits import NoProcess
+from jidocode.otp.server import Down
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
 
 TOMBSTONES = 4096
 """How many dead refs are remembered: more than can have messages under way."""
-
-
-@attrs.frozen
-class Down:
-    """A monitored process is dead (OTP: `DOWN`).
-
-    Attributes:
-        token: The monitor's token.
-        ref: The life that ended.
-        reason: Why; `NoProcess` if it was dead when the monitor was set.
-    """
-
-    token: Hashable
-    ref: ActorRef
-    reason: ExitReason
 
 
 @attrs.frozen
@@ -64,55 +50,50 @@ class Tombstones:
 
 
 class Monitors:
-    """All monitors of one registry."""
+    """All monitors of one registry, each told apart by its watcher and the watcher's token."""
 
     def __init__(self) -> None:
-        # Target to token to watcher, in the order in which they were set.
-        self._watchers: dict[ActorRef, dict[Hashable, Hashable]] = {}
-        self._targets: dict[Hashable, ActorRef] = {}
+        # Target to its monitors, in the order in which they were set.
+        self._monitors: dict[ActorRef, dict[tuple[Hashable, int], None]] = {}
+        self._targets: dict[tuple[Hashable, int], ActorRef] = {}
         self._dead = Tombstones()
 
-    def monitor(self, token: Hashable, target: ActorRef, watcher: Hashable) -> list[Send]:
+    def monitor(self, token: int, target: ActorRef, watcher: Hashable) -> list[Send]:
         """Have *watcher* told, once, when *target* dies; n monitors bring n `Down`s.
 
-        *token* tells the monitors of all watchers apart; one that is in use
-        already changes nothing. A target known to be dead brings `Down` with
-        `NoProcess` at once (OTP: `noproc`).
+        A *token* that the watcher has in use already changes nothing. A target
+        known to be dead brings `Down` with `NoProcess` at once (OTP: `noproc`).
         """
         if target in self._dead:
             return [Send(watcher, Down(token, target, NoProcess()))]
-        if token not in self._targets:
-            self._targets[token] = target
-            self._watchers.setdefault(target, {})[token] = watcher
+        key = (watcher, token)
+        self._monitors.setdefault(self._targets.setdefault(key, target), {})[key] = None
         return []
 
-    def demonitor(self, token: Hashable) -> None:
-        """Drop a monitor: no `Down` is returned for it any more; unknown tokens are fine."""
-        target = self._targets.pop(token, None)
+    def demonitor(self, token: int, watcher: Hashable) -> None:
+        """Drop a monitor: no `Down` is returned for it any more; unknown ones are fine."""
+        key = (watcher, token)
+        target = self._targets.pop(key, None)
         if target is None:
             return
-        tokens = self._watchers[target]
-        del tokens[token]
-        if not tokens:
-            del self._watchers[target]
+        del self._monitors[target][key]
+        if not self._monitors[target]:
+            del self._monitors[target]
 
     def gone(self, ref: ActorRef, reason: ExitReason) -> list[Send]:
         """Return the `Down`s for a dead *ref*; a second notice of a death returns none."""
         if ref in self._dead:
             return []
         self._dead.add(ref)
-        tokens = self._watchers.pop(ref, {})
-        for token in tokens:
-            del self._targets[token]
-        return [Send(watcher, Down(token, ref, reason)) for token, watcher in tokens.items()]
+        keys = self._monitors.pop(ref, {})
+        for key in keys:
+            del self._targets[key]
+        return [Send(watcher, Down(token, ref, reason)) for watcher, token in keys]
 
     def watcher_gone(self, watcher: Hashable) -> None:
         """Drop all monitors that *watcher* has set."""
-        tokens = [
-            token for token, ref in self._targets.items() if self._watchers[ref][token] == watcher
-        ]
-        for token in tokens:
-            self.demonitor(token)
+        for token in [token for asker, token in self._targets if asker == watcher]:
+            self.demonitor(token, watcher)
 
     def is_dead(self, ref: ActorRef) -> bool:
         """Whether *ref* is one of the `TOMBSTONES` last known deaths."""

@@ -62,9 +62,10 @@ class NotFound:
 
 @attrs.frozen
 class Granted:
-    """To an owner: the name is yours."""
+    """To an owner: the name is yours, for the start that *incarnation* counts."""
 
     name: Name
+    incarnation: int
 
 
 @attrs.frozen
@@ -72,6 +73,7 @@ class Refused:
     """To an owner: the name is taken (OTP: `already_started`), by *holder* if it runs."""
 
     name: Name
+    incarnation: int
     holder: ActorRef | None
 
 
@@ -132,21 +134,25 @@ class Entry:
     Attributes:
         name: The name.
         owner: The supervisor that holds it, or held it last if *orphaned*.
+        newest: The highest incarnation that the owner claimed it for, or registered.
         value: Whatever the owner or the process keeps with the name.
         ref: The process, None between two lives.
-        newest: The highest incarnation so far, -1 before the first.
         orphaned: The owner let go or died; the process is not known to be dead.
     """
 
     name: Name
     owner: ActorRef
+    newest: int
     value: object = attrs.field(default=None, kw_only=True)
     ref: ActorRef | None = attrs.field(default=None, kw_only=True)
-    newest: int = attrs.field(default=-1, kw_only=True)
     orphaned: bool = attrs.field(default=False, kw_only=True)
 
+    def is_held_by(self, owner: ActorRef) -> bool:
+        """Whether *owner* holds the name and has not let go of it."""
+        return self.owner == owner and not self.orphaned
+
     def is_late(self, ref: ActorRef) -> bool:
-        """Whether *ref* is no newer than what was registered; a life may return to its name."""
+        """Whether *ref* is older than *newest*, or no newer than the process that is there."""
         return ref.incarnation < self.newest + (self.ref is not None)
 
 
@@ -177,8 +183,8 @@ class Registry:
     def __init__(self) -> None:
         self.meta: dict[Hashable, object] = {}
         self._entries: dict[Name, Entry] = {}
-        # Waiting claims and their values, first come, first served.
-        self._claims: dict[tuple[Name, ActorRef], object] = {}
+        # Waiting claims with incarnation and value, first come, first served.
+        self._claims: dict[tuple[Name, ActorRef], tuple[int, object]] = {}
         self._waits: dict[Hashable, Name] = {}
         self._listeners: dict[Hashable, None] = {}
         self._monitors = Monitors()
@@ -188,25 +194,27 @@ class Registry:
 
     # Owners.
 
-    def claim(self, name: Name, owner: ActorRef, *, value: object = None) -> list[Effect]:
+    def claim(
+        self, name: Name, owner: ActorRef, incarnation: int, *, value: object = None
+    ) -> list[Effect]:
         """Hold *name* for a child of *owner*, before the child's init runs.
 
-        The owner is sent `Granted` or `Refused`: at once, or when the last
-        process of an orphaned name is dead. Claiming what one holds is granted
-        again and changes the value. A dead owner gets no answer.
+        The owner is sent `Granted` or `Refused` with the same *incarnation*: at
+        once, or when the last process of an orphaned name is dead. Claiming
+        what one holds is granted again and changes the value; claiming what one
+        waits for keeps the place and changes what is claimed. A dead owner gets
+        no answer.
         """
         check_name(name)
         if self._monitors.is_dead(owner):
             return []
-        return [*self._watch(owner), *self._decide(name, owner, value)]
+        return [*self._watch(owner), *self._decide(name, owner, incarnation, value)]
 
     def release(self, name: Name, owner: ActorRef) -> list[Effect]:
         """Let go of *name*, or take back a waiting claim; nothing if *owner* has neither."""
         self._claims.pop((name, owner), None)
         entry = self._entries.get(name)
-        if entry is None or entry.orphaned or entry.owner != owner:
-            return []
-        return self._orphan(entry)
+        return self._orphan(entry) if entry and entry.is_held_by(owner) else []
 
     def register(self, name: Name, owner: ActorRef, ref: ActorRef) -> list[Effect]:
         """Have *ref*, ready now, run under *name*.
@@ -220,9 +228,9 @@ class Registry:
         if self._monitors.is_dead(ref):
             return []
         ownerless = self._monitors.is_dead(owner)
-        entry = self._entries.get(name) or Entry(name, owner, orphaned=ownerless)
+        entry = self._entries.get(name) or Entry(name, owner, ref.incarnation, orphaned=ownerless)
         if entry.owner != owner:
-            return [] if ownerless else [Send(owner, Refused(name, entry.ref))]
+            return [] if ownerless else [Send(owner, Refused(name, ref.incarnation, entry.ref))]
         if entry.is_late(ref):
             return []
         self._entries[name] = attrs.evolve(entry, ref=ref, newest=ref.incarnation)
@@ -268,6 +276,7 @@ class Registry:
         self._watched.discard(ref)
         self._vanished.pop(ref, None)
         self.watcher_gone(ref)
+        self._claims = {key: claim for key, claim in self._claims.items() if key[1] != ref}
         names = self.keys(ref)
         for name in names:
             self._entries[name] = attrs.evolve(self._entries[name], ref=None)
@@ -346,14 +355,14 @@ class Registry:
         """Send *listener* nothing more; unknown ones are fine."""
         self._listeners.pop(listener, None)
 
-    def monitor(self, token: Hashable, target: ActorRef, watcher: Hashable) -> list[Effect]:
+    def monitor(self, token: int, target: ActorRef, watcher: Hashable) -> list[Effect]:
         """Send *watcher* one `Down` when *target* dies; see `Monitors.monitor`."""
         effects: list[Effect] = [*self._monitors.monitor(token, target, watcher)]
         return effects or self._look_after(target)
 
-    def demonitor(self, token: Hashable) -> None:
-        """Drop a monitor: no `Down` is returned for it any more; unknown tokens are fine."""
-        self._monitors.demonitor(token)
+    def demonitor(self, token: int, watcher: Hashable) -> None:
+        """Drop a monitor: no `Down` is returned for it any more; unknown ones are fine."""
+        self._monitors.demonitor(token, watcher)
 
     def watcher_gone(self, watcher: Hashable) -> None:
         """Drop the monitors and the subscription of *watcher*."""
@@ -362,31 +371,25 @@ class Registry:
 
     # Steps.
 
-    def _decide(self, name: Name, owner: ActorRef, value: object) -> list[Effect]:
-        entry = self._entries.get(name)
-        if entry is None:
-            return self._grant(name, owner, value)
-        if not entry.orphaned and entry.owner == owner:
-            self._entries[name] = attrs.evolve(entry, value=value)
-            return [Send(owner, Granted(name))]
-        if entry.orphaned or entry.owner in self._vanished:
-            self._claims[name, owner] = value
+    def _decide(self, name: Name, owner: ActorRef, incarnation: int, value: object) -> list[Effect]:
+        entry = self._entries.get(name) or Entry(name, owner, incarnation)
+        if entry.orphaned or (entry.owner != owner and entry.owner in self._vanished):
+            self._claims[name, owner] = incarnation, value
             return []
-        return [Send(owner, Refused(name, entry.ref))]
-
-    def _grant(self, name: Name, owner: ActorRef, value: object) -> list[Effect]:
-        self._entries[name] = Entry(name, owner, value=value)
-        return [Send(owner, Granted(name))]
+        if entry.owner != owner:
+            return [Send(owner, Refused(name, incarnation, entry.ref))]
+        newest = max(incarnation, entry.newest)
+        self._entries[name] = attrs.evolve(entry, newest=newest, value=value)
+        return [Send(owner, Granted(name, incarnation))]
 
     def _free(self, name: Name) -> list[Effect]:
         """Give *name* to the first waiting claim, or to nobody."""
         del self._entries[name]
-        owners = [owner for claimed, owner in self._claims if claimed == name]
-        values = [self._claims.pop((name, owner)) for owner in owners]
-        if not owners:
-            return self._answer(name, NotFound())
-        refusals = [Send(owner, Refused(name, None)) for owner in owners[1:]]
-        return [*self._grant(name, owners[0], values[0]), *refusals]
+        effects: list[Effect] = []
+        for owner in [owner for claimed, owner in self._claims if claimed == name]:
+            incarnation, value = self._claims.pop((name, owner))
+            effects += self._decide(name, owner, incarnation, value)
+        return effects or self._answer(name, NotFound())
 
     def _orphan(self, entry: Entry) -> list[Effect]:
         """Take *entry* from its owner: free it, or have it wait for its process to end."""
@@ -396,13 +399,9 @@ class Registry:
         return self._look_after(entry.ref)
 
     def _owner_gone(self, owner: ActorRef) -> list[Effect]:
-        for claim in [claim for claim in self._claims if claim[1] == owner]:
-            del self._claims[claim]
         effects: list[Effect] = []
-        for name in [entry.name for entry in self._entries.values() if entry.owner == owner]:
-            entry = self._entries[name]
-            if not entry.orphaned:
-                effects += self._orphan(entry)
+        for name in [entry.name for entry in self.select(lambda entry: entry.is_held_by(owner))]:
+            effects += self._orphan(self._entries[name])
         return effects
 
     def _replaced(self, name: Name, old: ActorRef | None) -> list[Effect]:
@@ -413,7 +412,11 @@ class Registry:
         return [*self.gone(old, reason), *self._tell(Gone(name, old, reason))]
 
     def _is_answered_for(self, ref: ActorRef) -> bool:
-        return any(entry.ref == ref and not entry.orphaned for entry in self._entries.values())
+        # A process that owns its own name cannot tell its own end.
+        return any(
+            entry.ref == ref and entry.owner != ref and not entry.orphaned
+            for entry in self._entries.values()
+        )
 
     def _look_after(self, ref: ActorRef) -> list[Effect]:
         """Make sure that the death of *ref* is noticed, also if no living owner tells it."""

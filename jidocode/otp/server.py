@@ -236,6 +236,14 @@ class StartMonitor:
 
 
 @attrs.frozen
+class WatchProcess:
+    """Watch the process of *ref* at the kernel; its end comes back as a `Down` with *token*."""
+
+    token: int
+    ref: ActorRef
+
+
+@attrs.frozen
 class StopMonitor:
     """Forget the monitor *token*."""
 
@@ -269,6 +277,7 @@ Effect = (
     | SetIdleTimer
     | GoOn
     | StartMonitor
+    | WatchProcess
     | StopMonitor
     | Unexpected
     | Exit
@@ -427,6 +436,16 @@ class GenServer:
         """Watch *ref*; exactly one `Down` with the returned token follows."""
         token = self._next_token()
         self._outbox.append(StartMonitor(token, ref))
+        return token
+
+    def watch_process(self, ref: ActorRef) -> int:
+        """Watch the process of *ref* at the kernel; one `Down` with the returned token follows.
+
+        Unlike `monitor` it needs no registry and knows no reason: `Killed()`,
+        or `NoProcess()` if there was nothing to watch.
+        """
+        token = self._next_token()
+        self._outbox.append(WatchProcess(token, ref))
         return token
 
     def demonitor(self, token: int) -> None:

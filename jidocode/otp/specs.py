@@ -31,6 +31,8 @@ BRUTAL_KILL = BrutalKill.BRUTAL_KILL
 INFINITY = math.inf
 """`shutdown=INFINITY`: wait for ever; right for child supervisors."""
 
+MAX_SECONDS = 1e9
+"""The longest time that is not `INFINITY`: some thirty years."""
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_INIT_TIMEOUT = 10.0
 
@@ -96,10 +98,11 @@ def _check_start(_spec: object, _field: object, value: Any) -> None:
         raise InvalidChildSpecError(
             f"start must name a GenServer or a Supervisor, got {target.__qualname__}"
         )
-    if target.__module__ == "__main__":
+    if target.__module__ == "__main__" or "<locals>" in target.__qualname__:
+        place = "__main__" if target.__module__ == "__main__" else "a function"
         raise InvalidChildSpecError(
-            f"{target.__qualname__} is defined in __main__, which a child process cannot import: "
-            "move the class into a module of its own and import it from there"
+            f"{target.__qualname__} is defined in {place}, where a child process cannot import it: "
+            "move the class to the top of a module of its own and import it from there"
         )
 
 
@@ -140,7 +143,7 @@ def _check_name(_spec: object, _field: object, value: Any) -> None:
     if value is None:
         return
     match value:
-        case (str(), str()):
+        case (str(), str()) if isinstance(value, tuple):
             return
         case _:
             raise InvalidChildSpecError(
@@ -152,8 +155,7 @@ def _is_seconds(value: object) -> bool:
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
-        and not math.isnan(value)
-        and value >= 0
+        and (0 <= value <= MAX_SECONDS or value == INFINITY)
     )
 
 

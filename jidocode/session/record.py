@@ -268,7 +268,7 @@ class Session:
         _refuse([*_broken_language(language)])
         return self._changed(language=language)
 
-    def _changed(self, **changes: Any) -> Session:  # noqa: ANN401 - fields of several types
+    def _changed(self, **changes: Any) -> Session:
         # The wall clock may stand still or go back; the order of changes may not.
         updated_at = max(datetime.now(UTC), self.updated_at + timedelta(microseconds=1))
         return attrs.evolve(self, updated_at=updated_at, **changes)
@@ -304,8 +304,14 @@ def detect_language(path: str) -> str | None:
     try:
         names = frozenset(os.listdir(path))  # noqa: PTH208 - a Path per file is not cheap
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable_project(path, error) from error
     return next((lang for marker, lang in _LANGUAGE_BY_MARKER.items() if marker in names), None)
+
+
+def unusable_project(path: str, error: OSError) -> InvalidSessionError:
+    """Return what to raise from *error*, which came when the project at *path* was opened."""
+    code = _CODE_BY_ERRNO.get(error.errno or 0, "path_not_found")
+    return _invalid(code, f"project path {shown(path)} cannot be used: {error.strerror}")
 
 
 _Broken = Iterator[tuple[str, str]]
@@ -323,16 +329,11 @@ def _invalid(code: str, reason: str) -> InvalidSessionError:
     return InvalidSessionError((code,), (reason,))
 
 
-def _unusable(path: str, error: OSError) -> InvalidSessionError:
-    code = _CODE_BY_ERRNO.get(error.errno or 0, "path_not_found")
-    return _invalid(code, f"project path {shown(path)} cannot be used: {error.strerror}")
-
-
 def _directory_key(path: str) -> ProjectKey:
     try:
         status = os.stat(path)  # noqa: PTH116 - the path is text throughout
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable_project(path, error) from error
     if not stat.S_ISDIR(status.st_mode):
         raise _invalid("path_not_directory", f"project path {shown(path)} is not a directory")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
@@ -430,8 +431,11 @@ def _broken_time(field: str, value: object) -> _Broken:
         yield f"invalid_{field}", f"{field} must be a datetime in UTC, not {shown(value)}"
 
 
-def _merge(config: SessionConfig, changes: object) -> Any:  # noqa: ANN401 - None is refused by _broken_config
-    """Return *config* with *changes*, unchecked; None if they are no mapping of str to JSON."""
+def _merge(config: SessionConfig, changes: object) -> Any:
+    """Return *config* with *changes*; None if they are no mapping of str to JSON.
+
+    Nothing else is checked yet: that is for `_broken_config`, which refuses None too.
+    """
     if isinstance(changes, SessionConfig):
         return changes
     if not isinstance(changes, Mapping):

@@ -579,9 +579,9 @@ def test_every_change_is_later_even_if_the_clock_goes_back(session: Session) -> 
     assert ahead.rename("x").updated_at > ahead.updated_at
 
 
-@given(st.dictionaries(st.text(), st.recursive(st.integers(-9, 9) | st.text(), st.lists)))
-def test_json_text_is_the_same_for_equal_values(value: dict[str, Any]) -> None:
+def test_json_text_is_the_same_for_equal_values() -> None:
     """The order of keys does not show."""
-    turned = dict(reversed(value.items()))
-
-    assert json_text(turned, max_length=10**6) == json_text(value, max_length=10**6)
+    assert json_text({"a": 1, "b": "é"}, max_length=20) == json_text(
+        {"b": "é", "a": 1}, max_length=20
+    )
+    assert json_text({"a": 1, "b": "é"}, max_length=19) is None

@@ -1,0 +1,251 @@
+"""The shell: the one kind of actor there is here, and what both of its kinds share.
+
+A shell runs a machine from `otp` (a server or a supervisor). It turns what
+arrives into events, and carries out the effects; it decides nothing. This is
+the only place where a Thespian actor meets our own classes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+from thespian.actors import (
+    Actor,
+    ActorAddress,
+    ActorExitRequest,
+    ThespianWatch,
+    WakeupMessage,
+    WatchMessage,
+)
+
+from jidocode._host import processes, wire
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.manager import ActorHost
+from jidocode._host.transport import LoopbackTransport
+from jidocode._host.wire import SpawnOrder
+from jidocode.errors import CallError
+from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted
+from jidocode.otp.exits import SHUTDOWN, ExitReason, is_normal
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.server import Caller
+
+Handler = Callable[[Any, LoopbackAddress], object]
+
+
+class Shell(Actor):  # type: ignore[misc] # Thespian is not typed
+    """Runs one process; its subclasses know what kind."""
+
+    _myRef: ActorHost  # noqa: N815 - Thespian's name
+
+    def __init__(self, requirements: SpawnOrder) -> None:
+        """Take the order; Thespian calls this in the new process."""
+        super().__init__()
+        self.order = requirements
+        self.registry = requirements.registry
+        self._started_at = 0.0
+        self._descriptors: dict[int, Callable[[], None]] = {}
+        self._epoll: select.epoll | None = None
+        self._to_do: deque[Any] = deque()
+        self._effects: dict[type, Callable[[Any], object]] = {}
+        self._handlers: dict[type, Handler] = {
+            wire.Ping: self._on_ping,
+            wire.StopOrder: lambda message, _sender: self.on_stop(message.reason),
+            wire.RegistryAt: lambda message, _sender: self.on_registry(message.ref),
+            WakeupMessage: lambda message, _sender: message.payload(),
+            WatchMessage: self._on_descriptors,
+        }
+
+    # Called by the process's manager
+
+    def begin(self) -> None:
+        """Start the machine; the manager calls this once, before any message."""
+        pid = os.getpid()
+        processes.set_name(f"jido:{self.order.kind}")
+        address = self.transport.address
+        self.ref = ActorRef(self.order.kind, self.order.incarnation, pid, address)
+        self.start()
+
+    def deliver(self, message: object, sender: LoopbackAddress) -> bool:
+        """Handle one of our own messages; False if it is one of Thespian's."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            return False
+        handler(message, sender)
+        return True
+
+    def receiveMessage(self, msg: object, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802 - Thespian's name
+        """Handle one of Thespian's own messages; its manager calls this."""
+        del sender
+        if isinstance(msg, ActorExitRequest):
+            self.on_stop(SHUTDOWN)
+        return ThespianWatch([self._epoll.fileno()]) if self._epoll else None
+
+    # For the subclasses to fill in
+
+    def start(self) -> None:
+        """Start the machine."""
+        raise NotImplementedError
+
+    def on_stop(self, reason: ExitReason) -> None:
+        """The supervisor wants this process to stop."""
+        raise NotImplementedError
+
+    def on_registry(self, ref: ActorRef) -> None:
+        """The registry is *ref* now."""
+        self.registry = ref
+
+    def perform(self, effects: list[Any]) -> None:
+        """Carry out what a machine wants, in order.
+
+        Effects that an effect brings about come after those that wait already.
+        """
+        idle = not self._to_do
+        self._to_do.extend(effects)
+        if idle:
+            while self._to_do:
+                effect = self._to_do[0]
+                self._effects[type(effect)](effect)
+                self._to_do.popleft()
+
+    # What the machines' effects need
+
+    @property
+    def transport(self) -> LoopbackTransport:
+        """How messages leave this process."""
+        return self._myRef.transport
+
+    def send(
+        self,
+        target: LoopbackAddress,
+        message: object,
+        on_failure: Callable[[], None] | None = None,
+    ) -> None:
+        """Send *message* to *target*."""
+        self.transport.send(ActorAddress(target), message, on_failure)
+
+    def send_to(
+        self, ref: ActorRef, message: object, on_failure: Callable[[], None] | None = None
+    ) -> None:
+        """Send *message* to the process *ref*."""
+        if isinstance(ref.address, LoopbackAddress):
+            self.send(ref.address, message, on_failure)
+
+    def answer(self, caller: Caller, answer: wire.Answer) -> None:
+        """Send the answer of a call to whoever waits for it."""
+        if isinstance(caller.address, LoopbackAddress):
+            self.send(caller.address, answer)
+
+    def unpack(self, payload: bytes) -> tuple[object, CallError | None]:
+        """Return what *payload* holds, or why it cannot be read here."""
+        try:
+            return wire.unpack(payload), None
+        except Exception as error:  # noqa: BLE001 - importing what it names may raise anything
+            text = f"{self.order.kind} cannot read the request: {type(error).__name__}: {error}"
+            return None, CallError(text)
+
+    def after(self, delay: float, callback: Callable[[], object]) -> None:
+        """Call *callback* after *delay* seconds, behind the messages that wait already."""
+        self.transport.addWakeup(delay, callback)
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call *callback* whenever *descriptor* is readable."""
+        if self._epoll is None:
+            # Thespian watches this one; it stands for all the others.
+            self._epoll = select.epoll()
+            self.transport.set_watch([self._epoll.fileno()])
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._descriptors[descriptor] = callback
+
+    def unwatch(self, descriptor: int) -> None:
+        """Forget *descriptor*; unknown ones are fine."""
+        if self._descriptors.pop(descriptor, None) is not None and self._epoll:
+            self._epoll.unregister(descriptor)
+
+    def watch_process(self, ref: ActorRef, on_gone: Callable[[bool], None]) -> Callable[[], None]:
+        """Call *on_gone* once when the process of *ref* has ended; return how to stop watching.
+
+        It is told whether there was anything to watch.
+        """
+        try:
+            descriptor = os.pidfd_open(ref.os_pid)
+        except ProcessLookupError:
+            self.after(0.0, lambda: on_gone(False))  # noqa: FBT003 - one fact, told to a callback
+            return lambda: None
+
+        def stop() -> None:
+            if descriptor in self._descriptors:
+                self.unwatch(descriptor)
+                os.close(descriptor)
+
+        def gone() -> None:
+            stop()
+            on_gone(True)  # noqa: FBT003 - idem
+
+        self.watch(descriptor, gone)
+        return stop
+
+    # Beginnings and ends
+
+    def tell_ready(self) -> None:
+        """Tell the supervisor, or the app, that `init` is done."""
+        self._started_at = time.monotonic()
+        if self.order.parent is not None:
+            self.send(self.order.parent, ChildReady(self.order.incarnation, self.ref))
+        else:
+            self.send(self.order.app, wire.RootReady(self.ref))
+
+    def tell_ignored(self) -> None:
+        """Tell the supervisor that there is nothing to run, and leave."""
+        if self.order.parent is not None:
+            self.send(self.order.parent, ChildIgnored(self.order.incarnation))
+        self._myRef.leave(0)
+
+    def tell_failed(self, reason: ExitReason) -> None:
+        """Tell the supervisor that `init` has failed, and leave."""
+        if self.order.parent is not None:
+            self.send(self.order.parent, ChildFailed(self.order.incarnation, reason))
+        else:
+            self._tell_host(reason)
+        self._myRef.leave(1)
+
+    def leave(self, reason: ExitReason) -> None:
+        """Tell the supervisor why, and leave."""
+        if not is_normal(reason):
+            logger.bind(process=str(self.ref)).warning("ends: {}", reason)
+        if self.order.parent is not None:
+            self.send(self.order.parent, ExitNoted(self.order.incarnation, reason))
+        else:
+            self._tell_host(reason)
+        self._myRef.leave(0 if is_normal(reason) else 1)
+
+    def _tell_host(self, reason: ExitReason) -> None:
+        farewell = wire.RootExited(self.order.incarnation, reason, restarting=False)
+        self.transport.send(self.transport.adminAddress, farewell)
+
+    # Messages that every process handles
+
+    def _on_ping(self, message: wire.Ping, sender: LoopbackAddress) -> None:
+        uptime = time.monotonic() - self._started_at
+        pulse = wire.Pulse(self.ref, uptime, private_memory())
+        self.send(sender, wire.answer(message.request_id, pulse))
+
+    def _on_descriptors(self, _message: WatchMessage, _sender: LoopbackAddress) -> None:
+        if self._epoll is not None:
+            for descriptor, _events in self._epoll.poll(0):
+                callback = self._descriptors.get(descriptor)
+                if callback is not None:
+                    callback()
+
+
+def private_memory() -> int:
+    """Return the bytes of memory that this process shares with no other."""
+    rollup = Path("/proc/self/smaps_rollup").read_text("ascii")
+    kilobytes = (line.split()[1] for line in rollup.splitlines() if line.startswith("Private_"))
+    return 1024 * sum(map(int, kilobytes))

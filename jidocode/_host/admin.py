@@ -1,0 +1,120 @@
+"""The host: Thespian's Admin, which holds the root of the tree and the lifeline to the app.
+
+Differs from Thespian's Admin in three things. It has no logger process to die
+of. It ends when the app does. And it starts the root again when the root dies,
+within a budget of restarts, for a globally named actor has no supervisor.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from thespian.actors import ActorAddress, WatchMessage
+from thespian.system.multiprocCommon import MultiProcAdmin
+from thespian.system.transport import ReceiveEnvelope
+
+from jidocode._host import processes
+from jidocode._host.manager import Replicator
+from jidocode._host.transport import LoopbackTransport
+from jidocode._host.wire import RootExited, SpawnOrder
+from jidocode.otp.exits import best_reason
+from jidocode.otp.intensity import RestartIntensity
+
+CAPABILITIES = {
+    "Thespian ActorSystem Name": "multiprocTCPBase",
+    "Thespian ActorSystem Version": 2,
+    "Thespian Watch Supported": True,
+}
+ROOT_MAX_RESTARTS = 3
+ROOT_MAX_SECONDS = 5.0
+
+
+class HostAdmin(Replicator, MultiProcAdmin):
+    """The Admin of one system, in its own process."""
+
+    def __init__(self, transport: LoopbackTransport, lifelines: Sequence[int]) -> None:
+        """Take over *transport*, and end when one of *lifelines* becomes readable."""
+        self._child_procs = []
+        self._root: ReceiveEnvelope | None = None
+        self._process: processes.ChildProcess | None = None
+        self._farewell: RootExited | None = None
+        self._restarts = RestartIntensity(ROOT_MAX_RESTARTS, ROOT_MAX_SECONDS)
+        super().__init__(transport, transport.myAddress, dict(CAPABILITIES), None, None)
+        self.asLogger = transport.myAddress
+        self._activate()
+        transport.set_watch(list(lifelines))
+
+    def handleIncoming(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
+        """Handle one message; the end of a lifeline is the end of everything."""
+        match envelope.message:
+            case WatchMessage():
+                os._exit(0)
+            case RootExited() as farewell:
+                self._farewell = farewell
+                return True
+            case _:
+                return bool(super().handleIncoming(envelope))
+
+    def h_LogRecord(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
+        """Drop it: logs do not travel through the Admin."""
+        del envelope
+        return True
+
+    def h_PendingActor(self, envelope: ReceiveEnvelope) -> Any:  # noqa: N802 - Thespian's name
+        """Start an actor; the globally named one is the root."""
+        self._root = envelope
+        return super().h_PendingActor(envelope)
+
+    def _startChildActor(self, *args: Any, **options: Any) -> None:  # noqa: N802 - Thespian's name
+        super()._startChildActor(*args, **options)
+        self._process = self._child_procs[-1].childProc
+
+    def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> Any:  # noqa: N802 - Thespian's name
+        """Bury what the root has left; start it again, unless it left by itself."""
+        processes.bury_orphans(())
+        result = super().h_ChildActorExited(envelope)
+        if self._root is not None and not self.isShuttingDown():
+            self._replace(self._root)
+        return result
+
+    def _replace(self, root: ReceiveEnvelope) -> None:
+        order: SpawnOrder = root.message.targetActorReq
+        farewell, self._farewell = self._farewell, None
+        status = self._process.poll() if self._process else None
+        reason = farewell.reason if farewell else best_reason(None, status)
+        again = farewell is None and self._restarts.allow(time.monotonic())
+        news = RootExited(order.incarnation, reason, restarting=again)
+        self.transport.send(ActorAddress(order.app), news)
+        if again:
+            root.message.targetActorReq = attrs.evolve(order, incarnation=order.incarnation + 1)
+            self.h_PendingActor(root)
+        else:
+            self.transport.abort_run(drain=True)
+
+    def _cleanupAdmin(self, finish_cleanup: Callable[[], None]) -> None:  # noqa: N802 - Thespian's name
+        """Finish: there is no logger to wait for."""
+        finish_cleanup()
+
+
+def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
+    """Make this process fit to run *admin* and to be forked from, again and again.
+
+    What is imported here is shared by all actors; what the collector does not
+    touch stays shared.
+    """
+    os.umask(0o077)
+    processes.adopt_orphans()
+    processes.set_name("jido-host")
+    signal.signal(signal.SIGCHLD, admin.signalChildDied)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for module in preload:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()

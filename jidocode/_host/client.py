@@ -1,0 +1,283 @@
+"""The app's end: starts a system, calls its processes, hears their news.
+
+One endpoint per system. Any thread may call; one reader thread matches answers
+to calls by their request ids, drops what comes late, and ends every call whose
+process has died, with the reason, as soon as that is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from loguru import logger
+from thespian.actors import ActorAddress, WatchMessage
+from thespian.system.messages.admin import PendingActor, SystemShutdown
+from thespian.system.transport import ReceiveEnvelope
+
+from jidocode._host import wire
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.directory import Directory
+from jidocode._host.launcher import HostProcess
+from jidocode._host.transport import LoopbackTransport
+from jidocode.errors import (
+    ActorExitedError,
+    CallTimeoutError,
+    HostError,
+    HostExitedError,
+    HostStartError,
+    NoProcessError,
+)
+from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp, SupervisorEvent
+from jidocode.otp.exits import ExitReason, Killed
+from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.specs import Start
+
+ROOT_NAME = "jidocode"
+ROOT: Name = ("root", ROOT_NAME)
+SHELL = "jidocode._host.supervisor_shell.SupervisorShell"
+REASON_GRACE = 0.25
+"""Seconds to wait for the reason of a death that only the transport has noticed."""
+
+Listener = Callable[[SupervisorEvent], None]
+
+
+class _Pending:
+    """A call under way."""
+
+    __slots__ = ("_done", "failed", "payload", "ref", "target")
+
+    def __init__(self, ref: ActorRef, target: str) -> None:
+        self.ref = ref
+        self.target = target
+        self.failed = False
+        self.payload: bytes | Exception = b""
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def settle(self, payload: bytes | Exception, *, failed: bool) -> None:
+        self.payload, self.failed = payload, failed
+        self._done.release()
+
+    def wait(self, timeout: float) -> bool:
+        return self._done.acquire(timeout=max(0.0, timeout))
+
+
+class HostClient:
+    """A running system, seen from the app; thread-safe.
+
+    Attributes:
+        directory: What is known of the tree.
+    """
+
+    def __init__(
+        self,
+        root: Start,
+        *,
+        preload: Sequence[str] = (),
+        start_timeout: float,
+        on_event: Listener | None = None,
+    ) -> None:
+        """Start a host and, in it, the tree below *root*.
+
+        Raises:
+            HostStartError: The host or the tree did not start. Nothing is left.
+        """
+        deadline = time.monotonic() + start_timeout
+        self._owner = os.getpid()
+        self._on_event = on_event
+        self._pending: dict[int, _Pending] = {}
+        self._request_ids = itertools.count(1)
+        self._closing = False
+        self._ended: HostError | None = None
+        self._root_failure: ExitReason | None = None
+        self.directory = Directory(self._on_death)
+        self._host = HostProcess(preload=preload, timeout=start_timeout)
+        try:
+            self._pidfd = os.pidfd_open(self._host.pid)
+            self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
+            self._transport.set_watch([self._pidfd])
+            self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
+            self._reader.start()
+            self._start_root(root, deadline)
+        except BaseException:
+            self.close(0.0)
+            raise
+
+    def _start_root(self, root: Start, deadline: float) -> None:
+        order = wire.SpawnOrder(root, root.target.kind, 1, self._transport.address)
+        request = PendingActor(SHELL, None, 1, order, globalName=ROOT_NAME)
+        self._transport.send(self._transport.adminAddress, request)
+        give_up = lambda: self._ended is not None or self._root_failure is not None  # noqa: E731
+        if self.directory.wait_for(ROOT, deadline, give_up) is None:
+            why = self._root_failure or self._ended or "it was not ready in time"
+            raise HostStartError(f"the tree could not be started: {why}")
+
+    @property
+    def host_pid(self) -> int:
+        """The process id of the host."""
+        return self._host.pid
+
+    # Calls
+
+    def call(self, ref: ActorRef, request: object, *, timeout: float, target: str) -> Any:
+        """Send *request* to *ref* and return its answer.
+
+        Raises:
+            CallTimeoutError: No answer within *timeout* seconds.
+            NoProcessError: It was dead already.
+            ActorExitedError: It died before it answered.
+            HostExitedError: The host is gone.
+            HostError: This process is a fork of the one that started the system.
+            Exception: Whatever the handler refused with.
+        """
+        payload = wire.pack(request)
+        return self._ask(ref, lambda number: wire.Call(number, payload), timeout, target)
+
+    def ping(self, ref: ActorRef, *, timeout: float, target: str) -> wire.Pulse:
+        """Return how *ref* is; raises what `call` raises."""
+        pulse = self._ask(ref, wire.Ping, timeout, target)
+        assert isinstance(pulse, wire.Pulse)  # noqa: S101 - a shell answers nothing else
+        return pulse
+
+    def cast(self, ref: ActorRef, request: object) -> None:
+        """Send *request* to *ref* and wait for nothing."""
+        self._check()
+        if isinstance(ref.address, LoopbackAddress):
+            self._transport.send(ActorAddress(ref.address), wire.Cast(wire.pack(request)))
+
+    def _ask(
+        self, ref: ActorRef, message: Callable[[int], object], timeout: float, target: str
+    ) -> Any:
+        self._check()
+        if self.directory.death_of(ref) is not None or not isinstance(ref.address, LoopbackAddress):
+            raise NoProcessError(target)
+        number = next(self._request_ids)
+        pending = self._pending[number] = _Pending(ref, target)
+        try:
+            self._transport.send(
+                ActorAddress(ref.address), message(number), lambda: self._undelivered(number)
+            )
+            reason = self.directory.death_of(ref)
+            if reason is not None:  # it died between the first look and the sending
+                self._settle(number, ActorExitedError(target, reason), failed=True)
+            self._check()
+            if not pending.wait(timeout):
+                raise CallTimeoutError(target, timeout)
+        finally:
+            self._pending.pop(number, None)
+        if isinstance(pending.payload, Exception):
+            raise pending.payload
+        content = wire.unpack(pending.payload)
+        if pending.failed and isinstance(content, Exception):
+            raise content
+        return content
+
+    def _check(self) -> None:
+        if os.getpid() != self._owner:
+            raise HostError(
+                "this process is a fork of the one that started the system: "
+                "start a SessionSystem of its own here"
+            )
+        if self._ended is not None:
+            raise self._ended.with_traceback(None)
+
+    def _settle(self, number: int, payload: bytes | Exception, *, failed: bool) -> None:
+        pending = self._pending.pop(number, None)
+        if pending is not None:
+            pending.settle(payload, failed=failed)
+
+    # The reader thread
+
+    def _read(self) -> None:
+        self._transport.run(self._receive)
+
+    def _receive(self, envelope: ReceiveEnvelope) -> bool:
+        message = envelope.message
+        match message:
+            case wire.Answer():
+                self._settle(message.request_id, message.payload, failed=message.failed)
+            case ChildStarted() | ChildExited() | ChildStartFailed() | GaveUp():
+                self.directory.take(message)
+                self._tell(message)
+            case wire.RootReady():
+                self.directory.root_started(message.ref, ROOT)
+            case wire.RootExited():
+                self._on_root_exited(message)
+            case WatchMessage():
+                self._on_host_gone()
+                return False
+            case _:
+                pass
+        return True
+
+    def _tell(self, event: SupervisorEvent) -> None:
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:  # noqa: BLE001 - a listener's failure is not the reader's
+                logger.opt(exception=True).error("a listener to supervisor events failed")
+
+    def _on_root_exited(self, message: wire.RootExited) -> None:
+        if not message.restarting:
+            self._root_failure = message.reason
+        self.directory.root_ended(ROOT, message.reason, restarting=message.restarting)
+
+    def _on_host_gone(self) -> None:
+        self._transport.set_watch([])
+        how = "the system was closed" if self._closing else "the host process is gone"
+        self._ended = HostExitedError(how)
+        self.directory.close(Killed())
+        for number in list(self._pending):
+            self._settle(number, self._ended, failed=True)
+
+    def _on_death(self, ref: ActorRef, reason: ExitReason) -> None:
+        for number, pending in list(self._pending.items()):
+            if pending.ref == ref:
+                self._settle(number, ActorExitedError(pending.target, reason), failed=True)
+
+    def _undelivered(self, number: int) -> None:
+        """Give the news of a death a moment to come, for it knows the reason."""
+        pending = self._pending.get(number)
+        if pending is not None:
+            self._transport.call_at(
+                time.monotonic() + REASON_GRACE,
+                lambda: self._settle(
+                    number, ActorExitedError(pending.target, Killed()), failed=True
+                ),
+            )
+
+    # The end
+
+    def close(self, timeout: float) -> None:
+        """Stop the tree in order, within *timeout* seconds, then by force; twice is fine.
+
+        Returns when no process of the system is left.
+        """
+        if os.getpid() != self._owner:
+            return
+        self._closing = True
+        if timeout > 0 and self._ended is None:
+            self._transport.send(self._transport.adminAddress, SystemShutdown())
+        if not self._host.wait(timeout):
+            self._host.kill()
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        reader = getattr(self, "_reader", None)
+        if reader is not None and reader is not threading.current_thread():
+            self._transport.abort_run()
+            reader.join()
+        if self._ended is None:
+            self._ended = HostExitedError("the system was closed")
+        if hasattr(self, "_transport"):
+            self._transport.close()
+        if hasattr(self, "_pidfd"):
+            with contextlib.suppress(OSError):
+                os.close(self._pidfd)
+            del self._pidfd

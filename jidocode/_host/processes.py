@@ -1,0 +1,138 @@
+"""Processes as the kernel sees them: fork, watch, kill, reap.
+
+Nothing here knows an actor. Two kernel features carry the promise that no
+process is left behind: every child asks to be killed when its parent dies
+(PR_SET_PDEATHSIG), and every parent of parents adopts what its dead children
+leave (PR_SET_CHILD_SUBREAPER) and kills it before it reports the death.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+STDERR = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, argument: int | bytes) -> None:
+    if _libc.prctl(option, argument, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when the thread that forked it ends."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        # The parent died before the kernel knew what to do about it.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever the children of this process leave behind."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """Set the name that `ps` and `top` show (15 bytes)."""
+    _prctl(PR_SET_NAME, name.encode("ascii", "replace"))
+
+
+class ChildProcess:
+    """A forked child: its pid, a descriptor of it, and its exit status once it is dead."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.status: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status as `subprocess` counts it, None while it lives."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status
+
+    def is_alive(self) -> bool:
+        """Whether it lives (the question that Thespian asks)."""
+        return self.poll() is None
+
+    def kill(self) -> None:
+        """Send SIGKILL; nothing happens if it is dead already."""
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def fork(run: Callable[[], int], *, keep: Collection[int]) -> ChildProcess:
+    """Fork a child that dies with this process, and runs *run* to its exit status.
+
+    The child has standard input, output and error, the descriptors *keep* and
+    no others. It ends by `os._exit`: nothing that was set up before the fork
+    is torn down twice.
+    """
+    parent = os.getpid()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    pid = os.fork()
+    if pid:
+        return ChildProcess(pid)
+    status = 1
+    try:
+        die_with_parent(parent)
+        _close_all_but(keep)
+        status = run()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+
+def _close_all_but(keep: Collection[int]) -> None:
+    """Close every inherited descriptor above standard error, except *keep*."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is wanted
+        descriptor = int(name)
+        if descriptor > STDERR and descriptor not in keep:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def bury_orphans(children: Iterable[int]) -> None:
+    """Kill and reap every child process of ours that is not one of *children*.
+
+    For the single-threaded process that called `adopt_orphans`: what is left
+    of a dead child's own children has become ours by the time its death is
+    seen. Returns when all of it is dead.
+    """
+    known = set(children)
+    while strangers := [pid for pid in _child_pids() if pid not in known]:
+        for pid in strangers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in strangers:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _child_pids() -> list[int]:
+    return [int(pid) for pid in Path("/proc/thread-self/children").read_text("ascii").split()]

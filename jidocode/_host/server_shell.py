@@ -1,0 +1,172 @@
+"""The shell of a `GenServer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loguru import logger
+
+from jidocode._host import wire
+from jidocode._host.actor import Shell
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.wire import SpawnOrder
+from jidocode.errors import ActorExitedError
+from jidocode.otp import server
+from jidocode.otp.exits import ExitReason, Killed, NoProcess
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.registry_server import DemonitorProcess, MonitorProcess
+
+
+class ServerShell(Shell):
+    """Runs one `GenServer`: messages in, callbacks, effects out."""
+
+    def __init__(self, requirements: SpawnOrder) -> None:
+        """Take the order; Thespian calls this in the new process."""
+        super().__init__(requirements)
+        self._requests: dict[int, Callable[[], None]] = {}
+        self._monitors: dict[int, ActorRef] = {}
+        self._watches: dict[int, Callable[[], None]] = {}
+        self._unexpected: set[str] = set()
+        self._handlers |= {
+            wire.Call: self._on_call,
+            wire.Cast: self._on_cast,
+            wire.Info: self._on_info,
+            wire.Answer: self._on_answer,
+        }
+        self._effects |= {
+            server.Initialised: lambda _effect: self.tell_ready(),
+            server.InitIgnored: lambda _effect: self.tell_ignored(),
+            server.InitFailed: lambda effect: self.tell_failed(effect.reason),
+            server.SendReply: self._send_reply,
+            server.SendError: self._send_error,
+            server.SendCast: self._send_cast,
+            server.SendInfo: self._send_info,
+            server.SendRequest: self._send_request,
+            server.SendAfter: self._send_after,
+            server.SetIdleTimer: self._set_idle_timer,
+            server.GoOn: lambda effect: self._feed(server.Continued(effect.then)),
+            server.StartMonitor: self._start_monitor,
+            server.WatchProcess: self._watch_process,
+            server.StopMonitor: self._stop_monitor,
+            server.Unexpected: self._log_unexpected,
+            server.Exit: lambda effect: self.leave(effect.reason),
+        }
+
+    def start(self) -> None:
+        """Run the server's `init`."""
+        self._loop = server.ServerLoop.of(self.order.start, self.ref)
+        self.perform(self._loop.start(self.order.start))
+
+    def on_stop(self, reason: ExitReason) -> None:
+        """Run the server's `terminate` and leave."""
+        self._feed(server.StopReceived(reason))
+
+    def on_registry(self, ref: ActorRef) -> None:
+        """Tell a new registry which monitors the server has."""
+        super().on_registry(ref)
+        for token, target in self._monitors.items():
+            self._tell_registry(MonitorProcess(token, target, self.ref))
+
+    def _feed(self, event: server.Event) -> None:
+        self.perform(self._loop.handle(event))
+
+    # Messages
+
+    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
+        request, error = self.unpack(message.payload)
+        caller = server.Caller(sender, message.request_id)
+        if error is not None:
+            self.answer(caller, wire.refusal(message.request_id, error))
+        else:
+            self._feed(server.CallReceived(caller, request))
+
+    def _on_cast(self, message: wire.Cast, _sender: LoopbackAddress) -> None:
+        request, error = self.unpack(message.payload)
+        if error is not None:
+            logger.warning("{}", error)
+        else:
+            self._feed(server.CastReceived(request))
+
+    def _on_info(self, message: wire.Info, _sender: LoopbackAddress) -> None:
+        content, error = self.unpack(message.payload)
+        if error is not None:
+            logger.warning("{}", error)
+        elif isinstance(content, server.Down):
+            self._on_down(content)
+        else:
+            self._feed(server.InfoReceived(content))
+
+    def _on_down(self, down: server.Down) -> None:
+        if self._monitors.pop(down.token, None) is not None:
+            self._feed(server.InfoReceived(down))
+
+    def _on_answer(self, message: wire.Answer, _sender: LoopbackAddress) -> None:
+        stop_watching = self._requests.pop(message.request_id, None)
+        if stop_watching is None:
+            return
+        stop_watching()
+        content, unreadable = self.unpack(message.payload)
+        failure = content if message.failed and isinstance(content, Exception) else unreadable
+        response = server.Response(message.request_id, None if failure else content, failure)
+        self._feed(server.InfoReceived(response))
+
+    # Effects
+
+    def _send_reply(self, effect: server.SendReply) -> None:
+        self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))
+
+    def _send_error(self, effect: server.SendError) -> None:
+        self.answer(effect.caller, wire.refusal(effect.caller.request_id, effect.error))
+
+    def _send_cast(self, effect: server.SendCast) -> None:
+        self.send_to(effect.ref, wire.Cast(wire.pack(effect.request)))
+
+    def _send_info(self, effect: server.SendInfo) -> None:
+        self.send_to(effect.ref, wire.Info(wire.pack(effect.message)))
+
+    def _send_request(self, effect: server.SendRequest) -> None:
+        token, ref = effect.token, effect.ref
+
+        def gone(_was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
+            if self._requests.pop(token, None) is not None:
+                error = ActorExitedError(ref.kind, NoProcess())
+                self._feed(server.InfoReceived(server.Response(token, None, error)))
+
+        self._requests[token] = self.watch_process(ref, gone)
+        self.send_to(ref, wire.Call(token, wire.pack(effect.request)))
+
+    def _send_after(self, effect: server.SendAfter) -> None:
+        self.after(effect.delay, lambda: self._feed(server.InfoReceived(effect.message)))
+
+    def _set_idle_timer(self, effect: server.SetIdleTimer) -> None:
+        self.after(effect.delay, lambda: self._feed(server.IdleTimerFired(effect.generation)))
+
+    def _start_monitor(self, effect: server.StartMonitor) -> None:
+        self._monitors[effect.token] = effect.ref
+        self._tell_registry(MonitorProcess(effect.token, effect.ref, self.ref))
+
+    def _watch_process(self, effect: server.WatchProcess) -> None:
+        def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
+            if self._watches.pop(effect.token, None) is not None:
+                reason = Killed() if was_there else NoProcess()
+                down = server.Down(effect.token, effect.ref, reason)
+                self._feed(server.InfoReceived(down))
+
+        self._watches[effect.token] = self.watch_process(effect.ref, gone)
+
+    def _stop_monitor(self, effect: server.StopMonitor) -> None:
+        if self._monitors.pop(effect.token, None) is not None:
+            self._tell_registry(DemonitorProcess(effect.token, self.ref))
+        stop_watching = self._watches.pop(effect.token, None)
+        if stop_watching is not None:
+            stop_watching()
+
+    def _tell_registry(self, message: MonitorProcess | DemonitorProcess) -> None:
+        # Without a registry nothing is lost: the next one is told in `on_registry`.
+        if self.registry is not None:
+            self.send_to(self.registry, wire.Cast(wire.pack(message)))
+
+    def _log_unexpected(self, effect: server.Unexpected) -> None:
+        if effect.type_name not in self._unexpected:
+            self._unexpected.add(effect.type_name)
+            logger.warning("{} ignores messages of type {}", self.order.kind, effect.type_name)

@@ -1,0 +1,29 @@
+"""What signals do to an actor's process.
+
+Thespian handles nearly every signal in Python. For a real SIGSEGV that means
+returning to the faulting instruction for ever, so here the kernel's own
+default actions apply, with few exceptions that keep an actor in order.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+def set_up(*, on_child_died: Handler, on_terminate: Handler) -> None:
+    """Give every signal its default action, but for these.
+
+    SIGCHLD looks after the children, SIGTERM asks for an orderly stop, SIGINT
+    is ignored (a Ctrl-C in the app's terminal is the app's affair), and so is
+    SIGPIPE.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, on_child_died)
+    signal.signal(signal.SIGTERM, on_terminate)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a lost peer is an error of send(), not a death

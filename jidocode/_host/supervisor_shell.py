@@ -1,0 +1,215 @@
+"""The shell of a supervisor, static or dynamic: it starts, watches, stops and buries children."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+from thespian.actors import ActorAddress, ChildActorExited, ThespianWatch
+
+from jidocode._host import processes, wire
+from jidocode._host.actor import Shell
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.server_shell import ServerShell
+from jidocode._host.wire import SpawnOrder
+from jidocode.otp import children, keeper, registry, server
+from jidocode.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
+from jidocode.otp.events import ChildStarted
+from jidocode.otp.exits import SHUTDOWN, Crashed, ExitReason
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.registry_server import (
+    ClaimName,
+    RegisterName,
+    RegistryServer,
+    ReleaseName,
+)
+from jidocode.otp.specs import Start
+from jidocode.otp.supervisor import Supervisor, SupervisorLoop
+
+
+@attrs.define
+class Spawned:
+    """A child process, and what it was told about the registry when it was forked."""
+
+    process: processes.ChildProcess
+    registry: ActorRef | None
+    ref: ActorRef | None = None
+
+
+def shell_for(start: Start) -> type[Shell]:
+    """Return the shell that can run *start*."""
+    supervises = issubclass(start.target, (Supervisor, DynamicSupervisor))
+    return SupervisorShell if supervises else ServerShell
+
+
+class SupervisorShell(Shell):
+    """Runs one supervisor's machine: news in, effects out."""
+
+    def __init__(self, requirements: SpawnOrder) -> None:
+        """Take the order; Thespian calls this in the new process."""
+        super().__init__(requirements)
+        self._children: dict[int, Spawned] = {}
+        news = (
+            children.ChildReady,
+            children.ChildIgnored,
+            children.ChildFailed,
+            children.ExitNoted,
+        )
+        self._handlers |= dict.fromkeys(news, lambda event, _sender: self._feed(event))
+        self._handlers |= {
+            children.ChildReady: self._on_ready,
+            wire.Call: self._on_call,
+            wire.Info: self._on_info,
+        }
+        self._effects |= {
+            server.Initialised: lambda _effect: self.tell_ready(),
+            server.InitIgnored: lambda _effect: self.tell_ignored(),
+            server.InitFailed: lambda effect: self.tell_failed(effect.reason),
+            server.SendReply: self._send_reply,
+            server.SendError: self._send_error,
+            server.Exit: lambda effect: self.leave(effect.reason),
+            children.Claim: self._claim,
+            children.Spawn: self._spawn,
+            children.AskToStop: self._ask_to_stop,
+            children.Kill: self._kill,
+            children.After: self._after,
+            keeper.Announce: self._announce,
+            keeper.Release: self._release,
+        }
+
+    def start(self) -> None:
+        """Run the supervisor's `init` and start its children."""
+        processes.adopt_orphans()
+        start, now = self.order.start, time.monotonic()
+        dynamic = issubclass(start.target, DynamicSupervisor)
+        self._loop = (DynamicSupervisorLoop if dynamic else SupervisorLoop).of(start, self.ref)
+        self.perform(self._loop.start(start, now, registry_up=self.registry is not None))
+
+    def on_stop(self, reason: ExitReason) -> None:
+        """Stop the children, then leave."""
+        self._feed(keeper.ShutdownRequested(reason))
+
+    def on_registry(self, ref: ActorRef) -> None:
+        """Tell the registry what is ours, and all children where it is."""
+        super().on_registry(ref)
+        self._feed(keeper.RegistryUp())
+        for child in self._children.values():
+            self._tell_registry_to(child)
+
+    def receiveMessage(self, msg: object, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802 - Thespian's name
+        """Handle one of Thespian's own messages: `ChildActorExited` above all."""
+        if isinstance(msg, ChildActorExited):
+            self._look_for_dead()
+        return super().receiveMessage(msg, sender)
+
+    def _feed(self, event: keeper.KeeperEvent) -> None:
+        self.perform(self._loop.handle(event, time.monotonic()))
+
+    # Messages
+
+    def _on_ready(self, event: children.ChildReady, _sender: LoopbackAddress) -> None:
+        child = self._children.get(event.incarnation)
+        if child is not None:
+            child.ref = event.ref
+            self._tell_registry_to(child)
+        self._feed(event)
+
+    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
+        request, error = self.unpack(message.payload)
+        caller = server.Caller(sender, message.request_id)
+        if error is not None:
+            self.answer(caller, wire.refusal(message.request_id, error))
+        else:
+            self._feed(keeper.RequestReceived(caller, request))  # type: ignore[arg-type] # the machine checks what it is
+
+    def _on_info(self, message: wire.Info, _sender: LoopbackAddress) -> None:
+        match wire.unpack(message.payload):
+            case registry.Granted(incarnation=incarnation):
+                self._feed(children.NameClaimed(incarnation))
+            case registry.Refused(incarnation=incarnation, holder=holder):
+                self._feed(children.NameTaken(incarnation, holder))
+            case _:
+                pass
+
+    # Deaths: two witnesses come here, the exit notice and the process descriptor
+
+    def _look_for_dead(self) -> None:
+        for incarnation, child in list(self._children.items()):
+            if not child.process.is_alive():
+                self._bury(incarnation)
+
+    def _bury(self, incarnation: int) -> None:
+        child = self._children.get(incarnation)
+        if child is None or child.process.is_alive():
+            return
+        del self._children[incarnation]
+        self.unwatch(child.process.pidfd)
+        child.process.close()
+        processes.bury_orphans(other.process.pid for other in self._children.values())
+        self._feed(children.ChildGone(incarnation, child.process.status))
+
+    # Effects
+
+    def _spawn(self, effect: children.Spawn) -> None:
+        start, incarnation = effect.spec.start, effect.incarnation
+        order = SpawnOrder(
+            start=start,
+            kind=start.target.kind,
+            incarnation=incarnation,
+            app=self.order.app,
+            parent=self.transport.address,
+            registry=self.registry,
+        )
+        process = self._myRef.spawn(shell_for(start), order)
+        if process is None:
+            self._feed(children.ChildFailed(incarnation, Crashed("no process could be forked")))
+            self._feed(children.ChildGone(incarnation, None))
+            return
+        self._children[incarnation] = Spawned(process, self.registry)
+        self.watch(process.pidfd, lambda: self._bury(incarnation))
+
+    def _ask_to_stop(self, effect: children.AskToStop) -> None:
+        child = self._children.get(effect.incarnation)
+        if child is not None and child.ref is not None:
+            self.send_to(child.ref, wire.StopOrder(SHUTDOWN))
+
+    def _kill(self, effect: children.Kill) -> None:
+        child = self._children.get(effect.incarnation)
+        if child is not None:
+            child.process.kill()
+
+    def _after(self, effect: children.After) -> None:
+        self.after(effect.delay, lambda: self._feed(effect.event))  # type: ignore[arg-type] # the machine's own event
+
+    def _send_reply(self, effect: server.SendReply) -> None:
+        self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))
+
+    def _send_error(self, effect: server.SendError) -> None:
+        self.answer(effect.caller, wire.refusal(effect.caller.request_id, effect.error))
+
+    def _announce(self, effect: keeper.Announce) -> None:
+        event = effect.event
+        self.send(self.order.app, event)
+        if isinstance(event, ChildStarted) and event.ref.kind == RegistryServer.kind:
+            self.on_registry(event.ref)
+        else:
+            self._tell_registry(event)
+
+    def _claim(self, effect: children.Claim) -> None:
+        self._tell_registry(ClaimName(effect.name, self.ref, effect.incarnation, effect.value))
+        if effect.ref is not None:
+            self._tell_registry(RegisterName(effect.name, self.ref, effect.ref))
+
+    def _release(self, effect: keeper.Release) -> None:
+        self._tell_registry(ReleaseName(effect.name, self.ref))
+
+    def _tell_registry(self, message: object) -> None:
+        # A registry that is down loses nothing: `RegistryUp` has everything said again.
+        if self.registry is not None:
+            self.send_to(self.registry, wire.Cast(wire.pack(message)))
+
+    def _tell_registry_to(self, child: Spawned) -> None:
+        if child.ref is not None and self.registry is not None:
+            if child.registry != self.registry:
+                self.send_to(child.ref, wire.RegistryAt(self.registry))
+            child.registry = self.registry

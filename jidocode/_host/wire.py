@@ -1,0 +1,147 @@
+"""What travels between our processes, inside the transport's frames.
+
+Requests, messages and answers are pickled on their own: one that cannot be
+read at the other end is an error for its sender, and for nobody else.
+News about a child (`otp.children`) and about the tree (`otp.events`) travels
+as it is.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import NamedTuple
+
+import attrs
+
+from jidocode._host.address import LoopbackAddress
+from jidocode.errors import CallError, HandlerError
+from jidocode.otp.exits import ExitReason
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.specs import Start
+
+
+class Call(NamedTuple):
+    """A request whose sender waits for an `Answer` with the same id."""
+
+    request_id: int
+    payload: bytes
+
+
+class Cast(NamedTuple):
+    """A request that nobody waits for."""
+
+    payload: bytes
+
+
+class Info(NamedTuple):
+    """Any other message."""
+
+    payload: bytes
+
+
+class Ping(NamedTuple):
+    """Are you there? Answered by the shell, between two messages, with a `Pulse`."""
+
+    request_id: int
+
+
+class Answer(NamedTuple):
+    """The answer to a `Call` or a `Ping`; *failed* if the payload is an error to raise."""
+
+    request_id: int
+    failed: bool
+    payload: bytes
+
+
+class StopOrder(NamedTuple):
+    """From a supervisor: stop with *reason*."""
+
+    reason: ExitReason
+
+
+class RegistryAt(NamedTuple):
+    """From a supervisor: the registry is *ref* now."""
+
+    ref: ActorRef
+
+
+class RootReady(NamedTuple):
+    """From the root of the tree to the app: everything below it has started."""
+
+    ref: ActorRef
+
+
+class RootExited(NamedTuple):
+    """From the root of the tree, or the host, to the app: the root is gone, or could not start."""
+
+    incarnation: int
+    reason: ExitReason
+    restarting: bool
+
+
+@attrs.frozen
+class Pulse:
+    """How a process is, by its own account.
+
+    Attributes:
+        ref: The process itself.
+        uptime: Seconds since its `init` was done.
+        memory: Bytes of memory that are its own, shared with no other process.
+    """
+
+    ref: ActorRef
+    uptime: float
+    memory: int
+
+
+@attrs.frozen
+class SpawnOrder:
+    """What a new process is told; it inherits this by fork, nothing is pickled.
+
+    Attributes:
+        start: The class to run, and its arguments.
+        kind: What the process is, in one word.
+        incarnation: Which start of its supervisor it is.
+        app: Where the app listens for news.
+        parent: Its supervisor; None for the root.
+        registry: The registry, if there is one yet.
+    """
+
+    start: Start
+    kind: str
+    incarnation: int
+    app: LoopbackAddress
+    parent: LoopbackAddress | None = None
+    registry: ActorRef | None = None
+
+
+def pack(value: object) -> bytes:
+    """Pickle *value*."""
+    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(payload: bytes) -> object:
+    """Unpickle *payload*, which came out of an authenticated frame."""
+    return pickle.loads(payload)
+
+
+def answer(request_id: int, value: object) -> Answer:
+    """Return the answer that carries *value*, or an error if it cannot be pickled."""
+    try:
+        return Answer(request_id, failed=False, payload=pack(value))
+    except Exception as error:  # noqa: BLE001 - pickle raises whatever the value's hooks raise
+        return refusal(request_id, CallError(f"the reply cannot be pickled: {error!r}"))
+
+
+def refusal(request_id: int, error: Exception) -> Answer:
+    """Return the answer that makes the caller raise *error*.
+
+    An error that would not survive the journey is told as a `HandlerError`.
+    """
+    try:
+        payload = pack(error)
+        unpack(payload)
+    except Exception:  # noqa: BLE001 - idem
+        told = HandlerError(type(error).__module__, f"{type(error).__qualname__}: {error}")
+        payload = pack(told)
+    return Answer(request_id, failed=True, payload=payload)

@@ -1,0 +1,172 @@
+"""`RegistryServer`: the process that owns a `Registry` table.
+
+The table decides; this server only turns messages into calls of the table and
+the table's effects into messages. Supervisors speak to it (claims, and what
+they announce about their children), everybody else asks it.
+
+If it is killed, nothing is lost: the supervisors tell its successor what they
+hold (OTP's registry takes its owners down with it, or forgets them).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+
+from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
+from jidocode.otp.exits import Killed, NoProcess
+from jidocode.otp.monitors import Send
+from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.registry import Answer, Effect, Live, NotFound, Registry, Restarting, Watch
+from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Reply, Result
+
+
+# ----- from supervisors -----------------------------------------------------------
+
+
+@attrs.frozen
+class ClaimName:
+    """*name* is for the start *incarnation* of a child of *owner*."""
+
+    name: Name
+    owner: ActorRef
+    incarnation: int
+    value: object = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class RegisterName:
+    """*ref*, a child of *owner*, runs under *name* (said again to a registry that lost it)."""
+
+    name: Name
+    owner: ActorRef
+    ref: ActorRef
+
+
+@attrs.frozen
+class ReleaseName:
+    """*owner* will not use *name* again."""
+
+    name: Name
+    owner: ActorRef
+
+
+# ----- from watchers ----------------------------------------------------------------
+
+
+@attrs.frozen
+class MonitorProcess:
+    """*watcher* wants one `Down` with *token* when *target* dies."""
+
+    token: int
+    target: ActorRef
+    watcher: ActorRef
+
+
+@attrs.frozen
+class DemonitorProcess:
+    """*watcher* does not want the `Down` with *token* any more."""
+
+    token: int
+    watcher: ActorRef
+
+
+# ----- questions --------------------------------------------------------------------
+
+
+@attrs.frozen
+class LookUp:
+    """Answered at once with `Live`, `Restarting` or `NotFound`."""
+
+    name: Name
+
+
+@attrs.frozen
+class AwaitLive:
+    """Answered with `Live` once a process runs under *name*, `NotFound` if nobody holds it."""
+
+    name: Name
+
+
+@attrs.frozen
+class Entries:
+    """Answered with the entries of all held names, of one *kind* if given, in claim order."""
+
+    kind: str | None = None
+
+
+class RegistryServer(GenServer):
+    """Names and monitors for everything in its tree (Elixir: Registry)."""
+
+    kind: ClassVar[str] = "registry"
+    table: Registry
+
+    def init(self) -> None:
+        """Start with an empty table; the supervisors fill it."""
+        self.table = Registry()
+        self._watches: dict[int, ActorRef] = {}
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        """Answer a question."""
+        match request:
+            case LookUp():
+                return Reply(self.table.lookup(request.name))
+            case AwaitLive():
+                self.carry_out(self.table.await_live(request.name, caller))
+                return NoReply()
+            case Entries():
+                kind = request.kind
+                return Reply(self.table.select(lambda entry: kind in (None, entry.name[0])))
+            case _:
+                return super().handle_call(request, caller)
+
+    def handle_cast(self, request: Any) -> Result:
+        """Take in what supervisors and watchers say."""
+        match request:
+            case ClaimName(name, owner, incarnation, value):
+                self.carry_out(self.table.claim(name, owner, incarnation, value=value))
+            case RegisterName(name, owner, ref):
+                self.carry_out(self.table.register(name, owner, ref))
+            case ReleaseName(name, owner):
+                self.carry_out(self.table.release(name, owner))
+            case ChildStarted(name=tuple() as name):
+                self.carry_out(self.table.register(name, request.supervisor, request.ref))
+            case ChildExited():
+                self.carry_out(self.table.gone(request.ref, request.reason))
+            case ChildStarted() | ChildStartFailed() | GaveUp():
+                pass
+            case MonitorProcess(token, target, watcher):
+                self.carry_out(self.table.monitor(token, target, watcher))
+            case DemonitorProcess(token, watcher):
+                self.table.demonitor(token, watcher)
+            case _:
+                return super().handle_cast(request)
+        return None
+
+    def handle_info(self, message: Any) -> Result:
+        """Take in the end of a watched process."""
+        match message:
+            case Down(token=token) if token in self._watches:
+                gone = isinstance(message.reason, NoProcess)
+                reason = NoProcess() if gone else Killed()
+                self.carry_out(self.table.vanished(self._watches.pop(token), reason))
+                return None
+            case _:
+                return super().handle_info(message)
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        """Turn the table's *effects* into messages."""
+        for effect in effects:
+            match effect:
+                case Send(receiver, message):
+                    self.send(receiver, message)
+                case Answer(Caller() as caller, found):
+                    self.reply(caller, found)
+                case Watch(ref):
+                    self._watches[self.watch_process(ref)] = ref
+                case _:
+                    raise AssertionError(effect)
+
+
+Found = Live | Restarting | NotFound

@@ -1,0 +1,102 @@
+"""Requests: what may be asked of a session's processes, each a small record.
+
+A request knows who can answer it and what the answer is, so the type checker
+sees through the process boundary: `call(ReadFile(...))` is a `FileSlice`. The
+servers hold the data and refuse what they do not know; how a request reaches
+them is the business of whoever provides the `Call`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+
+from jidocode.errors import InvalidRequestError, SessionError, shown
+from jidocode.otp.server import Refuse, Reply
+from jidocode.session.record import Session
+
+Holder = TypeVar("Holder", contravariant=True)  # noqa: PLC0105 - the names read better in requests
+Answer = TypeVar("Answer", covariant=True)  # noqa: PLC0105 - idem
+
+
+class Request(ABC, Generic[Holder, Answer]):
+    """Something that a *Holder* can be asked, answered with an *Answer*. Must pickle."""
+
+    @abstractmethod
+    def answer(self, holder: Holder) -> Answer:
+        """Return the answer (called in the server's process, once per call)."""
+
+
+class Call(Protocol):
+    """The way to a process: sends a request and returns its answer, or raises.
+
+    Without *timeout* (seconds) the default of the system counts.
+    """
+
+    def __call__(  # noqa: D102 - the class says it
+        self, request: Request[Any, Answer], /, *, timeout: float | None = None
+    ) -> Answer: ...
+
+
+def answered(request: Request[Holder, object], holder: Holder) -> Reply | Refuse:
+    """Return what a server does about *request*: reply, or refuse and go on.
+
+    Failures that are part of the contract are refusals (`SessionError`, OSError
+    and with it `BoundaryError`). Any other exception is a crash.
+    """
+    try:
+        return Reply(request.answer(holder))
+    except (SessionError, OSError) as error:
+        return Refuse(error)
+
+
+class SessionHolder(Protocol):
+    """Whatever keeps the record of its session."""
+
+    session: Session
+
+
+class SessionRequest(Request[SessionHolder, Answer]):
+    """A request that each process of a session answers."""
+
+
+@attrs.frozen
+class GetSession(SessionRequest[Session]):
+    """The session's record, as this process has it."""
+
+    def answer(self, holder: SessionHolder) -> Session:
+        """Return the record."""
+        return holder.session
+
+
+@attrs.frozen
+class UpdateSession(SessionRequest[Session]):
+    """Take *session* for the record, unless the process has a later one.
+
+    Answered with the record that counts now. Its id and project cannot change.
+    """
+
+    session: Session
+
+    def answer(self, holder: SessionHolder) -> Session:
+        """Keep the later record and return it.
+
+        Raises:
+            InvalidRequestError: It is no record of this session and project.
+        """
+        holder.session = _later(self.session, holder.session)
+        return holder.session
+
+
+def _later(given: object, current: Session) -> Session:
+    if not isinstance(given, Session):
+        raise InvalidRequestError(f"a session's record must be a Session, not {shown(given)}")
+    if _identity(given) != _identity(current):
+        raise InvalidRequestError("the record is of another session or project")
+    return max(current, given, key=lambda session: session.updated_at)
+
+
+def _identity(session: Session) -> tuple[object, ...]:
+    return (session.id, session.project_path, session.project_key)

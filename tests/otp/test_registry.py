@@ -1,0 +1,566 @@
+"""The registry's rules, one by one; `test_registry_machine.py` mixes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.exits import Crashed, Killed, NoProcess, Normal, Shutdown
+from jidocode.otp.monitors import Send
+from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.registry import (
+    Answer,
+    DuplicateRegistry,
+    Effect,
+    Entry,
+    Gone,
+    Granted,
+    Live,
+    NotFound,
+    Refused,
+    Registered,
+    Registry,
+    Restarting,
+    Unregistered,
+    Watch,
+)
+from jidocode.otp.server import Down
+
+NAME = ("manager", "s1")
+OTHER_NAME = ("state", "s1")
+KILLED = Killed(9)
+
+
+def ref(kind: str, incarnation: int = 1) -> ActorRef:
+    return ActorRef(kind, incarnation, incarnation, (kind, incarnation))
+
+
+ROOT = ref("root")
+SUP = ref("supervisor")
+NEXT_SUP = ref("supervisor", 2)
+OLD = ref("manager", 1)
+NEW = ref("manager", 2)
+
+
+def sent(effects: Sequence[Effect]) -> list[Send]:
+    return [effect for effect in effects if isinstance(effect, Send)]
+
+
+@pytest.fixture
+def table() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def live() -> Registry:
+    """Return a table in which OLD of SUP runs under NAME."""
+    table = Registry()
+    table.claim(NAME, SUP, 1, value="v")
+    table.register(NAME, SUP, OLD)
+    return table
+
+
+# ----- claims -----------------------------------------------------------------
+
+
+def test_a_free_name_is_granted_before_its_process_is_there(table: Registry) -> None:
+    """OTP registers a name before init runs; the owner is watched from then on."""
+    effects = table.claim(NAME, SUP, 1, value="v")
+
+    assert effects == [Watch(SUP), Send(SUP, Granted(NAME, 1))]
+    assert table.lookup(NAME) == Restarting("v")
+
+
+def test_claiming_what_one_holds_is_granted_again_and_changes_the_value(live: Registry) -> None:
+    """A supervisor that claims twice is not in its own way."""
+    effects = live.claim(NAME, SUP, 2, value="w")
+
+    assert effects == [Send(SUP, Granted(NAME, 2))]
+    assert live.lookup(NAME) == Live(OLD, "w")
+
+
+def test_a_name_of_a_living_owner_is_refused_with_the_process_that_holds_it(
+    live: Registry,
+) -> None:
+    """OTP: `already_started`, with the winner."""
+    assert sent(live.claim(NAME, NEXT_SUP, 5)) == [Send(NEXT_SUP, Refused(NAME, 5, OLD))]
+    assert live.lookup(NAME) == Live(OLD, "v")
+
+
+def test_a_name_claimed_without_a_process_is_refused_without_a_holder(table: Registry) -> None:
+    """Of two that start at once, one wins before any process is there."""
+    table.claim(NAME, SUP, 1)
+
+    assert sent(table.claim(NAME, NEXT_SUP, 1)) == [Send(NEXT_SUP, Refused(NAME, 1, None))]
+
+
+def test_a_released_name_is_free_at_once(table: Registry) -> None:
+    """A failed init gives its name back before its starter hears of the failure."""
+    table.claim(NAME, SUP, 1)
+    table.release(NAME, SUP)
+
+    assert table.lookup(NAME) == NotFound()
+    assert sent(table.claim(NAME, NEXT_SUP, 1)) == [Send(NEXT_SUP, Granted(NAME, 1))]
+
+
+def test_only_the_owner_can_release(live: Registry) -> None:
+    """A stranger, or an unknown name, changes nothing."""
+    assert live.release(NAME, NEXT_SUP) == []
+    assert live.release(OTHER_NAME, SUP) == []
+    assert live.lookup(NAME) == Live(OLD, "v")
+
+
+def test_a_dead_owners_name_is_granted_only_when_its_process_is_dead(live: Registry) -> None:
+    """Two processes never serve one name, not even for a moment."""
+    assert live.gone(SUP, KILLED) == [Watch(OLD)]
+    assert sent(live.claim(NAME, NEXT_SUP, 1, value="w")) == []
+    assert live.lookup(NAME) == Live(OLD, "v")
+
+    effects = live.vanished(OLD, Killed())
+
+    assert sent(effects) == [Send(NEXT_SUP, Granted(NAME, 1))]
+    assert live.lookup(NAME) == Restarting("w")
+
+
+def test_of_several_waiting_claims_the_first_wins_and_the_others_hear_of_it(
+    live: Registry,
+) -> None:
+    """Every claim is answered."""
+    live.gone(SUP, KILLED)
+    for owner in (NEXT_SUP, ROOT):
+        live.claim(NAME, owner, 4)
+
+    assert sent(live.gone(OLD, KILLED)) == [
+        Send(NEXT_SUP, Granted(NAME, 4)),
+        Send(ROOT, Refused(NAME, 4, None)),
+    ]
+
+
+def test_a_waiting_claim_that_was_released_or_whose_owner_died_is_void(live: Registry) -> None:
+    """Nobody is granted what nobody wants any more."""
+    live.gone(SUP, KILLED)
+    live.claim(NAME, NEXT_SUP, 1)
+    live.claim(NAME, ROOT, 1)
+    live.release(NAME, NEXT_SUP)
+    live.gone(ROOT, KILLED)
+
+    assert sent(live.gone(OLD, KILLED)) == []
+    assert live.lookup(NAME) == NotFound()
+
+
+def test_the_claim_of_a_dead_owner_holds_nothing(table: Registry) -> None:
+    """Its message was under way while it died."""
+    table.gone(SUP, KILLED)
+
+    assert table.claim(NAME, SUP, 1) == []
+    assert table.lookup(NAME) == NotFound()
+
+
+def test_releasing_a_name_whose_process_is_not_known_to_be_dead_orphans_it(live: Registry) -> None:
+    """The owner itself waits for its old process then."""
+    assert live.release(NAME, SUP) == [Watch(OLD)]
+    assert sent(live.claim(NAME, SUP, 2)) == []
+    assert sent(live.vanished(OLD, Killed())) == [Send(SUP, Granted(NAME, 2))]
+
+
+@pytest.mark.parametrize(
+    "name", [("manager", 1), ("manager",), ["manager", "s1"], "ab", None, ("manager", "s1", "x")]
+)
+def test_a_name_that_is_no_pair_of_str_is_refused(table: Registry, name: Name) -> None:
+    """1, 1.0 and True would be one key."""
+    with pytest.raises(InvalidChildSpecError, match="pair of str"):
+        table.claim(name, SUP, 1)
+    with pytest.raises(InvalidChildSpecError, match="pair of str"):
+        table.register(name, SUP, OLD)
+    with pytest.raises(InvalidChildSpecError, match="pair of str"):
+        DuplicateRegistry().register(name, OLD)
+
+    assert table.count() == 0
+
+
+# ----- processes --------------------------------------------------------------
+
+
+def test_a_dead_process_leaves_its_name_to_its_owner(live: Registry) -> None:
+    """Between two lives a look-up finds no process, and nobody else gets the name."""
+    live.gone(OLD, KILLED)
+
+    assert live.lookup(NAME) == Restarting("v")
+    assert sent(live.claim(NAME, NEXT_SUP, 1)) == [Send(NEXT_SUP, Refused(NAME, 1, None))]
+
+    live.register(NAME, SUP, NEW)
+
+    assert live.lookup(NAME) == Live(NEW, "v")
+
+
+def test_a_late_register_never_replaces_a_newer_process(live: Registry) -> None:
+    """Neither while the newer one runs nor after it has died."""
+    live.register(NAME, SUP, NEW)
+    live.gone(NEW, KILLED)
+    older = ref("manager", 1)
+
+    assert live.register(NAME, SUP, older) == []
+    assert live.lookup(NAME) == Restarting("v")
+
+
+def test_a_register_older_than_the_claim_is_late(table: Registry) -> None:
+    """A claim for the next start says that the last life is over."""
+    table.claim(NAME, SUP, 2)
+
+    assert table.register(NAME, SUP, OLD) == []
+    assert table.lookup(NAME) == Restarting(None)
+
+
+def test_a_newer_process_takes_the_place_of_one_whose_death_nobody_told(live: Registry) -> None:
+    """The lost notice is made up for: `Down`, then `Gone`, then the new one."""
+    live.subscribe("listener")
+    live.monitor(1, OLD, "app")
+
+    assert live.register(NAME, SUP, NEW) == [
+        Send("app", Down(1, OLD, Killed())),
+        Send("listener", Gone(NAME, OLD, Killed())),
+        Send("listener", Registered(NAME, NEW, "v")),
+    ]
+    assert live.gone(OLD, KILLED) == []
+    assert live.lookup(NAME) == Live(NEW, "v")
+
+
+def test_the_register_of_a_dead_process_changes_nothing(table: Registry) -> None:
+    """Its death was told faster than its start."""
+    table.claim(NAME, SUP, 1)
+    table.gone(OLD, KILLED)
+
+    assert table.register(NAME, SUP, OLD) == []
+    assert table.lookup(NAME) == Restarting(None)
+
+
+def test_registering_a_free_name_claims_it(table: Registry) -> None:
+    """A registry that was killed is rebuilt by what the supervisors register again."""
+    assert table.register(NAME, SUP, OLD) == [Watch(SUP)]
+    assert table.register(NAME, SUP, OLD) == []
+    assert table.lookup(NAME) == Live(OLD)
+
+
+def test_registering_the_name_of_another_owner_is_refused(live: Registry) -> None:
+    """Only who holds a name says who runs under it."""
+    effects = live.register(NAME, NEXT_SUP, NEW)
+
+    assert effects == [Send(NEXT_SUP, Refused(NAME, 2, OLD))]
+    assert live.lookup(NAME) == Live(OLD, "v")
+
+
+def test_the_late_process_of_a_dead_owner_keeps_its_name_until_it_dies(table: Registry) -> None:
+    """It may still run, so nobody else may have the name yet."""
+    table.claim(NAME, SUP, 1)
+    table.gone(SUP, KILLED)
+
+    assert table.register(NAME, SUP, OLD) == [Watch(OLD)]
+    assert sent(table.claim(NAME, NEXT_SUP, 1)) == []
+    assert sent(table.vanished(OLD, Killed())) == [Send(NEXT_SUP, Granted(NAME, 1))]
+
+
+def test_unregister_takes_exactly_that_life_from_exactly_that_name(live: Registry) -> None:
+    """A late one of an earlier life changes nothing (Elixir: deletes are by key and pid)."""
+    live.register(NAME, SUP, NEW)
+
+    assert live.unregister(NAME, OLD) == []
+    assert live.unregister(OTHER_NAME, NEW) == []
+    assert live.lookup(NAME) == Live(NEW, "v")
+
+    live.unregister(NAME, NEW)
+
+    assert live.lookup(NAME) == Restarting("v")
+
+
+def test_a_process_may_return_to_its_name(live: Registry) -> None:
+    """Elixir: unregister and register again, by the same process."""
+    live.unregister(NAME, OLD)
+    live.register(NAME, SUP, OLD)
+
+    assert live.lookup(NAME) == Live(OLD, "v")
+
+
+def test_an_unregistered_process_is_watched_so_that_its_end_is_told(live: Registry) -> None:
+    """No owner answers for it under a name any more."""
+    live.monitor(1, OLD, "app")
+
+    assert live.unregister(NAME, OLD) == [Watch(OLD)]
+    assert live.vanished(OLD, Killed()) == [Send("app", Down(1, OLD, Killed()))]
+
+
+def test_a_process_may_own_its_own_name(table: Registry) -> None:
+    """Elixir: a process registers itself. Its own end is nobody else's to tell."""
+    table.register(NAME, OLD, OLD)
+    table.vanished(OLD, Killed())
+
+    assert table.lookup(NAME) == NotFound()
+
+
+def test_the_value_is_changed_by_owner_or_process_only(live: Registry) -> None:
+    """Elixir: `update_value` by the owner only."""
+    assert live.update_value(NAME, OLD, "by process")
+    assert live.lookup(NAME) == Live(OLD, "by process")
+    assert live.update_value(NAME, SUP, "by owner")
+    assert not live.update_value(NAME, NEW, "by a stranger")
+    assert not live.update_value(OTHER_NAME, SUP, "of nothing")
+    assert live.lookup(NAME) == Live(OLD, "by owner")
+
+
+# ----- deaths -----------------------------------------------------------------
+
+
+def test_down_is_sent_before_gone_and_both_after_the_name_is_free(live: Registry) -> None:
+    """Who hears of a death does not find the dead under its name."""
+    live.subscribe("listener")
+    live.monitor(1, OLD, "app")
+    reason = Crashed("ValueError: no", "traceback")
+
+    effects = live.gone(OLD, reason)
+
+    assert effects == [
+        Send("app", Down(1, OLD, reason)),
+        Send("listener", Gone(NAME, OLD, reason)),
+    ]
+    assert live.lookup(NAME) == Restarting("v")
+    assert live.gone(OLD, reason) == []
+
+
+def test_all_names_of_one_process_go_with_it(live: Registry) -> None:
+    """A process may have several names."""
+    live.register(OTHER_NAME, SUP, OLD)
+    assert live.keys(OLD) == [NAME, OTHER_NAME]
+
+    live.gone(OLD, KILLED)
+
+    assert live.keys(OLD) == []
+    assert live.lookup(OTHER_NAME) == Restarting(None)
+
+
+def test_a_dead_owner_without_processes_leaves_nothing(table: Registry) -> None:
+    """No ghost keeps a name."""
+    table.claim(NAME, SUP, 1)
+    table.claim(OTHER_NAME, SUP, 2)
+    table.gone(SUP, KILLED)
+
+    assert table.count() == 0
+
+
+def test_what_a_watch_sees_waits_for_the_reason_of_a_living_owner(table: Registry) -> None:
+    """A pidfd knows that a process ended, its supervisor knows why."""
+    table.register(("session", "s1"), ROOT, SUP)
+    table.register(NAME, SUP, OLD)
+    table.monitor(1, SUP, "app")
+
+    assert table.vanished(SUP, Killed()) == []
+
+    effects = table.gone(SUP, Shutdown("gave up"))
+
+    assert sent(effects) == [Send("app", Down(1, SUP, Shutdown("gave up")))]
+
+
+def test_a_whole_tree_that_dies_at_once_is_freed_without_any_notice(table: Registry) -> None:
+    """Only the watches speak, in any order: the inner ones first here."""
+    table.register(("session", "s1"), ROOT, SUP)
+    table.register(NAME, SUP, OLD)
+    table.monitor(1, SUP, "app")
+
+    assert table.vanished(SUP, Killed()) == []
+    assert table.vanished(ROOT, Killed()) == [
+        Send("app", Down(1, SUP, Killed())),
+        Watch(OLD),
+    ]
+    assert table.vanished(OLD, Killed()) == []
+    assert table.count() == 0
+
+
+def test_a_vanished_process_ends_when_its_owner_lets_go_without_a_word(table: Registry) -> None:
+    """The notice was lost; the release says enough."""
+    table.register(("session", "s1"), ROOT, SUP)
+    table.register(NAME, SUP, OLD)
+    table.vanished(SUP, Killed())
+    table.release(("session", "s1"), ROOT)
+
+    assert table.lookup(("session", "s1")) == NotFound()
+    assert table.gone(SUP, Normal()) == []
+
+
+def test_a_vanished_process_that_unregisters_late_is_not_waited_for(table: Registry) -> None:
+    """Its last message was under way when it died."""
+    table.register(("session", "s1"), ROOT, SUP)
+    table.claim(NAME, SUP, 1)
+    table.vanished(SUP, Killed())
+    table.unregister(("session", "s1"), SUP)
+
+    assert table.lookup(NAME) == NotFound()
+
+
+def test_a_claim_waits_while_a_vanished_owner_is_not_told_of(table: Registry) -> None:
+    """A restarted supervisor is not refused for what its predecessor left."""
+    table.register(("session", "s1"), ROOT, SUP)
+    table.claim(NAME, SUP, 1)
+    table.vanished(SUP, Killed())
+
+    assert sent(table.claim(NAME, NEXT_SUP, 1)) == []
+    assert sent(table.register(("session", "s1"), ROOT, NEXT_SUP)) == [
+        Send(NEXT_SUP, Granted(NAME, 1))
+    ]
+
+
+# ----- look-ups ---------------------------------------------------------------
+
+
+def test_a_waiting_look_up_is_answered_when_the_process_is_there(live: Registry) -> None:
+    """A call by name waits for a restart within its own deadline."""
+    assert live.await_live(NAME, "now") == [Answer("now", Live(OLD, "v"))]
+    live.gone(OLD, KILLED)
+    assert live.await_live(NAME, "later") == []
+    assert live.await_live(NAME, "cancelled") == []
+    live.cancel_wait("cancelled")
+
+    assert live.register(NAME, SUP, NEW) == [Answer("later", Live(NEW, "v"))]
+
+
+def test_a_waiting_look_up_is_answered_when_the_name_is_free(table: Registry) -> None:
+    """Nobody waits for a process that will not come."""
+    assert table.await_live(NAME, "now") == [Answer("now", NotFound())]
+    table.claim(NAME, SUP, 1)
+    table.await_live(NAME, "later")
+
+    assert table.gone(SUP, KILLED) == [Answer("later", NotFound())]
+
+
+def test_a_waiting_look_up_stays_with_a_name_that_changes_hands(table: Registry) -> None:
+    """An inner supervisor was killed and its successor starts the same children."""
+    table.register(("session", "s1"), ROOT, SUP)
+    table.claim(NAME, SUP, 1)
+    table.await_live(NAME, "later")
+    table.vanished(SUP, Killed())
+    table.claim(NAME, NEXT_SUP, 2)
+
+    assert table.gone(SUP, KILLED) == [Send(NEXT_SUP, Granted(NAME, 2))]
+    assert table.register(NAME, NEXT_SUP, NEW) == [Answer("later", Live(NEW))]
+
+
+def test_keys_values_count_and_select_show_held_names_in_claim_order(live: Registry) -> None:
+    """What Elixir's registry offers for looking around."""
+    live.claim(("state", "s2"), SUP, 3, value="w")
+    live.claim(("manager", "s2"), ROOT, 1)
+
+    assert live.keys(OLD) == [NAME]
+    assert live.values(NAME) == ["v"]
+    assert live.values(("state", "s3")) == []
+    assert live.count() == 3
+    assert live.count("manager") == 2
+    assert live.select(lambda entry: entry.owner == SUP) == [
+        Entry(NAME, SUP, 1, value="v", ref=OLD),
+        Entry(("state", "s2"), SUP, 3, value="w"),
+    ]
+
+
+def test_meta_is_a_key_space_of_its_own(live: Registry) -> None:
+    """Elixir: `put_meta` and `meta`."""
+    live.meta[NAME] = "kept"
+    live.release(NAME, SUP)
+
+    assert live.meta == {NAME: "kept"}
+
+
+# ----- listeners and monitors ---------------------------------------------------
+
+
+def test_listeners_hear_of_every_process_that_comes_and_goes(table: Registry) -> None:
+    """Of crashes too, which Elixir's do not hear of."""
+    table.subscribe("listener")
+    heard = [
+        *table.claim(NAME, SUP, 1),
+        *table.register(NAME, SUP, OLD),
+        *table.unregister(NAME, OLD),
+        *table.register(NAME, SUP, NEW),
+        *table.gone(NEW, KILLED),
+    ]
+    table.unsubscribe("listener")
+    unheard = table.register(NAME, SUP, ref("manager", 3))
+
+    assert [send.message for send in sent(heard) if send.to == "listener"] == [
+        Registered(NAME, OLD, None),
+        Unregistered(NAME, OLD),
+        Registered(NAME, NEW, None),
+        Gone(NAME, NEW, KILLED),
+    ]
+    assert unheard == []
+
+
+def test_a_dead_process_hears_and_waits_for_nothing_any_more(live: Registry) -> None:
+    """Its subscription and its monitors go with it."""
+    live.subscribe(OLD)
+    live.monitor(1, SUP, OLD)
+    live.gone(OLD, KILLED)
+
+    assert live.register(NAME, SUP, NEW) == []
+    assert live.gone(SUP, KILLED) == [Watch(NEW)]
+
+
+def test_a_watcher_that_is_no_process_of_ours_can_be_dropped(live: Registry) -> None:
+    """An app that is gone monitors nothing."""
+    live.subscribe("app")
+    live.monitor(1, OLD, "app")
+    live.watcher_gone("app")
+
+    assert live.gone(OLD, KILLED) == []
+
+
+def test_a_monitored_stranger_is_watched_because_nobody_else_would_tell(table: Registry) -> None:
+    """Dead or alive, exactly one `Down` follows."""
+    assert table.monitor(1, OLD, "app") == [Watch(OLD)]
+    assert table.monitor(2, OLD, "app") == []
+    table.demonitor(2, "app")
+
+    assert table.vanished(OLD, NoProcess()) == [Send("app", Down(1, OLD, NoProcess()))]
+    assert table.monitor(3, OLD, "app") == [Send("app", Down(3, OLD, NoProcess()))]
+
+
+def test_a_registered_process_is_not_watched_for_its_monitors(live: Registry) -> None:
+    """Its owner tells, and knows the reason."""
+    assert live.monitor(1, OLD, "app") == []
+
+
+# ----- duplicate keys -----------------------------------------------------------
+
+
+def test_a_duplicate_key_holds_many_processes_and_one_of_them_twice() -> None:
+    """Elixir: `keys: :duplicate`; the list is what a dispatch goes over."""
+    table = DuplicateRegistry()
+
+    assert table.register(NAME, OLD, value=1) == [Watch(OLD)]
+    assert table.register(NAME, OLD, value=2) == []
+    assert table.register(NAME, NEW, value=3) == [Watch(NEW)]
+    assert table.lookup(NAME) == [(OLD, 1), (OLD, 2), (NEW, 3)]
+    assert table.lookup(OTHER_NAME) == []
+    assert table.keys(OLD) == [NAME, NAME]
+    assert table.values(NAME, OLD) == [1, 2]
+    assert table.count() == 3
+
+
+def test_unregister_takes_all_entries_of_the_caller_and_of_nobody_else() -> None:
+    """Elixir: unregister of a duplicate key."""
+    table = DuplicateRegistry()
+    for key, holder in ((NAME, OLD), (NAME, OLD), (NAME, NEW), (OTHER_NAME, OLD)):
+        table.register(key, holder)
+    table.unregister(NAME, OLD)
+
+    assert table.lookup(NAME) == [(NEW, None)]
+    assert table.keys(OLD) == [OTHER_NAME]
+
+
+def test_the_dead_leave_all_duplicate_keys_and_do_not_come_back() -> None:
+    """A register under way while its process died changes nothing."""
+    table = DuplicateRegistry()
+    table.register(NAME, OLD)
+    table.register(OTHER_NAME, OLD)
+    table.gone(OLD)
+    table.gone(OLD)
+
+    assert table.register(NAME, OLD) == []
+    assert table.count() == 0
