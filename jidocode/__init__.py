@@ -11,6 +11,91 @@ otp       HOW supervision works: pure machines, no process, clock or socket
 errors    every error, in one tree
 """
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an old pip installs in spite of requires-python
+    raise ImportError(
+        f"jidocode needs Python 3.11 or newer, this is {sys.version_info[0]}.{sys.version_info[1]}"
+    )
+
 from loguru import logger
+
+from jidocode.errors import (
+    ActorExitedError,
+    AuthenticationError,
+    BoundaryError,
+    CallError,
+    CallTimeoutError,
+    HandlerError,
+    HostError,
+    HostExitedError,
+    HostStartError,
+    InvalidRequestError,
+    InvalidSessionError,
+    InvalidSessionIdError,
+    JidocodeError,
+    JournalError,
+    NoProcessError,
+    ProjectAlreadyOpenError,
+    RateLimitedError,
+    RegistryNotRunningError,
+    SessionError,
+    SessionExistsError,
+    SessionLimitError,
+    SessionNotFoundError,
+)
+from jidocode.otp import ChildSpec, GenServer, Restart, Strategy
+from jidocode.session.record import Session, SessionConfig
+from jidocode.system import (
+    ChildHealth,
+    Health,
+    HealthStatus,
+    Monitor,
+    SessionHandle,
+    SessionSystem,
+    Settings,
+    Statistics,
+    TreeNode,
+)
+
+__all__ = [
+    "ActorExitedError",
+    "AuthenticationError",
+    "BoundaryError",
+    "CallError",
+    "CallTimeoutError",
+    "ChildHealth",
+    "ChildSpec",
+    "GenServer",
+    "HandlerError",
+    "Health",
+    "HealthStatus",
+    "HostError",
+    "HostExitedError",
+    "HostStartError",
+    "InvalidRequestError",
+    "InvalidSessionError",
+    "InvalidSessionIdError",
+    "JidocodeError",
+    "JournalError",
+    "Monitor",
+    "NoProcessError",
+    "ProjectAlreadyOpenError",
+    "RateLimitedError",
+    "RegistryNotRunningError",
+    "Restart",
+    "Session",
+    "SessionConfig",
+    "SessionError",
+    "SessionExistsError",
+    "SessionHandle",
+    "SessionLimitError",
+    "SessionNotFoundError",
+    "SessionSystem",
+    "Settings",
+    "Statistics",
+    "Strategy",
+    "TreeNode",
+]
 
 logger.disable("jidocode")  # a library is quiet until its app says `logger.enable("jidocode")`

@@ -1,0 +1,1 @@
+"""Where the machines of `otp` run: processes, sockets and signals, on Thespian."""

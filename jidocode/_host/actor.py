@@ -39,7 +39,7 @@ from jidocode.otp.server import Caller
 Handler = Callable[[Any, LoopbackAddress], object]
 
 
-class Shell(Actor):  # type: ignore[misc] # Thespian is not typed
+class Shell(Actor):
     """Runs one process; its subclasses know what kind."""
 
     _myRef: ActorHost  # noqa: N815 - Thespian's name

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 from thespian.actors import ActorAddress, WatchMessage
+from thespian.system.messages.admin import PendingActor
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
@@ -67,8 +68,8 @@ class HostAdmin(Replicator, MultiProcAdmin):
         del envelope
         return True
 
-    def h_PendingActor(self, envelope: ReceiveEnvelope) -> Any:  # noqa: N802 - Thespian's name
-        """Start an actor; the globally named one is the root."""
+    def h_PendingActor(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
+        """Start an actor; the app asks for one, the root."""
         self._root = envelope
         return super().h_PendingActor(envelope)
 
@@ -76,7 +77,7 @@ class HostAdmin(Replicator, MultiProcAdmin):
         super()._startChildActor(*args, **options)
         self._process = self._child_procs[-1].childProc
 
-    def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> Any:  # noqa: N802 - Thespian's name
+    def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
         """Bury what the root has left; start it again, unless it left by itself."""
         processes.bury_orphans(())
         result = super().h_ChildActorExited(envelope)
@@ -85,15 +86,19 @@ class HostAdmin(Replicator, MultiProcAdmin):
         return result
 
     def _replace(self, root: ReceiveEnvelope) -> None:
-        order: SpawnOrder = root.message.targetActorReq
-        farewell, self._farewell = self._farewell, None
-        status = self._process.poll() if self._process else None
-        reason = farewell.reason if farewell else best_reason(None, status)
+        request, farewell, process = root.message, self._farewell, self._process
+        assert isinstance(request, PendingActor)  # noqa: S101 - its handler kept it
+        assert isinstance(request.targetActorReq, SpawnOrder)  # noqa: S101 - the app sends no other
+        order = request.targetActorReq
+        self._farewell = None
+        reason = best_reason(
+            farewell.reason if farewell else None, process.poll() if process else None
+        )
         again = farewell is None and self._restarts.allow(time.monotonic())
         news = RootExited(order.incarnation, reason, restarting=again)
         self.transport.send(ActorAddress(order.app), news)
         if again:
-            root.message.targetActorReq = attrs.evolve(order, incarnation=order.incarnation + 1)
+            request.targetActorReq = attrs.evolve(order, incarnation=order.incarnation + 1)
             self.h_PendingActor(root)
         else:
             self.transport.abort_run(drain=True)

@@ -27,6 +27,7 @@ from jidocode._host.launcher import HostProcess
 from jidocode._host.transport import LoopbackTransport
 from jidocode.errors import (
     ActorExitedError,
+    CallError,
     CallTimeoutError,
     HostError,
     HostExitedError,
@@ -34,8 +35,9 @@ from jidocode.errors import (
     NoProcessError,
 )
 from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp, SupervisorEvent
-from jidocode.otp.exits import ExitReason, Killed
+from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.server import Down
 from jidocode.otp.specs import Start
 
 ROOT_NAME = "jidocode"
@@ -50,9 +52,10 @@ Listener = Callable[[SupervisorEvent], None]
 class _Pending:
     """A call under way."""
 
-    __slots__ = ("_done", "failed", "payload", "ref", "target")
+    __slots__ = ("_done", "failed", "number", "payload", "ref", "target")
 
-    def __init__(self, ref: ActorRef, target: str) -> None:
+    def __init__(self, number: int, ref: ActorRef, target: str) -> None:
+        self.number = number
         self.ref = ref
         self.target = target
         self.failed = False
@@ -66,6 +69,31 @@ class _Pending:
 
     def wait(self, timeout: float) -> bool:
         return self._done.acquire(timeout=max(0.0, timeout))
+
+
+class Monitor:
+    """Tells once, to whoever waits, that a process is gone (OTP: monitor)."""
+
+    def __init__(self, token: int, ref: ActorRef, forget: Callable[[Monitor], None]) -> None:
+        self.token = token
+        self.ref = ref
+        self._forget = forget
+        self._told = threading.Event()
+        self._down: Down | None = None
+
+    def tell(self, reason: ExitReason) -> None:
+        """Take in that the process is gone."""
+        self._down = Down(self.token, self.ref, reason)
+        self._told.set()
+
+    def wait(self, timeout: float | None = None) -> Down | None:
+        """Return the `Down` as soon as there is one; None after *timeout* seconds."""
+        self._told.wait(timeout)
+        return self._down
+
+    def cancel(self) -> None:
+        """Watch no longer (OTP: demonitor)."""
+        self._forget(self)
 
 
 class HostClient:
@@ -92,6 +120,7 @@ class HostClient:
         self._owner = os.getpid()
         self._on_event = on_event
         self._pending: dict[int, _Pending] = {}
+        self._monitors: set[Monitor] = set()
         self._request_ids = itertools.count(1)
         self._closing = False
         self._ended: HostError | None = None
@@ -137,40 +166,81 @@ class HostClient:
             Exception: Whatever the handler refused with.
         """
         payload = wire.pack(request)
-        return self._ask(ref, lambda number: wire.Call(number, payload), timeout, target)
+        call = self._begin(ref, lambda number: wire.Call(number, payload), target)
+        if isinstance(call, CallError):
+            raise call
+        return self._finish(call, timeout)
 
-    def ping(self, ref: ActorRef, *, timeout: float, target: str) -> wire.Pulse:
-        """Return how *ref* is; raises what `call` raises."""
-        pulse = self._ask(ref, wire.Ping, timeout, target)
+    def ping_all(self, refs: Sequence[ActorRef], *, timeout: float) -> list[wire.Pulse | CallError]:
+        """Ask all of *refs* at once how they are; return pulses, or why there is none."""
+        deadline = time.monotonic() + timeout
+        asked = [self._begin(ref, wire.Ping, str(ref)) for ref in refs]
+        return [self._pulse(call, deadline) for call in asked]
+
+    def _pulse(self, call: _Pending | CallError, deadline: float) -> wire.Pulse | CallError:
+        if isinstance(call, CallError):
+            return call
+        try:
+            pulse = self._finish(call, deadline - time.monotonic())
+        except CallError as error:
+            return error
         assert isinstance(pulse, wire.Pulse)  # noqa: S101 - a shell answers nothing else
         return pulse
 
     def cast(self, ref: ActorRef, request: object) -> None:
-        """Send *request* to *ref* and wait for nothing."""
-        self._check()
+        """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
+        self.check()
         if isinstance(ref.address, LoopbackAddress):
             self._transport.send(ActorAddress(ref.address), wire.Cast(wire.pack(request)))
 
-    def _ask(
-        self, ref: ActorRef, message: Callable[[int], object], timeout: float, target: str
-    ) -> Any:
-        self._check()
-        if self.directory.death_of(ref) is not None or not isinstance(ref.address, LoopbackAddress):
-            raise NoProcessError(target)
+    def monitor(self, ref: ActorRef) -> Monitor:
+        """Return a monitor of *ref*; it tells of `NoProcess` if *ref* is gone already."""
+        self.check()
+        monitor = Monitor(next(self._request_ids), ref, self._monitors.discard)
+        self._monitors.add(monitor)
+        if self.directory.death_of(ref) is not None:
+            self._monitors.discard(monitor)
+            monitor.tell(NoProcess())
+        return monitor
+
+    @property
+    def closed(self) -> bool:
+        """Whether the system is gone and everything here is closed."""
+        return not hasattr(self, "_pidfd") or os.getpid() != self._owner
+
+    @property
+    def calls(self) -> int:
+        """How many calls are under way."""
+        return len(self._pending)
+
+    def _begin(
+        self, ref: ActorRef, message: Callable[[int], object], target: str
+    ) -> _Pending | CallError:
+        self.check()
+        address = ref.address
+        if self.directory.death_of(ref) is not None or not isinstance(address, LoopbackAddress):
+            return NoProcessError(target)
         number = next(self._request_ids)
-        pending = self._pending[number] = _Pending(ref, target)
+        pending = self._pending[number] = _Pending(number, ref, target)
         try:
             self._transport.send(
-                ActorAddress(ref.address), message(number), lambda: self._undelivered(number)
+                ActorAddress(address), message(number), lambda: self._undelivered(number)
             )
-            reason = self.directory.death_of(ref)
-            if reason is not None:  # it died between the first look and the sending
-                self._settle(number, ActorExitedError(target, reason), failed=True)
-            self._check()
-            if not pending.wait(timeout):
-                raise CallTimeoutError(target, timeout)
-        finally:
+        except BaseException:
             self._pending.pop(number, None)
+            raise
+        reason = self.directory.death_of(ref)
+        if reason is not None:  # it died between the first look and the sending
+            self._settle(number, ActorExitedError(target, reason), failed=True)
+        return pending
+
+    def _finish(self, pending: _Pending, timeout: float) -> Any:
+        try:
+            self.check()
+            if not pending.wait(timeout):
+                raise CallTimeoutError(pending.target, max(0.0, timeout))
+        finally:
+            self._pending.pop(pending.number, None)
         if isinstance(pending.payload, Exception):
             raise pending.payload
         content = wire.unpack(pending.payload)
@@ -178,7 +248,8 @@ class HostClient:
             raise content
         return content
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `HostError` in a fork of the app, `HostExitedError` if the system is gone."""
         if os.getpid() != self._owner:
             raise HostError(
                 "this process is a fork of the one that started the system: "
@@ -237,6 +308,9 @@ class HostClient:
             self._settle(number, self._ended, failed=True)
 
     def _on_death(self, ref: ActorRef, reason: ExitReason) -> None:
+        for monitor in [monitor for monitor in list(self._monitors) if monitor.ref == ref]:
+            self._monitors.discard(monitor)
+            monitor.tell(reason)
         for number, pending in list(self._pending.items()):
             if pending.ref == ref:
                 self._settle(number, ActorExitedError(pending.target, reason), failed=True)

@@ -126,9 +126,7 @@ class Directory:
         with self._changed:
             return list(self._places)
 
-    def wait_for(
-        self, name: Name, deadline: float, give_up: Callable[[], bool]
-    ) -> ActorRef | None:
+    def wait_for(self, name: Name, deadline: float, give_up: Callable[[], bool]) -> ActorRef | None:
         """Return the process under *name* as soon as there is one.
 
         None if *deadline* (monotonic seconds) passes, or when *give_up* says so

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from thespian.system.systemCommon import actorStartupFailed
 from thespian.system.transport import ReceiveEnvelope, TransmitIntent, TransmitOnly
 
 from jidocode._host import processes, signals
+from jidocode._host.address import LoopbackAddress
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Replicator(MultiProcReplicator):
     transport: LoopbackTransport
     _child_procs: list[ChildInfo]
 
-    def _startChildActor(  # noqa: N802, PLR0913 - Thespian's name and signature
+    def _startChildActor(  # noqa: N802, PLR0913, PLR0917 - Thespian's name and signature
         self,
         childAddr: ActorAddress,  # noqa: N803 - Thespian's name
         childClass: type[Shell] | str,  # noqa: N803 - Thespian's name
@@ -91,7 +91,7 @@ class Replicator(MultiProcReplicator):
 class ActorHost(Replicator, ActorManager):
     """The manager of one actor process."""
 
-    actorInst: Shell  # noqa: N815 - Thespian's name
+    actorInst: Shell  # noqa: N815 - Thespian's name # pyright: ignore[reportIncompatibleVariableOverride] # it runs no other actor
     _exit_status: int | None = None
 
     def run(self) -> None:
@@ -113,7 +113,10 @@ class ActorHost(Replicator, ActorManager):
 
     def handleMessages(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Deliver one message; False ends the process."""
-        if not self.actorInst.deliver(envelope.message, envelope.sender.addressDetails):
+        sender = envelope.sender.addressDetails
+        if not isinstance(sender, LoopbackAddress) or not self.actorInst.deliver(
+            envelope.message, sender
+        ):
             super().handleMessages(envelope)
         return self._exit_status is None
 
@@ -142,7 +145,7 @@ class ActorHost(Replicator, ActorManager):
         return [info.childProc.pid for info in self._child_procs if info.childProc.status is None]
 
 
-def run_actor(  # noqa: PLR0913 - the counterpart of Thespian's startChild
+def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startChild
     endpoint: LoopbackEndpoint,
     shell: type[Shell] | str,
     global_name: str | None,

@@ -318,11 +318,11 @@ class LoopbackTransport:
         expired = False
         while True:
             self._tell_settled()
+            if self._abort is False:
+                return Thespian__Run_Terminated()
             left = self.outstanding()
             if left == 0 or left < before:
                 return left
-            if self._abort is False:
-                return Thespian__Run_Terminated()
             if expired:
                 return Thespian__Run_Expired()
             expired = self._turn(deadline, wait=True)

@@ -10,21 +10,36 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, Self
 
 import attrs
 
-from jidocode.errors import CallError, ChildNotFoundError, SupervisorError, shown
+from jidocode.errors import (
+    AlreadyPresentError,
+    AlreadyStartedError,
+    ChildNotFoundError,
+    StartFailedError,
+    SupervisorError,
+    shown,
+)
 from jidocode.otp.children import (
+    After,
     ChildEffect,
     ChildEvent,
-    ChildReady,
     Claim,
     Life,
     LifeState,
+    NameTaken,
 )
-from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, SupervisorEvent
-from jidocode.otp.exits import ExitReason
+from jidocode.otp.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    GaveUp,
+    SupervisorEvent,
+)
+from jidocode.otp.exits import SHUTDOWN, ExitReason
+from jidocode.otp.intensity import RestartIntensity
 from jidocode.otp.management import (
     ChildCounts,
     ChildInfo,
@@ -38,13 +53,16 @@ from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.server import (
     Caller,
     Exit,
+    Ignore,
     InitFailed,
     Initialised,
     InitIgnored,
     SendError,
     SendReply,
+    crash_reason,
 )
-from jidocode.otp.specs import ChildSpec, ChildType
+from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start, check_child
+from jidocode.otp.strategy import Restart, Verdict, verdict
 
 # ----- events and effects of a supervisor, beyond those of its children ----------
 
@@ -89,7 +107,7 @@ class Announce:
 
 @attrs.frozen
 class Release:
-    """Give *name* back: its child will not come again."""
+    """Give *name* back: its child has no process, and will not come again by itself."""
 
     name: Name
 
@@ -114,9 +132,10 @@ class Child:
     spec: ChildSpec
     life: Life | None = None
     claimed: bool = False
+    """Whether its name is ours, or was asked for."""
     restarts: int = 0
-    retry: int | None = None
-    """The incarnation whose failed restart waits for another try."""
+    due: Life | None = None
+    """Its last life, if nothing was done about the end of that yet."""
     died_at: float | None = None
     """When its last process was known to be dead, while it is being replaced."""
 
@@ -139,7 +158,7 @@ class Child:
     def status(self) -> ChildStatus:
         """How it stands, for those who ask."""
         if self.life is None:
-            return ChildStatus.STOPPED if self.retry is None else ChildStatus.RESTARTING
+            return ChildStatus.STOPPED if self.due is None else ChildStatus.RESTARTING
         match self.life.state:
             case LifeState.CLAIMING | LifeState.STARTING:
                 return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
@@ -149,35 +168,77 @@ class Child:
                 return ChildStatus.STOPPING
 
 
+class Initialises(Protocol):
+    """A supervisor, seen from the machine that drives it."""
+
+    def init(self, *args: Any, **kwargs: Any) -> object:
+        """Return what to do; the machine calls it once, first."""
+
+
 class Keeper(abc.ABC):
     """Keeps children by id, in start order, and their lives by incarnation."""
 
-    def __init__(self, ref: ActorRef) -> None:
+    def __init__(self, supervisor: Initialises, ref: ActorRef) -> None:
+        self._supervisor = supervisor
         self.ref = ref
         self.children: dict[str, Child] = {}
         self._by_incarnation: dict[int, Child] = {}
         self._incarnations = 0
         self._registry_up = False
+        self._use(Flags())
+        self._is_over = False
         self._effects: list[KeeperEffect] = []
         self.now = 0.0
+
+    @classmethod
+    def of(cls, start: Start, ref: ActorRef) -> Self:
+        """Return the loop of a fresh supervisor of *start*'s class."""
+        return cls(start.target(), ref)
+
+    def start(self, start: Start, now: float, *, registry_up: bool = False) -> list[KeeperEffect]:
+        """Run `init` with the arguments of *start* and begin with what it returns."""
+        self.now, self._registry_up = now, registry_up
+        try:
+            result = self._supervisor.init(*start.args, **start.kwargs)
+            if isinstance(result, Ignore):
+                self._end(InitIgnored())
+            else:
+                self._begin(result)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
+            self._end(InitFailed(crash_reason(error)))
+        self._work()
+        return self._take()
 
     def handle(self, event: KeeperEvent, now: float) -> list[KeeperEffect]:
         """Take *event* in at monotonic time *now* (seconds); return what to do."""
         self.now = now
+        if self._is_over:
+            return []
         match event:
             case RequestReceived():
-                self._request(event.caller, event.request)
+                self._request(event)
             case RetryRestart():
-                self._retry(event)
+                child = self.children.get(event.child_id)
+                if child is not None and self._is_due(child, event.incarnation):
+                    self._retry(child)
             case RegistryUp():
                 self._claim_again()
             case ShutdownRequested():
                 self._shut_down(event.reason)
             case _:
                 self._news(event)
+        self._work()
         return self._take()
 
+    def _use(self, flags: Flags) -> None:
+        self.flags = flags
+        self._intensity = RestartIntensity(flags.max_restarts, flags.max_seconds)
+
     # For the subclasses to decide
+
+    @abc.abstractmethod
+    def _begin(self, result: Any) -> None:
+        """Begin with what `init` returned, or raise `InvalidChildSpecError`."""
 
     @abc.abstractmethod
     def _ready(self, child: Child) -> None:
@@ -188,25 +249,30 @@ class Keeper(abc.ABC):
         """*life* of *child* is over, whether it had been ready or not (called once per life)."""
 
     @abc.abstractmethod
-    def _change(self, caller: Caller, request: Request) -> None:
-        """Serve a *request* that changes something."""
+    def _change(self, event: RequestReceived) -> None:
+        """Serve a request that changes something."""
 
     @abc.abstractmethod
-    def _retry(self, event: RetryRestart) -> None:
-        """Try a failed restart again."""
+    def _retry(self, child: Child) -> None:
+        """Try the failed restart of *child* again."""
 
     @abc.abstractmethod
     def _shut_down(self, reason: ExitReason) -> None:
         """Stop all children, then end with *reason*."""
+
+    @abc.abstractmethod
+    def _work(self) -> None:
+        """Do what can be done now (called last, after any event)."""
 
     # Lives
 
     def _start(self, child: Child) -> None:
         self._incarnations += 1
         life = Life(child.spec, self._incarnations)
-        child.life, child.retry = life, None
+        child.life, child.due = life, None
         self._by_incarnation[life.incarnation] = child
-        claim = self._registry_up and not child.claimed
+        claim = self._registry_up and not child.claimed and child.spec.name is not None
+        child.claimed = child.claimed or claim
         self._do(life.begin(claim=claim))
 
     def _stop(self, child: Child) -> None:
@@ -221,15 +287,15 @@ class Keeper(abc.ABC):
         life = child.life if child else None
         if child is None or life is None or life.incarnation != event.incarnation:
             return
-        was = life.state
+        was_ready = life.ref is not None
         self._do(life.handle(event))
-        if was is LifeState.CLAIMING and life.state is LifeState.STARTING:
-            child.claimed = True
-        if isinstance(event, ChildReady) and was is LifeState.STARTING:
-            self._announce_start(child, event.ref)
+        if isinstance(event, NameTaken):
+            child.claimed = False
+        if life.ref is not None and not was_ready:
+            self._drop_arguments(child, life)
+            self._announce_start(child, life.ref)
             self._ready(child)
-        else:
-            self._settle(child, life)
+        self._settle(child, life)
 
     def _settle(self, child: Child, life: Life) -> None:
         if life.state is not LifeState.ENDED or child.life is not life:
@@ -237,6 +303,53 @@ class Keeper(abc.ABC):
         child.life = None
         del self._by_incarnation[life.incarnation]
         self._ended(child, life)
+
+    @staticmethod
+    def _drop_arguments(child: Child, life: Life) -> None:
+        """Forget what a temporary child was started with: it has one life (OTP: save_child)."""
+        if child.spec.restart is Restart.TEMPORARY:
+            bare = Start(child.spec.start.target)
+            child.spec = life.spec = attrs.evolve(child.spec, start=bare)
+
+    @staticmethod
+    def _is_due(child: Child, incarnation: int) -> bool:
+        return child.due is not None and child.due.incarnation == incarnation
+
+    # Restarts
+
+    @staticmethod
+    def _verdict(child: Child, life: Life) -> Verdict:
+        """Return what becomes of *child*; a restart whose start failed is tried again."""
+        return Verdict.RESTART if life.ref is None else verdict(child.spec.restart, life.reason)
+
+    def _announce_death(self, child: Child, life: Life) -> None:
+        """Announce the end of a *life* that nobody asked for."""
+        comes_back = self._verdict(child, life) is Verdict.RESTART
+        self._announce_end(
+            child, life, restarting=comes_back and not self._intensity.is_spent(self.now)
+        )
+        child.due = life
+        if comes_back and child.died_at is None:
+            child.died_at = self.now
+
+    def _may_restart(self, child: Child, life: Life) -> bool:
+        """Count a restart after *life*; if it is one too many, give up instead."""
+        if self._intensity.allow(self.now):
+            return True
+        gave_up = GaveUp(supervisor=self.ref, child_id=child.id, reason=life.reason)
+        self._effects.append(Announce(gave_up))
+        self._shut_down(SHUTDOWN)
+        return False
+
+    def _try_later(self, child: Child, life: Life) -> None:
+        """Try the restart that failed with *life* again, behind what waits already."""
+        self._announce_death(child, life)
+        self._effects.append(After(self.flags.backoff, RetryRestart(child.id, life.incarnation)))
+
+    def _end(self, last: Exit | InitFailed | InitIgnored) -> None:
+        """Leave; nothing that is heard after it changes anything."""
+        self._effects.append(last)
+        self._is_over = True
 
     def _announce_start(self, child: Child, ref: ActorRef) -> None:
         recovered_after = None
@@ -286,34 +399,51 @@ class Keeper(abc.ABC):
         self._registry_up = True
         for child in self.children.values():
             life, name = child.life, child.spec.name
-            child.claimed = life is not None and life.state is not LifeState.CLAIMING
+            child.claimed = life is not None and name is not None
             if life is not None and name is not None:
                 self._effects.append(Claim(life.incarnation, name, child.spec.value, life.ref))
 
-    def _forget(self, child: Child) -> None:
-        """Drop the spec of *child*, and its name with it."""
-        del self.children[child.id]
+    def _rest(self, child: Child) -> None:
+        """Leave *child* without a process, and its name to others."""
+        child.due = child.died_at = None
         if child.claimed and child.spec.name is not None:
             self._effects.append(Release(child.spec.name))
+        child.claimed = False
+
+    def _forget(self, child: Child) -> None:
+        """Drop the spec of *child*."""
+        del self.children[child.id]
+        self._rest(child)
 
     # Requests
 
-    def _request(self, caller: Caller, request: Request) -> None:
-        match request:
+    def _request(self, event: RequestReceived) -> None:
+        match event.request:
             case WhichChildren():
-                self._reply(caller, tuple(self._info(child) for child in self.children.values()))
+                children = tuple(self._info(child) for child in self.children.values())
+                self._reply(event.caller, children)
             case CountChildren():
-                self._reply(caller, self._counts())
-            case GetChildSpec():
-                self._get_spec(caller, request.child_id)
+                self._reply(event.caller, self._counts())
+            case GetChildSpec(child_id):
+                self._get_spec(event.caller, child_id)
             case _:
-                self._change(caller, request)
+                self._change(event)
 
     def _get_spec(self, caller: Caller, child_id: str) -> None:
         try:
             self._reply(caller, self._known(child_id).spec)
         except ChildNotFoundError as error:
             self._refuse(caller, error)
+
+    def _new_spec(self, child: object) -> ChildSpec:
+        """Return *child* as a spec that can be added."""
+        spec = check_child(child, self.flags)
+        present = self.children.get(spec.id)
+        if present is not None and present.life is not None:
+            raise AlreadyStartedError(spec.id, present.ref)
+        if present is not None:
+            raise AlreadyPresentError(spec.id)
+        return spec
 
     def _known(self, child_id: Any) -> Child:
         child = self.children.get(child_id) if isinstance(child_id, str) else None
@@ -339,7 +469,7 @@ class Keeper(abc.ABC):
         if caller is not None:
             self._effects.append(SendReply(caller, value))
 
-    def _refuse(self, caller: Caller | None, error: SupervisorError | CallError) -> None:
+    def _refuse(self, caller: Caller | None, error: SupervisorError) -> None:
         if caller is not None:
             self._effects.append(SendError(caller, error))
 
@@ -349,3 +479,10 @@ class Keeper(abc.ABC):
     def _take(self) -> list[KeeperEffect]:
         effects, self._effects = self._effects, []
         return effects
+
+
+def start_error(child: Child, life: Life) -> SupervisorError:
+    """Return the error for whoever asked for a start that ended with *life*."""
+    if life.refused:
+        return AlreadyStartedError(child.id, life.holder)
+    return StartFailedError(child.id, life.reason)

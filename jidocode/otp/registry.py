@@ -227,10 +227,10 @@ class Registry:
         check_name(name)
         if self._monitors.is_dead(ref):
             return []
-        ownerless = self._monitors.is_dead(owner)
-        entry = self._entries.get(name) or Entry(name, owner, ref.incarnation, orphaned=ownerless)
+        orphaned = self._monitors.is_dead(owner)
+        entry = self._entries.get(name) or Entry(name, owner, ref.incarnation, orphaned=orphaned)
         if entry.owner != owner:
-            return [] if ownerless else [Send(owner, Refused(name, ref.incarnation, entry.ref))]
+            return [Send(owner, Refused(name, ref.incarnation, entry.ref))]
         if entry.is_late(ref):
             return []
         self._entries[name] = attrs.evolve(entry, ref=ref, newest=ref.incarnation)

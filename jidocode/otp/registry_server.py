@@ -21,7 +21,6 @@ from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Answer, Effect, Live, NotFound, Registry, Restarting, Watch
 from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Reply, Result
 
-
 # ----- from supervisors -----------------------------------------------------------
 
 
@@ -159,7 +158,7 @@ class RegistryServer(GenServer):
         """Turn the table's *effects* into messages."""
         for effect in effects:
             match effect:
-                case Send(receiver, message):
+                case Send(ActorRef() as receiver, message):
                     self.send(receiver, message)
                 case Answer(Caller() as caller, found):
                     self.reply(caller, found)

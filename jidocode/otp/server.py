@@ -477,20 +477,20 @@ class ServerLoop:
 
     def start(self, start: Start) -> list[Effect]:
         """Run `init` with the arguments of *start*."""
-        result: object
+        result: Any
         try:
             result = self._server.init(*start.args, **start.kwargs)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
-            return [InitFailed(crash_reason(error))]
+            return [*self._sent(), InitFailed(crash_reason(error))]
         match result:
             case None | NoReply():
                 return [*self._sent(), Initialised(), *self._after(result)]
             case Ignore():
-                return [InitIgnored()]
+                return [*self._sent(), InitIgnored()]
             case Stop():
-                return [InitFailed(result.reason)]
+                return [*self._sent(), InitFailed(result.reason)]
             case _:
-                return [InitFailed(_bad_return("init", result))]
+                return [*self._sent(), InitFailed(_bad_return("init", result))]
 
     def handle(self, event: Event) -> list[Effect]:
         """Let the server handle *event*."""
@@ -528,8 +528,7 @@ class ServerLoop:
             case Stop():
                 return self._stop(result.reason, caller, result.reply)
             case _:
-                reason = _bad_return(callback, result)
-                return self._stop(reason, caller)
+                return self._stop(_bad_return(callback, result), caller)
 
     def _after(self, result: Reply | Refuse | NoReply | None) -> list[Effect]:
         """Return what the callback left to do before the next message."""

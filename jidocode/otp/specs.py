@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -237,7 +237,7 @@ class Flags:
     backoff: float = attrs.field(default=0.0, validator=_check_backoff)
 
 
-def check_children(children: Sequence[object], flags: Flags) -> tuple[ChildSpec, ...]:
+def check_children(children: Iterable[object], flags: Flags) -> tuple[ChildSpec, ...]:
     """Return *children* as checked specs.
 
     Raises:

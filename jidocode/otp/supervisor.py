@@ -5,9 +5,10 @@ the children are a list, and the order in it is a promise. They start from left
 to right, one after the other, and stop from right to left.
 
 `SupervisorLoop` is the machine. It does one operation at a time (start all,
-restart a group, serve one request, shut down), as OTP's supervisor does; what
-arrives meanwhile waits, in order. Questions are answered at once, and a
-shutdown ends any operation: both are deviations from OTP, which blocks.
+restart a group, serve one request, shut down), as OTP's supervisor does; the
+deaths and requests that arrive meanwhile wait, in order. Questions are answered
+at once, and a shutdown ends any operation: both are deviations from OTP, which
+blocks.
 """
 
 from __future__ import annotations
@@ -15,25 +16,20 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import attrs
 
 from jidocode.errors import (
-    AlreadyPresentError,
-    AlreadyStartedError,
     ChildRestartingError,
     ChildRunningError,
     InvalidChildSpecError,
-    StartFailedError,
     SupervisorError,
     shown,
 )
-from jidocode.otp.children import After, Life
-from jidocode.otp.events import GaveUp
-from jidocode.otp.exits import SHUTDOWN, ExitReason, Shutdown, is_normal
-from jidocode.otp.intensity import RestartIntensity
-from jidocode.otp.keeper import Announce, Child, Keeper, KeeperEffect, RetryRestart
+from jidocode.otp.children import Life
+from jidocode.otp.exits import SHUTDOWN, ExitReason, Shutdown
+from jidocode.otp.keeper import Child, Keeper, RequestReceived, start_error
 from jidocode.otp.management import (
     DeleteChild,
     Request,
@@ -48,8 +44,6 @@ from jidocode.otp.server import (
     Ignore,
     InitFailed,
     Initialised,
-    InitIgnored,
-    crash_reason,
 )
 from jidocode.otp.specs import (
     AutoShutdown,
@@ -57,10 +51,9 @@ from jidocode.otp.specs import (
     ChildType,
     Flags,
     Start,
-    check_child,
     check_children,
 )
-from jidocode.otp.strategy import Restart, Verdict, affected, verdict
+from jidocode.otp.strategy import Restart, Verdict, affected
 
 
 class Supervisor:
@@ -133,287 +126,237 @@ class SupervisorLoop(Keeper):
     """Drives one `Supervisor`: events in, effects out."""
 
     def __init__(self, supervisor: Supervisor, ref: ActorRef) -> None:
-        super().__init__(ref)
-        self._supervisor = supervisor
-        self.flags = Flags()
-        self._intensity = RestartIntensity(0, 1.0)
+        super().__init__(supervisor, ref)
         self._operation: Operation | None = None
-        self._deaths: deque[tuple[Child, ExitReason]] = deque()
-        self._waiting: deque[tuple[Caller, Request] | RetryRestart] = deque()
+        # Requests to serve and lives that ended, in the order they came.
+        self._waiting: deque[RequestReceived | Life] = deque()
 
-    @classmethod
-    def of(cls, start: Start, ref: ActorRef) -> Self:
-        """Return the loop of a fresh supervisor of *start*'s class."""
-        return cls(start.target(), ref)
+    def _begin(self, result: Any) -> None:
+        match result:
+            case (Flags() as flags, specs):
+                self.children = {spec.id: Child(spec) for spec in check_children(specs, flags)}
+                self._use(flags)
+                self._operation = Operation(kind=Kind.INIT, start=self.children)
+            case _:
+                raise InvalidChildSpecError(
+                    f"init must return Flags and a sequence of children, got {shown(result)}"
+                )
 
-    def start(self, start: Start, now: float, *, registry_up: bool = False) -> list[KeeperEffect]:
-        """Run `init` with the arguments of *start* and start the children."""
-        self.now, self._registry_up = now, registry_up
-        try:
-            result = self._supervisor.init(*start.args, **start.kwargs)
-            if isinstance(result, Ignore):
-                return [InitIgnored()]
-            flags, specs = result
-            children = check_children(specs, flags)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
-            return [InitFailed(crash_reason(error))]
-        self.flags = flags
-        self._intensity = RestartIntensity(flags.max_restarts, flags.max_seconds)
-        self.children = {spec.id: Child(spec) for spec in children}
-        self._begin(Operation(kind=Kind.INIT, start=self.children))
-        return self._take()
+    # Work
 
-    # Operations
-
-    def _begin(self, operation: Operation) -> None:
-        self._operation = operation
-        self._advance()
-
-    def _advance(self) -> None:
-        """Do the next steps of the operation, as far as they need no waiting."""
-        while (operation := self._operation) is not None and operation.current is None:
-            if operation.stop:
+    def _work(self) -> None:
+        """Go on with the operation and then with what waits, as far as that needs no news."""
+        while not self._is_over:
+            operation = self._operation
+            if operation is None:
+                if not self._waiting:
+                    return
+                self._take_up(self._waiting.popleft())
+            elif operation.current is not None:
+                return
+            elif operation.stop:
                 self._stop_next(operation)
             elif operation.start:
                 self._start_next(operation)
             else:
                 self._operation = None
                 self._finish(operation)
-                self._go_on()
+
+    def _take_up(self, waiting: RequestReceived | Life) -> None:
+        if isinstance(waiting, RequestReceived):
+            self._serve(waiting.caller, waiting.request)
+            return
+        child = self.children.get(waiting.spec.id)
+        # Its end is no longer due if a group restart or a request was faster.
+        if child is not None and child.due is waiting:
+            self._act_on_end(child, waiting)
 
     def _stop_next(self, operation: Operation) -> None:
-        child = self.children.get(operation.stop.popleft())
-        if child is not None and child.life is not None:
+        child = self.children[operation.stop.popleft()]
+        if child.life is None:
+            self._stopped(child, operation)
+        else:
             operation.current = child.id
             self._stop(child)
-        elif child is not None:
-            self._stopped(child, operation)
 
     def _start_next(self, operation: Operation) -> None:
         operation.starting = True
-        child = self.children[operation.start.popleft()]
-        operation.current = child.id
-        self._start(child)
+        operation.current = operation.start.popleft()
+        self._start(self.children[operation.current])
 
     def _finish(self, operation: Operation) -> None:
         match operation.kind:
             case Kind.INIT:
                 self._effects.append(Initialised())
             case Kind.ROLL_BACK:
-                self._effects.append(InitFailed(operation.reason))
+                self._end(InitFailed(operation.reason))
             case Kind.SHUT_DOWN:
-                self._effects.append(Exit(operation.reason))
+                self._end(Exit(operation.reason))
             case Kind.TERMINATE_CHILD:
                 self._reply(operation.caller, None)
             case Kind.RESTART | Kind.START_CHILD | Kind.RESTART_CHILD:
                 pass
 
-    def _go_on(self) -> None:
-        """Take up what came during the operation: deaths first, then requests."""
-        while self._operation is None:
-            if self._deaths:
-                self._died(*self._deaths.popleft())
-            elif self._waiting:
-                waiting = self._waiting.popleft()
-                if isinstance(waiting, RetryRestart):
-                    self._retry(waiting)
-                else:
-                    self._change(*waiting)
-            else:
-                return
-
     # News of lives
 
     def _ready(self, child: Child) -> None:
         operation = self._operation
-        if operation is None or not operation.starts(child.id):
-            return
-        operation.current = None
-        if operation.kind in (Kind.START_CHILD, Kind.RESTART_CHILD):
-            self._reply(operation.caller, child.ref)
-        self._advance()
+        if operation is not None and operation.starts(child.id):
+            operation.current = None
+            if operation.kind in (Kind.START_CHILD, Kind.RESTART_CHILD):
+                self._reply(operation.caller, child.ref)
 
     def _ended(self, child: Child, life: Life) -> None:
         operation = self._operation
         if operation is not None and operation.starts(child.id):
+            operation.current = None
             self._not_started(operation, child, life)
         elif operation is not None and operation.stops(child.id):
-            will_return = child.id in operation.start
-            self._announce_end(child, life, restarting=will_return)
-            if will_return:
-                child.died_at = self.now
-            if operation.current == child.id:
+            self._announce_end(child, life, restarting=child.id in operation.start)
+            child.died_at = self.now
+            if child.id == operation.current:
                 operation.current = None
                 self._stopped(child, operation)
-                self._advance()
         else:
-            restarting = verdict(child.spec.restart, life.reason) is Verdict.RESTART
-            self._announce_end(child, life, restarting=restarting)
-            child.died_at = self.now if restarting else None
-            if operation is None:
-                self._died(child, life.reason)
-            else:
-                self._deaths.append((child, life.reason))
+            self._announce_death(child, life)
+            self._waiting.append(life)
 
     def _stopped(self, child: Child, operation: Operation) -> None:
-        """Keep or forget a child that an operation has stopped."""
-        child.retry = None
-        shutting_down = operation.kind in (Kind.SHUT_DOWN, Kind.ROLL_BACK)
-        if child.spec.restart is Restart.TEMPORARY and not shutting_down:
+        """Have *child* wait for its new start, or keep or forget it without a process."""
+        if child.id in operation.start:
+            child.due = None
+        elif child.spec.restart is Restart.TEMPORARY:
             self._forget(child)
+        else:
+            self._rest(child)
 
     def _not_started(self, operation: Operation, child: Child, life: Life) -> None:
-        operation.current = None
         if life.ignored:
             self._ignored(operation, child)
             return
         match operation.kind:
             case Kind.INIT:
                 self._announce_end(child, life, restarting=False)
-                self._roll_back(f"failed to start child {child.id}: {life.reason}")
+                self._roll_back(f"failed to start child {shown(child.id)}: {life.reason}")
             case Kind.RESTART:
-                self._announce_end(child, life, restarting=True)
-                child.retry = life.incarnation
-                retry = RetryRestart(child.id, life.incarnation)
-                self._effects.append(After(self.flags.backoff, retry))
+                self._try_later(child, life)
                 self._operation = None
-                self._go_on()
+            case Kind.START_CHILD:
+                self._announce_end(child, life, restarting=False)
+                self._forget(child)
+                self._refuse(operation.caller, start_error(child, life))
             case _:
                 self._announce_end(child, life, restarting=False)
-                if operation.kind is Kind.START_CHILD:
-                    self._forget(child)
-                child.died_at = None
+                self._rest(child)
                 self._refuse(operation.caller, start_error(child, life))
-                self._advance()
 
     def _ignored(self, operation: Operation, child: Child) -> None:
-        child.died_at = None
         if child.spec.restart is Restart.TEMPORARY:
             self._forget(child)
+        else:
+            self._rest(child)
         if operation.kind in (Kind.START_CHILD, Kind.RESTART_CHILD):
             self._reply(operation.caller, None)
-        self._advance()
 
-    def _roll_back(self, detail: str) -> None:
-        self._begin(
-            Operation(
-                kind=Kind.ROLL_BACK,
-                stop=reversed(self.children),
-                reason=Shutdown(detail),
-            )
-        )
+    # What to do about an end
 
-    # Deaths
-
-    def _died(self, child: Child, reason: ExitReason) -> None:
-        """Act on the death of *child*, unless a later start has overtaken it."""
-        if child.life is not None or self.children.get(child.id) is not child:
-            return
-        match verdict(child.spec.restart, reason):
+    def _act_on_end(self, child: Child, life: Life) -> None:
+        match self._verdict(child, life):
             case Verdict.RESTART:
-                self._restart(child, reason)
+                self._restart(child, life)
             case Verdict.KEEP:
-                self._maybe_auto_shutdown(child, reason)
+                self._rest(child)
+                self._maybe_auto_shutdown(child)
             case Verdict.FORGET:
                 self._forget(child)
-                self._maybe_auto_shutdown(child, reason)
+                self._maybe_auto_shutdown(child)
 
-    def _restart(self, child: Child, reason: ExitReason) -> None:
-        if not self._intensity.allow(self.now):
-            self._effects.append(
-                Announce(GaveUp(supervisor=self.ref, child_id=child.id, reason=reason))
-            )
-            self._shut_down(SHUTDOWN)
-            return
-        group = affected(self.flags.strategy, child.id, list(self.children))
-        self._begin(
-            Operation(
+    def _restart(self, child: Child, life: Life) -> None:
+        if self._may_restart(child, life):
+            group = self._group(child)
+            self._operation = Operation(
                 kind=Kind.RESTART,
-                stop=[other for other in reversed(group) if other != child.id],
-                start=[other for other in group if self._comes_back(other)],
+                stop=[other.id for other in reversed(group) if other is not child],
+                start=[other.id for other in group if other.spec.restart is not Restart.TEMPORARY],
             )
+
+    def _group(self, child: Child) -> list[Child]:
+        """Return who shares the fate of *child*, in start order."""
+        group = affected(self.flags.strategy, child.id, list(self.children))
+        return [self.children[child_id] for child_id in group]
+
+    def _retry(self, child: Child) -> None:
+        if child.due is not None:
+            self._waiting.append(child.due)
+
+    def _maybe_auto_shutdown(self, child: Child) -> None:
+        """End with the first significant child, or the last (OTP: do_auto_shutdown)."""
+        if not child.spec.significant:
+            return
+        others = any(
+            other.spec.significant and (other.life is not None or other.due is not None)
+            for other in self.children.values()
         )
-
-    def _comes_back(self, child_id: str) -> bool:
-        return self.children[child_id].spec.restart is not Restart.TEMPORARY
-
-    def _retry(self, event: RetryRestart) -> None:
-        child = self.children.get(event.child_id)
-        if child is None or child.retry != event.incarnation:
-            return
-        if self._operation is not None:
-            self._waiting.append(event)
-        else:
-            child.retry = None
-            self._restart(child, Shutdown("the restart failed"))
-
-    def _maybe_auto_shutdown(self, child: Child, reason: ExitReason) -> None:
-        """End with the last significant child, or the first (OTP: do_auto_shutdown)."""
-        ended_well = child.spec.restart is Restart.TEMPORARY or is_normal(reason)
-        if not (child.spec.significant and ended_well):
-            return
-        others = any(c.spec.significant and c.life is not None for c in self.children.values())
         if self.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not others:
             self._shut_down(SHUTDOWN)
 
+    # Ends of the supervisor itself; whoever waits for an answer hears of the exit
+
+    def _roll_back(self, detail: str) -> None:
+        self._stop_all(Kind.ROLL_BACK, Shutdown(detail))
+
     def _shut_down(self, reason: ExitReason) -> None:
-        operation = self._operation
-        if operation is not None and operation.kind in (Kind.SHUT_DOWN, Kind.ROLL_BACK):
-            return
-        self._deaths.clear()
+        if self._operation is None or self._operation.kind not in (Kind.SHUT_DOWN, Kind.ROLL_BACK):
+            self._stop_all(Kind.SHUT_DOWN, reason)
+
+    def _stop_all(self, kind: Kind, reason: ExitReason) -> None:
+        """Stop the child that is under way, then all others, last started first."""
+        under_way = self._operation.current if self._operation else None
+        last_first = list(reversed(self.children))
+        stop = sorted(last_first, key=lambda child_id: child_id != under_way)
         self._waiting.clear()
-        self._begin(Operation(kind=Kind.SHUT_DOWN, stop=reversed(self.children), reason=reason))
+        self._operation = Operation(kind=kind, stop=stop, reason=reason)
 
     # Requests
 
-    def _change(self, caller: Caller, request: Request) -> None:
-        if self._operation is not None:
-            self._waiting.append((caller, request))
-            return
+    def _change(self, event: RequestReceived) -> None:
+        self._waiting.append(event)
+
+    def _serve(self, caller: Caller, request: Request) -> None:
         try:
             match request:
-                case StartChild():
-                    self._start_child(caller, request.spec)
-                case TerminateChild():
-                    self._terminate_child(caller, self._known(request.child_id))
-                case RestartChild():
-                    child = self._stopped_child(request.child_id)
-                    self._begin_start(Kind.RESTART_CHILD, caller, child)
-                case DeleteChild():
-                    self._forget(self._stopped_child(request.child_id))
+                case StartChild(spec):
+                    child = Child(self._new_spec(spec))
+                    self.children[child.id] = child
+                    self._begin_start(Kind.START_CHILD, caller, child)
+                case TerminateChild(child_id):
+                    self._terminate_child(caller, self._known(child_id))
+                case RestartChild(child_id):
+                    self._begin_start(Kind.RESTART_CHILD, caller, self._stopped_child(child_id))
+                case DeleteChild(child_id):
+                    self._forget(self._stopped_child(child_id))
                     self._reply(caller, None)
                 case _:
-                    raise InvalidChildSpecError(f"unknown request {shown(request)}")
+                    unknown = f"a supervisor does not know {shown(request)} as a call"
+                    self._refuse(caller, SupervisorError(unknown))
         except SupervisorError as error:
             self._refuse(caller, error)
 
-    def _start_child(self, caller: Caller, spec: object) -> None:
-        spec = check_child(spec, self.flags)
-        present = self.children.get(spec.id)
-        if present is not None and present.ref is not None:
-            raise AlreadyStartedError(spec.id, present.ref)
-        if present is not None:
-            raise AlreadyPresentError(spec.id)
-        child = self.children[spec.id] = Child(spec)
-        self._begin_start(Kind.START_CHILD, caller, child)
-
     def _begin_start(self, kind: Kind, caller: Caller, child: Child) -> None:
-        self._begin(Operation(kind=kind, start=[child.id], caller=caller))
+        self._operation = Operation(kind=kind, start=[child.id], caller=caller)
 
     def _terminate_child(self, caller: Caller, child: Child) -> None:
-        self._begin(Operation(kind=Kind.TERMINATE_CHILD, stop=[child.id], caller=caller))
+        if child.due is not None:
+            # The restart that ends here was to bring back siblings, too.
+            for other in self._group(child):
+                if other.life is None and other.due is None:
+                    self._rest(other)
+        self._operation = Operation(kind=Kind.TERMINATE_CHILD, stop=[child.id], caller=caller)
 
     def _stopped_child(self, child_id: str) -> Child:
         child = self._known(child_id)
         if child.life is not None:
             raise ChildRunningError(child.id)
-        if child.retry is not None:
+        if child.due is not None:
             raise ChildRestartingError(child.id)
         return child
-
-
-def start_error(child: Child, life: Life) -> SupervisorError:
-    """Return the error for whoever asked for a start that ended with *life*."""
-    if life.refused:
-        return AlreadyStartedError(child.id, life.holder)
-    return StartFailedError(child.id, life.reason)

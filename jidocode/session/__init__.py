@@ -1,0 +1,1 @@
+"""What is supervised: sessions, their processes and their project folders."""

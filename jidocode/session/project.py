@@ -16,6 +16,7 @@ import attrs
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError, shown
 from jidocode.session.boundary import Boundary, Entry
 from jidocode.session.record import Session, unusable_project
+from jidocode.session.requests import require_int
 
 if TYPE_CHECKING:
     from jidocode.session.boundary import Tier
@@ -29,6 +30,7 @@ MAX_READ_BYTES = 16 * 2**20
 MAX_ENTRIES = 10_000
 """Names in one listing."""
 _BINARY_PROBE = 8192
+_BLOCK = 65_536
 
 
 @attrs.frozen(kw_only=True)
@@ -143,8 +145,8 @@ class Project:
             BoundaryError: It leads out of the project, or is no regular file.
             OSError: It cannot be read.
         """
-        require_positive("offset", offset)
-        require_positive("limit", limit)
+        require_int("offset", offset, least=1)
+        require_int("limit", limit, least=1)
         relative = self._boundary.resolve(path)
         with os.fdopen(self._boundary.open(relative, os.O_RDONLY), "rb") as stream:
             data = stream.read(MAX_READ_BYTES + 1)
@@ -180,12 +182,6 @@ class Project:
         )
 
 
-def require_positive(name: str, value: object) -> None:
-    """Raise InvalidRequestError unless *value* is an int of 1 or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidRequestError(f"{name} must be an int of 1 or more, not {shown(value)}")
-
-
 def _encoded(content: object) -> bytes:
     if not isinstance(content, str):
         raise InvalidRequestError(f"the content of a file must be a str, not {shown(content)}")
@@ -218,8 +214,13 @@ def _slice(path: str, data: bytes, offset: int, limit: int) -> FileSlice:
 
 def _line_start(data: bytes, number: int) -> int:
     """Return where line *number* starts, the end of *data* if there is none."""
-    position = 0
-    for _ in range(number - 1):
+    position, newlines = 0, number - 1
+    # Whole blocks first: to count newlines is far cheaper than to find each.
+    while (count := data.count(b"\n", position, position + _BLOCK)) < newlines:
+        position, newlines = position + _BLOCK, newlines - count
+        if position >= len(data):
+            return len(data)
+    for _ in range(newlines):
         position = data.find(b"\n", position) + 1
         if not position:
             return len(data)

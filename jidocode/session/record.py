@@ -95,15 +95,21 @@ def validate_session_id(value: object) -> str:
     return value
 
 
-def json_text(value: object, *, max_length: int) -> str | None:
-    """Return *value* as canonical JSON, None if it is not JSON or too long.
+def json_object(value: object, *, max_length: int) -> str | None:
+    """Return the mapping *value* as canonical JSON, None if it is not one of JSON, or too long.
 
     Args:
-        value: What should hold None, bool, numbers, str, lists and dicts only.
+        value: What should be a mapping of str to None, bool, finite numbers,
+            str, lists and dicts.
         max_length: Characters that the text may have.
     """
+    if not isinstance(value, Mapping):
+        return None
+    given = dict(cast("Mapping[object, object]", value))
+    if not all(isinstance(key, str) for key in given):
+        return None
     try:
-        text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(given, allow_nan=False, sort_keys=True, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         return None
     return text if len(text) <= max_length else None
@@ -225,11 +231,22 @@ class Session:
             InvalidSessionError: Rules are broken: all of them, in the order id,
                 name, path, config, language, created_at, updated_at.
         """
+        return self._checked(_broken_project(self.project_path, self.project_key))
+
+    def validate_values(self) -> Session:
+        """Return the same record if all but its project is valid; the disk is not asked.
+
+        Raises:
+            InvalidSessionError: As `validate`.
+        """
+        return self._checked(iter(()))
+
+    def _checked(self, broken_project: _Broken) -> Session:
         _refuse(
             [
                 *_broken_id(self.id),
                 *_broken_name(self.name),
-                *_broken_project(self.project_path, self.project_key),
+                *broken_project,
                 *_broken_config(self.config),
                 *_broken_language(self.language),
                 *_broken_time("created_at", self.created_at),
@@ -440,12 +457,9 @@ def _merge(config: SessionConfig, changes: object) -> Any:
         return changes
     if not isinstance(changes, Mapping):
         return None
-    given = cast("Mapping[object, object]", changes)
-    if not all(isinstance(key, str) for key in given):
-        return None
-    values: dict[Any, Any] = {**config.as_dict(), **given}
+    values: dict[Any, Any] = {**config.as_dict(), **cast("Mapping[object, object]", changes)}
     known = {key: values.pop(key) for key in _KNOWN_KEYS}
-    extra = json_text(values, max_length=MAX_EXTRA_LENGTH)
+    extra = json_object(values, max_length=MAX_EXTRA_LENGTH)
     return None if extra is None else SessionConfig(**known, extra_json=extra)
 
 

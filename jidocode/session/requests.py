@@ -52,6 +52,12 @@ def answered(request: Request[Holder, object], holder: Holder) -> Reply | Refuse
         return Refuse(error)
 
 
+def require_int(what: str, value: object, *, least: int) -> None:
+    """Raise InvalidRequestError unless *value* is an int of *least* or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidRequestError(f"{what} must be an int of {least} or more, not {shown(value)}")
+
+
 class SessionHolder(Protocol):
     """Whatever keeps the record of its session."""
 
@@ -85,6 +91,7 @@ class UpdateSession(SessionRequest[Session]):
 
         Raises:
             InvalidRequestError: It is no record of this session and project.
+            InvalidSessionError: Its name or another value breaks a rule.
         """
         holder.session = _later(self.session, holder.session)
         return holder.session
@@ -95,7 +102,7 @@ def _later(given: object, current: Session) -> Session:
         raise InvalidRequestError(f"a session's record must be a Session, not {shown(given)}")
     if _identity(given) != _identity(current):
         raise InvalidRequestError("the record is of another session or project")
-    return max(current, given, key=lambda session: session.updated_at)
+    return max(current, given.validate_values(), key=lambda session: session.updated_at)
 
 
 def _identity(session: Session) -> tuple[object, ...]:

@@ -174,7 +174,8 @@ class RegistryMachine(RuleBasedStateMachine):
                         slot.granted = slot.granted or slot.claim == (owner, incarnation)
             case Refused(name):
                 assert self.last_grant[name] != owner
-                self.pending.remove((name, owner))
+                assert (name, owner) in self.pending or owner not in self.alive
+                self.pending.discard((name, owner))
                 for supervisor, wanted, _ in self.slots():
                     if (supervisor.ref, wanted) == (owner, name):
                         del supervisor.slots[name]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jidocode.errors import InvalidSessionError, InvalidSessionIdError
@@ -19,7 +19,7 @@ from jidocode.session.record import (
     Session,
     SessionConfig,
     detect_language,
-    json_text,
+    json_object,
     locate_project,
     new_session_id,
     validate_session_id,
@@ -105,6 +105,7 @@ def test_a_malformed_id_is_refused_in_one_short_line(value: object, complaint: s
     assert len(str(caught.value)) < 200
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(), st.binary(), st.integers(), st.none(), st.lists(st.text())))
 def test_nothing_but_an_id_passes_for_an_id(value: object) -> None:
     """Arbitrary values give the typed error and nothing else."""
@@ -324,6 +325,7 @@ def test_a_project_behind_a_closed_door_is_refused(project: Path) -> None:
     assert codes == ("path_permission_denied",)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_as_a_path_gives_a_project_or_the_typed_error(text: str) -> None:
     """No text gets through to another exception."""
@@ -467,6 +469,15 @@ def test_validate_reports_all_broken_rules_in_a_fixed_order(session: Session) ->
     )
 
 
+def test_the_values_can_be_checked_without_the_disk(project: Path, session: Session) -> None:
+    """A vanished folder does not make a name wrong, nor does a wrong name pass."""
+    project.rmdir()
+
+    assert session.validate_values() is session
+    assert codes_of(session.validate) == ("path_not_found",)
+    assert codes_of(attrs.evolve(session, name="").validate_values) == ("invalid_name",)
+
+
 def test_a_project_folder_replaced_by_another_is_noticed(project: Path, session: Session) -> None:
     """The path is the same, the directory is not."""
     project.rename(project.with_name("old"))
@@ -579,9 +590,9 @@ def test_every_change_is_later_even_if_the_clock_goes_back(session: Session) -> 
     assert ahead.rename("x").updated_at > ahead.updated_at
 
 
-def test_json_text_is_the_same_for_equal_values() -> None:
+def test_json_object_is_the_same_for_equal_values() -> None:
     """The order of keys does not show."""
-    assert json_text({"a": 1, "b": "é"}, max_length=20) == json_text(
+    assert json_object({"a": 1, "b": "é"}, max_length=20) == json_object(
         {"b": "é", "a": 1}, max_length=20
     )
-    assert json_text({"a": 1, "b": "é"}, max_length=19) is None
+    assert json_object({"a": 1, "b": "é"}, max_length=19) is None

@@ -1,0 +1,42 @@
+# Two commands need nothing but Debian, Python 3.11, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+PROJECT ?= .
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check cover bench build clean
+
+demo: $(VENV)/run
+	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
+
+test: $(VENV)/dev
+	$(BIN)/python -Im pytest
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+cover: $(VENV)/dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine
+	$(BIN)/coverage report
+
+build: $(VENV)/dev
+	$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/run: pyproject.toml setup.cfg
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/run
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@

@@ -1,0 +1,58 @@
+"""`SessionSupervisor`: one session's processes, and what happens when one dies.
+
+The default strategy is one_for_all: Manager and State answer for the same
+session, and after a crash of either both start afresh from the same record, so
+they can never disagree about it. With `Strategy.ONE_FOR_ONE` or
+`Strategy.REST_FOR_ONE` a session keeps the children that are well.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import ClassVar
+
+from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start, check_children
+from jidocode.otp.strategy import Restart, Strategy
+from jidocode.otp.supervisor import Supervisor
+from jidocode.session.record import Session
+
+DEFAULT_FLAGS = Flags(strategy=Strategy.ONE_FOR_ALL)
+
+
+class SessionSupervisor(Supervisor):
+    """Supervises the processes of one session."""
+
+    kind: ClassVar[str] = "session"
+
+    @classmethod
+    def child_spec(  # type: ignore[override] # a session is not started without a record
+        cls, session: Session, children: Sequence[ChildSpec], *, flags: Flags = DEFAULT_FLAGS
+    ) -> ChildSpec:
+        """Return the spec of *session*'s supervisor over *children*, in start order.
+
+        It is temporary: a session that gave up is the app's to look at, and is
+        not started again behind the app's back. The record is registered with it.
+
+        Raises:
+            InvalidChildSpecError: The children break a rule, or cannot be pickled.
+        """
+        checked = check_children(children, flags)
+        try:
+            # Packed, so that only the session's own process imports the app's classes.
+            packed = pickle.dumps(checked, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            raise InvalidChildSpecError(f"the children cannot be pickled: {error}") from error
+        return ChildSpec(
+            id=session.id,
+            start=Start(cls, flags, packed),
+            restart=Restart.TEMPORARY,
+            type=ChildType.SUPERVISOR,
+            name=("session", session.id),
+            value=session,
+        )
+
+    def init(self, flags: Flags, children: bytes) -> tuple[Flags, Sequence[ChildSpec]]:
+        """Return the session's children (called by the host, first)."""
+        return flags, pickle.loads(children)

@@ -1,0 +1,63 @@
+"""The whole tree as data: what runs under what, from the root down to a session's children.
+
+Application                     one_for_one, the root
+├── ProcessRegistry             names and sessions
+└── SessionsSupervisor          dynamic, one temporary child per session
+    └── SessionSupervisor       one_for_all unless told otherwise
+        ├── Manager             the project's files
+        ├── State               the conversation
+        └── ...                 the app's own children
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import attrs
+
+from jidocode.otp.dynamic_supervisor import DynamicSupervisor
+from jidocode.otp.specs import ChildSpec, Flags
+from jidocode.otp.strategy import Strategy
+from jidocode.otp.supervisor import Supervisor
+from jidocode.session.manager import Manager
+from jidocode.session.record import Session
+from jidocode.session.registry import REGISTRY, SESSIONS, ProcessRegistry
+from jidocode.session.state import State
+
+
+class SessionsSupervisor(DynamicSupervisor):
+    """Supervises all sessions: they come and go, and share no fate."""
+
+    kind: ClassVar[str] = "sessions"
+
+
+class Application(Supervisor):
+    """The root: the registry and the supervisor of sessions, each restarted alone.
+
+    One for one, because a new registry is told by the supervisors what runs;
+    restarting the sessions with it would throw away what is well.
+    """
+
+    kind: ClassVar[str] = "application"
+
+    def init(self, max_sessions: int) -> tuple[Flags, Sequence[ChildSpec]]:
+        """Return the two children (called by the host, first)."""
+        return Flags(strategy=Strategy.ONE_FOR_ONE), [
+            ProcessRegistry.child_spec(max_sessions, name=REGISTRY),
+            SessionsSupervisor.child_spec(name=SESSIONS),
+        ]
+
+
+def session_children(session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
+    """Return what *session* consists of, in start order; *own* are the app's children."""
+    return (
+        Manager.child_spec(session, name=("manager", session.id)),
+        State.child_spec(session, name=("state", session.id)),
+        *(named(spec, session.id) for spec in own),
+    )
+
+
+def named(spec: ChildSpec, session_id: str) -> ChildSpec:
+    """Return *spec* with the name under which its session's handle finds it."""
+    return spec if spec.name else attrs.evolve(spec, name=(spec.id, session_id))

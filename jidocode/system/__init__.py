@@ -1,0 +1,19 @@
+"""What an app uses: `SessionSystem`, the handles it gives out, and what they tell."""
+
+from jidocode._host.client import Monitor
+from jidocode.system.core import SessionSystem
+from jidocode.system.handle import SessionHandle
+from jidocode.system.health import ChildHealth, Health, HealthStatus, Statistics, TreeNode
+from jidocode.system.settings import Settings
+
+__all__ = [
+    "ChildHealth",
+    "Health",
+    "HealthStatus",
+    "Monitor",
+    "SessionHandle",
+    "SessionSystem",
+    "Settings",
+    "Statistics",
+    "TreeNode",
+]

@@ -1,0 +1,482 @@
+"""`SessionSystem`: what an app starts, and talks to its sessions through."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from jidocode._host.client import ROOT, HostClient, Monitor
+from jidocode._host.wire import Pulse
+from jidocode.errors import (
+    ActorExitedError,
+    CallError,
+    CallTimeoutError,
+    HostStartError,
+    NoProcessError,
+    RegistryNotRunningError,
+    SessionExistsError,
+    SessionNotFoundError,
+    shown,
+)
+from jidocode.otp.management import ChildInfo, ChildStatus, WhichChildren
+from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.registry import Live, NotFound
+from jidocode.otp.registry_server import LookUp
+from jidocode.otp.specs import ChildSpec, ChildType, Start
+from jidocode.otp.strategy import Strategy
+from jidocode.session.record import (
+    Session,
+    SessionConfig,
+    locate_project,
+    validate_session_id,
+)
+from jidocode.session.registry import (
+    REGISTRY,
+    FindSession,
+    GetSession,
+    ListSessions,
+    StartSession,
+    StopSession,
+)
+from jidocode.session.requests import Answer, Call, Request
+from jidocode.session.supervisor import SessionSupervisor
+from jidocode.session.tree import Application, session_children
+from jidocode.system.handle import SessionHandle
+from jidocode.system.health import (
+    ChildHealth,
+    Health,
+    HealthStatus,
+    Statistics,
+    TreeNode,
+    overall,
+)
+from jidocode.system.settings import Settings
+
+PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
+
+
+class SessionSystem:
+    """Coding sessions under supervision, in processes of their own.
+
+    Starting one starts a host process; everything else runs below it. Use it
+    as a context manager, or `close` it. All methods can be called from any
+    thread.
+
+    Starts, in this order: the host process, the root of the tree, the process
+    registry, the supervisor of sessions. Returns when all of them run.
+
+    Raises:
+        ValueError: A setting is out of bounds.
+        HostStartError: The system could not be started; nothing is left.
+    """
+
+    def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
+        """Start a system with *settings*, changed by *overrides* (see `Settings`)."""
+        self._client: HostClient | None = None
+        self.settings = attrs.evolve(settings or Settings(), **overrides)
+        if not sys.platform.startswith("linux"):
+            raise HostStartError(f"jidocode runs on Linux so far, not on {sys.platform}")
+        self._client = HostClient(
+            self._root(), preload=PRELOAD, start_timeout=self.settings.start_timeout
+        )
+
+    def _root(self) -> Start:
+        return Start(Application, self.settings.max_sessions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        client = getattr(self, "_client", None)
+        if client is not None and not client.closed:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            client.close(0.0)
+
+    def __repr__(self) -> str:
+        if self._client is None or self._client.closed:
+            return "<SessionSystem closed>"
+        return f"<SessionSystem host pid {self._client.host_pid}>"
+
+    @property
+    def host_pid(self) -> int:
+        """The process id of the host process."""
+        return self._running().host_pid
+
+    def close(self) -> None:
+        """Stop all sessions and every process of the system; closing twice is fine.
+
+        Sessions are stopped in order within `Settings.shutdown` seconds, then
+        killed. No process is left when this returns.
+        """
+        if self._client is not None:
+            self._client.close(self.settings.shutdown)
+
+    # Sessions
+
+    def create_session(  # noqa: PLR0913 - all but the first are keywords
+        self,
+        project_path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
+        session_id: str | None = None,
+        strategy: Strategy | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> SessionHandle:
+        """Open a session for the project folder *project_path*, and return its handle.
+
+        Args:
+            project_path: An existing folder; `~` is expanded.
+            name: For people; the folder's name by default.
+            config: The language model to use; see `SessionConfig`.
+            session_id: A lower-case UUID4; a fresh one by default.
+            strategy: Who is restarted with a dead child; the settings' by default.
+            children: The app's own processes, started after Manager and State.
+
+        Raises:
+            InvalidSessionIdError, InvalidSessionError, InvalidChildSpecError:
+                An argument breaks a rule. Nothing was started.
+            SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
+                There is no place for it. Nothing was started.
+            StartFailedError: A child's `init` failed; what had started was
+                stopped again and the place is free.
+            CallTimeoutError: It did not start within `Settings.call_timeout`;
+                it may still start.
+        """
+        session = Session.new(
+            project_path=project_path, name=name, config=config, session_id=session_id
+        )
+        return self._start(session, strategy, children)
+
+    def start_session(
+        self,
+        session: Session,
+        *,
+        strategy: Strategy | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> SessionHandle:
+        """Open the session that *session* describes; raises as `create_session`."""
+        if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+            raise TypeError(f"session must be a Session, got {shown(session)}")
+        return self._start(session.validate(), strategy, children)
+
+    def _start(
+        self, session: Session, strategy: Strategy | None, children: Sequence[ChildSpec]
+    ) -> SessionHandle:
+        spec = SessionSupervisor.child_spec(
+            session,
+            session_children(session, children),
+            flags=self.settings.session_flags(strategy),
+        )
+        self._ask_to_start(StartSession(session, spec))
+        return SessionHandle(self, session.id)
+
+    def _ask_to_start(self, request: StartSession) -> None:
+        """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
+        deadline = self._deadline(None)
+        again = False
+        while True:
+            try:
+                self._ask_registry(request, deadline)
+            except SessionExistsError:
+                if again and self.session_record(request.session.id) == request.session:
+                    return
+                raise
+            except (ActorExitedError, NoProcessError):
+                if time.monotonic() >= deadline:
+                    raise
+                again = True
+            else:
+                return
+
+    def stop_session(self, session_id: str) -> None:
+        """Stop a session; returns when all its processes are dead and its place is free.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+            SessionNotFoundError: No such session is open.
+        """
+        request = StopSession(validate_session_id(session_id))
+        self._ask_registry(request, self._deadline(self.settings.shutdown))
+
+    def get_session(self, session_id: str) -> SessionHandle:
+        """Return the handle of an open session; raises as `stop_session`."""
+        self.session_record(session_id)
+        return SessionHandle(self, session_id)
+
+    def session_record(self, session_id: str) -> Session:
+        """Return the record of an open session; raises as `stop_session`."""
+        session: Session = self._ask_registry(GetSession(validate_session_id(session_id)))
+        return session
+
+    def list_sessions(self) -> list[Session]:
+        """Return the records of all open sessions, oldest first."""
+        sessions: list[Session] = self._ask_registry(ListSessions())
+        return sessions
+
+    def find_session(
+        self, *, path: str | os.PathLike[str] | None = None, name: str | None = None
+    ) -> SessionHandle:
+        """Return the oldest open session with that project folder, or that exact name.
+
+        Raises:
+            TypeError: Not exactly one of *path* and *name* was given.
+            InvalidSessionError: *path* is no usable folder.
+            SessionNotFoundError: There is none.
+        """
+        if (path is None) == (name is None):
+            raise TypeError("find_session() takes exactly one of path and name")
+        key = None if path is None else locate_project(path)[1]
+        session: Session = self._ask_registry(FindSession(key, name))
+        return SessionHandle(self, session.id)
+
+    def session_running(self, session_id: str) -> bool:
+        """Whether a session with that id is open.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+        """
+        try:
+            self.session_record(session_id)
+        except SessionNotFoundError:
+            return False
+        return True
+
+    # Processes
+
+    def get_process(self, session_id: str, kind: str) -> ActorRef:
+        """Return a session's process by its kind; waits while it is restarted.
+
+        Args:
+            session_id: The session.
+            kind: `manager`, `state`, `agent`, `session` for the supervisor, or
+                the id of one of the app's own children.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+            SessionNotFoundError: No such session is open.
+            NoProcessError: The session has no such process.
+            CallTimeoutError: It was not back in time.
+        """
+        return self._resolve((kind, validate_session_id(session_id)), self._deadline(None))
+
+    def get_manager(self, session_id: str) -> ActorRef:
+        """Return the session's Manager; see `get_process`."""
+        return self.get_process(session_id, "manager")
+
+    def get_state(self, session_id: str) -> ActorRef:
+        """Return the session's State; see `get_process`."""
+        return self.get_process(session_id, "state")
+
+    def get_agent(self, session_id: str) -> ActorRef:
+        """Return the session's agent; see `get_process`.
+
+        Raises:
+            NoProcessError: The session has no agent.
+        """
+        return self.get_process(session_id, "agent")
+
+    def monitor(self, session_id: str, kind: str) -> Monitor:
+        """Return a monitor of the process that `get_process` returns.
+
+        It watches this one life: after a restart, monitor the new process.
+        """
+        return self._running().monitor(self.get_process(session_id, kind))
+
+    def registered(self, kind: str, session_id: str) -> ActorRef | None:
+        """Return what the process registry has under that name now, without waiting.
+
+        None while the process is being restarted.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+            RegistryNotRunningError: There is no registry to ask.
+        """
+        found = self._ask_registry(LookUp((kind, validate_session_id(session_id))))
+        return found.ref if isinstance(found, Live) else None
+
+    def caller(self, kind: str, session_id: str) -> Call:
+        """Return the way to the process of that kind in that session."""
+        return _Way(self, (kind, validate_session_id(session_id)))
+
+    def cast(self, kind: str, session_id: str, request: object) -> None:
+        """Send *request* to a process, and wait for nothing."""
+        self._running().cast(self.get_process(session_id, kind), request)
+
+    # Looking
+
+    def health_check(self, session_id: str) -> Health:
+        """Ask every child of a session how it is, all at once, within `call_timeout`.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+            SessionNotFoundError: No such session is open.
+        """
+        deadline = self._deadline(None)
+        supervisor = self._resolve(("session", validate_session_id(session_id)), deadline)
+        infos: tuple[ChildInfo, ...] = self._running().call(
+            supervisor, WhichChildren(), timeout=_left(deadline), target=str(supervisor)
+        )
+        refs = [info.ref for info in infos if info.ref is not None]
+        pulses = self._running().ping_all(refs, timeout=_left(deadline))
+        answers = dict(zip(refs, pulses, strict=True))
+        children = tuple(
+            _child_health(info, answers[info.ref] if info.ref else None) for info in infos
+        )
+        return Health(session_id=session_id, status=overall(children), children=children)
+
+    def tree(self) -> TreeNode:
+        """Return the live tree, asked from the supervisors themselves; `str()` draws it."""
+        root = self._running().directory.find(ROOT)
+        if root is None:
+            raise NoProcessError("the root of the tree")
+        return self._node(ChildInfo("jidocode", root, ChildStatus.RUNNING, ChildType.SUPERVISOR, 0))
+
+    def _node(self, info: ChildInfo) -> TreeNode:
+        children: Sequence[ChildInfo] = ()
+        if info.type is ChildType.SUPERVISOR and info.ref is not None:
+            timeout = self.settings.call_timeout
+            children = self._running().call(
+                info.ref, WhichChildren(), timeout=timeout, target=str(info.ref)
+            )
+        return TreeNode(
+            id=info.id,
+            ref=info.ref,
+            status=info.status,
+            restarts=info.restarts,
+            children=tuple(self._node(child) for child in children),
+        )
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of counts."""
+        return Statistics(
+            sessions=len(self.list_sessions()),
+            max_sessions=self.settings.max_sessions,
+            processes=len(self._running().directory.live()),
+            calls=self._running().calls,
+        )
+
+    # The way to a process
+
+    def _running(self) -> HostClient:
+        if self._client is None:
+            raise HostStartError("the system was not started")
+        return self._client
+
+    def _deadline(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.settings.call_timeout if timeout is None else timeout)
+
+    def ask(self, name: Name, request: object, timeout: float | None) -> Any:
+        """Send *request* to the process under *name*, waiting while it is restarted."""
+        deadline = self._deadline(timeout)
+        client = self._running()
+        target = f"{name[0]} of session {name[1]}"
+        while True:
+            ref = self._resolve(name, deadline)
+            try:
+                return client.call(ref, request, timeout=_left(deadline), target=target)
+            except NoProcessError:
+                # It was dead before anything was sent: its successor may be asked.
+                if time.monotonic() >= deadline:
+                    raise
+
+    def _resolve(self, name: Name, deadline: float) -> ActorRef:
+        """Return the process under *name*, known or looked up; wait while it is restarted."""
+        client = self._running()
+        client.check()
+        ref = client.directory.find(name)
+        if ref is not None:
+            return ref
+        found = self._ask_registry(LookUp(name), deadline)
+        if isinstance(found, Live) and client.directory.death_of(found.ref) is None:
+            return found.ref
+        if isinstance(found, NotFound):
+            raise self._missing(name)
+        ref = client.directory.wait_for(name, deadline, lambda: not self._is_coming(name))
+        if ref is None:
+            raise self._why_not(name)
+        return ref
+
+    def _is_coming(self, name: Name) -> bool:
+        directory = self._running().directory
+        return directory.find(("session", name[1])) is not None
+
+    def _why_not(self, name: Name) -> CallError | SessionNotFoundError:
+        if not self._is_coming(name):
+            return SessionNotFoundError(name[1])
+        return CallTimeoutError(f"{name[0]} of session {name[1]}", self.settings.call_timeout)
+
+    def _missing(self, name: Name) -> CallError | SessionNotFoundError:
+        kind, session_id = name
+        if kind in ("session", "manager", "state") or not self._is_coming(name):
+            return SessionNotFoundError(session_id)
+        return NoProcessError(f"{kind} of session {session_id}")
+
+    def _ask_registry(self, request: object, deadline: float | None = None) -> Any:
+        deadline = self._deadline(None) if deadline is None else deadline
+        client = self._running()
+        while True:
+            client.check()
+            ref = client.directory.wait_for(
+                REGISTRY, deadline, lambda: not client.directory.is_expected(REGISTRY)
+            )
+            if ref is None:
+                client.check()
+                raise RegistryNotRunningError
+            try:
+                return client.call(ref, request, timeout=_left(deadline), target="the registry")
+            except NoProcessError as error:
+                if client.directory.find(REGISTRY) == ref or time.monotonic() >= deadline:
+                    raise RegistryNotRunningError from error
+
+
+@attrs.frozen
+class _Way:
+    """The way to the process under one name."""
+
+    system: SessionSystem
+    name: Name
+
+    def __call__(self, request: Request[Any, Answer], /, *, timeout: float | None = None) -> Answer:
+        answer: Answer = self.system.ask(self.name, request, timeout)
+        return answer
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
+def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHealth:
+    status = {
+        ChildStatus.STARTING: HealthStatus.RESTARTING,
+        ChildStatus.RESTARTING: HealthStatus.RESTARTING,
+    }.get(info.status, HealthStatus.STOPPED)
+    if isinstance(answer, Pulse):
+        return ChildHealth(
+            id=info.id,
+            status=HealthStatus.HEALTHY,
+            ref=info.ref,
+            restarts=info.restarts,
+            uptime=answer.uptime,
+            memory=answer.memory,
+        )
+    if isinstance(answer, CallTimeoutError):
+        status = HealthStatus.UNRESPONSIVE
+    elif answer is not None:
+        status = HealthStatus.RESTARTING
+    return ChildHealth(id=info.id, status=status, ref=info.ref, restarts=info.restarts)

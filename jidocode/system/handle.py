@@ -1,0 +1,137 @@
+"""`SessionHandle`: one session, as its app holds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jidocode.otp.management import (
+    ChildInfo,
+    DeleteChild,
+    RestartChild,
+    StartChild,
+    TerminateChild,
+    WhichChildren,
+)
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.specs import ChildSpec
+from jidocode.session.manager import ManagerClient
+from jidocode.session.record import Session
+from jidocode.session.state import StateClient
+from jidocode.session.tree import named
+
+if TYPE_CHECKING:
+    from jidocode.system.core import SessionSystem
+    from jidocode.system.health import Health
+
+
+class SessionHandle:
+    """One open session. Holds names, no processes: it stays good across restarts.
+
+    Every method that asks a process raises `SessionNotFoundError` if the
+    session is gone, `CallTimeoutError` after the call's timeout,
+    `ActorExitedError` if the process dies before it answers, and
+    `HostExitedError` if the whole system is gone. While a process is being
+    restarted, calls to it wait, within their timeout.
+
+    Attributes:
+        id: The session's id.
+        manager: The project's files.
+        state: The conversation.
+    """
+
+    def __init__(self, system: SessionSystem, session_id: str) -> None:
+        self._system = system
+        self.id = session_id
+        self.manager = ManagerClient(system.caller("manager", session_id))
+        self.state = StateClient(system.caller("state", session_id))
+
+    def __repr__(self) -> str:
+        return f"<SessionHandle {self.id}>"
+
+    @property
+    def session(self) -> Session:
+        """The session's record, as the registry has it now."""
+        return self._system.session_record(self.id)
+
+    @property
+    def agent(self) -> ActorRef:
+        """The process of the session's agent.
+
+        Raises:
+            NoProcessError: The session has none.
+        """
+        return self._system.get_agent(self.id)
+
+    def health_check(self) -> Health:
+        """Ask every child of the session how it is, all at once."""
+        return self._system.health_check(self.id)
+
+    def stop(self) -> None:
+        """Stop the session; returns when all its processes are dead."""
+        self._system.stop_session(self.id)
+
+    def call(self, child_id: str, request: object, *, timeout: float | None = None) -> Any:
+        """Send *request* to the `handle_call` of one of the app's own children.
+
+        Args:
+            child_id: The id of its spec.
+            request: Must pickle.
+            timeout: Seconds to wait; the system's `call_timeout` by default.
+
+        Raises:
+            NoProcessError: The session has no such child running.
+            Exception: Whatever the handler refused with.
+        """
+        return self._system.caller(child_id, self.id)(request, timeout=timeout)  # type: ignore[arg-type] # an own child takes what it likes
+
+    def cast(self, child_id: str, request: object) -> None:
+        """Send *request* to the `handle_cast` of an own child, and wait for nothing.
+
+        Raises:
+            NoProcessError: The session has no such child running.
+        """
+        self._system.cast(child_id, self.id, request)
+
+    def which_children(self) -> tuple[ChildInfo, ...]:
+        """Return the session's children in start order."""
+        children: tuple[ChildInfo, ...] = self._ask(WhichChildren())
+        return children
+
+    def start_child(self, spec: ChildSpec) -> ActorRef | None:
+        """Start one more child; None if its `init` ignored.
+
+        Raises:
+            AlreadyStartedError: A child with that id runs.
+            AlreadyPresentError: There is a stopped child with that id.
+            StartFailedError: Its `init` failed; the spec is not kept.
+            InvalidChildSpecError: The spec breaks a rule.
+        """
+        ref: ActorRef | None = self._ask(StartChild(named(spec, self.id)))
+        return ref
+
+    def terminate_child(self, child_id: str) -> None:
+        """Stop a child by its shutdown rule and keep its spec, unless it is temporary.
+
+        Raises:
+            ChildNotFoundError: No child has that id.
+        """
+        self._ask(TerminateChild(child_id))
+
+    def restart_child(self, child_id: str) -> ActorRef | None:
+        """Start a stopped child again.
+
+        Raises:
+            ChildNotFoundError: No child has that id.
+            ChildRunningError: It runs.
+            ChildRestartingError: Its supervisor is at it already.
+            StartFailedError: Its `init` failed.
+        """
+        ref: ActorRef | None = self._ask(RestartChild(child_id))
+        return ref
+
+    def delete_child(self, child_id: str) -> None:
+        """Forget the spec of a stopped child; raises as `restart_child`."""
+        self._ask(DeleteChild(child_id))
+
+    def _ask(self, request: object) -> Any:
+        return self._system.caller("session", self.id)(request)  # type: ignore[arg-type] # a supervisor's request

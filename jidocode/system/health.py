@@ -1,0 +1,115 @@
+"""What a system can tell of itself: the health of a session, the live tree, counts."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from jidocode.otp.management import ChildStatus
+from jidocode.otp.refs import ActorRef
+
+
+class HealthStatus(enum.Enum):
+    """How a process or a session is."""
+
+    HEALTHY = "healthy"
+    """It answered."""
+    DEGRADED = "degraded"
+    """A session: some children are well, others are not."""
+    RESTARTING = "restarting"
+    """It is being started again."""
+    UNRESPONSIVE = "unresponsive"
+    """It runs, and did not answer in time."""
+    STOPPED = "stopped"
+    """It ended, or was stopped, and is not coming back by itself."""
+
+
+@attrs.frozen(kw_only=True)
+class ChildHealth:
+    """One child of a session.
+
+    Attributes:
+        id: Its id under the session's supervisor.
+        status: How it is.
+        ref: Its process, if it has one.
+        restarts: How often it was started again.
+        uptime: Seconds since its `init`; None if it did not answer.
+        memory: Bytes of memory of its own; None if it did not answer.
+    """
+
+    id: str
+    status: HealthStatus
+    ref: ActorRef | None
+    restarts: int
+    uptime: float | None = None
+    memory: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """A session's health: that of its children, asked all at once.
+
+    Attributes:
+        session_id: The session.
+        status: Healthy if all children are, else degraded, or what they all are.
+        children: In start order.
+    """
+
+    session_id: str
+    status: HealthStatus
+    children: tuple[ChildHealth, ...]
+
+
+def overall(children: tuple[ChildHealth, ...]) -> HealthStatus:
+    """Return the status of a session whose children are *children*."""
+    kinds = {child.status for child in children} - {HealthStatus.STOPPED}
+    if not kinds:
+        return HealthStatus.STOPPED
+    if len(kinds) == 1 and len(children) == sum(c.status in kinds for c in children):
+        return kinds.pop()
+    return HealthStatus.DEGRADED
+
+
+@attrs.frozen(kw_only=True)
+class TreeNode:
+    """One process of the live tree, and what is below it; `str()` draws it."""
+
+    id: str
+    ref: ActorRef | None
+    status: ChildStatus
+    restarts: int = 0
+    children: tuple[TreeNode, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return the drawing, a line per process."""
+        process = f"pid {self.ref.os_pid}" if self.ref else "no process"
+        restarts = f", restarts {self.restarts}" if self.restarts else ""
+        kind = f" [{self.ref.kind}]" if self.ref and self.ref.kind != self.id else ""
+        lines = [f"{self.id}{kind}  {process}, {self.status.value}{restarts}"]
+        for child in self.children:
+            last = child is self.children[-1]
+            first, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
+            head, *tail = child.lines()
+            lines += [first + head, *(rest + line for line in tail)]
+        return lines
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """A snapshot of a system.
+
+    Attributes:
+        sessions: Open sessions.
+        max_sessions: How many there may be.
+        processes: Supervised processes that run.
+        calls: Calls under way from this app.
+    """
+
+    sessions: int
+    max_sessions: int
+    processes: int
+    calls: int

@@ -1,0 +1,79 @@
+"""`Settings`: everything about a system that can be chosen, checked before anything starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from jidocode.errors import shown
+from jidocode.otp.specs import Flags
+from jidocode.otp.strategy import Strategy
+
+
+def _seconds(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{field.name} must be finite seconds > 0, got {shown(value)}")
+
+
+def _count(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{field.name} must be an int >= 0, got {shown(value)}")
+
+
+def _positive(settings: object, field: attrs.Attribute[Any], value: Any) -> None:
+    _count(settings, field, value)
+    if value == 0:
+        raise ValueError(f"{field.name} must be an int > 0, got 0")
+
+
+def _instance(kind: type[Any]) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, kind):
+            raise ValueError(f"{field.name} must be a {kind.__name__}, got {shown(value)}")  # noqa: TRY004 - all bad settings are ValueErrors
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How a `SessionSystem` behaves; a bad value raises ValueError.
+
+    Attributes:
+        max_sessions: Sessions that may be open at once; one more is refused
+            with `SessionLimitError`. 10 by default.
+        strategy: Who is restarted with a dead child of a session;
+            one_for_all by default. A session can be given its own.
+        max_restarts: Restarts a session may need within *max_seconds*; one
+            more and it gives up. 3 by default.
+        max_seconds: The window of *max_restarts*, in seconds. 5 by default.
+        call_timeout: Seconds that a call waits for its answer unless it says
+            otherwise. 5 by default.
+        start_timeout: Seconds that the whole system may take to start; then
+            `HostStartError`. 30 by default.
+        shutdown: Seconds that `close` gives the system to stop in order before
+            it is killed. 10 by default.
+    """
+
+    max_sessions: int = attrs.field(default=10, validator=_positive)
+    strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ALL, validator=_instance(Strategy))
+    max_restarts: int = attrs.field(default=3, validator=_count)
+    max_seconds: float = attrs.field(default=5.0, validator=_seconds)
+    call_timeout: float = attrs.field(default=5.0, validator=_seconds)
+    start_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    shutdown: float = attrs.field(default=10.0, validator=_seconds)
+
+    def session_flags(self, strategy: Strategy | None) -> Flags:
+        """Return the flags of a session's supervisor; *strategy* None is the default one.
+
+        Raises:
+            InvalidChildSpecError: *strategy* is no `Strategy`.
+        """
+        return Flags(
+            strategy=self.strategy if strategy is None else strategy,
+            max_restarts=self.max_restarts,
+            max_seconds=self.max_seconds,
+        )

@@ -1,0 +1,474 @@
+"""Peers that do not hold the key, or misbehave: they cost little, and others are answered."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pickle
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from thespian.actors import ActorAddress
+from thespian.system.transport import ReceiveEnvelope
+
+from jidocode._host import transport as transport_module
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.connections import Inbound
+from jidocode._host.frames import (
+    HEADER,
+    MAX_HELLO_BODY,
+    ConnectionKeys,
+    FrameDecoder,
+    Hello,
+    Kind,
+    connection_keys,
+    hello_mac,
+    unpack_count,
+)
+from jidocode._host.transport import MAX_STRANGERS, LoopbackTransport, new_key
+
+DEADLINE = 20.0
+KEY = new_key()
+ME = LoopbackAddress(1, 1)
+
+
+@attrs.frozen
+class Trap:
+    """Leaves a mark where it is unpickled."""
+
+    mark: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.mark),))
+
+
+class Served:
+    """An actor that echoes, and one honest client of it, both run in this thread."""
+
+    def __init__(self) -> None:
+        self.server = LoopbackTransport.for_admin(KEY)
+        self.client = LoopbackTransport.for_client(KEY, self.server.address)
+        self.got: list[object] = []
+        self._numbers = itertools.count()
+
+    def echo(self, envelope: ReceiveEnvelope) -> bool:
+        self.got.append(envelope.message)
+        self.server.send(envelope.sender, envelope.message)
+        return True
+
+    def step(self) -> None:
+        self.server.run(self.echo, 0.002)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < deadline, "the awaited condition did not come"
+            self.step()
+
+    def answers(self) -> bool:
+        """Return whether the honest client gets its answer."""
+        answers: list[object] = []
+        question = ("question", next(self._numbers))
+        self.client.send(ActorAddress(self.server.address), question)
+
+        def take(envelope: ReceiveEnvelope) -> bool:
+            answers.append(envelope.message)
+            return True
+
+        def answered() -> bool:
+            self.client.run(take, 0.001)
+            return bool(answers)
+
+        self.until(answered)
+        return answers == [question]
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    """Run the echo in this thread, step by step."""
+    made = Served()
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def raw(served: Served) -> Generator[socket.socket]:
+    """Connect as anybody on this machine can."""
+    with socket.create_connection(("127.0.0.1", served.server.address.port)) as sock:
+        sock.settimeout(0.001)
+        yield sock
+
+
+def is_dropped(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1000) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def opened(served: Served, key: bytes = KEY) -> tuple[ConnectionKeys, bytes]:
+    """Return the keys of a new connection, and the HELLO that opens it."""
+    body = Hello(ME, served.server.address.nonce).pack()
+    return connection_keys(key, body), hello_mac(key).seal(Kind.HELLO, body) + body
+
+
+def sealed(keys: ConnectionKeys, message: object, kind: Kind = Kind.MESSAGE) -> bytes:
+    body = pickle.dumps(message)
+    return keys.forward.seal(kind, body) + body
+
+
+def attacks(trap: bytes) -> dict[str, bytes]:
+    """Return what somebody without the key may try to have unpickled."""
+    zeros = bytes(16)
+    return {
+        "a bare pickle": trap,
+        "Thespian's framing": b"%d>%s" % (len(trap), trap),
+        "a message without MAC": HEADER.pack(len(trap), Kind.MESSAGE, zeros) + trap,
+        "a HELLO that is a pickle": HEADER.pack(len(trap), Kind.HELLO, zeros) + trap,
+    }
+
+
+@pytest.mark.parametrize("attack", attacks(b""))
+def test_an_unauthenticated_pickle_never_runs(served: Served, tmp_path: Path, attack: str) -> None:
+    """Any local process can connect; none of its bytes is unpickled."""
+    mark = tmp_path / "mark"
+    with raw(served) as sock:
+        sock.sendall(attacks(pickle.dumps(Trap(mark)))[attack].ljust(600, b"\0"))
+        served.until(lambda: is_dropped(sock))
+
+    assert served.answers()
+    assert not mark.exists()
+
+
+def test_the_trap_of_these_tests_does_spring(tmp_path: Path) -> None:
+    """The tests above would notice an unpickling."""
+    pickle.loads(pickle.dumps(Trap(tmp_path / "mark")))
+
+    assert (tmp_path / "mark").is_dir()
+
+
+def test_a_peer_with_another_key_is_dropped(served: Served, tmp_path: Path) -> None:
+    """Another system on this machine is a stranger like all others."""
+    keys, hello = opened(served, new_key())
+    with raw(served) as sock:
+        sock.sendall(hello + sealed(keys, Trap(tmp_path / "mark")))
+        served.until(lambda: is_dropped(sock))
+
+    assert served.answers()
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"-5>abcdefgh".ljust(64),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        bytes(64),
+        b"\xff" * 64,
+        HEADER.pack(0, Kind.HELLO, bytes(16)),
+        HEADER.pack(MAX_HELLO_BODY + 1, Kind.HELLO, bytes(16)),
+        HEADER.pack(1 << 31, Kind.MESSAGE, bytes(16)),
+    ],
+)
+def test_garbage_is_dropped_and_others_are_answered(served: Served, garbage: bytes) -> None:
+    """Wrong, zero, huge and "negative" lengths alike."""
+    with raw(served) as sock:
+        sock.sendall(garbage)
+        served.until(lambda: is_dropped(sock))
+
+    assert served.answers()
+
+
+def test_a_recorded_connection_cannot_be_played_again(served: Served) -> None:
+    """Neither whole nor in part; the first time it was honest."""
+    keys, hello = opened(served)
+    recorded = hello + sealed(keys, "order")
+    with raw(served) as first:
+        first.sendall(recorded)
+        served.until(lambda: served.got)
+        with raw(served) as second:
+            second.sendall(recorded)
+            served.until(lambda: is_dropped(second))
+        first.sendall(recorded[len(hello) :])
+        served.until(lambda: is_dropped(first))
+
+    assert served.got == ["order"]
+    assert served.answers()
+
+
+@pytest.mark.parametrize("kind", [Kind.HELLO, Kind.ACK, Kind.REFUSE])
+def test_a_sender_that_sends_no_message_is_dropped(served: Served, kind: Kind) -> None:
+    """Also with the right key, only messages follow a HELLO."""
+    keys, hello = opened(served)
+    with raw(served) as sock:
+        sock.sendall(hello + sealed(keys, "x", kind))
+        served.until(lambda: is_dropped(sock))
+
+    assert served.got == []
+
+
+def test_a_hello_for_another_life_is_refused_with_proof(served: Served) -> None:
+    """The sender can trust that its target is gone: the refusal carries the key."""
+    body = Hello(ME, served.server.address.nonce + 1).pack()
+    keys = connection_keys(KEY, body)
+    decoder = FrameDecoder(64)
+    with raw(served) as sock:
+        sock.sendall(hello_mac(KEY).seal(Kind.HELLO, body) + body + sealed(keys, "for the dead"))
+        served.step()
+        decoder.receive(sock.recv(1000))
+    frame = decoder.next_frame()
+    assert frame is not None
+    keys.back.check(frame)
+
+    assert frame.kind == Kind.REFUSE
+    assert served.got == []
+
+
+def test_slow_and_silent_strangers_are_dropped_in_time(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection has to prove the key soon, however little it sends."""
+    monkeypatch.setattr(transport_module, "STRANGER_SECONDS", 0.05)
+    _, hello = opened(served)
+    with raw(served) as slow, raw(served) as silent:
+        sent = itertools.count()
+
+        def both_dropped() -> bool:
+            with contextlib.suppress(OSError):
+                slow.send(hello[(at := next(sent) % 20) : at + 1])
+            return is_dropped(slow) and is_dropped(silent)
+
+        served.until(both_dropped)
+
+    assert served.answers()
+
+
+def test_an_honest_peer_may_be_slow_to_send_its_messages(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deadline is for the proof alone."""
+    monkeypatch.setattr(transport_module, "STRANGER_SECONDS", 0.5)
+    keys, hello = opened(served)
+    with raw(served) as honest, raw(served) as silent:
+        for piece in (hello[:9], hello[9:40], hello[40:]):
+            honest.send(piece)
+            served.step()
+        served.until(lambda: is_dropped(silent))
+        honest.sendall(sealed(keys, "late"))
+        served.until(lambda: served.got)
+
+    assert served.got == ["late"]
+
+
+def test_a_thousand_silent_connections_change_nothing(served: Served) -> None:
+    """Few of them are kept, the oldest go first, and an honest newcomer gets in."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    try:
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(raw(served)) for _ in range(900)]
+            served.until(lambda: is_dropped(silent[-MAX_STRANGERS - 1]))
+            assert served.answers()
+            silent += [stack.enter_context(raw(served)) for _ in range(100)]
+
+            assert served.answers()
+            assert len(served.server._strangers) <= MAX_STRANGERS
+            assert not is_dropped(silent[-1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_flood_of_connections_starves_nobody(served: Served) -> None:
+    """One that opens and closes as fast as it can, with garbage and without."""
+    stop = threading.Event()
+
+    def flood() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError), raw(served) as sock:
+                sock.send(b"x" * 700)
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    try:
+        answered = [served.answers() for _ in range(50)]
+    finally:
+        stop.set()
+        flooder.join(DEADLINE)
+
+    assert answered == [True] * 50
+
+
+class Clogged:
+    """A socket that takes nothing while it is clogged, and little at a time afterwards."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.clogged = True
+
+    def send(self, data: bytes) -> int:
+        if self.clogged:
+            raise BlockingIOError
+        return self.sock.send(data[:5])
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.sock, name)
+
+
+def test_a_peer_that_reads_no_acknowledgements_gets_the_last_one_when_it_does(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They count what has arrived, so none has to be kept for it."""
+    keys, hello = opened(served)
+    decoder, acked = FrameDecoder(64), list[int]()
+    with raw(served) as sock:
+        sock.sendall(hello)
+        served.until(lambda: any(inbound.sender for inbound in served.server._inbounds))
+        inbound = next(iter(served.server._inbounds))
+        clogged = Clogged(inbound._socket)
+        monkeypatch.setattr(inbound, "_socket", clogged)
+        for number in range(10):
+            sock.sendall(sealed(keys, number, Kind.CONFIRM))
+            served.until(lambda: len(served.got) == number + 1)  # noqa: B023 - run at once
+        clogged.clogged = False
+        while not acked or acked[-1] < 10:
+            served.step()
+            with contextlib.suppress(TimeoutError):
+                decoder.receive(sock.recv(10_000))
+            while (frame := decoder.next_frame()) is not None:
+                keys.back.check(frame)
+                acked.append(unpack_count(frame))
+
+    assert acked == [1, 10]
+    assert served.got == list(range(10))
+
+
+def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be accepted waits; a stranger makes room, and then it is served."""
+    turns = itertools.count()
+    wait = served.server.poller.wait
+
+    def counted(deadline: float) -> None:
+        next(turns)
+        wait(deadline)
+
+    monkeypatch.setattr(served.server.poller, "wait", counted)
+    with raw(served) as stranger, raw(served) as late:
+        served.until(lambda: served.server._strangers)
+        spare = os.dup(0)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        os.close(spare)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+        try:
+            with contextlib.ExitStack() as stack:
+                with contextlib.suppress(OSError):
+                    while True:
+                        stack.enter_context(raw(served))
+                before = next(turns)
+                served.server.run(served.echo, 0.3)
+                spun = next(turns) - before
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert spun < 50
+        del stranger, late
+
+    assert served.answers()
+
+
+needs_namespaces = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None,
+    reason="needs root and iproute2 for a network namespace",
+)
+
+
+@contextlib.contextmanager
+def neighbour() -> Generator[tuple[str, str]]:
+    """Make another network namespace joined to this one; yield its name and our address in it."""
+    name, host = f"jido{os.getpid()}", "10.213.77.1"
+    ours, theirs = f"vh{os.getpid()}", f"vn{os.getpid()}"
+    commands = (
+        f"ip netns add {name}",
+        f"ip link add {ours} type veth peer name {theirs} netns {name}",
+        f"ip addr add {host}/30 dev {ours}",
+        f"ip link set {ours} up",
+        f"ip -n {name} addr add 10.213.77.2/30 dev {theirs}",
+        f"ip -n {name} link set {theirs} up",
+    )
+    try:
+        for command in commands:
+            if subprocess.run(command.split(), capture_output=True, check=False).returncode:
+                pytest.skip(f"cannot make a network namespace here: {command}")
+        yield name, host
+    finally:
+        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "del", ours], capture_output=True, check=False)
+
+
+CONNECT = """
+import socket, sys
+try:
+    sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+except ConnectionRefusedError:
+    sys.exit(3)
+sock.sendall(bytes.fromhex(sys.argv[3]))
+"""
+
+
+@needs_namespaces
+def test_a_pickle_from_another_network_namespace_never_runs(served: Served, tmp_path: Path) -> None:
+    """Another machine, or container, does not even reach an actor; a plain server it does."""
+    mark = tmp_path / "mark"
+    trap = pickle.dumps(Trap(mark)).hex()
+    with neighbour() as (name, host), socket.create_server((host, 0)) as open_to_all:
+        results = [
+            subprocess.run(
+                ["ip", "netns", "exec", name, sys.executable, "-c", CONNECT, host, str(port), trap],
+                check=False,
+                timeout=DEADLINE,
+            ).returncode
+            for port in (open_to_all.getsockname()[1], served.server.address.port)
+        ]
+        served.step()
+
+    assert results == [0, 3]
+    assert not mark.exists()
+    assert served.answers()
+
+
+def test_every_listener_is_bound_to_loopback(served: Served) -> None:
+    """For the Admin, actors and clients alike."""
+    child = LoopbackTransport(served.server.prepEndpoint(ActorAddress(None), {}))
+    hosts = {t._listener.getsockname()[0] for t in (served.server, served.client, child)}
+    child.close()
+
+    assert hosts == {"127.0.0.1"}
+
+
+def test_a_stranger_is_never_read_beyond_its_limit(served: Served) -> None:
+    """Its bytes beyond the first frame stay with the kernel until it has proven the key."""
+    with raw(served) as sock:
+        sock.sendall(HEADER.pack(MAX_HELLO_BODY, Kind.HELLO, bytes(16)))
+        served.until(lambda: served.server._strangers)
+        stranger: Inbound = next(iter(served.server._strangers))
+        room = stranger._decoder.room()
+
+        assert room is not None
+        assert len(room) <= MAX_HELLO_BODY

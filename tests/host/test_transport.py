@@ -1,0 +1,698 @@
+"""The transport: who may speak, what arrives, and what a sender learns when it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+from loguru import logger
+from thespian.actors import ActorAddress, ActorExitRequest, WakeupMessage, WatchMessage
+from thespian.system.addressManager import ActorAddressManager, CannotPickleAddress
+from thespian.system.messages.multiproc import ChildMayHaveDied
+from thespian.system.transport import (
+    ExternalInterfaceTransportInit,
+    ReceiveEnvelope,
+    SendStatus,
+    Thespian__Run_Expired,
+    Thespian__Run_HandlerResult,
+    Thespian__Run_Terminated,
+    TransmitIntent,
+    TransmitOnly,
+)
+
+from jidocode._host import connections
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
+
+DEADLINE = 20.0
+KEY = new_key()
+
+
+class Peer:
+    """A transport and what came to it."""
+
+    def __init__(self, transport: LoopbackTransport) -> None:
+        self.transport = transport
+        self.got: list[Any] = []
+        self.senders: list[ActorAddress] = []
+        self.statuses: list[SendStatus.BASE] = []
+
+    @property
+    def address(self) -> ActorAddress:
+        """The address as other processes have it: a copy."""
+        return ActorAddress(self.transport.address)
+
+    def take(self, envelope: ReceiveEnvelope) -> bool:
+        self.got.append(envelope.message)
+        self.senders.append(envelope.sender)
+        return True
+
+    def step(self, seconds: float = 0.005) -> None:
+        self.transport.run(self.take, seconds)
+
+    def intend(self, target: ActorAddress, message: object, period: float | None = None) -> None:
+        def note(status: SendStatus.BASE, _intent: TransmitIntent) -> None:
+            self.statuses.append(status)
+
+        self.transport.scheduleTransmit(
+            None, TransmitIntent(target, message, note, note, maxPeriod=period)
+        )
+
+
+def until(condition: Callable[[], object], *peers: Peer) -> None:
+    """Run *peers* in turn until *condition* holds."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited condition did not come"
+        for peer in peers:
+            peer.step()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait for what another process or thread does."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the awaited condition did not come"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def peers() -> Iterator[Callable[..., Peer]]:
+    """Make peers of one system, and close them."""
+    made: list[Peer] = []
+
+    def make(kind: type[LoopbackTransport] = LoopbackTransport, key: bytes = KEY) -> Peer:
+        made.append(Peer(kind(LoopbackEndpoint(key))))
+        return made[-1]
+
+    yield make
+    for peer in made:
+        peer.transport.close()
+
+
+@pytest.fixture
+def one(peers: Callable[..., Peer]) -> Peer:
+    return peers()
+
+
+@pytest.fixture
+def two(peers: Callable[..., Peer]) -> Peer:
+    return peers()
+
+
+def listening_at(address: LoopbackAddress) -> type[LoopbackTransport]:
+    """Return a transport that gets the port of *address*, as a later actor may."""
+
+    class Reborn(LoopbackTransport):
+        @staticmethod
+        def _listen() -> socket.socket:
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", address.port))
+            listener.listen(5)
+            return listener
+
+    return Reborn
+
+
+@contextlib.contextmanager
+def process(body: Callable[[], object]) -> Generator[int]:
+    """Run *body* in a forked process and yield its pid; it is gone afterwards."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            body()
+        finally:
+            os._exit(0)
+    try:
+        yield pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+@contextlib.contextmanager
+def remote_peer() -> Generator[tuple[int, ActorAddress]]:
+    """Run an echo in a process of its own, and yield its pid and address."""
+    reader, writer = os.pipe()
+
+    def serve() -> None:
+        transport = LoopbackTransport(LoopbackEndpoint(KEY))
+        os.write(writer, pickle.dumps(transport.address))
+
+        def echo(envelope: ReceiveEnvelope) -> bool:
+            transport.send(envelope.sender, envelope.message)
+            return True
+
+        transport.run(echo)
+
+    with process(serve) as pid:
+        address = pickle.loads(os.read(reader, 1000))
+        yield pid, ActorAddress(address)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_message_arrives_with_the_address_of_its_sender(one: Peer, two: Peer) -> None:
+    """The receiver can answer."""
+    one.transport.send(two.address, {"question": 1})
+    until(lambda: two.got, two)
+    two.transport.send(two.senders[0], "answer")
+    until(lambda: one.got, one, two)
+
+    assert two.got == [{"question": 1}]
+    assert one.got == ["answer"]
+    assert two.senders == [one.address]
+
+
+def test_messages_to_one_target_keep_their_order(one: Peer, two: Peer) -> None:
+    """Whichever way they are sent."""
+    for number in range(100):
+        if number % 3:
+            one.transport.send(two.address, number)
+        else:
+            one.intend(two.address, number)
+    until(lambda: len(two.got) == 100, one, two)
+
+    assert two.got == list(range(100))
+
+
+def test_two_peers_share_one_connection_per_direction(one: Peer, two: Peer) -> None:
+    """Connections are reused, not made per message."""
+    for _ in range(10):
+        one.got.clear()
+        two.got.clear()
+        one.transport.send(two.address, "x")
+        two.transport.send(one.address, "y")
+        until(lambda: one.got and two.got, one, two)
+
+    assert len(one.transport._inbounds) == len(two.transport._inbounds) == 1
+    assert len(one.transport._links) == len(two.transport._links) == 1
+
+
+def test_a_message_to_oneself_arrives_as_a_copy(one: Peer) -> None:
+    """As it would from anybody else."""
+    message = ["list"]
+    one.transport.send(one.address, message)
+    message.append("changed")
+    until(lambda: one.got, one)
+
+    assert one.got == [["list"]]
+
+
+def test_an_intent_ends_as_sent_when_the_target_has_it(one: Peer, two: Peer) -> None:
+    """Not before: Thespian's promise is an acknowledgement."""
+    one.intend(two.address, "hello")
+    one.step()
+    assert one.statuses == []
+
+    until(lambda: one.statuses, one, two)
+
+    assert one.statuses == [SendStatus.Sent]
+    assert two.got == ["hello"]
+
+
+def test_an_intent_to_oneself_ends_as_sent(one: Peer) -> None:
+    """Thespian uses it to hand notices to its own loop."""
+    one.intend(one.address, "notice")
+    until(lambda: one.got, one)
+
+    assert one.got == ["notice"]
+    assert one.statuses == [SendStatus.Sent]
+
+
+def test_a_dead_target_is_reported_from_the_loop_and_not_from_send(one: Peer, two: Peer) -> None:
+    """The connection is refused; nobody waits for a time-out."""
+    two.transport.close()
+    failed: list[str] = []
+    one.transport.send(two.address, "x", lambda: failed.append("send"))
+    one.intend(two.address, "y")
+    assert failed == []
+    assert one.statuses == []
+
+    until(lambda: failed and one.statuses, one)
+
+    assert failed == ["send"]
+    assert one.statuses == [SendStatus.DeadTarget]
+    assert one.transport._links == {}
+
+
+def test_what_a_killed_process_had_not_acknowledged_is_reported(one: Peer) -> None:
+    """Kill -9 in the middle of a conversation."""
+    with remote_peer() as (pid, address):
+        one.intend(address, "before")
+        until(lambda: one.statuses, one)
+        os.kill(pid, signal.SIGSTOP)
+        failed: list[int] = []
+        for number in range(3):
+            one.transport.send(address, number, partial(failed.append, number))
+        one.intend(address, "after")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: len(one.statuses) == 2, one)
+
+    assert one.statuses == [SendStatus.Sent, SendStatus.DeadTarget]
+    assert failed == [0, 1, 2]
+
+
+def test_a_message_for_a_dead_actor_never_reaches_the_next_one_on_its_port(
+    one: Peer, two: Peer, peers: Callable[..., Peer]
+) -> None:
+    """The nonce tells two lives on one port apart, and the sender learns of it."""
+    stale = two.address
+    two.transport.close()
+    three = peers(listening_at(two.transport.address))
+    assert three.transport.address.port == two.transport.address.port
+    one.intend(stale, "for the dead")
+    failed: list[str] = []
+    one.transport.send(stale, "for the dead", lambda: failed.append("send"))
+    until(lambda: one.statuses and failed, one, three)
+    one.transport.send(three.address, "for the living")
+    until(lambda: three.got, one, three)
+
+    assert one.statuses == [SendStatus.DeadTarget]
+    assert three.got == ["for the living"]
+
+
+def test_a_foreign_server_on_a_dead_actors_port_is_a_dead_target(one: Peer) -> None:
+    """It cannot answer with the key of this system."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one.intend(ActorAddress(LoopbackAddress(server.getsockname()[1], 7)), "x")
+        foreign, _ = server.accept()
+        foreign.sendall(b"220 mail.example.org ESMTP" + bytes(40))
+        until(lambda: one.statuses, one)
+        foreign.close()
+
+    assert one.statuses == [SendStatus.DeadTarget]
+
+
+def test_a_connection_that_is_dropped_unread_is_opened_again(
+    one: Peer, two: Peer, peers: Callable[..., Peer]
+) -> None:
+    """A target under flood may drop a connection that it has not read; nothing is lost."""
+    address = two.transport.address
+    two.transport.close()
+    with socket.create_server(("127.0.0.1", address.port)) as server:
+        one.intend(ActorAddress(address), "x")
+        dropped, _ = server.accept()
+        dropped.close()
+
+    class SameLife(listening_at(address)):  # type: ignore[misc]
+        @staticmethod
+        def _draw_nonce() -> int:
+            return address.nonce
+
+    three = peers(SameLife)
+    until(lambda: one.statuses, one, three)
+
+    assert three.got == ["x"]
+    assert one.statuses == [SendStatus.Sent]
+
+
+def test_an_intent_expires(one: Peer, two: Peer) -> None:
+    """A target that does not answer does not hold an intent for ever."""
+    one.intend(two.address, "x", 0.05)
+    one.intend(two.address, "y", 1000)
+    until(lambda: one.statuses, one)
+
+    assert one.statuses == [SendStatus.Failed]
+
+
+class _Unreadable:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_raise_secret, ())
+
+
+def _raise_secret() -> None:
+    raise ValueError("secret of the message")
+
+
+def test_a_message_that_cannot_be_unpickled_is_reported_and_hurts_nobody(
+    one: Peer, two: Peer
+) -> None:
+    """The receiver goes on; the sender learns which one failed; the log shows only a type."""
+    failed: list[str] = []
+    logged: list[str] = []
+    logger.enable("jidocode")
+    sink = logger.add(logged.append)
+    one.transport.send(two.address, "first")
+    one.transport.send(two.address, _Unreadable(), lambda: failed.append("bad"))
+    one.intend(two.address, _Unreadable())
+    one.transport.send(two.address, "last", lambda: failed.append("last"))
+    one.intend(two.address, "end")
+    until(lambda: len(one.statuses) == 2, one, two)
+    logger.remove(sink)
+    logger.disable("jidocode")
+
+    assert two.got == ["first", "last", "end"]
+    assert failed == ["bad"]
+    assert one.statuses == [SendStatus.BadPacket, SendStatus.Sent]
+    assert len(logged) == 2
+    assert "ValueError" in logged[0]
+    assert "secret" not in logged[0]
+
+
+def test_a_message_that_cannot_be_pickled_raises_at_its_sender(one: Peer, two: Peer) -> None:
+    """Nothing of it is sent, and the next message is not affected."""
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        one.transport.send(two.address, lambda: None)
+
+    one.transport.send(two.address, "fine")
+    until(lambda: two.got, one, two)
+
+    assert two.got == ["fine"]
+
+
+def test_the_address_of_a_child_is_used_as_soon_as_it_is_known(one: Peer, two: Peer) -> None:
+    """Thespian keeps what waits for it and asks again."""
+    book = ActorAddressManager(one.transport.adminAddress, one.transport.myAddress)
+    one.transport.setAddressManager(book)
+    child = book.createLocalAddress()
+    with pytest.raises(CannotPickleAddress):
+        one.transport.send(child, "early")
+    with pytest.raises(CannotPickleAddress):
+        one.intend(child, "early")
+
+    book.associateUseableAddress(one.transport.myAddress, 0, two.address)
+    one.transport.send(child, "known")
+    until(lambda: two.got, one, two)
+
+    assert two.got == ["known"]
+
+
+def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
+    one: Peer, two: Peer, peers: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped target costs a bounded queue; when it goes on, it gets all that was taken."""
+    monkeypatch.setattr(connections, "MAX_QUEUED_MESSAGES", 50)
+    other = peers()
+    failed: list[int] = []
+    for number in range(60):
+        one.transport.send(two.address, number, partial(failed.append, number))
+    one.transport.send(other.address, "prompt")
+    until(lambda: other.got and len(failed) == 10, one, other)
+    assert two.got == []
+
+    until(lambda: len(two.got) == 50, one, two)
+    until(lambda: not one.transport.outstanding(), one, two)
+
+    assert two.got == list(range(50))
+    assert failed == list(range(50, 60))
+
+
+def test_a_queue_is_bounded_in_bytes_and_still_takes_one_big_message(
+    one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is acknowledged makes room again."""
+    monkeypatch.setattr(connections, "MAX_QUEUED_BYTES", 1000)
+    failed: list[str] = []
+    one.transport.send(two.address, b"x" * 5000, lambda: failed.append("big"))
+    one.transport.send(two.address, b"y", lambda: failed.append("small"))
+    until(lambda: two.got and not one.transport.outstanding(), one, two)
+    one.transport.send(two.address, b"z", lambda: failed.append("later"))
+    until(lambda: len(two.got) == 2, one, two)
+
+    assert failed == ["small"]
+    assert two.got == [b"x" * 5000, b"z"]
+
+
+def test_a_message_of_50_megabytes_arrives(one: Peer, two: Peer) -> None:
+    """In pieces, while others are served."""
+    big = os.urandom(1 << 20) * 50
+    one.intend(two.address, big)
+    one.transport.send(two.address, "after")
+    until(lambda: len(two.got) == 2, one, two)
+    until(lambda: one.statuses, one, two)
+
+    assert two.got == [big, "after"]
+    assert one.statuses == [SendStatus.Sent]
+
+
+def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:
+    """Every message arrives once, and each thread's own in order."""
+
+    def send_all(name: int) -> None:
+        for number in range(200):
+            one.transport.send(two.address, (name, number))
+
+    threads = [threading.Thread(target=send_all, args=(name,)) for name in range(8)]
+    runner = threading.Thread(target=one.transport.run, args=(one.take, None))
+    runner.start()
+    for thread in threads:
+        thread.start()
+    until(lambda: len(two.got) == 1600, two)
+    two.step()
+    wait_for(lambda: not one.transport.outstanding())
+    one.transport.abort_run()
+    for thread in (*threads, runner):
+        thread.join(DEADLINE)
+
+    assert not runner.is_alive()
+    for name in range(8):
+        assert [number for sender, number in two.got if sender == name] == list(range(200))
+
+
+def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: Peer) -> None:
+    """The runner sleeps without end until there is something to tell."""
+    two.transport.close()
+    told_in: list[int] = []
+    runner = threading.Thread(target=one.transport.run, args=(one.take, None))
+    runner.start()
+    for _ in range(20):
+        one.transport.send(two.address, "x", lambda: told_in.append(threading.get_ident()))
+    one.transport.send(one.address, "self")
+    wait_for(lambda: len(told_in) == 20 and one.got)
+    ident = runner.ident
+    one.transport.abort_run()
+    runner.join(DEADLINE)
+
+    assert set(told_in) == {ident}
+
+
+def test_run_without_a_handler_returns_one_envelope(one: Peer, two: Peer) -> None:
+    """The rest waits for the next call."""
+    two.transport.send(one.address, 1)
+    two.transport.send(one.address, 2)
+    first, second = one.transport.run(None, DEADLINE), one.transport.run(None, DEADLINE)
+
+    assert isinstance(first, ReceiveEnvelope)
+    assert isinstance(second, ReceiveEnvelope)
+    assert [first.message, second.message] == [1, 2]
+
+
+def test_run_ends_with_what_thespian_expects(one: Peer) -> None:
+    """Expired, stopped by the handler, or aborted."""
+    assert isinstance(one.transport.run(None, timedelta(milliseconds=1)), Thespian__Run_Expired)
+    one.transport.send(one.address, "x")
+    assert isinstance(one.transport.run(lambda _: False), Thespian__Run_HandlerResult)
+    one.transport.abort_run()
+    assert isinstance(one.transport.run(None), Thespian__Run_Terminated)
+
+
+def test_an_abort_that_drains_waits_for_what_was_sent(one: Peer, two: Peer) -> None:
+    """An actor that exits gets its last words out."""
+    one.intend(two.address, "last words")
+    one.transport.abort_run(drain=True)
+    runner = threading.Thread(target=one.transport.run, args=(one.take, None))
+    runner.start()
+    until(lambda: not runner.is_alive(), two)
+
+    assert two.got == ["last words"]
+    assert one.statuses == [SendStatus.Sent]
+
+
+def test_transmit_only_counts_down_and_keeps_messages_for_later(one: Peer, two: Peer) -> None:
+    """Thespian drains with it: 0 means that all is acknowledged."""
+    two.transport.send(one.address, "later")
+    assert one.transport.run(TransmitOnly, 0) == 0
+    one.intend(two.address, 1)
+    assert isinstance(one.transport.run(TransmitOnly, 0.01), Thespian__Run_Expired)
+    until(lambda: two.got, two)
+
+    assert one.transport.run(TransmitOnly, DEADLINE) == 0
+    assert one.got == []
+    until(lambda: one.got, one)
+    assert one.got == ["later"]
+
+
+def test_a_readable_watch_does_not_wake_a_draining_transport(one: Peer, two: Peer) -> None:
+    """Nobody would read it, so it must not make the loop spin."""
+    reader, writer = os.pipe()
+    one.transport.set_watch([reader])
+    os.write(writer, b"x")
+    one.intend(two.address, "unread")
+    turns = itertools.count()
+    wait = one.transport.poller.wait
+
+    def counted(deadline: float) -> None:
+        next(turns)
+        wait(deadline)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one.transport.poller, "wait", counted)
+        one.transport.run(TransmitOnly, 0.1)
+    until(lambda: one.got, one)
+    one.transport.set_watch([])
+    os.close(reader)
+    os.close(writer)
+
+    assert next(turns) < 10
+    assert isinstance(one.got[0], WatchMessage)
+
+
+def test_a_watch_tells_of_readable_descriptors_until_it_is_dropped(one: Peer) -> None:
+    """The same list again costs no system call."""
+    reader, writer = os.pipe()
+    one.transport.set_watch([reader])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one.transport, "poller", None)
+        one.transport.set_watch([reader])
+    os.write(writer, b"x")
+    until(lambda: one.got, one)
+    ready = one.got[0].ready
+    one.transport.set_watch([])
+    one.step()
+    seen = len(one.got)
+    one.step()
+    os.close(reader)
+    os.close(writer)
+
+    assert ready == [reader]
+    assert len(one.got) == seen
+
+
+def test_wakeups_come_in_the_order_of_their_time(one: Peer) -> None:
+    """Seconds or timedelta; the message carries what was asked for."""
+    one.transport.addWakeup(0.02, "second")
+    one.transport.addWakeup(timedelta(milliseconds=10), "first")
+    one.transport.addWakeup(1000, "never")
+    until(lambda: len(one.got) == 2, one)
+
+    assert one.got == [
+        WakeupMessage(timedelta(milliseconds=10), "first"),
+        WakeupMessage(0.02, "second"),
+    ]
+    deadline = one.transport.next_deadline()
+    assert deadline is not None
+    assert deadline > time.monotonic() + 900
+
+
+def test_a_signal_handler_interrupts_the_wait(one: Peer) -> None:
+    """Both notices come as messages, in a loop that sleeps without end."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        one.transport.interrupt_wait(signal_shutdown=True, check_children=True)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        one.transport.run(lambda envelope: one.take(envelope) and len(one.got) < 2)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert [type(message) for message in one.got] == [ChildMayHaveDied, ActorExitRequest]
+
+
+def test_a_forked_child_drops_its_copies_and_the_parent_does_not_notice(
+    one: Peer, two: Peer
+) -> None:
+    """The child closes every descriptor of the parent's transport, and only closes."""
+    one.transport.send(two.address, "before")
+    two.transport.send(one.address, "before")
+    until(lambda: one.got and two.got, one, two)
+    reader, writer = os.pipe()
+    mine = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - numbers are meant
+
+    def child() -> None:
+        for fd in one.transport.childResetFileNumList():
+            os.close(fd)
+        endpoint = one.transport.prepEndpoint(ActorAddress(None), {})
+        transport = LoopbackTransport(endpoint)
+        transport.send(one.address, "from the child")
+        transport.run(TransmitOnly, DEADLINE)
+        os.write(writer, b"done")
+
+    with process(child):
+        until(lambda: len(one.got) == 2, one)
+        assert os.read(reader, 4) == b"done"
+        one.transport.send(two.address, "after")
+        two.transport.send(one.address, "after")
+        until(lambda: len(one.got) == 3 and len(two.got) == 2, one, two)
+    os.close(reader)
+    os.close(writer)
+
+    assert one.got == ["before", "from the child", "after"]
+    assert set(one.transport.childResetFileNumList()) <= mine
+
+
+def test_a_closed_transport_leaves_nothing_open() -> None:
+    """Neither descriptors nor a promise: what was outstanding ends as Failed."""
+    gc.collect()
+    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers are meant
+    one = Peer(LoopbackTransport.for_admin(KEY))
+    two = Peer(LoopbackTransport.for_client(KEY, one.transport.address))
+    two.transport.send(two.transport.adminAddress, "x")
+    one.transport.send(two.address, "x")
+    until(lambda: one.got and two.got, one, two)
+    two.intend(one.address, "unread")
+    two.transport.close()
+    two.transport.close()
+    one.transport.close()
+
+    assert two.statuses == [SendStatus.Failed]
+    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - numbers are meant
+
+
+def test_a_dead_child_ends_what_is_on_its_way_to_it(one: Peer, two: Peer) -> None:
+    """Thespian saw it die, and says so."""
+    book = ActorAddressManager(one.transport.adminAddress, one.transport.myAddress)
+    one.intend(two.address, "x")
+    one.transport.deadAddress(book, two.address)
+    one.transport.deadAddress(book, book.createLocalAddress())
+    until(lambda: one.statuses, one)
+
+    assert one.statuses == [SendStatus.DeadTarget]
+
+
+def test_the_key_of_a_system_is_in_no_text(one: Peer) -> None:
+    """An endpoint shows up in process names and logs; the key must not."""
+    endpoint = one.transport.prepEndpoint(ActorAddress(None), {})
+
+    assert endpoint.key == KEY
+    assert repr(KEY) not in repr(endpoint)
+    assert len(new_key()) == 32
+    assert new_key() != new_key()
+
+
+def test_an_address_travels_and_stays_the_same() -> None:
+    """It is a key of dictionaries and part of messages."""
+    address = LoopbackAddress(4711, 99)
+    copy = pickle.loads(pickle.dumps(address))
+
+    assert copy == address
+    assert hash(copy) == hash(address)
+    assert address != attrs.evolve(address, nonce=98)
+    assert address.isLocalAddr()
+    assert address.isSameSystem(ActorAddress(copy))
+    assert not address.isSameSystem(ActorAddress("other"))
+    assert str(address) == "127.0.0.1:4711/63"
+
+
+def test_only_its_own_endpoints_make_a_transport() -> None:
+    """Thespian's external init has no key in it."""
+    with pytest.raises(Exception, match="expected a LoopbackEndpoint"):
+        LoopbackTransport(ExternalInterfaceTransportInit())

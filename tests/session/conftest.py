@@ -1,0 +1,94 @@
+"""A server without a process: its requests and answers are pickled, and that is all."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.server import (
+    Caller,
+    CallReceived,
+    Exit,
+    InitFailed,
+    Initialised,
+    SendError,
+    SendReply,
+    ServerLoop,
+    StopReceived,
+)
+from jidocode.otp.specs import Start
+from jidocode.session.record import Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jidocode.otp.exits import ExitReason
+    from jidocode.otp.server import Effect, GenServer
+
+
+class Wire:
+    """A server and the way to it; usable as the `Call` of a client."""
+
+    def __init__(self, server: type[GenServer], session: Session) -> None:
+        start = Start(server, session)
+        self._loop = ServerLoop.of(start, ActorRef(server.kind, 1, 1))
+        self.failure: ExitReason | None = None
+        """Why the start failed, None if it did not."""
+        self.exit: ExitReason | None = None
+        """Why the server ended, None if it did not."""
+        match self._loop.start(start):
+            case [Initialised()]:
+                pass
+            case [InitFailed(reason)]:
+                self.failure = reason
+            case effects:
+                pytest.fail(f"unexpected effects of init: {effects}")
+
+    def __call__(self, request: object, /, *, timeout: float | None = None) -> Any:
+        del timeout
+        effects = self._handled(request)
+        for effect in effects:
+            if isinstance(effect, SendError):
+                raise pickle.loads(pickle.dumps(effect.error))
+        (reply,) = [effect for effect in effects if isinstance(effect, SendReply)]
+        return pickle.loads(pickle.dumps(reply.value))
+
+    def stop(self, reason: ExitReason) -> None:
+        self._noted(self._loop.handle(StopReceived(reason)))
+
+    def _handled(self, request: object) -> list[Effect]:
+        received = CallReceived(Caller(None, 1), pickle.loads(pickle.dumps(request)))
+        return self._noted(self._loop.handle(received))
+
+    def _noted(self, effects: list[Effect]) -> list[Effect]:
+        for effect in effects:
+            if isinstance(effect, Exit):
+                self.exit = effect.reason
+        return effects
+
+
+Connect = Callable[["type[GenServer]", Session], Wire]
+
+
+@pytest.fixture
+def connect() -> Connect:
+    """Starts a server on a session, and returns the way to it."""
+    return Wire
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project folder."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def session(folder: Path) -> Session:
+    """A valid record for *folder*."""
+    return Session.new(project_path=folder, name="shop")

@@ -1,0 +1,321 @@
+"""The data of a State, without any process."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jidocode.errors import InvalidRequestError, InvalidSessionError
+from jidocode.session import conversation as module
+from jidocode.session.conversation import (
+    MAX_MESSAGES,
+    MAX_TOOL_CALLS,
+    Change,
+    Conversation,
+    Message,
+    Todo,
+    new_record_id,
+)
+from jidocode.session.record import Session, SessionConfig
+
+
+@pytest.fixture
+def conversation(session: Session) -> Conversation:
+    """An empty conversation."""
+    return Conversation(session)
+
+
+def append(conversation: Conversation, count: int, content: str = "text") -> list[Message]:
+    """Append *count* messages."""
+    return [conversation.append_message(new_record_id(), "user", content) for _ in range(count)]
+
+
+# ----- messages ---------------------------------------------------------------
+
+
+def test_it_begins_empty(conversation: Conversation, session: Session) -> None:
+    """No message, no todo, no call; the session's record is there."""
+    figures = conversation.statistics()
+
+    assert (conversation.messages(), conversation.tool_calls()) == ([], [])
+    assert conversation.todos() == ()
+    assert (figures.messages, figures.tool_calls, figures.last_seq) == (0, 0, 0)
+    assert conversation.session is session
+
+
+def test_messages_are_kept_in_order_with_all_they_came_with(conversation: Conversation) -> None:
+    """Oldest first; sequence numbers grow from 1."""
+    before = datetime.now(UTC)
+    first = conversation.append_message("a", "user", "hello", {"tokens": 3, "tags": ["x"]})
+    second = conversation.append_message("b", "assistant", "")
+
+    assert conversation.messages() == [first, second]
+    assert (first.seq, first.id, first.role, first.content) == (1, "a", "user", "hello")
+    assert first.metadata == {"tokens": 3, "tags": ["x"]}
+    assert (second.seq, second.role, second.content, second.metadata) == (2, "assistant", "", {})
+    assert timedelta() <= first.created_at - before < timedelta(minutes=1)
+
+
+def test_metadata_is_not_shared_with_whoever_gave_it(conversation: Conversation) -> None:
+    """A later change of the given mapping changes nothing here."""
+    metadata: OrderedDict[str, Any] = OrderedDict(tags=["a"])
+    conversation.append_message("a", "user", "x", metadata)
+    metadata["tags"].append("b")
+
+    assert conversation.messages()[0].metadata == {"tags": ["a"]}
+
+
+def test_a_second_append_with_the_same_id_changes_nothing(conversation: Conversation) -> None:
+    """Whoever is not sure that the first one arrived may try again."""
+    first = conversation.append_message("a", "user", "hello")
+    append(conversation, 1)
+
+    assert conversation.append_message("a", "user", "hello again") is first
+    assert [message.seq for message in conversation.messages()] == [1, 2]
+
+
+def test_the_oldest_messages_are_dropped_beyond_a_thousand(conversation: Conversation) -> None:
+    """And it is counted."""
+    append(conversation, MAX_MESSAGES + 3)
+    kept = conversation.messages(limit=2 * MAX_MESSAGES)
+
+    assert [message.seq for message in kept] == list(range(4, MAX_MESSAGES + 4))
+    assert conversation.statistics().dropped_messages == 3
+    assert conversation.statistics().messages == MAX_MESSAGES
+
+
+def test_clear_drops_messages_and_the_sequence_goes_on(conversation: Conversation) -> None:
+    """A reader who pages by sequence number misses nothing that comes after."""
+    append(conversation, 3)
+    conversation.clear_messages()
+    (fourth,) = append(conversation, 1)
+
+    assert fourth.seq == 4
+    assert conversation.messages(after_seq=3) == [fourth]
+    assert conversation.statistics().dropped_messages == 0
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 30), max_size=20),
+    limit=st.integers(1, 25),
+    drop=st.integers(1, 20),
+)
+def test_pages_neither_repeat_nor_skip(sizes: list[int], limit: int, drop: int) -> None:
+    """Whatever the page's length, short of what was dropped on the way."""
+    conversation = Conversation(cast("Session", None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_MESSAGES", drop)
+        patch.setattr(module, "MAX_PAGE_LENGTH", 50)
+        for size in sizes:
+            append(conversation, 1, "x" * size)
+        seen: list[int] = []
+        while page := conversation.messages(after_seq=seen[-1] if seen else 0, limit=limit):
+            assert len(page) <= limit
+            assert len(page) == 1 or sum(message.length for message in page) <= 50
+            seen += [message.seq for message in page]
+
+    assert seen == list(range(1, len(sizes) + 1))[-drop:]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("", "user", "x"),
+        ("x" * 201, "user", "x"),
+        (None, "user", "x"),
+        (7, "user", "x"),
+        ("a", "wizard", "x"),
+        ("a", None, "x"),
+        ("a", ["user"], "x"),
+        ("a", "user", None),
+        ("a", "user", b"x"),
+        ("a", "user", "x" * (2**20 + 1)),
+        ("a", "user", "x", []),
+        ("a", "user", "x", {1: 2}),
+        ("a", "user", "x", {"k": object()}),
+        ("a", "user", "x", {"k": float("nan")}),
+        ("a", "user", "x", {"k": "x" * 2**20}),
+    ],
+)
+def test_a_message_that_breaks_a_rule_is_refused_and_nothing_changes(
+    conversation: Conversation, arguments: tuple[Any, ...]
+) -> None:
+    """The message of the error is short, whatever came."""
+    with pytest.raises(InvalidRequestError) as caught:
+        conversation.append_message(*arguments)
+
+    assert len(str(caught.value)) < 250
+    assert conversation.statistics().last_seq == 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"after_seq": -1}, {"after_seq": None}, {"limit": 0}, {"limit": "all"}]
+)
+def test_a_page_that_cannot_be_is_refused(
+    conversation: Conversation, options: dict[str, Any]
+) -> None:
+    """For messages and tool calls alike."""
+    for read in (conversation.messages, conversation.tool_calls):
+        with pytest.raises(InvalidRequestError):
+            read(**options)
+
+
+# ----- todos ------------------------------------------------------------------
+
+
+def test_todos_are_replaced_as_a_whole(conversation: Conversation) -> None:
+    """The last list counts, also an empty one."""
+    todos = [Todo("test"), Todo("ship", "in_progress"), Todo("plan", "completed")]
+
+    assert conversation.replace_todos(todos) == tuple(todos)
+    assert conversation.replace_todos((Todo("rest"),)) == (Todo("rest"),)
+    assert conversation.todos() == (Todo("rest"),)
+    assert conversation.replace_todos([]) == ()
+
+
+@pytest.mark.parametrize(
+    "todos",
+    [
+        None,
+        "test",
+        {"content": "test"},
+        [{"content": "test", "status": "pending"}],
+        [Todo("fine"), Todo("")],
+        [Todo(" \n")],
+        [Todo(cast("str", None))],
+        [Todo("x", cast("Any", "done"))],
+        [Todo("x")] * 1001,
+    ],
+)
+def test_a_list_with_one_bad_todo_is_refused_whole(
+    conversation: Conversation, todos: object
+) -> None:
+    """The old list stays."""
+    conversation.replace_todos([Todo("old")])
+    with pytest.raises(InvalidRequestError):
+        conversation.replace_todos(cast("list[Todo]", todos))
+
+    assert conversation.todos() == (Todo("old"),)
+
+
+# ----- tool calls -------------------------------------------------------------
+
+
+def test_a_tool_call_gets_its_result(conversation: Conversation) -> None:
+    """Calls share the sequence of the messages."""
+    append(conversation, 1)
+    call = conversation.add_tool_call("c", "read_file", {"path": "x"})
+    done = conversation.add_tool_result("c", "text")
+
+    assert (call.seq, call.id, call.name, call.arguments) == (2, "c", "read_file", {"path": "x"})
+    assert call.result is None
+    assert conversation.tool_calls() == [done]
+    assert done.result is not None
+    assert (done.result.call_id, done.result.content, done.result.is_error) == ("c", "text", False)
+    assert (done.seq, append(conversation, 1)[0].seq) == (2, 3)
+
+
+def test_a_tool_call_and_its_result_may_be_sent_again(conversation: Conversation) -> None:
+    """The first ones count; another result is refused."""
+    call = conversation.add_tool_call("c", "run")
+    done = conversation.add_tool_result("c", "boom", is_error=True)
+
+    assert conversation.add_tool_result("c", "boom", is_error=True) is done
+    assert conversation.add_tool_call("c", "run") is done
+    for content, is_error in [("boom", False), ("fine", True)]:
+        with pytest.raises(InvalidRequestError, match="another result"):
+            conversation.add_tool_result("c", content, is_error=is_error)
+    assert call.seq == done.seq == conversation.statistics().last_seq
+
+
+def test_the_oldest_tool_calls_are_dropped_beyond_five_hundred(
+    conversation: Conversation,
+) -> None:
+    """A result for a call that was dropped is refused."""
+    for number in range(MAX_TOOL_CALLS + 2):
+        conversation.add_tool_call(str(number), "run")
+
+    assert conversation.tool_calls(limit=1)[0].id == "2"
+    assert conversation.statistics().dropped_tool_calls == 2
+    with pytest.raises(InvalidRequestError, match="no tool call '1'"):
+        conversation.add_tool_result("1", "late")
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "options"),
+    [
+        ("add_tool_call", ["", "run"], {}),
+        ("add_tool_call", ["c", ""], {}),
+        ("add_tool_call", ["c", None], {}),
+        ("add_tool_call", ["c", "run", ["x"]], {}),
+        ("add_tool_result", ["unknown", "x"], {}),
+        ("add_tool_result", [["known"], "x"], {}),
+        ("add_tool_result", ["known", None], {}),
+        ("add_tool_result", ["known", "x"], {"is_error": "yes"}),
+    ],
+)
+def test_a_tool_call_that_breaks_a_rule_is_refused_and_nothing_changes(
+    conversation: Conversation, method: str, args: list[Any], options: dict[str, Any]
+) -> None:
+    """Neither the call nor the sequence."""
+    known = conversation.add_tool_call("known", "run")
+    with pytest.raises(InvalidRequestError):
+        getattr(conversation, method)(*args, **options)
+
+    assert conversation.tool_calls() == [known]
+    assert conversation.statistics().last_seq == 1
+
+
+# ----- the record, and changes in general -------------------------------------
+
+
+def test_the_config_is_updated_by_its_own_rules(
+    conversation: Conversation, session: Session
+) -> None:
+    """All broken rules are reported, and nothing changes then."""
+    updated = conversation.update_config({"temperature": 1.5})
+    with pytest.raises(InvalidSessionError) as caught:
+        conversation.update_config({"temperature": 3, "model": ""})
+
+    assert conversation.session == updated
+    assert updated.config == SessionConfig(temperature=1.5)
+    assert updated.updated_at > session.updated_at
+    assert caught.value.codes == ("invalid_model", "invalid_temperature")
+
+
+def test_the_changes_of_a_conversation_rebuild_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes down what `apply` gets has the whole conversation."""
+    changes: list[Change] = []
+    apply = Conversation.apply
+
+    def noted(self: Conversation, change: Change) -> None:
+        changes.append(change)
+        apply(self, change)
+
+    monkeypatch.setattr(module, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(Conversation, "apply", noted)
+    original = Conversation(session)
+    append(original, 2)
+    original.clear_messages()
+    append(original, 3)
+    original.append_message(original.messages()[0].id, "user", "again")
+    original.add_tool_call("c", "run", {"x": 1})
+    original.add_tool_result("c", "done")
+    original.replace_todos([Todo("x")])
+    original.update_config({"model": "m"})
+    monkeypatch.setattr(Conversation, "apply", apply)
+    copy = Conversation(session)
+    for change in pickle.loads(pickle.dumps(changes)):
+        copy.apply(change)
+
+    assert len(changes) == 10
+    assert vars(copy) == vars(original)

@@ -1,0 +1,219 @@
+"""The files of a project as text and names."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError
+from jidocode.session import project as module
+from jidocode.session.boundary import Entry, Tier
+from jidocode.session.project import MAX_LINE_LENGTH, MAX_LINES, FileSlice, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jidocode.session.record import Session
+
+
+@pytest.fixture
+def project(session: Session) -> Iterator[Project]:
+    """The project of the session."""
+    with Project(session) as pinned:
+        yield pinned
+
+
+def read(project: Project, folder: Path, data: bytes, **options: int) -> FileSlice:
+    """What *project* reads from a file that holds *data*."""
+    (folder / "file").write_bytes(data)
+    return project.read_file("file", **options)
+
+
+# ----- reading ----------------------------------------------------------------
+
+
+def test_a_file_is_read_whole_and_printed_with_numbers(project: Project, folder: Path) -> None:
+    """The text is exact; the numbers are for whoever prints it."""
+    found = read(project, folder, b"one\r\ntwo\n\nfour")
+
+    assert found == FileSlice(
+        path="file", text="one\r\ntwo\n\nfour", first_line=1, total_lines=4, truncated=False
+    )
+    assert str(found) == "     1\tone\r\n     2\ttwo\n     3\t\n     4\tfour"
+
+
+def test_an_empty_file_has_no_lines(project: Project, folder: Path) -> None:
+    """Nothing to number."""
+    found = read(project, folder, b"")
+
+    assert (found.text, found.total_lines, found.truncated, str(found)) == ("", 0, False, "")
+
+
+def test_a_slice_starts_at_offset_and_ends_at_limit(project: Project, folder: Path) -> None:
+    """Lines count from 1; more lines behind make it truncated, lines before do not."""
+    data = b"".join(b"%d\n" % number for number in range(1, 11))
+    middle = read(project, folder, data, offset=4, limit=2)
+    last = read(project, folder, data, offset=9, limit=2)
+    behind = read(project, folder, data, offset=10**18)
+
+    assert (middle.text, middle.first_line, middle.truncated) == ("4\n5\n", 4, True)
+    assert str(middle) == "     4\t4\n     5\t5"
+    assert (last.text, last.total_lines, last.truncated) == ("9\n10\n", 10, False)
+    assert (behind.text, behind.truncated) == ("", False)
+
+
+@pytest.mark.parametrize("offset", [1, 2, 3, 8, 9, 10, 11, 99, 100, 101])
+def test_a_line_is_found_across_blocks(
+    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    """Wherever the blocks end, in which lines are counted."""
+    monkeypatch.setattr(module, "_BLOCK", 10)
+    lines = [f"{'x' * (number % 13)}{number}\n" for number in range(1, 101)]
+    found = read(project, folder, "".join(lines).encode(), offset=offset)
+
+    assert found.text == "".join(lines[offset - 1 :])
+
+
+@given(data=st.lists(st.sampled_from([b"a", b"\n", b"\r", "é".encode()]), max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_pages_of_any_text_make_up_the_whole(
+    project: Project, folder: Path, data: list[bytes]
+) -> None:
+    """Reading two lines at a time neither repeats nor skips."""
+    text = b"".join(data).decode()
+    whole = read(project, folder, text.encode())
+    pages = [project.read_file("file", offset=offset, limit=2) for offset in range(1, 24, 2)]
+
+    assert "".join(page.text for page in pages) == text
+    assert whole.total_lines == len(text.split("\n")) - (text.endswith("\n") or not text)
+
+
+def test_long_lines_are_cut_and_many_lines_are_paged(project: Project, folder: Path) -> None:
+    """Whatever is asked for, an answer has at most 2000 lines of 2000 characters."""
+    long = read(project, folder, b"x" * MAX_LINE_LENGTH + b"\n" + "é".encode() * 2001 + b"\nend")
+    many = read(project, folder, b"x\n" * (MAX_LINES + 1), limit=10**9)
+
+    assert [len(line) for line in long.text.split("\n")] == [2000, 2000, 3]
+    assert long.truncated
+    assert (many.text.count("\n"), many.total_lines, many.truncated) == (2000, 2001, True)
+
+
+def test_what_lies_behind_the_bound_is_out_of_reach_and_said_so(
+    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A huge file costs a bounded amount; its lines are not counted."""
+    monkeypatch.setattr(module, "MAX_READ_BYTES", 4)
+    found = read(project, folder, b"a\nb\nc\n")
+
+    assert (found.text, found.total_lines, found.truncated) == ("a\nb\n", None, True)
+
+
+def test_a_sparse_file_of_a_terabyte_does_no_harm(project: Project, folder: Path) -> None:
+    """Only the first bytes are looked at."""
+    with (folder / "big").open("wb") as stream:
+        stream.write(b"text\n" * 2000)
+        stream.truncate(2**40)
+
+    assert project.read_file("big", limit=1).text == "text\n"
+
+
+def test_bytes_that_are_no_utf8_are_replaced(project: Project, folder: Path) -> None:
+    """A latin-1 file can be read, not edited."""
+    assert read(project, folder, b"caf\xe9\n").text == "caf\ufffd\n"
+
+
+def test_a_binary_file_is_refused(project: Project, folder: Path) -> None:
+    """A NUL in the first 8 KB tells; one later does not."""
+    with pytest.raises(InvalidRequestError, match="'file' is a binary file"):
+        read(project, folder, b"x" * 8191 + b"\0")
+
+    assert read(project, folder, b"x\n" * 4096 + b"\0\n").total_lines == 4097
+
+
+@pytest.mark.parametrize("value", [0, -1, None, "1", 1.0, True])
+def test_offset_and_limit_must_be_positive_ints(project: Project, value: object) -> None:
+    """Told before the file is opened."""
+    number = cast("int", value)
+    with pytest.raises(InvalidRequestError, match="offset must be an int of 1 or more"):
+        project.read_file("gone", offset=number)
+    with pytest.raises(InvalidRequestError, match="limit must be an int of 1 or more"):
+        project.read_file("gone", limit=number)
+
+
+# ----- the rest ---------------------------------------------------------------
+
+
+def test_what_was_written_is_read(project: Project, folder: Path) -> None:
+    """Parents are made; the path in the project comes back."""
+    assert project.write_file(folder / "new" / "file.txt", "é\n") == "new/file.txt"
+    assert (folder / "new" / "file.txt").read_bytes() == "é\n".encode()
+    assert project.read_file("new/file.txt").text == "é\n"
+
+
+@pytest.mark.parametrize("content", [None, b"bytes", 7, "\ud800"])
+def test_what_is_no_text_is_not_written(project: Project, folder: Path, content: object) -> None:
+    """Nothing is made, not even the parents."""
+    with pytest.raises(InvalidRequestError):
+        project.write_file("new/file", cast("str", content))
+
+    assert list(folder.iterdir()) == []
+
+
+def test_a_listing_is_sorted_and_bounded(
+    project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first names, and whether there are more."""
+    monkeypatch.setattr(module, "MAX_ENTRIES", 2)
+    (folder / "c").mkdir()
+    (folder / "b").touch()
+    whole = project.list_directory()
+    (folder / "a").symlink_to("b")
+    cut = project.list_directory(folder)
+
+    assert whole.entries == (Entry("b", "file"), Entry("c", "directory"))
+    assert (whole.path, whole.truncated) == (".", False)
+    assert cut.entries == (Entry("a", "symlink"), Entry("b", "file"))
+    assert cut.truncated
+
+
+def test_a_path_is_validated_whether_it_is_there_or_not(project: Project, folder: Path) -> None:
+    """Relative ones are joined to the root, absolute ones inside are fine."""
+    (folder / "d").mkdir()
+    (folder / "trap").symlink_to("../..")
+
+    assert project.validate_path("d/../d/new") == str(folder / "d" / "new")
+    assert project.validate_path(folder / "d") == str(folder / "d")
+    assert project.validate_path(".") == str(folder)
+    for path in ["../x", "/etc", "trap", "trap/x", "d/../../x"]:
+        with pytest.raises(BoundaryError):
+            project.validate_path(path)
+
+
+def test_the_tier_in_force_is_told(session: Session) -> None:
+    """An embedder may want to know how strong the boundary is."""
+    with Project(session, tier=Tier.WALK) as project:
+        assert project.tier is Tier.WALK
+        assert project.root == session.project_path
+
+
+@pytest.mark.parametrize(
+    ("replacement", "code"), [("", "path_not_found"), ("folder", "project_path_changed")]
+)
+def test_a_folder_gone_or_replaced_is_a_typed_error(
+    session: Session, folder: Path, replacement: str, code: str
+) -> None:
+    """The session is of that folder, and of no other."""
+    folder.rename(folder.with_name("elsewhere"))
+    if replacement:
+        folder.mkdir()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number is what is wanted
+    with pytest.raises(InvalidSessionError) as caught:
+        Project(session)
+
+    assert caught.value.codes == (code,)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - idem

@@ -1,0 +1,150 @@
+"""The State as a server: requests in, answers and refusals out, and it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
+from jidocode.otp.exits import SHUTDOWN, Crashed
+from jidocode.session.conversation import Conversation, Todo
+from jidocode.session.manager import ReadFile
+from jidocode.session.record import Session
+from jidocode.session.state import AppendMessage, State, StateClient, StateRequest
+
+if TYPE_CHECKING:
+    from jidocode.otp.server import GenServer
+
+Connect = Callable[["type[GenServer]", Session], Any]
+
+
+@pytest.fixture
+def wire(connect: Connect, session: Session) -> Any:
+    """The way to a State."""
+    return connect(State, session)
+
+
+@pytest.fixture
+def state(wire: Any) -> StateClient:
+    """A State's client."""
+    return StateClient(wire)
+
+
+def test_the_conversation_goes_through_the_state(state: StateClient) -> None:
+    """Append, page, clear; fresh ids unless given."""
+    first = state.append_message("user", "why?", metadata={"n": 1})
+    second = state.append_message("assistant", "because", message_id="mine")
+
+    assert state.messages() == [first, second]
+    assert (first.seq, second.seq, second.id) == (1, 2, "mine")
+    assert first.id != state.append_message("tool", "").id
+    assert state.messages(after_seq=1, limit=1) == [second]
+    assert state.append_message("assistant", "again", message_id="mine") == second
+    state.clear_messages()
+    assert state.messages() == []
+    assert state.statistics().last_seq == 3
+
+
+def test_the_same_request_sent_twice_appends_once(wire: Any, state: StateClient) -> None:
+    """Requests carry their id, so they may be repeated as they are."""
+    request = AppendMessage("a", "user", "hello")
+
+    assert wire(request) == wire(request)
+    assert len(state.messages()) == 1
+
+
+def test_todos_and_tool_calls_go_through_the_state(state: StateClient) -> None:
+    """Each has its methods."""
+    call = state.add_tool_call("run", {"argv": ["make"]})
+    done = state.add_tool_result(call.id, "ok")
+
+    assert state.tool_calls() == [done]
+    assert state.tool_calls(after_seq=done.seq) == []
+    assert state.add_tool_call("run", call_id="mine").id == "mine"
+    assert state.replace_todos([Todo("test")]) == state.todos() == (Todo("test"),)
+
+
+def test_the_record_and_its_config_go_through_the_state(
+    state: StateClient, session: Session
+) -> None:
+    """A rename from elsewhere and a config change here make one record."""
+    renamed = state.update_session(session.rename("market"))
+    updated = state.update_config({"model": "m"})
+
+    assert updated.name == renamed.name == "market"
+    assert state.session() == updated
+    assert state.config().model == "m"
+    assert state.update_session(renamed) == updated
+
+
+# What is asked (method, arguments, keyword arguments), and what it raises.
+REFUSALS: list[tuple[tuple[str, list[Any], dict[str, Any]], type[Exception]]] = [
+    (("append_message", ["wizard", "x"], {}), InvalidRequestError),
+    (("append_message", ["user", None], {}), InvalidRequestError),
+    (("append_message", ["user", "x"], {"message_id": ""}), InvalidRequestError),
+    (("messages", [], {"limit": 0}), InvalidRequestError),
+    (("replace_todos", ["x"], {}), InvalidRequestError),
+    (("add_tool_result", ["unknown", "x"], {}), InvalidRequestError),
+    (("update_config", [{"temperature": 9}], {}), InvalidSessionError),
+    (("update_config", [None], {}), InvalidSessionError),
+    (("update_session", ["x"], {}), InvalidRequestError),
+]
+
+
+@pytest.mark.parametrize(("ask", "error"), REFUSALS)
+def test_a_refusal_reaches_the_caller_and_the_state_goes_on(
+    wire: Any,
+    state: StateClient,
+    ask: tuple[str, list[Any], dict[str, Any]],
+    error: type[Exception],
+) -> None:
+    """Nothing is lost or changed by a request that breaks a rule."""
+    kept = state.append_message("user", "kept")
+    method, args, options = ask
+    with pytest.raises(error) as caught:
+        getattr(state, method)(*args, **options)
+
+    assert caught.type is error
+    assert wire.exit is None
+    assert state.messages() == [kept]
+
+
+def test_what_it_does_not_know_is_refused(wire: Any, state: StateClient) -> None:
+    """Also a Manager's request, and the State goes on."""
+    for request in [None, {"role": "user"}, ReadFile("x")]:
+        with pytest.raises(CallError):
+            wire(request)
+
+    assert wire.exit is None
+    assert state.messages() == []
+
+
+class Divide(StateRequest[float]):
+    """A request with a bug in its handler."""
+
+    def answer(self, holder: Conversation) -> float:
+        return len(holder.messages()) / 0
+
+
+def test_an_unexpected_error_ends_the_state(wire: Any) -> None:
+    """The supervisor decides what then; the caller gets the traceback."""
+    with pytest.raises(HandlerError, match="ZeroDivisionError"):
+        wire(Divide())
+
+    assert isinstance(wire.exit, Crashed)
+
+
+def test_a_restart_begins_empty_with_the_record_of_the_spec(
+    connect: Connect, session: Session
+) -> None:
+    """As OTP does; what must survive is another part's business."""
+    first = connect(State, session)
+    StateClient(first).append_message("user", "lost")
+    StateClient(first).update_config({"model": "lost"})
+    first.stop(SHUTDOWN)
+    second = StateClient(connect(State, session))
+
+    assert second.messages() == []
+    assert second.session() == session

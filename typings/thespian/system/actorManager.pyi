@@ -1,0 +1,22 @@
+from thespian.actors import Actor, ActorAddress
+from thespian.system.systemCommon import systemCommonBase
+from thespian.system.transport import ReceiveEnvelope
+
+class ActorManager(systemCommonBase):
+    actorInst: Actor
+    def __init__(
+        self,
+        childClass: type[Actor] | str,
+        globalName: str | None,
+        transport: object,
+        sourceHash: str | None,
+        sourceToLoad: object,
+        parentAddr: ActorAddress,
+        adminAddr: ActorAddress,
+        childRequirements: object,
+        currentSystemCapabilities: dict[str, object],
+        concurrency_context: object,
+        logdefs: object,
+    ) -> None: ...
+    def _createInstance(self) -> None: ...
+    def handleMessages(self, envelope: ReceiveEnvelope) -> object: ...
