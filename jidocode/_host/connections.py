@@ -45,6 +45,13 @@ MAX_QUEUED_MESSAGES = 10_000
 MAX_QUEUED_BYTES = 128 << 20
 """Bytes of them; one message of any size is always taken."""
 
+ACK_EVERY = 32
+"""Messages after which they are acknowledged."""
+ACK_BYTES = 1 << 18
+"""Bytes of messages after which they are acknowledged."""
+ACK_SECONDS = 0.1
+"""Seconds after which a message is acknowledged at the latest."""
+
 _CHUNK = 1 << 16
 _READ_PER_TURN = 1 << 20
 _REPLY_READ = 1 << 12
@@ -62,7 +69,7 @@ class Parcel:
     """One message on its way to one peer.
 
     Attributes:
-        kind: MESSAGE or CONFIRM.
+        kind: MESSAGE, CONFIRM or NUDGE.
         body: The pickled message.
         settle: Called once, from the run loop, with how it ended; None when
             nobody asks.
@@ -100,9 +107,6 @@ class Hub(Protocol):
 
     def deliver(self, sender: ActorAddress, message: object) -> None:
         """Hand a message to the actor."""
-
-    def owe(self, inbound: Inbound) -> None:
-        """Have *inbound* acknowledge at the end of this turn."""
 
     def forget_inbound(self, inbound: Inbound) -> None:
         """Forget *inbound*, which is closed."""
@@ -170,6 +174,12 @@ class Link:
     def outstanding(self) -> int:
         """Return how many messages are not acknowledged."""
         return len(self._pending) + len(self._unacked)
+
+    def nudge(self) -> None:
+        """Have the peer acknowledge now what it would acknowledge later."""
+        queue = self._pending or self._unacked
+        if queue and queue[-1].kind == Kind.MESSAGE:
+            self.post(Parcel(Kind.NUDGE, b""))
 
     def _is_full(self, size: int) -> bool:
         queued = self.outstanding()
@@ -402,6 +412,8 @@ class Inbound:
         self._back: FrameMac = self._forward
         self._received = 0
         self._acked = 0
+        self._unacked_bytes = 0
+        self._ack_set = False
         self._outbox = b""
         hub.poller.register(sock.fileno(), READ, self.on_event)
 
@@ -425,6 +437,7 @@ class Inbound:
             self._push()
         if self._open and not self._outbox and self._acked < self._received:
             self._acked = self._received
+            self._unacked_bytes = 0
             self._reply(Kind.ACK, self._received)
 
     def close(self) -> None:
@@ -440,22 +453,29 @@ class Inbound:
 
     def _read(self) -> bool:
         """Read a bounded amount, and return False at the end of the stream."""
-        left, confirm = _READ_PER_TURN, False
+        left, awaited = _READ_PER_TURN, False
         while left > 0 and self._open:
             asked, got = self._receive()
             while (frame := self._next_frame()) is not None:
-                confirm |= frame.kind == Kind.CONFIRM
-                self._on_frame(frame)
+                awaited |= self._on_frame(frame)
             if got == 0:
                 return False
             if got < asked:
                 break
             left -= got
-        if confirm:
+        if awaited or self._is_ack_due():
             self.acknowledge()
-        elif self._acked < self._received:
-            self._hub.owe(self)
+        elif self._acked < self._received and not self._ack_set:
+            self._ack_set = True
+            self._hub.call_at(time.monotonic() + ACK_SECONDS, self._acknowledge_late)
         return True
+
+    def _is_ack_due(self) -> bool:
+        return self._received - self._acked >= ACK_EVERY or self._unacked_bytes >= ACK_BYTES
+
+    def _acknowledge_late(self) -> None:
+        self._ack_set = False
+        self.acknowledge()
 
     def _next_frame(self) -> Frame | None:
         return self._decoder.next_frame() if self._open else None
@@ -474,14 +494,21 @@ class Inbound:
         self._decoder.receive(data)
         return _CHUNK, len(data)
 
-    def _on_frame(self, frame: Frame) -> None:
+    def _on_frame(self, frame: Frame) -> bool:
+        """Handle one frame, and return whether its sender waits for the acknowledgement."""
         self._forward.check(frame)
         if self.sender is None:
             self._on_hello(frame)
-        elif frame.kind in (Kind.MESSAGE, Kind.CONFIRM):
-            self._on_message(self.sender, frame.body)
+            return False
+        self._unacked_bytes += len(frame.body)
+        if frame.kind in (Kind.MESSAGE, Kind.CONFIRM):
+            readable = self._on_message(self.sender, frame.body)
+        elif frame.kind == Kind.NUDGE:
+            readable = True
         else:
             raise FrameError("a sender sent something that is no message")
+        self._received += 1
+        return frame.kind != Kind.MESSAGE or not readable
 
     def _on_hello(self, frame: Frame) -> None:
         hello = Hello.unpack(frame)
@@ -495,15 +522,15 @@ class Inbound:
         else:
             raise FrameError("a connection was opened by a copy of an earlier HELLO")
 
-    def _on_message(self, sender: ActorAddress, body: Body) -> None:
+    def _on_message(self, sender: ActorAddress, body: Body) -> bool:
         try:
             message: object = pickle.loads(body)
         except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
             logger.warning("dropped a message that cannot be unpickled: {}", type(error).__name__)
             self._reply(Kind.REJECT, self._received)
-        else:
-            self._hub.deliver(sender, message)
-        self._received += 1
+            return False
+        self._hub.deliver(sender, message)
+        return True
 
     def _reply(self, kind: Kind, count: int) -> None:
         body = pack_count(count)

@@ -3,8 +3,8 @@
 There is no socket here; `connections` reads and writes the bytes. A connection
 carries messages one way and their acknowledgements the other way::
 
-    opener   -> HELLO, MESSAGE or CONFIRM, ...
-    listener -> ACK, ... or REJECT, or REFUSE and the end
+    opener   -> HELLO, then MESSAGE, CONFIRM or NUDGE, ...
+    listener -> ACK or REJECT, ..., or REFUSE and the end
 
 A frame is a header (length of the body, kind, MAC) and the body. HELLO is
 proven by the system's key and names the sender, the life of the target that is
@@ -60,14 +60,16 @@ class Kind(enum.IntEnum):
     HELLO = 1
     """Opens a connection."""
     MESSAGE = 2
-    """A pickled message; acknowledged when the receiver has looked at it."""
+    """A pickled message; acknowledged together with others."""
     CONFIRM = 3
-    """A pickled message whose sender waits for the acknowledgement: sent at once."""
-    ACK = 4
+    """A pickled message whose sender waits for the acknowledgement: it comes at once."""
+    NUDGE = 4
+    """No message, but counted as one: acknowledge all there is, at once."""
+    ACK = 5
     """How many messages of this connection have arrived, counted from its start."""
-    REJECT = 5
+    REJECT = 6
     """The place of a message that the receiver cannot unpickle."""
-    REFUSE = 6
+    REFUSE = 7
     """The life that the sender means does not listen here any more."""
 
 

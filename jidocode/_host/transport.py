@@ -140,7 +140,6 @@ class LoopbackTransport:
         self._strangers: dict[Inbound, float] = {}
         self._hellos = HelloMemory()
         self._inbox: deque[ReceiveEnvelope] = deque()
-        self._owing: list[Inbound] = []
         self._settled: deque[tuple[Settle, SendStatus.BASE]] = deque()
         self._watched: list[int] = []
         self._watch_ready: list[int] = []
@@ -290,7 +289,6 @@ class LoopbackTransport:
                 return self._run_transmits(deadline)
             return self._run_messages(incomingHandler, deadline)
         finally:
-            self._pay_acknowledgements()
             self._abort = None
             self._runner = None
 
@@ -305,8 +303,10 @@ class LoopbackTransport:
                     return envelope
                 result = handler(envelope)
                 if not result:
+                    self._acknowledge_all()
                     return Thespian__Run_HandlerResult(result)
-            if self._abort is False or (self._abort and not self.outstanding()):
+            if self._abort is False or (self._abort and not self._drain()):
+                self._acknowledge_all()
                 return Thespian__Run_Terminated()
             if expired:
                 return Thespian__Run_Expired()
@@ -320,7 +320,7 @@ class LoopbackTransport:
             self._tell_settled()
             if self._abort is False:
                 return Thespian__Run_Terminated()
-            left = self.outstanding()
+            left = self._drain()
             if left == 0 or left < before:
                 return left
             if expired:
@@ -329,7 +329,6 @@ class LoopbackTransport:
 
     def _turn(self, deadline: float, *, wait: bool) -> bool:
         """Do what is ready, after waiting for it; return whether *deadline* has passed."""
-        self._pay_acknowledgements()
         wait = wait and not self._settled and not self._has_signals()
         self.poller.wait(deadline if wait else 0.0)
         if self._has_signals():
@@ -344,9 +343,16 @@ class LoopbackTransport:
             settle, status = self._settled.popleft()
             settle(status)
 
-    def _pay_acknowledgements(self) -> None:
-        while self._owing:
-            self._owing.pop().acknowledge()
+    def _drain(self) -> int:
+        """Have everything acknowledged now, and return how much is not yet."""
+        for link in tuple(self._links.values()):
+            link.nudge()
+        return self.outstanding()
+
+    def _acknowledge_all(self) -> None:
+        # What an actor has handled before it ends did not fail.
+        for inbound in tuple(self._inbounds):
+            inbound.acknowledge()
 
     def outstanding(self) -> int:
         """Return how many messages are not acknowledged yet."""
@@ -443,10 +449,6 @@ class LoopbackTransport:
     def deliver(self, sender: ActorAddress, message: object) -> None:
         """Put a message into the inbox."""
         self._inbox.append(ReceiveEnvelope(sender, message))
-
-    def owe(self, inbound: Inbound) -> None:
-        """Have *inbound* acknowledge at the end of this turn, after the handlers ran."""
-        self._owing.append(inbound)
 
     def forget_inbound(self, inbound: Inbound) -> None:
         """Forget *inbound*, which is closed."""
@@ -624,7 +626,7 @@ class LoopbackTransport:
         if self._closed:
             return
         self._closed = True
-        self._pay_acknowledgements()
+        self._acknowledge_all()
         for link in tuple(self._links.values()):
             link.close(SendStatus.Failed)
         for inbound in tuple(self._inbounds):

@@ -82,8 +82,6 @@ class Monitors:
 
     def gone(self, ref: ActorRef, reason: ExitReason) -> list[Send]:
         """Return the `Down`s for a dead *ref*; a second notice of a death returns none."""
-        if ref in self._dead:
-            return []
         self._dead.add(ref)
         keys = self._monitors.pop(ref, {})
         for key in keys:

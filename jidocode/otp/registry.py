@@ -190,7 +190,7 @@ class Registry:
         self._monitors = Monitors()
         self._watched: set[ActorRef] = set()
         # Ended processes whose living owners have not told the reason yet.
-        self._vanished: dict[ActorRef, ExitReason] = {}
+        self._vanished: set[ActorRef] = set()
 
     # Owners.
 
@@ -274,7 +274,7 @@ class Registry:
         if self._monitors.is_dead(ref):
             return []
         self._watched.discard(ref)
-        self._vanished.pop(ref, None)
+        self._vanished.discard(ref)
         self.watcher_gone(ref)
         self._claims = {key: claim for key, claim in self._claims.items() if key[1] != ref}
         names = self.keys(ref)
@@ -293,7 +293,7 @@ class Registry:
 
         Args:
             ref: The process.
-            reason: What to say if nobody knows better: `Killed()`, or
+            reason: What to say if no owner answers for it: `Killed()`, or
                 `NoProcess()` if there was nothing to watch.
 
         While a living owner answers for *ref*, this waits for the owner's
@@ -302,7 +302,7 @@ class Registry:
         if self._monitors.is_dead(ref):
             return []
         if self._is_answered_for(ref):
-            self._vanished[ref] = reason
+            self._vanished.add(ref)
             return []
         return self.gone(ref, reason)
 
@@ -373,7 +373,7 @@ class Registry:
 
     def _decide(self, name: Name, owner: ActorRef, incarnation: int, value: object) -> list[Effect]:
         entry = self._entries.get(name) or Entry(name, owner, incarnation)
-        if entry.orphaned or (entry.owner != owner and entry.owner in self._vanished):
+        if entry.orphaned or entry.owner in self._vanished:
             self._claims[name, owner] = incarnation, value
             return []
         if entry.owner != owner:
@@ -408,8 +408,7 @@ class Registry:
         """Take note of the death of *old*, which nobody told before its successor came."""
         if old is None:
             return []
-        reason = self._vanished.get(old, Killed())
-        return [*self.gone(old, reason), *self._tell(Gone(name, old, reason))]
+        return [*self.gone(old, Killed()), *self._tell(Gone(name, old, Killed()))]
 
     def _is_answered_for(self, ref: ActorRef) -> bool:
         # A process that owns its own name cannot tell its own end.
@@ -423,7 +422,7 @@ class Registry:
         if self._is_answered_for(ref):
             return []
         if ref in self._vanished:
-            return self.gone(ref, self._vanished[ref])
+            return self.gone(ref, Killed())
         return self._watch(ref)
 
     def _watch(self, ref: ActorRef) -> list[Effect]:

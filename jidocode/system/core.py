@@ -39,6 +39,7 @@ from jidocode.session.record import (
 )
 from jidocode.session.registry import (
     REGISTRY,
+    SESSIONS,
     FindSession,
     GetSession,
     ListSessions,
@@ -59,6 +60,7 @@ from jidocode.system.health import (
 )
 from jidocode.system.settings import Settings
 
+_REGISTRY = "the registry"
 PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
 
 
@@ -198,11 +200,17 @@ class SessionSystem:
                     return
                 raise
             except (ActorExitedError, NoProcessError):
-                if time.monotonic() >= deadline:
+                if not self._await_process(SESSIONS, deadline):
                     raise
                 again = True
             else:
                 return
+
+    def _await_process(self, name: Name, deadline: float) -> bool:
+        """Wait for the process under *name*, if it runs or is being restarted."""
+        directory = self._running().directory
+        ref = directory.wait_for(name, deadline, lambda: not directory.is_expected(name))
+        return ref is not None and time.monotonic() < deadline
 
     def stop_session(self, session_id: str) -> None:
         """Stop a session; returns when all its processes are dead and its place is free.
@@ -439,9 +447,11 @@ class SessionSystem:
                 client.check()
                 raise RegistryNotRunningError
             try:
-                return client.call(ref, request, timeout=_left(deadline), target="the registry")
+                return client.call(ref, request, timeout=_left(deadline), target=_REGISTRY)
             except NoProcessError as error:
-                if client.directory.find(REGISTRY) == ref or time.monotonic() >= deadline:
+                if error.target != _REGISTRY:
+                    raise  # it is the registry that says so, of somebody else
+                if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error
 
 

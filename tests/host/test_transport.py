@@ -35,6 +35,7 @@ from thespian.system.transport import (
 
 from jidocode._host import connections
 from jidocode._host.address import LoopbackAddress
+from jidocode._host.frames import Kind
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
 
 DEADLINE = 20.0
@@ -236,6 +237,57 @@ def test_an_intent_to_oneself_ends_as_sent(one: Peer) -> None:
     assert one.statuses == [SendStatus.Sent]
 
 
+@pytest.fixture
+def no_late_ack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have messages acknowledged for a reason, and never for their number or age."""
+    monkeypatch.setattr(connections, "ACK_SECONDS", 1000.0)
+    monkeypatch.setattr(connections, "ACK_EVERY", 1000)
+
+
+def test_messages_are_acknowledged_together_and_none_is_forgotten(one: Peer, two: Peer) -> None:
+    """An acknowledgement per message would cost as much as the message."""
+    acks = 0
+
+    def counted(self: connections.Inbound, kind: Kind, count: int) -> None:
+        nonlocal acks
+        acks += 1
+        reply(self, kind, count)
+
+    reply = connections.Inbound._reply
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections.Inbound, "_reply", counted)
+        for number in range(2 * connections.ACK_EVERY + 1):
+            one.transport.send(two.address, number)
+            until(lambda: len(two.got) == number + 1, two)  # noqa: B023 - run at once
+        until(lambda: not one.transport.outstanding(), one, two)
+
+    assert acks == 3
+
+
+@pytest.mark.usefixtures("no_late_ack")
+def test_who_drains_asks_for_what_is_not_acknowledged(one: Peer, two: Peer) -> None:
+    """An actor that exits does not wait for others to take their time."""
+    one.transport.send(two.address, "last words")
+    runner = threading.Thread(target=one.transport.run, args=(TransmitOnly, DEADLINE))
+    runner.start()
+    until(lambda: not runner.is_alive(), two)
+
+    assert two.got == ["last words"]
+    assert one.transport.outstanding() == 0
+
+
+@pytest.mark.usefixtures("no_late_ack")
+def test_an_actor_that_stops_acknowledges_what_it_has_handled(one: Peer, two: Peer) -> None:
+    """Otherwise its end would make the order to stop a failure."""
+    failed: list[str] = []
+    one.transport.send(two.address, "stop", lambda: failed.append("stop"))
+    two.transport.run(lambda _: False, DEADLINE)
+    two.transport.close()
+    until(lambda: not one.transport.outstanding(), one)
+
+    assert failed == []
+
+
 def test_a_dead_target_is_reported_from_the_loop_and_not_from_send(one: Peer, two: Peer) -> None:
     """The connection is refused; nobody waits for a time-out."""
     two.transport.close()
@@ -407,8 +459,7 @@ def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
     until(lambda: other.got and len(failed) == 10, one, other)
     assert two.got == []
 
-    until(lambda: len(two.got) == 50, one, two)
-    until(lambda: not one.transport.outstanding(), one, two)
+    until(lambda: not one.transport.outstanding(), one, two, other)
 
     assert two.got == list(range(50))
     assert failed == list(range(50, 60))

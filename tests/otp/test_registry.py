@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 import pytest
 
 from jidocode.errors import InvalidChildSpecError
@@ -199,9 +200,8 @@ def test_a_late_register_never_replaces_a_newer_process(live: Registry) -> None:
     """Neither while the newer one runs nor after it has died."""
     live.register(NAME, SUP, NEW)
     live.gone(NEW, KILLED)
-    older = ref("manager", 1)
 
-    assert live.register(NAME, SUP, older) == []
+    assert live.register(NAME, SUP, attrs.evolve(OLD, address="never seen")) == []
     assert live.lookup(NAME) == Restarting("v")
 
 
@@ -211,6 +211,19 @@ def test_a_register_older_than_the_claim_is_late(table: Registry) -> None:
 
     assert table.register(NAME, SUP, OLD) == []
     assert table.lookup(NAME) == Restarting(None)
+
+
+@pytest.mark.parametrize(("claimed", "late"), [(1, 1), (4, 3)])
+def test_claiming_again_never_makes_a_late_register_fit(
+    live: Registry, claimed: int, late: int
+) -> None:
+    """Neither a late claim of an earlier start nor a claim for a later one."""
+    live.register(NAME, SUP, NEW)
+    live.gone(NEW, KILLED)
+    live.claim(NAME, SUP, claimed)
+
+    assert live.register(NAME, SUP, ActorRef("manager", late, 99)) == []
+    assert live.lookup(NAME) == Restarting(None)
 
 
 def test_a_newer_process_takes_the_place_of_one_whose_death_nobody_told(live: Registry) -> None:
@@ -288,6 +301,14 @@ def test_an_unregistered_process_is_watched_so_that_its_end_is_told(live: Regist
 
     assert live.unregister(NAME, OLD) == [Watch(OLD)]
     assert live.vanished(OLD, Killed()) == [Send("app", Down(1, OLD, Killed()))]
+
+
+def test_an_orphaned_name_is_free_when_its_process_gives_it_up(live: Registry) -> None:
+    """Nobody has anything to do with the name any more."""
+    live.gone(SUP, KILLED)
+    live.claim(NAME, NEXT_SUP, 1)
+
+    assert sent(live.unregister(NAME, OLD)) == [Send(NEXT_SUP, Granted(NAME, 1))]
 
 
 def test_a_process_may_own_its_own_name(table: Registry) -> None:
@@ -384,6 +405,20 @@ def test_a_vanished_process_ends_when_its_owner_lets_go_without_a_word(table: Re
 
     assert table.lookup(("session", "s1")) == NotFound()
     assert table.gone(SUP, Normal()) == []
+
+
+def test_an_owner_that_dies_leaves_none_of_several_names_of_one_dead_process(
+    live: Registry,
+) -> None:
+    """One of them released before, the other one not."""
+    live.register(OTHER_NAME, SUP, OLD)
+    live.release(OTHER_NAME, SUP)
+    live.vanished(OLD, Killed())
+    assert live.count() == 2
+
+    live.gone(SUP, KILLED)
+
+    assert live.count() == 0
 
 
 def test_a_vanished_process_that_unregisters_late_is_not_waited_for(table: Registry) -> None:
@@ -564,3 +599,4 @@ def test_the_dead_leave_all_duplicate_keys_and_do_not_come_back() -> None:
 
     assert table.register(NAME, OLD) == []
     assert table.count() == 0
+    assert not table._watched

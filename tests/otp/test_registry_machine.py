@@ -190,8 +190,8 @@ class RegistryMachine(RuleBasedStateMachine):
     # Supervisors.
 
     @precondition(lambda self: len(self.supervisors) < 6)
-    @rule(name=st.sampled_from(SUPERVISOR_NAMES), named=st.booleans())
-    def start_supervisor(self, name: Name, *, named: bool) -> None:
+    @rule(name=st.sampled_from(SUPERVISOR_NAMES), named=st.booleans(), prompt=st.booleans())
+    def start_supervisor(self, name: Name, *, named: bool, prompt: bool) -> None:
         slot = self.root.slots.setdefault(name, Slot())
         if slot.process is not None:
             return
@@ -199,11 +199,11 @@ class RegistryMachine(RuleBasedStateMachine):
         slot.process = ref
         self.supervisors.append(Supervisor(ref))
         if named:
-            self.send_registration(self.root, name, ref)
+            self.send_registration(self.root, name, ref, prompt=prompt)
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data(), name=st.sampled_from(CHILD_NAMES))
-    def claim(self, data: st.DataObject, name: Name) -> None:
+    @rule(data=st.data(), name=st.sampled_from(CHILD_NAMES), prompt=st.booleans())
+    def claim(self, data: st.DataObject, name: Name, *, prompt: bool) -> None:
         supervisor = data.draw(st.sampled_from(self.living()))
         slot = supervisor.slots.setdefault(name, Slot())
         if slot.process is not None:
@@ -219,46 +219,57 @@ class RegistryMachine(RuleBasedStateMachine):
         supervisor.starts += 1
         incarnation = supervisor.starts
         slot.claim = (supervisor.ref, incarnation)
-        supervisor.outbox.append(arrive)
+        self.send(supervisor, arrive, prompt=prompt)
 
     @precondition(lambda self: any(slot.granted for _, _, slot in self.slots()))
-    @rule(data=st.data())
-    def spawn(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), prompt=st.booleans())
+    def spawn(self, data: st.DataObject, *, prompt: bool) -> None:
         granted = [item for item in self.slots() if item[2].granted]
         supervisor, name, slot = data.draw(st.sampled_from(granted))
         if slot.process is None:
             slot.process = self.spawned(supervisor, name)
-            self.send_registration(supervisor, name, slot.process)
+            self.send_registration(supervisor, name, slot.process, prompt=prompt)
 
-    def send_registration(self, supervisor: Supervisor, name: Name, ref: ActorRef) -> None:
+    def send(self, supervisor: Supervisor, arrive: Step, *, prompt: bool) -> None:
+        """Put a message under way; a *prompt* one arrives at once, behind its elders."""
+        supervisor.outbox.append(arrive)
+        if prompt:
+            self.flush(supervisor, len(supervisor.outbox))
+
+    def flush(self, supervisor: Supervisor, count: int) -> None:
+        for _ in range(count):
+            self.carry_out(supervisor.outbox.popleft()())
+
+    def send_registration(
+        self, supervisor: Supervisor, name: Name, ref: ActorRef, *, prompt: bool
+    ) -> None:
         def arrive() -> list[Effect]:
             self.registrations.append((name, supervisor, ref))
             return self.table.register(name, supervisor.ref, ref)
 
-        supervisor.outbox.append(arrive)
+        self.send(supervisor, arrive, prompt=prompt)
 
-    @rule(data=st.data(), copies=st.integers(0, 2))
-    def notice_a_death(self, data: st.DataObject, copies: int) -> None:
-        dead = [
+    @precondition(lambda self: self.unnoticed())
+    @rule(data=st.data(), copies=st.integers(0, 2), prompt=st.booleans())
+    def notice_a_death(self, data: st.DataObject, copies: int, *, prompt: bool) -> None:
+        """Have a supervisor see that a child is dead; its notice may be lost, or doubled."""
+        supervisor, slot = data.draw(st.sampled_from(self.unnoticed()))
+        ref, slot.process = slot.process, None
+        assert ref is not None
+        for _ in range(copies):
+            self.send(supervisor, lambda: self.table.gone(ref, WHY), prompt=prompt)
+
+    def unnoticed(self) -> list[tuple[Supervisor, Slot]]:
+        return [
             (supervisor, slot)
             for supervisor in [self.root, *self.living()]
             for slot in supervisor.slots.values()
             if slot.process is not None and slot.process not in self.alive
         ]
-        if not dead:
-            return
-        supervisor, slot = data.draw(st.sampled_from(dead))
-        self.tell(supervisor, slot, copies)
-
-    def tell(self, supervisor: Supervisor, slot: Slot, copies: int) -> None:
-        ref, slot.process = slot.process, None
-        assert ref is not None
-        for _ in range(copies):
-            supervisor.outbox.append(lambda: self.table.gone(ref, WHY))
 
     @precondition(lambda self: self.slots())
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), prompt=st.booleans())
+    def release(self, data: st.DataObject, *, prompt: bool) -> None:
         """Let go of a name, also while its process still runs."""
         supervisor, name, _ = data.draw(st.sampled_from(self.slots()))
         del supervisor.slots[name]
@@ -267,7 +278,7 @@ class RegistryMachine(RuleBasedStateMachine):
             self.pending.discard((name, supervisor.ref))
             return self.table.release(name, supervisor.ref)
 
-        supervisor.outbox.append(arrive)
+        self.send(supervisor, arrive, prompt=prompt)
 
     # The rest of the world.
 
@@ -276,8 +287,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def deliver(self, data: st.DataObject, count: int) -> None:
         senders = [item for item in self.everybody() if item.outbox]
         sender = data.draw(st.sampled_from(senders))
-        for _ in range(min(count, len(sender.outbox))):
-            self.carry_out(sender.outbox.popleft()())
+        self.flush(sender, min(count, len(sender.outbox)))
 
     @precondition(lambda self: len(self.alive) > 1)
     @rule(data=st.data())
@@ -285,11 +295,10 @@ class RegistryMachine(RuleBasedStateMachine):
         victims = [ref for ref in self.lives if ref in self.alive and ref != self.root.ref]
         self.alive.discard(data.draw(st.sampled_from(victims)))
 
+    @precondition(lambda self: self.ready_watches())
     @rule(data=st.data())
     def a_watch_fires(self, data: st.DataObject) -> None:
-        ready = self.ready_watches()
-        if ready:
-            self.fire(data.draw(st.sampled_from(ready)))
+        self.fire(data.draw(st.sampled_from(self.ready_watches())))
 
     def ready_watches(self) -> list[ActorRef]:
         return [ref for ref in self.watches if ref not in self.alive and ref not in self.fired]
@@ -364,8 +373,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def come_to_rest(self) -> None:
         self.alive.difference_update(self.doomed())
         for supervisor in self.everybody():
-            while supervisor.outbox:
-                self.carry_out(supervisor.outbox.popleft()())
+            self.flush(supervisor, len(supervisor.outbox))
         for ref in self.lives:
             if self.owners.get(ref) == self.root.ref and ref not in self.alive:
                 self.carry_out(self.table.gone(ref, WHY))

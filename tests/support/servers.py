@@ -1,0 +1,144 @@
+"""Processes for tests: plain classes in a module that child processes can import."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jidocode.otp import (
+    Caller,
+    ChildSpec,
+    Flags,
+    GenServer,
+    Ignore,
+    NoReply,
+    Refuse,
+    Reply,
+    Shutdown,
+    Start,
+    Stop,
+    Supervisor,
+)
+from jidocode.otp.server import CallResult, InitResult, Result
+from jidocode.session.registry import REGISTRY, ProcessRegistry
+from jidocode.session.tree import SESSIONS, SessionsSupervisor
+
+
+class Worker(GenServer):
+    """Does what a call's first word says; notes its life in a log file, if it is given one."""
+
+    kind: ClassVar[str] = "worker"
+
+    def init(self, log: Path | None = None, init: str = "ready") -> InitResult:
+        self.log = log
+        self.handled = 0
+        self.waiting: list[Caller] = []
+        self.note(f"init {os.getpid()}")
+        match init:
+            case "ignore":
+                return Ignore()
+            case "raise":
+                raise ValueError("init was told to raise")
+            case "hang":
+                signal.pause()
+            case "exit":
+                os._exit(3)
+            case _:
+                pass
+        return None
+
+    def note(self, text: str) -> None:
+        """Append a line to the log."""
+        if self.log is not None:
+            with self.log.open("a") as log:
+                log.write(text + "\n")
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:  # noqa: C901, PLR0912 - one case per misdeed
+        self.handled += 1
+        self.note(f"call {request}")
+        match request:
+            case "pid":
+                return Reply(os.getpid())
+            case "handled":
+                return Reply(self.handled)
+            case "raise":
+                raise RuntimeError("the handler was told to raise")
+            case "refuse":
+                return Refuse(LookupError("refused on purpose"))
+            case "stop":
+                return Stop(Shutdown("asked to"), reply="stopping")
+            case "stop silently":
+                return Stop()
+            case "wait":
+                self.waiting.append(caller)
+                return NoReply()
+            case "wake":
+                for waiting in self.waiting:
+                    self.reply(waiting, "woken")
+                return Reply(len(self.waiting))
+            case "unpicklable":
+                return Reply(lambda: None)
+            case "segfault":
+                ctypes.string_at(0)
+            case "abort":
+                os.abort()
+            case "exit":
+                os._exit(3)
+            case "sys.exit":
+                sys.exit(4)
+            case "print":
+                print("printed by a worker", flush=True)
+                return Reply(None)
+            case ("sleep", float() as seconds):
+                time.sleep(seconds)
+                return Reply("slept")
+            case ("echo", value):
+                return Reply(value)
+            case _:
+                return super().handle_call(request, caller)
+        return Reply(None)
+
+    def handle_cast(self, request: Any) -> Result:
+        self.note(f"cast {request}")
+        return None
+
+    def terminate(self, reason: Any) -> None:
+        self.note(f"terminate {reason}")
+
+
+class Group(Supervisor):
+    """A supervisor of whatever it is given."""
+
+    kind: ClassVar[str] = "group"
+
+    def init(self, flags: Flags, children: Sequence[ChildSpec]) -> tuple[Flags, Sequence[ChildSpec]]:
+        return flags, children
+
+
+class WithoutRegistry(Supervisor):
+    """The application's tree as it was before the registry was put into it."""
+
+    kind: ClassVar[str] = "application"
+
+    def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
+        return Flags(), [SessionsSupervisor.child_spec(name=SESSIONS)]
+
+
+class WithoutSessions(Supervisor):
+    """The application's tree as it was before the supervisor of sessions was put into it."""
+
+    kind: ClassVar[str] = "application"
+
+    def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
+        return Flags(), [ProcessRegistry.child_spec(10, name=REGISTRY)]
+
+
+def worker(child_id: str, *args: Any, **options: Any) -> ChildSpec:
+    """Return the spec of a `Worker`."""
+    return ChildSpec(id=child_id, start=Start(Worker, *args), **options)

@@ -1,0 +1,231 @@
+"""What a killed process takes with it, and what comes back (review C2)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+from servers import worker
+from waiting import eventually, kill, kill_and_wait
+
+from jidocode import (
+    CallError,
+    HostExitedError,
+    SessionHandle,
+    SessionNotFoundError,
+    SessionSystem,
+    Strategy,
+)
+from jidocode.otp import ActorRef, Killed
+
+
+def refs(session: SessionHandle) -> dict[str, ActorRef | None]:
+    return {info.id: info.ref for info in session.which_children()}
+
+
+def is_registered(
+    system: SessionSystem, session: SessionHandle, kind: str, ref: ActorRef
+) -> bool:
+    return system.registered(kind, session.id) == ref
+
+
+def root_of(system: SessionSystem) -> ActorRef | None:
+    try:
+        return system.tree().ref
+    except CallError:
+        return None
+
+
+@pytest.mark.parametrize("victim", ["manager", "state"])
+def test_one_for_all_restarts_both_children_when_one_is_killed(
+    system: SessionSystem, session: SessionHandle, victim: str
+) -> None:
+    """Manager and State are both new, whichever of them was killed."""
+    before = refs(session)
+    kill_and_wait(system, session, victim)
+    after = refs(session)
+
+    assert set(before) == set(after) == {"manager", "state"}
+    assert all(before[child] != after[child] for child in before)
+
+
+@pytest.mark.parametrize("victim", ["manager", "state"])
+def test_one_for_one_restarts_the_killed_child_alone(
+    system: SessionSystem, project: Path, victim: str
+) -> None:
+    """The sibling keeps its process."""
+    session = system.create_session(project, strategy=Strategy.ONE_FOR_ONE)
+    before = refs(session)
+    kill_and_wait(system, session, victim)
+    after = refs(session)
+
+    assert {child for child in before if before[child] != after[child]} == {victim}
+
+
+def test_rest_for_one_restarts_those_started_later(system: SessionSystem, project: Path) -> None:
+    """State's death takes the own child with it and leaves Manager alone."""
+    session = system.create_session(
+        project, strategy=Strategy.REST_FOR_ONE, children=[worker("own")]
+    )
+    before = refs(session)
+    kill_and_wait(system, session, "state")
+    after = refs(session)
+
+    assert {child for child in before if before[child] != after[child]} == {"state", "own"}
+
+
+@pytest.mark.parametrize("victim", ["manager", "state"])
+def test_the_registry_answers_with_the_new_processes(
+    system: SessionSystem, session: SessionHandle, victim: str
+) -> None:
+    """And never with an old one after a new one."""
+    for _ in range(2):
+        old = system.get_process(session.id, victim)
+        new = kill_and_wait(system, session, victim)
+        eventually(partial(is_registered, system, session, victim, new), "registration")
+
+        assert new.incarnation > old.incarnation
+        assert system.registered(victim, session.id) == system.get_process(session.id, victim)
+
+
+def test_never_an_old_entry_after_a_new_one(system: SessionSystem, session: SessionHandle) -> None:
+    """What the registry says of a name only ever moves forward."""
+    seen: list[int] = []
+    for _ in range(3):
+        kill(system, session, "manager")
+        old = seen[-1] if seen else 0
+
+        def newer(old: int = old) -> bool:
+            ref = system.registered("manager", session.id)
+            seen.extend([ref.incarnation] if ref else [])
+            return bool(seen) and seen[-1] > old
+
+        eventually(newer, "a newer registration")
+        eventually(lambda: session.health_check().status.value == "healthy", "recovery")
+
+    assert seen == sorted(seen)
+
+
+def test_a_crash_changes_neither_id_nor_path_nor_config(
+    system: SessionSystem, project: Path
+) -> None:
+    """The record is the supervisor's, not the child's."""
+    session = system.create_session(project, config={"temperature": 0.1}, name="till")
+    record = session.session
+    kill_and_wait(system, session, "manager")
+
+    assert session.session == record
+    assert session.manager.session() == record
+    assert session.state.session() == record
+
+
+def test_the_reason_of_a_kill_names_the_signal(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """A killed process says nothing; its exit status does."""
+    _, reason = kill(system, session, "state")
+
+    assert reason == Killed(signal.SIGKILL)
+
+
+def test_a_session_that_crashes_too_often_ends_and_frees_its_place(
+    system: SessionSystem, project: Path
+) -> None:
+    """The fourth kill within five seconds is one too many; no ghost is left."""
+    session = system.create_session(project)
+    for _ in range(3):
+        kill_and_wait(system, session, "manager")
+    kill(system, session, "manager")
+    eventually(lambda: not system.session_running(session.id), "the end of the session")
+
+    with pytest.raises(SessionNotFoundError):
+        session.manager.project_root()
+    with pytest.raises(SessionNotFoundError):
+        session.stop()
+    assert system.create_session(project).manager.project_root() == str(project)
+
+
+def test_other_sessions_do_not_notice_a_crash(system: SessionSystem, tmp_path: Path) -> None:
+    """Sessions share no fate."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    first, second = [system.create_session(folder) for folder in folders]
+    before = refs(second)
+    kill(system, first, "session")
+    eventually(lambda: not system.session_running(first.id), "the end of the session")
+
+    assert refs(second) == before
+
+
+def test_a_killed_session_supervisor_takes_its_children_with_it(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """No orphan, and the place is free."""
+    children = [ref for ref in refs(session).values() if ref]
+    kill(system, session, "session")
+    eventually(lambda: not system.session_running(session.id), "the end of the session")
+
+    assert [ref for ref in children if Path(f"/proc/{ref.os_pid}").exists()] == []
+
+
+def test_a_killed_registry_comes_back_and_knows_the_sessions(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """The supervisors tell the new one what runs; the session is not touched."""
+    before = refs(session)
+    record = session.session
+    registry = system.tree().children[0].ref
+    assert registry is not None
+    os.kill(registry.os_pid, signal.SIGKILL)
+    eventually(lambda: system.tree().children[0].restarts == 1, "restart of the registry")
+    eventually(lambda: len(system.list_sessions()) == 1, "rebuilding")
+
+    assert system.list_sessions() == [record]
+    assert refs(session) == before
+    eventually(lambda: system.registered("state", session.id) == before["state"], "registration")
+    session.stop()
+    assert system.list_sessions() == []
+
+
+def test_a_killed_supervisor_of_sessions_comes_back_empty(
+    system: SessionSystem, session: SessionHandle, project: Path
+) -> None:
+    """Everything below dies with it, and all places are free."""
+    sessions = system.tree().children[1].ref
+    assert sessions is not None
+    os.kill(sessions.os_pid, signal.SIGKILL)
+    eventually(lambda: system.list_sessions() == [], "the end of the session")
+    eventually(lambda: system.tree().children[1].restarts == 1, "restart of the supervisor")
+
+    assert system.create_session(project).id != session.id
+
+
+def test_a_killed_root_comes_back_empty(system: SessionSystem, project: Path) -> None:
+    """The host starts it again; the app goes on with an empty system."""
+    system.create_session(project)
+    root = system.tree().ref
+    assert root is not None
+    os.kill(root.os_pid, signal.SIGKILL)
+    eventually(lambda: root_of(system) not in (None, root), "restart of the root")
+
+    assert system.list_sessions() == []
+    assert system.create_session(project).manager.project_root() == str(project)
+
+
+def test_a_killed_host_is_told_at_the_next_call(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """All below it is gone, and the app can start another system."""
+    pids = [ref.os_pid for ref in refs(session).values() if ref]
+    os.kill(system.host_pid, signal.SIGKILL)
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of all")
+
+    with pytest.raises(HostExitedError):
+        session.manager.project_root()
+    with SessionSystem() as another:
+        assert another.list_sessions() == []
+
