@@ -8,7 +8,9 @@ import signal
 import sys
 import time
 
-from jidocode import Health, SessionHandle, SessionSystem
+from word_counter import WordCounter
+
+from jidocode import ChildSpec, Health, SessionHandle, SessionSystem
 
 
 def show_project(session: SessionHandle) -> None:
@@ -40,8 +42,10 @@ def kill(system: SessionSystem, session: SessionHandle, child_id: str) -> None:
         if old and new:
             fate = "kept" if old == new else f"-> {new.os_pid}"
             registered = system.registered(child.id, session.id) == new
-            print(f"  {child.id}: pid {old.os_pid} {fate}, {child.status.value}, "
-                  f"registry agrees: {registered}")
+            print(
+                f"  {child.id}: pid {old.os_pid} {fate}, {child.status.value}, "
+                f"registry agrees: {registered}"
+            )
     print(f"  session {session.session.id} is {health.status.value}")
 
 
@@ -58,7 +62,8 @@ def main(project: str) -> None:
     """Run the demonstration on *project*."""
     with SessionSystem() as system:
         host = system.host_pid
-        session = system.create_session(project)
+        counter = ChildSpec(id="counter", start=WordCounter)
+        session = system.create_session(project, children=[counter])
         print("The live tree:\n")
         print(system.tree())
 

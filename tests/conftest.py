@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +25,9 @@ def nothing_left() -> Iterator[None]:
 
 def _descriptors() -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
-    for name in os.listdir("/proc/self/fd"):
+    for descriptor in Path("/proc/self/fd").iterdir():
         try:
-            found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+            found.add((descriptor.name, str(descriptor.readlink())))
         except FileNotFoundError:
             continue  # the descriptor of the listing itself
     return found

@@ -7,7 +7,6 @@ process has died, with the reason, as soon as that is known.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
@@ -101,6 +100,7 @@ class HostClient:
 
     Attributes:
         directory: What is known of the tree.
+        closed: Whether `close` is done.
     """
 
     def __init__(
@@ -122,17 +122,18 @@ class HostClient:
         self._pending: dict[int, _Pending] = {}
         self._monitors: set[Monitor] = set()
         self._request_ids = itertools.count(1)
-        self._closing = False
+        self._closing = threading.Lock()
+        self._close_requested = False
+        self.closed = False
         self._ended: HostError | None = None
         self._root_failure: ExitReason | None = None
         self.directory = Directory(self._on_death)
         self._host = HostProcess(preload=preload, timeout=start_timeout)
+        self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
+        self._transport.set_watch([self._host.pidfd])
+        self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
+        self._reader.start()
         try:
-            self._pidfd = os.pidfd_open(self._host.pid)
-            self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
-            self._transport.set_watch([self._pidfd])
-            self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
-            self._reader.start()
             self._start_root(root, deadline)
         except BaseException:
             self.close(0.0)
@@ -204,9 +205,9 @@ class HostClient:
         return monitor
 
     @property
-    def closed(self) -> bool:
-        """Whether the system is gone and everything here is closed."""
-        return not hasattr(self, "_pidfd") or os.getpid() != self._owner
+    def owned(self) -> bool:
+        """Whether this process started the system, and is no fork of the one that did."""
+        return os.getpid() == self._owner
 
     @property
     def calls(self) -> int:
@@ -250,7 +251,7 @@ class HostClient:
 
     def check(self) -> None:
         """Raise `HostError` in a fork of the app, `HostExitedError` if the system is gone."""
-        if os.getpid() != self._owner:
+        if not self.owned:
             raise HostError(
                 "this process is a fork of the one that started the system: "
                 "start a SessionSystem of its own here"
@@ -301,7 +302,7 @@ class HostClient:
 
     def _on_host_gone(self) -> None:
         self._transport.set_watch([])
-        how = "the system was closed" if self._closing else "the host process is gone"
+        how = "the system was closed" if self._close_requested else "the host process is gone"
         self._ended = HostExitedError(how)
         self.directory.close(Killed())
         for number in list(self._pending):
@@ -333,25 +334,22 @@ class HostClient:
 
         Returns when no process of the system is left.
         """
-        if os.getpid() != self._owner:
-            return
-        self._closing = True
-        if timeout > 0 and self._ended is None:
-            self._transport.send(self._transport.adminAddress, SystemShutdown())
-        if not self._host.wait(timeout):
+        if not self.owned:
+            return  # a fork of the app does not end what it has not started
+        with self._closing:
+            if self.closed:
+                return
+            self._close_requested = True
+            if timeout > 0 and self._ended is None:
+                self._transport.send(self._transport.adminAddress, SystemShutdown())
+            self._host.wait(timeout)
+            self._stop_reading()
             self._host.kill()
-        self._stop_reading()
+            self.closed = True
 
     def _stop_reading(self) -> None:
-        reader = getattr(self, "_reader", None)
-        if reader is not None and reader is not threading.current_thread():
+        if self._reader.is_alive():
             self._transport.abort_run()
-            reader.join()
-        if self._ended is None:
-            self._ended = HostExitedError("the system was closed")
-        if hasattr(self, "_transport"):
-            self._transport.close()
-        if hasattr(self, "_pidfd"):
-            with contextlib.suppress(OSError):
-                os.close(self._pidfd)
-            del self._pidfd
+            self._reader.join()
+        self._ended = self._ended or HostExitedError("the system was closed")
+        self._transport.close()

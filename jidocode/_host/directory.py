@@ -66,6 +66,8 @@ class Directory:
         ref = self._names.get(name)
         if ref is not None:
             self._ended(ref, reason, name if restarting else None, ref)
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self, reason: ExitReason) -> None:
         """Take in that nothing is left."""

@@ -28,6 +28,7 @@ class HostProcess:
     Attributes:
         key: The system's one-time key.
         admin: Where the host's Admin listens.
+        pidfd: Readable when the host is gone.
     """
 
     def __init__(self, *, preload: Sequence[str], timeout: float) -> None:
@@ -50,6 +51,7 @@ class HostProcess:
             )
         except OSError as error:
             raise HostStartError(f"the host process cannot be started: {error}") from error
+        self.pidfd = os.pidfd_open(self._process.pid)
         try:
             self._send_orders(preload)
             self.admin = self._await_report(time.monotonic() + timeout)
@@ -62,24 +64,15 @@ class HostProcess:
         """The host's process id."""
         return self._process.pid
 
-    def is_alive(self) -> bool:
-        """Whether the host process runs."""
-        return self._process.poll() is None
-
     def wait(self, timeout: float) -> bool:
         """Wait until the host is gone; False if it still runs after *timeout* seconds."""
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        self._close_pipes()
-        return True
+        return bool(select.select([self.pidfd], [], [], timeout)[0])
 
     def kill(self) -> None:
-        """Kill the host, and with it every process below it."""
+        """Kill the host, and with it every process below it; a dead one is only reaped."""
         self._process.kill()
         self._process.wait()
-        self._close_pipes()
+        self._close()
 
     def _send_orders(self, preload: Sequence[str]) -> None:
         orders = {
@@ -111,7 +104,10 @@ class HostProcess:
             raise HostStartError(f"the host process could not start: {facts['error']}")
         return LoopbackAddress(facts["port"], facts["nonce"])
 
-    def _close_pipes(self) -> None:
+    def _close(self) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):

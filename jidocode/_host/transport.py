@@ -14,7 +14,6 @@ and an app (`LoopbackTransport.for_client`).
 
 from __future__ import annotations
 
-import errno
 import math
 import pickle
 import secrets
@@ -54,18 +53,12 @@ from thespian.system.transport import (
 )
 
 from jidocode._host.address import LoopbackAddress
-from jidocode._host.connections import Inbound, Link, Parcel, Settle
-from jidocode._host.frames import KEY_BYTES, MAX_BODY, Hello, HelloMemory, Kind
-from jidocode._host.poller import READ, Poller
+from jidocode._host.frames import KEY_BYTES, MAX_BODY, Kind
+from jidocode._host.inbound import Acceptor
+from jidocode._host.outbound import Link, Parcel, Settle
+from jidocode._host.poller import Poller, Watch
 
-MAX_STRANGERS = 64
-"""Connections that may be open without having proven the key; beyond it the oldest goes."""
-STRANGER_SECONDS = 5.0
-"""Seconds in which a connection has to prove the key."""
-
-_ACCEPTS_PER_TURN = 32
 _BACKLOG = 1024
-_ACCEPT_PAUSE = 0.1
 _NONCE_BITS = 63
 
 Handler = Callable[[Any], Any]
@@ -128,22 +121,17 @@ class LoopbackTransport:
                 f"expected a LoopbackEndpoint, got {type(endpoint).__name__}"
             )
         self.key = endpoint.key
-        self._listener = self._listen()
-        self.address = LoopbackAddress(self._listener.getsockname()[1], self._draw_nonce())
+        listener = self._listen()
+        self.address = LoopbackAddress(listener.getsockname()[1], self._draw_nonce())
         self.myAddress = ActorAddress(self.address)
         self.adminAddress = endpoint.admin or self.myAddress
         self.poller = Poller()
-        self.poller.register(self._listener.fileno(), READ, self._on_accept)
+        self._acceptor = Acceptor(self, listener)
+        self._watch = Watch(self.poller, self._on_watched)
         self._links: dict[int, Link] = {}
         self._links_lock = threading.Lock()
-        self._inbounds: set[Inbound] = set()
-        self._strangers: dict[Inbound, float] = {}
-        self._hellos = HelloMemory()
         self._inbox: deque[ReceiveEnvelope] = deque()
         self._settled: deque[tuple[Settle, SendStatus.BASE]] = deque()
-        self._watched: list[int] = []
-        self._watch_ready: list[int] = []
-        self._muted: list[int] = []
         self._addresses: ActorAddressManager | None = None
         self._runner: int | None = None
         self._abort: bool | None = None  # None: go on; True: when all is sent; False: now
@@ -293,7 +281,7 @@ class LoopbackTransport:
             self._runner = None
 
     def _run_messages(self, handler: Handler | None, deadline: float) -> Thespian__Run__Result:
-        self._unmute_watches()
+        self._watch.mute(muted=False)
         expired = False
         while True:
             self._tell_settled()
@@ -303,17 +291,18 @@ class LoopbackTransport:
                     return envelope
                 result = handler(envelope)
                 if not result:
-                    self._acknowledge_all()
+                    # What an actor has handled before it ends did not fail.
+                    self._acceptor.acknowledge_all()
                     return Thespian__Run_HandlerResult(result)
             if self._abort is False or (self._abort and not self._drain()):
-                self._acknowledge_all()
+                self._acceptor.acknowledge_all()
                 return Thespian__Run_Terminated()
             if expired:
                 return Thespian__Run_Expired()
             expired = self._turn(deadline, wait=not self._inbox)
 
     def _run_transmits(self, deadline: float) -> Thespian__Run__Result | int:
-        self._mute_watches()
+        self._watch.mute(muted=True)
         before = self.outstanding()
         expired = False
         while True:
@@ -333,9 +322,6 @@ class LoopbackTransport:
         self.poller.wait(deadline if wait else 0.0)
         if self._has_signals():
             self._deliver_signals()
-        if self._watch_ready:
-            ready, self._watch_ready = self._watch_ready, []
-            self.deliver(self.myAddress, WatchMessage(ready))
         return deadline != math.inf and time.monotonic() >= deadline
 
     def _tell_settled(self) -> None:
@@ -348,11 +334,6 @@ class LoopbackTransport:
         for link in tuple(self._links.values()):
             link.nudge()
         return self.outstanding()
-
-    def _acknowledge_all(self) -> None:
-        # What an actor has handled before it ends did not fail.
-        for inbound in tuple(self._inbounds):
-            inbound.acknowledge()
 
     def outstanding(self) -> int:
         """Return how many messages are not acknowledged yet."""
@@ -370,51 +351,7 @@ class LoopbackTransport:
         """Return when the next timer is due (monotonic seconds), or None."""
         return self.poller.next_deadline()
 
-    def _on_accept(self, _events: int) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, _address = self._listener.accept()
-            except BlockingIOError:
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                self._pause_accepting(error)
-                return
-            self._take_in(sock)
-
-    def _take_in(self, sock: socket.socket) -> None:
-        sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        inbound = Inbound(self, sock)
-        self._inbounds.add(inbound)
-        if len(self._strangers) >= MAX_STRANGERS:
-            next(iter(self._strangers)).close()
-        if not self._strangers:
-            self.call_at(time.monotonic() + STRANGER_SECONDS, self._drop_silent)
-        self._strangers[inbound] = time.monotonic() + STRANGER_SECONDS
-        # An honest peer has sent its HELLO by now, and a flood cannot push it out any more.
-        inbound.on_event(READ)
-
-    def _drop_silent(self) -> None:
-        now = time.monotonic()
-        for inbound, until in tuple(self._strangers.items()):
-            if until > now:
-                self.call_at(until, self._drop_silent)
-                return
-            inbound.close()
-
-    def _pause_accepting(self, error: OSError) -> None:
-        """Make room and try again soon: a full table of descriptors must not make us spin."""
-        logger.warning("cannot accept a connection: {}", errno.errorcode.get(error.errno or 0))
-        self.spare_descriptor()
-        self.poller.modify(self._listener.fileno(), 0)
-        self.call_at(time.monotonic() + _ACCEPT_PAUSE, self._resume_accepting)
-
-    def _resume_accepting(self) -> None:
-        self.poller.modify(self._listener.fileno(), READ)
-
-    # -- what connections ask for (see `connections.Hub`)
+    # -- what both ends of connections ask for (see `LinkHub` and `InboundHub`)
 
     def settle(self, parcel: Parcel, status: SendStatus.BASE) -> None:
         """Have the sender of *parcel* told, from the run loop, how it ended."""
@@ -436,24 +373,12 @@ class LoopbackTransport:
 
     def spare_descriptor(self) -> None:
         """Close one connection that nobody needs now."""
-        if self._strangers:
-            next(iter(self._strangers)).close()
-        else:
+        if not self._acceptor.close_oldest_stranger():
             any(link.close_idle() for link in tuple(self._links.values()))
-
-    def admit(self, inbound: Inbound, hello: Hello) -> bool:
-        """Return whether *hello*, which proved the key, is no copy of an earlier one."""
-        self._strangers.pop(inbound, None)
-        return self._hellos.admit(hello)
 
     def deliver(self, sender: ActorAddress, message: object) -> None:
         """Put a message into the inbox."""
         self._inbox.append(ReceiveEnvelope(sender, message))
-
-    def forget_inbound(self, inbound: Inbound) -> None:
-        """Forget *inbound*, which is closed."""
-        self._inbounds.discard(inbound)
-        self._strangers.pop(inbound, None)
 
     # -- signals, wake-ups, watches
 
@@ -493,34 +418,16 @@ class LoopbackTransport:
         self.call_at(time.monotonic() + _seconds(timePeriod), _Wakeup(self, timePeriod, payload))
 
     def set_watch(self, watchlist: Sequence[int]) -> None:
-        """Deliver a `WatchMessage` when one of these descriptors is readable.
+        """Deliver a `WatchMessage` when some of these descriptors are readable.
 
-        Thespian calls this after every message. The list that is already
-        watched costs nothing; so a descriptor that was closed and opened
+        Thespian calls this after every message. The list that is watched
+        already costs nothing; so a descriptor that was closed and opened
         again under its old number has to be left out once in between.
         """
-        if watchlist == self._watched:
-            return
-        self._unmute_watches()
-        for fd in set(self._watched).difference(watchlist):
-            self.poller.unregister(fd)
-        for fd in set(watchlist).difference(self._watched):
-            self.poller.register(fd, READ, partial(self._on_watched, fd))
-        self._watched = list(watchlist)
+        self._watch.set(watchlist)
 
-    def _on_watched(self, fd: int, _events: int) -> None:
-        self._watch_ready.append(fd)
-
-    def _mute_watches(self) -> None:
-        # While only sending, a readable descriptor that nobody reads would keep us awake.
-        for fd in self._watched:
-            self.poller.modify(fd, 0)
-        self._muted = self._watched
-
-    def _unmute_watches(self) -> None:
-        for fd in self._muted:
-            self.poller.modify(fd, READ)
-        self._muted = []
+    def _on_watched(self, ready: list[int]) -> None:
+        self.deliver(self.myAddress, WatchMessage(ready))
 
     def _wake_runner(self) -> None:
         if threading.get_ident() != self._runner:
@@ -553,9 +460,13 @@ class LoopbackTransport:
 
     def protectedFileNumList(self) -> list[int]:
         """Return every descriptor of this transport."""
-        connections = [fd for link in tuple(self._links.values()) for fd in link.filenos()]
-        connections += [inbound.fileno() for inbound in self._inbounds]
-        return [self._listener.fileno(), *self.poller.filenos(), *connections]
+        links = [fd for link in tuple(self._links.values()) for fd in link.filenos()]
+        return [
+            *self.poller.filenos(),
+            *self._watch.filenos(),
+            *self._acceptor.filenos(),
+            *links,
+        ]
 
     def childResetFileNumList(self) -> list[int]:
         """Return what a forked child has to close, and only close, before it does anything."""
@@ -626,14 +537,12 @@ class LoopbackTransport:
         if self._closed:
             return
         self._closed = True
-        self._acknowledge_all()
+        self._acceptor.acknowledge_all()
         for link in tuple(self._links.values()):
             link.close(SendStatus.Failed)
-        for inbound in tuple(self._inbounds):
-            inbound.close()
+        self._acceptor.close()
         self._tell_settled()
-        self.poller.unregister(self._listener.fileno())
-        self._listener.close()
+        self._watch.close()
         self.poller.close()
 
 

@@ -60,4 +60,6 @@ def session_children(session: Session, own: Sequence[ChildSpec] = ()) -> tuple[C
 
 def named(spec: ChildSpec, session_id: str) -> ChildSpec:
     """Return *spec* with the name under which its session's handle finds it."""
-    return spec if spec.name else attrs.evolve(spec, name=(spec.id, session_id))
+    if not isinstance(spec, ChildSpec) or spec.name is not None:  # pyright: ignore[reportUnnecessaryIsInstance] # the supervisor's spec says what is wrong
+        return spec
+    return attrs.evolve(spec, name=(spec.id, session_id))

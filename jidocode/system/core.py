@@ -105,7 +105,7 @@ class SessionSystem:
 
     def __del__(self) -> None:
         client = getattr(self, "_client", None)
-        if client is not None and not client.closed:
+        if client is not None and not client.closed and client.owned:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
             client.close(0.0)
 

@@ -22,9 +22,8 @@ import pytest
 from thespian.actors import ActorAddress
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import transport as transport_module
+from jidocode._host import inbound as inbound_module
 from jidocode._host.address import LoopbackAddress
-from jidocode._host.connections import Inbound
 from jidocode._host.frames import (
     HEADER,
     MAX_HELLO_BODY,
@@ -36,7 +35,8 @@ from jidocode._host.frames import (
     hello_mac,
     unpack_count,
 )
-from jidocode._host.transport import MAX_STRANGERS, LoopbackTransport, new_key
+from jidocode._host.inbound import MAX_STRANGERS, Inbound
+from jidocode._host.transport import LoopbackTransport, new_key
 
 DEADLINE = 20.0
 KEY = new_key()
@@ -245,7 +245,7 @@ def test_slow_and_silent_strangers_are_dropped_in_time(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection has to prove the key soon, however little it sends."""
-    monkeypatch.setattr(transport_module, "STRANGER_SECONDS", 0.05)
+    monkeypatch.setattr(inbound_module, "STRANGER_SECONDS", 0.05)
     _, hello = opened(served)
     with raw(served) as slow, raw(served) as silent:
         sent = itertools.count()
@@ -264,7 +264,7 @@ def test_an_honest_peer_may_be_slow_to_send_its_messages(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deadline is for the proof alone."""
-    monkeypatch.setattr(transport_module, "STRANGER_SECONDS", 0.5)
+    monkeypatch.setattr(inbound_module, "STRANGER_SECONDS", 0.5)
     keys, hello = opened(served)
     with raw(served) as honest, raw(served) as silent:
         for piece in (hello[:9], hello[9:40], hello[40:]):
@@ -289,7 +289,7 @@ def test_a_thousand_silent_connections_change_nothing(served: Served) -> None:
             silent += [stack.enter_context(raw(served)) for _ in range(100)]
 
             assert served.answers()
-            assert len(served.server._strangers) <= MAX_STRANGERS
+            assert len(served.server._acceptor._strangers) <= MAX_STRANGERS
             assert not is_dropped(silent[-1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -339,8 +339,8 @@ def test_a_peer_that_reads_no_acknowledgements_gets_the_last_one_when_it_does(
     decoder, acked = FrameDecoder(64), list[int]()
     with raw(served) as sock:
         sock.sendall(hello)
-        served.until(lambda: any(inbound.sender for inbound in served.server._inbounds))
-        inbound = next(iter(served.server._inbounds))
+        served.until(lambda: any(inbound.sender for inbound in served.server._acceptor._inbounds))
+        inbound = next(iter(served.server._acceptor._inbounds))
         clogged = Clogged(inbound._socket)
         monkeypatch.setattr(inbound, "_socket", clogged)
         for number in range(10):
@@ -372,7 +372,7 @@ def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(
 
     monkeypatch.setattr(served.server.poller, "wait", counted)
     with raw(served) as stranger, raw(served) as late:
-        served.until(lambda: served.server._strangers)
+        served.until(lambda: served.server._acceptor._strangers)
         spare = os.dup(0)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         os.close(spare)
@@ -456,7 +456,7 @@ def test_a_pickle_from_another_network_namespace_never_runs(served: Served, tmp_
 def test_every_listener_is_bound_to_loopback(served: Served) -> None:
     """For the Admin, actors and clients alike."""
     child = LoopbackTransport(served.server.prepEndpoint(ActorAddress(None), {}))
-    hosts = {t._listener.getsockname()[0] for t in (served.server, served.client, child)}
+    hosts = {t._acceptor._listener.getsockname()[0] for t in (served.server, served.client, child)}
     child.close()
 
     assert hosts == {"127.0.0.1"}
@@ -466,8 +466,8 @@ def test_a_stranger_is_never_read_beyond_its_limit(served: Served) -> None:
     """Its bytes beyond the first frame stay with the kernel until it has proven the key."""
     with raw(served) as sock:
         sock.sendall(HEADER.pack(MAX_HELLO_BODY, Kind.HELLO, bytes(16)))
-        served.until(lambda: served.server._strangers)
-        stranger: Inbound = next(iter(served.server._strangers))
+        served.until(lambda: served.server._acceptor._strangers)
+        stranger: Inbound = next(iter(served.server._acceptor._strangers))
         room = stranger._decoder.room()
 
         assert room is not None

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -33,7 +34,7 @@ from thespian.system.transport import (
     TransmitOnly,
 )
 
-from jidocode._host import connections
+from jidocode._host import inbound, outbound
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import Kind
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
@@ -202,7 +203,7 @@ def test_two_peers_share_one_connection_per_direction(one: Peer, two: Peer) -> N
         two.transport.send(one.address, "y")
         until(lambda: one.got and two.got, one, two)
 
-    assert len(one.transport._inbounds) == len(two.transport._inbounds) == 1
+    assert len(one.transport._acceptor._inbounds) == len(two.transport._acceptor._inbounds) == 1
     assert len(one.transport._links) == len(two.transport._links) == 1
 
 
@@ -240,28 +241,37 @@ def test_an_intent_to_oneself_ends_as_sent(one: Peer) -> None:
 @pytest.fixture
 def no_late_ack(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have messages acknowledged for a reason, and never for their number or age."""
-    monkeypatch.setattr(connections, "ACK_SECONDS", 1000.0)
-    monkeypatch.setattr(connections, "ACK_EVERY", 1000)
+    monkeypatch.setattr(inbound, "ACK_SECONDS", 1000.0)
+    monkeypatch.setattr(inbound, "ACK_EVERY", 1000)
 
 
-def test_messages_are_acknowledged_together_and_none_is_forgotten(one: Peer, two: Peer) -> None:
+def test_messages_are_acknowledged_together(
+    one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An acknowledgement per message would cost as much as the message."""
-    acks = 0
+    monkeypatch.setattr(inbound, "ACK_SECONDS", 1000.0)
+    acks: list[int] = []
+    reply = inbound.Inbound._reply
 
-    def counted(self: connections.Inbound, kind: Kind, count: int) -> None:
-        nonlocal acks
-        acks += 1
+    def noted(self: inbound.Inbound, kind: Kind, count: int) -> None:
+        acks.append(count)
         reply(self, kind, count)
 
-    reply = connections.Inbound._reply
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connections.Inbound, "_reply", counted)
-        for number in range(2 * connections.ACK_EVERY + 1):
-            one.transport.send(two.address, number)
-            until(lambda: len(two.got) == number + 1, two)  # noqa: B023 - run at once
-        until(lambda: not one.transport.outstanding(), one, two)
+    monkeypatch.setattr(inbound.Inbound, "_reply", noted)
+    for number in range(2 * inbound.ACK_EVERY):
+        one.transport.send(two.address, number)
+        until(lambda: len(two.got) == number + 1, two)  # noqa: B023 - run at once
+    until(lambda: not one.transport.outstanding(), one)
 
-    assert acks == 3
+    assert acks == [inbound.ACK_EVERY, 2 * inbound.ACK_EVERY]
+
+
+def test_a_single_message_is_acknowledged_too(one: Peer, two: Peer) -> None:
+    """A little later, and without another message."""
+    one.transport.send(two.address, "alone")
+    until(lambda: two.got and not one.transport.outstanding(), one, two)
+
+    assert two.got == ["alone"]
 
 
 @pytest.mark.usefixtures("no_late_ack")
@@ -450,7 +460,7 @@ def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
     one: Peer, two: Peer, peers: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped target costs a bounded queue; when it goes on, it gets all that was taken."""
-    monkeypatch.setattr(connections, "MAX_QUEUED_MESSAGES", 50)
+    monkeypatch.setattr(outbound, "MAX_QUEUED_MESSAGES", 50)
     other = peers()
     failed: list[int] = []
     for number in range(60):
@@ -469,7 +479,7 @@ def test_a_queue_is_bounded_in_bytes_and_still_takes_one_big_message(
     one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is acknowledged makes room again."""
-    monkeypatch.setattr(connections, "MAX_QUEUED_BYTES", 1000)
+    monkeypatch.setattr(outbound, "MAX_QUEUED_BYTES", 1000)
     failed: list[str] = []
     one.transport.send(two.address, b"x" * 5000, lambda: failed.append("big"))
     one.transport.send(two.address, b"y", lambda: failed.append("small"))
@@ -624,6 +634,52 @@ def test_a_watch_tells_of_readable_descriptors_until_it_is_dropped(one: Peer) ->
 
     assert ready == [reader]
     assert len(one.got) == seen
+
+
+def test_an_actor_may_close_what_it_watches(one: Peer, two: Peer) -> None:
+    """Before it says so, and although a connection has got the number since."""
+    reader, writer = os.pipe()
+    one.transport.set_watch([reader])
+    os.close(reader)
+    os.close(writer)
+    one.transport.send(two.address, "reuses the number")
+    assert reader in one.transport.protectedFileNumList()
+
+    one.transport.run(TransmitOnly, 0)
+    one.transport.set_watch([])
+    until(lambda: two.got, one, two)
+    two.transport.send(one.address, "answer")
+    until(lambda: one.got and not one.transport.outstanding(), one, two)
+
+    assert one.got == ["answer"]
+
+
+def test_a_closed_watch_that_a_child_still_holds_is_not_reported(one: Peer) -> None:
+    """The kernel goes on reporting an open file whose number is closed here."""
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    with process(signal.pause):
+        one.transport.set_watch([reader])
+        os.close(reader)
+        one.transport.set_watch([])
+        one.step()
+        one.step()
+    os.close(writer)
+
+    assert one.got == []
+
+
+def test_a_descriptor_that_cannot_be_watched_is_left_out(one: Peer, tmp_path: Path) -> None:
+    """Like one that is closed already; the others are watched."""
+    reader, writer = os.pipe()
+    with (tmp_path / "file").open("w") as plain:
+        one.transport.set_watch([plain.fileno(), reader])
+    os.write(writer, b"x")
+    until(lambda: one.got, one)
+    os.close(reader)
+    os.close(writer)
+
+    assert one.got[0].ready == [reader]
 
 
 def test_wakeups_come_in_the_order_of_their_time(one: Peer) -> None:

@@ -160,7 +160,7 @@ def test_init_deadline_means_nothing_once_init_is_done() -> None:
     [
         (None, "init must return Flags and a sequence of children, got None"),
         ((Flags(),), "init must return Flags and a sequence of children, got a value of type"),
-        (({}, []), "init must return Flags and a sequence of children, got a value of type"),
+        (("flags", ()), "init must return Flags and a sequence of children, got a value of type"),
         ((Flags(), 7), "'int' object is not iterable"),
         ((Flags(), ["a"]), "a child must be a ChildSpec, got 'a'"),
         ((Flags(), [worker("a"), worker("a")]), "two children have the id 'a'"),

@@ -26,9 +26,7 @@ def refs(session: SessionHandle) -> dict[str, ActorRef | None]:
     return {info.id: info.ref for info in session.which_children()}
 
 
-def is_registered(
-    system: SessionSystem, session: SessionHandle, kind: str, ref: ActorRef
-) -> bool:
+def is_registered(system: SessionSystem, session: SessionHandle, kind: str, ref: ActorRef) -> bool:
     return system.registered(kind, session.id) == ref
 
 
@@ -228,4 +226,3 @@ def test_a_killed_host_is_told_at_the_next_call(
         session.manager.project_root()
     with SessionSystem() as another:
         assert another.list_sessions() == []
-

@@ -1,0 +1,380 @@
+"""The sending end of a connection: one `Link` per peer that is written to.
+
+Its other end is an `inbound.Inbound`. Messages travel from a Link to an
+Inbound, acknowledgements back; two peers that talk both ways have one
+connection per direction.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+from thespian.system.transport import SendStatus
+
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.frames import (
+    MAX_REPLY_BODY,
+    Frame,
+    FrameDecoder,
+    FrameError,
+    Hello,
+    Kind,
+    connection_keys,
+    hello_mac,
+    unpack_count,
+)
+from jidocode._host.poller import READ, WRITE, Poller
+
+MAX_QUEUED_MESSAGES = 10_000
+"""Messages to one peer that may wait for their acknowledgement."""
+MAX_QUEUED_BYTES = 128 << 20
+"""Bytes of them; one message of any size is always taken."""
+
+_CHUNK = 1 << 16
+_REPLY_READ = 1 << 12
+_MAX_ATTEMPTS = 20
+_LONGEST_PAUSE = 1.0
+_SHORTEST_PAUSE = 0.001
+_EXPIRY_STEP = 1.0
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+Settle = Callable[[SendStatus.BASE], object]
+
+
+@attrs.define(eq=False)
+class Parcel:
+    """One message on its way to one peer.
+
+    Attributes:
+        kind: MESSAGE, CONFIRM or NUDGE.
+        body: The pickled message.
+        settle: Called once, from the run loop, with how it ended; None when
+            nobody asks.
+        expires: When to give up (monotonic seconds), or None.
+    """
+
+    kind: Kind
+    body: bytes
+    settle: Settle | None = None
+    expires: float | None = None
+
+
+class LinkHub(Protocol):
+    """What a link needs from the transport it belongs to."""
+
+    key: bytes
+    address: LoopbackAddress
+    poller: Poller
+
+    def settle(self, parcel: Parcel, status: SendStatus.BASE) -> None:
+        """Note that *parcel* ended so; its sender is told from the run loop."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call back from the run loop at *when* (monotonic seconds)."""
+
+    def forget_link(self, link: Link) -> None:
+        """Give *link* no more messages."""
+
+    def spare_descriptor(self) -> None:
+        """Close a connection that nobody needs now."""
+
+
+class Link:
+    """Sends to one life of one peer, in order, over one connection at a time.
+
+    Any thread may `post`. The thread that finds the connection free writes,
+    for itself and for all that posted meanwhile; nobody waits for it. All
+    else (acknowledgements, time-outs, breaks) happens in the run loop.
+
+    A connection that breaks is opened again and what was not acknowledged is
+    sent again; a peer that is gone refuses the new one, and everything ends
+    as DeadTarget. A peer drops a connection only before it has read from it
+    (too many unauthenticated ones) or when it closes for good, so nothing
+    arrives twice.
+    """
+
+    def __init__(self, hub: LinkHub, target: LoopbackAddress) -> None:
+        self.target = target
+        self._hub = hub
+        self._gate = threading.Lock()  # guards what follows, never held in a system call
+        self._pending: deque[Parcel] = deque()
+        self._queued_bytes = 0
+        self._expiry_set = False
+        self._retired = False
+        self._writing = threading.Lock()  # held by who writes to, opens or closes the socket
+        self._socket: socket.socket | None = None
+        self._blocked = False
+        self._chunks: deque[bytes | memoryview] = deque()
+        self._unacked: deque[Parcel] = deque()
+        self._attempts = 0
+        self._recovering = False
+        self._dead = False
+        self._hello: bytes = b""
+        self._forward = self._back = hello_mac(hub.key)
+        self._decoder = FrameDecoder(MAX_REPLY_BODY)
+        self._acked = 0
+        self._rejected: set[int] = set()
+
+    # -- any thread
+
+    def post(self, parcel: Parcel) -> bool:
+        """Send *parcel* after all that was posted before.
+
+        Returns:
+            False when this link has retired: take a new one.
+        """
+        with self._gate:
+            if self._retired:
+                return False
+            full = self._is_full(len(parcel.body))
+            if not full:
+                self._pending.append(parcel)
+                self._queued_bytes += len(parcel.body)
+        if full:
+            self._hub.settle(parcel, SendStatus.Failed)
+        else:
+            if parcel.expires is not None and not self._expiry_set:
+                self._set_expiry(parcel.expires)
+            self._flush()
+        return True
+
+    def outstanding(self) -> int:
+        """Return how many messages are not acknowledged."""
+        return len(self._pending) + len(self._unacked)
+
+    def nudge(self) -> None:
+        """Have the peer acknowledge now what it would acknowledge later."""
+        queue = self._pending or self._unacked
+        if queue and queue[-1].kind == Kind.MESSAGE:
+            self.post(Parcel(Kind.NUDGE, b""))
+
+    def _is_full(self, size: int) -> bool:
+        queued = self.outstanding()
+        return queued >= MAX_QUEUED_MESSAGES or (
+            queued > 0 and self._queued_bytes + size > MAX_QUEUED_BYTES
+        )
+
+    def _flush(self) -> None:
+        # Who cannot get the lock may go: its holder looks again after letting go.
+        while (self._pending or self._chunks) and not self._blocked:
+            if not self._writing.acquire(blocking=False):
+                return
+            try:
+                self._write()
+            finally:
+                self._writing.release()
+
+    def _write(self) -> None:
+        try:
+            sock = self._socket or self._open()
+            while self._chunks or self._seal_some():
+                chunk = self._chunks[0]
+                sent = sock.send(chunk)
+                if sent == len(chunk):
+                    self._chunks.popleft()
+                else:
+                    self._chunks[0] = memoryview(chunk)[sent:]
+        except BlockingIOError:
+            self._block()
+        except OSError as error:
+            self._fail(error)
+
+    def _seal_some(self) -> bool:
+        """Turn the next pending messages into chunks of bytes, small ones together."""
+        small, size = [self._hello], 0
+        self._hello = b""
+        while self._pending and size < _CHUNK:
+            parcel = self._pending.popleft()
+            self._unacked.append(parcel)
+            small.append(self._forward.seal(parcel.kind, parcel.body))
+            size += len(parcel.body)
+            if len(parcel.body) < _CHUNK:
+                small.append(parcel.body)
+            else:
+                self._chunks += (b"".join(small), parcel.body)
+                small = []
+        rest = b"".join(small)
+        if rest:
+            self._chunks.append(rest)
+        return bool(self._chunks)
+
+    def _open(self) -> socket.socket:
+        sock = _connect(self.target.port)
+        try:
+            self._hub.poller.register(sock.fileno(), READ, self._on_event)
+        except OSError:
+            sock.close()
+            raise
+        body = Hello(self._hub.address, self.target.nonce).pack()
+        self._hello = hello_mac(self._hub.key).seal(Kind.HELLO, body) + body
+        self._forward, self._back = connection_keys(self._hub.key, body)
+        self._decoder = FrameDecoder(MAX_REPLY_BODY)
+        self._acked = 0
+        self._rejected.clear()
+        self._socket = sock
+        return sock
+
+    def _block(self) -> None:
+        self._blocked = True
+        if self._socket is not None:
+            self._hub.poller.modify(self._socket.fileno(), READ | WRITE)
+
+    def _fail(self, error: OSError) -> None:
+        self._blocked = True
+        self._dead = self._dead or error.errno == errno.ECONNREFUSED
+        if error.errno in _NO_DESCRIPTORS:
+            self._hub.call_at(0.0, self._hub.spare_descriptor)
+        self._hub.call_at(0.0, self._recover)
+
+    # -- the run loop
+
+    def close(self, status: SendStatus.BASE) -> None:
+        """End for good: what is not acknowledged ends with *status*."""
+        self._hub.forget_link(self)
+        with self._writing, self._gate:
+            self._retired = True
+            self._close_socket()
+            parcels = (*self._unacked, *self._pending)
+            self._unacked.clear()
+            self._pending.clear()
+        for parcel in parcels:
+            self._hub.settle(parcel, status)
+
+    def close_idle(self) -> bool:
+        """End if nothing is outstanding, and return whether that is so."""
+        with self._writing, self._gate:
+            if self._pending or self._unacked:
+                return False
+            self._hub.forget_link(self)
+            self._retired = True
+            self._close_socket()
+        return True
+
+    def filenos(self) -> list[int]:
+        """Return the descriptor, if there is one now."""
+        sock = self._socket
+        return [] if sock is None else [sock.fileno()]
+
+    def _on_event(self, events: int) -> None:
+        if events & ~WRITE:
+            self._read_replies()
+        if events & WRITE and self._socket is not None and self._blocked:
+            self._hub.poller.modify(self._socket.fileno(), READ)
+            self._blocked = False
+            self._flush()
+
+    def _read_replies(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(_REPLY_READ)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._dead = self._dead or error.errno == errno.ECONNREFUSED
+            data = b""
+        if not data:
+            self._recover()
+            return
+        self._decoder.receive(data)
+        try:
+            while (frame := self._decoder.next_frame()) is not None:
+                self._back.check(frame)
+                self._on_reply(frame)
+        except FrameError:
+            # Somebody else listens on that port, so the target does not.
+            self.close(SendStatus.DeadTarget)
+
+    def _on_reply(self, frame: Frame) -> None:
+        if frame.kind == Kind.ACK:
+            self._on_ack(unpack_count(frame))
+        elif frame.kind == Kind.REJECT:
+            self._rejected.add(unpack_count(frame))
+        else:
+            raise FrameError("the target refuses, or a reply is of an unknown kind")
+
+    def _on_ack(self, count: int) -> None:
+        if not self._acked <= count <= self._acked + len(self._unacked):
+            raise FrameError("an acknowledgement counts what was not sent")
+        self._attempts = 0
+        for place in range(self._acked, count):
+            parcel = self._unacked.popleft()
+            with self._gate:
+                self._queued_bytes -= len(parcel.body)
+            bad = place in self._rejected
+            self._rejected.discard(place)
+            self._hub.settle(parcel, SendStatus.BadPacket if bad else SendStatus.Sent)
+        self._acked = count
+
+    def _recover(self) -> None:
+        """The connection broke: open it again if there is a reason to."""
+        if self._dead:
+            self.close(SendStatus.DeadTarget)
+        elif self._attempts >= _MAX_ATTEMPTS:
+            self.close(SendStatus.Failed)
+        elif not self._retired and not self._recovering and not self.close_idle():
+            self._recovering = True
+            with self._writing:
+                self._close_socket()
+                self._blocked = True
+                self._pending.extendleft(reversed(self._unacked))
+                self._unacked.clear()
+            pause = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2**self._attempts)
+            self._attempts += 1
+            self._hub.call_at(time.monotonic() + pause, self._reopen)
+
+    def _reopen(self) -> None:
+        self._recovering = False
+        if not self._retired:
+            self._blocked = False
+            self._flush()
+
+    def _close_socket(self) -> None:
+        self._chunks.clear()
+        self._hello = b""
+        if self._socket is not None:
+            self._hub.poller.close_socket(self._socket)
+            self._socket = None
+
+    def _set_expiry(self, when: float) -> None:
+        self._expiry_set = True
+        self._hub.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """Give up on what has waited too long."""
+        now = time.monotonic()
+        with self._writing, self._gate:
+            late = [parcel for parcel in self._pending if _is_late(parcel, now)]
+            if late:
+                self._pending = deque(p for p in self._pending if not _is_late(p, now))
+                self._queued_bytes -= sum(len(parcel.body) for parcel in late)
+            ends = [p.expires for p in (*self._pending, *self._unacked) if p.expires is not None]
+            self._expiry_set = bool(ends)
+        sent = [parcel for parcel in tuple(self._unacked) if _is_late(parcel, now)]
+        for parcel in (*late, *sent):
+            self._hub.settle(parcel, SendStatus.Failed)
+            parcel.expires = parcel.settle = None
+        if ends:
+            self._hub.call_at(max(now + _EXPIRY_STEP, min(ends)), self._expire)
+
+
+def _is_late(parcel: Parcel, now: float) -> bool:
+    return parcel.expires is not None and parcel.expires <= now
+
+
+def _connect(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    code = sock.connect_ex(("127.0.0.1", port))
+    if code in (0, errno.EINPROGRESS):
+        return sock
+    sock.close()
+    # EAGAIN means that no local port is free; it must not pass for "would block".
+    raise OSError(errno.EADDRNOTAVAIL if code == errno.EAGAIN else code, "connect")

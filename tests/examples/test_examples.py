@@ -1,0 +1,70 @@
+"""Every example runs as a user would run it, on a real project folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, *arguments: object) -> str:
+    """Run an example in a process group of its own; return what it printed."""
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        pytest.fail(f"{name} took too long\n{output}\n{errors}")
+    assert process.returncode == 0, f"{name}\n{output}\n{errors}"
+    assert errors == ""
+    return output
+
+
+def test_first_session(project: Path) -> None:
+    """The first ten lines do what they say."""
+    output = run("first_session.py", project)
+
+    assert "shop has 3 entries" in output
+    assert "the session is healthy" in output
+
+
+def test_crash_and_recover(project: Path) -> None:
+    """Every child is killed once and comes back, and nothing is left."""
+    output = run("crash_and_recover.py", project)
+
+    assert output.count("killed by signal 9; recovered in") == 3
+    assert output.count("registry agrees: True") == 9
+    assert "registry agrees: False" not in output
+    assert "README.md: # Shop" in output
+    assert "Closed. Processes left: 0 of 8" in output
+
+
+def test_own_child(project: Path) -> None:
+    """A class in a module of its own runs, one in the script is refused."""
+    output = run("own_child.py", project)
+
+    assert "counted: 103" in output
+    assert "still there: 106" in output
+    assert "not started: Homeless is defined in __main__" in output
+
+
+def test_every_example_is_tested() -> None:
+    """None is forgotten."""
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"word_counter"}
+
+    assert scripts == {
+        name.removeprefix("test_") for name in globals() if name.startswith("test_")
+    } - {"every_example_is_tested"}

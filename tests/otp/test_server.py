@@ -1,0 +1,522 @@
+"""`GenServer` and `ServerLoop` against OTP's gen_server, callback by callback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+
+from jidocode.errors import ActorExitedError, CallError, HandlerError
+from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.server import (
+    Caller,
+    CallReceived,
+    CastReceived,
+    Continued,
+    Down,
+    Effect,
+    Event,
+    Exit,
+    GenServer,
+    GoOn,
+    IdleTimerFired,
+    Ignore,
+    InfoReceived,
+    InitFailed,
+    Initialised,
+    InitIgnored,
+    NoReply,
+    Refuse,
+    Reply,
+    Response,
+    SendAfter,
+    SendCast,
+    SendError,
+    SendInfo,
+    SendReply,
+    SendRequest,
+    ServerLoop,
+    SetIdleTimer,
+    StartMonitor,
+    Stop,
+    StopMonitor,
+    StopReceived,
+    Timeout,
+    Unexpected,
+    WatchProcess,
+)
+from jidocode.otp.specs import Start
+
+ME = ActorRef("script", 1, 100)
+OTHER = ActorRef("other", 1, 200)
+CALLER = Caller("app", 1)
+
+Step = Callable[["Script"], Any]
+
+
+class Script(GenServer):
+    """A server whose messages are the functions to run, and which keeps a diary."""
+
+    kind = "script"
+
+    def init(self, *steps: Step, then_terminate: Step | None = None) -> Any:
+        self.diary: list[str] = []
+        self.then_terminate = then_terminate
+        return steps[0](self) if steps else None
+
+    def handle_call(self, request: Step, caller: Caller) -> Any:
+        self.diary.append("call")
+        self.caller = caller
+        return request(self)
+
+    def handle_cast(self, request: Step) -> Any:
+        self.diary.append("cast")
+        return request(self)
+
+    def handle_info(self, message: Any) -> Any:
+        self.diary.append(f"info {type(message).__name__}")
+        return message(self) if callable(message) else None
+
+    def handle_continue(self, then: Any) -> Any:
+        self.diary.append("continue")
+        return then(self) if callable(then) else None
+
+    def terminate(self, reason: ExitReason) -> None:
+        self.diary.append(f"terminate {reason}")
+        self.send(OTHER, "last words")
+        if self.then_terminate is not None:
+            self.then_terminate(self)
+
+
+LAST_WORDS = SendInfo(OTHER, "last words")
+
+
+def returning(value: object) -> Step:
+    """Return a step that returns *value*."""
+    return lambda _server: value
+
+
+def raising(error: BaseException) -> Step:
+    """Return a step that raises *error*."""
+
+    def step(_server: Script) -> None:
+        raise error
+
+    return step
+
+
+def running(*steps: Step, **options: Any) -> tuple[Script, ServerLoop]:
+    """Return a server that is up, and its loop."""
+    server = Script()
+    loop = ServerLoop(server, ME)
+
+    assert Initialised() in loop.start(Start(Script, *steps, **options))
+    return server, loop
+
+
+def call(step: Step) -> CallReceived:
+    return CallReceived(CALLER, step)
+
+
+# ----- init ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("result", [None, NoReply()])
+def test_init_that_returns_nothing_special_is_done(result: object) -> None:
+    """The supervisor is told, with nothing else to do."""
+    loop = ServerLoop.of(Start(Script), ME)
+
+    assert loop.start(Start(Script, returning(result))) == [Initialised()]
+
+
+def test_init_gets_the_arguments_of_its_spec_and_knows_itself() -> None:
+    """C11: the same ones at each start; `ref` is there before it."""
+    seen: list[ActorRef] = []
+    running(lambda server: seen.append(server.ref))
+
+    assert seen == [ME]
+
+
+def test_init_may_ignore() -> None:
+    """A8: it leaves, and that is no failure."""
+    assert ServerLoop(Script(), ME).start(Start(Script, returning(Ignore()))) == [InitIgnored()]
+
+
+def test_init_may_stop() -> None:
+    """A7: the start fails with its reason, and terminate does not run."""
+    server = Script()
+
+    effects = ServerLoop(server, ME).start(Start(Script, returning(Stop(Shutdown("no licence")))))
+
+    assert (effects, server.diary) == ([InitFailed(Shutdown("no licence"))], [])
+
+
+def test_exception_in_init_fails_the_start_with_its_traceback() -> None:
+    """B3, L8: text only, and terminate does not run."""
+    server = Script()
+
+    (effect,) = ServerLoop(server, ME).start(Start(Script, raising(ValueError("no"))))
+
+    assert isinstance(effect, InitFailed)
+    assert isinstance(effect.reason, Crashed)
+    assert effect.reason.error == "ValueError: no"
+    assert "in step" in effect.reason.traceback
+    assert server.diary == []
+
+
+@pytest.mark.parametrize("result", [7, Reply(1), Refuse(ValueError()), Timeout()])
+def test_bad_value_from_init_fails_the_start(result: object) -> None:
+    """A7: any other value is an error that names it."""
+    (effect,) = ServerLoop(Script(), ME).start(Start(Script, returning(result)))
+
+    assert isinstance(effect, InitFailed)
+    assert str(effect.reason).startswith("crashed: bad return value: init returned ")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SystemExit(), NORMAL),
+        (SystemExit(0), NORMAL),
+        (SystemExit(3), Crashed("SystemExit: 3")),
+        (KeyboardInterrupt(), Crashed("KeyboardInterrupt")),
+    ],
+    ids=repr,
+)
+def test_leaving_by_exit_fails_the_start(error: BaseException, reason: ExitReason) -> None:
+    """A7: also by what is no `Exception`."""
+    (effect,) = ServerLoop(Script(), ME).start(Start(Script, raising(error)))
+
+    assert isinstance(effect, InitFailed)
+    assert bare(effect.reason) == reason
+
+
+@pytest.mark.parametrize("result", [None, Ignore(), Stop()])
+def test_what_init_sent_is_sent_whatever_comes_of_it(result: object) -> None:
+    """As in OTP, where a send in init has happened when init fails."""
+
+    def step(server: Script) -> object:
+        server.cast(OTHER, "hello")
+        return result
+
+    assert ServerLoop(Script(), ME).start(Start(Script, step))[0] == SendCast(OTHER, "hello")
+
+
+def test_init_may_go_on_and_may_wait() -> None:
+    """L9, L10: before any message that waits, or when none comes."""
+    on, wait = (ServerLoop(Script(), ME) for _ in range(2))
+
+    assert on.start(Start(Script, returning(NoReply(then="x")))) == [Initialised(), GoOn("x")]
+    assert wait.start(Start(Script, returning(NoReply(timeout=2.0)))) == [
+        Initialised(),
+        SetIdleTimer(0, 2.0),
+    ]
+    assert wait.handle(IdleTimerFired(0)) == []
+
+
+def bare(reason: ExitReason) -> ExitReason:
+    """Return *reason* without its traceback."""
+    return attrs.evolve(reason, traceback="") if isinstance(reason, Crashed) else reason
+
+
+# ----- messages --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", Stop()])
+def test_call_is_answered_with_any_value(value: object) -> None:
+    """None is an answer, too."""
+    server, loop = running()
+
+    assert loop.handle(call(returning(Reply(value)))) == [SendReply(CALLER, value)]
+    assert server.diary == ["call"]
+
+
+def test_call_may_be_refused_with_an_error() -> None:
+    """The caller raises it, and the server goes on."""
+    error = LookupError("nothing there")
+
+    assert running()[1].handle(call(returning(Refuse(error)))) == [SendError(CALLER, error)]
+
+
+def test_call_may_be_answered_later() -> None:
+    """L11: from any callback, by a value or an error, in the order of the answers."""
+    _, loop = running()
+    error = LookupError()
+
+    def answer(server: Script) -> None:
+        server.reply(server.caller, 7)
+
+    def refuse(server: Script) -> None:
+        server.refuse(server.caller, error)
+
+    assert loop.handle(call(returning(NoReply()))) == []
+    assert loop.handle(CastReceived(answer)) == [SendReply(CALLER, 7)]
+    assert loop.handle(InfoReceived(refuse)) == [SendError(CALLER, error)]
+
+
+@pytest.mark.parametrize("result", [None, NoReply()])
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+def test_other_messages_have_no_answer(event: Callable[[Step], Event], result: object) -> None:
+    """Casts, infos and continues may return nothing."""
+    assert running()[1].handle(event(returning(result))) == []
+
+
+def test_what_a_callback_does_is_carried_out_before_its_answer() -> None:
+    """In the order in which it was done; tokens are never used twice."""
+
+    def step(server: Script) -> Reply:
+        server.cast(OTHER, 1)
+        server.send(OTHER, 2)
+        server.send_after(0.5, 3)
+        request, monitor = server.send_request(OTHER, 4), server.monitor(OTHER)
+        server.demonitor(monitor)
+        return Reply((request, monitor, server.watch_process(OTHER)))
+
+    assert running()[1].handle(call(step)) == [
+        SendCast(OTHER, 1),
+        SendInfo(OTHER, 2),
+        SendAfter(0.5, 3),
+        SendRequest(1, OTHER, 4),
+        StartMonitor(2, OTHER),
+        StopMonitor(2),
+        WatchProcess(3, OTHER),
+        SendReply(CALLER, (1, 2, 3)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [call(returning(Reply(1, then="x"))), CastReceived(returning(NoReply(then="x", timeout=1)))],
+    ids=["call", "cast"],
+)
+def test_continue_comes_before_any_waiting_message(event: Event) -> None:
+    """L9: after the answer; it wins over a timeout."""
+    server, loop = running()
+
+    assert loop.handle(event)[-1] == GoOn("x")
+    assert loop.handle(Continued("x")) == []
+    assert server.diary[-1] == "continue"
+
+
+@pytest.mark.parametrize("then", [0, False, "", []])
+def test_continue_takes_any_value_but_none(then: object) -> None:
+    """L9: an empty value is a value."""
+    assert running()[1].handle(CastReceived(returning(NoReply(then=then)))) == [GoOn(then)]
+
+
+def test_idle_timer_of_the_last_callback_fires_once() -> None:
+    """L10: any message in between clears it, and so does its own."""
+    server, loop = running()
+
+    assert loop.handle(call(returning(Reply(1, timeout=0)))) == [
+        SendReply(CALLER, 1),
+        SetIdleTimer(1, 0),
+    ]
+    assert loop.handle(CastReceived(returning(NoReply(timeout=2)))) == [SetIdleTimer(2, 2)]
+    assert loop.handle(IdleTimerFired(1)) == []
+    assert server.diary == ["call", "cast"]
+    assert loop.handle(IdleTimerFired(2)) == []
+    assert loop.handle(IdleTimerFired(2)) == []
+    assert server.diary == ["call", "cast", "info Timeout"]
+
+
+def test_answers_and_downs_come_as_infos() -> None:
+    """What the machinery has to tell is a message like any other."""
+    server, loop = running()
+    loop.handle(InfoReceived(Down(1, OTHER, NORMAL)))
+    loop.handle(InfoReceived(Response(2, 7, None)))
+
+    assert server.diary == ["info Down", "info Response"]
+
+
+# ----- messages that nobody handles --------------------------------------------------
+
+
+class Plain(GenServer):
+    """A server with no callbacks of its own."""
+
+
+def test_unknown_messages_are_reported_and_ignored() -> None:
+    """L12: by type, so that no content gets into a log."""
+    loop = ServerLoop(Plain(), ME)
+    loop.start(Start(Plain))
+
+    assert loop.handle(InfoReceived("secret")) == [Unexpected("str")]
+    assert loop.handle(CastReceived({"password": 1})) == [Unexpected("dict")]
+    assert loop.handle(InfoReceived(Down(1, OTHER, NORMAL))) == [Unexpected("Down")]
+
+
+def test_unknown_call_is_refused() -> None:
+    """L12: OTP's server would die of it; here the caller hears of its mistake."""
+    loop = ServerLoop(Plain(), ME)
+    loop.start(Start(Plain))
+
+    (effect,) = loop.handle(CallReceived(CALLER, "x" * 10_000))
+
+    assert isinstance(effect, SendError)
+    assert isinstance(effect.error, CallError)
+    assert len(str(effect.error)) < 200
+
+
+def test_continue_that_nobody_handles_is_a_crash() -> None:
+    """L5: it is the server's own mistake."""
+    loop = ServerLoop(Plain(), ME)
+    loop.start(Start(Plain))
+
+    (effect,) = loop.handle(Continued("x"))
+
+    assert isinstance(effect, Exit)
+    assert str(effect.reason) == "crashed: NotImplementedError: Plain returned then='x'"
+
+
+# ----- ends ------------------------------------------------------------------------
+
+
+def exit_heard(effect: Effect) -> ExitReason:
+    """Return the reason that *effect* tells the caller."""
+    assert isinstance(effect, SendError)
+    assert effect.caller == CALLER
+    assert isinstance(effect.error, ActorExitedError)
+    return effect.error.reason
+
+
+def test_stop_with_a_reply_answers_after_terminate() -> None:
+    """L7: and exits with the reason, normal by default."""
+    server, loop = running()
+
+    assert loop.handle(call(returning(Stop(reply=None)))) == [
+        LAST_WORDS,
+        SendReply(CALLER, None),
+        Exit(NORMAL),
+    ]
+    assert server.diary == ["call", "terminate normal"]
+
+
+def test_stop_without_a_reply_tells_the_caller_of_the_exit() -> None:
+    """L7: with its reason."""
+    _, loop = running()
+
+    words, answer, last = loop.handle(call(returning(Stop(Shutdown("idle")))))
+
+    assert (words, last) == (LAST_WORDS, Exit(Shutdown("idle")))
+    assert exit_heard(answer) == Shutdown("idle")
+
+
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+def test_any_callback_may_stop(event: Callable[[Step], Event]) -> None:
+    """L7: a reply has nobody to go to then."""
+    _, loop = running()
+
+    assert loop.handle(event(returning(Stop(reply=7)))) == [LAST_WORDS, Exit(NORMAL)]
+
+
+def test_stop_by_the_supervisor_runs_terminate() -> None:
+    """L8: with the reason it was given."""
+    server, loop = running()
+
+    assert loop.handle(StopReceived(SHUTDOWN)) == [LAST_WORDS, Exit(SHUTDOWN)]
+    assert server.diary == ["terminate shutdown"]
+
+
+def test_first_exception_in_a_call_ends_the_process() -> None:
+    """L5: terminate runs once, the caller gets the remote traceback, then it is over."""
+    server, loop = running()
+
+    *words, answer, last = loop.handle(call(raising(ValueError("no"))))
+
+    assert words == [LAST_WORDS]
+    assert isinstance(answer, SendError)
+    assert isinstance(answer.error, HandlerError)
+    assert answer.error.error == "ValueError: no"
+    assert "in step" in answer.error.remote_traceback
+    assert isinstance(last, Exit)
+    assert bare(last.reason) == Crashed("ValueError: no")
+    assert server.diary == ["call", "terminate crashed: ValueError: no"]
+
+
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+def test_first_exception_anywhere_ends_the_process(event: Callable[[Step], Event]) -> None:
+    """L5: what it had sent before is sent."""
+    _, loop = running()
+
+    def step(server: Script) -> None:
+        server.cast(OTHER, "hello")
+        raise ValueError("no")
+
+    *words, last = loop.handle(event(step))
+
+    assert words == [SendCast(OTHER, "hello"), LAST_WORDS]
+    assert isinstance(last, Exit)
+    assert bare(last.reason) == Crashed("ValueError: no")
+
+
+def test_exception_in_terminate_is_the_reason_then() -> None:
+    """L8: of the exit; the caller still hears what its own call did."""
+    _, loop = running(then_terminate=raising(OSError("full")))
+
+    _, answer, last = loop.handle(call(raising(ValueError("no"))))
+
+    assert isinstance(answer, SendError)
+    assert isinstance(answer.error, HandlerError)
+    assert answer.error.error == "ValueError: no"
+    assert isinstance(last, Exit)
+    assert bare(last.reason) == Crashed("OSError: full")
+
+
+def test_exception_in_terminate_does_not_swallow_the_reply() -> None:
+    """L7: OTP replies in any case."""
+    _, loop = running(then_terminate=raising(OSError("full")))
+
+    _, answer, last = loop.handle(call(returning(Stop(reply=7))))
+
+    assert answer == SendReply(CALLER, 7)
+    assert isinstance(last, Exit)
+    assert bare(last.reason) == Crashed("OSError: full")
+
+
+@pytest.mark.parametrize("result", [None, 7, Ignore(), Timeout()])
+def test_bad_answer_to_a_call_ends_the_process(result: object) -> None:
+    """L6: the caller hears of the exit."""
+    server, loop = running()
+
+    _, answer, last = loop.handle(call(returning(result)))
+
+    assert isinstance(last, Exit)
+    assert str(last.reason).startswith("crashed: bad return value: handle_call returned ")
+    assert exit_heard(answer) == last.reason
+    assert server.diary[-1] == f"terminate {last.reason}"
+
+
+@pytest.mark.parametrize("result", [7, Reply(1), Refuse(ValueError()), Ignore()])
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+def test_bad_return_value_ends_the_process(event: Callable[[Step], Event], result: object) -> None:
+    """L6: a reply to nobody is one, too."""
+    _, loop = running()
+
+    last = loop.handle(event(returning(result)))[-1]
+
+    assert isinstance(last, Exit)
+    assert str(last.reason).startswith("crashed: bad return value: handle_")
+
+
+def test_exit_in_a_handler_is_an_orderly_end() -> None:
+    """OTP: exit(normal); terminate runs, and the caller hears of the exit."""
+    server, loop = running()
+
+    words, answer, last = loop.handle(call(lambda _server: sys.exit()))
+
+    assert (words, last) == (LAST_WORDS, Exit(NORMAL))
+    assert exit_heard(answer) == NORMAL
+    assert server.diary == ["call", "terminate normal"]
+
+
+def test_exit_with_a_status_in_a_handler_is_a_crash() -> None:
+    """Its status is part of the reason."""
+    last = running()[1].handle(CastReceived(raising(SystemExit(3))))[-1]
+
+    assert isinstance(last, Exit)
+    assert bare(last.reason) == Crashed("SystemExit: 3")

@@ -1,0 +1,260 @@
+"""How a system starts and ends, whatever ends it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from waiting import eventually
+
+from jidocode import HostError, HostExitedError, HostStartError, SessionSystem
+from jidocode.otp import Start
+
+
+def app(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start an app of its own that runs *code*."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def family(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def test_closing_twice_is_fine() -> None:
+    """And calls after it say that the system is closed."""
+    system = SessionSystem()
+    system.close()
+    system.close()
+
+    with pytest.raises(HostExitedError, match="closed"):
+        system.list_sessions()
+
+
+def test_leaving_the_block_on_an_exception_closes(project: Path) -> None:
+    """The exception goes on its way."""
+    with pytest.raises(KeyError), SessionSystem() as system:  # noqa: PT012 - the block is the point
+        system.create_session(project)
+        raise KeyError
+
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_a_system_that_is_collected_while_running_warns() -> None:
+    """And leaves no process."""
+    system = SessionSystem()
+    with pytest.warns(ResourceWarning, match="was not closed"):  # noqa: PT031 - collection takes both
+        del system
+        gc.collect()
+
+
+def test_two_systems_in_one_app_do_not_meet(project: Path) -> None:
+    """The same project can be open in both."""
+    with SessionSystem() as one, SessionSystem() as two:
+        first, second = one.create_session(project), two.create_session(project)
+        first.state.append_message("user", "hello")
+
+        assert len(first.state.messages()) == 1
+        assert second.state.messages() == []
+
+
+def test_a_system_can_be_started_in_a_thread_that_ends(project: Path) -> None:
+    """It lives on with the app."""
+    started: list[SessionSystem] = []
+    thread = threading.Thread(target=lambda: started.append(SessionSystem()))
+    thread.start()
+    thread.join()
+    with started[0] as system:
+        assert system.create_session(project).health_check()
+
+
+def test_calls_can_be_made_from_many_threads(system: SessionSystem, project: Path) -> None:
+    """Every thread gets its own answers."""
+    session = system.create_session(project)
+    wrong: list[object] = []
+
+    def talk(number: int) -> None:
+        for turn in range(20):
+            text = f"{number}/{turn}"
+            if session.state.append_message("user", text).content != text:
+                wrong.append(text)
+
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+    assert len(session.state.messages(limit=1000)) == 16 * 20
+
+
+@pytest.mark.parametrize("how", ["exit", "kill"])
+def test_nothing_outlives_the_app(project: Path, how: str) -> None:
+    """Neither after an end without close, nor after kill -9."""
+    process = app(
+        """
+        import sys, warnings
+        from jidocode import SessionSystem
+        warnings.simplefilter("ignore")
+        system = SessionSystem()
+        system.create_session(sys.argv[1])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        """,
+        project,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        below = family(process.pid)
+        assert len(below) >= 6
+        if how == "kill":
+            process.kill()
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+    eventually(lambda: not any(map(runs, below)), "the end of everything below")
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_fork_of_the_app_is_told_to_start_its_own(system: SessionSystem) -> None:
+    """It must not read the answers of its parent."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            system.list_sessions()
+        except HostError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        told = answer.read().decode()
+    os.waitpid(pid, 0)
+
+    assert "fork" in told
+    assert system.list_sessions() == []
+
+
+def test_a_host_that_cannot_start_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is no interpreter, or one that fails."""
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(HostStartError, match="cannot be started"):
+        SessionSystem()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(HostStartError, match="ended at its start with status 1"):
+        SessionSystem()
+
+
+def test_a_host_that_does_not_report_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After the deadline, and without leaving it behind."""
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    with pytest.raises(HostStartError, match="not ready in time"):
+        SessionSystem(start_timeout=0.2)
+
+
+class Doomed(SessionSystem):
+    """A system whose root is no supervisor."""
+
+    def _root(self) -> Start:
+        from servers import Group  # noqa: PLC0415 - only here
+
+        return Start(Group, "no flags", ())
+
+
+def test_a_tree_that_cannot_start_is_one_clear_sentence() -> None:
+    """And leaves nothing behind."""
+    with pytest.raises(HostStartError, match="the tree could not be started"):
+        Doomed()
+
+
+def test_other_platforms_are_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is started."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(HostStartError, match="win32"):
+        SessionSystem()
+
+
+def test_the_host_listens_on_loopback_only(system: SessionSystem, project: Path) -> None:
+    """Every process of the system, and the app's own end."""
+    system.create_session(project)
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    addresses = {
+        connection.laddr.ip
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+    }
+
+    assert addresses == {"127.0.0.1"}
+
+
+def test_the_key_is_neither_in_arguments_nor_in_the_environment(system: SessionSystem) -> None:
+    """Of any process below the app."""
+    client = system._client
+    assert client is not None
+    key = client._host.key.hex().encode()
+    for process in psutil.Process().children(recursive=True):
+        for name in ("cmdline", "environ"):
+            assert key not in Path(f"/proc/{process.pid}/{name}").read_bytes()
+
+
+def test_a_user_folder_cannot_shadow_modules_of_the_host(tmp_path: Path) -> None:
+    """The app may be started in a folder with a subprocess.py of its own."""
+    for name in ("subprocess.py", "thespian.py", "attrs.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong module')\n")
+    (tmp_path / "main").mkdir()
+    script = tmp_path / "main" / "run.py"
+    script.write_text(
+        "from jidocode import SessionSystem\n"
+        "with SessionSystem() as system:\n"
+        "    print(len(system.tree().children))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
+
+
+def test_sigterm_to_a_child_is_an_orderly_stop(system: SessionSystem, project: Path) -> None:
+    """Its supervisor starts it again."""
+    session = system.create_session(project)
+    manager = system.get_manager(session.id)
+    monitor = system.monitor(session.id, "manager")
+    os.kill(manager.os_pid, signal.SIGTERM)
+    down = monitor.wait(20)
+
+    assert down is not None
+    assert str(down.reason) == "shutdown"
+    eventually(lambda: session.health_check().status.value == "healthy", "recovery")

@@ -1,0 +1,356 @@
+"""Opening, finding and stopping sessions, and everything that is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import worker
+from waiting import alive
+
+from jidocode import (
+    BoundaryError,
+    HealthStatus,
+    InvalidSessionError,
+    InvalidSessionIdError,
+    NoProcessError,
+    ProjectAlreadyOpenError,
+    Session,
+    SessionExistsError,
+    SessionHandle,
+    SessionLimitError,
+    SessionNotFoundError,
+    SessionSystem,
+    Strategy,
+)
+from jidocode.errors import InvalidChildSpecError, StartFailedError
+from jidocode.otp import BRUTAL_KILL, ChildSpec
+from jidocode.session.record import new_session_id
+
+
+def test_a_fresh_session_answers_with_its_record(system: SessionSystem, project: Path) -> None:
+    """Everybody has the same record: the registry, Manager and State."""
+    session = system.create_session(project, name="till", config={"temperature": 1})
+
+    record = session.session
+    assert (record.name, record.project_path, record.language) == ("till", str(project), "python")
+    assert session.manager.session() == session.state.session() == record
+    assert system.list_sessions() == [record]
+
+
+def test_the_manager_reads_writes_and_lists_the_project(session: SessionHandle) -> None:
+    """Through the process, with the boundary in force."""
+    session.manager.write_file("src/new.py", "first\nsecond\n")
+
+    assert session.manager.read_file("src/new.py", offset=2).text == "second\n"
+    assert {entry.name for entry in session.manager.list_directory("src").entries} == {
+        "checkout.py",
+        "new.py",
+    }
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "link"])
+def test_a_path_out_of_the_project_is_refused_and_the_manager_goes_on(
+    session: SessionHandle, project: Path, path: str
+) -> None:
+    """An expected refusal is no crash."""
+    (project / "link").symlink_to("/etc")
+    before = session.which_children()
+    with pytest.raises(BoundaryError):
+        session.manager.read_file(path if path != "link" else "link/passwd")
+
+    assert session.which_children() == before
+
+
+def test_a_missing_file_is_an_ordinary_error(session: SessionHandle) -> None:
+    """With the type that Python users expect."""
+    with pytest.raises(FileNotFoundError):
+        session.manager.read_file("nowhere.txt")
+
+
+def test_state_keeps_messages_in_order(session: SessionHandle) -> None:
+    """Across calls, with pages."""
+    for number in range(5):
+        session.state.append_message("user", f"message {number}")
+    page = session.state.messages(after_seq=2, limit=2)
+
+    assert [message.content for message in page] == ["message 2", "message 3"]
+
+
+def test_sessions_are_found_by_id_path_and_name(system: SessionSystem, tmp_path: Path) -> None:
+    """Several of one name: the oldest."""
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = [system.create_session(folder, name="same") for folder in folders]
+
+    assert system.get_session(second.id).id == second.id
+    assert system.find_session(path=folders[1]).id == second.id
+    assert system.find_session(path=f"{folders[1]}/").id == second.id
+    assert system.find_session(name="same").id == first.id
+    assert [record.id for record in system.list_sessions()] == [first.id, second.id]
+    with pytest.raises(SessionNotFoundError):
+        system.find_session(name="Same")
+    with pytest.raises(TypeError):
+        system.find_session()
+
+
+def test_a_stopped_session_is_gone_when_stop_returns(
+    system: SessionSystem, session: SessionHandle, project: Path
+) -> None:
+    """Its processes are dead, its id is unknown, its project is free."""
+    pids = [info.ref.os_pid for info in session.which_children() if info.ref]
+    session.stop()
+
+    assert not any(map(alive, pids))
+    assert not system.session_running(session.id)
+    assert system.statistics().sessions == 0
+    with pytest.raises(SessionNotFoundError):
+        session.stop()
+    with pytest.raises(SessionNotFoundError):
+        session.state.messages()
+    assert system.create_session(project).id != session.id
+
+
+def test_a_project_is_opened_once_under_whatever_path(
+    system: SessionSystem, session: SessionHandle, project: Path
+) -> None:
+    """A symlink and a trailing slash are the same project."""
+    alias = project.parent / "alias"
+    alias.symlink_to(project)
+    for path in (project, f"{project}/", alias):
+        with pytest.raises(ProjectAlreadyOpenError) as refused:
+            system.create_session(path)
+
+        assert refused.value.session_id == session.id
+    assert len(system.list_sessions()) == 1
+
+
+def test_an_id_is_used_once(system: SessionSystem, session: SessionHandle, tmp_path: Path) -> None:
+    """The second one with the same id is refused."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(SessionExistsError):
+        system.create_session(other, session_id=session.id)
+
+
+def test_the_limit_is_checked_first(project: Path, tmp_path: Path) -> None:
+    """Limit, then id, then path; a stopped session frees its place."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with SessionSystem(max_sessions=1) as system:
+        session = system.create_session(project)
+        with pytest.raises(SessionLimitError) as refused:
+            system.create_session(project, session_id=session.id)
+
+        assert (refused.value.current, refused.value.max) == (1, 1)
+        session.stop()
+        assert system.create_session(other)
+
+
+def test_a_session_can_be_started_from_a_record(system: SessionSystem, project: Path) -> None:
+    """`start_session` takes what `Session.new` gave."""
+    record = Session.new(project_path=project)
+    session = system.start_session(record)
+
+    assert session.session == record
+    session.stop()
+    assert system.start_session(record).session == record
+
+
+def test_an_agent_is_missing_until_there_is_one(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """With a typed error that says what is missing."""
+    with pytest.raises(NoProcessError, match="agent"):
+        system.get_agent(session.id)
+    with pytest.raises(NoProcessError, match="agent"):
+        _ = session.agent
+
+
+def test_own_children_are_part_of_the_session(system: SessionSystem, project: Path) -> None:
+    """At creation and later, called by the id of their spec."""
+    session = system.create_session(project, children=[worker("one")])
+    session.start_child(worker("two"))
+
+    assert [info.id for info in session.which_children()] == ["manager", "state", "one", "two"]
+    assert session.call("one", ("echo", 1)) == 1
+    assert session.call("two", ("echo", 2)) == 2
+    session.terminate_child("two")
+    session.delete_child("two")
+    with pytest.raises(NoProcessError):
+        session.call("two", ("echo", 2))
+
+
+def test_a_session_whose_child_cannot_start_leaves_nothing(
+    system: SessionSystem, project: Path
+) -> None:
+    """What had started is stopped again, and the place is free."""
+    with pytest.raises(StartFailedError, match="init was told to raise"):
+        system.create_session(project, children=[worker("bad", None, "raise")])
+
+    assert system.list_sessions() == []
+    assert system.create_session(project)
+
+
+def test_a_vanished_project_is_refused(system: SessionSystem, project: Path) -> None:
+    """Between the record and the start."""
+    record = Session.new(project_path=project)
+    project.rename(project.parent / "elsewhere")
+    with pytest.raises(InvalidSessionError):
+        system.start_session(record)
+
+    assert system.list_sessions() == []
+
+
+def test_health_names_the_child_that_does_not_answer(system: SessionSystem, project: Path) -> None:
+    """The others are well."""
+    children = [worker("busy", shutdown=BRUTAL_KILL)]
+    session = system.create_session(project, children=children)
+    session.cast("busy", "noted")
+    system.caller("busy", session.id)
+    assert session.health_check().status is HealthStatus.HEALTHY
+
+    session.terminate_child("busy")
+    health = session.health_check()
+
+    assert health.status is HealthStatus.DEGRADED
+    assert {child.id: child.status for child in health.children} == {
+        "manager": HealthStatus.HEALTHY,
+        "state": HealthStatus.HEALTHY,
+        "busy": HealthStatus.STOPPED,
+    }
+
+
+# ----- bad input ------------------------------------------------------------------
+
+BAD_IDS = [
+    None,
+    b"",
+    "",
+    "\0",
+    "id\nwith a newline",
+    7,
+    "x" * 1_000_000,
+    "123E4567-E89B-42D3-A456-426614174000",
+    "../../../../etc/passwd",
+]
+
+ENTRY_POINTS: list[Callable[[SessionSystem, Any], object]] = [
+    lambda system, bad: system.stop_session(bad),
+    lambda system, bad: system.get_session(bad),
+    lambda system, bad: system.session_running(bad),
+    lambda system, bad: system.get_manager(bad),
+    lambda system, bad: system.get_state(bad),
+    lambda system, bad: system.get_agent(bad),
+    lambda system, bad: system.health_check(bad),
+    lambda system, bad: system.monitor(bad, "manager"),
+    lambda system, bad: system.registered("manager", bad),
+]
+
+
+def test_malformed_ids_are_refused_everywhere(system: SessionSystem) -> None:
+    """By type, length and characters, before anybody is asked; the system is unharmed."""
+    for enter in ENTRY_POINTS:
+        for bad in BAD_IDS:
+            with pytest.raises(InvalidSessionIdError) as refused:
+                enter(system, bad)
+
+            assert len(str(refused.value)) < 300
+            assert "\n" not in str(refused.value)
+    assert system.list_sessions() == []
+
+
+def test_unknown_ids_are_not_found(system: SessionSystem) -> None:
+    """With the id in the error."""
+    unknown = new_session_id()
+    for enter in ENTRY_POINTS:
+        if enter(system, unknown) if enter is ENTRY_POINTS[2] else False:
+            pytest.fail("an unknown session runs")
+    for enter in (*ENTRY_POINTS[:2], *ENTRY_POINTS[3:8]):
+        with pytest.raises(SessionNotFoundError, match=unknown):
+            enter(system, unknown)
+    assert system.registered("manager", unknown) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/no/such/folder", "path_not_found"),
+        ("{project}/README.md", "path_not_directory"),
+        ("{project}/../shop", "path_traversal_detected"),
+        ("x" * 5000, "path_too_long"),
+        (7, "invalid_project_path"),
+        (None, "invalid_project_path"),
+        ("{project}\0", "invalid_project_path"),
+    ],
+)
+def test_unusable_projects_are_refused(
+    system: SessionSystem, project: Path, path: Any, code: str
+) -> None:
+    """With the code that says why; nothing is started."""
+    given = path.format(project=project) if isinstance(path, str) else path
+    with pytest.raises(InvalidSessionError) as refused:
+        system.create_session(given)
+
+    assert refused.value.codes == (code,)
+    assert system.list_sessions() == []
+
+
+def test_other_bad_arguments_are_refused(system: SessionSystem, project: Path) -> None:
+    """Each with a typed error, before anything is started."""
+    refusals: list[tuple[type[Exception], dict[str, Any]]] = [
+        (InvalidSessionError, {"name": ""}),
+        (InvalidSessionError, {"name": "x" * 51}),
+        (InvalidSessionError, {"config": {"temperature": 3}}),
+        (InvalidSessionIdError, {"session_id": "nonsense"}),
+        (InvalidChildSpecError, {"strategy": "one_for_all"}),
+        (InvalidChildSpecError, {"children": ["no spec"]}),
+        (InvalidChildSpecError, {"children": [worker("manager")]}),
+        (InvalidChildSpecError, {"children": [worker("one", lambda: None)]}),
+    ]
+    for error, arguments in refusals:
+        with pytest.raises(error):
+            system.create_session(project, **arguments)
+    with pytest.raises(TypeError):
+        system.start_session("no record")  # type: ignore[arg-type]
+
+    assert system.list_sessions() == []
+    assert system.statistics().processes == 3
+
+
+def test_a_class_that_no_child_can_import_is_refused() -> None:
+    """With what to do about it."""
+
+    class Local:
+        def init(self) -> None: ...
+
+    Local.__module__ = "__main__"
+    with pytest.raises(InvalidChildSpecError, match="module of its own"):
+        ChildSpec(id="local", start=Local)
+
+
+def test_bad_settings_are_refused() -> None:
+    """Before anything is started."""
+    bad: list[dict[str, Any]] = [
+        {"max_sessions": 0},
+        {"max_sessions": "ten"},
+        {"call_timeout": -1},
+        {"call_timeout": float("nan")},
+        {"strategy": "one_for_all"},
+        {"max_restarts": True},
+    ]
+    for settings in bad:
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            SessionSystem(**settings)
+    with pytest.raises(TypeError):
+        SessionSystem(no_such_setting=1)
+
+
+def test_the_strategy_of_the_settings_is_the_default(project: Path) -> None:
+    """And a session's own wins."""
+    with SessionSystem(strategy=Strategy.ONE_FOR_ONE) as system:
+        assert system.create_session(project, strategy=Strategy.REST_FOR_ONE)
+        assert system.settings.strategy is Strategy.ONE_FOR_ONE
