@@ -12,10 +12,11 @@ Application                     one_for_one, the root
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
+from jidocode.errors import InvalidChildSpecError, shown
 from jidocode.otp.dynamic_supervisor import DynamicSupervisor
 from jidocode.otp.specs import ChildSpec, Flags
 from jidocode.otp.strategy import Strategy
@@ -58,8 +59,12 @@ def session_children(session: Session, own: Sequence[ChildSpec] = ()) -> tuple[C
     )
 
 
-def named(spec: ChildSpec, session_id: str) -> ChildSpec:
-    """Return *spec* with the name under which its session's handle finds it."""
-    if not isinstance(spec, ChildSpec) or spec.name is not None:  # pyright: ignore[reportUnnecessaryIsInstance] # the supervisor's spec says what is wrong
-        return spec
-    return attrs.evolve(spec, name=(spec.id, session_id))
+def named(spec: Any, session_id: str) -> ChildSpec:
+    """Return *spec* with the name under which its session's handle finds it.
+
+    Raises:
+        InvalidChildSpecError: It is no `ChildSpec`.
+    """
+    if not isinstance(spec, ChildSpec):
+        raise InvalidChildSpecError(f"a child must be a ChildSpec, got {shown(spec)}")
+    return spec if spec.name else attrs.evolve(spec, name=(spec.id, session_id))

@@ -26,8 +26,8 @@ from jidocode.otp import (
     Supervisor,
 )
 from jidocode.otp.server import CallResult, InitResult, Result
-from jidocode.session.registry import REGISTRY, ProcessRegistry
-from jidocode.session.tree import SESSIONS, SessionsSupervisor
+from jidocode.session.registry import REGISTRY, SESSIONS, ProcessRegistry
+from jidocode.session.tree import SessionsSupervisor
 
 
 class Worker(GenServer):

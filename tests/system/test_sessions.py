@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from servers import worker
-from waiting import alive
+from waiting import alive, kill_and_wait
 
 from jidocode import (
     BoundaryError,
@@ -147,7 +147,7 @@ def test_the_limit_is_checked_first(project: Path, tmp_path: Path) -> None:
 
         assert (refused.value.current, refused.value.max) == (1, 1)
         session.stop()
-        assert system.create_session(other)
+        assert system.create_session(other).session.project_path == str(other)
 
 
 def test_a_session_can_be_started_from_a_record(system: SessionSystem, project: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_session_whose_child_cannot_start_leaves_nothing(
         system.create_session(project, children=[worker("bad", None, "raise")])
 
     assert system.list_sessions() == []
-    assert system.create_session(project)
+    assert system.create_session(project).session.project_path == str(project)
 
 
 def test_a_vanished_project_is_refused(system: SessionSystem, project: Path) -> None:
@@ -209,8 +209,6 @@ def test_health_names_the_child_that_does_not_answer(system: SessionSystem, proj
     """The others are well."""
     children = [worker("busy", shutdown=BRUTAL_KILL)]
     session = system.create_session(project, children=children)
-    session.cast("busy", "noted")
-    system.caller("busy", session.id)
     assert session.health_check().status is HealthStatus.HEALTHY
 
     session.terminate_child("busy")
@@ -266,12 +264,11 @@ def test_malformed_ids_are_refused_everywhere(system: SessionSystem) -> None:
 def test_unknown_ids_are_not_found(system: SessionSystem) -> None:
     """With the id in the error."""
     unknown = new_session_id()
-    for enter in ENTRY_POINTS:
-        if enter(system, unknown) if enter is ENTRY_POINTS[2] else False:
-            pytest.fail("an unknown session runs")
     for enter in (*ENTRY_POINTS[:2], *ENTRY_POINTS[3:8]):
         with pytest.raises(SessionNotFoundError, match=unknown):
             enter(system, unknown)
+
+    assert not system.session_running(unknown)
     assert system.registered("manager", unknown) is None
 
 
@@ -350,7 +347,10 @@ def test_bad_settings_are_refused() -> None:
 
 
 def test_the_strategy_of_the_settings_is_the_default(project: Path) -> None:
-    """And a session's own wins."""
+    """One for one here: State keeps its process."""
     with SessionSystem(strategy=Strategy.ONE_FOR_ONE) as system:
-        assert system.create_session(project, strategy=Strategy.REST_FOR_ONE)
-        assert system.settings.strategy is Strategy.ONE_FOR_ONE
+        first = system.create_session(project)
+        state = system.get_state(first.id)
+        kill_and_wait(system, first, "manager")
+
+        assert system.get_state(first.id) == state

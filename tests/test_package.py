@@ -1,0 +1,124 @@
+"""The package from outside: its public names, its layers, its documents."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import jidocode
+import jidocode.errors
+import jidocode.otp
+import jidocode.system
+from jidocode.errors import JidocodeError, shown
+
+ROOT = Path(__file__).parents[1]
+MODULES = [jidocode, jidocode.otp, jidocode.system]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_all_lists_what_exists(module: ModuleType) -> None:
+    """No name is missing or doubled."""
+    names = list[str](module.__all__)
+
+    assert len(names) == len(set(names))
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+def test_no_public_name_is_thespian() -> None:
+    """The actor system stays inside the host."""
+    for module in MODULES:
+        for name in module.__all__:
+            assert "thespian" not in getattr(getattr(module, name), "__module__", "")
+
+
+def test_every_error_is_in_the_tree_of_the_module_docstring() -> None:
+    """And nothing else is."""
+    classes = {
+        name
+        for name, value in vars(jidocode.errors).items()
+        if inspect.isclass(value) and issubclass(value, JidocodeError)
+    }
+    drawn = set(re.findall(r"\b\w+Error\b", (jidocode.errors.__doc__ or "").split("\n\n")[1]))
+    foreign = {"TimeoutError", "ValueError", "LookupError", "PermissionError"}
+
+    assert drawn - foreign == classes
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "None"),
+        ("a\nb", r"'a\nb'"),
+        (b"\0", r"b'\x00'"),
+        (7, "7"),
+        (10**1000, "an int of 3322 bits"),
+        ([1], "a value of type list"),
+    ],
+)
+def test_foreign_values_are_shown_in_one_bounded_line(value: object, text: str) -> None:
+    """Whatever they are."""
+    assert shown(value) == text
+
+
+def test_a_huge_value_is_shown_short() -> None:
+    """A megabyte does not reach a log."""
+    assert len(shown("x" * 1_000_000)) < 100
+
+
+def test_errors_survive_the_journey_between_processes() -> None:
+    """With type, message and attributes."""
+    error = jidocode.SessionLimitError(9, 10)
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert (type(copy), str(copy), copy.current, copy.max) == (type(error), str(error), 9, 10)
+    assert isinstance(jidocode.CallTimeoutError("x", 1.0), TimeoutError)
+    assert isinstance(jidocode.BoundaryError("x"), PermissionError)
+    assert isinstance(jidocode.SessionNotFoundError("x"), LookupError)
+
+
+def test_importing_the_package_is_quiet_and_starts_nothing() -> None:
+    """No output, no thread, no change of the environment."""
+    code = (
+        "import os, threading; before = dict(os.environ)\n"
+        "import jidocode\n"
+        "assert dict(os.environ) == before and threading.active_count() == 1\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
+
+
+def test_the_code_in_the_readme_runs(tmp_path: Path) -> None:
+    """As it stands, in a project folder."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / "README.md").write_text("# A project\n")
+    (tmp_path / "counter.py").write_text(blocks[1])
+    script = tmp_path / "script.py"
+    own = (
+        "from counter import Counter\nfrom jidocode import SessionSystem\n"
+        "from jidocode.otp import ChildSpec\n"
+        "with SessionSystem() as system:\n"
+        "    children = [ChildSpec(id='counter', start=Counter)]\n"
+        "    session = system.create_session('.', children=children)\n"
+        "    print(session.call('counter', 'anything'))\n"
+    )
+    for text, expected in ((blocks[0], "# A project\n\nhealthy\n"), (own, "1\n")):
+        script.write_text(text)
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)

@@ -1,0 +1,36 @@
+"""What the type checkers have to understand; it is NOT meant to be executed."""
+
+from typing import assert_type
+
+from jidocode import ChildSpec, GenServer, Health, Session, SessionHandle, SessionSystem
+from jidocode.otp import ActorRef, Caller, ChildInfo, Reply, Start
+from jidocode.session.conversation import Message
+from jidocode.session.project import FileSlice
+
+
+class Own(GenServer):
+    """A child of one's own."""
+
+    def init(self, size: int) -> None:
+        """Take an argument from the spec."""
+        self.size = size
+
+    def handle_call(self, request: str, caller: Caller) -> Reply:
+        """Answer one kind of request."""
+        del caller
+        return Reply(len(request) + self.size)
+
+
+def sessions() -> None:
+    """Every public call has a precise type."""
+    with SessionSystem(max_sessions=3) as system:
+        assert_type(system, SessionSystem)
+        session = system.create_session(".", children=[ChildSpec(id="own", start=Start(Own, 1))])
+        assert_type(session, SessionHandle)
+        assert_type(session.manager.read_file("a"), FileSlice)
+        assert_type(session.state.append_message("user", "a"), Message)
+        assert_type(session.which_children(), tuple[ChildInfo, ...])
+        assert_type(session.health_check(), Health)
+        assert_type(system.get_manager(session.id), ActorRef)
+        assert_type(system.list_sessions(), list[Session])
+        assert_type(system.session_running(session.id), bool)
