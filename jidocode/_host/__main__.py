@@ -1,8 +1,9 @@
-"""The host process: `python -Im jidocode._host`, started by `launcher` and by nobody else.
+"""The guard and the host: `python -Im jidocode._host`, started by `launcher` and by nobody else.
 
-It learns the key and where to import from on its standard input, which stays
-open as a lifeline, becomes Thespian's Admin, reports its address on its
-standard output, and runs until the app is gone.
+The process learns the key and where to import from on its standard input,
+which stays open as a lifeline, and becomes the guard. Its one child becomes
+Thespian's Admin, reports its address, and runs until the app or the guard is
+gone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,47 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from typing import Any
+
+
+def main() -> None:
+    """Become the guard, with the host below."""
+    lifeline, report = _take_over_streams()
+    try:
+        orders = json.loads(_read_line(lifeline))
+    except EOFError:
+        return  # the app was gone before it could say what it wanted
+    _keep_to(orders["run_dir"])
+    sys.path[:] = orders["path"]
+
+    from jidocode._host.guard import stand_guard  # noqa: PLC0415 - sys.path is known only now
+
+    app = os.pidfd_open(orders["app"])
+    stand_guard(
+        partial(_run_host, orders, report),
+        keep=(report, orders["log"]),
+        lifelines=(lifeline, app),
+        run_dir=orders["run_dir"],
+    )
+
+
+def _run_host(orders: dict[str, Any], report: int) -> int:
+    guard = os.pidfd_open(os.getppid())
+    try:
+        from jidocode._host.admin import HostAdmin, prepare_host  # noqa: PLC0415 - idem
+        from jidocode._host.transport import LoopbackTransport  # noqa: PLC0415 - idem
+
+        transport = LoopbackTransport.for_admin(bytes.fromhex(orders.pop("key")))
+        admin = HostAdmin(transport, guard, orders["log"])
+        prepare_host(admin, orders["preload"])
+    except Exception as error:
+        _report(report, error=f"{type(error).__name__}: {error}")
+        raise
+    _report(report, pid=os.getpid(), port=transport.address.port, nonce=transport.address.nonce)
+    os.close(report)
+    admin.run()
+    return 0
 
 
 def _take_over_streams() -> tuple[int, int]:
@@ -23,42 +64,26 @@ def _take_over_streams() -> tuple[int, int]:
     return lifeline, report
 
 
+def _keep_to(run_dir: str) -> None:
+    """Have temporary files, Thespian's own log among them, in the system's private folder."""
+    os.umask(0o077)
+    os.environ["TMPDIR"] = run_dir
+    os.environ["THESPLOG_FILE"] = os.path.join(run_dir, "thespian.log")  # noqa: PTH118 - a str is wanted
+
+
 def _read_line(descriptor: int) -> bytes:
     """Read one line, and not a byte more."""
     line = bytearray()
     while not line.endswith(b"\n"):
         chunk = os.read(descriptor, 1)
         if not chunk:
-            raise EOFError("the app is gone")
+            raise EOFError
         line += chunk
     return bytes(line)
 
 
 def _report(descriptor: int, **facts: Any) -> None:
     os.write(descriptor, json.dumps(facts).encode("ascii") + b"\n")
-
-
-def main() -> None:
-    """Become the host."""
-    os.environ["THESPLOG_FILE_MAXSIZE"] = "0"  # Thespian's own log would hold messages
-    lifeline, report = _take_over_streams()
-    orders = json.loads(_read_line(lifeline))
-    sys.path[:] = orders["path"]
-    try:
-        from jidocode._host.admin import HostAdmin, prepare_host  # noqa: PLC0415 - idem
-        from jidocode._host.transport import LoopbackTransport  # noqa: PLC0415
-
-        app = os.pidfd_open(orders["app"])
-        transport = LoopbackTransport.for_admin(bytes.fromhex(orders.pop("key")))
-        admin = HostAdmin(transport, [lifeline, app])
-        prepare_host(admin, orders["preload"])
-        _report(report, port=transport.address.port, nonce=transport.address.nonce)
-    except Exception as error:
-        _report(report, error=f"{type(error).__name__}: {error}")
-        raise
-    os.close(report)
-    admin.run()
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from jidocode.errors import CallError
 from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted
 from jidocode.otp.exits import SHUTDOWN, ExitReason, is_normal
 from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import Caller
+from jidocode.otp.server import Caller, crash_reason
 
 Handler = Callable[[Any, LoopbackAddress], object]
 
@@ -53,6 +53,7 @@ class Shell(Actor):
         self._descriptors: dict[int, Callable[[], None]] = {}
         self._epoll: select.epoll | None = None
         self._to_do: deque[Any] = deque()
+        self._unexpected: set[str] = set()
         self._effects: dict[type, Callable[[Any], object]] = {}
         self._handlers: dict[type, Handler] = {
             wire.Ping: self._on_ping,
@@ -70,7 +71,10 @@ class Shell(Actor):
         processes.set_name(f"jido:{self.order.kind}")
         address = self.transport.address
         self.ref = ActorRef(self.order.kind, self.order.incarnation, pid, address)
-        self.start()
+        try:
+            self.start()
+        except Exception as error:  # noqa: BLE001 - whatever the class's own constructor raises
+            self.tell_failed(crash_reason(error))
 
     def deliver(self, message: object, sender: LoopbackAddress) -> bool:
         """Handle one of our own messages; False if it is one of Thespian's."""
@@ -101,6 +105,13 @@ class Shell(Actor):
         """The registry is *ref* now."""
         self.registry = ref
 
+    def fail(self, reason: ExitReason) -> None:
+        """End, because the first of the effects to do could not be carried out."""
+        self._to_do.clear()
+        self.leave(reason)
+
+    # What the machines want
+
     def perform(self, effects: list[Any]) -> None:
         """Carry out what a machine wants, in order.
 
@@ -109,12 +120,29 @@ class Shell(Actor):
         idle = not self._to_do
         self._to_do.extend(effects)
         if idle:
-            while self._to_do:
-                effect = self._to_do[0]
-                self._effects[type(effect)](effect)
-                self._to_do.popleft()
+            try:
+                self._carry_out()
+            except Exception as error:  # noqa: BLE001 - what a server sends may raise anything
+                self.fail(crash_reason(error))
+
+    def _carry_out(self) -> None:
+        while self._to_do:
+            effect = self._to_do[0]
+            self._effects[type(effect)](effect)
+            self._to_do.popleft()
+
+    def ignore(self, type_name: str) -> None:
+        """Log once that nobody here handles messages of that type."""
+        if type_name not in self._unexpected:
+            self._unexpected.add(type_name)
+            logger.warning("{} ignores messages of type {}", self.order.kind, type_name)
 
     # What the machines' effects need
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `init` is done, and the supervisor was told so."""
+        return self._started_at > 0.0
 
     @property
     def transport(self) -> LoopbackTransport:
@@ -146,7 +174,7 @@ class Shell(Actor):
         """Return what *payload* holds, or why it cannot be read here."""
         try:
             return wire.unpack(payload), None
-        except Exception as error:  # noqa: BLE001 - importing what it names may raise anything
+        except BaseException as error:  # noqa: BLE001 - what it names may even exit when imported
             text = f"{self.order.kind} cannot read the request: {type(error).__name__}: {error}"
             return None, CallError(text)
 
@@ -237,11 +265,11 @@ class Shell(Actor):
         self.send(sender, wire.answer(message.request_id, pulse))
 
     def _on_descriptors(self, _message: WatchMessage, _sender: LoopbackAddress) -> None:
-        if self._epoll is not None:
-            for descriptor, _events in self._epoll.poll(0):
-                callback = self._descriptors.get(descriptor)
-                if callback is not None:
-                    callback()
+        # One at a time: what the first one brings about may end this process,
+        # or close the second and open another under its number.
+        ready = self._epoll.poll(0, 1) if self._epoll else []
+        for descriptor, _events in ready:
+            self._descriptors[descriptor]()
 
 
 def private_memory() -> int:

@@ -1,8 +1,9 @@
-"""The host: Thespian's Admin, which holds the root of the tree and the lifeline to the app.
+"""The host: Thespian's Admin, which holds the root of the tree.
 
 Differs from Thespian's Admin in three things. It has no logger process to die
-of. It ends when the app does. And it starts the root again when the root dies,
-within a budget of restarts, for a globally named actor has no supervisor.
+of. It ends when the guard does, which ends with the app. And it starts the
+root again when the root dies, within a budget of restarts, for a globally
+named actor has no supervisor.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from thespian.system.messages.admin import PendingActor
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import processes
+from jidocode._host import logs, processes
 from jidocode._host.manager import Replicator
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import RootExited, SpawnOrder
@@ -40,9 +41,10 @@ ROOT_MAX_SECONDS = 5.0
 class HostAdmin(Replicator, MultiProcAdmin):
     """The Admin of one system, in its own process."""
 
-    def __init__(self, transport: LoopbackTransport, lifelines: Sequence[int]) -> None:
-        """Take over *transport*, and end when one of *lifelines* becomes readable."""
+    def __init__(self, transport: LoopbackTransport, guard: int, log: int) -> None:
+        """Take over *transport*, log to *log*, and end when *guard* becomes readable."""
         self._child_procs = []
+        self.log = log
         self._root: ReceiveEnvelope | None = None
         self._process: processes.ChildProcess | None = None
         self._farewell: RootExited | None = None
@@ -50,12 +52,13 @@ class HostAdmin(Replicator, MultiProcAdmin):
         super().__init__(transport, transport.myAddress, dict(CAPABILITIES), None, None)
         self.asLogger = transport.myAddress
         self._activate()
-        transport.set_watch(list(lifelines))
+        transport.set_watch([guard])
 
     def handleIncoming(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
-        """Handle one message; the end of a lifeline is the end of everything."""
+        """Handle one message; the end of the guard is the end of everything."""
         match envelope.message:
             case WatchMessage():
+                processes.bury_orphans(())
                 os._exit(0)
             case RootExited() as farewell:
                 self._farewell = farewell
@@ -79,6 +82,7 @@ class HostAdmin(Replicator, MultiProcAdmin):
 
     def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
         """Bury what the root has left; start it again, unless it left by itself."""
+        self.log_trace(self._process)
         processes.bury_orphans(())
         result = super().h_ChildActorExited(envelope)
         if self._root is not None and not self.isShuttingDown():
@@ -99,6 +103,8 @@ class HostAdmin(Replicator, MultiProcAdmin):
         self.transport.send(ActorAddress(order.app), news)
         if again:
             request.targetActorReq = attrs.evolve(order, incarnation=order.incarnation + 1)
+            # One that died before it had connected would be waited for, for ever.
+            self._pendingChildren.clear()
             self.h_PendingActor(root)
         else:
             self.transport.abort_run(drain=True)
@@ -114,9 +120,9 @@ def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     What is imported here is shared by all actors; what the collector does not
     touch stays shared.
     """
-    os.umask(0o077)
     processes.adopt_orphans()
     processes.set_name("jido-host")
+    logs.Shipper(admin.log, "host").install()
     signal.signal(signal.SIGCHLD, admin.signalChildDied)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in preload:

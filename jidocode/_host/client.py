@@ -23,6 +23,7 @@ from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.directory import Directory
 from jidocode._host.launcher import HostProcess
+from jidocode._host.logs import Receiver
 from jidocode._host.transport import LoopbackTransport
 from jidocode.errors import (
     ActorExitedError,
@@ -130,7 +131,8 @@ class HostClient:
         self.directory = Directory(self._on_death)
         self._host = HostProcess(preload=preload, timeout=start_timeout)
         self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
-        self._transport.set_watch([self._host.pidfd])
+        self._log = Receiver(self._host.log)
+        self._transport.set_watch([self._host.pidfd, self._log.fileno()])
         self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
         self._reader.start()
         try:
@@ -267,7 +269,13 @@ class HostClient:
     # The reader thread
 
     def _read(self) -> None:
-        self._transport.run(self._receive)
+        try:
+            self._transport.run(self._receive)
+        except Exception as error:
+            # Nobody hears the system any more: say so, rather than let every call time out.
+            logger.opt(exception=True).critical("the reader thread failed")
+            self._end(HostError(f"the reader thread failed: {error!r}"))
+            raise
 
     def _receive(self, envelope: ReceiveEnvelope) -> bool:
         message = envelope.message
@@ -282,8 +290,10 @@ class HostClient:
             case wire.RootExited():
                 self._on_root_exited(message)
             case WatchMessage():
-                self._on_host_gone()
-                return False
+                self._log.relay()
+                if self._host.pidfd in message.ready:
+                    self._on_host_gone()
+                    return False
             case _:
                 pass
         return True
@@ -303,10 +313,13 @@ class HostClient:
     def _on_host_gone(self) -> None:
         self._transport.set_watch([])
         how = "the system was closed" if self._close_requested else "the host process is gone"
-        self._ended = HostExitedError(how)
+        self._end(HostExitedError(how))
+
+    def _end(self, error: HostError) -> None:
+        self._ended = error
         self.directory.close(Killed())
         for number in list(self._pending):
-            self._settle(number, self._ended, failed=True)
+            self._settle(number, error, failed=True)
 
     def _on_death(self, ref: ActorRef, reason: ExitReason) -> None:
         for monitor in [monitor for monitor in list(self._monitors) if monitor.ref == ref]:
@@ -342,9 +355,10 @@ class HostClient:
             self._close_requested = True
             if timeout > 0 and self._ended is None:
                 self._transport.send(self._transport.adminAddress, SystemShutdown())
-            self._host.wait(timeout)
+            if timeout > 0:
+                self._host.wait(timeout)
             self._stop_reading()
-            self._host.kill()
+            self._host.close(0.0)
             self.closed = True
 
     def _stop_reading(self) -> None:

@@ -1,9 +1,8 @@
-"""Starts the host process from the app, and ends it.
+"""Starts the guard and the host from the app, and ends them.
 
-The app is never forked: the host is a fresh interpreter, so no lock, socket,
-heap or thread of the app reaches an actor. A pipe that only the app holds open
-is the host's lifeline; the host also watches the app's process itself, for a
-pipe end may live on in a worker that the app has forked.
+The app is never forked: they are a fresh interpreter, so no lock, socket, heap
+or thread of the app reaches an actor. A pipe that only the app holds open is
+their lifeline.
 """
 
 from __future__ import annotations
@@ -12,27 +11,36 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from typing import Any
 
+from jidocode._host import logs
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.transport import new_key
 from jidocode.errors import HostStartError
 
+BURIAL_SECONDS = 10.0
+"""How long the guard may take to kill what is left."""
+
 
 class HostProcess:
-    """The host of one system, seen from the app.
+    """The guard and the host of one system, seen from the app.
 
     Attributes:
         key: The system's one-time key.
         admin: Where the host's Admin listens.
-        pidfd: Readable when the host is gone.
+        pid: The host's process id.
+        pidfd: Readable when the guard is gone, and with it everything below.
+        log: Where the log of all processes arrives.
     """
 
     def __init__(self, *, preload: Sequence[str], timeout: float) -> None:
-        """Start a host and wait until it is ready.
+        """Start a guard and a host, and wait until the host is ready.
 
         Args:
             preload: Modules to import once, for all actors to share.
@@ -42,51 +50,68 @@ class HostProcess:
             HostStartError: It did not start, or not in time. Nothing is left.
         """
         self.key = new_key()
+        self.log, shipping = logs.open_channel()
+        self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-Im", "jidocode._host"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
+                pass_fds=[shipping.fileno()],
             )
         except OSError as error:
+            self._clean_up()
             raise HostStartError(f"the host process cannot be started: {error}") from error
+        finally:
+            log = shipping.detach()
+            os.close(log)
         self.pidfd = os.pidfd_open(self._process.pid)
         try:
-            self._send_orders(preload)
-            self.admin = self._await_report(time.monotonic() + timeout)
+            self._send_orders(preload, log)
+            facts = self._await_report(time.monotonic() + timeout)
+            self.pid: int = facts["pid"]
+            self.admin = LoopbackAddress(facts["port"], facts["nonce"])
         except BaseException:
-            self.kill()
+            self.close(0.0)
             raise
 
-    @property
-    def pid(self) -> int:
-        """The host's process id."""
-        return self._process.pid
-
     def wait(self, timeout: float) -> bool:
-        """Wait until the host is gone; False if it still runs after *timeout* seconds."""
+        """Wait until everything is gone; False if it is not after *timeout* seconds."""
         return bool(select.select([self.pidfd], [], [], timeout)[0])
 
-    def kill(self) -> None:
-        """Kill the host, and with it every process below it; a dead one is only reaped."""
-        self._process.kill()
+    def close(self, timeout: float) -> None:
+        """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
+        self.wait(timeout)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        if not self.wait(BURIAL_SECONDS):
+            self._process.kill()
         self._process.wait()
-        self._close()
+        os.close(self.pidfd)
+        self._clean_up()
 
-    def _send_orders(self, preload: Sequence[str]) -> None:
+    def _clean_up(self) -> None:
+        self.log.close()
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    def _send_orders(self, preload: Sequence[str], log: int) -> None:
         orders = {
             "key": self.key.hex(),
             "path": [os.path.abspath(entry) for entry in sys.path],  # noqa: PTH100 - "" is the current folder
             "app": os.getpid(),
             "preload": list(preload),
+            "log": log,
+            "run_dir": self._run_dir,
         }
         assert self._process.stdin is not None  # noqa: S101 - Popen was told to make it
         with contextlib.suppress(BrokenPipeError):  # the report will say why
             self._process.stdin.write(json.dumps(orders).encode("ascii") + b"\n")
             self._process.stdin.flush()
 
-    def _await_report(self, deadline: float) -> LoopbackAddress:
+    def _await_report(self, deadline: float) -> dict[str, Any]:
         assert self._process.stdout is not None  # noqa: S101 - idem
         descriptor = self._process.stdout.fileno()
         line = b""
@@ -99,16 +124,7 @@ class HostProcess:
                 status = self._process.wait()
                 raise HostStartError(f"the host process ended at its start with status {status}")
             line += chunk
-        facts = json.loads(line)
+        facts: dict[str, Any] = json.loads(line)
         if "error" in facts:
             raise HostStartError(f"the host process could not start: {facts['error']}")
-        return LoopbackAddress(facts["port"], facts["nonce"])
-
-    def _close(self) -> None:
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        return facts

@@ -25,9 +25,10 @@ from thespian.system.multiprocCommon import ChildInfo, MultiProcReplicator
 from thespian.system.systemCommon import actorStartupFailed
 from thespian.system.transport import ReceiveEnvelope, TransmitIntent, TransmitOnly
 
-from jidocode._host import processes, signals
+from jidocode._host import logs, processes, signals
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport
+from jidocode._host.wire import SpawnOrder
 
 if TYPE_CHECKING:
     from jidocode._host.actor import Shell
@@ -40,6 +41,8 @@ class Replicator(MultiProcReplicator):
     """Makes child processes for a manager, and tells of their deaths."""
 
     transport: LoopbackTransport
+    log: int
+    """The descriptor that the whole system logs to."""
     _child_procs: list[ChildInfo]
 
     def _startChildActor(  # noqa: N802, PLR0913, PLR0917 - Thespian's name and signature
@@ -65,8 +68,9 @@ class Replicator(MultiProcReplicator):
             self._adminAddr,
             childRequirements,
             self.capabilities,
+            self.log,
         )
-        process = processes.fork(run, keep=())
+        process = processes.fork(run, keep=[self.log])
         info = ChildInfo(childAddr, childClass, process, endpoint.addrInst)
         self._child_procs.append(info)
         self.transport.connectEndpoint(endpoint)
@@ -79,6 +83,13 @@ class Replicator(MultiProcReplicator):
             address = getattr(info, "childRealAddr", info.childAddr)
             self.transport.deliver(self.transport.myAddress, ChildActorExited(address))
         return True
+
+    @staticmethod
+    def log_trace(process: processes.ChildProcess | None) -> None:
+        """Log where a dead child was when a fatal signal hit it, if it could still say."""
+        trace = process.trace() if process else ""
+        if process and trace:
+            logger.bind(pid=process.pid).error("a fatal signal ended a process\n{}", trace)
 
     def _childExited(self, childAddr: ActorAddress) -> None:  # noqa: N802, N803 - Thespian's names
         """Do nothing: `childDied` has dropped the child.
@@ -152,16 +163,19 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
     parent: ActorAddress,
     notify: ActorAddress,
     admin: ActorAddress,
-    order: object,
+    order: SpawnOrder,
     capabilities: dict[str, object],
+    log: int,
 ) -> int:
     """Be an actor process, from just after the fork to the exit status."""
     gc.freeze()
+    logs.Shipper(log, order.kind).install()
     transport = LoopbackTransport(endpoint)
     host = ActorHost(
         shell, global_name, transport, None, None, parent, admin, order, capabilities, None, None
     )
     host.asLogger = admin
+    host.log = log
     signals.set_up(
         on_child_died=host.signalChildDied,
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True),

@@ -105,6 +105,7 @@ class Link:
         self._hub = hub
         self._gate = threading.Lock()  # guards what follows, never held in a system call
         self._pending: deque[Parcel] = deque()
+        self._newest = Kind.NUDGE
         self._queued_bytes = 0
         self._expiry_set = False
         self._retired = False
@@ -136,6 +137,7 @@ class Link:
             full = self._is_full(len(parcel.body))
             if not full:
                 self._pending.append(parcel)
+                self._newest = parcel.kind
                 self._queued_bytes += len(parcel.body)
         if full:
             self._hub.settle(parcel, SendStatus.Failed)
@@ -151,8 +153,7 @@ class Link:
 
     def nudge(self) -> None:
         """Have the peer acknowledge now what it would acknowledge later."""
-        queue = self._pending or self._unacked
-        if queue and queue[-1].kind == Kind.MESSAGE:
+        if self._newest == Kind.MESSAGE and self.outstanding():
             self.post(Parcel(Kind.NUDGE, b""))
 
     def _is_full(self, size: int) -> bool:
@@ -209,7 +210,7 @@ class Link:
         sock = _connect(self.target.port)
         try:
             self._hub.poller.register(sock.fileno(), READ, self._on_event)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: the transport was closed meanwhile
             sock.close()
             raise
         body = Hello(self._hub.address, self.target.nonce).pack()
@@ -304,14 +305,16 @@ class Link:
         if not self._acked <= count <= self._acked + len(self._unacked):
             raise FrameError("an acknowledgement counts what was not sent")
         self._attempts = 0
+        size = 0
         for place in range(self._acked, count):
             parcel = self._unacked.popleft()
-            with self._gate:
-                self._queued_bytes -= len(parcel.body)
+            size += len(parcel.body)
             bad = place in self._rejected
             self._rejected.discard(place)
             self._hub.settle(parcel, SendStatus.BadPacket if bad else SendStatus.Sent)
         self._acked = count
+        with self._gate:
+            self._queued_bytes -= size
 
     def _recover(self) -> None:
         """The connection broke: open it again if there is a reason to."""

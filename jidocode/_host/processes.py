@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 STDERR = 2
+MAX_TRACE = 16_384
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -52,10 +55,11 @@ def set_name(name: str) -> None:
 class ChildProcess:
     """A forked child: its pid, a descriptor of it, and its exit status once it is dead."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, trace: int) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.status: int | None = None
+        self._trace = trace
 
     def poll(self) -> int | None:
         """Return the exit status as `subprocess` counts it, None while it lives."""
@@ -75,37 +79,59 @@ class ChildProcess:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
+    def trace(self) -> str:
+        """Return what faulthandler wrote when a fatal signal ended it, if it did."""
+        return os.pread(self._trace, MAX_TRACE, 0).decode("utf-8", "replace")
+
     def close(self) -> None:
-        """Close the descriptor."""
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        """Close the descriptors; once, after its end."""
+        os.close(self.pidfd)
+        os.close(self._trace)
 
 
-def fork(run: Callable[[], int], *, keep: Collection[int]) -> ChildProcess:
-    """Fork a child that dies with this process, and runs *run* to its exit status.
+def fork(
+    run: Callable[[], int], *, keep: Collection[int], dies_with_parent: bool = True
+) -> ChildProcess:
+    """Fork a child that runs *run* to its exit status.
 
     The child has standard input, output and error, the descriptors *keep* and
     no others. It ends by `os._exit`: nothing that was set up before the fork
     is torn down twice.
     """
     parent = os.getpid()
+    _flush()
+    trace = os.memfd_create("jidocode-trace")
+    pid = os.fork()
+    if pid:
+        return _watched(pid, trace)
+    status = 1
+    try:
+        if dies_with_parent:
+            die_with_parent(parent)
+        _close_all_but({*keep, trace})
+        faulthandler.enable(trace)
+        status = run()
+    except BaseException:  # noqa: BLE001 - the last one who could tell
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    pid = os.fork()
-    if pid:
-        return ChildProcess(pid)
-    status = 1
+
+
+def _watched(pid: int, trace: int) -> ChildProcess:
     try:
-        die_with_parent(parent)
-        _close_all_but(keep)
-        status = run()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(status)
+        return ChildProcess(pid, trace)
+    except OSError:  # no descriptor is left, and a child that cannot be watched must not be
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(trace)
+        raise
 
 
 def _close_all_but(keep: Collection[int]) -> None:

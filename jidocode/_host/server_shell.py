@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from loguru import logger
@@ -10,7 +11,7 @@ from jidocode._host import wire
 from jidocode._host.actor import Shell
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
-from jidocode.errors import ActorExitedError
+from jidocode.errors import ActorExitedError, CallError, NoProcessError
 from jidocode.otp import server
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.refs import ActorRef
@@ -26,7 +27,9 @@ class ServerShell(Shell):
         self._requests: dict[int, Callable[[], None]] = {}
         self._monitors: dict[int, ActorRef] = {}
         self._watches: dict[int, Callable[[], None]] = {}
-        self._unexpected: set[str] = set()
+        # Of the last idle timer: its generation, and when it is due.
+        self._idle = 0, 0.0
+        self._alarms: set[float] = set()
         self._handlers |= {
             wire.Call: self._on_call,
             wire.Cast: self._on_cast,
@@ -48,7 +51,7 @@ class ServerShell(Shell):
             server.StartMonitor: self._start_monitor,
             server.WatchProcess: self._watch_process,
             server.StopMonitor: self._stop_monitor,
-            server.Unexpected: self._log_unexpected,
+            server.Unexpected: lambda effect: self.ignore(effect.type_name),
             server.Exit: lambda effect: self.leave(effect.reason),
         }
 
@@ -60,6 +63,15 @@ class ServerShell(Shell):
     def on_stop(self, reason: ExitReason) -> None:
         """Run the server's `terminate` and leave."""
         self._feed(server.StopReceived(reason))
+
+    def fail(self, reason: ExitReason) -> None:
+        """Crash, because something cannot be sent; `terminate` runs unless it has, or `init` failed."""
+        has_ended = any(isinstance(effect, server.Exit) for effect in self._to_do)
+        if has_ended or not self.is_ready:
+            super().fail(reason)
+        else:
+            self._to_do.clear()
+            self._feed(server.StopReceived(reason))
 
     def on_registry(self, ref: ActorRef) -> None:
         """Tell a new registry which monitors the server has."""
@@ -126,20 +138,46 @@ class ServerShell(Shell):
 
     def _send_request(self, effect: server.SendRequest) -> None:
         token, ref = effect.token, effect.ref
+        request = wire.Call(token, wire.pack(effect.request))
 
-        def gone(_was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
+        def unanswered(error: CallError) -> None:
             if self._requests.pop(token, None) is not None:
-                error = ActorExitedError(ref.kind, NoProcess())
                 self._feed(server.InfoReceived(server.Response(token, None, error)))
 
-        self._requests[token] = self.watch_process(ref, gone)
-        self.send_to(ref, wire.Call(token, wire.pack(effect.request)))
+        def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
+            error = ActorExitedError(ref.kind, Killed()) if was_there else NoProcessError(ref.kind)
+            # Its last words may have come, and wait to be read.
+            self.after(0.0, lambda: unanswered(error))
+
+        if ref == self.ref:
+            self._requests[token] = lambda: None
+            self.after(0.0, lambda: unanswered(CallError(f"{ref.kind} calls itself")))
+        else:
+            self._requests[token] = self.watch_process(ref, gone)
+            self.send_to(ref, request)
 
     def _send_after(self, effect: server.SendAfter) -> None:
         self.after(effect.delay, lambda: self._feed(server.InfoReceived(effect.message)))
 
     def _set_idle_timer(self, effect: server.SetIdleTimer) -> None:
-        self.after(effect.delay, lambda: self._feed(server.IdleTimerFired(effect.generation)))
+        self._idle = effect.generation, time.monotonic() + effect.delay
+        self._keep_alarm()
+
+    def _keep_alarm(self) -> None:
+        # Messages set the timer anew far more often than it fires, and it cannot be
+        # cancelled: so an earlier alarm stands for all later ones.
+        _, due = self._idle
+        if not self._alarms or min(self._alarms) > due:
+            self._alarms.add(due)
+            self.after(max(0.0, due - time.monotonic()), lambda: self._on_alarm(due))
+
+    def _on_alarm(self, alarm: float) -> None:
+        self._alarms.discard(alarm)
+        generation, due = self._idle
+        if alarm >= due:
+            self._feed(server.IdleTimerFired(generation))
+        else:
+            self._keep_alarm()
 
     def _start_monitor(self, effect: server.StartMonitor) -> None:
         self._monitors[effect.token] = effect.ref
@@ -165,8 +203,3 @@ class ServerShell(Shell):
         # Without a registry nothing is lost: the next one is told in `on_registry`.
         if self.registry is not None:
             self.send_to(self.registry, wire.Cast(wire.pack(message)))
-
-    def _log_unexpected(self, effect: server.Unexpected) -> None:
-        if effect.type_name not in self._unexpected:
-            self._unexpected.add(effect.type_name)
-            logger.warning("{} ignores messages of type {}", self.order.kind, effect.type_name)

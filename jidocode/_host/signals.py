@@ -11,6 +11,17 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
+_LEFT_ALONE = {
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    # faulthandler writes its trace on these, and then lets them kill
+    signal.SIGSEGV,
+    signal.SIGFPE,
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGILL,
+}
+
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -21,7 +32,7 @@ def set_up(*, on_child_died: Handler, on_terminate: Handler) -> None:
     is ignored (a Ctrl-C in the app's terminal is the app's affair), and so is
     SIGPIPE.
     """
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    for number in signal.valid_signals() - _LEFT_ALONE:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, on_child_died)
     signal.signal(signal.SIGTERM, on_terminate)

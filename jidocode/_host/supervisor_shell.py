@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import attrs
+from loguru import logger
 from thespian.actors import ActorAddress, ChildActorExited, ThespianWatch
 
 from jidocode._host import processes, wire
@@ -59,6 +60,7 @@ class SupervisorShell(Shell):
         self._handlers |= {
             children.ChildReady: self._on_ready,
             wire.Call: self._on_call,
+            wire.Cast: self._on_info,
             wire.Info: self._on_info,
         }
         self._effects |= {
@@ -122,14 +124,17 @@ class SupervisorShell(Shell):
         else:
             self._feed(keeper.RequestReceived(caller, request))  # type: ignore[arg-type] # the machine checks what it is
 
-    def _on_info(self, message: wire.Info, _sender: LoopbackAddress) -> None:
-        match wire.unpack(message.payload):
+    def _on_info(self, message: wire.Info | wire.Cast, _sender: LoopbackAddress) -> None:
+        content, error = self.unpack(message.payload)
+        match content:
             case registry.Granted(incarnation=incarnation):
                 self._feed(children.NameClaimed(incarnation))
             case registry.Refused(incarnation=incarnation, holder=holder):
                 self._feed(children.NameTaken(incarnation, holder))
+            case _ if error is not None:
+                logger.warning("{}", error)
             case _:
-                pass
+                self.ignore(type(content).__name__)
 
     # Deaths: two witnesses come here, the exit notice and the process descriptor
 
@@ -144,6 +149,7 @@ class SupervisorShell(Shell):
             return
         del self._children[incarnation]
         self.unwatch(child.process.pidfd)
+        self._myRef.log_trace(child.process)
         child.process.close()
         processes.bury_orphans(other.process.pid for other in self._children.values())
         self._feed(children.ChildGone(incarnation, child.process.status))

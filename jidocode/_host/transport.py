@@ -57,6 +57,7 @@ from jidocode._host.frames import KEY_BYTES, MAX_BODY, Kind
 from jidocode._host.inbound import Acceptor
 from jidocode._host.outbound import Link, Parcel, Settle
 from jidocode._host.poller import Poller, Watch
+from jidocode.errors import HostError
 
 _BACKLOG = 1024
 _NONCE_BITS = 63
@@ -182,6 +183,7 @@ class LoopbackTransport:
 
         Raises:
             CannotPickleAddress: The address of a child is not known yet.
+            HostError: This transport is closed.
             Exception: Whatever pickling *message* raises.
         """
         settle = None if on_failure is None else partial(_unless_sent, on_failure)
@@ -241,8 +243,11 @@ class LoopbackTransport:
             logger.warning("a message of {} bytes is too long to send", len(parcel.body))
             self.settle(parcel, SendStatus.Failed)
             return
-        while not self._link_to(address).post(parcel):
-            pass  # it retired between the two calls; the next one is new
+        posted = False
+        while not posted:  # again when the link retired meanwhile: the next one is new
+            if self._closed:
+                raise HostError("this transport is closed")
+            posted = self._link_to(address).post(parcel)
 
     def _link_to(self, address: LoopbackAddress) -> Link:
         link = self._links.get(address.nonce)
@@ -279,6 +284,8 @@ class LoopbackTransport:
         finally:
             self._abort = None
             self._runner = None
+            if self._inbox or self._settled:
+                self.poller.wake()  # for those who wait on `fileno`
 
     def _run_messages(self, handler: Handler | None, deadline: float) -> Thespian__Run__Result:
         self._watch.mute(muted=False)

@@ -9,12 +9,13 @@ as it is.
 from __future__ import annotations
 
 import pickle
+import traceback
 from typing import NamedTuple
 
 import attrs
 
 from jidocode._host.address import LoopbackAddress
-from jidocode.errors import CallError, HandlerError
+from jidocode.errors import CallError
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.specs import Start
@@ -130,18 +131,21 @@ def answer(request_id: int, value: object) -> Answer:
     try:
         return Answer(request_id, failed=False, payload=pack(value))
     except Exception as error:  # noqa: BLE001 - pickle raises whatever the value's hooks raise
-        return refusal(request_id, CallError(f"the reply cannot be pickled: {error!r}"))
+        told = "".join(traceback.format_exception_only(error)).strip()
+        return refusal(request_id, CallError(f"the reply cannot be pickled: {told}"))
 
 
 def refusal(request_id: int, error: Exception) -> Answer:
     """Return the answer that makes the caller raise *error*.
 
-    An error that would not survive the journey is told as a `HandlerError`.
+    An error that would not survive the journey is told as a `CallError`.
     """
     try:
         payload = pack(error)
-        unpack(payload)
+        if not isinstance(unpack(payload), Exception):
+            raise TypeError("it unpickles as something else")  # noqa: TRY301 - the one way out
     except Exception:  # noqa: BLE001 - idem
-        told = HandlerError(type(error).__module__, f"{type(error).__qualname__}: {error}")
-        payload = pack(told)
+        # Not by str(), which the error's class may have broken, too.
+        told = "".join(traceback.format_exception_only(error)).strip()
+        payload = pack(CallError(f"refused with an error that cannot be pickled: {told}"))
     return Answer(request_id, failed=True, payload=payload)

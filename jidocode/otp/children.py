@@ -55,7 +55,7 @@ class News(enum.Enum):
     STOP = "stop"
     BRUTAL_STOP = "brutal stop"
     STOP_TIMEOUT = "stop timed out"
-    GONE = "gone, and why is known"
+    GONE = "gone with a known cause"
     GONE_SILENTLY = "gone without a word"
     NOTED = "exit note"
     NOTE_TIMEOUT = "no note came"

@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import pickle
+import select
 import signal
 import socket
 import threading
@@ -38,6 +39,7 @@ from jidocode._host import inbound, outbound
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import Kind
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
+from jidocode.errors import HostError
 
 DEADLINE = 20.0
 KEY = new_key()
@@ -348,6 +350,20 @@ def test_a_message_for_a_dead_actor_never_reaches_the_next_one_on_its_port(
 
     assert one.statuses == [SendStatus.DeadTarget]
     assert three.got == ["for the living"]
+
+
+def test_a_long_message_for_a_dead_actor_is_refused_as_well(
+    one: Peer, two: Peer, peers: Callable[..., Peer]
+) -> None:
+    """The refusal is read although the connection is reset under the message."""
+    stale = two.address
+    two.transport.close()
+    three = peers(listening_at(two.transport.address))
+    one.intend(stale, bytes(20 << 20))
+    until(lambda: one.statuses, one, three)
+
+    assert one.statuses == [SendStatus.DeadTarget]
+    assert three.got == []
 
 
 def test_a_foreign_server_on_a_dead_actors_port_is_a_dead_target(one: Peer) -> None:
@@ -762,6 +778,39 @@ def test_a_closed_transport_leaves_nothing_open() -> None:
 
     assert two.statuses == [SendStatus.Failed]
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - numbers are meant
+
+
+def test_a_closed_transport_sends_nothing(two: Peer) -> None:
+    """And says so, instead of losing the message."""
+    one = Peer(LoopbackTransport.for_admin(KEY))
+    one.transport.close()
+
+    with pytest.raises(HostError, match="closed"):
+        one.transport.send(two.address, "x")
+
+
+def test_the_descriptor_is_readable_while_there_is_something_to_do(one: Peer, two: Peer) -> None:
+    """An event loop that waits on it misses nothing, not even what handlers sent to themselves."""
+
+    def readable() -> bool:
+        return bool(select.select([one.transport.fileno()], [], [], 0)[0])
+
+    def again(envelope: ReceiveEnvelope) -> bool:
+        if envelope.message == "first":
+            one.transport.send(one.address, "second")
+        return one.take(envelope)
+
+    one.transport.run(again, 0)
+    assert not readable()
+    two.transport.send(one.address, "first")
+    wait_for(readable)
+    one.transport.run(again, 0)
+    assert readable()
+
+    one.transport.run(again, 0)
+
+    assert one.got == ["first", "second"]
+    assert not readable()
 
 
 def test_a_dead_child_ends_what_is_on_its_way_to_it(one: Peer, two: Peer) -> None:

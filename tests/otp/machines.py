@@ -103,6 +103,7 @@ class World:
         ignoring: Ids of children whose `init` returns `Ignore`.
         stubborn: Ids of children that do not stop when they are told to.
         taken: Names that somebody else holds.
+        errors: The errors that requests were refused with, by number.
     """
 
     def __init__(self, loop: SupervisorLoop | DynamicSupervisorLoop, start: Start) -> None:
@@ -117,6 +118,7 @@ class World:
         self.stubborn: set[str] = set()
         self.taken: dict[Name, ActorRef] = {}
         self.silent_registry = False
+        self.errors: dict[int, Exception] = {}
         self._news: deque[KeeperEvent] = deque()
         self._timers: list[tuple[float, Any]] = []
         self._requests = 0
@@ -244,6 +246,7 @@ class World:
             case SendReply(caller, value):
                 return f"reply {caller.request_id}: {value}"
             case SendError(caller, error):
+                self.errors[caller.request_id] = error
                 return f"refuse {caller.request_id}: {type(error).__name__}: {error}"
             case Initialised():
                 return "initialised"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 import pytest
@@ -350,25 +350,20 @@ def test_each_ignored_init_is_one_end_that_is_no_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    "kill",
-    [
-        lambda life: life.handle(ChildTimeout(1, News.INIT_TIMEOUT)),
-        lambda life: life.handle(ChildFailed(1, SAID)),
-        lambda life: life.handle(ChildIgnored(1)),
-        lambda life: life.stop(),
-    ],
+    "why",
+    [ChildTimeout(1, News.INIT_TIMEOUT), ChildFailed(1, SAID), ChildIgnored(1), None],
     ids=["hung", "failed", "ignored", "stopped"],
 )
 def test_child_killed_in_its_init_ends_with_the_first_word_of_its_death(
-    kill: Callable[[Life], object],
+    why: ChildEvent | None,
 ) -> None:
-    """There is nothing to wait for: what it did wrong is known, or it was told to."""
-    for order in orders(Cause("", None, -9).witnesses()):
+    """There is nothing to wait for: what it did wrong is known, or it was told to stop."""
+    for first in Cause("", None, -9).witnesses():
         life = life_in(LifeState.STARTING)
-        kill(life)
-        life.handle(order[0])
+        effects = life.handle(why) if why else life.stop()
+        life.handle(first)
 
-        assert (order, life.state) == (order, LifeState.ENDED)
+        assert (effects, life.state) == ([Kill(1)], LifeState.ENDED)
 
 
 def test_later_words_do_not_change_why_a_hung_init_was_killed() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jidocode.errors import InvalidChildSpecError, MaxChildrenError
+from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.children import ChildGone, ChildReady, NameClaimed
 from jidocode.otp.dynamic_supervisor import DynamicSupervisorLoop
 from jidocode.otp.exits import NORMAL, SHUTDOWN
@@ -237,7 +237,6 @@ def test_terminated_child_frees_its_place_before_the_answer() -> None:
     world.ask(TerminateChild("a"))
 
     assert world.ask(StartChild(worker("b")))[-1].startswith("reply 3: ")
-    assert MaxChildrenError(1).max_children == 1
 
 
 # ----- ends ------------------------------------------------------------------------

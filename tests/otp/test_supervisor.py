@@ -873,6 +873,9 @@ def test_start_child_with_a_running_id_names_the_process() -> None:
     assert world.ask(StartChild(worker("b", restart=Restart.TEMPORARY))) == [
         "refuse 1: AlreadyStartedError: b is already started"
     ]
+    error = world.errors[1]
+    assert isinstance(error, AlreadyStartedError)
+    assert error.ref == world.process("b").ref
     spec: Any = world.answer(GetChildSpec("b"))
     assert spec.restart is Restart.PERMANENT
 
@@ -1064,7 +1067,9 @@ def test_start_child_with_a_taken_name_names_the_holder() -> None:
     assert world.ask(StartChild(worker("a", name=("k", "1"))))[-1] == (
         "refuse 1: AlreadyStartedError: a is already started"
     )
-    assert AlreadyStartedError("a", holder).ref == holder
+    error = world.errors[1]
+    assert isinstance(error, AlreadyStartedError)
+    assert error.ref == holder
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+
+from loguru import logger
 
 from jidocode.otp import (
     Caller,
@@ -98,6 +101,12 @@ class Worker(GenServer):
             case ("sleep", float() as seconds):
                 time.sleep(seconds)
                 return Reply("slept")
+            case ("log", text):
+                logger.info(text)
+                return Reply(None)
+            case "stray":
+                stray = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+                return Reply(stray.pid)
             case ("echo", value):
                 return Reply(value)
             case _:

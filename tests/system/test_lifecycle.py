@@ -10,13 +10,25 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from loguru import logger
+from servers import worker
 from waiting import eventually
 
-from jidocode import HostError, HostExitedError, HostStartError, SessionSystem
+from jidocode import (
+    ActorExitedError,
+    HostError,
+    HostExitedError,
+    HostStartError,
+    SessionSystem,
+)
 from jidocode.otp import Start
+
+if TYPE_CHECKING:
+    from loguru import Message
 
 
 def app(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -258,3 +270,62 @@ def test_sigterm_to_a_child_is_an_orderly_stop(system: SessionSystem, project: P
     assert down is not None
     assert str(down.reason) == "shutdown"
     eventually(lambda: session.health_check().status.value == "healthy", "recovery")
+
+
+def test_the_log_of_all_processes_reaches_the_sinks_of_the_app(
+    system: SessionSystem, project: Path
+) -> None:
+    """Each record once, with the process it came from, and nothing before it is asked for."""
+    records: list[tuple[str, str]] = []
+    session = system.create_session(project, children=[worker("talker")])
+
+    def sink(message: Message) -> None:
+        records.append((message.record["extra"].get("process", ""), message.record["message"]))
+
+    number = logger.add(sink, level="INFO")
+    try:
+        session.call("talker", ("log", "before"))
+        logger.enable("jidocode")
+        for turn in range(50):
+            session.call("talker", ("log", f"line {turn}"))
+        eventually(lambda: len(records) >= 50, "arrival of the log")
+    finally:
+        logger.disable("jidocode")
+        logger.remove(number)
+
+    assert records == [("worker", f"line {turn}") for turn in range(50)]
+
+
+def test_a_fatal_signal_leaves_its_trace_in_the_log(system: SessionSystem, project: Path) -> None:
+    """The line of Python that was running."""
+    texts: list[str] = []
+    number = logger.add(lambda message: texts.append(str(message)), level="ERROR")
+    logger.enable("jidocode")
+    try:
+        session = system.create_session(project, children=[worker("doomed")])
+        with pytest.raises(ActorExitedError, match="signal 11"):
+            session.call("doomed", "segfault")
+        eventually(lambda: any("Segmentation fault" in text for text in texts), "the trace")
+    finally:
+        logger.disable("jidocode")
+        logger.remove(number)
+
+    assert any("handle_call" in text for text in texts)
+
+
+@pytest.mark.parametrize("victim", ["guard", "host"])
+def test_nothing_outlives_the_guard_or_the_host(
+    system: SessionSystem, project: Path, victim: str
+) -> None:
+    """Whichever is killed, and whatever a child has started by itself."""
+    session = system.create_session(project, children=[worker("parent")])
+    stray = session.call("parent", "stray")
+    guard = psutil.Process(system.host_pid).parent()
+    assert guard is not None
+    below = [*guard.children(recursive=True), guard]
+    assert stray in {process.pid for process in below}
+    os.kill(guard.pid if victim == "guard" else system.host_pid, signal.SIGKILL)
+
+    eventually(lambda: not any(map(runs, below)), "the end of everything")
+    with pytest.raises(HostExitedError):
+        eventually(lambda: system.list_sessions() is None, "the news")

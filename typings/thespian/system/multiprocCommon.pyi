@@ -18,6 +18,7 @@ class MultiProcReplicator(systemCommonBase):
     def signalChildDied(self, _signum: int, _frame: FrameType | None) -> None: ...
 
 class MultiProcAdmin(MultiProcReplicator):
+    _pendingChildren: dict[int, list[ReceiveEnvelope]]
     def __init__(
         self,
         transport: object,

@@ -1,0 +1,154 @@
+"""The log: from every process of a system to wherever the app's loguru sinks point.
+
+One datagram socket connects them, inherited by fork and written to by all. A
+record is one datagram, so records cannot mix, and the kernel keeps their order.
+The app is quiet until it says `logger.enable("jidocode")`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from loguru import logger
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+MAX_TEXT = 32_768
+"""Characters of a message, or of a traceback, that a record carries."""
+PATIENCE = 0.2
+"""Seconds that a process waits for an app that does not read its log; then a record is dropped."""
+
+
+def open_channel() -> tuple[socket.socket, socket.socket]:
+    """Return the app's end and the system's end of a new log."""
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for end in (reading, writing):
+        end.setblocking(False)  # noqa: FBT003 - socket's own signature
+    return reading, writing
+
+
+class Shipper:
+    """Sends this process's records to the app (a loguru sink)."""
+
+    def __init__(self, descriptor: int, process: str) -> None:
+        """Write to the socket *descriptor*, which all processes inherit, as *process*."""
+        self._descriptor = descriptor
+        self._process = process
+        self._dropped = 0
+
+    def install(self) -> None:
+        """Become the one sink of this process, for loguru and for `logging`."""
+        logger.remove()
+        logger.enable("jidocode")
+        logger.add(self, level=0, format="{message}", backtrace=False, diagnose=False)
+        logging.basicConfig(handlers=[_ToLoguru(logging.WARNING)], force=True)
+
+    def __call__(self, message: Message) -> None:
+        """Send one record; wait a moment if the app is slow, then drop and count it."""
+        datagram = _pack(message.record, self._process, self._dropped)
+        if not self._send(datagram) and not (self._is_writable() and self._send(datagram)):
+            self._dropped += 1
+        else:
+            self._dropped = 0
+
+    def _send(self, datagram: bytes) -> bool:
+        try:
+            os.write(self._descriptor, datagram)
+        except OSError:  # full, or the app is gone: there is nobody to tell
+            return False
+        return True
+
+    def _is_writable(self) -> bool:
+        return bool(select.select([], [self._descriptor], [], PATIENCE)[1])
+
+
+class _ToLoguru(logging.Handler):
+    """Hands what is logged by `logging` to loguru."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass *record* on."""
+        level = record.levelname if record.levelname in _LEVELS else record.levelno
+        logger.opt(exception=record.exc_info).log(level, record.getMessage())
+
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _pack(record: Record, process: str, dropped: int) -> bytes:
+    error = record["exception"]
+    fields = {
+        "level": record["level"].name,
+        "number": record["level"].no,
+        "message": record["message"][:MAX_TEXT],
+        "name": record["name"],
+        "function": record["function"],
+        "line": record["line"],
+        "extra": {key: str(value)[:MAX_TEXT] for key, value in record["extra"].items()},
+        "error": None if error is None else _traceback(error)[:MAX_TEXT],
+        "pid": record["process"].id,
+        "process": process,
+        "dropped": dropped,
+    }
+    return json.dumps(fields).encode("ascii")
+
+
+def _traceback(error: Any) -> str:
+    import traceback  # noqa: PLC0415 - rarely needed
+
+    return "".join(traceback.format_exception(error.type, error.value, error.traceback))
+
+
+class Receiver:
+    """Hands the records of a system's processes to the app's loguru."""
+
+    def __init__(self, reading: socket.socket) -> None:
+        """Read from *reading*, the app's end."""
+        self._socket = reading
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._socket.fileno()
+
+    def relay(self) -> None:
+        """Hand over everything that has arrived."""
+        while True:
+            try:
+                datagram = self._socket.recv(1 << 20)
+            except (BlockingIOError, ConnectionError):
+                return
+            if not datagram:
+                return
+            self._hand_over(json.loads(datagram))
+
+    def _hand_over(self, fields: dict[str, Any]) -> None:
+        if fields["dropped"]:
+            logger.warning("{} log records of {} were lost", fields["dropped"], fields["process"])
+        text = fields["message"]
+        if fields["error"]:
+            text = f"{text}\n{fields['error']}"
+        origin = logger.bind(
+            **{"pid": fields["pid"], "process": fields["process"]} | fields["extra"]
+        )
+        restored = origin.patch(partial(_restore, fields))
+        try:
+            restored.log(fields["level"], text)
+        except ValueError:  # a level that only the other process knows
+            restored.log(fields["number"], text)
+
+    def close(self) -> None:
+        """Hand over what is left, and close."""
+        self.relay()
+        self._socket.close()
+
+
+def _restore(fields: dict[str, Any], record: Record) -> None:
+    record["name"] = fields["name"]
+    record["function"] = fields["function"]
+    record["line"] = fields["line"]

@@ -1,0 +1,568 @@
+"""What the two supervisor machines share: a world in which everything goes wrong.
+
+Processes live and die on their own. What they say and how their deaths become
+known is delivered late, twice, in any order, or in part; words of one process
+keep their order. The world knows the truth, checks that the supervisor's view
+never contradicts it, and compares the supervisor's commands with those of a
+reference, which is written after OTP's sequential code and not after the machine.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+from typing import Any
+
+import attrs
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from jidocode.otp.children import (
+    NOTE_GRACE,
+    After,
+    AskToStop,
+    ChildEvent,
+    ChildFailed,
+    ChildGone,
+    ChildIgnored,
+    ChildReady,
+    ChildTimeout,
+    Claim,
+    ExitNoted,
+    Kill,
+    NameClaimed,
+    NameTaken,
+    News,
+    Spawn,
+)
+from jidocode.otp.dynamic_supervisor import DynamicSupervisorLoop
+from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp, SupervisorEvent
+from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, is_normal
+from jidocode.otp.keeper import (
+    Announce,
+    KeeperEffect,
+    KeeperEvent,
+    RegistryUp,
+    Release,
+    RequestReceived,
+    RetryRestart,
+    ShutdownRequested,
+)
+from jidocode.otp.management import CountChildren, Request
+from jidocode.otp.refs import ActorRef, Name
+from jidocode.otp.server import Caller, Exit, InitFailed, Initialised, SendError, SendReply
+from jidocode.otp.specs import BRUTAL_KILL, ChildSpec, Flags
+from jidocode.otp.strategy import Restart
+from jidocode.otp.supervisor import SupervisorLoop
+from tests.otp.machines import worker
+
+Command = tuple[Any, ...]
+"""What a supervisor has done to the world, in the world's words."""
+
+
+@attrs.define
+class Process:
+    """A process as it really is, and what of it is still to be heard.
+
+    Attributes:
+        words: Its own messages, in order.
+        notices: Of its death, in no order.
+    """
+
+    spec: ChildSpec
+    incarnation: int
+    alive: bool = True
+    initialising: bool = True
+    told_to_stop: bool = False
+    words: deque[ChildEvent] = attrs.field(factory=deque[ChildEvent])
+    notices: list[ChildEvent] = attrs.field(factory=list[ChildEvent])
+
+    @property
+    def ref(self) -> ActorRef:
+        """Its reference."""
+        return ActorRef("worker", self.incarnation, 1000 + self.incarnation)
+
+
+@attrs.define(eq=False)
+class Fate:
+    """What a supervisor can know of one start, and what follows from that.
+
+    It is over when the death is known, unless somebody might still say why:
+    then a moment later.
+    """
+
+    spec: ChildSpec
+    incarnation: int
+    ready: bool = False
+    ignored: bool = False
+    dead: bool = False
+    by_signal: bool = False
+    said: ExitReason | None = None
+    told_to_stop: bool = False
+    killed: bool = False
+    over: bool = False
+
+    @property
+    def serves(self) -> bool:
+        """Whether it runs, as far as one knows."""
+        return self.ready and not (self.dead or self.told_to_stop or self.killed)
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it is known to have left in order."""
+        return self.said is not None and is_normal(self.said) and not self.by_signal
+
+    def hear(self, event: ChildEvent) -> None:
+        """Take in what was heard of it."""
+        match event:
+            case ChildReady():
+                self.ready = self.ready or not self.killed
+            case ChildIgnored():
+                self.ignored = not self.killed
+            case ChildFailed(reason=reason) | ExitNoted(reason=reason):
+                self.said = self.said or reason
+            case ChildGone(status=status):
+                self.dead = True
+                self.by_signal = self.by_signal or (status is not None and status < 0)
+            case _:
+                raise AssertionError(event)
+        explained = self.by_signal or self.said is not None or self.ignored
+        self.over = self.over or (self.dead and (self.killed or explained))
+
+
+class Reference(abc.ABC):
+    """A supervisor after OTP's code, which works on fates and gives commands."""
+
+    def __init__(self, flags: Flags, names: Registry) -> None:
+        self.flags = flags
+        self.names = names
+        self.now = 0.0
+        self.commands: list[Command] = []
+        self.fates: dict[int, Fate] = {}
+        self.timers: dict[tuple[object, ...], float] = {}
+        self.restarts: list[float] = []
+
+    @abc.abstractmethod
+    def go_on(self) -> None:
+        """Do what can be done now."""
+
+    @abc.abstractmethod
+    def call(self, number: int, request: Request) -> None:
+        """Take a request in."""
+
+    @abc.abstractmethod
+    def shut_down(self, reason: ExitReason) -> None:
+        """Take the order to stop in."""
+
+    @abc.abstractmethod
+    def retry(self, child_id: str, incarnation: int) -> None:
+        """It is time to try a restart again."""
+
+    @abc.abstractmethod
+    def ended(self, fate: Fate) -> None:
+        """A start that had succeeded, or not, has come to its end."""
+
+    @abc.abstractmethod
+    def counts(self) -> tuple[int, int]:
+        """Return how many specs there are, and how many of them run."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the supervisor has left."""
+        return any(command[0] in ("exit", "failed") for command in self.commands[-1:])
+
+    def start_process(self, spec: ChildSpec, incarnation: int) -> Fate:
+        """Start a process, unless its name is taken."""
+        fate = Fate(spec, incarnation)
+        self.fates[incarnation] = fate
+        if spec.name in self.names.held or spec.name not in self.names.taken:
+            self.commands.append(("spawn", spec.id, incarnation))
+            self.timers["init", incarnation] = self.now + spec.init_timeout
+        else:
+            fate.over = True
+        return fate
+
+    def kill(self, fate: Fate) -> None:
+        """Kill a process that may still live, once."""
+        if not (fate.dead or fate.killed):
+            fate.killed = True
+            self.commands.append(("kill", fate.incarnation))
+
+    def ask_to_stop(self, fate: Fate) -> None:
+        """Stop a process by its shutdown rule; it is over at once if it is dead."""
+        if fate.dead:
+            fate.over = True
+        elif not fate.ready or fate.spec.shutdown in (BRUTAL_KILL, 0):
+            self.kill(fate)
+        elif not (fate.told_to_stop or fate.killed):
+            fate.told_to_stop = True
+            self.commands.append(("stop", fate.incarnation))
+            if fate.spec.shutdown != float("inf"):
+                assert isinstance(fate.spec.shutdown, (int, float))
+                self.timers["stop", fate.incarnation] = self.now + fate.spec.shutdown
+
+    def hear(self, event: ChildEvent) -> None:
+        """Take in what was heard of a process."""
+        fate = self.fates[event.incarnation]
+        was_over, was_dead = fate.over, fate.dead
+        if was_over:
+            return
+        fate.hear(event)
+        if isinstance(event, (ChildFailed, ChildIgnored)):
+            self.kill(fate)
+        if fate.dead and not was_dead and not fate.over:
+            self.timers["note", fate.incarnation] = self.now + NOTE_GRACE
+        if fate.over:
+            self.ended(fate)
+
+    def ring(self, event: object) -> None:
+        """Let a timer of the machine run out, if it is one of ours; others are stale."""
+        match event:
+            case RetryRestart(child_id, incarnation):
+                due = self.timers.pop(("retry", child_id, incarnation))
+                self.retry(child_id, incarnation)
+            case ChildTimeout(incarnation, news):
+                kinds = {News.INIT_TIMEOUT: "init", News.STOP_TIMEOUT: "stop"}
+                due = self.timers.pop((kinds.get(news, "note"), incarnation))
+                self._deadline(self.fates[incarnation], news)
+            case _:
+                raise AssertionError(event)
+        assert due == self.now
+
+    def _deadline(self, fate: Fate, news: News) -> None:
+        if fate.over:
+            return
+        if news is News.NOTE_TIMEOUT:
+            fate.over = True
+            self.ended(fate)
+        elif news is News.STOP_TIMEOUT or not fate.ready:
+            self.kill(fate)
+
+    def may_restart(self, fate: Fate) -> bool:
+        """Count a restart (OTP: add_restart)."""
+        self.restarts = [t for t in self.restarts if self.now - t <= self.flags.max_seconds]
+        self.restarts.append(self.now)
+        if len(self.restarts) > self.flags.max_restarts:
+            self.commands.append(("gave up", fate.spec.id))
+            return False
+        return True
+
+    def comes_back(self, fate: Fate) -> bool:
+        """Whether its restart type and its end want it back (OTP: do_restart)."""
+        match fate.spec.restart:
+            case Restart.PERMANENT:
+                return True
+            case Restart.TRANSIENT:
+                return not fate.ended_well
+            case Restart.TEMPORARY:
+                return False
+
+
+@attrs.define
+class Registry:
+    """The names that the supervisor holds, and those that others hold."""
+
+    held: set[Name] = attrs.field(factory=set[Name])
+    taken: set[Name] = attrs.field(factory=set[Name])
+
+
+NAMES: dict[str, Name] = {"a": ("k", "1"), "c": ("k", "3")}
+CHILD_IDS = ("a", "b", "c", "d")
+
+
+def specs(child_id: str, restarts: tuple[Restart, ...] = tuple(Restart)) -> st.SearchStrategy[Any]:
+    """Return specs for *child_id*; some children have a name."""
+    return st.builds(
+        worker,
+        st.just(child_id),
+        restart=st.sampled_from(restarts),
+        shutdown=st.sampled_from([5.0, 1.0, BRUTAL_KILL]),
+        init_timeout=st.sampled_from([2.0, 10.0]),
+        name=st.just(NAMES.get(child_id)),
+    )
+
+
+def flags(**options: st.SearchStrategy[Any]) -> st.SearchStrategy[Flags]:
+    """Return flags with small and large budgets."""
+    return st.builds(
+        Flags,
+        max_restarts=st.sampled_from([0, 1, 3, 100]),
+        max_seconds=st.sampled_from([1.0, 5.0]),
+        backoff=st.sampled_from([0.0, 0.5]),
+        **options,
+    )
+
+
+class Chaos(RuleBasedStateMachine):
+    """The world; a subclass adds its kind of supervisor and the requests for it."""
+
+    loop: SupervisorLoop | DynamicSupervisorLoop
+    reference: Reference
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.names = Registry()
+        self.processes: dict[int, Process] = {}
+        self.timers: list[tuple[float, Any]] = []
+        self.commands: list[Command] = []
+        self.replies: deque[KeeperEvent] = deque()
+        self.started: set[int] = set()
+        self.exited: set[int] = set()
+        self.calls = 0
+
+    # One event goes to both supervisors, and their commands are compared
+
+    def both(self, event: KeeperEvent) -> None:
+        """Feed *event* to the machine and to the reference, and compare what they do."""
+        self.carry_out(self.loop.handle(event, self.now))
+        while self.replies:
+            self.carry_out(self.loop.handle(self.replies.popleft(), self.now))
+        if not self.reference.finished:
+            self.tell_reference(event)
+        self.compare()
+
+    def compare(self) -> None:
+        assert self.commands == self.reference.commands
+
+    def tell_reference(self, event: KeeperEvent) -> None:
+        self.reference.now = self.now
+        match event:
+            case RequestReceived(caller, request):
+                self.reference.call(caller.request_id, request)
+            case ShutdownRequested(reason):
+                self.reference.shut_down(reason)
+            case RetryRestart() | ChildTimeout():
+                self.reference.ring(event)
+            case RegistryUp():
+                pass
+            case _:
+                self.reference.hear(event)
+        self.reference.go_on()
+
+    def carry_out(self, effects: list[KeeperEffect]) -> None:
+        for effect in effects:
+            self.play(effect)
+
+    def play(self, effect: KeeperEffect) -> None:
+        assert not self.commands or self.commands[-1][0] not in ("exit", "failed")
+        match effect:
+            case Spawn(incarnation, spec):
+                assert not any(p.alive and p.spec.id == spec.id for p in self.processes.values())
+                assert spec.name is None or spec.name in self.names.held
+                self.processes[incarnation] = Process(spec, incarnation)
+                self.commands.append(("spawn", spec.id, incarnation))
+            case Claim(incarnation, name):
+                self.claim(incarnation, name)
+            case Release(name):
+                self.names.held.remove(name)
+            case AskToStop(incarnation):
+                self.processes[incarnation].told_to_stop = True
+                self.commands.append(("stop", incarnation))
+            case Kill(incarnation):
+                self.commands.append(("kill", incarnation))
+                self.kill(self.processes[incarnation])
+            case After(delay, event):
+                self.timers.append((self.now + delay, event))
+            case Announce(event):
+                self.heard(event)
+            case SendReply(caller, value):
+                value = value.incarnation if isinstance(value, ActorRef) else value
+                self.commands.append(("reply", caller.request_id, value))
+            case SendError(caller, error):
+                self.commands.append(("refuse", caller.request_id, type(error).__name__))
+            case Initialised():
+                self.commands.append(("initialised",))
+            case InitFailed():
+                self.commands.append(("failed",))
+            case Exit(reason):
+                self.commands.append(("exit", reason))
+            case _:
+                raise AssertionError(effect)
+
+    def claim(self, incarnation: int, name: Name) -> None:
+        assert name not in self.names.held
+        if name in self.names.taken:
+            self.replies.append(NameTaken(incarnation, None))
+        else:
+            self.names.held.add(name)
+            self.replies.append(NameClaimed(incarnation))
+
+    def heard(self, event: SupervisorEvent) -> None:
+        """Check an announcement against the truth, and against those before it."""
+        match event:
+            case ChildStarted(ref=ref):
+                assert not self.processes[ref.incarnation].initialising
+                assert ref.incarnation not in self.started
+                self.started.add(ref.incarnation)
+            case ChildExited(ref=ref):
+                assert ref.incarnation in self.started - self.exited
+                assert not self.processes[ref.incarnation].alive
+                self.exited.add(ref.incarnation)
+            case ChildStartFailed():
+                pass
+            case GaveUp(child_id=child_id):
+                self.commands.append(("gave up", child_id))
+
+    # What processes do
+
+    def some(self, data: st.DataObject, *, initialising: bool) -> Process:
+        candidates = [p for p in self.living() if p.initialising is initialising]
+        return data.draw(st.sampled_from(candidates))
+
+    def living(self) -> list[Process]:
+        return [process for process in self.processes.values() if process.alive]
+
+    def kill(self, process: Process) -> None:
+        if process.alive:
+            self.die(process, -9)
+
+    def die(self, process: Process, status: int) -> None:
+        """End *process*; its death will be noticed up to four times."""
+        process.alive = False
+        gone = ChildGone(process.incarnation, None)
+        process.notices = [gone, gone, ChildGone(process.incarnation, status)]
+
+    def lose_some(self, data: st.DataObject, process: Process) -> None:
+        """Lose any notices of a death but one."""
+        keep = data.draw(st.sets(st.integers(0, 2), min_size=1))
+        process.notices = [process.notices[index] for index in sorted(keep)]
+
+    @precondition(lambda self: any(p.initialising for p in self.living()))
+    @rule(data=st.data(), how=st.sampled_from(["ready"] * 6 + ["failed", "ignored", "killed"]))
+    def init_ends(self, data: st.DataObject, how: str) -> None:
+        """An init returns, fails, ignores, or is killed; a hanging one does none of it."""
+        process = self.some(data, initialising=True)
+        incarnation = process.incarnation
+        if how == "ready":
+            process.initialising = False
+            process.words.append(ChildReady(incarnation, process.ref))
+        elif how == "failed":
+            process.words.append(ChildFailed(incarnation, Crashed("OSError: no")))
+            self.die(process, 1)
+        elif how == "ignored":
+            process.words.append(ChildIgnored(incarnation))
+            self.die(process, 0)
+        else:
+            self.die(process, -9)
+        if not process.alive:
+            self.lose_some(data, process)
+
+    @precondition(lambda self: any(not p.initialising for p in self.living()))
+    @rule(
+        data=st.data(),
+        reason=st.sampled_from([NORMAL, SHUTDOWN, Crashed("ValueError: no"), None, None]),
+        status=st.sampled_from([-9, 0, 1]),
+    )
+    def process_ends(self, data: st.DataObject, reason: ExitReason | None, status: int) -> None:
+        """A process leaves with a note or without one, or is killed."""
+        process = self.some(data, initialising=False)
+        if reason is not None:
+            process.words.append(ExitNoted(process.incarnation, reason))
+        self.die(process, status)
+        self.lose_some(data, process)
+
+    @precondition(lambda self: any(p.told_to_stop for p in self.living()))
+    @rule(data=st.data())
+    def process_obeys(self, data: st.DataObject) -> None:
+        """A process that was told to stop does so."""
+        process = data.draw(st.sampled_from([p for p in self.living() if p.told_to_stop]))
+        process.words.append(ExitNoted(process.incarnation, SHUTDOWN))
+        self.die(process, 0)
+
+    # What the supervisor hears
+
+    def unheard(self) -> list[Process]:
+        return [p for p in self.processes.values() if p.words or p.notices]
+
+    @precondition(lambda self: self.unheard())
+    @rule(data=st.data())
+    def hear(self, data: st.DataObject) -> None:
+        """Something about some process is heard."""
+        process = data.draw(st.sampled_from(self.unheard()))
+        if process.notices and (not process.words or data.draw(st.booleans())):
+            self.both(process.notices.pop(data.draw(st.integers(0, len(process.notices) - 1))))
+        else:
+            self.both(process.words.popleft())
+
+    @precondition(lambda self: self.unheard())
+    @rule()
+    def hear_all(self) -> None:
+        """All that is under way arrives."""
+        while unheard := self.unheard():
+            process = unheard[0]
+            self.both(process.words.popleft() if process.words else process.notices.pop())
+
+    @rule(seconds=st.sampled_from([0.0, 0.125, 1.0, 5.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Timers that run out in that time are heard of, in order."""
+        until = self.now + seconds
+        while due := [timer for timer in self.timers if timer[0] <= until]:
+            timer = min(due, key=lambda each: each[0])
+            self.timers.remove(timer)
+            self.now = timer[0]
+            self.both(timer[1])
+        self.now = until
+
+    # What others do
+
+    def ask(self, request: Request) -> None:
+        """Send *request* to both."""
+        self.calls += 1
+        self.both(RequestReceived(Caller("app", self.calls), request))
+
+    @rule(name=st.sampled_from(sorted(NAMES.values())))
+    def somebody_else_takes_or_leaves_a_name(self, name: Name) -> None:
+        """Another supervisor claims a name that is free, or releases it."""
+        if name in self.names.taken:
+            self.names.taken.remove(name)
+        elif name not in self.names.held:
+            self.names.taken.add(name)
+
+    @rule()
+    def registry_is_replaced(self) -> None:
+        """A new registry knows nothing; names that were taken stay taken."""
+        self.names.held.clear()
+        self.both(RegistryUp())
+
+    # What is always true
+
+    @invariant()
+    def names_are_held_for_those_who_have_or_await_a_process(self) -> None:
+        """A stopped child holds no name, and one with a process always has it."""
+        if self.commands and self.commands[-1][0] in ("exit", "failed"):
+            assert not self.names.held
+        for child in self.loop.children.values():
+            if child.life is not None and child.spec.name is not None and child.claimed:
+                assert child.spec.name in self.names.held
+
+    @invariant()
+    def questions_are_answered_at_once(self) -> None:
+        """Whatever is under way."""
+        if not self.reference.finished:
+            event = RequestReceived(Caller("app", 0), CountChildren())
+            (effect,) = self.loop.handle(event, self.now)
+
+            assert isinstance(effect, SendReply)
+            counts: Any = effect.value
+            assert (counts.specs, counts.active) == self.reference.counts()
+
+    @invariant()
+    def no_timer_is_late(self) -> None:
+        """The machine has set every timer that the reference waits for."""
+        if not self.reference.finished:
+            assert all(due >= self.now for due in self.reference.timers.values())
+
+    def teardown(self) -> None:
+        """Whatever happened: a shutdown ends the supervisor when everybody is dead, and once."""
+        self.both(ShutdownRequested(NORMAL))
+        for _ in range(3):
+            for process in self.living():
+                if process.told_to_stop:
+                    self.die(process, -9)
+            self.hear_all()
+            self.time_passes(5.0)
+
+        assert self.commands[-1][0] in ("exit", "failed")
+        assert not self.living()
+        assert self.started == self.exited

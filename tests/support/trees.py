@@ -1,0 +1,141 @@
+"""A bare tree below a host of its own: its processes by the ids of their specs, and its events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from servers import Group
+from waiting import PATIENCE
+
+from jidocode._host.client import ROOT, HostClient
+from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Start
+from jidocode.otp.events import SupervisorEvent
+from jidocode.otp.management import ChildInfo, StartChild, TerminateChild, WhichChildren
+from jidocode.otp.registry_server import RegistryServer
+
+T = TypeVar("T")
+E = TypeVar("E")
+REGISTRY = ("system", "registry")
+PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
+LONG = 600.0
+"""A call's timeout that no test could wait for."""
+
+
+class Tree:
+    """A running tree; the ids of its children are unique in all of it."""
+
+    def __init__(self, flags: Flags, *specs: ChildSpec, registry: bool = False) -> None:
+        self._news = threading.Condition()
+        self._events: list[SupervisorEvent] = []
+        self._running: dict[str, ActorRef] = {}
+        first = [RegistryServer.child_spec(name=REGISTRY)] if registry else []
+        root = Start(Group, flags, [*first, *specs])
+        self.client = HostClient(
+            root, preload=PRELOAD, start_timeout=PATIENCE, on_event=self._on_event
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.client.close(PATIENCE)
+
+    def _on_event(self, event: SupervisorEvent) -> None:
+        with self._news:
+            self._events.append(event)
+            if isinstance(event, ChildStarted):
+                self._running[event.child_id] = event.ref
+            self._news.notify_all()
+
+    def until(self, look: Callable[[], T], what: str = "it") -> T:
+        """Return the first true value of *look*, asked after each event; fail in the end."""
+        with self._news:
+            value = self._news.wait_for(look, PATIENCE)
+        assert value, f"{what} did not happen within {PATIENCE:g} s: {self._events[-5:]}"
+        return value
+
+    def events(self, kind: type[E], child_id: str | None = None) -> list[E]:
+        """Return the events of one *kind*, those of one child if given."""
+        with self._news:
+            return [
+                event
+                for event in self._events
+                if isinstance(event, kind) and child_id in (None, event.child_id)
+            ]
+
+    # Processes
+
+    @property
+    def root(self) -> ActorRef:
+        """The supervisor at the top."""
+        root = self.client.directory.find(ROOT)
+        assert root is not None
+        return root
+
+    def ref(self, child_id: str) -> ActorRef:
+        """Return the live process of a child; wait for it if it is being replaced."""
+
+        def live() -> ActorRef | None:
+            ref = self._running.get(child_id)
+            return None if ref is None or self.client.directory.death_of(ref) else ref
+
+        return self.until(live, f"a process for {child_id}")  # type: ignore[return-value] # until() returns true values
+
+    def successor(self, ref: ActorRef, child_id: str) -> ActorRef:
+        """Return the process of a child that was started after *ref*."""
+        self.until(lambda: self._running.get(child_id) != ref, f"restart of {child_id}")
+        return self.ref(child_id)
+
+    def end_of(self, ref: ActorRef) -> ChildExited:
+        """Return what was announced about the end of *ref*."""
+
+        def ends() -> list[ChildExited]:
+            return [event for event in self.events(ChildExited) if event.ref == ref]
+
+        return self.until(ends, f"the end of {ref}")[0]
+
+    def kill(self, child_id: str, number: int = signal.SIGKILL) -> ActorRef:
+        """Send a signal to a child's process; return it once its end was announced."""
+        ref = self.ref(child_id)
+        os.kill(ref.os_pid, number)
+        self.end_of(ref)
+        return ref
+
+    # Requests
+
+    def call(self, child_id: str, request: object, timeout: float = LONG) -> Any:
+        """Call a child."""
+        return self.client.call(self.ref(child_id), request, timeout=timeout, target=child_id)
+
+    def cast(self, child_id: str, request: object) -> None:
+        """Cast to a child."""
+        self.client.cast(self.ref(child_id), request)
+
+    def ask(self, request: object, supervisor: str | None = None) -> Any:
+        """Ask a supervisor, the root by default."""
+        ref = self.root if supervisor is None else self.ref(supervisor)
+        return self.client.call(ref, request, timeout=LONG, target=str(ref))
+
+    def start(self, spec: ChildSpec, supervisor: str | None = None) -> ActorRef | None:
+        """Start a child."""
+        ref: ActorRef | None = self.ask(StartChild(spec), supervisor)
+        return ref
+
+    def stop(self, child_id: str, supervisor: str | None = None) -> None:
+        """Terminate a child."""
+        self.ask(TerminateChild(child_id), supervisor)
+
+    def children(self, supervisor: str | None = None) -> dict[str, ChildInfo]:
+        """Return what a supervisor says of its children."""
+        infos: tuple[ChildInfo, ...] = self.ask(WhichChildren(), supervisor)
+        return {info.id: info for info in infos}
