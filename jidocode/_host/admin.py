@@ -44,7 +44,7 @@ class HostAdmin(Replicator, MultiProcAdmin):
     def __init__(self, transport: LoopbackTransport, guard: int, log: int) -> None:
         """Take over *transport*, log to *log*, and end when *guard* becomes readable."""
         self._child_procs = []
-        self.log = log
+        self.shipper = logs.Shipper(log, "host")
         self._root: ReceiveEnvelope | None = None
         self._process: processes.ChildProcess | None = None
         self._farewell: RootExited | None = None
@@ -122,7 +122,7 @@ def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     """
     processes.adopt_orphans()
     processes.set_name("jido-host")
-    logs.Shipper(admin.log, "host").install()
+    admin.shipper.install()
     signal.signal(signal.SIGCHLD, admin.signalChildDied)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in preload:

@@ -35,16 +35,21 @@ def open_channel() -> tuple[socket.socket, socket.socket]:
 
 
 class Shipper:
-    """Sends this process's records to the app (a loguru sink)."""
+    """Sends this process's records to the app (a loguru sink).
+
+    Attributes:
+        process: What the records are said to come from.
+        descriptor: The socket that they are written to.
+    """
 
     def __init__(self, descriptor: int, process: str) -> None:
-        """Write to the socket *descriptor*, which all processes inherit, as *process*."""
-        self._descriptor = descriptor
-        self._process = process
+        """Write to the socket *descriptor*, which all processes inherit."""
+        self.process = process
+        self.descriptor = descriptor
         self._dropped = 0
 
     def install(self) -> None:
-        """Become the one sink of this process, for loguru and for `logging`."""
+        """Become the one sink of this process and its children, for loguru and for `logging`."""
         logger.remove()
         logger.enable("jidocode")
         logger.add(self, level=0, format="{message}", backtrace=False, diagnose=False)
@@ -52,7 +57,7 @@ class Shipper:
 
     def __call__(self, message: Message) -> None:
         """Send one record; wait a moment if the app is slow, then drop and count it."""
-        datagram = _pack(message.record, self._process, self._dropped)
+        datagram = _pack(message.record, self.process, self._dropped)
         if not self._send(datagram) and not (self._is_writable() and self._send(datagram)):
             self._dropped += 1
         else:
@@ -60,13 +65,13 @@ class Shipper:
 
     def _send(self, datagram: bytes) -> bool:
         try:
-            os.write(self._descriptor, datagram)
+            os.write(self.descriptor, datagram)
         except OSError:  # full, or the app is gone: there is nobody to tell
             return False
         return True
 
     def _is_writable(self) -> bool:
-        return bool(select.select([], [self._descriptor], [], PATIENCE)[1])
+        return bool(select.select([], [self.descriptor], [], PATIENCE)[1])
 
 
 class _ToLoguru(logging.Handler):

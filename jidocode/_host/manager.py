@@ -41,8 +41,8 @@ class Replicator(MultiProcReplicator):
     """Makes child processes for a manager, and tells of their deaths."""
 
     transport: LoopbackTransport
-    log: int
-    """The descriptor that the whole system logs to."""
+    shipper: logs.Shipper
+    """How this process and its children log."""
     _child_procs: list[ChildInfo]
 
     def _startChildActor(  # noqa: N802, PLR0913, PLR0917 - Thespian's name and signature
@@ -68,9 +68,9 @@ class Replicator(MultiProcReplicator):
             self._adminAddr,
             childRequirements,
             self.capabilities,
-            self.log,
+            self.shipper,
         )
-        process = processes.fork(run, keep=[self.log])
+        process = processes.fork(run, keep=[self.shipper.descriptor])
         info = ChildInfo(childAddr, childClass, process, endpoint.addrInst)
         self._child_procs.append(info)
         self.transport.connectEndpoint(endpoint)
@@ -165,17 +165,17 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
     admin: ActorAddress,
     order: SpawnOrder,
     capabilities: dict[str, object],
-    log: int,
+    shipper: logs.Shipper,
 ) -> int:
     """Be an actor process, from just after the fork to the exit status."""
     gc.freeze()
-    logs.Shipper(log, order.kind).install()
+    shipper.process = order.kind
     transport = LoopbackTransport(endpoint)
     host = ActorHost(
         shell, global_name, transport, None, None, parent, admin, order, capabilities, None, None
     )
     host.asLogger = admin
-    host.log = log
+    host.shipper = shipper
     signals.set_up(
         on_child_died=host.signalChildDied,
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True),

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-_LEFT_ALONE = {
+_DEFAULTED = signal.valid_signals() - {
     signal.SIGKILL,
     signal.SIGSTOP,
     # faulthandler writes its trace on these, and then lets them kill
@@ -32,7 +32,7 @@ def set_up(*, on_child_died: Handler, on_terminate: Handler) -> None:
     is ignored (a Ctrl-C in the app's terminal is the app's affair), and so is
     SIGPIPE.
     """
-    for number in signal.valid_signals() - _LEFT_ALONE:
+    for number in _DEFAULTED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, on_child_died)
     signal.signal(signal.SIGTERM, on_terminate)

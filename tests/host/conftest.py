@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from trees import Tree
+from trees import MakeTree, Tree
 
-MakeTree = Callable[..., Tree]
+
 
 
 @pytest.fixture

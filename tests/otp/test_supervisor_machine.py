@@ -133,7 +133,7 @@ class ErlangSupervisor(Reference):
 
     # Starts and stops, each of which blocks
 
-    def start(self, child: Record) -> Iterator[None]:
+    def start(self, child: Record) -> Waiting:
         self.under_way, child.restarting = child, False
         child.pid = fate = self.start_process(child.spec, len(self.fates) + 1)
         while not (fate.ready or fate.over):
@@ -156,10 +156,14 @@ class ErlangSupervisor(Reference):
         if fate is not None and not fate.over:
             self.under_way = child
             self.ask_to_stop(fate)
-            while not fate.over:
-                yield
+            yield from self.wait_for_the_end(fate)
             self.under_way = None
         child.pid, child.restarting = None, False
+
+    @staticmethod
+    def wait_for_the_end(fate: Fate) -> Waiting:
+        while not fate.over:
+            yield
 
     def stop_children(self, group: list[Record]) -> Waiting:
         """Last started first; temporary ones are not kept (terminate_children)."""

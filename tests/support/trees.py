@@ -139,3 +139,7 @@ class Tree:
         """Return what a supervisor says of its children."""
         infos: tuple[ChildInfo, ...] = self.ask(WhichChildren(), supervisor)
         return {info.id: info for info in infos}
+
+
+MakeTree = Callable[..., Tree]
+"""Makes a tree from flags and specs, `registry=True` puts a registry first."""
