@@ -132,7 +132,7 @@ class HostClient:
         self._host = HostProcess(preload=preload, timeout=start_timeout)
         self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
         self._log = Receiver(self._host.log)
-        self._transport.set_watch([self._host.pidfd, self._log.fileno()])
+        self._transport.set_watch([*self._host.ends, self._log.fileno()])
         self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
         self._reader.start()
         try:
@@ -246,7 +246,11 @@ class HostClient:
             self._pending.pop(pending.number, None)
         if isinstance(pending.payload, Exception):
             raise pending.payload
-        content = wire.unpack(pending.payload)
+        try:
+            content = wire.unpack(pending.payload)
+        except Exception as error:
+            told = f"cannot read the reply of {pending.target}: {type(error).__name__}: {error}"
+            raise CallError(told) from error
         if pending.failed and isinstance(content, Exception):
             raise content
         return content
@@ -291,7 +295,7 @@ class HostClient:
                 self._on_root_exited(message)
             case WatchMessage():
                 self._log.relay()
-                if self._host.pidfd in message.ready:
+                if set(message.ready) & set(self._host.ends):
                     self._on_host_gone()
                     return False
             case _:

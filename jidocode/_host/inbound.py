@@ -42,7 +42,7 @@ ACK_EVERY = 32
 """Messages after which they are acknowledged."""
 ACK_BYTES = 1 << 18
 """Bytes of messages after which they are acknowledged."""
-ACK_SECONDS = 0.1
+ACK_SECONDS = 1.0
 """Seconds after which a message is acknowledged at the latest."""
 
 _ACCEPTS_PER_TURN = 32

@@ -35,7 +35,8 @@ class HostProcess:
         key: The system's one-time key.
         admin: Where the host's Admin listens.
         pid: The host's process id.
-        pidfd: Readable when the guard is gone, and with it everything below.
+        ends: Descriptors, one of which is readable when the system is ending:
+            the host's process and the guard's.
         log: Where the log of all processes arrives.
     """
 
@@ -66,11 +67,12 @@ class HostProcess:
         finally:
             log = shipping.detach()
             os.close(log)
-        self.pidfd = os.pidfd_open(self._process.pid)
+        self.ends = [os.pidfd_open(self._process.pid)]
         try:
             self._send_orders(preload, log)
             facts = self._await_report(time.monotonic() + timeout)
             self.pid: int = facts["pid"]
+            self.ends.append(os.pidfd_open(self.pid))
             self.admin = LoopbackAddress(facts["port"], facts["nonce"])
         except BaseException:
             self.close(0.0)
@@ -78,7 +80,7 @@ class HostProcess:
 
     def wait(self, timeout: float) -> bool:
         """Wait until everything is gone; False if it is not after *timeout* seconds."""
-        return bool(select.select([self.pidfd], [], [], timeout)[0])
+        return bool(select.select(self.ends[:1], [], [], timeout)[0])
 
     def close(self, timeout: float) -> None:
         """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
@@ -90,7 +92,8 @@ class HostProcess:
         if not self.wait(BURIAL_SECONDS):
             self._process.kill()
         self._process.wait()
-        os.close(self.pidfd)
+        for descriptor in self.ends:
+            os.close(descriptor)
         self._clean_up()
 
     def _clean_up(self) -> None:

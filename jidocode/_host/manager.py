@@ -27,6 +27,7 @@ from thespian.system.transport import ReceiveEnvelope, TransmitIntent, TransmitO
 
 from jidocode._host import logs, processes, signals
 from jidocode._host.address import LoopbackAddress
+from jidocode._host.standby import await_turn
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport
 from jidocode._host.wire import SpawnOrder
 
@@ -52,7 +53,7 @@ class Replicator(MultiProcReplicator):
         globalName: str | None,  # noqa: N803 - Thespian's name
         parentAddr: ActorAddress,  # noqa: N803 - Thespian's name
         notifyAddr: ActorAddress,  # noqa: N803 - Thespian's name
-        childRequirements: Any = None,  # noqa: N803 - Thespian's name
+        childRequirements: SpawnOrder,  # noqa: N803 - Thespian's name
         sourceHash: str | None = None,  # noqa: ARG002, N803 - Thespian's name
         sourceToLoad: object = None,  # noqa: ARG002, N803 - Thespian's name
     ) -> None:
@@ -70,7 +71,8 @@ class Replicator(MultiProcReplicator):
             self.capabilities,
             self.shipper,
         )
-        process = processes.fork(run, keep=[self.shipper.descriptor])
+        turn = () if childRequirements.turn is None else (childRequirements.turn,)
+        process = processes.fork(run, keep=[self.shipper.descriptor, *turn])
         info = ChildInfo(childAddr, childClass, process, endpoint.addrInst)
         self._child_procs.append(info)
         self.transport.connectEndpoint(endpoint)
@@ -105,9 +107,10 @@ class ActorHost(Replicator, ActorManager):
     actorInst: Shell  # noqa: N815 - Thespian's name # pyright: ignore[reportIncompatibleVariableOverride] # it runs no other actor
     _exit_status: int | None = None
 
-    def run(self) -> None:
-        """Create the shell, let it begin, and deliver its messages until it leaves."""
+    def run(self, order: SpawnOrder) -> None:
+        """Create the shell with *order*, let it begin, and deliver messages until it leaves."""
         self._child_procs = []
+        self._childReqs = order
         self._createInstance()
         self.actorInst.begin()
         if self._exit_status is None:
@@ -182,8 +185,11 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
     )
     connected = TransmitIntent(notify, EndpointConnected(endpoint.addrInst))
     transport.scheduleTransmit(None, connected.addCallback(onFailure=actorStartupFailed))
+    turn = await_turn(order)
+    if turn is None:
+        return 0
     try:
-        host.run()
+        host.run(turn)
     except Exception:
         logger.opt(exception=True).error("an actor's process failed outside its handlers")
         raise

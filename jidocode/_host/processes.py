@@ -69,6 +69,11 @@ class ChildProcess:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status
 
+    def wait(self) -> None:
+        """Wait until it is dead."""
+        if self.status is None:
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
     def is_alive(self) -> bool:
         """Whether it lives (the question that Thespian asks)."""
         return self.poll() is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from typing import Any
 
 import attrs
 from loguru import logger
@@ -12,6 +14,7 @@ from jidocode._host import processes, wire
 from jidocode._host.actor import Shell
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.server_shell import ServerShell
+from jidocode._host.standby import Standby
 from jidocode._host.wire import SpawnOrder
 from jidocode.otp import children, keeper, registry, server
 from jidocode.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
@@ -24,8 +27,12 @@ from jidocode.otp.registry_server import (
     RegistryServer,
     ReleaseName,
 )
-from jidocode.otp.specs import Start
+from jidocode.otp.specs import ChildSpec, Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
+
+
+STANDBYS = 2
+"""How many processes may wait for their turn."""
 
 
 @attrs.define
@@ -34,6 +41,7 @@ class Spawned:
 
     process: processes.ChildProcess
     registry: ActorRef | None
+    is_registry: bool
     ref: ActorRef | None = None
 
 
@@ -50,6 +58,7 @@ class SupervisorShell(Shell):
         """Take the order; Thespian calls this in the new process."""
         super().__init__(requirements)
         self._children: dict[int, Spawned] = {}
+        self._standbys: dict[str, Standby] = {}
         news = (
             children.ChildReady,
             children.ChildIgnored,
@@ -107,6 +116,12 @@ class SupervisorShell(Shell):
     def _feed(self, event: keeper.KeeperEvent) -> None:
         self.perform(self._loop.handle(event, time.monotonic()))
 
+    def perform(self, effects: list[Any]) -> None:
+        """Carry out what the machine wants, and have ready what it will want next."""
+        super().perform(effects)
+        if not self._to_do:
+            self._prepare()
+
     # Messages
 
     def _on_ready(self, event: children.ChildReady, _sender: LoopbackAddress) -> None:
@@ -151,28 +166,59 @@ class SupervisorShell(Shell):
         self.unwatch(child.process.pidfd)
         self._myRef.log_trace(child.process)
         child.process.close()
-        processes.bury_orphans(other.process.pid for other in self._children.values())
+        processes.bury_orphans(self._myRef.children())
         self._feed(children.ChildGone(incarnation, child.process.status))
 
     # Effects
 
     def _spawn(self, effect: children.Spawn) -> None:
-        start, incarnation = effect.spec.start, effect.incarnation
-        order = SpawnOrder(
-            start=start,
-            kind=start.target.kind,
-            incarnation=incarnation,
-            app=self.order.app,
-            parent=self.transport.address,
-            registry=self.registry,
-        )
-        process = self._myRef.spawn(shell_for(start), order)
+        spec, incarnation = effect.spec, effect.incarnation
+        standby = self._standbys.pop(spec.id, None)
+        if standby is not None and standby.spec is spec:
+            standby.release(incarnation, self.registry)
+            process: processes.ChildProcess | None = standby.process
+        else:
+            process = self._fork(spec, incarnation)
         if process is None:
             self._feed(children.ChildFailed(incarnation, Crashed("no process could be forked")))
             self._feed(children.ChildGone(incarnation, None))
             return
-        self._children[incarnation] = Spawned(process, self.registry)
+        is_registry = issubclass(spec.start.target, RegistryServer)
+        self._children[incarnation] = Spawned(process, self.registry, is_registry)
         self.watch(process.pidfd, lambda: self._bury(incarnation))
+
+    def _fork(
+        self, spec: ChildSpec, incarnation: int, turn: int | None = None
+    ) -> processes.ChildProcess | None:
+        order = SpawnOrder(
+            start=spec.start,
+            kind=spec.start.target.kind,
+            incarnation=incarnation,
+            app=self.order.app,
+            parent=self.transport.address,
+            registry=self.registry,
+            turn=turn,
+        )
+        return self._myRef.spawn(shell_for(spec.start), order)
+
+    def _prepare(self) -> None:
+        """Have the processes of the next children stand by, and no others."""
+        wanted = {spec.id: spec for spec in self._loop.upcoming()[:STANDBYS]}
+        for child_id, standby in list(self._standbys.items()):
+            if standby.spec is not wanted.get(child_id):
+                self._standbys.pop(child_id).discard()
+        for child_id, spec in wanted.items():
+            if child_id not in self._standbys:
+                self._stand_by(spec)
+
+    def _stand_by(self, spec: ChildSpec) -> None:
+        turn, go = os.pipe()
+        process = self._fork(spec, 0, turn)
+        os.close(turn)
+        if process is None:
+            os.close(go)  # it is tried again when its turn comes
+        else:
+            self._standbys[spec.id] = Standby(spec, process, go)
 
     def _ask_to_stop(self, effect: children.AskToStop) -> None:
         child = self._children.get(effect.incarnation)
@@ -196,7 +242,7 @@ class SupervisorShell(Shell):
     def _announce(self, effect: keeper.Announce) -> None:
         event = effect.event
         self.send(self.order.app, event)
-        if isinstance(event, ChildStarted) and event.ref.kind == RegistryServer.kind:
+        if isinstance(event, ChildStarted) and self._children[event.ref.incarnation].is_registry:
             self.on_registry(event.ref)
         else:
             self._tell_registry(event)

@@ -106,6 +106,7 @@ class SpawnOrder:
         app: Where the app listens for news.
         parent: Its supervisor; None for the root.
         registry: The registry, if there is one yet.
+        turn: The pipe on which a standby process is told to begin.
     """
 
     start: Start
@@ -114,6 +115,7 @@ class SpawnOrder:
     app: LoopbackAddress
     parent: LoopbackAddress | None = None
     registry: ActorRef | None = None
+    turn: int | None = None
 
 
 def pack(value: object) -> bytes:

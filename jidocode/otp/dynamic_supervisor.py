@@ -110,15 +110,13 @@ class DynamicSupervisorLoop(Keeper):
     def _ended(self, child: Child, life: Life) -> None:
         first_start_failed = life.ref is None and child.died_at is None
         wanted = not (life.on_request or life.ignored or first_start_failed)
-        if self._exit is not None or not wanted:
+        if not wanted or self._verdict(child, life) is not Verdict.RESTART:
             self._drop(child, life)
         elif life.ref is None:
             self._try_later(child, life)
-        elif self._verdict(child, life) is Verdict.RESTART:
+        else:
             self._announce_death(child, life)
             self._restart(child, life)
-        else:
-            self._drop(child, life)
 
     def _drop(self, child: Child, life: Life) -> None:
         """Forget a child that is not wanted back, and answer whoever asked for its start."""

@@ -1,7 +1,7 @@
 """What static and dynamic supervisors have in common: keeping children.
 
-A `Keeper` starts and stops lives, turns news about them into one call of
-`_ready` or `_ended` each, and answers questions. Which child is started or
+A `Keeper` starts and stops lives, turns news about them into at most one call
+of `_ready` and exactly one of `_ended` for each, and answers questions. Which child is started or
 stopped when is decided by its two subclasses, `SupervisorLoop` and
 `DynamicSupervisorLoop`.
 """
@@ -234,6 +234,10 @@ class Keeper(abc.ABC):
         self.flags = flags
         self._intensity = RestartIntensity(flags.max_restarts, flags.max_seconds)
 
+    def upcoming(self) -> list[ChildSpec]:
+        """Return whose processes will be wanted next, in order, as far as is known."""
+        return []
+
     # For the subclasses to decide
 
     @abc.abstractmethod
@@ -285,7 +289,7 @@ class Keeper(abc.ABC):
     def _news(self, event: ChildEvent) -> None:
         child = self._by_incarnation.get(event.incarnation)
         life = child.life if child else None
-        if child is None or life is None or life.incarnation != event.incarnation:
+        if child is None or life is None:
             return
         was_ready = life.ref is not None
         self._do(life.handle(event))

@@ -27,7 +27,7 @@ from jidocode.errors import (
     SupervisorError,
     shown,
 )
-from jidocode.otp.children import Life
+from jidocode.otp.children import Life, LifeState
 from jidocode.otp.exits import SHUTDOWN, ExitReason, Shutdown
 from jidocode.otp.keeper import Child, Keeper, RequestReceived, start_error
 from jidocode.otp.management import (
@@ -131,6 +131,17 @@ class SupervisorLoop(Keeper):
         # Requests to serve and lives that ended, in the order they came.
         self._waiting: deque[RequestReceived | Life] = deque()
 
+    def upcoming(self) -> list[ChildSpec]:
+        """Return whose processes the operation under way will want next, in start order."""
+        operation = self._operation
+        if operation is None:
+            return []
+        wanted = [child_id for child_id in operation.start if child_id in self.children]
+        current = self.children.get(operation.current or "")
+        if current and current.life and current.life.state is LifeState.CLAIMING:
+            wanted.insert(0, current.id)
+        return [self.children[child_id].spec for child_id in wanted]
+
     def _begin(self, result: Any) -> None:
         match result:
             case (Flags() as flags, specs):
@@ -203,8 +214,7 @@ class SupervisorLoop(Keeper):
         operation = self._operation
         if operation is not None and operation.starts(child.id):
             operation.current = None
-            if operation.kind in (Kind.START_CHILD, Kind.RESTART_CHILD):
-                self._reply(operation.caller, child.ref)
+            self._reply(operation.caller, child.ref)
 
     def _ended(self, child: Child, life: Life) -> None:
         operation = self._operation
@@ -255,8 +265,7 @@ class SupervisorLoop(Keeper):
             self._forget(child)
         else:
             self._rest(child)
-        if operation.kind in (Kind.START_CHILD, Kind.RESTART_CHILD):
-            self._reply(operation.caller, None)
+        self._reply(operation.caller, None)
 
     # What to do about an end
 
@@ -314,7 +323,6 @@ class SupervisorLoop(Keeper):
         under_way = self._operation.current if self._operation else None
         last_first = list(reversed(self.children))
         stop = sorted(last_first, key=lambda child_id: child_id != under_way)
-        self._waiting.clear()
         self._operation = Operation(kind=kind, stop=stop, reason=reason)
 
     # Requests

@@ -66,9 +66,9 @@ def inits(log: Path) -> int:
 
 def in_thread(call: Callable[[], object]) -> Future[object]:
     """Run *call* in a thread of its own."""
-    with ThreadPoolExecutor(1) as executor:
-        future = executor.submit(call)
-        executor.shutdown(wait=False)
+    threads = ThreadPoolExecutor(1)
+    future = threads.submit(call)
+    threads.shutdown(wait=False)
     return future
 
 
@@ -260,7 +260,7 @@ def test_a_reply_that_cannot_be_pickled_is_an_error_for_the_caller_alone(tree: M
 def test_a_reply_that_cannot_be_read_is_an_error_for_the_caller_alone(tree: MakeTree) -> None:
     """The server cannot know."""
     running = tree(MANY, subject("a"))
-    with pytest.raises(CallError, match="cannot read .* reply: LookupError: it can be read in one"):
+    with pytest.raises(CallError, match="cannot read the reply of a: LookupError: it can"):
         running.call("a", "fragile")
 
     assert running.call("a", ("echo", 1)) == 1
@@ -269,9 +269,8 @@ def test_a_reply_that_cannot_be_read_is_an_error_for_the_caller_alone(tree: Make
 @pytest.mark.parametrize(
     ("request_", "told"),
     [
-        ("refuse fragile", "cannot read the reply: LookupError"),
+        ("refuse fragile", "cannot read the reply of a: LookupError"),
         ("refuse unspeakable", "refused with an error that cannot be pickled: .*UnspeakableError"),
-        (("refuse", "a str"), "refused with an error that cannot be pickled"),
     ],
 )
 def test_an_error_that_does_not_pickle_is_told_as_text(

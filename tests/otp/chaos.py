@@ -310,6 +310,7 @@ class Chaos(RuleBasedStateMachine):
         self.started: set[int] = set()
         self.exited: set[int] = set()
         self.calls = 0
+        self.stops_wanted = 0
 
     # One event goes to both supervisors, and their commands are compared
 
@@ -438,7 +439,9 @@ class Chaos(RuleBasedStateMachine):
             process.initialising = False
             process.words.append(ChildReady(incarnation, process.ref))
         elif how == "failed":
-            process.words.append(ChildFailed(incarnation, Crashed("OSError: no")))
+            reasons: list[ExitReason] = [Crashed("OSError: no"), SHUTDOWN]
+            reason = data.draw(st.sampled_from(reasons))
+            process.words.append(ChildFailed(incarnation, reason))
             self.die(process, 1)
         elif how == "ignored":
             process.words.append(ChildIgnored(incarnation))
@@ -493,6 +496,21 @@ class Chaos(RuleBasedStateMachine):
             process = unheard[0]
             self.both(process.words.popleft() if process.words else process.notices.pop())
 
+    @rule()
+    def all_goes_well(self) -> None:
+        """Inits return, who is told to stop does so, and all of it is heard, until it is quiet."""
+        while True:
+            for process in self.living():
+                if process.initialising:
+                    process.initialising = False
+                    process.words.append(ChildReady(process.incarnation, process.ref))
+                elif process.told_to_stop:
+                    process.words.append(ExitNoted(process.incarnation, SHUTDOWN))
+                    self.die(process, 0)
+            if not self.unheard():
+                return
+            self.hear_all()
+
     @rule(seconds=st.sampled_from([0.0, 0.125, 1.0, 5.0]))
     def time_passes(self, seconds: float) -> None:
         """Timers that run out in that time are heard of, in order."""
@@ -511,19 +529,23 @@ class Chaos(RuleBasedStateMachine):
         self.calls += 1
         self.both(RequestReceived(Caller("app", self.calls), request))
 
-    @rule(name=st.sampled_from(sorted(NAMES.values())))
-    def somebody_else_takes_or_leaves_a_name(self, name: Name) -> None:
-        """Another supervisor claims a name that is free, or releases it."""
-        if name in self.names.taken:
+    @rule(
+        what=st.sampled_from(["name", "name", "registry", "stop"]),
+        name=st.sampled_from(sorted(NAMES.values())),
+    )
+    def something_else_happens(self, what: str, name: Name) -> None:
+        """Others claim or release a name, the registry is replaced, or the end is near."""
+        if what == "registry":
+            self.names.held.clear()
+            self.both(RegistryUp())
+        elif what == "stop":
+            self.stops_wanted += 1
+            if self.stops_wanted == 3:
+                self.both(ShutdownRequested(NORMAL))
+        elif name in self.names.taken:
             self.names.taken.remove(name)
         elif name not in self.names.held:
             self.names.taken.add(name)
-
-    @rule()
-    def registry_is_replaced(self) -> None:
-        """A new registry knows nothing; names that were taken stay taken."""
-        self.names.held.clear()
-        self.both(RegistryUp())
 
     # What is always true
 
@@ -556,7 +578,7 @@ class Chaos(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: a shutdown ends the supervisor when everybody is dead, and once."""
         self.both(ShutdownRequested(NORMAL))
-        for _ in range(3):
+        for _ in range(2 * len(CHILD_IDS)):
             for process in self.living():
                 if process.told_to_stop:
                     self.die(process, -9)

@@ -195,13 +195,17 @@ def test_leaving_by_exit_fails_the_start(error: BaseException, reason: ExitReaso
     assert bare(effect.reason) == reason
 
 
-@pytest.mark.parametrize("result", [None, Ignore(), Stop()])
-def test_what_init_sent_is_sent_whatever_comes_of_it(result: object) -> None:
+@pytest.mark.parametrize(
+    "then",
+    [lambda: None, Ignore, Stop, lambda: 7, lambda: 1 / 0],
+    ids=["done", "ignores", "stops", "bad value", "raises"],
+)
+def test_what_init_sent_is_sent_whatever_comes_of_it(then: Callable[[], object]) -> None:
     """As in OTP, where a send in init has happened when init fails."""
 
     def step(server: Script) -> object:
         server.cast(OTHER, "hello")
-        return result
+        return then()
 
     assert ServerLoop(Script(), ME).start(Start(Script, step))[0] == SendCast(OTHER, "hello")
 

@@ -42,7 +42,9 @@ ORDER = ["id", "start", "restart", "significant", "type", "shutdown", "init_time
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [(field, value) for field, values in BAD.items() for value in values]
+    ("field", "value"),
+    [(field, value) for field, values in BAD.items() for value in values],
+    ids=[f"{field} {number}" for field, values in BAD.items() for number in range(len(values))],
 )
 def test_bad_value_of_a_field_is_refused_by_name(field: str, value: Any) -> None:
     """A2: the error says which field, what was expected, and what came, in one short line."""

@@ -11,7 +11,8 @@ from jidocode.errors import (
     ChildNotFoundError,
     SupervisorError,
 )
-from jidocode.otp.children import ChildGone, ChildReady, NameClaimed
+from jidocode.otp.children import ChildFailed, ChildGone, ChildReady, NameClaimed
+from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
 from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
 from jidocode.otp.keeper import RegistryUp, RequestReceived, RetryRestart, ShutdownRequested
 from jidocode.otp.management import (
@@ -109,6 +110,17 @@ def test_nothing_is_restarted_while_a_failed_start_is_rolled_back() -> None:
     ]
     assert world.ask(StartChild(worker("c"))) == []
     assert world.shut_down() == []
+
+
+def test_stop_during_a_roll_back_changes_nothing() -> None:
+    """B2: the start has failed, and says so when all are stopped."""
+    world = supervise(worker("a"), worker("b"))
+    world.stubborn = {"a"}
+    world.failing["b"] = 1
+    world.start()
+
+    assert world.shut_down() == []
+    assert world.kill("a")[-1] == f"failed: shutdown (failed to start child 'b': {NO})"
 
 
 def test_death_during_the_start_is_handled_after_it() -> None:
@@ -530,6 +542,31 @@ def test_hanging_restart_is_tried_again() -> None:
     ]
 
 
+def test_failed_restart_is_tried_again_whatever_its_reason() -> None:
+    """E7: a transient child that refuses to start again has not ended well."""
+    world = started(worker("a", restart=Restart.TRANSIENT))
+    world.slow = {"a"}
+    world.crash("a")
+
+    assert world.feed(ChildFailed(2, SHUTDOWN), ChildGone(2, 1)) == [
+        *("kill a#2", "not started a: shutdown, restarting", "spawn a#3"),
+    ]
+
+
+def test_death_that_a_failed_group_restart_has_overtaken_is_absorbed() -> None:
+    """C6, E9: there is one retry for the group, and no second one for the old death."""
+    world = abc(Strategy.ONE_FOR_ALL, backoff=1.0, max_restarts=2)
+    world.slow = {"d"}
+    world.ask(StartChild(worker("d")))
+    world.kill("a", "b")
+    world.failing["a"] = 1
+
+    assert world.ready("d")[-3:] == [
+        *("spawn a#5", "kill a#5", f"not started a: {NO}, restarting"),
+    ]
+    assert world.advance(1)[:2] == ["spawn a#6", "started a#6"]
+
+
 def between_tries() -> World:
     """Return a world in which the restart of b has failed, and is to be tried again."""
     world = abc(Strategy.ONE_FOR_ONE, backoff=1.0)
@@ -635,13 +672,31 @@ def test_ignoring_child_is_not_tried_again() -> None:
 
 
 def test_recovery_time_and_restarts_are_told() -> None:
-    """The time runs from the death to the end of init, over all tries; the first start has none."""
+    """The time runs from the death to the end of init, over all tries; a first start has none."""
     world = between_tries()
     world.advance(1)
+    world.ask(TerminateChild("b"))
+    world.ask(RestartChild("b"))
     infos: Any = world.answer(WhichChildren())
+    starts = [event for event in world.events if isinstance(event, ChildStarted)]
 
+    assert [start.recovered_after for start in starts] == [None, None, None, 1.0, None]
     assert [info.restarts for info in infos] == [0, 1, 0]
-    assert [info.ref and info.ref.incarnation for info in infos] == [1, 5, 3]
+    assert [info.ref and info.ref.incarnation for info in infos] == [1, 6, 3]
+
+
+def test_announcements_carry_the_supervisor_and_the_name() -> None:
+    """Whoever hears of a life can tell whose it was."""
+    world = supervise(worker("a", name=("k", "1")))
+    world.start(registry_up=True)
+    world.failing["a"] = 9
+    world.kill("a")
+
+    assert {event.supervisor for event in world.events} == {SUPERVISOR}
+    assert {event.name for event in world.events if not isinstance(event, GaveUp)} == {("k", "1")}
+    assert [type(event) for event in world.events] == [
+        *(ChildStarted, ChildExited, ChildStartFailed, ChildStartFailed, ChildStartFailed, GaveUp),
+    ]
 
 
 # ----- shutdown ------------------------------------------------------------------

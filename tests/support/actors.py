@@ -214,6 +214,26 @@ class Subject(Worker):
         return None
 
 
+class Mourner(Subject):
+    """Notes, as it begins and ends, which of those that note in the same log are alive."""
+
+    kind: ClassVar[str] = "mourner"
+
+    def init(self, log: Path, label: str, init: str = "ready") -> InitResult:  # type: ignore[override] # idem
+        self.log, self.label = log, label
+        self.note(f"starts beside {self.others()}")
+        return super().init(log, init, label)
+
+    def terminate(self, reason: Any) -> None:
+        self.note(f"terminates beside {self.others()}")
+
+    def others(self) -> str:
+        """Return the labels of the living."""
+        lines = self.log.read_text().splitlines() if self.log and self.log.exists() else []
+        inits = [line.split() for line in lines if " init " in line]
+        return "".join(sorted(label for label, _, pid in inits if Path("/proc", pid).exists()))
+
+
 class NeedsArguments(Subject):
     """A server whose author has written an `__init__`, which there is none to write."""
 
@@ -376,6 +396,11 @@ class Pool(DynamicSupervisor):
 def subject(child_id: str, *args: Any, **options: Any) -> ChildSpec:
     """Return the spec of a `Subject`."""
     return ChildSpec(id=child_id, start=Start(Subject, *args), **options)
+
+
+def mourner(child_id: str, log: Path, **options: Any) -> ChildSpec:
+    """Return the spec of a `Mourner`."""
+    return ChildSpec(id=child_id, start=Start(Mourner, log, child_id), **options)
 
 
 def group(child_id: str, flags: Flags, children: Sequence[ChildSpec], **options: Any) -> ChildSpec:

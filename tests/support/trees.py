@@ -33,6 +33,7 @@ class Tree:
         self._news = threading.Condition()
         self._events: list[SupervisorEvent] = []
         self._running: dict[str, ActorRef] = {}
+        self._ends: dict[ActorRef, ChildExited] = {}
         first = [RegistryServer.child_spec(name=REGISTRY)] if registry else []
         root = Start(Group, flags, [*first, *specs])
         self.client = HostClient(
@@ -55,6 +56,8 @@ class Tree:
             self._events.append(event)
             if isinstance(event, ChildStarted):
                 self._running[event.child_id] = event.ref
+            if isinstance(event, ChildExited):
+                self._ends[event.ref] = event
             self._news.notify_all()
 
     def until(self, look: Callable[[], T], what: str = "it") -> T:
@@ -98,11 +101,7 @@ class Tree:
 
     def end_of(self, ref: ActorRef) -> ChildExited:
         """Return what was announced about the end of *ref*."""
-
-        def ends() -> list[ChildExited]:
-            return [event for event in self.events(ChildExited) if event.ref == ref]
-
-        return self.until(ends, f"the end of {ref}")[0]
+        return self.until(lambda: self._ends.get(ref), f"the end of {ref}")  # type: ignore[return-value] # idem
 
     def kill(self, child_id: str, number: int = signal.SIGKILL) -> ActorRef:
         """Send a signal to a child's process; return it once its end was announced."""
