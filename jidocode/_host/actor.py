@@ -57,7 +57,7 @@ class Shell(Actor):
         self._effects: dict[type, Callable[[Any], object]] = {}
         self._handlers: dict[type, Handler] = {
             wire.Ping: self._on_ping,
-            wire.StopOrder: lambda message, _sender: self.on_stop(message.reason),
+            wire.StopOrder: self._on_stop_order,
             wire.RegistryAt: lambda message, _sender: self.on_registry(message.ref),
             WakeupMessage: lambda message, _sender: message.payload(),
             WatchMessage: self._on_descriptors,
@@ -263,6 +263,10 @@ class Shell(Actor):
         uptime = time.monotonic() - self._started_at
         pulse = wire.Pulse(self.ref, uptime, private_memory())
         self.send(sender, wire.answer(message.request_id, pulse))
+
+    def _on_stop_order(self, message: wire.StopOrder, _sender: LoopbackAddress) -> None:
+        # What others have sent before it comes by other ways, and is handled first.
+        self.after(0.0, lambda: self.on_stop(message.reason))
 
     def _on_descriptors(self, _message: WatchMessage, _sender: LoopbackAddress) -> None:
         # One at a time: what the first one brings about may end this process,

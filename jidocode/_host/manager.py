@@ -15,15 +15,15 @@ import contextlib
 import gc
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from loguru import logger
 from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
 from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import ChildInfo, MultiProcReplicator
-from thespian.system.systemCommon import actorStartupFailed
-from thespian.system.transport import ReceiveEnvelope, TransmitIntent, TransmitOnly
+from thespian.system.transport import ReceiveEnvelope, TransmitOnly
 
 from jidocode._host import logs, processes, signals
 from jidocode._host.address import LoopbackAddress
@@ -104,14 +104,17 @@ class Replicator(MultiProcReplicator):
 class ActorHost(Replicator, ActorManager):
     """The manager of one actor process."""
 
-    actorInst: Shell  # noqa: N815 - Thespian's name # pyright: ignore[reportIncompatibleVariableOverride] # it runs no other actor
+    actorInst: Shell  # noqa: N815 - Thespian's name
     _exit_status: int | None = None
 
     def run(self, order: SpawnOrder) -> None:
         """Create the shell with *order*, let it begin, and deliver messages until it leaves."""
         self._child_procs = []
-        self._childReqs = order
-        self._createInstance()
+        # Thespian's own way to an instance inspects signatures, which costs time and memory.
+        named = isinstance(self._actorClass, str)
+        shell: type[Shell] = resolve_name(self._actorClass) if named else self._actorClass
+        self.actorInst = shell(order)
+        self.actorInst._myRef = self  # noqa: SLF001 - the name by which an actor knows its manager
         self.actorInst.begin()
         if self._exit_status is None:
             self.transport.run(self.handleMessages)
@@ -183,8 +186,7 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
         on_child_died=host.signalChildDied,
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True),
     )
-    connected = TransmitIntent(notify, EndpointConnected(endpoint.addrInst))
-    transport.scheduleTransmit(None, connected.addCallback(onFailure=actorStartupFailed))
+    transport.send(notify, EndpointConnected(endpoint.addrInst))
     turn = await_turn(order)
     if turn is None:
         return 0

@@ -30,7 +30,6 @@ from jidocode.otp.registry_server import (
 from jidocode.otp.specs import ChildSpec, Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
 
-
 STANDBYS = 2
 """How many processes may wait for their turn."""
 

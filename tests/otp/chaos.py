@@ -10,12 +10,14 @@ reference, which is written after OTP's sequential code and not after the machin
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from jidocode.otp.children import (
     NOTE_GRACE,
@@ -166,11 +168,6 @@ class Reference(abc.ABC):
     def counts(self) -> tuple[int, int]:
         """Return how many specs there are, and how many of them run."""
 
-    @property
-    def finished(self) -> bool:
-        """Whether the supervisor has left."""
-        return any(command[0] in ("exit", "failed") for command in self.commands[-1:])
-
     def start_process(self, spec: ChildSpec, incarnation: int) -> Fate:
         """Start a process, unless its name is taken."""
         fate = Fate(spec, incarnation)
@@ -293,14 +290,32 @@ def flags(**options: st.SearchStrategy[Any]) -> st.SearchStrategy[Flags]:
     )
 
 
+WHAT = [
+    *["init ends"] * 3,
+    *["process ends"] * 5,
+    *["process obeys"] * 2,
+    *["something is heard"] * 5,
+    *["all is heard"] * 3,
+    *["all goes well"] * 3,
+    *["time passes"] * 3,
+    *["request"] * 4,
+    "elsewhere",
+    "the end",
+]
+
+
+class NotNowError(Exception):
+    """What was to happen cannot happen now."""
+
+
 class Chaos(RuleBasedStateMachine):
     """The world; a subclass adds its kind of supervisor and the requests for it."""
 
     loop: SupervisorLoop | DynamicSupervisorLoop
     reference: Reference
 
-    def __init__(self) -> None:
-        super().__init__()
+    def reset(self) -> None:
+        """Make the world new."""
         self.now = 0.0
         self.names = Registry()
         self.processes: dict[int, Process] = {}
@@ -310,16 +325,27 @@ class Chaos(RuleBasedStateMachine):
         self.started: set[int] = set()
         self.exited: set[int] = set()
         self.calls = 0
-        self.stops_wanted = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the supervisor has left."""
+        return self.commands[-1:] != [] and self.commands[-1][0] in ("exit", "failed")
+
+    def check_end(self) -> None:
+        """Check what is true after the end of the supervisor."""
+        assert not self.living()
+        assert not self.names.held
+        assert self.started == self.exited
 
     # One event goes to both supervisors, and their commands are compared
 
     def both(self, event: KeeperEvent) -> None:
         """Feed *event* to the machine and to the reference, and compare what they do."""
+        was_over = self.over
         self.carry_out(self.loop.handle(event, self.now))
         while self.replies:
             self.carry_out(self.loop.handle(self.replies.popleft(), self.now))
-        if not self.reference.finished:
+        if not was_over:
             self.tell_reference(event)
         self.compare()
 
@@ -346,7 +372,7 @@ class Chaos(RuleBasedStateMachine):
             self.play(effect)
 
     def play(self, effect: KeeperEffect) -> None:
-        assert not self.commands or self.commands[-1][0] not in ("exit", "failed")
+        assert not self.over
         match effect:
             case Spawn(incarnation, spec):
                 assert not any(p.alive and p.spec.id == spec.id for p in self.processes.values())
@@ -407,8 +433,11 @@ class Chaos(RuleBasedStateMachine):
 
     # What processes do
 
-    def some(self, data: st.DataObject, *, initialising: bool) -> Process:
-        candidates = [p for p in self.living() if p.initialising is initialising]
+    @staticmethod
+    def some(data: st.DataObject, candidates: Sequence[Process]) -> Process:
+        """Return one of *candidates*; without any, nothing happens."""
+        if not candidates:
+            raise NotNowError
         return data.draw(st.sampled_from(candidates))
 
     def living(self) -> list[Process]:
@@ -429,47 +458,36 @@ class Chaos(RuleBasedStateMachine):
         keep = data.draw(st.sets(st.integers(0, 2), min_size=1))
         process.notices = [process.notices[index] for index in sorted(keep)]
 
-    @precondition(lambda self: any(p.initialising for p in self.living()))
-    @rule(data=st.data(), how=st.sampled_from(["ready"] * 6 + ["failed", "ignored", "killed"]))
-    def init_ends(self, data: st.DataObject, how: str) -> None:
+    def init_ends(self, data: st.DataObject) -> None:
         """An init returns, fails, ignores, or is killed; a hanging one does none of it."""
-        process = self.some(data, initialising=True)
+        process = self.some(data, [p for p in self.living() if p.initialising])
+        how = data.draw(st.sampled_from(["ready"] * 4 + ["failed", "ignored", "killed"]))
         incarnation = process.incarnation
         if how == "ready":
             process.initialising = False
             process.words.append(ChildReady(incarnation, process.ref))
-        elif how == "failed":
+            return
+        if how == "failed":
             reasons: list[ExitReason] = [Crashed("OSError: no"), SHUTDOWN]
-            reason = data.draw(st.sampled_from(reasons))
-            process.words.append(ChildFailed(incarnation, reason))
-            self.die(process, 1)
+            process.words.append(ChildFailed(incarnation, data.draw(st.sampled_from(reasons))))
         elif how == "ignored":
             process.words.append(ChildIgnored(incarnation))
-            self.die(process, 0)
-        else:
-            self.die(process, -9)
-        if not process.alive:
-            self.lose_some(data, process)
-
-    @precondition(lambda self: any(not p.initialising for p in self.living()))
-    @rule(
-        data=st.data(),
-        reason=st.sampled_from([NORMAL, SHUTDOWN, Crashed("ValueError: no"), None, None]),
-        status=st.sampled_from([-9, 0, 1]),
-    )
-    def process_ends(self, data: st.DataObject, reason: ExitReason | None, status: int) -> None:
-        """A process leaves with a note or without one, or is killed."""
-        process = self.some(data, initialising=False)
-        if reason is not None:
-            process.words.append(ExitNoted(process.incarnation, reason))
-        self.die(process, status)
+        self.die(process, -9 if how == "killed" else 1)
         self.lose_some(data, process)
 
-    @precondition(lambda self: any(p.told_to_stop for p in self.living()))
-    @rule(data=st.data())
+    def process_ends(self, data: st.DataObject) -> None:
+        """A process leaves with a note or without one, or is killed, perhaps while it leaves."""
+        process = self.some(data, [p for p in self.living() if not p.initialising])
+        reasons = [NORMAL, SHUTDOWN, Crashed("ValueError: no"), None, None]
+        reason = data.draw(st.sampled_from(reasons))
+        if reason is not None:
+            process.words.append(ExitNoted(process.incarnation, reason))
+        self.die(process, data.draw(st.sampled_from([-9, 0, 1])))
+        self.lose_some(data, process)
+
     def process_obeys(self, data: st.DataObject) -> None:
         """A process that was told to stop does so."""
-        process = data.draw(st.sampled_from([p for p in self.living() if p.told_to_stop]))
+        process = self.some(data, [p for p in self.living() if p.told_to_stop])
         process.words.append(ExitNoted(process.incarnation, SHUTDOWN))
         self.die(process, 0)
 
@@ -478,25 +496,20 @@ class Chaos(RuleBasedStateMachine):
     def unheard(self) -> list[Process]:
         return [p for p in self.processes.values() if p.words or p.notices]
 
-    @precondition(lambda self: self.unheard())
-    @rule(data=st.data())
     def hear(self, data: st.DataObject) -> None:
         """Something about some process is heard."""
-        process = data.draw(st.sampled_from(self.unheard()))
+        process = self.some(data, self.unheard())
         if process.notices and (not process.words or data.draw(st.booleans())):
             self.both(process.notices.pop(data.draw(st.integers(0, len(process.notices) - 1))))
         else:
             self.both(process.words.popleft())
 
-    @precondition(lambda self: self.unheard())
-    @rule()
     def hear_all(self) -> None:
         """All that is under way arrives."""
         while unheard := self.unheard():
             process = unheard[0]
             self.both(process.words.popleft() if process.words else process.notices.pop())
 
-    @rule()
     def all_goes_well(self) -> None:
         """Inits return, who is told to stop does so, and all of it is heard, until it is quiet."""
         while True:
@@ -511,7 +524,6 @@ class Chaos(RuleBasedStateMachine):
                 return
             self.hear_all()
 
-    @rule(seconds=st.sampled_from([0.0, 0.125, 1.0, 5.0]))
     def time_passes(self, seconds: float) -> None:
         """Timers that run out in that time are heard of, in order."""
         until = self.now + seconds
@@ -529,31 +541,70 @@ class Chaos(RuleBasedStateMachine):
         self.calls += 1
         self.both(RequestReceived(Caller("app", self.calls), request))
 
-    @rule(
-        what=st.sampled_from(["name", "name", "registry", "stop"]),
-        name=st.sampled_from(sorted(NAMES.values())),
-    )
-    def something_else_happens(self, what: str, name: Name) -> None:
-        """Others claim or release a name, the registry is replaced, or the end is near."""
-        if what == "registry":
+    def something_happens_elsewhere(self, data: st.DataObject) -> None:
+        """Others claim or release a name, or the registry is replaced."""
+        name = data.draw(st.sampled_from(sorted(NAMES.values())))
+        what = data.draw(st.sampled_from(["claimed", "released", "replaced"]))
+        if what == "replaced":
             self.names.held.clear()
             self.both(RegistryUp())
-        elif what == "stop":
-            self.stops_wanted += 1
-            if self.stops_wanted == 3:
-                self.both(ShutdownRequested(NORMAL))
-        elif name in self.names.taken:
-            self.names.taken.remove(name)
+        elif what == "released":
+            self.names.taken.discard(name)
         elif name not in self.names.held:
             self.names.taken.add(name)
+
+    @abc.abstractmethod
+    def somebody_asks(self, data: st.DataObject) -> None:
+        """Somebody asks for a change of a child, known or not."""
+
+    @abc.abstractmethod
+    def begin(self, data: st.DataObject) -> None:
+        """Start both supervisors."""
+
+    @initialize(data=st.data())
+    def at_first(self, data: st.DataObject) -> None:
+        """The world is new."""
+        self.begin(data)
+
+    # One rule with weights, for swarms of rules would leave most worlds without processes.
+    @rule(data=st.data(), what=st.sampled_from(WHAT))
+    def something_happens(self, data: st.DataObject, what: str) -> None:
+        """One thing after the other; when the supervisor has left, another world begins."""
+        if self.over:
+            self.check_end()
+            self.begin(data)
+            return
+        with contextlib.suppress(NotNowError):
+            self.happens(data, what)
+
+    def happens(self, data: st.DataObject, what: str) -> None:
+        match what:
+            case "init ends":
+                self.init_ends(data)
+            case "process ends":
+                self.process_ends(data)
+            case "process obeys":
+                self.process_obeys(data)
+            case "something is heard":
+                self.hear(data)
+            case "all is heard":
+                self.hear_all()
+            case "all goes well":
+                self.all_goes_well()
+            case "time passes":
+                self.time_passes(data.draw(st.sampled_from([0.0, 0.125, 1.0, 5.0])))
+            case "request":
+                self.somebody_asks(data)
+            case "elsewhere":
+                self.something_happens_elsewhere(data)
+            case _:
+                self.both(ShutdownRequested(NORMAL))
 
     # What is always true
 
     @invariant()
-    def names_are_held_for_those_who_have_or_await_a_process(self) -> None:
-        """A stopped child holds no name, and one with a process always has it."""
-        if self.commands and self.commands[-1][0] in ("exit", "failed"):
-            assert not self.names.held
+    def children_with_a_process_have_their_names(self) -> None:
+        """Unless the registry gave it to somebody else meanwhile."""
         for child in self.loop.children.values():
             if child.life is not None and child.spec.name is not None and child.claimed:
                 assert child.spec.name in self.names.held
@@ -561,7 +612,7 @@ class Chaos(RuleBasedStateMachine):
     @invariant()
     def questions_are_answered_at_once(self) -> None:
         """Whatever is under way."""
-        if not self.reference.finished:
+        if not self.over:
             event = RequestReceived(Caller("app", 0), CountChildren())
             (effect,) = self.loop.handle(event, self.now)
 
@@ -572,7 +623,7 @@ class Chaos(RuleBasedStateMachine):
     @invariant()
     def no_timer_is_late(self) -> None:
         """The machine has set every timer that the reference waits for."""
-        if not self.reference.finished:
+        if not self.over:
             assert all(due >= self.now for due in self.reference.timers.values())
 
     def teardown(self) -> None:
@@ -585,6 +636,5 @@ class Chaos(RuleBasedStateMachine):
             self.hear_all()
             self.time_passes(5.0)
 
-        assert self.commands[-1][0] in ("exit", "failed")
-        assert not self.living()
-        assert self.started == self.exited
+        assert self.over
+        self.check_end()

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, rule
+from hypothesis.stateful import invariant
 
 from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisorLoop
 from jidocode.otp.exits import SHUTDOWN, ExitReason
@@ -41,7 +41,7 @@ class ElixirSupervisor(Reference):
                 del self.starters[fate]
                 self.commands.append(("reply", number, fate.incarnation))
         self.bury_refused()
-        if self.leaving is not None and not self.children and not self.finished:
+        if self.leaving is not None and not self.children:
             self.commands.append(("exit", self.leaving))
 
     def bury_refused(self) -> None:
@@ -138,25 +138,20 @@ class ElixirSupervisor(Reference):
 class DynamicSupervisorInChaos(Chaos):
     """Any children, starts and stops, with and without a limit."""
 
-    @initialize(options=flags(), limit=st.sampled_from([None, 0, 1, 3]))
-    def begin(self, options: Flags, limit: int | None) -> None:
-        """Start both."""
-        self.limit = limit
-        self.reference = ElixirSupervisor(options, limit, self.names)
-        start = Start(Pool, DynamicFlags(flags=options, max_children=limit))
+    def begin(self, data: st.DataObject) -> None:
+        self.reset()
+        options = data.draw(flags())
+        self.limit = data.draw(st.sampled_from([None, None, 0, 1, 3]))
+        self.reference = ElixirSupervisor(options, self.limit, self.names)
+        start = Start(Pool, DynamicFlags(flags=options, max_children=self.limit))
         self.loop = DynamicSupervisorLoop.of(start, SUPERVISOR)
         self.carry_out(self.loop.start(start, 0.0, registry_up=True))
         self.compare()
 
-    @rule(data=st.data(), child_id=st.sampled_from(CHILD_IDS))
-    def start_child(self, data: st.DataObject, child_id: str) -> None:
-        """Somebody asks for one child more."""
-        self.ask(StartChild(data.draw(specs(child_id))))
-
-    @rule(child_id=st.sampled_from(CHILD_IDS))
-    def terminate_child(self, child_id: str) -> None:
-        """Somebody wants a child gone, known or not."""
-        self.ask(TerminateChild(child_id))
+    def somebody_asks(self, data: st.DataObject) -> None:
+        child_id = data.draw(st.sampled_from(CHILD_IDS))
+        request: Any = data.draw(st.sampled_from([StartChild, StartChild, TerminateChild]))
+        self.ask(request(data.draw(specs(child_id)) if request is StartChild else child_id))
 
     @invariant()
     def limit_holds(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule
 
 from jidocode.otp.exits import SHUTDOWN, ExitReason
 from jidocode.otp.management import (
@@ -277,16 +276,12 @@ class ErlangSupervisor(Reference):
 class SupervisorInChaos(Chaos):
     """Any strategy, any children, any requests."""
 
-    @initialize(
-        data=st.data(),
-        options=flags(
-            strategy=st.sampled_from(Strategy), auto_shutdown=st.sampled_from(AutoShutdown)
-        ),
-        child_ids=st.lists(st.sampled_from(CHILD_IDS), min_size=1, unique=True),
-    )
-    def begin(self, data: st.DataObject, options: Flags, child_ids: list[str]) -> None:
-        """Start both."""
-        self.options = options
+    def begin(self, data: st.DataObject) -> None:
+        self.reset()
+        self.options = options = data.draw(
+            flags(strategy=st.sampled_from(Strategy), auto_shutdown=st.sampled_from(AutoShutdown))
+        )
+        child_ids = data.draw(st.permutations(CHILD_IDS))[: data.draw(st.integers(0, 4))]
         children = [self.draw_spec(data, child_id) for child_id in child_ids]
         self.reference = ErlangSupervisor(options, children, self.names)
         start = Start(Tree, (options, children))
@@ -304,18 +299,12 @@ class SupervisorInChaos(Chaos):
             return attrs.evolve(spec, significant=data.draw(st.booleans()))
         return spec
 
-    @rule(data=st.data(), child_id=st.sampled_from(CHILD_IDS))
-    def start_child(self, data: st.DataObject, child_id: str) -> None:
-        """Somebody asks for one child more."""
-        self.ask(StartChild(self.draw_spec(data, child_id)))
-
-    @rule(
-        request=st.sampled_from([TerminateChild, TerminateChild, RestartChild, DeleteChild]),
-        child_id=st.sampled_from(CHILD_IDS),
-    )
-    def change_child(self, request: Any, child_id: str) -> None:
-        """Somebody asks for a change of a child, known or not."""
-        self.ask(request(child_id))
+    def somebody_asks(self, data: st.DataObject) -> None:
+        child_id = data.draw(st.sampled_from(CHILD_IDS))
+        requests = [StartChild, TerminateChild, RestartChild, DeleteChild]
+        request: Any = data.draw(st.sampled_from(requests))
+        argument = self.draw_spec(data, child_id) if request is StartChild else child_id
+        self.ask(request(argument))
 
 
 TestSupervisorInChaos = SupervisorInChaos.TestCase

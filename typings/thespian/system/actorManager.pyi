@@ -1,9 +1,12 @@
+from typing import Any
+
 from thespian.actors import Actor, ActorAddress
 from thespian.system.systemCommon import systemCommonBase
 from thespian.system.transport import ReceiveEnvelope
 
 class ActorManager(systemCommonBase):
-    actorInst: Actor
+    actorInst: Any
+    _actorClass: Any
     def __init__(
         self,
         childClass: type[Actor] | str,
@@ -18,5 +21,4 @@ class ActorManager(systemCommonBase):
         concurrency_context: object,
         logdefs: object,
     ) -> None: ...
-    def _createInstance(self) -> None: ...
     def handleMessages(self, envelope: ReceiveEnvelope) -> object: ...
