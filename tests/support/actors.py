@@ -25,6 +25,7 @@ from jidocode.otp import (
     Caller,
     ChildSpec,
     ChildType,
+    Down,
     DynamicFlags,
     DynamicSupervisor,
     Flags,
@@ -36,6 +37,7 @@ from jidocode.otp import (
     Start,
     Stop,
 )
+from jidocode.otp.registry_server import LookUp
 from jidocode.otp.server import CallResult, InitResult, Result
 
 
@@ -316,6 +318,7 @@ class Talker(GenServer):
 
     def init(self) -> InitResult:
         self.messages: list[object] = []
+        self.questions: dict[int, tuple[ActorRef, LookUp]] = {}
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         del caller
@@ -338,6 +341,9 @@ class Talker(GenServer):
                 return Reply(self.demonitor(token))
             case ("watch", ActorRef() as ref):
                 return Reply(self.watch_process(ref))
+            case ("look up when it is down", ActorRef() as ref, ActorRef() as registry, name):
+                self.questions[self.monitor(ref)] = registry, LookUp(name)
+                return Reply(None)
             case "messages":
                 return Reply(list(self.messages))
             case _:
@@ -349,6 +355,8 @@ class Talker(GenServer):
 
     def handle_info(self, message: Any) -> Result:
         self.messages.append(message)
+        if isinstance(message, Down) and message.token in self.questions:
+            self.send_request(*self.questions.pop(message.token))
         return None
 
 

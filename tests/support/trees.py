@@ -13,14 +13,16 @@ from servers import Group
 from waiting import PATIENCE
 
 from jidocode._host.client import ROOT, HostClient
-from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Start
+from jidocode.errors import ActorExitedError, NoProcessError
+from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
 from jidocode.otp.events import SupervisorEvent
 from jidocode.otp.management import ChildInfo, StartChild, TerminateChild, WhichChildren
-from jidocode.otp.registry_server import RegistryServer
+from jidocode.otp.registry import Live, NotFound, Restarting
+from jidocode.otp.registry_server import LookUp, RegistryServer
 
 T = TypeVar("T")
 E = TypeVar("E")
-REGISTRY = ("system", "registry")
+REGISTRY_ID = "registry"
 PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
 LONG = 600.0
 """A call's timeout that no test could wait for."""
@@ -34,7 +36,7 @@ class Tree:
         self._events: list[SupervisorEvent] = []
         self._running: dict[str, ActorRef] = {}
         self._ends: dict[ActorRef, ChildExited] = {}
-        first = [RegistryServer.child_spec(name=REGISTRY)] if registry else []
+        first = [RegistryServer.child_spec(id=REGISTRY_ID)] if registry else []
         root = Start(Group, flags, [*first, *specs])
         self.client = HostClient(
             root, preload=PRELOAD, start_timeout=PATIENCE, on_event=self._on_event
@@ -110,6 +112,16 @@ class Tree:
         self.end_of(ref)
         return ref
 
+    def look_up(self, name: Name) -> Live | Restarting | NotFound:
+        """Ask the registry for *name*; again if it dies meanwhile."""
+        found: Live | Restarting | NotFound
+        while True:
+            try:
+                found = self.call(REGISTRY_ID, LookUp(name))
+            except (ActorExitedError, NoProcessError):
+                continue
+            return found
+
     # Requests
 
     def call(self, child_id: str, request: object, timeout: float = LONG) -> Any:
@@ -133,6 +145,13 @@ class Tree:
     def stop(self, child_id: str, supervisor: str | None = None) -> None:
         """Terminate a child."""
         self.ask(TerminateChild(child_id), supervisor)
+
+    def kill_together(self, *child_ids: str) -> list[ActorRef]:
+        """Kill children at the same instant; return what they were."""
+        refs = [self.ref(child_id) for child_id in child_ids]
+        for ref in refs:
+            os.kill(ref.os_pid, signal.SIGKILL)
+        return refs
 
     def children(self, supervisor: str | None = None) -> dict[str, ChildInfo]:
         """Return what a supervisor says of its children."""

@@ -1,0 +1,213 @@
+"""Systems beside each other, in all kinds of apps, and apps that die at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+from waiting import eventually
+
+from jidocode import SessionSystem
+
+APP = """
+import os, sys, warnings
+from jidocode import SessionSystem
+warnings.simplefilter("ignore")
+os.write(1, b"s")
+system = SessionSystem()
+os.write(1, b"r")
+system.create_session(sys.argv[1])
+os.write(1, b"o")
+sys.stdin.read()
+"""
+
+
+def marked(marker: str) -> list[int]:
+    """Return the pids of all processes that carry *marker* in their environment."""
+    found: list[int] = []
+    for process in psutil.process_iter():
+        try:
+            environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+            if marker.encode() in environment and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+def start_app(marker: str, project: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", APP, str(project)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "JIDOCODE_TEST_MARKER": marker},
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_an_app_killed_at_any_moment_leaves_nothing(project: Path) -> None:
+    """From before the host is there to after the session is open."""
+    for attempt in range(24):
+        marker = uuid.uuid4().hex
+        process = start_app(marker, project)
+        assert process.stdout is not None
+        stage = b"sro"[: attempt % 4]
+        for expected in stage:
+            assert process.stdout.read(1) == bytes([expected])
+        deadline = time.monotonic() + 0.013 * (attempt % 6)
+        eventually(lambda deadline=deadline: time.monotonic() > deadline)  # type: ignore[misc]
+        end(process)
+        eventually(lambda marker=marker: not marked(marker), "the end of all")  # type: ignore[misc]
+
+
+def test_two_apps_on_one_machine_do_not_meet(tmp_path: Path) -> None:
+    """When one is killed, the other goes on."""
+    markers = [uuid.uuid4().hex for _ in range(2)]
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    apps = [start_app(*pair) for pair in zip(markers, folders, strict=True)]
+    try:
+        for process in apps:
+            assert process.stdout is not None
+            assert process.stdout.read(3) == b"sro"
+        others = marked(markers[1])
+        end(apps[0])
+        eventually(lambda: not marked(markers[0]), "the end of the first")
+
+        assert marked(markers[1]) == others
+    finally:
+        for process in apps:
+            end(process)
+    eventually(lambda: not marked(markers[1]), "the end of the second")
+
+
+@pytest.mark.slow
+def test_twenty_systems_started_at_once_do_not_meet(project: Path) -> None:
+    """Each has ports, a key and a tree of its own."""
+    systems: list[SessionSystem] = []
+
+    def start() -> None:
+        systems.append(SessionSystem(start_timeout=100))
+
+    threads = [threading.Thread(target=start) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        for number, system in enumerate(systems):
+            session = system.create_session(project, name=f"number {number}")
+            session.state.append_message("user", str(number))
+        names = [system.list_sessions()[0].name for system in systems]
+    finally:
+        for system in systems:
+            system.close()
+
+    assert names == [f"number {number}" for number in range(20)]
+
+
+def test_a_system_runs_in_an_asyncio_app(project: Path) -> None:
+    """Started from a running loop, called off the loop."""
+
+    async def main() -> str:
+        with await asyncio.to_thread(SessionSystem) as system:
+            session = await asyncio.to_thread(system.create_session, project)
+            roots = [asyncio.to_thread(session.manager.project_root) for _ in range(10)]
+            return {*await asyncio.gather(*roots)}.pop()
+
+    assert asyncio.run(main()) == str(project)
+
+
+def test_preforked_workers_have_a_system_each(tmp_path: Path) -> None:
+    """As under gunicorn: the parent has one too, and the workers do not disturb it."""
+    with SessionSystem() as system:
+        workers: list[int] = []
+        for number in range(3):
+            folder = tmp_path / f"worker{number}"
+            folder.mkdir()
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    with SessionSystem() as own:
+                        own.create_session(folder).state.append_message("user", "hello")
+                    status = 0
+                finally:
+                    os._exit(status)
+            workers.append(pid)
+        statuses = [os.waitpid(pid, 0)[1] for pid in workers]
+
+        assert statuses == [0, 0, 0]
+        assert system.list_sessions() == []
+
+
+def test_a_worker_that_outlives_the_app_does_not_keep_the_system(
+    tmp_path: Path, project: Path
+) -> None:
+    """It holds the app's end of the lifeline; the app's process is watched as well."""
+    marker = uuid.uuid4().hex
+    code = APP.replace("sys.stdin.read()", "os.fork()\nsys.stdin.read()")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(project)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "JIDOCODE_TEST_MARKER": marker},
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(3) == b"sro"
+    worker = eventually(
+        lambda: [
+            child.pid
+            for child in psutil.Process(process.pid).children()
+            if child.cmdline() == psutil.Process(process.pid).cmdline()
+        ],
+        "the worker",
+    )
+    process.kill()
+    process.wait()
+    eventually(lambda: marked(marker) == worker, "the end of the system")
+    os.kill(worker[0], signal.SIGKILL)
+    process.communicate()
+    eventually(lambda: not marked(marker), "the end of the worker")
+
+
+def test_no_descriptor_of_the_app_is_inherited(tmp_path: Path) -> None:
+    """Not even one that is inheritable."""
+    secret = tmp_path / "open-in-the-app"
+    with secret.open("w") as file:
+        os.set_inheritable(file.fileno(), True)  # noqa: FBT003 - the function's own signature
+        with SessionSystem() as system:
+            guard = psutil.Process(system.host_pid).parent()
+            assert guard is not None
+            for process in [guard, *guard.children(recursive=True)]:
+                targets = [
+                    str(descriptor.readlink())
+                    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir()
+                ]
+                assert str(secret) not in targets
+
+
+def test_a_system_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its private folder is there while it runs, and closed to others."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with SessionSystem():
+        (folder,) = tmp_path.iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700  # noqa: PLR2004 - the mode
+
+    assert list(tmp_path.iterdir()) == []
