@@ -31,7 +31,7 @@ from jidocode._host.manager import ActorHost
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import SpawnOrder
 from jidocode.errors import CallError
-from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted
+from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted, PulseHeard
 from jidocode.otp.exits import SHUTDOWN, ExitReason, is_normal
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import Caller, crash_reason
@@ -57,6 +57,7 @@ class Shell(Actor):
         self._effects: dict[type, Callable[[Any], object]] = {}
         self._handlers: dict[type, Handler] = {
             wire.Ping: self._on_ping,
+            wire.Heartbeat: self._on_heartbeat,
             wire.StopOrder: self._on_stop_order,
             wire.RegistryAt: lambda message, _sender: self.on_registry(message.ref),
             WakeupMessage: lambda message, _sender: message.payload(),
@@ -258,6 +259,9 @@ class Shell(Actor):
         self.transport.send(self.transport.adminAddress, farewell)
 
     # Messages that every process handles
+
+    def _on_heartbeat(self, _message: wire.Heartbeat, sender: LoopbackAddress) -> None:
+        self.send(sender, PulseHeard(self.order.incarnation))
 
     def _on_ping(self, message: wire.Ping, sender: LoopbackAddress) -> None:
         uptime = time.monotonic() - self._started_at

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import resource
 import time
 from functools import partial
 from pkgutil import resolve_name
@@ -190,6 +191,8 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
     turn = await_turn(order)
     if turn is None:
         return 0
+    if turn.memory_limit is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (turn.memory_limit, turn.memory_limit))
     try:
         host.run(turn)
     except Exception:

@@ -63,6 +63,7 @@ class SupervisorShell(Shell):
             children.ChildIgnored,
             children.ChildFailed,
             children.ExitNoted,
+            children.PulseHeard,
         )
         self._handlers |= dict.fromkeys(news, lambda event, _sender: self._feed(event))
         self._handlers |= {
@@ -82,6 +83,7 @@ class SupervisorShell(Shell):
             children.Spawn: self._spawn,
             children.AskToStop: self._ask_to_stop,
             children.Kill: self._kill,
+            children.Probe: self._probe,
             children.After: self._after,
             keeper.Announce: self._announce,
             keeper.Release: self._release,
@@ -196,6 +198,7 @@ class SupervisorShell(Shell):
             app=self.order.app,
             parent=self.transport.address,
             registry=self.registry,
+            memory_limit=spec.memory_limit,
             turn=turn,
         )
         return self._myRef.spawn(shell_for(spec.start), order)
@@ -228,6 +231,11 @@ class SupervisorShell(Shell):
         child = self._children.get(effect.incarnation)
         if child is not None:
             child.process.kill()
+
+    def _probe(self, effect: children.Probe) -> None:
+        child = self._children.get(effect.incarnation)
+        if child is not None and child.ref is not None:
+            self.send_to(child.ref, wire.Heartbeat())
 
     def _after(self, effect: children.After) -> None:
         self.after(effect.delay, lambda: self._feed(effect.event))  # type: ignore[arg-type] # the machine's own event

@@ -54,6 +54,10 @@ class Answer(NamedTuple):
     payload: bytes
 
 
+class Heartbeat(NamedTuple):
+    """From a supervisor: give a sign of life; answered with `otp.children.PulseHeard`."""
+
+
 class StopOrder(NamedTuple):
     """From a supervisor: stop with *reason*."""
 
@@ -106,6 +110,7 @@ class SpawnOrder:
         app: Where the app listens for news.
         parent: Its supervisor; None for the root.
         registry: The registry, if there is one yet.
+        memory_limit: Bytes that the process may have for itself, None for no limit.
         turn: The pipe on which a standby process is told to begin.
     """
 
@@ -115,6 +120,7 @@ class SpawnOrder:
     app: LoopbackAddress
     parent: LoopbackAddress | None = None
     registry: ActorRef | None = None
+    memory_limit: int | None = None
     turn: int | None = None
 
 

@@ -25,6 +25,9 @@ from jidocode.otp.specs import BRUTAL_KILL, INFINITY, ChildSpec
 NOTE_GRACE = 0.1
 """Seconds that a dead child's exit note may still be under way."""
 
+MISSED_HEARTBEATS = 2
+"""Probes in a row that may go unanswered; one could be a supervisor's own pause."""
+
 
 class LifeState(enum.Enum):
     """Where a child's life stands."""
@@ -55,6 +58,7 @@ class News(enum.Enum):
     STOP = "stop"
     BRUTAL_STOP = "brutal stop"
     STOP_TIMEOUT = "stop timed out"
+    UNRESPONSIVE = "no heartbeat"
     GONE = "gone with a known cause"
     GONE_SILENTLY = "gone without a word"
     NOTED = "exit note"
@@ -80,6 +84,7 @@ TRANSITIONS: dict[LifeState, dict[News, LifeState]] = {
         News.GONE_SILENTLY: LifeState.SILENT,
     },
     LifeState.RUNNING: {
+        News.UNRESPONSIVE: LifeState.KILLING,
         News.STOP: LifeState.STOPPING,
         News.BRUTAL_STOP: LifeState.KILLING,
         News.NOTED: LifeState.RUNNING,
@@ -170,6 +175,20 @@ class ChildGone:
 
 
 @attrs.frozen
+class PulseHeard:
+    """The child has answered a `Probe`."""
+
+    incarnation: int
+
+
+@attrs.frozen
+class HeartbeatDue:
+    """Time to look whether the child has answered, and to probe it again."""
+
+    incarnation: int
+
+
+@attrs.frozen
 class ChildTimeout:
     """A deadline of the child passed: *news* says which."""
 
@@ -185,8 +204,23 @@ ChildEvent = (
     | ChildFailed
     | ExitNoted
     | ChildGone
+    | PulseHeard
+    | HeartbeatDue
     | ChildTimeout
 )
+
+
+_Told = (
+    NameClaimed
+    | NameTaken
+    | ChildReady
+    | ChildIgnored
+    | ChildFailed
+    | ExitNoted
+    | ChildGone
+    | ChildTimeout
+)
+"""The events that are news in the sense of the table."""
 
 
 # ----- effects: what the host shall do -------------------------------------------
@@ -228,6 +262,13 @@ class Kill:
 
 
 @attrs.frozen
+class Probe:
+    """Ask the process for a sign of life; the answer is `PulseHeard`."""
+
+    incarnation: int
+
+
+@attrs.frozen
 class After:
     """Feed *event* back after *delay* seconds, behind what waits already."""
 
@@ -235,7 +276,7 @@ class After:
     event: object
 
 
-ChildEffect = Claim | Spawn | AskToStop | Kill | After
+ChildEffect = Claim | Spawn | AskToStop | Kill | Probe | After
 
 
 @attrs.define
@@ -255,6 +296,8 @@ class Life:
     _failure: ExitReason | None = None
     _note: ExitReason | None = None
     _status: int | None = None
+    _missed: int = 0
+    """Heartbeats in a row that the process has not answered."""
 
     def begin(self, *, claim: bool) -> list[ChildEffect]:
         """Claim the name first if *claim*, otherwise start at once."""
@@ -272,6 +315,11 @@ class Life:
 
     def handle(self, event: ChildEvent) -> list[ChildEffect]:
         """Take *event* in."""
+        if isinstance(event, PulseHeard):
+            self._missed = 0
+            return []
+        if isinstance(event, HeartbeatDue):
+            return self._beat() if self.state is LifeState.RUNNING else []
         news = self._news_of(event)
         if news in TRANSITIONS[self.state]:
             self._remember(event)
@@ -282,7 +330,21 @@ class Life:
         """Why it ended; asked once it has."""
         return self._failure or best_reason(self._note, self._status)
 
-    def _news_of(self, event: ChildEvent) -> News:
+    def _beat(self) -> list[ChildEffect]:
+        """Probe again, unless too many probes were not answered."""
+        if self._missed == MISSED_HEARTBEATS:
+            silence = self._missed * (self.spec.heartbeat or 0.0)
+            self._failure = Crashed(f"no heartbeat for {silence:g} s")
+            return self._enter(News.UNRESPONSIVE)
+        self._missed += 1
+        return [Probe(self.incarnation), *self._next_beat()]
+
+    def _next_beat(self) -> list[ChildEffect]:
+        if self.spec.heartbeat is None:
+            return []
+        return [After(self.spec.heartbeat, HeartbeatDue(self.incarnation))]
+
+    def _news_of(self, event: _Told) -> News:
         match event:
             case NameClaimed():
                 return News.CLAIMED
@@ -302,7 +364,7 @@ class Life:
             case ChildTimeout():
                 return event.news
 
-    def _remember(self, event: ChildEvent) -> None:
+    def _remember(self, event: _Told) -> None:
         match event:
             case NameTaken():
                 self.refused, self.holder = True, event.holder
@@ -334,6 +396,8 @@ class Life:
             case LifeState.STARTING:
                 spawn = Spawn(self.incarnation, self.spec)
                 return [spawn, *self._deadline(News.INIT_TIMEOUT, self.spec.init_timeout)]
+            case LifeState.RUNNING:
+                return self._next_beat()
             case LifeState.STOPPING:
                 ask = AskToStop(self.incarnation)
                 return [ask, *self._deadline(News.STOP_TIMEOUT, self.spec.shutdown)]

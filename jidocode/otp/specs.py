@@ -139,6 +139,21 @@ def _check_init_timeout(_spec: object, _field: object, value: Any) -> None:
         raise InvalidChildSpecError(f"init_timeout must be seconds > 0, got {shown(value)}")
 
 
+def _check_heartbeat(_spec: object, _field: object, value: Any) -> None:
+    if value is not None and (not _is_seconds(value) or value in (0, INFINITY)):
+        raise InvalidChildSpecError(
+            f"heartbeat must be None or finite seconds > 0, got {shown(value)}"
+        )
+
+
+def _check_memory_limit(_spec: object, _field: object, value: Any) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and (not whole or value <= 0):
+        raise InvalidChildSpecError(
+            f"memory_limit must be None or an int > 0 of bytes, got {shown(value)}"
+        )
+
+
 def _check_name(_spec: object, _field: object, value: Any) -> None:
     if value is None:
         return
@@ -182,6 +197,12 @@ class ChildSpec:
             supervisors.
         init_timeout: Seconds that `init` may take before the child is killed
             and the start has failed; 10 by default.
+        heartbeat: Seconds between probes of the running child; after two in a row
+            without an answer it is killed and counts as crashed. None for no
+            probes. A handler that takes longer than twice this looks dead.
+        memory_limit: Bytes of memory the child may have for itself (data, not
+            shared libraries); beyond it Python raises MemoryError there. None
+            for no limit.
         name: Registered for the child before its `init` runs; None for none.
         value: Kept in the registry beside *name*.
     """
@@ -195,6 +216,8 @@ class ChildSpec:
         default=attrs.Factory(_default_shutdown, takes_self=True), validator=_check_shutdown
     )
     init_timeout: float = attrs.field(default=DEFAULT_INIT_TIMEOUT, validator=_check_init_timeout)
+    heartbeat: float | None = attrs.field(default=None, validator=_check_heartbeat)
+    memory_limit: int | None = attrs.field(default=None, validator=_check_memory_limit)
     name: Name | None = attrs.field(default=None, validator=_check_name)
     value: object = attrs.field(default=None, repr=False)
 

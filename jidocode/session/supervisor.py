@@ -28,7 +28,12 @@ class SessionSupervisor(Supervisor):
 
     @classmethod
     def child_spec(  # type: ignore[override] # a session is not started without a record
-        cls, session: Session, children: Sequence[ChildSpec], *, flags: Flags = DEFAULT_FLAGS
+        cls,
+        session: Session,
+        children: Sequence[ChildSpec],
+        *,
+        flags: Flags = DEFAULT_FLAGS,
+        heartbeat: float | None = None,
     ) -> ChildSpec:
         """Return the spec of *session*'s supervisor over *children*, in start order.
 
@@ -51,6 +56,7 @@ class SessionSupervisor(Supervisor):
             type=ChildType.SUPERVISOR,
             name=("session", session.id),
             value=session,
+            heartbeat=heartbeat,
         )
 
     def init(self, flags: Flags, children: bytes) -> tuple[Flags, Sequence[ChildSpec]]:

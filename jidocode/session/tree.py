@@ -42,19 +42,27 @@ class Application(Supervisor):
 
     kind: ClassVar[str] = "application"
 
-    def init(self, max_sessions: int) -> tuple[Flags, Sequence[ChildSpec]]:
+    def init(self, max_sessions: int, heartbeat: float | None) -> tuple[Flags, Sequence[ChildSpec]]:
         """Return the two children (called by the host, first)."""
         return Flags(strategy=Strategy.ONE_FOR_ONE), [
-            ProcessRegistry.child_spec(max_sessions, name=REGISTRY),
-            SessionsSupervisor.child_spec(name=SESSIONS),
+            ProcessRegistry.child_spec(max_sessions, name=REGISTRY, heartbeat=heartbeat),
+            SessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat),
         ]
 
 
-def session_children(session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
-    """Return what *session* consists of, in start order; *own* are the app's children."""
+def session_children(
+    session: Session, own: Sequence[ChildSpec] = (), *, heartbeat: float | None = None
+) -> tuple[ChildSpec, ...]:
+    """Return what *session* consists of, in start order.
+
+    Args:
+        session: The record that its processes start from.
+        own: The app's own children, started last.
+        heartbeat: Seconds between probes of Manager and State, None for none.
+    """
     return (
-        Manager.child_spec(session, name=("manager", session.id)),
-        State.child_spec(session, name=("state", session.id)),
+        Manager.child_spec(session, name=("manager", session.id), heartbeat=heartbeat),
+        State.child_spec(session, name=("state", session.id), heartbeat=heartbeat),
         *(named(spec, session.id) for spec in own),
     )
 

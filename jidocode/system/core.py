@@ -90,7 +90,7 @@ class SessionSystem:
         )
 
     def _root(self) -> Start:
-        return Start(Application, self.settings.max_sessions)
+        return Start(Application, self.settings.max_sessions, self.settings.heartbeat)
 
     def __enter__(self) -> Self:
         return self
@@ -180,10 +180,12 @@ class SessionSystem:
     def _start(
         self, session: Session, strategy: Strategy | None, children: Sequence[ChildSpec]
     ) -> SessionHandle:
+        heartbeat = self.settings.heartbeat
         spec = SessionSupervisor.child_spec(
             session,
-            session_children(session, children),
+            session_children(session, children, heartbeat=heartbeat),
             flags=self.settings.session_flags(strategy),
+            heartbeat=heartbeat,
         )
         self._ask_to_start(StartSession(session, spec))
         return SessionHandle(self, session.id)

@@ -50,6 +50,9 @@ class Settings:
         max_restarts: Restarts a session may need within *max_seconds*; one
             more and it gives up. 3 by default.
         max_seconds: The window of *max_restarts*, in seconds. 5 by default.
+        heartbeat: Seconds between probes of each of the system's own processes; one
+            that leaves two in a row unanswered, because it hangs or was stopped,
+            is killed and restarted. None for no probes. 10 by default.
         call_timeout: Seconds that a call waits for its answer unless it says
             otherwise. 5 by default.
         start_timeout: Seconds that the whole system may take to start; then
@@ -62,6 +65,9 @@ class Settings:
     strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ALL, validator=_instance(Strategy))
     max_restarts: int = attrs.field(default=3, validator=_count)
     max_seconds: float = attrs.field(default=5.0, validator=_seconds)
+    heartbeat: float | None = attrs.field(
+        default=10.0, validator=attrs.validators.optional(_seconds)
+    )
     call_timeout: float = attrs.field(default=5.0, validator=_seconds)
     start_timeout: float = attrs.field(default=30.0, validator=_seconds)
     shutdown: float = attrs.field(default=10.0, validator=_seconds)

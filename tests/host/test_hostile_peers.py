@@ -359,10 +359,23 @@ def test_a_peer_that_reads_no_acknowledgements_gets_the_last_one_when_it_does(
     assert served.got == list(range(10))
 
 
+@contextlib.contextmanager
+def no_descriptor_left() -> Generator[None]:
+    """Let this process open nothing more."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be accepted waits; a stranger makes room, and then it is served."""
+    """What cannot be accepted waits, and is served as soon as there is room."""
     turns = itertools.count()
     wait = served.server.poller.wait
 
@@ -371,26 +384,32 @@ def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(
         wait(deadline)
 
     monkeypatch.setattr(served.server.poller, "wait", counted)
-    with raw(served) as stranger, raw(served) as late:
-        served.until(lambda: served.server._acceptor._strangers)
-        spare = os.dup(0)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        os.close(spare)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
-        try:
-            with contextlib.ExitStack() as stack:
-                with contextlib.suppress(OSError):
-                    while True:
-                        stack.enter_context(raw(served))
-                before = next(turns)
-                served.server.run(served.echo, 0.3)
-                spun = next(turns) - before
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert spun < 50
-        del stranger, late
+    keys, hello = opened(served)
+    with raw(served) as late:
+        late.sendall(hello + sealed(keys, "patience"))
+        with no_descriptor_left():
+            served.server.run(served.echo, 0.3)
+        assert served.got == []
+        spun = next(turns)
+        served.until(lambda: served.got)
 
-    assert served.answers()
+    assert spun < 50
+    assert served.got == ["patience"]
+
+
+def test_strangers_make_room_when_descriptors_run_out(served: Served) -> None:
+    """An honest peer does not wait for those who only hold a connection."""
+    keys, hello = opened(served)
+    with raw(served), raw(served) as honest:
+        served.until(lambda: len(served.server._acceptor._strangers) == 2)
+        honest.sendall(hello)
+        served.until(lambda: len(served.server._acceptor._strangers) == 1)
+        with raw(served) as late, no_descriptor_left():
+            keys, hello = opened(served)
+            late.sendall(hello + sealed(keys, "made room"))
+            served.server.run(lambda envelope: served.got.append(envelope.message), DEADLINE)
+
+    assert served.got == ["made room"]
 
 
 needs_namespaces = pytest.mark.skipif(

@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import pickle
+import resource
 import select
 import signal
 import socket
@@ -37,7 +38,7 @@ from thespian.system.transport import (
 
 from jidocode._host import inbound, outbound
 from jidocode._host.address import LoopbackAddress
-from jidocode._host.frames import Kind
+from jidocode._host.frames import FrameDecoder, Kind, connection_keys, pack_count
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
 from jidocode.errors import HostError
 
@@ -91,6 +92,12 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the awaited condition did not come"
         time.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the last messages acknowledged soon."""
+    monkeypatch.setattr(inbound, "ACK_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -294,7 +301,6 @@ def test_an_actor_that_stops_acknowledges_what_it_has_handled(one: Peer, two: Pe
     failed: list[str] = []
     one.transport.send(two.address, "stop", lambda: failed.append("stop"))
     two.transport.run(lambda _: False, DEADLINE)
-    two.transport.close()
     until(lambda: not one.transport.outstanding(), one)
 
     assert failed == []
@@ -366,14 +372,89 @@ def test_a_long_message_for_a_dead_actor_is_refused_as_well(
     assert three.got == []
 
 
-def test_a_foreign_server_on_a_dead_actors_port_is_a_dead_target(one: Peer) -> None:
-    """It cannot answer with the key of this system."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        one.intend(ActorAddress(LoopbackAddress(server.getsockname()[1], 7)), "x")
-        foreign, _ = server.accept()
-        foreign.sendall(b"220 mail.example.org ESMTP" + bytes(40))
+class Fake:
+    """A target made by hand: it reads the HELLO, and replies what it likes."""
+
+    def __init__(self) -> None:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.address = ActorAddress(LoopbackAddress(self.server.getsockname()[1], 7))
+
+    def reply(self, *replies: tuple[Kind, int], key: bytes = KEY) -> socket.socket:
+        """Accept one connection, reply with the keys of *key*, and return it."""
+        sock, _ = self.server.accept()
+        decoder = FrameDecoder(1000)
+        decoder.receive(sock.recv(10_000))
+        hello = decoder.next_frame()
+        assert hello is not None
+        back = connection_keys(key, hello.body).back
+        for kind, count in replies:
+            sock.sendall(back.seal(kind, pack_count(count)) + pack_count(count))
+        return sock
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    made = Fake()
+    yield made
+    made.server.close()
+
+
+def test_a_foreign_server_on_a_dead_actors_port_is_a_dead_target(one: Peer, fake: Fake) -> None:
+    """It may speak any protocol, and knows nothing of ours."""
+    one.intend(fake.address, "x")
+    foreign, _ = fake.server.accept()
+    foreign.sendall(b"220 mail.example.org ESMTP" + bytes(40))
+    until(lambda: one.statuses, one)
+    foreign.close()
+
+    assert one.statuses == [SendStatus.DeadTarget]
+
+
+def test_an_acknowledgement_without_the_key_is_none(one: Peer, fake: Fake) -> None:
+    """A stranger on the port cannot make a lost message pass for a delivered one."""
+    one.intend(fake.address, "x")
+    with fake.reply((Kind.ACK, 1), key=new_key()):
         until(lambda: one.statuses, one)
-        foreign.close()
+
+    assert one.statuses == [SendStatus.DeadTarget]
+
+
+@pytest.mark.parametrize("reply", [(Kind.ACK, 2), (Kind.HELLO, 1)])
+def test_a_target_that_breaks_the_protocol_is_given_up(
+    one: Peer, fake: Fake, reply: tuple[Kind, int]
+) -> None:
+    """More acknowledged than was sent, or a reply that is none."""
+    one.intend(fake.address, "x")
+    with fake.reply(reply):
+        until(lambda: one.statuses, one)
+
+    assert one.statuses == [SendStatus.DeadTarget]
+
+
+def test_a_rejection_belongs_to_its_connection(one: Peer, fake: Fake) -> None:
+    """Places are counted anew when a connection is opened again."""
+    one.intend(fake.address, "x")
+    fake.reply((Kind.REJECT, 0)).close()
+    until(lambda: select.select([fake.server], [], [], 0)[0], one)
+    with fake.reply((Kind.ACK, 1)):
+        until(lambda: one.statuses, one)
+
+    assert one.statuses == [SendStatus.Sent]
+
+
+def test_a_target_that_dies_before_it_accepts_is_reported(one: Peer) -> None:
+    """The refusal comes late, when the connection was already being made."""
+    with contextlib.ExitStack() as stack, socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        one.intend(ActorAddress(LoopbackAddress(full.getsockname()[1], 7)), "x")
+        one.step()
+        full.close()
+        until(lambda: one.statuses, one)
 
     assert one.statuses == [SendStatus.DeadTarget]
 
@@ -500,11 +581,12 @@ def test_a_queue_is_bounded_in_bytes_and_still_takes_one_big_message(
     one.transport.send(two.address, b"x" * 5000, lambda: failed.append("big"))
     one.transport.send(two.address, b"y", lambda: failed.append("small"))
     until(lambda: two.got and not one.transport.outstanding(), one, two)
-    one.transport.send(two.address, b"z", lambda: failed.append("later"))
-    until(lambda: len(two.got) == 2, one, two)
+    for later in (b"z1", b"z2"):
+        one.transport.send(two.address, later, lambda: failed.append("later"))
+    until(lambda: not one.transport.outstanding(), one, two)
 
     assert failed == ["small"]
-    assert two.got == [b"x" * 5000, b"z"]
+    assert two.got == [b"x" * 5000, b"z1", b"z2"]
 
 
 def test_a_message_of_50_megabytes_arrives(one: Peer, two: Peer) -> None:
@@ -558,6 +640,29 @@ def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: 
     runner.join(DEADLINE)
 
     assert set(told_in) == {ident}
+
+
+def test_an_idle_connection_makes_room_when_descriptors_run_out(
+    one: Peer, two: Peer, peers: Callable[..., Peer]
+) -> None:
+    """It is opened again when it is needed."""
+    three = peers()
+    one.transport.send(two.address, "first")
+    until(lambda: two.got and not one.transport.outstanding(), one, two)
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        one.transport.send(three.address, "needs room")
+        until(lambda: three.got, one, two, three)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    one.transport.send(two.address, "second")
+    until(lambda: len(two.got) == 2, one, two)
+
+    assert two.got == ["first", "second"]
+    assert three.got == ["needs room"]
 
 
 def test_run_without_a_handler_returns_one_envelope(one: Peer, two: Peer) -> None:

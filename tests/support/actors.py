@@ -100,7 +100,9 @@ def overflow() -> None:
     nest: list[Any] = []
     for _ in range(3_000):
         nest = [nest]
-    resource.setrlimit(resource.RLIMIT_STACK, (1 << 16, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_STACK, (1 << 16, resource.getrlimit(resource.RLIMIT_STACK)[1])
+    )
     repr(nest)
 
 

@@ -104,6 +104,11 @@ class Worker(GenServer):
             case ("log", text):
                 logger.info(text)
                 return Reply(None)
+            case "loop":
+                while True:
+                    pass
+            case ("allocate", int() as size):
+                return Reply(len(bytearray(size)))
             case "stray":
                 stray = subprocess.Popen(["sleep", "1000"], start_new_session=True)
                 return Reply(stray.pid)
@@ -115,6 +120,8 @@ class Worker(GenServer):
 
     def handle_cast(self, request: Any) -> Result:
         self.note(f"cast {request}")
+        while request == "loop":
+            pass
         return None
 
     def terminate(self, reason: Any) -> None:

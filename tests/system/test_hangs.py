@@ -1,0 +1,78 @@
+"""Processes that neither answer nor die, and those that want too much memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from servers import worker
+from waiting import PATIENCE, eventually
+
+from jidocode import ActorExitedError, HandlerError, SessionHandle, SessionSystem, Strategy
+from jidocode.otp import Crashed
+
+
+def open_with(system: SessionSystem, project: Path, **options: float) -> SessionHandle:
+    """Open a session with one own child, `own`."""
+    children = [worker("own", **options)]
+    return system.create_session(project, strategy=Strategy.ONE_FOR_ONE, children=children)
+
+
+@pytest.mark.parametrize("misdeed", ["endless loop", "SIGSTOP"])
+def test_a_child_without_a_heartbeat_is_killed_and_restarted(
+    system: SessionSystem, project: Path, misdeed: str
+) -> None:
+    """And the reason says so."""
+    session = open_with(system, project, heartbeat=0.1)
+    victim = system.get_process(session.id, "own")
+    monitor = system.monitor(session.id, "own")
+    if misdeed == "SIGSTOP":
+        os.kill(victim.os_pid, signal.SIGSTOP)
+    else:
+        session.cast("own", "loop")
+    down = monitor.wait(PATIENCE)
+
+    assert down is not None
+    assert down.reason == Crashed("no heartbeat for 0.2 s")
+    assert session.call("own", "pid") != victim.os_pid
+
+
+def test_a_caller_of_a_hung_child_is_told(system: SessionSystem, project: Path) -> None:
+    """As soon as the child is given up, long before the timeout."""
+    session = open_with(system, project, heartbeat=0.1)
+    with pytest.raises(ActorExitedError, match="no heartbeat"):
+        session.call("own", "loop", timeout=PATIENCE)
+
+
+def test_the_systems_own_processes_have_a_heartbeat(project: Path) -> None:
+    """A stopped Manager is found by the setting alone."""
+    with SessionSystem(heartbeat=0.1) as system:
+        session = system.create_session(project)
+        manager = system.get_manager(session.id)
+        os.kill(manager.os_pid, signal.SIGSTOP)
+        eventually(lambda: system.registered("manager", session.id) not in (manager, None), "it")
+
+        assert session.manager.project_root() == str(project)
+
+
+def test_a_child_that_answers_is_left_alone(system: SessionSystem, project: Path) -> None:
+    """Over many heartbeats."""
+    session = open_with(system, project, heartbeat=0.02)
+    pid = session.call("own", "pid")
+    for _ in range(20):
+        session.call("own", ("sleep", 0.01))
+
+    assert session.call("own", "pid") == pid
+
+
+def test_memory_beyond_the_limit_is_an_ordinary_crash(system: SessionSystem, project: Path) -> None:
+    """The child's own, and nobody else's; it comes back with the same limit."""
+    limit = 200_000_000
+    session = open_with(system, project, memory_limit=limit)
+    for _ in range(2):
+        assert session.call("own", ("allocate", 1_000_000)) == 1_000_000
+        with pytest.raises(HandlerError, match="MemoryError"):
+            session.call("own", ("allocate", limit))
+        eventually(lambda: session.health_check().status.value == "healthy", "recovery")
