@@ -25,6 +25,9 @@ cover: $(VENV)/dev
 	$(BIN)/coverage combine
 	$(BIN)/coverage report
 
+bench: $(VENV)/dev
+	$(BIN)/python bench/run.py
+
 build: $(VENV)/dev
 	$(BIN)/python -m build --outdir dist
 

@@ -25,12 +25,17 @@ JidocodeError
 │   ├── InvalidSessionIdError   (also ValueError)
 │   ├── InvalidSessionError     a record breaks one or more rules (also ValueError)
 │   ├── InvalidRequestError     a request to a session's process breaks a rule (also ValueError)
+│   ├── EventGapError           an event that was asked for is not there any more
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
 │   ├── ProjectAlreadyOpenError
 │   └── RateLimitedError        carries retry_after
 ├── BoundaryError               a path leaves the project (also PermissionError)
 └── JournalError                the durable record of a session
+    ├── JournalLockedError      another process has it open
+    ├── JournalVersionError     a newer version wrote it
+    ├── JournalDamagedError     it cannot be read
+    └── JournalWriteError       it cannot be written now; reads go on
 
 All of them pickle: an error that crosses a process keeps its type and message.
 Each class builds its message once, says what was expected and what came, and
@@ -326,6 +331,22 @@ class InvalidRequestError(SessionError, ValueError):
 
 
 @attrs.define(slots=False)
+class EventGapError(SessionError):
+    """The event after *after_seq* is not there any more, or never was.
+
+    Read what the State holds, and go on after *resume_after*.
+    """
+
+    after_seq: int
+    resume_after: int
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"no event follows {self.after_seq}; events are known after {self.resume_after}"
+
+
+@attrs.define(slots=False)
 class SessionLimitError(SessionError):
     """As many sessions are open as may be."""
 
@@ -380,3 +401,23 @@ class BoundaryError(JidocodeError, PermissionError):
 
 class JournalError(JidocodeError):
     """The durable record of a session cannot be read or written."""
+
+
+class JournalLockedError(JournalError):
+    """Another process has the journal open: the session is open elsewhere."""
+
+
+class JournalVersionError(JournalError):
+    """A newer version of this library wrote the journal; it was left as it is."""
+
+
+class JournalDamagedError(JournalError):
+    """The journal, or a record of it, cannot be read; it was left as it is."""
+
+
+class JournalWriteError(JournalError):
+    """The journal cannot be written now: a full disk, no permission.
+
+    The change was not made, and nothing that was acknowledged is lost. Reads are
+    answered as before; the next change tries again.
+    """

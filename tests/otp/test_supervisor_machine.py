@@ -105,7 +105,7 @@ class ErlangSupervisor(Reference):
         """Stop whoever is being started or stopped right now, then the others in reverse."""
         self.leaving = True
         if self.under_way is not None:
-            yield from self.stop(self.under_way)
+            yield from self.stop_children([self.under_way])
         yield from self.stop_children(self.children)
         self.commands.append(("exit", reason))
 
