@@ -650,6 +650,18 @@ def test_one_for_all_retries_the_whole_group() -> None:
     )
 
 
+def test_sibling_that_waits_for_the_retry_of_another_can_be_deleted() -> None:
+    """E9: it has no process; the death that began the restart is dealt with."""
+    world = abc(Strategy.ONE_FOR_ALL, backoff=1.0)
+    world.failing["a"] = 1
+    world.kill("b")
+
+    assert statuses(world) == dict.fromkeys("abc", ChildStatus.RESTARTING)
+    assert world.ask(DeleteChild("a"))[0].startswith("refuse 1: ChildRestartingError")
+    assert world.ask(DeleteChild("b")) == ["reply 2: None"]
+    assert world.advance(1) == ["spawn a#5", "started a#5", "spawn c#6", "started c#6"]
+
+
 def test_rest_for_one_retries_from_the_failed_child() -> None:
     """E9: those restarted before it stay."""
     world = abc(Strategy.REST_FOR_ONE)

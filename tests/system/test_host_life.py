@@ -211,3 +211,26 @@ def test_a_system_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert folder.stat().st_mode & 0o777 == 0o700  # noqa: PLR2004 - the mode
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
+    """In several workers at once, each of them no child of a terminal."""
+    suite = tmp_path / "test_it.py"
+    suite.write_text(
+        "import pytest\n"
+        "from jidocode import SessionSystem\n\n"
+        "@pytest.mark.parametrize('number', range(4))\n"
+        "def test_one(tmp_path, number):\n"
+        "    with SessionSystem() as system:\n"
+        "        assert system.create_session(tmp_path).manager.project_root() == str(tmp_path)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-Im", "pytest", "-q", "-n2", "-p", "no:cacheprovider", str(suite)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert "4 passed" in done.stdout, done.stdout + done.stderr

@@ -93,25 +93,33 @@ def test_a_system_can_be_started_in_a_thread_that_ends(project: Path) -> None:
         assert system.create_session(project).health_check().status.value == "healthy"
 
 
-def test_calls_can_be_made_from_many_threads(system: SessionSystem, project: Path) -> None:
-    """Every thread gets its own answers."""
+def test_calls_can_be_made_from_64_threads_at_once(system: SessionSystem, project: Path) -> None:
+    """Every thread gets its own answers, and none costs a thread or a descriptor."""
     session = system.create_session(project)
+    session.state.append_message("user", "the connection is there now")
+    threads_before = threading.active_count()
+    descriptors_before = psutil.Process().num_fds()
     wrong: list[object] = []
+    most: list[int] = []
 
     def talk(number: int) -> None:
         for turn in range(20):
             text = f"{number}/{turn}"
             if session.state.append_message("user", text).content != text:
                 wrong.append(text)
+        most.append(threading.active_count())
 
-    threads = [threading.Thread(target=talk, args=(number,)) for number in range(16)]
+    threads = [threading.Thread(target=talk, args=(number,)) for number in range(64)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert wrong == []
-    assert len(session.state.messages(limit=1000)) == 16 * 20
+    assert system.statistics().calls == 0
+    assert max(most) <= threads_before + 64
+    assert psutil.Process().num_fds() == descriptors_before
+    assert session.state.statistics().messages == 1000  # the newest, as many as are kept
 
 
 @pytest.mark.parametrize("how", ["exit", "kill"])
