@@ -373,13 +373,19 @@ class SessionExistsError(SessionError):
 
 @attrs.define(slots=False)
 class ProjectAlreadyOpenError(SessionError):
-    """Another session has that project directory open, under whatever path."""
+    """Another session has that project directory open, under whatever path.
+
+    Or, if *nested*, one directory lies inside the other.
+    """
 
     session_id: str
+    nested: bool = False
 
     @property
     def message(self) -> str:
         """One sentence for a person."""
+        if self.nested:
+            return f"the project lies inside, or around, the one of session {self.session_id}"
         return f"the project is already open in session {self.session_id}"
 
 

@@ -278,9 +278,8 @@ class Link:
             data = self._socket.recv(_REPLY_READ)
         except BlockingIOError:
             return
-        except OSError as error:
-            self._dead = self._dead or error.errno == errno.ECONNREFUSED
-            data = b""
+        except OSError:
+            data = b""  # broken; a dead target refuses the next connection
         if not data:
             self._recover()
             return

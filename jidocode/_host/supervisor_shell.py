@@ -26,6 +26,7 @@ from jidocode.otp.registry_server import (
     RegisterName,
     RegistryServer,
     ReleaseName,
+    Reported,
 )
 from jidocode.otp.specs import ChildSpec, Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
@@ -73,7 +74,7 @@ class SupervisorShell(Shell):
             wire.Info: self._on_info,
         }
         self._effects |= {
-            server.Initialised: lambda _effect: self.tell_ready(),
+            server.Initialised: self._on_initialised,
             server.InitIgnored: lambda _effect: self.tell_ignored(),
             server.InitFailed: lambda effect: self.tell_failed(effect.reason),
             server.SendReply: self._send_reply,
@@ -105,6 +106,7 @@ class SupervisorShell(Shell):
         """Tell the registry what is ours, and all children where it is."""
         super().on_registry(ref)
         self._feed(keeper.RegistryUp())
+        self._tell_registry(Reported(self.ref))
         for child in self._children.values():
             self._tell_registry_to(child)
 
@@ -122,6 +124,10 @@ class SupervisorShell(Shell):
         super().perform(effects)
         if not self._to_do:
             self._prepare()
+
+    def _on_initialised(self, _effect: server.Initialised) -> None:
+        self._tell_registry(Reported(self.ref))
+        self.tell_ready()
 
     # Messages
 

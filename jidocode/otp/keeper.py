@@ -158,7 +158,7 @@ class Child:
     def status(self) -> ChildStatus:
         """How it stands, for those who ask."""
         if self.life is None:
-            return ChildStatus.STOPPED if self.due is None else ChildStatus.RESTARTING
+            return ChildStatus.STOPPED if self.died_at is None else ChildStatus.RESTARTING
         match self.life.state:
             case LifeState.CLAIMING | LifeState.STARTING:
                 return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING

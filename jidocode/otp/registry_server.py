@@ -15,11 +15,14 @@ from typing import Any, ClassVar
 import attrs
 
 from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
-from jidocode.otp.exits import Killed, NoProcess
+from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.monitors import Send
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Answer, Effect, Live, NotFound, Registry, Restarting, Watch
 from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Reply, Result
+
+REASON_GRACE = 0.5
+"""Seconds that a supervisor's word on the death of a child without a name may be under way."""
 
 # ----- from supervisors -----------------------------------------------------------
 
@@ -48,6 +51,13 @@ class ReleaseName:
     """*owner* will not use *name* again."""
 
     name: Name
+    owner: ActorRef
+
+
+@attrs.frozen
+class Reported:
+    """*owner* has claimed and registered all that is its own."""
+
     owner: ActorRef
 
 
@@ -95,14 +105,24 @@ class Entries:
     kind: str | None = None
 
 
+@attrs.frozen
+class _Vanished:
+    """To itself: the watch saw *ref* end, and its supervisor has had time to say why."""
+
+    ref: ActorRef
+
+
 class RegistryServer(GenServer):
     """Names and monitors for everything in its tree (Elixir: Registry)."""
 
     kind: ClassVar[str] = "registry"
     table: Registry
+    reported: set[ActorRef]
+    """The supervisors that have told all they have."""
 
     def init(self) -> None:
         """Start with an empty table; the supervisors fill it."""
+        self.reported = set()
         self.table = Registry()
         self._watches: dict[int, ActorRef] = {}
 
@@ -131,7 +151,10 @@ class RegistryServer(GenServer):
                 self.carry_out(self.table.release(name, owner))
             case ChildStarted(name=tuple() as name):
                 self.carry_out(self.table.register(name, request.supervisor, request.ref))
+            case Reported(owner):
+                self.reported.add(owner)
             case ChildExited():
+                self.reported.discard(request.ref)
                 self.carry_out(self.table.gone(request.ref, request.reason))
             case ChildStarted() | ChildStartFailed() | GaveUp():
                 pass
@@ -147,12 +170,19 @@ class RegistryServer(GenServer):
         """Take in the end of a watched process."""
         match message:
             case Down(token=token) if token in self._watches:
-                gone = isinstance(message.reason, NoProcess)
-                reason = NoProcess() if gone else Killed()
-                self.carry_out(self.table.vanished(self._watches.pop(token), reason))
-                return None
+                self._ended(self._watches.pop(token), message.reason)
+            case _Vanished(ref):
+                self.carry_out(self.table.vanished(ref, Killed()))
             case _:
                 return super().handle_info(message)
+        return None
+
+    def _ended(self, ref: ActorRef, reason: ExitReason) -> None:
+        if isinstance(reason, NoProcess) or self.table.keys(ref):
+            self.carry_out(self.table.vanished(ref, reason))
+        else:
+            # The table knows of nobody who could answer for it, but there may be somebody.
+            self.send_after(REASON_GRACE, _Vanished(ref))
 
     def carry_out(self, effects: list[Effect]) -> None:
         """Turn the table's *effects* into messages."""

@@ -270,6 +270,7 @@ class SupervisorLoop(Keeper):
     # What to do about an end
 
     def _act_on_end(self, child: Child, life: Life) -> None:
+        child.due = None
         match self._verdict(child, life):
             case Verdict.RESTART:
                 self._restart(child, life)

@@ -148,14 +148,8 @@ class Journal:
         self._durability = durability
         self._fd = fd
         self._writer: int | None = None
-        self._take(scan(fd, each))
         self._unclean = True
-        self._torn_header = self._is_torn_header()
-        self.repair = self._found(created=created)
-        if self._found_bytes.header is None and not self._torn_header:
-            self._refuse_if_empty()
-        if self._found_bytes.bad:
-            self._refuse_if_empty()
+        self._take(scan(fd, each), created=created)
 
     @classmethod
     def open(
@@ -325,57 +319,46 @@ class Journal:
 
     # Repair
 
-    def _take(self, found: Scan) -> None:
-        self._found_bytes = found
+    def _take(self, found: Scan, *, created: bool) -> None:
         self._index = found.index
         self._end = found.good_end
         self._last_seq = found.last_seq
-        self._needs_repair = bool(found.header is None or found.bad or found.torn or found.missing)
-
-    def _is_torn_header(self) -> bool:
-        """Whether the file is one whose creation was cut short."""
-        found = self._found_bytes
-        if found.header or found.index.seqs or found.size >= len(FIRST_LINE):
-            return False
-        return FIRST_LINE.startswith(os.pread(self._fd, found.size, 0))
-
-    def _found(self, *, created: bool) -> Repair:
-        found = self._found_bytes
-        return Repair(
+        self._torn_header = self._is_torn_header(found)
+        if (found.bad or not (found.header or self._torn_header)) and not found.index.seqs:
+            raise JournalDamagedError(f"nothing in {shown(self.path.name)} can be read")
+        self.repair = Repair(
             created=created,
             header_lost=found.header is None and not created,
             torn_bytes=found.torn.size if found.torn else 0,
             bad_records=len(found.bad),
             missing=found.missing,
         )
+        torn = [found.torn] if found.torn else []
+        self._aside = [(why, spans) for why, spans in (("torn", torn), ("bad", found.bad)) if spans]
+        self._numbers_lost = _most_records_in(
+            span for span in found.bad if span.offset >= self._end
+        )
+        self._needs_repair = found.header is None or not self.repair.clean
 
-    def _refuse_if_empty(self) -> None:
-        if not self._index.seqs:
-            raise JournalDamagedError(f"nothing in {shown(self.path.name)} can be read")
+    def _is_torn_header(self, found: Scan) -> bool:
+        """Whether the creation of the file was cut short."""
+        if found.header or found.index.seqs or found.size >= len(FIRST_LINE):
+            return False
+        return FIRST_LINE.startswith(os.pread(self._fd, found.size, 0))
 
     def _mend(self) -> None:
         """Keep aside what is wrong with the file, and make it right."""
-        found = self._found_bytes
-        if found.torn:
-            self._keep_aside("torn", [found.torn])
-        if found.bad:
-            self._keep_aside("bad", found.bad)
+        while self._aside:
+            why, spans = self._aside[-1]
+            self._keep_aside(why, spans)
+            self._aside.pop()
         if self._torn_header:
             self._write_first_line()
-        elif found.bad or found.missing or found.header is None:
-            self._rewrite(list(self._index.seqs), self._last_seq + self._numbers_lost())
+        elif self.repair.header_lost or self.repair.bad_records or self.repair.missing:
+            # Numbers of lost records may be known to somebody: they are not given out again.
+            self._rewrite(list(self._index.seqs), self._last_seq + self._numbers_lost)
         self._needs_repair = False
-        self._found_bytes = Scan()
         self.repair = attrs.evolve(self.repair, pending="")
-
-    def _numbers_lost(self) -> int:
-        """Return how many records at most were in what is bad at the end of the file.
-
-        Their numbers may be known to somebody, and are not given out again.
-        """
-        found = self._found_bytes
-        lost = sum(span.size for span in found.bad if span.offset >= found.good_end)
-        return -(-lost // MIN_LINE)
 
     def _write_first_line(self) -> None:
         writer = cast("int", self._writer)
@@ -389,10 +372,14 @@ class Journal:
 
     def _keep_aside(self, why: str, spans: list[Span]) -> None:
         copy = self._free_name(why)
-        with open(copy, "xb", opener=_private) as file:
-            file.writelines(os.pread(self._fd, span.size, span.offset) for span in spans)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(copy, "xb", opener=_private) as file:
+                file.writelines(os.pread(self._fd, span.size, span.offset) for span in spans)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            copy.unlink(missing_ok=True)
+            raise
         names = (*self.repair.kept_aside, copy.name)
         self.repair = attrs.evolve(self.repair, kept_aside=names)
 
@@ -470,6 +457,10 @@ def _last_gap(seqs: list[int], last_seq: int) -> tuple[int, int]:
         place -= 1
         expected -= 1
     return expected, place
+
+
+def _most_records_in(spans: Iterable[Span]) -> int:
+    return -(-sum(span.size for span in spans) // MIN_LINE)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -34,6 +34,7 @@ MAX_RECORD_SIZE = 2**24
 MIN_LINE = len(b"00000000 1 {}\n")
 """Bytes in a line, at least."""
 
+_SEQ_DIGITS = 18
 _MAX_LINE = MAX_RECORD_SIZE + 64
 
 
@@ -158,7 +159,9 @@ def parse_line(line: bytes) -> Record | None:
     if line[8:9] != b" " or line[-1:] != b"\n" or line[:8] != b"%08x" % zlib.crc32(body):
         return None
     seq, _, payload = body.partition(b" ")
-    return Record(int(seq), payload) if seq.isdigit() and payload else None
+    if not seq.isdigit() or len(seq) > _SEQ_DIGITS or not payload:
+        return None
+    return Record(int(seq), payload)
 
 
 def ignore(_record: Record) -> None:

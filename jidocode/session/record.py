@@ -15,6 +15,7 @@ The rules and their short names are JidoCode's (session.ex). Deviations:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -307,6 +308,23 @@ def locate_project(path: object) -> tuple[str, ProjectKey]:
         reason = f"project path {shown(text)} is relative, and the current directory is gone"
         raise _invalid("path_not_found", reason) from error
     return absolute, _directory_key(absolute)
+
+
+def enclosing_keys(path: str) -> list[ProjectKey]:
+    """Return the keys of the directories around the one at *path*, nearest first.
+
+    What cannot be looked at is left out: it cannot be an open project either.
+    """
+    keys: list[ProjectKey] = []
+    here = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - all paths here are str
+    while True:
+        with contextlib.suppress(OSError):
+            status = os.stat(here)  # noqa: PTH116 - idem
+            keys.append((status.st_dev, status.st_ino))
+        above = os.path.dirname(here)  # noqa: PTH120 - idem
+        if above == here:
+            return keys
+        here = above
 
 
 def detect_language(path: str) -> str | None:

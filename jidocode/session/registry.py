@@ -9,6 +9,7 @@ reserves a place, has the session started, and frees the place if that fails.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import attrs
@@ -16,18 +17,21 @@ import attrs
 from jidocode.errors import (
     NoProcessError,
     ProjectAlreadyOpenError,
+    RateLimitedError,
+    SessionError,
     SessionExistsError,
     SessionLimitError,
     SessionNotFoundError,
-    SupervisorError,
 )
 from jidocode.otp.management import StartChild, TerminateChild
 from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.registry import Live
-from jidocode.otp.registry_server import RegistryServer
+from jidocode.otp.registry import Live, NotFound
+from jidocode.otp.registry_server import RegistryServer, Reported
 from jidocode.otp.server import Caller, CallResult, NoReply, Refuse, Reply, Response, Result
 from jidocode.otp.specs import ChildSpec
-from jidocode.session.record import ProjectKey, Session
+from jidocode.session.ratelimit import TokenBucket
+from jidocode.session.record import ProjectKey, Session, enclosing_keys
+from jidocode.session.requests import later
 
 REGISTRY: Name = ("system", "registry")
 SESSIONS: Name = ("system", "sessions")
@@ -72,14 +76,44 @@ class FindSession:
     name: str | None = None
 
 
+@attrs.frozen
+class UpdateRecord:
+    """Take *session* for the record of an open session, if it is a later one.
+
+    Answered with the record that counts now.
+    """
+
+    session: Session
+
+
+@attrs.frozen(kw_only=True)
+class Admission:
+    """Who is let in.
+
+    Attributes:
+        max_sessions: Sessions that may be open at once.
+        attempts: Attempts to start one that may be made at once; None for no limit.
+        seconds: How long it takes until as many may be made again.
+        allow_nested: Whether a project may lie inside another open project.
+    """
+
+    max_sessions: int
+    attempts: int | None = None
+    seconds: float = 1.0
+    allow_nested: bool = False
+
+
 class ProcessRegistry(RegistryServer):
     """The registry of one system."""
 
-    def init(self, max_sessions: int) -> None:  # type: ignore[override] # arguments come from the spec
+    def init(self, admission: Admission) -> None:  # type: ignore[override] # arguments come from the spec
         """Start with nothing; whatever runs already is told by the supervisors."""
         super().init()
-        self._max_sessions = max_sessions
+        self._admission = admission
+        attempts = admission.attempts
+        self._bucket = None if attempts is None else TokenBucket(attempts, admission.seconds)
         self._reserved: dict[str, Session] = {}
+        self._early: list[tuple[StartSession, Caller]] = []
         self._starts: dict[int, tuple[Caller, str]] = {}
         self._stops: dict[int, tuple[Caller, str]] = {}
 
@@ -88,6 +122,7 @@ class ProcessRegistry(RegistryServer):
         try:
             match request:
                 case StartSession():
+                    self._check_rate()
                     self._start(request, caller)
                     return NoReply()
                 case StopSession():
@@ -99,12 +134,24 @@ class ProcessRegistry(RegistryServer):
                     return Reply(self._by_age())
                 case FindSession():
                     return Reply(self._find(request))
+                case UpdateRecord():
+                    return Reply(self._update(request.session))
                 case _:
                     return super().handle_call(request, caller)
-        except (SupervisorError, SessionLimitError, SessionExistsError) as error:
+        except (SessionError, NoProcessError) as error:
             return Refuse(error)
-        except (ProjectAlreadyOpenError, SessionNotFoundError, NoProcessError) as error:
-            return Refuse(error)
+
+    def handle_cast(self, request: Any) -> Result:
+        """Take in what supervisors say; sessions that came early are let in now."""
+        result = super().handle_cast(request)
+        if isinstance(request, Reported) and self._early:
+            early, self._early = self._early, []
+            for start, caller in early:
+                try:
+                    self._start(start, caller)
+                except (SessionError, NoProcessError) as error:
+                    self.refuse(caller, error)
+        return result
 
     def handle_info(self, message: Any) -> Result:
         """Take in how the start or stop of a session went."""
@@ -119,19 +166,54 @@ class ProcessRegistry(RegistryServer):
 
     # Starting and stopping
 
+    def _check_rate(self) -> None:
+        retry_after = self._bucket.take(time.monotonic()) if self._bucket else 0.0
+        if retry_after:
+            raise RateLimitedError(retry_after)
+
     def _start(self, request: StartSession, caller: Caller) -> None:
-        session = request.session
+        supervisor = self._supervisor()
+        if supervisor is None:
+            # A new registry knows of no session until their supervisor has reported.
+            self._early.append((request, caller))
+            return
+        self._admit(request.session)
+        token = self.send_request(supervisor, StartChild(request.spec))
+        self._reserved[request.session.id] = request.session
+        self._starts[token] = caller, request.session.id
+
+    def _admit(self, session: Session) -> None:
         sessions = self._sessions()
-        if len(sessions) >= self._max_sessions:
-            raise SessionLimitError(len(sessions), self._max_sessions)
+        if len(sessions) >= self._admission.max_sessions:
+            raise SessionLimitError(len(sessions), self._admission.max_sessions)
         if session.id in sessions:
             raise SessionExistsError(session.id)
         for other in sessions.values():
             if other.project_key == session.project_key:
                 raise ProjectAlreadyOpenError(other.id)
-        token = self.send_request(self._supervisor(), StartChild(request.spec))
-        self._reserved[session.id] = session
-        self._starts[token] = caller, session.id
+        if not self._admission.allow_nested:
+            self._check_nesting(session, sessions)
+
+    @staticmethod
+    def _check_nesting(session: Session, sessions: dict[str, Session]) -> None:
+        above = set(enclosing_keys(session.project_path))
+        for other in sessions.values():
+            around_other = enclosing_keys(other.project_path)
+            if other.project_key in above or session.project_key in around_other:
+                raise ProjectAlreadyOpenError(other.id, nested=True)
+
+    def _update(self, session: Session) -> Session:
+        current = self._session(session.id)
+        if session.project_key != current.project_key:
+            for other in self._sessions().values():
+                if other.project_key == session.project_key:
+                    raise ProjectAlreadyOpenError(other.id)
+        record = later(session, current)
+        name = ("session", session.id)
+        found = self.table.lookup(name)
+        if isinstance(found, Live):
+            self.table.update_value(name, found.ref, record)
+        return record
 
     def _started(self, response: Response) -> None:
         caller, session_id = self._starts.pop(response.token)
@@ -143,7 +225,10 @@ class ProcessRegistry(RegistryServer):
 
     def _stop(self, session_id: str, caller: Caller) -> None:
         self._session(session_id)
-        token = self.send_request(self._supervisor(), TerminateChild(session_id))
+        supervisor = self._supervisor()
+        if supervisor is None:
+            raise SessionNotFoundError(session_id)
+        token = self.send_request(supervisor, TerminateChild(session_id))
         self._stops[token] = caller, session_id
 
     def _stopped(self, response: Response) -> None:
@@ -155,11 +240,13 @@ class ProcessRegistry(RegistryServer):
         else:
             self.reply(caller, None)
 
-    def _supervisor(self) -> ActorRef:
+    def _supervisor(self) -> ActorRef | None:
+        """Return the supervisor of sessions, None if it has still to report."""
         found = self.table.lookup(SESSIONS)
-        if not isinstance(found, Live):
+        if isinstance(found, NotFound):
             raise NoProcessError("the supervisor of sessions")
-        return found.ref
+        ready = isinstance(found, Live) and found.ref in self.reported
+        return found.ref if ready and isinstance(found, Live) else None
 
     # Look-ups
 

@@ -93,11 +93,17 @@ class UpdateSession(SessionRequest[Session]):
             InvalidRequestError: It is no record of this session and project.
             InvalidSessionError: Its name or another value breaks a rule.
         """
-        holder.session = _later(self.session, holder.session)
+        holder.session = later(self.session, holder.session)
         return holder.session
 
 
-def _later(given: object, current: Session) -> Session:
+def later(given: object, current: Session) -> Session:
+    """Return the later of two records of the same session.
+
+    Raises:
+        InvalidRequestError: *given* is no record, or of another session or project.
+        InvalidSessionError: It breaks a rule.
+    """
     if not isinstance(given, Session):
         raise InvalidRequestError(f"a session's record must be a Session, not {shown(given)}")
     if _identity(given) != _identity(current):

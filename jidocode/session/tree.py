@@ -23,7 +23,7 @@ from jidocode.otp.strategy import Strategy
 from jidocode.otp.supervisor import Supervisor
 from jidocode.session.manager import Manager
 from jidocode.session.record import Session
-from jidocode.session.registry import REGISTRY, SESSIONS, ProcessRegistry
+from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
 from jidocode.session.state import State
 
 
@@ -42,10 +42,10 @@ class Application(Supervisor):
 
     kind: ClassVar[str] = "application"
 
-    def init(self, max_sessions: int, heartbeat: float | None) -> tuple[Flags, Sequence[ChildSpec]]:
+    def init(self, admission: Admission, heartbeat: float | None) -> tuple[Flags, Sequence[ChildSpec]]:
         """Return the two children (called by the host, first)."""
         return Flags(strategy=Strategy.ONE_FOR_ONE), [
-            ProcessRegistry.child_spec(max_sessions, name=REGISTRY, heartbeat=heartbeat),
+            ProcessRegistry.child_spec(admission, name=REGISTRY, heartbeat=heartbeat),
             SessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat),
         ]
 

@@ -40,6 +40,7 @@ from jidocode.session.record import (
 from jidocode.session.registry import (
     REGISTRY,
     SESSIONS,
+    Admission,
     FindSession,
     GetSession,
     ListSessions,
@@ -90,7 +91,17 @@ class SessionSystem:
         )
 
     def _root(self) -> Start:
-        return Start(Application, self.settings.max_sessions, self.settings.heartbeat)
+        return Start(Application, self._admission(), self.settings.heartbeat)
+
+    def _admission(self) -> Admission:
+        settings = self.settings
+        rate = settings.creation_rate
+        return Admission(
+            max_sessions=settings.max_sessions,
+            attempts=rate.attempts if rate else None,
+            seconds=rate.seconds if rate else 1.0,
+            allow_nested=settings.allow_nested,
+        )
 
     def __enter__(self) -> Self:
         return self

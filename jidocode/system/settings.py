@@ -13,6 +13,9 @@ from jidocode.otp.specs import Flags
 from jidocode.otp.strategy import Strategy
 
 
+_Validator = Callable[[object, "attrs.Attribute[Any]", Any], None]
+
+
 def _seconds(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:
@@ -30,12 +33,33 @@ def _positive(settings: object, field: attrs.Attribute[Any], value: Any) -> None
         raise ValueError(f"{field.name} must be an int > 0, got 0")
 
 
-def _instance(kind: type[Any]) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+def _instance(kind: type[Any]) -> _Validator:
     def check(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
         if not isinstance(value, kind):
             raise ValueError(f"{field.name} must be a {kind.__name__}, got {shown(value)}")  # noqa: TRY004 - all bad settings are ValueErrors
 
     return check
+
+
+def _optional(check: _Validator) -> _Validator:
+    def checked(settings: object, field: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None:
+            check(settings, field, value)
+
+    return checked
+
+
+@attrs.frozen
+class CreationRate:
+    """How often a session may be tried to be created.
+
+    Attributes:
+        attempts: As many at once, and on average as many per *seconds*.
+        seconds: How long it takes until as many may be made again.
+    """
+
+    attempts: int = attrs.field(validator=_positive)
+    seconds: float = attrs.field(validator=_seconds)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +69,11 @@ class Settings:
     Attributes:
         max_sessions: Sessions that may be open at once; one more is refused
             with `SessionLimitError`. 10 by default.
+        creation_rate: How often creating a session may be tried; refused and
+            failed attempts count too, one more raises `RateLimitedError`.
+            None for no limit. 30 in 10 seconds by default.
+        allow_nested: Whether a project may lie inside another open project;
+            refused by default, for two sessions would change the same files.
         strategy: Who is restarted with a dead child of a session;
             one_for_all by default. A session can be given its own.
         max_restarts: Restarts a session may need within *max_seconds*; one
@@ -62,12 +91,15 @@ class Settings:
     """
 
     max_sessions: int = attrs.field(default=10, validator=_positive)
+    creation_rate: CreationRate | None = attrs.field(
+        default=CreationRate(30, 10.0),
+        validator=_optional(_instance(CreationRate)),
+    )
+    allow_nested: bool = attrs.field(default=False, validator=_instance(bool))
     strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ALL, validator=_instance(Strategy))
     max_restarts: int = attrs.field(default=3, validator=_count)
     max_seconds: float = attrs.field(default=5.0, validator=_seconds)
-    heartbeat: float | None = attrs.field(
-        default=10.0, validator=attrs.validators.optional(_seconds)
-    )
+    heartbeat: float | None = attrs.field(default=10.0, validator=_optional(_seconds))
     call_timeout: float = attrs.field(default=5.0, validator=_seconds)
     start_timeout: float = attrs.field(default=30.0, validator=_seconds)
     shutdown: float = attrs.field(default=10.0, validator=_seconds)

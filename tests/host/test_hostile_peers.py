@@ -8,6 +8,7 @@ import os
 import pickle
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -359,6 +360,22 @@ def test_a_peer_that_reads_no_acknowledgements_gets_the_last_one_when_it_does(
     assert served.got == list(range(10))
 
 
+MANY_TURNS = 50
+
+
+def count_turns(served: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Count how often the server's loop wakes up from now on."""
+    turns = itertools.count()
+    wait = served.server.poller.wait
+
+    def counted(deadline: float) -> None:
+        next(turns)
+        wait(deadline)
+
+    monkeypatch.setattr(served.server.poller, "wait", counted)
+    return turns
+
+
 @contextlib.contextmanager
 def no_descriptor_left() -> Generator[None]:
     """Let this process open nothing more."""
@@ -376,14 +393,7 @@ def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be accepted waits, and is served as soon as there is room."""
-    turns = itertools.count()
-    wait = served.server.poller.wait
-
-    def counted(deadline: float) -> None:
-        next(turns)
-        wait(deadline)
-
-    monkeypatch.setattr(served.server.poller, "wait", counted)
+    turns = count_turns(served, monkeypatch)
     keys, hello = opened(served)
     with raw(served) as late:
         late.sendall(hello + sealed(keys, "patience"))
@@ -393,8 +403,29 @@ def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(
         spun = next(turns)
         served.until(lambda: served.got)
 
-    assert spun < 50
+    assert spun < MANY_TURNS
     assert served.got == ["patience"]
+
+
+def test_a_connection_ends_although_a_forked_child_holds_a_copy(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer sees the end at once, and the kernel's reports about the copy wake nobody."""
+    with raw(served) as sock:
+        served.until(lambda: served.server._acceptor._strangers)
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        try:
+            sock.sendall(bytes(600))
+            served.until(lambda: is_dropped(sock))
+            turns = count_turns(served, monkeypatch)
+            served.server.run(served.echo, 0.1)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+    assert next(turns) < MANY_TURNS
 
 
 def test_strangers_make_room_when_descriptors_run_out(served: Served) -> None:

@@ -25,7 +25,8 @@ from jidocode.otp import (
     Shutdown,
     Start,
 )
-from jidocode.otp.registry import Live
+from jidocode.otp.registry import Live, NotFound
+from jidocode.otp.registry_server import LookUp
 
 MANY = Flags(max_restarts=100_000)
 KILLED = Killed(signal.SIGKILL)
@@ -58,6 +59,15 @@ def end(running: Tree, child: str, how: object) -> ActorRef:
     return ref
 
 
+def monitor(running: Tree, ref: ActorRef) -> int:
+    """Have the talker monitor *ref*; return the token when the registry knows of it."""
+    token: int = running.call("t", ("monitor", ref))
+    asked = running.call("t", ("request", running.ref(REGISTRY_ID), LookUp(("any", "name"))))
+    answer = Response(asked, NotFound(), None)
+    eventually(lambda: answer in running.call("t", "messages"), "the registry's answer")
+    return token
+
+
 def downs(running: Tree, count: int) -> list[Down]:
     """Return what the talker has heard, as soon as that is *count* ends."""
 
@@ -75,11 +85,11 @@ def test_a_monitor_tells_once_and_with_the_reason(
 ) -> None:
     """To a server and to the app alike."""
     ref = running.ref("a")
-    token = running.call("t", ("monitor", ref))
-    monitor = running.client.monitor(ref)
+    token = monitor(running, ref)
+    apps_own = running.client.monitor(ref)
     end(running, "a", how)
     [down] = downs(running, 1)
-    told = monitor.wait(PATIENCE)
+    told = apps_own.wait(PATIENCE)
 
     assert (down.token, down.ref) == (token, ref)
     assert told is not None
@@ -95,7 +105,7 @@ def test_a_monitor_tells_once_and_with_the_reason(
 def test_a_stop_by_the_supervisor_is_a_shutdown(running: Tree) -> None:
     """Of the child and of a supervisor with all below it."""
     for child in ("a", "g", "named"):
-        running.call("t", ("monitor", running.ref(child)))
+        monitor(running, running.ref(child))
     running.stop("a")
     running.stop("g")
 
@@ -106,11 +116,11 @@ def test_the_death_of_a_supervisor_is_one_of_all_below_it(running: Tree) -> None
     """Those below were killed with it; nobody was left who could tell with which signal."""
     refs = [running.ref("g"), running.ref("named")]
     for ref in refs:
-        running.call("t", ("monitor", ref))
+        monitor(running, ref)
     monitors = [running.client.monitor(ref) for ref in refs]
     running.kill("g")
     heard = {down.ref: down.reason for down in downs(running, 2)}
-    told = [monitor.wait(PATIENCE) for monitor in monitors]
+    told = [apps_own.wait(PATIENCE) for apps_own in monitors]
 
     assert heard[refs[0]] == KILLED
     assert heard[refs[1]] in (Killed(), NoProcess())
@@ -120,7 +130,7 @@ def test_the_death_of_a_supervisor_is_one_of_all_below_it(running: Tree) -> None
 def test_every_monitor_tells(running: Tree) -> None:
     """Two monitors of one process bring two `Down`s, each with its token."""
     ref = running.ref("a")
-    tokens = [running.call("t", ("monitor", ref)) for _ in range(2)]
+    tokens = [monitor(running, ref) for _ in range(2)]
     running.kill("a")
 
     assert [down.token for down in downs(running, 2)] == tokens
@@ -129,7 +139,7 @@ def test_every_monitor_tells(running: Tree) -> None:
 def test_a_cancelled_monitor_does_not_tell(running: Tree) -> None:
     """The other one of the same process does."""
     ref = running.ref("a")
-    first, second = [running.call("t", ("monitor", ref)) for _ in range(2)]
+    first, second = [monitor(running, ref) for _ in range(2)]
     cancelled, kept = running.client.monitor(ref), running.client.monitor(ref)
     running.call("t", ("demonitor", first))
     cancelled.cancel()
@@ -142,12 +152,12 @@ def test_a_cancelled_monitor_does_not_tell(running: Tree) -> None:
 
 def test_a_monitor_watches_one_life(running: Tree) -> None:
     """The successor's death is not told."""
-    running.call("t", ("monitor", running.ref("a")))
+    monitor(running, running.ref("a"))
     first = running.kill("a")
     running.successor(first, "a")
     second = running.kill("a")
     running.successor(second, "a")
-    running.call("t", ("monitor", second))
+    monitor(running, second)
 
     assert [down.ref for down in downs(running, 2)] == [first, second]
 
@@ -157,7 +167,7 @@ def test_the_dead_have_no_process(running: Tree) -> None:
     dead = running.kill("a")
     stranger = ActorRef("stranger", 1, dead.os_pid)
     for ref in (dead, stranger):
-        running.call("t", ("monitor", ref))
+        monitor(running, ref)
     told = running.client.monitor(dead).wait(PATIENCE)
 
     assert {down.ref: down.reason for down in downs(running, 2)} == {

@@ -287,7 +287,7 @@ def test_a_single_message_is_acknowledged_too(one: Peer, two: Peer) -> None:
 def test_who_drains_asks_for_what_is_not_acknowledged(one: Peer, two: Peer) -> None:
     """An actor that exits does not wait for others to take their time."""
     one.transport.send(two.address, "last words")
-    runner = threading.Thread(target=one.transport.run, args=(TransmitOnly, DEADLINE))
+    runner = threading.Thread(target=one.transport.run, args=(TransmitOnly, DEADLINE), daemon=True)
     runner.start()
     until(lambda: not runner.is_alive(), two)
 
@@ -608,8 +608,8 @@ def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:
         for number in range(200):
             one.transport.send(two.address, (name, number))
 
-    threads = [threading.Thread(target=send_all, args=(name,)) for name in range(8)]
-    runner = threading.Thread(target=one.transport.run, args=(one.take, None))
+    threads = [threading.Thread(target=send_all, args=(name,), daemon=True) for name in range(8)]
+    runner = threading.Thread(target=one.transport.run, args=(one.take, None), daemon=True)
     runner.start()
     for thread in threads:
         thread.start()
@@ -629,7 +629,7 @@ def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: 
     """The runner sleeps without end until there is something to tell."""
     two.transport.close()
     told_in: list[int] = []
-    runner = threading.Thread(target=one.transport.run, args=(one.take, None))
+    runner = threading.Thread(target=one.transport.run, args=(one.take, None), daemon=True)
     runner.start()
     for _ in range(20):
         one.transport.send(two.address, "x", lambda: told_in.append(threading.get_ident()))
@@ -689,7 +689,7 @@ def test_an_abort_that_drains_waits_for_what_was_sent(one: Peer, two: Peer) -> N
     """An actor that exits gets its last words out."""
     one.intend(two.address, "last words")
     one.transport.abort_run(drain=True)
-    runner = threading.Thread(target=one.transport.run, args=(one.take, None))
+    runner = threading.Thread(target=one.transport.run, args=(one.take, None), daemon=True)
     runner.start()
     until(lambda: not runner.is_alive(), two)
 

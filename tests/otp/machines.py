@@ -25,6 +25,7 @@ from jidocode.otp.children import (
     Kill,
     NameClaimed,
     NameTaken,
+    Probe,
     Spawn,
 )
 from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor, DynamicSupervisorLoop
@@ -244,6 +245,8 @@ class World:
                 return f"stop {self._stop(incarnation)}"
             case Kill(incarnation):
                 return f"kill {self._kill(incarnation)}"
+            case Probe(incarnation):
+                return f"probe {self.processes[incarnation]}"
             case After(delay, event):
                 self._timers.append((self.now + delay, event))
                 return ""

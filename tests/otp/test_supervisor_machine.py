@@ -304,8 +304,12 @@ class SupervisorInChaos(Chaos):
         if data.draw(st.sampled_from([True, False, False, False])):
             self.ask(StartChild(self.draw_spec(data, child_id)))
         else:
-            change = data.draw(st.sampled_from([TerminateChild, RestartChild, DeleteChild]))
-            self.ask(change(child_id))
+            changes: list[Request] = [
+                TerminateChild(child_id),
+                RestartChild(child_id),
+                DeleteChild(child_id),
+            ]
+            self.ask(data.draw(st.sampled_from(changes)))
 
 
 TestSupervisorInChaos = SupervisorInChaos.TestCase

@@ -29,7 +29,7 @@ from jidocode.otp import (
     Supervisor,
 )
 from jidocode.otp.server import CallResult, InitResult, Result
-from jidocode.session.registry import REGISTRY, SESSIONS, ProcessRegistry
+from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
 from jidocode.session.tree import SessionsSupervisor
 
 
@@ -154,7 +154,7 @@ class WithoutSessions(Supervisor):
     kind: ClassVar[str] = "application"
 
     def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
-        return Flags(), [ProcessRegistry.child_spec(10, name=REGISTRY)]
+        return Flags(), [ProcessRegistry.child_spec(Admission(max_sessions=10), name=REGISTRY)]
 
 
 def worker(child_id: str, *args: Any, **options: Any) -> ChildSpec:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,15 @@ from servers import worker
 from waiting import alive, kill_and_wait
 
 from jidocode import (
+    ActorExitedError,
     BoundaryError,
     HealthStatus,
     InvalidSessionError,
     InvalidSessionIdError,
     NoProcessError,
     ProjectAlreadyOpenError,
+    RateLimitedError,
+    RegistryNotRunningError,
     Session,
     SessionExistsError,
     SessionHandle,
@@ -28,6 +34,7 @@ from jidocode import (
 from jidocode.errors import InvalidChildSpecError, StartFailedError
 from jidocode.otp import BRUTAL_KILL, ChildSpec
 from jidocode.session.record import new_session_id
+from jidocode.system.settings import CreationRate
 
 
 def test_a_fresh_session_answers_with_its_record(system: SessionSystem, project: Path) -> None:
@@ -354,3 +361,114 @@ def test_the_strategy_of_the_settings_is_the_default(project: Path) -> None:
         kill_and_wait(system, first, "manager")
 
         assert system.get_state(first.id) == state
+
+
+# ----- who is let in ----------------------------------------------------------------
+
+
+def test_the_limit_is_exact_under_many_callers(tmp_path: Path) -> None:
+    """Forty threads, ten places: ten get in, and the count never passes ten."""
+    folders = [tmp_path / f"p{number}" for number in range(40)]
+    for folder in folders:
+        folder.mkdir()
+    results: list[object] = []
+    with SessionSystem(creation_rate=None) as system:
+
+        def attempt(folder: Path) -> None:
+            try:
+                results.append(system.create_session(folder))
+            except SessionLimitError as error:
+                results.append(error)
+
+        threads = [threading.Thread(target=attempt, args=(folder,)) for folder in folders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        sessions = system.list_sessions()
+
+    assert len(sessions) == 10
+    assert sum(isinstance(result, SessionHandle) for result in results) == 10
+    assert {result.current for result in results if isinstance(result, SessionLimitError)} == {10}
+
+
+def test_one_project_is_opened_once_under_many_callers(
+    system: SessionSystem, project: Path
+) -> None:
+    """Twenty threads at once: one gets it."""
+    results: list[object] = []
+
+    def attempt() -> None:
+        try:
+            results.append(system.create_session(project))
+        except ProjectAlreadyOpenError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=attempt) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(isinstance(result, SessionHandle) for result in results) == 1
+    assert len(results) == 20
+
+
+def test_attempts_are_limited_by_rate_whether_they_succeed_or_not(project: Path) -> None:
+    """A refused attempt costs as much as a good one."""
+    with SessionSystem(creation_rate=CreationRate(3, 3600.0)) as system:
+        session = system.create_session(project)
+        for _ in range(2):
+            with pytest.raises(ProjectAlreadyOpenError):
+                system.create_session(project)
+        with pytest.raises(RateLimitedError) as refused:
+            system.create_session(project)
+
+        assert 0 < refused.value.retry_after <= 1200
+        assert system.list_sessions() == [session.session]
+
+
+@pytest.mark.parametrize("inner_first", [True, False])
+def test_a_project_inside_an_open_one_is_refused_unless_allowed(
+    project: Path, tmp_path: Path, *, inner_first: bool
+) -> None:
+    """Whichever is opened first, and under whatever path."""
+    alias = tmp_path / "alias"
+    alias.symlink_to(project / "src")
+    first, second = (alias, project) if inner_first else (project, alias)
+    with SessionSystem() as system:
+        session = system.create_session(first)
+        with pytest.raises(ProjectAlreadyOpenError, match="inside") as refused:
+            system.create_session(second)
+
+        assert (refused.value.session_id, refused.value.nested) == (session.id, True)
+    with SessionSystem(allow_nested=True) as system:
+        system.create_session(first)
+        assert system.create_session(second).session.project_path == str(second)
+
+
+def test_a_new_registry_lets_nobody_in_before_it_knows_what_runs(tmp_path: Path) -> None:
+    """The limit holds while the registry is killed over and over."""
+    folders = [tmp_path / f"p{number}" for number in range(8)]
+    for folder in folders:
+        folder.mkdir()
+    with SessionSystem(max_sessions=2, creation_rate=None) as system:
+        for folder in folders[:2]:
+            system.create_session(folder)
+        for folder in folders[2:5]:
+            registry = system.tree().children[0].ref
+            assert registry is not None
+            os.kill(registry.os_pid, signal.SIGKILL)
+            with pytest.raises(SessionLimitError):
+                create_again(system, folder)
+
+        assert len(system.list_sessions()) == 2
+
+
+def create_again(system: SessionSystem, folder: Path) -> SessionHandle:
+    """Create a session, through the deaths of the registry."""
+    while True:
+        try:
+            return system.create_session(folder)
+        except (ActorExitedError, RegistryNotRunningError):
+            continue
