@@ -8,6 +8,7 @@ connection per direction.
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import threading
 import time
@@ -57,13 +58,13 @@ class Parcel:
         body: The pickled message.
         settle: Called once, from the run loop, with how it ended; None when
             nobody asks.
-        expires: When to give up (monotonic seconds), or None.
+        expires: When to give up (monotonic seconds).
     """
 
     kind: Kind
     body: bytes
     settle: Settle | None = None
-    expires: float | None = None
+    expires: float = math.inf
 
 
 class LinkHub(Protocol):
@@ -107,7 +108,7 @@ class Link:
         self._pending: deque[Parcel] = deque()
         self._newest = Kind.NUDGE
         self._queued_bytes = 0
-        self._expiry_set = False
+        self._expiry = math.inf
         self._retired = False
         self._writing = threading.Lock()  # held by who writes to, opens or closes the socket
         self._socket: socket.socket | None = None
@@ -135,16 +136,18 @@ class Link:
             if self._retired:
                 return False
             full = self._is_full(len(parcel.body))
+            earlier = not full and parcel.expires < self._expiry
             if not full:
                 self._pending.append(parcel)
                 self._newest = parcel.kind
                 self._queued_bytes += len(parcel.body)
+                self._expiry = min(parcel.expires, self._expiry)
         if full:
             self._hub.settle(parcel, SendStatus.Failed)
-        else:
-            if parcel.expires is not None and not self._expiry_set:
-                self._set_expiry(parcel.expires)
-            self._flush()
+            return True
+        if earlier:
+            self._hub.call_at(parcel.expires, self._expire)
+        self._flush()
         return True
 
     def outstanding(self) -> int:
@@ -345,30 +348,24 @@ class Link:
             self._hub.poller.close_socket(self._socket)
             self._socket = None
 
-    def _set_expiry(self, when: float) -> None:
-        self._expiry_set = True
-        self._hub.call_at(when, self._expire)
-
     def _expire(self) -> None:
         """Give up on what has waited too long."""
         now = time.monotonic()
+        if now < self._expiry:
+            return  # an earlier timer has done this one's work
         with self._writing, self._gate:
-            late = [parcel for parcel in self._pending if _is_late(parcel, now)]
+            late = [parcel for parcel in self._pending if parcel.expires <= now]
             if late:
-                self._pending = deque(p for p in self._pending if not _is_late(p, now))
+                self._pending = deque(p for p in self._pending if p.expires > now)
                 self._queued_bytes -= sum(len(parcel.body) for parcel in late)
-            ends = [p.expires for p in (*self._pending, *self._unacked) if p.expires is not None]
-            self._expiry_set = bool(ends)
-        sent = [parcel for parcel in tuple(self._unacked) if _is_late(parcel, now)]
-        for parcel in (*late, *sent):
-            self._hub.settle(parcel, SendStatus.Failed)
-            parcel.expires = parcel.settle = None
-        if ends:
-            self._hub.call_at(max(now + _EXPIRY_STEP, min(ends)), self._expire)
-
-
-def _is_late(parcel: Parcel, now: float) -> bool:
-    return parcel.expires is not None and parcel.expires <= now
+            late += [parcel for parcel in self._unacked if parcel.expires <= now]
+            for parcel in late:
+                self._hub.settle(parcel, SendStatus.Failed)
+                parcel.settle, parcel.expires = None, math.inf
+            first = min((p.expires for p in (*self._pending, *self._unacked)), default=math.inf)
+            self._expiry = max(now + _EXPIRY_STEP, first)
+        if self._expiry < math.inf:
+            self._hub.call_at(self._expiry, self._expire)
 
 
 def _connect(port: int) -> socket.socket:

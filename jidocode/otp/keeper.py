@@ -47,6 +47,7 @@ from jidocode.otp.management import (
     CountChildren,
     GetChildSpec,
     Request,
+    UpdateChild,
     WhichChildren,
 )
 from jidocode.otp.refs import ActorRef, Name
@@ -428,16 +429,27 @@ class Keeper(abc.ABC):
                 self._reply(event.caller, children)
             case CountChildren():
                 self._reply(event.caller, self._counts())
+            case GetChildSpec(child_id) | UpdateChild(child_id) if child_id not in self.children:
+                self._refuse(event.caller, ChildNotFoundError(shown(child_id)))
             case GetChildSpec(child_id):
-                self._get_spec(event.caller, child_id)
+                self._reply(event.caller, self.children[child_id].spec)
+            case UpdateChild():
+                self._update(self.children[event.request.child_id], event.request)
+                self._reply(event.caller, None)
             case _:
                 self._change(event)
 
-    def _get_spec(self, caller: Caller, child_id: str) -> None:
-        try:
-            self._reply(caller, self._known(child_id).spec)
-        except ChildNotFoundError as error:
-            self._refuse(caller, error)
+    def _update(self, child: Child, change: UpdateChild) -> None:
+        spec = child.spec
+        if change.start is not None and spec.restart is not Restart.TEMPORARY:
+            spec = attrs.evolve(spec, start=change.start)
+        if change.value is not None:
+            spec = attrs.evolve(spec, value=change.value)
+        child.spec = spec
+        if child.claimed and child.life is not None and spec.name is not None:
+            # Claiming what one holds tells the registry the new value.
+            claim = Claim(child.life.incarnation, spec.name, spec.value, child.ref)
+            self._effects.append(claim)
 
     def _new_spec(self, child: object) -> ChildSpec:
         """Return *child* as a spec that can be added."""

@@ -11,7 +11,7 @@ import enum
 import attrs
 
 from jidocode.otp.refs import ActorRef
-from jidocode.otp.specs import ChildSpec, ChildType
+from jidocode.otp.specs import ChildSpec, ChildType, Start
 
 
 @attrs.frozen
@@ -59,6 +59,18 @@ class GetChildSpec:
     child_id: str
 
 
+@attrs.frozen
+class UpdateChild:
+    """Change what the child is started with from its next start on, and what is kept by its name.
+
+    None leaves as it is. The child is not restarted for it. Answered with None.
+    """
+
+    child_id: str
+    start: Start | None = None
+    value: object = None
+
+
 Request = (
     StartChild
     | TerminateChild
@@ -67,6 +79,7 @@ Request = (
     | WhichChildren
     | CountChildren
     | GetChildSpec
+    | UpdateChild
 )
 
 

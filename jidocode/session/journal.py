@@ -134,6 +134,7 @@ class Journal:
     _index: Index
     _end: int
     _last_seq: int
+    _gap_end: int
 
     def __init__(
         self,
@@ -202,6 +203,11 @@ class Journal:
     def last_seq(self) -> int:
         """The highest number given out, 0 for none."""
         return self._last_seq
+
+    @property
+    def gap_end(self) -> int:
+        """The number after which there are no gaps."""
+        return self._gap_end
 
     @property
     def size(self) -> int:
@@ -323,6 +329,7 @@ class Journal:
         self._index = found.index
         self._end = found.good_end
         self._last_seq = found.last_seq
+        self._gap_end = found.header.seq if found.header and not found.missing else found.last_seq
         self._torn_header = self._is_torn_header(found)
         if (found.bad or not (found.header or self._torn_header)) and not found.index.seqs:
             raise JournalDamagedError(f"nothing in {shown(self.path.name)} can be read")
@@ -417,7 +424,8 @@ class Journal:
                 raise
             self.close()
             self._fd, self._writer = fds
-            self._index, self._end, self._last_seq = index, size, last_seq
+            self._index, self._end = index, size
+            self._last_seq, self._gap_end = last_seq, header.seq
             self._unclean = False
             _sync_directory(self.path.parent)
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from jidocode.errors import InvalidRequestError, SessionError, shown
+from jidocode.errors import InvalidRequestError, JournalError, SessionError, shown
 from jidocode.otp.server import Refuse, Reply
 from jidocode.session.record import Session
 
@@ -43,12 +43,12 @@ class Call(Protocol):
 def answered(request: Request[Holder, object], holder: Holder) -> Reply | Refuse:
     """Return what a server does about *request*: reply, or refuse and go on.
 
-    Failures that are part of the contract are refusals (`SessionError`, OSError
-    and with it `BoundaryError`). Any other exception is a crash.
+    Failures that are part of the contract are refusals (`SessionError`,
+    `JournalError`, OSError and with it `BoundaryError`). Any other exception is a crash.
     """
     try:
         return Reply(request.answer(holder))
-    except (SessionError, OSError) as error:
+    except (SessionError, JournalError, OSError) as error:
         return Refuse(error)
 
 

@@ -42,7 +42,9 @@ class Application(Supervisor):
 
     kind: ClassVar[str] = "application"
 
-    def init(self, admission: Admission, heartbeat: float | None) -> tuple[Flags, Sequence[ChildSpec]]:
+    def init(
+        self, admission: Admission, heartbeat: float | None
+    ) -> tuple[Flags, Sequence[ChildSpec]]:
         """Return the two children (called by the host, first)."""
         return Flags(strategy=Strategy.ONE_FOR_ONE), [
             ProcessRegistry.child_spec(admission, name=REGISTRY, heartbeat=heartbeat),

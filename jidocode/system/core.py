@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +26,7 @@ from jidocode.errors import (
     SessionNotFoundError,
     shown,
 )
-from jidocode.otp.management import ChildInfo, ChildStatus, WhichChildren
+from jidocode.otp.management import ChildInfo, ChildStatus, UpdateChild, WhichChildren
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Live, NotFound
 from jidocode.otp.registry_server import LookUp
@@ -46,6 +47,7 @@ from jidocode.session.registry import (
     ListSessions,
     StartSession,
     StopSession,
+    UpdateRecord,
 )
 from jidocode.session.requests import Answer, Call, Request
 from jidocode.session.supervisor import SessionSupervisor
@@ -83,6 +85,7 @@ class SessionSystem:
     def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
         """Start a system with *settings*, changed by *overrides* (see `Settings`)."""
         self._client: HostClient | None = None
+        self._updating = threading.Lock()
         self.settings = attrs.evolve(settings or Settings(), **overrides)
         if not sys.platform.startswith("linux"):
             raise HostStartError(f"jidocode runs on Linux so far, not on {sys.platform}")
@@ -277,6 +280,33 @@ class SessionSystem:
         except SessionNotFoundError:
             return False
         return True
+
+    def update_session(self, session_id: str, change: Callable[[Session], Session]) -> Session:
+        """Change an open session's record everywhere; return the record that counts now.
+
+        The registry takes the change first and decides. Supervisors start from
+        the new record at every later restart, Manager and State take it at once.
+
+        Args:
+            session_id: The session.
+            change: Returns the new record, `lambda session: session.rename("till")`.
+
+        Raises:
+            InvalidSessionIdError, SessionNotFoundError: As `stop_session`.
+            InvalidSessionError: The new record breaks a rule; nothing has changed.
+            InvalidRequestError: It is the record of another session or project.
+            ProjectAlreadyOpenError: It points at a project that is open elsewhere.
+        """
+        handle = SessionHandle(self, validate_session_id(session_id))
+        with self._updating:
+            wanted = change(self.session_record(session_id))
+            record: Session = self._ask_registry(UpdateRecord(wanted))
+            for spec in session_children(record):
+                self.ask(("session", session_id), UpdateChild(spec.id, start=spec.start), None)
+            self.ask(SESSIONS, UpdateChild(session_id, value=record), None)
+            handle.manager.update_session(record)
+            handle.state.update_session(record)
+        return record
 
     # Processes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jidocode.otp.management import (
@@ -52,6 +53,20 @@ class SessionHandle:
     def session(self) -> Session:
         """The session's record, as the registry has it now."""
         return self._system.session_record(self.id)
+
+    def rename(self, name: str) -> Session:
+        """Give the session another name; see `SessionSystem.update_session`."""
+        return self._system.update_session(self.id, lambda session: session.rename(name))
+
+    def update_config(self, changes: Mapping[str, Any]) -> Session:
+        """Merge *changes* into the session's config; see `SessionSystem.update_session`."""
+        return self._system.update_session(self.id, lambda session: session.update_config(changes))
+
+    def update_language(self, language: str | None) -> Session:
+        """Set the project's language; see `SessionSystem.update_session`."""
+        return self._system.update_session(
+            self.id, lambda session: session.update_language(language)
+        )
 
     @property
     def agent(self) -> ActorRef:

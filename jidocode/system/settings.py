@@ -12,7 +12,6 @@ from jidocode.errors import shown
 from jidocode.otp.specs import Flags
 from jidocode.otp.strategy import Strategy
 
-
 _Validator = Callable[[object, "attrs.Attribute[Any]", Any], None]
 
 

@@ -22,9 +22,16 @@ from typing import Any
 import attrs
 import pytest
 from loguru import logger
-from thespian.actors import ActorAddress, ActorExitRequest, WakeupMessage, WatchMessage
+from thespian.actors import (
+    ActorAddress,
+    ActorExitRequest,
+    InvalidActorAddress,
+    WakeupMessage,
+    WatchMessage,
+)
 from thespian.system.addressManager import ActorAddressManager, CannotPickleAddress
 from thespian.system.messages.multiproc import ChildMayHaveDied
+from thespian.system.messages.status import Thespian_SystemStatus
 from thespian.system.transport import (
     ExternalInterfaceTransportInit,
     ReceiveEnvelope,
@@ -32,11 +39,13 @@ from thespian.system.transport import (
     Thespian__Run_Expired,
     Thespian__Run_HandlerResult,
     Thespian__Run_Terminated,
+    Thespian__UpdateWork,
     TransmitIntent,
     TransmitOnly,
 )
 
 from jidocode._host import inbound, outbound
+from jidocode._host import transport as transport_module
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import FrameDecoder, Kind, connection_keys, pack_count
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
@@ -491,6 +500,50 @@ def test_an_intent_expires(one: Peer, two: Peer) -> None:
     assert one.statuses == [SendStatus.Failed]
 
 
+def test_an_intent_that_expires_before_it_is_sent_is_never_delivered(one: Peer, two: Peer) -> None:
+    """It stood behind a message that the stopped target did not take."""
+    one.intend(two.address, bytes(32 << 20))
+    one.intend(two.address, "too late", 0.05)
+    until(lambda: one.statuses, one)
+    assert one.statuses == [SendStatus.Failed]
+    one.intend(two.address, "in time")
+    until(lambda: len(one.statuses) == 3, one, two)
+
+    assert one.statuses[1:] == [SendStatus.Sent, SendStatus.Sent]
+    assert two.got[1:] == ["in time"]
+
+
+def test_a_target_that_drops_every_connection_is_given_up(
+    one: Peer, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives, but does not let us in: a failure, and not a dead target."""
+    monkeypatch.setattr(outbound, "_MAX_ATTEMPTS", 3)
+    one.intend(fake.address, "x")
+    fake.server.settimeout(0.001)
+
+    def dropped() -> bool:
+        with contextlib.suppress(TimeoutError):
+            fake.server.accept()[0].close()
+        return bool(one.statuses)
+
+    until(dropped, one)
+
+    assert one.statuses == [SendStatus.Failed]
+
+
+def test_a_message_that_is_too_long_fails(
+    one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its sender: a target would drop the whole connection for it."""
+    monkeypatch.setattr(transport_module, "MAX_BODY", 100)
+    one.intend(two.address, bytes(101))
+    one.intend(two.address, "short")
+    until(lambda: len(one.statuses) == 2, one, two)
+
+    assert one.statuses == [SendStatus.Failed, SendStatus.Sent]
+    assert two.got == ["short"]
+
+
 class _Unreadable:
     def __reduce__(self) -> tuple[Any, ...]:
         return (_raise_secret, ())
@@ -927,6 +980,62 @@ def test_a_dead_child_ends_what_is_on_its_way_to_it(one: Peer, two: Peer) -> Non
     until(lambda: one.statuses, one)
 
     assert one.statuses == [SendStatus.DeadTarget]
+
+
+def test_the_status_counts_and_shows_no_message(one: Peer, two: Peer) -> None:
+    """What is on its way, what waits to be handled, and when wake-ups come."""
+    one.transport.send(two.address, "secret out")
+    one.transport.send(one.address, "secret in")
+    one.transport.addWakeup(1000, "secret payload")
+    status = Thespian_SystemStatus(one.address)
+    one.transport._updateStatusResponse(status)
+
+    assert status.pendingMessages == [(one.address, two.address, "a message")]
+    assert status.receivedMessages == [(one.address, one.address, "str")]
+    ((owner, timer),) = status.pendingWakeups
+    assert owner == one.address
+    assert 900 < timer.view().remainingSeconds() <= 1000
+
+
+def test_a_client_finds_the_admin_and_clones_itself(one: Peer, two: Peer) -> None:
+    """Thespian's external API works with a client's transport."""
+    client = LoopbackTransport.for_client(KEY, one.transport.address)
+    clone = client.external_transport_clone()
+    for transport in (client, clone):
+        assert transport.getAdminAddr({}) == one.address
+        transport.close()
+    assert client.address != clone.address
+    assert two.transport.probeAdmin(one.address)
+
+    one.transport.close()
+
+    assert not two.transport.probeAdmin(one.address)
+
+
+def test_there_are_no_conventions(one: Peer) -> None:
+    """Nobody can write an address by hand, and no other machine is asked."""
+    with pytest.raises(InvalidActorAddress):
+        one.transport.getAddressFromString("127.0.0.1:1900")
+
+    assert one.transport.getConventionAddress({"Convention Address.IPv4": "10.0.0.1:1900"}) is None
+
+
+def test_thespians_tickle_is_not_sent(one: Peer) -> None:
+    """Its transports look at their queues for it; there is nothing to look at here."""
+    one.intend(one.address, Thespian__UpdateWork())
+
+    assert one.statuses == [SendStatus.Sent]
+    assert one.got == []
+
+
+def test_an_abort_ends_a_drain(one: Peer, two: Peer, peers: Callable[..., Peer]) -> None:
+    """As when Thespian learns from it that a target is dead."""
+    three = peers()
+    three.transport.close()
+    one.transport.send(two.address, "nobody takes it")
+    one.transport.send(three.address, "dead", one.transport.abort_run)
+
+    assert isinstance(one.transport.run(TransmitOnly, DEADLINE), Thespian__Run_Terminated)
 
 
 def test_the_key_of_a_system_is_in_no_text(one: Peer) -> None:

@@ -583,7 +583,7 @@ def write(path, acks, durability):
     journal = Journal.open(path, durability=durability)
     dice = random.Random(os.getpid())
     while True:
-        payload = b"%d:" % (journal.last_seq + 1) + b"x" * dice.choice([1, 100, 40_000])
+        payload = b"%d:" % (journal.last_seq + 1) + b"x" * dice.choice([1, 1, 1, 100, 9000])
         acks.write(b"%d\\n" % journal.append(payload))
         if journal.last_seq % 100 == 0:
             module.RECENT = 20

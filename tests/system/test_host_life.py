@@ -157,9 +157,7 @@ def test_preforked_workers_have_a_system_each(tmp_path: Path) -> None:
         assert system.list_sessions() == []
 
 
-def test_a_worker_that_outlives_the_app_does_not_keep_the_system(
-    tmp_path: Path, project: Path
-) -> None:
+def test_a_worker_that_outlives_the_app_does_not_keep_the_system(project: Path) -> None:
     """It holds the app's end of the lifeline; the app's process is watched as well."""
     marker = uuid.uuid4().hex
     code = APP.replace("sys.stdin.read()", "os.fork()\nsys.stdin.read()")
@@ -208,7 +206,7 @@ def test_a_system_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with SessionSystem():
         (folder,) = tmp_path.iterdir()
-        assert folder.stat().st_mode & 0o777 == 0o700  # noqa: PLR2004 - the mode
+        assert folder.stat().st_mode & 0o777 == 0o700
 
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,299 @@
+"""The changes of a session, each a frozen record with its number.
+
+Everything that ever happens to a conversation is one of these. They are what a
+journal keeps (`codec.py`), what `Conversation.apply` carries out, and what
+subscribers get as events. All of a session's changes share one sequence, which
+only grows, so one number serves for paging and for events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import attrs
+
+from jidocode.session.record import Session
+
+Role = Literal["user", "assistant", "system", "tool"]
+TodoStatus = Literal["pending", "in_progress", "completed"]
+MessageStatus = Literal["complete", "aborted", "interrupted"]
+FileAccessKind = Literal["read", "write"]
+
+
+def _json_length(value: Mapping[str, Any]) -> int:
+    return len(json.dumps(value)) if value else 0
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """Something that changed.
+
+    Attributes:
+        seq: Its number in the session's sequence.
+    """
+
+    seq: int
+
+    @property
+    def length(self) -> int:
+        """Characters in it, about, for paging and caps."""
+        return 0
+
+
+@attrs.frozen(kw_only=True)
+class Message(Change):
+    """One message.
+
+    Attributes:
+        id: From whoever appended it.
+        role: Who said it.
+        content: What was said, may be empty.
+        metadata: Anything that is JSON.
+        created_at: When State took it, in UTC; for a streamed one, when it ended.
+        status: `complete`; a streamed one may be `aborted` by its sender, or
+            `interrupted` because State crashed meanwhile.
+    """
+
+    id: str
+    role: Role
+    content: str = attrs.field(repr=False)
+    metadata: Mapping[str, Any] = attrs.field(repr=False)
+    created_at: datetime
+    status: MessageStatus = "complete"
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return len(self.content) + _json_length(self.metadata)
+
+
+@attrs.frozen(kw_only=True)
+class MessagesCleared(Change):
+    """All messages were dropped."""
+
+
+@attrs.frozen(kw_only=True)
+class StreamBegan(Change):
+    """A message is being said; it becomes a `Message` with the same id.
+
+    Attributes:
+        id: From whoever began it.
+        role: Who says it.
+        metadata: Anything that is JSON.
+        created_at: When State took it, in UTC.
+    """
+
+    id: str
+    role: Role
+    metadata: Mapping[str, Any] = attrs.field(repr=False)
+    created_at: datetime
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return _json_length(self.metadata)
+
+
+@attrs.frozen(kw_only=True)
+class StreamChunk(Change):
+    """More of a message that is being said.
+
+    Attributes:
+        stream_id: Which message.
+        offset: How many characters came before.
+        text: What came.
+    """
+
+    stream_id: str
+    offset: int
+    text: str = attrs.field(repr=False)
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return len(self.text)
+
+
+@attrs.frozen(kw_only=True)
+class ReasoningStep(Change):
+    """A step on the way to an answer.
+
+    Attributes:
+        id: From whoever added it.
+        content: What was thought.
+        created_at: When State took it, in UTC.
+    """
+
+    id: str
+    content: str = attrs.field(repr=False)
+    created_at: datetime
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return len(self.content)
+
+
+@attrs.frozen(kw_only=True)
+class ReasoningCleared(Change):
+    """All reasoning steps were dropped."""
+
+
+@attrs.frozen(kw_only=True)
+class ToolResult(Change):
+    """What came of a tool call.
+
+    Attributes:
+        call_id: The call.
+        content: What the tool returned, or its error.
+        is_error: Whether it failed.
+        created_at: When State took it, in UTC.
+    """
+
+    call_id: str
+    content: str = attrs.field(repr=False)
+    is_error: bool
+    created_at: datetime
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return len(self.content)
+
+
+@attrs.frozen(kw_only=True)
+class ToolCall(Change):
+    """One call of a tool.
+
+    Attributes:
+        id: From whoever added it.
+        name: The tool's.
+        arguments: Anything that is JSON.
+        created_at: When State took it, in UTC.
+        result: None as long as there is none.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = attrs.field(repr=False)
+    created_at: datetime
+    result: ToolResult | None = None
+
+    @property
+    def length(self) -> int:
+        """Characters in it and its result."""
+        return _json_length(self.arguments) + (self.result.length if self.result else 0)
+
+
+@attrs.frozen
+class Todo:
+    """One thing to do; checked when the list is replaced.
+
+    Attributes:
+        content: What to do.
+        status: How far it is.
+    """
+
+    content: str
+    status: TodoStatus = "pending"
+
+
+@attrs.frozen(kw_only=True)
+class TodosReplaced(Change):
+    """The list of todos is *todos* now."""
+
+    todos: tuple[Todo, ...]
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return sum(len(todo.content) for todo in self.todos)
+
+
+@attrs.frozen(kw_only=True)
+class ToolContextReplaced(Change):
+    """What tools are given to know is *context* now."""
+
+    context: Mapping[str, Any] = attrs.field(repr=False)
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return _json_length(self.context)
+
+
+@attrs.frozen(kw_only=True)
+class SettingsChanged(Change):
+    """The session's settings are *settings* now, all of them."""
+
+    settings: Mapping[str, Any] = attrs.field(repr=False)
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return _json_length(self.settings)
+
+
+@attrs.frozen(kw_only=True)
+class SessionChanged(Change):
+    """The session's record is *session* now."""
+
+    session: Session
+
+
+@attrs.frozen(kw_only=True)
+class PromptAdded(Change):
+    """Somebody typed a prompt.
+
+    Attributes:
+        id: From whoever added it.
+        text: What was typed.
+        created_at: When State took it, in UTC.
+    """
+
+    id: str
+    text: str = attrs.field(repr=False)
+    created_at: datetime
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return len(self.text)
+
+
+@attrs.frozen(kw_only=True)
+class FileAccess(Change):
+    """A file of the project was read or written.
+
+    Attributes:
+        path: As it was given.
+        kind: What was done.
+        sha256: Of the whole content that was read or written, in lower-case hex.
+        created_at: When State took it, in UTC.
+    """
+
+    path: str
+    kind: FileAccessKind
+    sha256: str
+    created_at: datetime
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return len(self.path)
+
+
+@attrs.frozen(kw_only=True)
+class Opened(Change):
+    """A State opened the journal.
+
+    Attributes:
+        created_at: When, in UTC.
+        repair: What was wrong with the file; empty if nothing was.
+    """
+
+    created_at: datetime
+    repair: Mapping[str, Any]
