@@ -34,7 +34,14 @@ from jidocode.errors import (
     HostStartError,
     NoProcessError,
 )
-from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp, SupervisorEvent
+from jidocode.otp.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    GaveUp,
+    HeartbeatMissed,
+    SupervisorEvent,
+)
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.server import Down
@@ -46,7 +53,8 @@ SHELL = "jidocode._host.supervisor_shell.SupervisorShell"
 REASON_GRACE = 0.25
 """Seconds to wait for the reason of a death that only the transport has noticed."""
 
-Listener = Callable[[SupervisorEvent], None]
+Listener = Callable[[object, Name | None], None]
+"""Hears a fact, and the name of the process that it is about, as far as there is one."""
 
 
 class _Pending:
@@ -286,9 +294,12 @@ class HostClient:
         match message:
             case wire.Answer():
                 self._settle(message.request_id, message.payload, failed=message.failed)
-            case ChildStarted() | ChildExited() | ChildStartFailed() | GaveUp():
+            case ChildStarted() | ChildExited() | ChildStartFailed() | HeartbeatMissed() | GaveUp():
+                name = self._name_in(message)
                 self.directory.take(message)
-                self._tell(message)
+                self._tell(message, name)
+            case wire.News():
+                self._on_news(message, envelope.sender.addressDetails)
             case wire.RootReady():
                 self.directory.root_started(message.ref, ROOT)
             case wire.RootExited():
@@ -302,10 +313,23 @@ class HostClient:
                 pass
         return True
 
-    def _tell(self, event: SupervisorEvent) -> None:
+    def _name_in(self, event: SupervisorEvent) -> Name | None:
+        if isinstance(event, GaveUp) or event.name is None:
+            return self.directory.name_of(event.supervisor)
+        return event.name
+
+    def _on_news(self, message: wire.News, sender: object) -> None:
+        try:
+            fact = wire.unpack(message.payload)
+        except Exception as error:  # noqa: BLE001 - importing what it names may raise anything
+            logger.warning("news cannot be read here: {}: {}", type(error).__name__, error)
+        else:
+            self._tell(fact, self.directory.name_at(sender))
+
+    def _tell(self, fact: object, name: Name | None) -> None:
         if self._on_event is not None:
             try:
-                self._on_event(event)
+                self._on_event(fact, name)
             except Exception:  # noqa: BLE001 - a listener's failure is not the reader's
                 logger.opt(exception=True).error("a listener to supervisor events failed")
 

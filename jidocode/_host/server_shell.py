@@ -51,6 +51,7 @@ class ServerShell(Shell):
             server.StartMonitor: self._start_monitor,
             server.WatchProcess: self._watch_process,
             server.StopMonitor: self._stop_monitor,
+            server.Publish: self._publish,
             server.Unexpected: lambda effect: self.ignore(effect.type_name),
             server.Exit: lambda effect: self.leave(effect.reason),
         }
@@ -123,6 +124,9 @@ class ServerShell(Shell):
         self._feed(server.InfoReceived(response))
 
     # Effects
+
+    def _publish(self, effect: server.Publish) -> None:
+        self.send(self.order.app, wire.News(wire.pack(effect.fact)))
 
     def _send_reply(self, effect: server.SendReply) -> None:
         self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))

@@ -58,6 +58,12 @@ class Heartbeat(NamedTuple):
     """From a supervisor: give a sign of life; answered with `otp.children.PulseHeard`."""
 
 
+class News(NamedTuple):
+    """From a server to the app: something that it wants to be known."""
+
+    payload: bytes
+
+
 class StopOrder(NamedTuple):
     """From a supervisor: stop with *reason*."""
 

@@ -296,7 +296,7 @@ class Life:
     _failure: ExitReason | None = None
     _note: ExitReason | None = None
     _status: int | None = None
-    _missed: int = 0
+    missed: int = 0
     """Heartbeats in a row that the process has not answered."""
 
     def begin(self, *, claim: bool) -> list[ChildEffect]:
@@ -316,7 +316,7 @@ class Life:
     def handle(self, event: ChildEvent) -> list[ChildEffect]:
         """Take *event* in."""
         if isinstance(event, PulseHeard):
-            self._missed = 0
+            self.missed = 0
             return []
         if isinstance(event, HeartbeatDue):
             return self._beat() if self.state is LifeState.RUNNING else []
@@ -332,11 +332,11 @@ class Life:
 
     def _beat(self) -> list[ChildEffect]:
         """Probe again, unless too many probes were not answered."""
-        if self._missed == MISSED_HEARTBEATS:
-            silence = self._missed * (self.spec.heartbeat or 0.0)
+        if self.missed == MISSED_HEARTBEATS:
+            silence = self.missed * (self.spec.heartbeat or 0.0)
             self._failure = Crashed(f"no heartbeat for {silence:g} s")
             return self._enter(News.UNRESPONSIVE)
-        self._missed += 1
+        self.missed += 1
         return [Probe(self.incarnation), *self._next_beat()]
 
     def _next_beat(self) -> list[ChildEffect]:

@@ -78,4 +78,15 @@ class GaveUp:
     reason: ExitReason
 
 
-SupervisorEvent = ChildStarted | ChildExited | ChildStartFailed | GaveUp
+@attrs.frozen(kw_only=True)
+class HeartbeatMissed:
+    """A child has not answered a probe; after *missed* of them in a row it may be killed."""
+
+    supervisor: ActorRef
+    child_id: str
+    ref: ActorRef
+    missed: int
+    name: Name | None = None
+
+
+SupervisorEvent = ChildStarted | ChildExited | ChildStartFailed | HeartbeatMissed | GaveUp

@@ -27,6 +27,7 @@ from jidocode.otp.children import (
     ChildEffect,
     ChildEvent,
     Claim,
+    HeartbeatDue,
     Life,
     LifeState,
     NameTaken,
@@ -36,6 +37,7 @@ from jidocode.otp.events import (
     ChildStarted,
     ChildStartFailed,
     GaveUp,
+    HeartbeatMissed,
     SupervisorEvent,
 )
 from jidocode.otp.exits import SHUTDOWN, ExitReason
@@ -293,6 +295,8 @@ class Keeper(abc.ABC):
         if child is None or life is None:
             return
         was_ready = life.ref is not None
+        if isinstance(event, HeartbeatDue) and life.missed and life.ref is not None:
+            self._announce_missed(child, life.ref, life.missed)
         self._do(life.handle(event))
         if isinstance(event, NameTaken):
             child.claimed = False
@@ -301,6 +305,19 @@ class Keeper(abc.ABC):
             self._announce_start(child, life.ref)
             self._ready(child)
         self._settle(child, life)
+
+    def _announce_missed(self, child: Child, ref: ActorRef, missed: int) -> None:
+        self._effects.append(
+            Announce(
+                HeartbeatMissed(
+                    supervisor=self.ref,
+                    child_id=child.id,
+                    ref=ref,
+                    missed=missed,
+                    name=child.spec.name,
+                )
+            )
+        )
 
     def _settle(self, child: Child, life: Life) -> None:
         if life.state is not LifeState.ENDED or child.life is not life:

@@ -14,7 +14,13 @@ from typing import Any, ClassVar
 
 import attrs
 
-from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
+from jidocode.otp.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    GaveUp,
+    HeartbeatMissed,
+)
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.monitors import Send
 from jidocode.otp.refs import ActorRef, Name
@@ -156,7 +162,7 @@ class RegistryServer(GenServer):
             case ChildExited():
                 self.reported.discard(request.ref)
                 self.carry_out(self.table.gone(request.ref, request.reason))
-            case ChildStarted() | ChildStartFailed() | GaveUp():
+            case ChildStarted() | ChildStartFailed() | HeartbeatMissed() | GaveUp():
                 pass
             case MonitorProcess(token, target, watcher):
                 self.carry_out(self.table.monitor(token, target, watcher))

@@ -258,6 +258,13 @@ class Unexpected:
 
 
 @attrs.frozen
+class Publish:
+    """Tell the app *fact*."""
+
+    fact: object
+
+
+@attrs.frozen
 class Exit:
     """End the process with *reason*; `terminate` has run."""
 
@@ -280,6 +287,7 @@ Effect = (
     | WatchProcess
     | StopMonitor
     | Unexpected
+    | Publish
     | Exit
 )
 
@@ -447,6 +455,10 @@ class GenServer:
         token = self._next_token()
         self._outbox.append(WatchProcess(token, ref))
         return token
+
+    def announce(self, fact: object) -> None:
+        """Tell the app *fact*, which must pickle; it shows up among the system's events."""
+        self._outbox.append(Publish(fact))
 
     def demonitor(self, token: int) -> None:
         """Stop watching; no `Down` with *token* comes after this."""

@@ -2,16 +2,20 @@
 
 from jidocode._host.client import Monitor
 from jidocode.system.core import SessionSystem
+from jidocode.system.events import Event, EventStream, SessionRefused
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import ChildHealth, Health, HealthStatus, Statistics, TreeNode
 from jidocode.system.settings import Settings
 
 __all__ = [
     "ChildHealth",
+    "Event",
+    "EventStream",
     "Health",
     "HealthStatus",
     "Monitor",
     "SessionHandle",
+    "SessionRefused",
     "SessionSystem",
     "Settings",
     "Statistics",

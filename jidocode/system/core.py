@@ -21,8 +21,10 @@ from jidocode.errors import (
     CallTimeoutError,
     HostStartError,
     NoProcessError,
+    RateLimitedError,
     RegistryNotRunningError,
     SessionExistsError,
+    SessionLimitError,
     SessionNotFoundError,
     shown,
 )
@@ -52,6 +54,7 @@ from jidocode.session.registry import (
 from jidocode.session.requests import Answer, Call, Request
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Application, session_children
+from jidocode.system.events import EventHub, EventStream, SessionRefused
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import (
     ChildHealth,
@@ -89,8 +92,13 @@ class SessionSystem:
         self.settings = attrs.evolve(settings or Settings(), **overrides)
         if not sys.platform.startswith("linux"):
             raise HostStartError(f"jidocode runs on Linux so far, not on {sys.platform}")
+        self._hub = EventHub(self.settings.event_buffer)
+        hub = self._hub  # the reader thread holds this, and not the system
         self._client = HostClient(
-            self._root(), preload=PRELOAD, start_timeout=self.settings.start_timeout
+            self._root(),
+            preload=PRELOAD,
+            start_timeout=self.settings.start_timeout,
+            on_event=lambda fact, name: hub.publish(fact, _session_id(name)),
         )
 
     def _root(self) -> Start:
@@ -141,6 +149,7 @@ class SessionSystem:
         """
         if self._client is not None:
             self._client.close(self.settings.shutdown)
+            self._hub.close()
 
     # Sessions
 
@@ -211,6 +220,9 @@ class SessionSystem:
         while True:
             try:
                 self._ask_registry(request, deadline)
+            except (SessionLimitError, RateLimitedError) as error:
+                self._hub.publish(SessionRefused(error), None)
+                raise
             except SessionExistsError:
                 if again and self.session_record(request.session.id) == request.session:
                     return
@@ -413,6 +425,17 @@ class SessionSystem:
             children=tuple(self._node(child) for child in children),
         )
 
+    def events(self, session_id: str | None = None) -> EventStream:
+        """Return a stream of what happens from now on, of one session if *session_id* is given.
+
+        Its buffer holds `Settings.event_buffer` events; a reader that is slower
+        loses the oldest, and `EventStream.dropped` counts them.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+        """
+        return self._hub.stream(None if session_id is None else validate_session_id(session_id))
+
     def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
         return Statistics(
@@ -508,6 +531,11 @@ class _Way:
     def __call__(self, request: Request[Any, Answer], /, *, timeout: float | None = None) -> Answer:
         answer: Answer = self.system.ask(self.name, request, timeout)
         return answer
+
+
+def _session_id(name: Name | None) -> str | None:
+    """Return the session that the process called *name* belongs to."""
+    return None if name is None or name[0] in ("root", "system") else name[1]
 
 
 def _left(deadline: float) -> float:

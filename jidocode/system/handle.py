@@ -19,6 +19,7 @@ from jidocode.session.manager import ManagerClient
 from jidocode.session.record import Session
 from jidocode.session.state import StateClient
 from jidocode.session.tree import named
+from jidocode.system.events import EventStream
 
 if TYPE_CHECKING:
     from jidocode.system.core import SessionSystem
@@ -106,6 +107,10 @@ class SessionHandle:
             NoProcessError: The session has no such child running.
         """
         self._system.cast(child_id, self.id, request)
+
+    def events(self) -> EventStream:
+        """Return a stream of what happens in this session from now on."""
+        return self._system.events(self.id)
 
     def which_children(self) -> tuple[ChildInfo, ...]:
         """Return the session's children in start order."""

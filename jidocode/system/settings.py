@@ -81,6 +81,8 @@ class Settings:
         heartbeat: Seconds between probes of each of the system's own processes; one
             that leaves two in a row unanswered, because it hangs or was stopped,
             is killed and restarted. None for no probes. 10 by default.
+        event_buffer: Events that each stream of `events()` keeps for a slow reader; the
+            oldest are dropped and counted beyond it. 1000 by default.
         call_timeout: Seconds that a call waits for its answer unless it says
             otherwise. 5 by default.
         start_timeout: Seconds that the whole system may take to start; then
@@ -99,6 +101,7 @@ class Settings:
     max_restarts: int = attrs.field(default=3, validator=_count)
     max_seconds: float = attrs.field(default=5.0, validator=_seconds)
     heartbeat: float | None = attrs.field(default=10.0, validator=_optional(_seconds))
+    event_buffer: int = attrs.field(default=1000, validator=_positive)
     call_timeout: float = attrs.field(default=5.0, validator=_seconds)
     start_timeout: float = attrs.field(default=30.0, validator=_seconds)
     shutdown: float = attrs.field(default=10.0, validator=_seconds)

@@ -101,6 +101,9 @@ class Worker(GenServer):
             case ("sleep", float() as seconds):
                 time.sleep(seconds)
                 return Reply("slept")
+            case ("announce", fact):
+                self.announce(fact)
+                return Reply(None)
             case ("log", text):
                 logger.info(text)
                 return Reply(None)

@@ -1,0 +1,144 @@
+"""What happens in a system, as a stream: starts, exits, restarts, refusals.
+
+The facts come from the supervisors as they happen, those of one session in
+their order. Each reader has a buffer of its own: one that is slow loses the
+oldest facts, is told how many, and holds up nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from jidocode.errors import RateLimitedError, SessionLimitError
+
+
+@attrs.frozen
+class SessionRefused:
+    """A session was not let in, for the limit or the rate."""
+
+    error: SessionLimitError | RateLimitedError
+
+
+@attrs.frozen
+class Event:
+    """One fact.
+
+    Attributes:
+        fact: What happened: `ChildStarted` (with *recovered_after* if it was a
+            restart), `ChildExited`, `ChildStartFailed`, `HeartbeatMissed`,
+            `GaveUp`, `SessionRefused`, or whatever a child has announced.
+        session_id: The session it happened in; None outside of sessions.
+        at: When the app heard of it, in UTC.
+    """
+
+    fact: object
+    session_id: str | None
+    at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+
+
+class EventStream:
+    """One reader's events, oldest first; iterate over it, or `get` them.
+
+    Attributes:
+        dropped: How many events were lost because this reader was too slow.
+    """
+
+    def __init__(self, hub: EventHub, session_id: str | None, buffer: int) -> None:
+        self.dropped = 0
+        self._hub = hub
+        self._session_id = session_id
+        self._events: deque[Event] = deque(maxlen=buffer)
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def get(self, timeout: float | None = None) -> Event | None:
+        """Return the next event; None after *timeout* seconds, or at the end of the system."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not self._events and not self._closed:
+                left = None if deadline is None else deadline - time.monotonic()
+                if (left is not None and left <= 0) or not self._changed.wait(left):
+                    break
+            return self._events.popleft() if self._events else None
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield events until the stream or the system is closed."""
+        while (event := self.get()) is not None:
+            yield event
+
+    def close(self) -> None:
+        """Hear no more; what is in the buffer can still be read."""
+        self._hub.forget(self)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def put(self, event: Event) -> None:
+        """Take *event* in, unless it is of another session (called by the hub)."""
+        if self._session_id is not None and event.session_id != self._session_id:
+            return
+        with self._changed:
+            if len(self._events) == self._events.maxlen:
+                self.dropped += 1
+            self._events.append(event)
+            self._changed.notify_all()
+
+
+class EventHub:
+    """Gives every event to every stream; a stream that nobody holds is forgotten."""
+
+    def __init__(self, buffer: int) -> None:
+        self._buffer = buffer
+        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def stream(self, session_id: str | None) -> EventStream:
+        """Return a new stream, of one session if given."""
+        stream = EventStream(self, session_id, self._buffer)
+        with self._lock:
+            self._streams.add(stream)
+            closed = self._closed
+        if closed:
+            stream.close()
+        return stream
+
+    def publish(self, fact: object, session_id: str | None) -> None:
+        """Give *fact* to all streams."""
+        event = Event(fact, session_id)
+        with self._lock:
+            for stream in self._streams:
+                stream.put(event)
+
+    def forget(self, stream: EventStream) -> None:
+        """Give *stream* nothing more."""
+        with self._lock:
+            self._streams.discard(stream)
+
+    def close(self) -> None:
+        """End all streams."""
+        with self._lock:
+            self._closed = True
+            streams = list(self._streams)
+        for stream in streams:
+            stream.close()

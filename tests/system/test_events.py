@@ -1,0 +1,153 @@
+"""What a system tells of itself while it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from servers import worker
+from waiting import PATIENCE, eventually, kill, kill_and_wait
+
+from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
+from jidocode.otp import ChildExited, ChildStarted, GaveUp, Killed
+from jidocode.otp.events import HeartbeatMissed
+from jidocode.system import Event, EventStream, SessionRefused
+
+
+def read_until(stream: EventStream, last: Callable[[object], bool]) -> list[object]:
+    """Return the facts up to the first for which *last* is true."""
+    facts: list[object] = []
+    while not facts or not last(facts[-1]):
+        event = stream.get(PATIENCE)
+        assert event is not None, f"nothing came after {facts}"
+        facts.append(event.fact)
+    return facts
+
+
+def started(child_id: str) -> Callable[[object], bool]:
+    return lambda fact: isinstance(fact, ChildStarted) and fact.child_id == child_id
+
+
+def test_a_crash_is_told_in_order_with_its_reason_and_the_time_it_took(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """The one that died, the one that was stopped, and both again."""
+    with session.events() as stream:
+        kill(system, session, "manager")
+        facts = read_until(stream, started("state"))
+
+    told = [(type(fact).__name__, getattr(fact, "child_id", None)) for fact in facts]
+    assert told == [
+        ("ChildExited", "manager"),
+        ("ChildExited", "state"),
+        ("ChildStarted", "manager"),
+        ("ChildStarted", "state"),
+    ]
+    first, second, third, _ = facts
+    assert isinstance(first, ChildExited)
+    assert (first.reason, first.on_request, first.restarting) == (Killed(9), False, True)
+    assert isinstance(second, ChildExited)
+    assert (second.on_request, second.restarting) == (True, True)
+    assert isinstance(third, ChildStarted)
+    assert third.recovered_after is not None
+    assert 0 < third.recovered_after < PATIENCE
+
+
+def test_a_session_that_gives_up_says_so(system: SessionSystem, session: SessionHandle) -> None:
+    """And ends."""
+    with session.events() as stream:
+        for _ in range(3):
+            kill_and_wait(system, session, "manager")
+        kill(system, session, "manager")
+        facts = read_until(
+            stream, lambda fact: isinstance(fact, ChildExited) and fact.ref.kind == "session"
+        )
+
+    assert [fact.child_id for fact in facts if isinstance(fact, GaveUp)] == ["manager"]
+
+
+def test_every_reader_gets_every_event_of_its_session(
+    system: SessionSystem, tmp_path: Path
+) -> None:
+    """Two readers of one session, one of the other, one of all."""
+    sessions: list[SessionHandle] = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        sessions.append(system.create_session(tmp_path / name))
+    streams = [system.events(), *(sessions[index].events() for index in (0, 0, 1))]
+    kill_and_wait(system, sessions[0], "state")
+    sessions[1].stop()
+    system.close()
+    facts = [list(stream) for stream in streams]
+
+    assert [event.fact for event in facts[1]] == [event.fact for event in facts[2]]
+    assert {event.session_id for event in facts[1]} == {sessions[0].id}
+    assert {event.session_id for event in facts[3]} == {sessions[1].id}
+    assert {sessions[0].id, sessions[1].id} <= {event.session_id for event in facts[0]}
+
+
+def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(project: Path) -> None:
+    """And holds up nobody."""
+    with SessionSystem(event_buffer=2) as system:
+        stream = system.events()
+        session = system.create_session(project)
+        session.stop()
+        eventually(lambda: stream.dropped >= 4, "six events")
+        kept = [stream.get(0), stream.get(0)]
+
+        assert all(isinstance(event, Event) for event in kept)
+        assert stream.get(0) is None
+
+
+def test_a_refused_session_is_an_event(project: Path, tmp_path: Path) -> None:
+    """With the error that the caller got."""
+    with SessionSystem(max_sessions=1) as system, system.events() as stream:
+        system.create_session(project)
+        (tmp_path / "other").mkdir()
+        with pytest.raises(SessionLimitError):
+            system.create_session(tmp_path / "other")
+        facts = read_until(stream, lambda fact: isinstance(fact, SessionRefused))
+
+    refused = facts[-1]
+    assert isinstance(refused, SessionRefused)
+    assert str(refused.error) == "1 of 1 sessions are open"
+
+
+def test_a_missed_heartbeat_is_told_before_the_end(system: SessionSystem, project: Path) -> None:
+    """Once per probe without an answer."""
+    children = [worker("own", heartbeat=0.1)]
+    session = system.create_session(project, strategy=Strategy.ONE_FOR_ONE, children=children)
+    with session.events() as stream:
+        os.kill(system.get_process(session.id, "own").os_pid, signal.SIGSTOP)
+        facts = read_until(stream, lambda fact: isinstance(fact, ChildExited))
+
+    assert [fact.missed for fact in facts if isinstance(fact, HeartbeatMissed)] == [1, 2]
+
+
+def test_a_child_can_announce_facts_of_its_own(system: SessionSystem, project: Path) -> None:
+    """They come with the session that they are about."""
+    session = system.create_session(project, children=[worker("own")])
+    with session.events() as stream:
+        session.call("own", ("announce", {"tests": "green"}))
+        event = stream.get(PATIENCE)
+
+    assert event is not None
+    assert (event.fact, event.session_id) == ({"tests": "green"}, session.id)
+
+
+def test_streams_end_with_the_system(project: Path) -> None:
+    """A reader that waits is let go."""
+    with SessionSystem() as system:
+        stream = system.events()
+        counts: list[int] = []
+        reader = threading.Thread(target=lambda: counts.append(len(list(stream))))
+        reader.start()
+        system.create_session(project)
+    reader.join()
+
+    assert counts[0] >= 3
+    assert list(system.events()) == []
