@@ -446,15 +446,22 @@ class Keeper(abc.ABC):
                 self._reply(event.caller, children)
             case CountChildren():
                 self._reply(event.caller, self._counts())
-            case GetChildSpec(child_id) | UpdateChild(child_id) if child_id not in self.children:
-                self._refuse(event.caller, ChildNotFoundError(shown(child_id)))
-            case GetChildSpec(child_id):
-                self._reply(event.caller, self.children[child_id].spec)
-            case UpdateChild():
-                self._update(self.children[event.request.child_id], event.request)
-                self._reply(event.caller, None)
+            case GetChildSpec() | UpdateChild():
+                self._look_up(event.caller, event.request)
             case _:
                 self._change(event)
+
+    def _look_up(self, caller: Caller, request: GetChildSpec | UpdateChild) -> None:
+        try:
+            child = self._known(request.child_id)
+        except ChildNotFoundError as error:
+            self._refuse(caller, error)
+            return
+        if isinstance(request, UpdateChild):
+            self._update(child, request)
+            self._reply(caller, None)
+        else:
+            self._reply(caller, child.spec)
 
     def _update(self, child: Child, change: UpdateChild) -> None:
         spec = child.spec

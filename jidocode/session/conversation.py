@@ -1,152 +1,86 @@
-"""What was said and done in a session: messages, tool calls, todos, the record's changes.
+"""What was said and done in a session: messages, tool calls, todos, files, the record's changes.
 
-`Conversation` keeps the data; `state.py` puts it into a process. Every change
-is a frozen record that goes through one place, `Conversation.apply`: whoever
-writes these records down can rebuild the conversation from them.
+`Conversation` keeps the data; `state.py` puts it into a process, `changes.py`
+says what a change is. Every change goes through one place: it is written to the
+log first, and then `Conversation.apply` carries it out. So the changes of a log
+rebuild the conversation, and what could not be written has not happened.
 
-Messages and tool calls share one sequence, which only grows: paging by it
-neither repeats nor skips, whatever is appended, dropped or cleared meanwhile.
-Appends carry an id; the second append with the same id changes nothing and
-answers with the first, so a caller who is not sure may try again.
+All changes share one sequence, which only grows: paging by it neither repeats
+nor skips, whatever is appended, dropped or cleared meanwhile. Appends carry an
+id; the second append with the same id changes nothing and answers with the
+first, so a caller who is not sure may try again.
+
+With a log that keeps everything, only the latest messages are in memory, and
+older ones are read from the log. Otherwise the oldest are dropped.
 """
 
 from __future__ import annotations
 
-import json
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, TypeVar, cast, get_args
+from itertools import chain
+from typing import Any, TypeVar, get_args
 
 import attrs
 
-from jidocode.errors import InvalidRequestError, shown
-from jidocode.session.record import Session, json_object
+from jidocode.errors import EventGapError, InvalidRequestError, shown
+from jidocode.session import checks
+from jidocode.session.changes import (
+    Change,
+    FileAccess,
+    FileAccessKind,
+    Message,
+    MessagesCleared,
+    MessageStatus,
+    Opened,
+    PromptAdded,
+    ReasoningCleared,
+    ReasoningStep,
+    Role,
+    SessionChanged,
+    SettingsChanged,
+    StreamBegan,
+    StreamChunk,
+    Todo,
+    TodosReplaced,
+    ToolCall,
+    ToolContextReplaced,
+    ToolResult,
+)
+from jidocode.session.codec import decode, is_kind
+from jidocode.session.journal_format import Record
+from jidocode.session.log import Log, MemoryLog, Shelf
+from jidocode.session.record import Session
 from jidocode.session.requests import require_int
 
 MAX_MESSAGES = 1000
-"""Messages kept; the oldest is dropped for a new one."""
+"""Messages in memory, whose ids are known."""
+MAX_STORED_MESSAGES = 200_000
+"""Messages in a journal; the oldest are dropped when it is compacted."""
+MAX_STORED_SIZE = 2**29
+"""Bytes of messages in a journal; the oldest are dropped when it is compacted."""
 MAX_TOOL_CALLS = 500
 """Tool calls kept; the oldest is dropped for a new one."""
-MAX_TODOS = 1000
-"""Todos in the list."""
-MAX_CONTENT_LENGTH = 2**20
-"""Characters in a message, a result, or a todo."""
-MAX_JSON_LENGTH = 2**20
-"""Characters of JSON in the metadata of a message or the arguments of a call."""
-MAX_LABEL_LENGTH = 200
-"""Characters in an id or the name of a tool."""
+MAX_REASONING_STEPS = 100
+"""Reasoning steps kept; the oldest is dropped for a new one."""
+MAX_PROMPTS = 100
+"""Prompts kept; the oldest is dropped for a new one."""
+MAX_FILE_ACCESSES = 2000
+"""File accesses kept, one reading and one writing per file; the oldest is dropped."""
+MAX_STREAMS = 10
+"""Messages that may be streamed at once."""
+MAX_KEPT_LENGTH = 2**25
+"""Characters in memory of each kind: messages, tool calls, reasoning steps, prompts."""
 MAX_PAGE = 1000
 """Records in one page."""
 MAX_PAGE_LENGTH = 4 * 2**20
 """Characters in one page that holds more than one record."""
 
-Role = Literal["user", "assistant", "system", "tool"]
-TodoStatus = Literal["pending", "in_progress", "completed"]
-
-
-@attrs.frozen(kw_only=True)
-class Message:
-    """One message.
-
-    Attributes:
-        seq: Its place in the session's sequence.
-        id: From whoever appended it.
-        role: Who said it.
-        content: What was said, may be empty.
-        metadata: Anything that is JSON.
-        created_at: When State took it, in UTC.
-    """
-
-    seq: int
-    id: str
-    role: Role
-    content: str = attrs.field(repr=False)
-    metadata: Mapping[str, Any] = attrs.field(repr=False)
-    created_at: datetime
-
-    @property
-    def length(self) -> int:
-        """Characters in it, for paging."""
-        return len(self.content)
-
-
-@attrs.frozen(kw_only=True)
-class ToolResult:
-    """What came of a tool call.
-
-    Attributes:
-        call_id: The call.
-        content: What the tool returned, or its error.
-        is_error: Whether it failed.
-        created_at: When State took it, in UTC.
-    """
-
-    call_id: str
-    content: str = attrs.field(repr=False)
-    is_error: bool
-    created_at: datetime
-
-
-@attrs.frozen(kw_only=True)
-class ToolCall:
-    """One call of a tool.
-
-    Attributes:
-        seq: Its place in the session's sequence.
-        id: From whoever added it.
-        name: The tool's.
-        arguments: Anything that is JSON.
-        created_at: When State took it, in UTC.
-        result: None as long as there is none.
-    """
-
-    seq: int
-    id: str
-    name: str
-    arguments: Mapping[str, Any] = attrs.field(repr=False)
-    created_at: datetime
-    result: ToolResult | None = None
-
-    @property
-    def length(self) -> int:
-        """Characters in its result, for paging."""
-        return len(self.result.content) if self.result else 0
-
-
-@attrs.frozen
-class Todo:
-    """One thing to do; checked when the list is replaced.
-
-    Attributes:
-        content: What to do.
-        status: How far it is.
-    """
-
-    content: str
-    status: TodoStatus = "pending"
-
-
-@attrs.frozen
-class MessagesCleared:
-    """All messages were dropped."""
-
-
-@attrs.frozen
-class TodosReplaced:
-    """The list of todos is *todos* now."""
-
-    todos: tuple[Todo, ...]
-
-
-@attrs.frozen
-class SessionChanged:
-    """The session's record is *session* now."""
-
-    session: Session
-
-
-Change = Message | MessagesCleared | ToolCall | ToolResult | TodosReplaced | SessionChanged
+INTERRUPTED_CALL = "interrupted: the session crashed before there was a result"
+"""The result of a tool call that was open at a crash. The tool may have run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -154,11 +88,12 @@ class ConversationStatistics:
     """How much a conversation holds.
 
     Attributes:
-        messages: Kept now.
-        dropped_messages: Dropped for new ones, because of `MAX_MESSAGES`.
+        messages: That can be read now.
+        dropped_messages: Dropped for new ones since this State started.
         tool_calls: Kept now.
-        dropped_tool_calls: Dropped for new ones, because of `MAX_TOOL_CALLS`.
+        dropped_tool_calls: Dropped for new ones since this State started.
         todos: In the list.
+        streams: Messages that are being said.
         last_seq: The last number given out, 0 for none.
     """
 
@@ -167,71 +102,275 @@ class ConversationStatistics:
     tool_calls: int
     dropped_tool_calls: int
     todos: int
+    streams: int
     last_seq: int
 
 
-def new_record_id() -> str:
-    """Return a fresh id for a message or a tool call."""
-    return str(uuid.uuid4())
+@attrs.define
+class _Stream:
+    """A message that is being said: what is in the log, and what waits for more."""
+
+    began: StreamBegan
+    seqs: list[int]
+    parts: list[str] = attrs.field(factory=list[str])
+    waiting: list[str] = attrs.field(factory=list[str])
+    logged: int = 0
+    length: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join((*self.parts, *self.waiting))
+
+    def extend(self, chunk: StreamChunk) -> None:
+        if chunk.offset == self.logged:  # a lost chunk leaves the part before it
+            self.seqs.append(chunk.seq)
+            self.parts.append(chunk.text)
+            self.logged += len(chunk.text)
+        self.waiting.clear()
+        self.length = self.logged
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Conversation:
-    """The conversation of one session, in memory. Not thread-safe."""
+    """The conversation of one session. Not thread-safe.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._messages: dict[str, Message] = {}
-        self._tool_calls: dict[str, ToolCall] = {}
-        self._todos: tuple[Todo, ...] = ()
-        self._last_seq = 0
+    Everything that changes it raises `JournalWriteError` if the change could not
+    be written down; then nothing has changed, and the next attempt may succeed.
+    """
+
+    def __init__(self, session: Session, log: Log | None = None) -> None:
+        self._log = MemoryLog() if log is None else log
+        self._session = SessionChanged(seq=0, session=session)
+        self._message_seqs = array("Q")
+        self._messages: Shelf[int, Message] = Shelf(MAX_MESSAGES, MAX_KEPT_LENGTH)
+        self._message_places: dict[str, int] = {}
+        self._streams: dict[str, _Stream] = {}
+        self._tool_calls: Shelf[str, ToolCall] = Shelf(MAX_TOOL_CALLS, MAX_KEPT_LENGTH)
+        self._reasoning: Shelf[str, ReasoningStep] = Shelf(MAX_REASONING_STEPS, MAX_KEPT_LENGTH)
+        self._prompts: Shelf[str, PromptAdded] = Shelf(MAX_PROMPTS, MAX_KEPT_LENGTH)
+        self._files: Shelf[tuple[str, str], FileAccess] = Shelf(MAX_FILE_ACCESSES, MAX_KEPT_LENGTH)
+        self._todos = TodosReplaced(seq=0, todos=())
+        self._tool_context = ToolContextReplaced(seq=0, context={})
+        self._settings = SettingsChanged(seq=0, settings={})
+        self._opened: Opened | None = None
         self._dropped_messages = 0
         self._dropped_tool_calls = 0
+        self._unsettled: deque[_Unsettled] = deque()
 
-    # What changes it
+    # Messages
 
     def append_message(
         self, message_id: str, role: Role, content: str, metadata: Mapping[str, Any] | None = None
     ) -> Message:
         """Append a message, or return the one that has *message_id* already.
 
-        An id is known as long as its message is kept.
+        An id is known as long as its message is among the last `MAX_MESSAGES`.
 
         Raises:
-            InvalidRequestError: An argument breaks a rule.
+            InvalidRequestError: An argument breaks a rule, or a message with
+                this id is being streamed.
         """
-        _require_label("the id of a message", message_id)
-        if message_id in self._messages:
-            return self._messages[message_id]
-        _require_one_of("a role", role, get_args(Role))
+        checks.label("the id of a message", message_id)
+        known = self._message(message_id)
+        if known is not None:
+            return known
+        if message_id in self._streams:
+            raise InvalidRequestError(f"message {shown(message_id)} is being streamed")
+        checks.one_of("a role", role, get_args(Role))
+        content = checks.content(content)
+        given = checks.json_mapping("metadata", metadata)
         message = Message(
-            seq=self._last_seq + 1,
+            seq=self._next_seq(),
             id=message_id,
             role=role,
-            content=_content(content),
-            metadata=_json_object("metadata", metadata),
-            created_at=datetime.now(UTC),
+            content=content,
+            metadata=given,
+            created_at=_now(),
         )
-        self.apply(message)
+        self._commit(message)
         return message
 
     def clear_messages(self) -> None:
         """Drop all messages; the sequence goes on."""
-        self.apply(MessagesCleared())
+        self._commit(MessagesCleared(seq=self._next_seq()))
 
-    def replace_todos(self, todos: Sequence[Todo]) -> tuple[Todo, ...]:
-        """Make *todos* the whole list.
+    def messages(self, *, after_seq: int = 0, limit: int = 100) -> list[Message]:
+        """Return the first messages with a sequence number above *after_seq*, oldest first.
+
+        Up to *limit*, fewer if they are long; none only if there are no more.
+        The next page starts after the last one's `seq`.
 
         Raises:
-            InvalidRequestError: It is no list of at most `MAX_TODOS` valid todos.
+            InvalidRequestError: *after_seq* or *limit* breaks a rule.
+            JournalDamagedError: One of them cannot be read any more.
         """
-        given: object = todos
-        if not isinstance(given, (list, tuple)):
-            raise InvalidRequestError(f"todos must be a list, not {shown(given)}")
-        items = tuple(cast("Sequence[object]", given))
-        if len(items) > MAX_TODOS:
-            raise InvalidRequestError(f"there may be {MAX_TODOS} todos, not {len(items)}")
-        self.apply(TodosReplaced(tuple(_checked_todo(item) for item in items)))
-        return self._todos
+        _require_page(after_seq, limit)
+        place = bisect_right(self._message_seqs, after_seq)
+        seqs = self._message_seqs[place : place + min(limit, MAX_PAGE)]
+        return _page(map(self._message_at, seqs), after_seq, limit)
+
+    def _message(self, message_id: str) -> Message | None:
+        place = self._message_places.get(message_id)
+        return None if place is None else self._messages[place]
+
+    def _message_at(self, seq: int) -> Message:
+        message = self._messages.get(seq)
+        if message is not None:
+            return message
+        change = self._log.read(seq)
+        assert isinstance(change, Message)  # noqa: S101 - the index holds messages only
+        return change
+
+    # Streamed messages
+
+    def begin_stream(
+        self, message_id: str, role: Role = "assistant", metadata: Mapping[str, Any] | None = None
+    ) -> StreamBegan:
+        """Begin a message that comes in chunks, or return the beginning of the one that runs.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule, there is a whole
+                message with this id, or `MAX_STREAMS` are running.
+        """
+        checks.label("the id of a message", message_id)
+        self.settle()
+        if message_id in self._streams:
+            return self._streams[message_id].began
+        if self._message(message_id) is not None:
+            raise InvalidRequestError(f"message {shown(message_id)} has ended already")
+        if len(self._streams) >= MAX_STREAMS:
+            raise InvalidRequestError(f"{MAX_STREAMS} messages are being streamed already")
+        checks.one_of("a role", role, get_args(Role))
+        given = checks.json_mapping("metadata", metadata)
+        began = StreamBegan(
+            seq=self._next_seq(), id=message_id, role=role, metadata=given, created_at=_now()
+        )
+        self._commit(began)
+        return began
+
+    def append_chunk(self, message_id: str, offset: int, text: str, *, wait: bool = False) -> int:
+        """Append *text* to a message, and return how many characters it has then.
+
+        Args:
+            message_id: A message that was begun and has not ended.
+            offset: How many characters came before. What is there already
+                changes nothing, so a chunk may be sent again.
+            text: What comes.
+            wait: Whether it may wait for more before it is written down, until
+                `flush`. What waits is lost with the process.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule, no such message is
+                running, or *offset* is not where it ends.
+        """
+        stream = self._running(message_id)
+        checks.content(text)
+        require_int("offset", offset, least=0)
+        end = offset + len(text)
+        if end > checks.MAX_CONTENT_LENGTH:
+            raise InvalidRequestError(
+                f"a content may have {checks.MAX_CONTENT_LENGTH} characters, not {end}"
+            )
+        if end <= stream.length and stream.text[offset:end] == text:
+            text = ""
+        elif offset != stream.length:
+            raise InvalidRequestError(f"the message has {stream.length} characters, not {offset}")
+        if not wait:
+            self._write_chunk(stream, text)
+        elif text:
+            stream.waiting.append(text)
+            stream.length += len(text)
+        return stream.length
+
+    def flush(self) -> None:
+        """Write down what waits."""
+        for stream in list(self._streams.values()):
+            self._write_chunk(stream, "")
+
+    def _write_chunk(self, stream: _Stream, text: str) -> None:
+        if text or stream.waiting:
+            self._commit(
+                StreamChunk(
+                    seq=self._next_seq(),
+                    stream_id=stream.began.id,
+                    offset=stream.logged,
+                    text="".join((*stream.waiting, text)),
+                )
+            )
+
+    def end_stream(self, message_id: str, status: MessageStatus = "complete") -> Message:
+        """End a message; it has all that came. Return it, also if it has ended that way already.
+
+        Raises:
+            InvalidRequestError: No such message is running, or it has ended otherwise.
+        """
+        checks.one_of("a status", status, get_args(MessageStatus))
+        self.settle()
+        ended = self._message(checks.label("the id of a message", message_id))
+        if ended is not None and ended.status == status:
+            return ended
+        stream = self._running(message_id)
+        message = Message(
+            seq=self._next_seq(),
+            id=message_id,
+            role=stream.began.role,
+            content=stream.text,
+            metadata=stream.began.metadata,
+            created_at=_now(),
+            status=status,
+        )
+        self._commit(message)
+        return message
+
+    def streams(self) -> tuple[StreamBegan, ...]:
+        """Return the beginnings of the messages that are being said, oldest first.
+
+        What was said of them is in the events after their number.
+        """
+        return tuple(stream.began for stream in self._streams.values())
+
+    @property
+    def waiting_length(self) -> int:
+        """How many characters wait for `flush`."""
+        return sum(stream.length - stream.logged for stream in self._streams.values())
+
+    def _running(self, message_id: object) -> _Stream:
+        self.settle()
+        stream = self._streams.get(checks.label("the id of a message", message_id))
+        if stream is not None:
+            return stream
+        ended = self._message(str(message_id))
+        what = f"has ended: {ended.status}" if ended else "was not begun"
+        raise InvalidRequestError(f"message {shown(message_id)} {what}")
+
+    # Reasoning
+
+    def add_reasoning_step(self, step_id: str, content: str) -> ReasoningStep:
+        """Add a reasoning step, or return the one that has *step_id* already.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule.
+        """
+        known = self._reasoning.get(checks.label("the id of a reasoning step", step_id))
+        if known is not None:
+            return known
+        content = checks.content(content)
+        step = ReasoningStep(seq=self._next_seq(), id=step_id, content=content, created_at=_now())
+        self._commit(step)
+        return step
+
+    def clear_reasoning(self) -> None:
+        """Drop all reasoning steps."""
+        self._commit(ReasoningCleared(seq=self._next_seq()))
+
+    def reasoning(self, *, after_seq: int = 0, limit: int = 100) -> list[ReasoningStep]:
+        """Return the first reasoning steps after *after_seq*, in pages as `messages`."""
+        return _page(self._reasoning.values(), after_seq, limit)
+
+    # Tool calls
 
     def add_tool_call(
         self, call_id: str, name: str, arguments: Mapping[str, Any] | None = None
@@ -243,75 +382,48 @@ class Conversation:
         Raises:
             InvalidRequestError: An argument breaks a rule.
         """
-        _require_label("the id of a tool call", call_id)
-        if call_id in self._tool_calls:
-            return self._tool_calls[call_id]
-        _require_label("the name of a tool", name)
+        known = self._tool_calls.get(checks.label("the id of a tool call", call_id))
+        if known is not None:
+            return known
+        checks.label("the name of a tool", name)
+        given = checks.json_mapping("arguments", arguments)
         call = ToolCall(
-            seq=self._last_seq + 1,
-            id=call_id,
-            name=name,
-            arguments=_json_object("arguments", arguments),
-            created_at=datetime.now(UTC),
+            seq=self._next_seq(), id=call_id, name=name, arguments=given, created_at=_now()
         )
-        self.apply(call)
+        self._commit(call)
         return call
 
     def add_tool_result(self, call_id: str, content: str, *, is_error: bool = False) -> ToolCall:
         """Set the result of a tool call; the same result again changes nothing.
 
+        A call without a result when the State crashes gets `INTERRUPTED_CALL` for
+        one, so that a model can be given the history; that is final, too.
+
         Raises:
             InvalidRequestError: There is no such call, it has another result
                 already, or an argument breaks a rule.
         """
-        _require_label("the id of a tool call", call_id)
-        _require_bool("is_error", is_error)
+        checks.label("the id of a tool call", call_id)
+        checks.flag("is_error", is_error)
+        self.settle()
         call = self._tool_calls.get(call_id)
         if call is None:
             raise InvalidRequestError(f"no tool call {shown(call_id)}")
-        result = ToolResult(
-            call_id=call_id,
-            content=_content(content),
-            is_error=is_error,
-            created_at=datetime.now(UTC),
-        )
+        content = checks.content(content)
         if call.result is None:
-            self.apply(result)
+            self._commit(self._tool_result(call_id, content, is_error=is_error))
         elif (call.result.content, call.result.is_error) != (content, is_error):
             raise InvalidRequestError(f"tool call {shown(call_id)} has another result already")
         return self._tool_calls[call_id]
 
-    def update_config(self, changes: Mapping[str, Any]) -> Session:
-        """Merge *changes* into the session's config and return the new record.
-
-        Raises:
-            InvalidSessionError: Rules are broken: all of them.
-        """
-        self.session = self._session.update_config(changes)
-        return self._session
-
-    @property
-    def session(self) -> Session:
-        """The session's record."""
-        return self._session
-
-    @session.setter
-    def session(self, session: Session) -> None:
-        if session != self._session:
-            self.apply(SessionChanged(session))
-
-    # What reads it
-
-    def messages(self, *, after_seq: int = 0, limit: int = 100) -> list[Message]:
-        """Return the first messages with a sequence number above *after_seq*, oldest first.
-
-        Up to *limit*, fewer if they are long; none only if there are no more.
-        The next page starts after the last one's `seq`.
-
-        Raises:
-            InvalidRequestError: *after_seq* or *limit* breaks a rule.
-        """
-        return _page(self._messages.values(), after_seq, limit)
+    def _tool_result(self, call_id: str, content: str, *, is_error: bool) -> ToolResult:
+        return ToolResult(
+            seq=self._next_seq(),
+            call_id=call_id,
+            content=content,
+            is_error=is_error,
+            created_at=_now(),
+        )
 
     def tool_calls(self, *, after_seq: int = 0, limit: int = 100) -> list[ToolCall]:
         """Return the first tool calls with a sequence number above *after_seq*, oldest first.
@@ -323,58 +435,393 @@ class Conversation:
         """
         return _page(self._tool_calls.values(), after_seq, limit)
 
+    # Todos, tool context, settings, prompts
+
+    def replace_todos(self, todos: Sequence[Todo]) -> tuple[Todo, ...]:
+        """Make *todos* the whole list.
+
+        Raises:
+            InvalidRequestError: It is no list of at most `checks.MAX_TODOS` valid todos.
+        """
+        checked = checks.todo_list(todos)
+        self._commit(TodosReplaced(seq=self._next_seq(), todos=checked))
+        return checked
+
     def todos(self) -> tuple[Todo, ...]:
         """Return the whole list."""
-        return self._todos
+        return self._todos.todos
+
+    def replace_tool_context(self, context: Mapping[str, Any]) -> None:
+        """Make *context* what tools are given to know.
+
+        Raises:
+            InvalidRequestError: It is no mapping of names to JSON values, or too long.
+        """
+        checked = checks.json_mapping("a tool context", context)
+        self._commit(ToolContextReplaced(seq=self._next_seq(), context=checked))
+
+    def tool_context(self) -> Mapping[str, Any]:
+        """Return what tools are given to know."""
+        return self._tool_context.context
+
+    def update_settings(self, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Merge *changes* into the settings and return all of them; None takes a key out.
+
+        Raises:
+            InvalidRequestError: It is no mapping of names to JSON values, or
+                the settings would be too long.
+        """
+        merged = {**self._settings.settings, **checks.json_mapping("settings", changes)}
+        kept = {key: value for key, value in merged.items() if value is not None}
+        checked = checks.json_mapping("settings", kept)
+        self._commit(SettingsChanged(seq=self._next_seq(), settings=checked))
+        return checked
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return all settings."""
+        return self._settings.settings
+
+    def add_prompt(self, prompt_id: str, text: str) -> None:
+        """Add a prompt to the history; one that is blank, or has a known id, is not added.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule.
+        """
+        checks.label("the id of a prompt", prompt_id)
+        if checks.content(text).strip() and prompt_id not in self._prompts:
+            self._commit(
+                PromptAdded(seq=self._next_seq(), id=prompt_id, text=text, created_at=_now())
+            )
+
+    def prompts(self, *, after_seq: int = 0, limit: int = 100) -> list[PromptAdded]:
+        """Return the first prompts after *after_seq*, oldest first, in pages as `messages`."""
+        return _page(self._prompts.values(), after_seq, limit)
+
+    # Files
+
+    def add_file_access(self, path: str, kind: FileAccessKind, sha256: str) -> FileAccess:
+        """Note that a file was read or written, and return the note.
+
+        The last reading and the last writing of each path are kept.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule.
+        """
+        checks.file_path(path)
+        checks.one_of("a kind of access", kind, get_args(FileAccessKind))
+        checks.sha256(sha256)
+        access = FileAccess(
+            seq=self._next_seq(), path=path, kind=kind, sha256=sha256, created_at=_now()
+        )
+        self._commit(access)
+        return access
+
+    def file_access(self, path: str, kind: FileAccessKind) -> FileAccess | None:
+        """Return the last reading or writing of *path*, None if there was none.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule.
+        """
+        checks.one_of("a kind of access", kind, get_args(FileAccessKind))
+        return self._files.get((checks.file_path(path), kind))
+
+    def file_accesses(self, *, after_seq: int = 0, limit: int = 100) -> list[FileAccess]:
+        """Return the first file accesses after *after_seq*, in pages as `messages`."""
+        return _page(self._files.values(), after_seq, limit)
+
+    # The record
+
+    def update_config(self, changes: Mapping[str, Any]) -> Session:
+        """Merge *changes* into the session's config and return the new record.
+
+        Raises:
+            InvalidSessionError: Rules are broken: all of them.
+        """
+        self.session = self.session.update_config(changes)
+        return self.session
+
+    @property
+    def session(self) -> Session:
+        """The session's record."""
+        return self._session.session
+
+    @session.setter
+    def session(self, session: Session) -> None:
+        if session != self.session:
+            self._commit(SessionChanged(seq=self._next_seq(), session=session))
+
+    # Looking
 
     def statistics(self) -> ConversationStatistics:
         """Return how much there is."""
         return ConversationStatistics(
-            messages=len(self._messages),
+            messages=len(self._message_seqs),
             dropped_messages=self._dropped_messages,
             tool_calls=len(self._tool_calls),
             dropped_tool_calls=self._dropped_tool_calls,
-            todos=len(self._todos),
-            last_seq=self._last_seq,
+            todos=len(self.todos()),
+            streams=len(self._streams),
+            last_seq=self.last_seq,
         )
 
+    @property
+    def last_seq(self) -> int:
+        """The last number given out, 0 for none."""
+        return self._log.last_seq
+
+    def events(self, *, after_seq: int, limit: int = 100) -> list[Change]:
+        """Return the changes that follow *after_seq* one by one, in pages as `messages`.
+
+        Raises:
+            EventGapError: The one after *after_seq* cannot be read any more, or
+                *after_seq* lies in the future.
+            InvalidRequestError: *after_seq* or *limit* breaks a rule.
+        """
+        _require_page(after_seq, limit)
+        if not self._log.gap_end <= after_seq <= self.last_seq:
+            raise EventGapError(after_seq, self._log.gap_end)
+        return _page(self._log.after(after_seq), after_seq, limit)
+
     # The one place where anything changes
+
+    def _next_seq(self) -> int:
+        self.settle()
+        return self.last_seq + 1
+
+    def _commit(self, change: Change) -> None:
+        self._log.append(change)
+        self.apply(change)
+        if self._log.wants_compaction:
+            self._trim()
+            self._log.compact(self._needed())
 
     def apply(self, change: Change) -> None:
         """Carry out *change*, which was checked when it was made."""
         match change:
             case Message():
-                self._last_seq = change.seq
-                self._messages[change.id] = change
-                self._dropped_messages += _drop_oldest(self._messages, MAX_MESSAGES)
+                self._message_seqs.append(change.seq)
+                self._streams.pop(change.id, None)
+                self._keep_message(change)
             case MessagesCleared():
+                del self._message_seqs[:]
                 self._messages.clear()
+                self._message_places.clear()
+            case StreamBegan():
+                self._streams[change.id] = _Stream(change, [change.seq])
+            case StreamChunk():
+                if change.stream_id in self._streams:
+                    self._streams[change.stream_id].extend(change)
+            case ReasoningStep():
+                self._reasoning.put(change.id, change)
+            case ReasoningCleared():
+                self._reasoning.clear()
             case ToolCall():
-                self._last_seq = change.seq
-                self._tool_calls[change.id] = change
-                self._dropped_tool_calls += _drop_oldest(self._tool_calls, MAX_TOOL_CALLS)
+                self._dropped_tool_calls += len(self._tool_calls.put(change.id, change))
             case ToolResult():
-                call = self._tool_calls[change.call_id]
-                self._tool_calls[change.call_id] = attrs.evolve(call, result=change)
+                self._apply_result(change)
             case TodosReplaced():
-                self._todos = change.todos
+                self._todos = change
+            case ToolContextReplaced():
+                self._tool_context = change
+            case SettingsChanged():
+                self._settings = change
             case SessionChanged():
-                self._session = change.session
+                self._session = change
+            case PromptAdded():
+                self._prompts.put(change.id, change)
+            case FileAccess():
+                self._apply_access(change)
+            case Opened():
+                self._opened = change
+            case _:
+                raise TypeError(f"{shown(change)} is no change of a conversation")
+
+    def _keep_message(self, message: Message) -> None:
+        dropped = self._messages.put(message.seq, message)
+        self._message_places[message.id] = message.seq
+        for old in dropped:
+            if self._message_places.get(old.id) == old.seq:
+                del self._message_places[old.id]
+        if not self._log.keeps_all:
+            del self._message_seqs[: len(dropped)]
+            self._dropped_messages += len(dropped)
+
+    def _apply_result(self, result: ToolResult) -> None:
+        call = self._tool_calls.get(result.call_id)
+        if call is not None:  # its call may have been dropped, or damaged in the file
+            self._tool_calls.put(call.id, attrs.evolve(call, result=result))
+
+    def _apply_access(self, access: FileAccess) -> None:
+        key = access.path, access.kind
+        if key in self._files:
+            self._files.pop(key)
+        self._files.put(key, access)
+
+    # What a compaction keeps
+
+    def _trim(self) -> None:
+        """Drop the oldest messages beyond what may be stored."""
+        seqs = self._message_seqs
+        first = max(0, len(seqs) - MAX_STORED_MESSAGES)
+        size = 0
+        for place in range(len(seqs) - 1, first - 1, -1):
+            size += self._log.size_of(seqs[place])
+            if size > MAX_STORED_SIZE:
+                first = place + 1
+                break
+        first = min(first, len(seqs) - len(self._messages))
+        self._dropped_messages += first
+        del seqs[:first]
+
+    def _needed(self) -> Iterator[int]:
+        """Yield the numbers of the changes that rebuild this conversation."""
+        single = [self._session, self._todos, self._tool_context, self._settings, self._opened]
+        calls = self._tool_calls.values()
+        kept: Iterable[Change | None] = chain(
+            single,
+            calls,
+            (call.result for call in calls),
+            self._reasoning.values(),
+            self._prompts.values(),
+            self._files.values(),
+        )
+        yield from self._message_seqs
+        yield from (change.seq for change in kept if change is not None and change.seq > 0)
+        for stream in self._streams.values():
+            yield from stream.seqs
+
+    # After a start
+
+    def settle(self) -> None:
+        """Close what a crash left open; done by every change, until it succeeds once."""
+        while self._unsettled:
+            change = self._unsettled[0].change(self.last_seq + 1, self)
+            if change is not None:
+                self._log.append(change)
+                self.apply(change)
+            self._unsettled.popleft()
+
+    def reopened(self, session: Session, repair: Mapping[str, Any]) -> None:
+        """Note what is to be settled: this conversation was rebuilt from a log.
+
+        Args:
+            session: The record that counts from now on.
+            repair: What was wrong with the log.
+        """
+        self._dropped_messages = self._dropped_tool_calls = 0
+        unanswered = [call.id for call in self._tool_calls.values() if call.result is None]
+        self._unsettled.extend(
+            (
+                _RecordChosen(session),
+                *map(_StreamLeftOpen, self._streams),
+                *map(_CallLeftOpen, unanswered),
+                _LogOpened(repair),
+            )
+        )
 
 
-class _Numbered(Protocol):
-    @property
-    def seq(self) -> int: ...
-    @property
-    def length(self) -> int: ...
+@attrs.frozen
+class _RecordChosen:
+    session: Session
+
+    def change(self, seq: int, conversation: Conversation) -> Change | None:
+        known = conversation._session  # noqa: SLF001 - a part of it
+        if known.seq and known.session == self.session:
+            return None
+        return SessionChanged(seq=seq, session=self.session)
 
 
-_Record = TypeVar("_Record", bound=_Numbered)
+@attrs.frozen
+class _StreamLeftOpen:
+    message_id: str
+
+    def change(self, seq: int, conversation: Conversation) -> Change:
+        stream = conversation._streams[self.message_id]  # noqa: SLF001 - a part of it
+        return Message(
+            seq=seq,
+            id=self.message_id,
+            role=stream.began.role,
+            content=stream.text,
+            metadata=stream.began.metadata,
+            created_at=_now(),
+            status="interrupted",
+        )
+
+
+@attrs.frozen
+class _CallLeftOpen:
+    call_id: str
+
+    def change(self, seq: int, conversation: Conversation) -> Change:
+        del conversation
+        return ToolResult(
+            seq=seq,
+            call_id=self.call_id,
+            content=INTERRUPTED_CALL,
+            is_error=True,
+            created_at=_now(),
+        )
+
+
+@attrs.frozen
+class _LogOpened:
+    repair: Mapping[str, Any]
+
+    def change(self, seq: int, conversation: Conversation) -> Change:
+        del conversation
+        return Opened(seq=seq, created_at=_now(), repair=self.repair)
+
+
+_Unsettled = _RecordChosen | _StreamLeftOpen | _CallLeftOpen | _LogOpened
+
+
+class Replay:
+    """Rebuilds a conversation from the records of its journal, in order.
+
+    Of the messages, which are most of a journal, only those are read that
+    `Conversation` keeps in memory.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._messages: deque[Record] = deque(maxlen=MAX_MESSAGES)
+
+    def take(self, record: Record) -> None:
+        """Carry out one record, or put it off; raises as `decode`."""
+        conversation = self._conversation
+        if is_kind(record, Message):
+            conversation._message_seqs.append(record.seq)  # noqa: SLF001 - the other half of it
+            self._messages.append(record)
+            if conversation._streams:  # noqa: SLF001 - idem
+                conversation._streams.pop(_message(record).id, None)  # noqa: SLF001 - idem
+            return
+        change = decode(record)
+        if isinstance(change, MessagesCleared):
+            self._messages.clear()
+        conversation.apply(change)
+
+    def finish(self) -> None:
+        """Carry out what was put off."""
+        for record in self._messages:
+            self._conversation._keep_message(_message(record))  # noqa: SLF001 - idem
+
+
+def _message(record: Record) -> Message:
+    change = decode(record)
+    assert isinstance(change, Message)  # noqa: S101 - told from its first bytes
+    return change
+
+
+_Record = TypeVar("_Record", bound=Change)
+
+
+def _require_page(after_seq: int, limit: int) -> None:
+    require_int("after_seq", after_seq, least=0)
+    require_int("limit", limit, least=1)
 
 
 def _page(records: Iterable[_Record], after_seq: int, limit: int) -> list[_Record]:
-    require_int("after_seq", after_seq, least=0)
-    require_int("limit", limit, least=1)
+    _require_page(after_seq, limit)
     page: list[_Record] = []
     length = 0
     for record in records:
@@ -385,59 +832,3 @@ def _page(records: Iterable[_Record], after_seq: int, limit: int) -> list[_Recor
             break
         page.append(record)
     return page
-
-
-def _drop_oldest(records: dict[str, Any], keep: int) -> int:
-    """Drop the oldest of *records* until *keep* are left; return how many went."""
-    too_many = max(0, len(records) - keep)
-    for _ in range(too_many):
-        del records[next(iter(records))]
-    return too_many
-
-
-# ----- what may come in -------------------------------------------------------
-
-
-def _require_label(what: str, value: object) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH:
-        raise InvalidRequestError(
-            f"{what} must be a str of 1 to {MAX_LABEL_LENGTH} characters, not {shown(value)}"
-        )
-
-
-def _require_one_of(what: str, value: object, choices: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in choices:
-        raise InvalidRequestError(f"{what} is one of {', '.join(choices)}, not {shown(value)}")
-
-
-def _require_bool(what: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidRequestError(f"{what} must be a bool, not {shown(value)}")
-
-
-def _content(value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidRequestError(f"a content must be a str, not {shown(value)}")
-    if len(value) > MAX_CONTENT_LENGTH:
-        raise InvalidRequestError(
-            f"a content may have {MAX_CONTENT_LENGTH} characters, not {len(value)}"
-        )
-    return value
-
-
-def _json_object(what: str, value: object) -> dict[str, Any]:
-    """Return a copy of *value* that shares nothing with it; {} for None."""
-    text = "{}" if value is None else json_object(value, max_length=MAX_JSON_LENGTH)
-    if text is None:
-        raise InvalidRequestError(f"{what} must be a mapping of names to JSON values")
-    copy: dict[str, Any] = json.loads(text)
-    return copy
-
-
-def _checked_todo(item: object) -> Todo:
-    if not isinstance(item, Todo):
-        raise InvalidRequestError(f"a todo must be a Todo, not {shown(item)}")
-    if not _content(item.content).strip():
-        raise InvalidRequestError("a todo must say what to do")
-    _require_one_of("the status of a todo", item.status, get_args(TodoStatus))
-    return item

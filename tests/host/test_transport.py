@@ -666,9 +666,7 @@ def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:
     runner.start()
     for thread in threads:
         thread.start()
-    until(lambda: len(two.got) == 1600, two)
-    two.step()
-    wait_for(lambda: not one.transport.outstanding())
+    until(lambda: len(two.got) == 1600 and not one.transport.outstanding(), two)
     one.transport.abort_run()
     for thread in (*threads, runner):
         thread.join(DEADLINE)

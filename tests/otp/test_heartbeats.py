@@ -1,0 +1,101 @@
+"""A child's heartbeat: probes, answers, and what happens without them."""
+
+from __future__ import annotations
+
+import pytest
+
+from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.children import (
+    MISSED_HEARTBEATS,
+    After,
+    ChildReady,
+    HeartbeatDue,
+    Kill,
+    Life,
+    LifeState,
+    NameClaimed,
+    Probe,
+    PulseHeard,
+)
+from jidocode.otp.exits import Crashed
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.server import GenServer
+from jidocode.otp.specs import ChildSpec
+
+REF = ActorRef("worker", 1, 1001)
+BEAT = After(2.0, HeartbeatDue(1))
+
+
+def running(**options: float) -> Life:
+    """Return a life that runs."""
+    life = Life(ChildSpec(id="a", start=GenServer, **options), 1)  # type: ignore[arg-type] # options are numbers
+    life.handle(NameClaimed(1))
+    life.handle(ChildReady(1, REF))
+    return life
+
+
+def test_a_child_without_a_heartbeat_is_never_probed() -> None:
+    """Which is the default."""
+    life = Life(ChildSpec(id="a", start=GenServer), 1)
+    life.handle(NameClaimed(1))
+
+    assert life.handle(ChildReady(1, REF)) == []
+
+
+def test_the_first_probe_comes_one_heartbeat_after_the_start() -> None:
+    """And each answer buys another one."""
+    life = Life(ChildSpec(id="a", start=GenServer, heartbeat=2.0), 1)
+    life.handle(NameClaimed(1))
+
+    assert life.handle(ChildReady(1, REF)) == [BEAT]
+    for _ in range(5):
+        assert life.handle(HeartbeatDue(1)) == [Probe(1), BEAT]
+        assert life.handle(PulseHeard(1)) == []
+    assert life.state is LifeState.RUNNING
+
+
+def test_a_child_is_killed_when_too_many_probes_in_a_row_go_unanswered() -> None:
+    """With a reason that says how long it was silent."""
+    life = running(heartbeat=2.0)
+    for _ in range(MISSED_HEARTBEATS):
+        assert life.handle(HeartbeatDue(1)) == [Probe(1), BEAT]
+
+    assert life.handle(HeartbeatDue(1)) == [Kill(1)]
+    assert life.reason == Crashed("no heartbeat for 4 s")
+
+
+def test_one_late_answer_starts_the_count_again() -> None:
+    """A pause is no death."""
+    life = running(heartbeat=2.0)
+    for _ in range(3):
+        for _ in range(MISSED_HEARTBEATS):
+            life.handle(HeartbeatDue(1))
+        life.handle(PulseHeard(1))
+
+    assert life.state is LifeState.RUNNING
+
+
+def test_a_child_that_is_being_stopped_is_not_probed() -> None:
+    """Its shutdown time is what counts then."""
+    life = running(heartbeat=2.0)
+    life.stop()
+
+    assert life.handle(HeartbeatDue(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("heartbeat", 0),
+        ("heartbeat", -1.0),
+        ("heartbeat", float("inf")),
+        ("heartbeat", "often"),
+        ("memory_limit", 0),
+        ("memory_limit", 1.5),
+        ("memory_limit", True),
+    ],
+)
+def test_bad_values_are_refused(field: str, value: object) -> None:
+    """With the field's name and what came."""
+    with pytest.raises(InvalidChildSpecError, match=field):
+        ChildSpec(id="a", start=GenServer, **{field: value})  # type: ignore[arg-type] # that is the point
