@@ -1,6 +1,7 @@
 """Every error that jidocode raises.
 
 JidocodeError
+├── InvalidSettingError         a setting, or a source of settings, breaks a rule (also ValueError)
 ├── HostError                   the processes under the app
 │   ├── HostStartError          they could not be started
 │   ├── HostExitedError         they are gone
@@ -89,6 +90,24 @@ class JidocodeError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # OSError and its kin have a reduce of their own that would win otherwise.
         return (type(self), self.args)
+
+
+@attrs.define(slots=False)
+class InvalidSettingError(JidocodeError, ValueError):
+    """A setting breaks a rule, or a source of settings cannot be read; nothing was started.
+
+    *setting* is its name, *problem* what was expected and what came, *origin*
+    where the value stands: a keyword argument, a variable, a file and its key.
+    """
+
+    setting: str
+    problem: str
+    origin: str = "keyword argument"
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"{self.setting} {self.problem} ({self.origin})"
 
 
 class HostError(JidocodeError):

@@ -17,10 +17,10 @@ import resource
 import time
 from functools import partial
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
-from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
+from thespian.actors import Actor, ActorAddress, ActorExitRequest, ChildActorExited
 from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import ChildInfo, MultiProcReplicator
@@ -28,9 +28,9 @@ from thespian.system.transport import ReceiveEnvelope, TransmitOnly
 
 from jidocode._host import logs, processes, signals
 from jidocode._host.address import LoopbackAddress
-from jidocode._host.standby import await_turn
+from jidocode._host.standby import Standbys, await_turn
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport
-from jidocode._host.wire import SpawnOrder
+from jidocode._host.wire import SpawnOrder, StandbyOrder
 
 if TYPE_CHECKING:
     from jidocode._host.actor import Shell
@@ -50,11 +50,11 @@ class Replicator(MultiProcReplicator):
     def _startChildActor(  # noqa: N802, PLR0913, PLR0917 - Thespian's name and signature
         self,
         childAddr: ActorAddress,  # noqa: N803 - Thespian's name
-        childClass: type[Shell] | str,  # noqa: N803 - Thespian's name
+        childClass: object,  # noqa: N803 - Thespian's name
         globalName: str | None,  # noqa: N803 - Thespian's name
         parentAddr: ActorAddress,  # noqa: N803 - Thespian's name
         notifyAddr: ActorAddress,  # noqa: N803 - Thespian's name
-        childRequirements: SpawnOrder,  # noqa: N803 - Thespian's name
+        childRequirements: SpawnOrder | StandbyOrder,  # noqa: N803 - Thespian's name
         sourceHash: str | None = None,  # noqa: ARG002, N803 - Thespian's name
         sourceToLoad: object = None,  # noqa: ARG002, N803 - Thespian's name
     ) -> None:
@@ -63,7 +63,6 @@ class Replicator(MultiProcReplicator):
         run = partial(
             run_actor,
             endpoint,
-            childClass,
             globalName,
             parentAddr,
             notifyAddr,
@@ -72,7 +71,7 @@ class Replicator(MultiProcReplicator):
             self.capabilities,
             self.shipper,
         )
-        turn = () if childRequirements.turn is None else (childRequirements.turn,)
+        turn = (childRequirements.turn,) if isinstance(childRequirements, StandbyOrder) else ()
         process = processes.fork(run, keep=[self.shipper.descriptor, *turn])
         info = ChildInfo(childAddr, childClass, process, endpoint.addrInst)
         self._child_procs.append(info)
@@ -108,13 +107,17 @@ class ActorHost(Replicator, ActorManager):
     actorInst: Shell  # noqa: N815 - Thespian's name
     _exit_status: int | None = None
 
+    def __init__(self, *args: Any) -> None:
+        """Take what Thespian gives its manager of an actor."""
+        super().__init__(*args)
+        self._child_procs = []
+        self._below_standbys = 0
+        self.standbys = Standbys(self._fork_standby)
+
     def run(self, order: SpawnOrder) -> None:
         """Create the shell with *order*, let it begin, and deliver messages until it leaves."""
-        self._child_procs = []
         # Thespian's own way to an instance inspects signatures, which costs time and memory.
-        named = isinstance(self._actorClass, str)
-        shell: type[Shell] = resolve_name(self._actorClass) if named else self._actorClass
-        self.actorInst = shell(order)
+        self.actorInst = resolve_name(order.shell)(order)
         self.actorInst._myRef = self  # noqa: SLF001 - the name by which an actor knows its manager
         self.actorInst.begin()
         if self._exit_status is None:
@@ -149,14 +152,34 @@ class ActorHost(Replicator, ActorManager):
         """End the process with *exit_status* after the present message."""
         self._exit_status = exit_status
 
-    def spawn(self, shell: type[Shell], order: object) -> processes.ChildProcess | None:
-        """Start a child that runs *shell* with *order*; None if the kernel refused."""
+    def spawn(self, order: SpawnOrder) -> processes.ChildProcess | None:
+        """Start a child with *order*, by a standby process if there is one.
+
+        None if the kernel refused.
+        """
+        return self.standbys.take(order) or self._fork(order)
+
+    @property
+    def standby_count(self) -> int:
+        """How many processes stand by."""
+        return len(self.standbys)
+
+    def have_stand_by(self, count: int, *, each: int = 0) -> None:
+        """Have *count* processes stand by, with *each* of their own standing by below them."""
+        self._below_standbys = each
+        self.standbys.keep(count)
+        processes.bury_orphans(self.children())
+
+    def _fork(self, order: SpawnOrder | StandbyOrder) -> processes.ChildProcess | None:
         before = len(self._child_procs)
-        self.actorInst.createActor(shell, targetActorRequirements=order)
+        self.createActor(Actor, order, None)
         if len(self._child_procs) == before:
             return None
         process: processes.ChildProcess = self._child_procs[-1].childProc
         return process
+
+    def _fork_standby(self, turn: int) -> processes.ChildProcess | None:
+        return self._fork(StandbyOrder(turn, self._below_standbys))
 
     def children(self) -> list[int]:
         """Return the pids of the children that are not known to be dead."""
@@ -165,21 +188,20 @@ class ActorHost(Replicator, ActorManager):
 
 def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startChild
     endpoint: LoopbackEndpoint,
-    shell: type[Shell] | str,
     global_name: str | None,
     parent: ActorAddress,
     notify: ActorAddress,
     admin: ActorAddress,
-    order: SpawnOrder,
+    order: SpawnOrder | StandbyOrder,
     capabilities: dict[str, object],
     shipper: logs.Shipper,
 ) -> int:
     """Be an actor process, from just after the fork to the exit status."""
     gc.freeze()
-    shipper.process = order.kind
+    processes.set_name("jido:standby")
     transport = LoopbackTransport(endpoint)
     host = ActorHost(
-        shell, global_name, transport, None, None, parent, admin, order, capabilities, None, None
+        Actor, global_name, transport, None, None, parent, admin, order, capabilities, None, None
     )
     host.asLogger = admin
     host.shipper = shipper
@@ -188,13 +210,18 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True),
     )
     transport.send(notify, EndpointConnected(endpoint.addrInst))
-    turn = await_turn(order)
-    if turn is None:
-        return 0
-    if turn.memory_limit is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (turn.memory_limit, turn.memory_limit))
+    if isinstance(order, StandbyOrder):
+        host.standbys.keep(order.standbys)
+        real = await_turn(order)
+        if real is None:
+            return 0
+    else:
+        real = order
+    shipper.process = real.kind
+    if real.memory_limit is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (real.memory_limit, real.memory_limit))
     try:
-        host.run(turn)
+        host.run(real)
     except Exception:
         logger.opt(exception=True).error("an actor's process failed outside its handlers")
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -14,7 +13,6 @@ from jidocode._host import processes, wire
 from jidocode._host.actor import Shell
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.server_shell import ServerShell
-from jidocode._host.standby import Standby
 from jidocode._host.wire import SpawnOrder
 from jidocode.otp import children, keeper, registry, server
 from jidocode.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
@@ -28,11 +26,12 @@ from jidocode.otp.registry_server import (
     ReleaseName,
     Reported,
 )
-from jidocode.otp.specs import ChildSpec, Start
+from jidocode.otp.specs import Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
 
-STANDBYS = 2
-"""How many processes may wait for their turn."""
+
+REFILL_DELAY = 0.01
+"""Seconds after a start until its standby process is replaced: whoever waits is answered first."""
 
 
 @attrs.define
@@ -45,10 +44,11 @@ class Spawned:
     ref: ActorRef | None = None
 
 
-def shell_for(start: Start) -> type[Shell]:
-    """Return the shell that can run *start*."""
+def shell_for(start: Start) -> str:
+    """Return the name of the shell that can run *start*."""
     supervises = issubclass(start.target, (Supervisor, DynamicSupervisor))
-    return SupervisorShell if supervises else ServerShell
+    shell = SupervisorShell if supervises else ServerShell
+    return f"{shell.__module__}:{shell.__qualname__}"
 
 
 class SupervisorShell(Shell):
@@ -58,7 +58,7 @@ class SupervisorShell(Shell):
         """Take the order; Thespian calls this in the new process."""
         super().__init__(requirements)
         self._children: dict[int, Spawned] = {}
-        self._standbys: dict[str, Standby] = {}
+        self._refill_due = False
         news = (
             children.ChildReady,
             children.ChildIgnored,
@@ -123,7 +123,24 @@ class SupervisorShell(Shell):
         """Carry out what the machine wants, and have ready what it will want next."""
         super().perform(effects)
         if not self._to_do:
-            self._prepare()
+            self._have_stand_by()
+
+    def _have_stand_by(self) -> None:
+        """Have as many processes ready as the machine will want, now or soon."""
+        wanted = self._loop.standbys()
+        if wanted is None or wanted.count == self._myRef.standby_count:
+            return
+        if not wanted.soon:
+            self._myRef.have_stand_by(wanted.count, each=wanted.below)
+        elif not self._refill_due:
+            self._refill_due = True
+            self.after(REFILL_DELAY, self._refill)
+
+    def _refill(self) -> None:
+        self._refill_due = False
+        wanted = self._loop.standbys()
+        if wanted is not None:
+            self._myRef.have_stand_by(wanted.count, each=wanted.below)
 
     def _on_initialised(self, _effect: server.Initialised) -> None:
         self._tell_registry(Reported(self.ref))
@@ -180,12 +197,18 @@ class SupervisorShell(Shell):
 
     def _spawn(self, effect: children.Spawn) -> None:
         spec, incarnation = effect.spec, effect.incarnation
-        standby = self._standbys.pop(spec.id, None)
-        if standby is not None and standby.spec is spec:
-            standby.release(incarnation, self.registry)
-            process: processes.ChildProcess | None = standby.process
-        else:
-            process = self._fork(spec, incarnation)
+        process = self._myRef.spawn(
+            SpawnOrder(
+                start=spec.start,
+                shell=shell_for(spec.start),
+                kind=spec.start.target.kind,
+                incarnation=incarnation,
+                app=self.order.app,
+                parent=self.transport.address,
+                registry=self.registry,
+                memory_limit=spec.memory_limit,
+            )
+        )
         if process is None:
             self._feed(children.ChildFailed(incarnation, Crashed("no process could be forked")))
             self._feed(children.ChildGone(incarnation, None))
@@ -193,40 +216,6 @@ class SupervisorShell(Shell):
         is_registry = issubclass(spec.start.target, RegistryServer)
         self._children[incarnation] = Spawned(process, self.registry, is_registry)
         self.watch(process.pidfd, lambda: self._bury(incarnation))
-
-    def _fork(
-        self, spec: ChildSpec, incarnation: int, turn: int | None = None
-    ) -> processes.ChildProcess | None:
-        order = SpawnOrder(
-            start=spec.start,
-            kind=spec.start.target.kind,
-            incarnation=incarnation,
-            app=self.order.app,
-            parent=self.transport.address,
-            registry=self.registry,
-            memory_limit=spec.memory_limit,
-            turn=turn,
-        )
-        return self._myRef.spawn(shell_for(spec.start), order)
-
-    def _prepare(self) -> None:
-        """Have the processes of the next children stand by, and no others."""
-        wanted = {spec.id: spec for spec in self._loop.upcoming()[:STANDBYS]}
-        for child_id, standby in list(self._standbys.items()):
-            if standby.spec is not wanted.get(child_id):
-                self._standbys.pop(child_id).discard()
-        for child_id, spec in wanted.items():
-            if child_id not in self._standbys:
-                self._stand_by(spec)
-
-    def _stand_by(self, spec: ChildSpec) -> None:
-        turn, go = os.pipe()
-        process = self._fork(spec, 0, turn)
-        os.close(turn)
-        if process is None:
-            os.close(go)  # it is tried again when its turn comes
-        else:
-            self._standbys[spec.id] = Standby(spec, process, go)
 
     def _ask_to_stop(self, effect: children.AskToStop) -> None:
         child = self._children.get(effect.incarnation)
@@ -255,10 +244,14 @@ class SupervisorShell(Shell):
     def _announce(self, effect: keeper.Announce) -> None:
         event = effect.event
         self.send(self.order.app, event)
-        if isinstance(event, ChildStarted) and self._children[event.ref.incarnation].is_registry:
+        if isinstance(event, ChildStarted) and self._is_registry(event.ref):
             self.on_registry(event.ref)
         else:
             self._tell_registry(event)
+
+    def _is_registry(self, ref: ActorRef) -> bool:
+        child = self._children.get(ref.incarnation)  # it may have died over its first words
+        return child is not None and child.is_registry
 
     def _claim(self, effect: children.Claim) -> None:
         self._tell_registry(ClaimName(effect.name, self.ref, effect.incarnation, effect.value))

@@ -107,27 +107,40 @@ class Pulse:
 
 @attrs.frozen
 class SpawnOrder:
-    """What a new process is told; it inherits this by fork, nothing is pickled.
+    """What a new process is told, by fork or, if it stood by, over a pipe.
 
     Attributes:
         start: The class to run, and its arguments.
+        shell: The shell to run it in.
         kind: What the process is, in one word.
         incarnation: Which start of its supervisor it is.
         app: Where the app listens for news.
         parent: Its supervisor; None for the root.
         registry: The registry, if there is one yet.
         memory_limit: Bytes that the process may have for itself, None for no limit.
-        turn: The pipe on which a standby process is told to begin.
     """
 
     start: Start
+    shell: str
     kind: str
     incarnation: int
     app: LoopbackAddress
     parent: LoopbackAddress | None = None
     registry: ActorRef | None = None
     memory_limit: int | None = None
-    turn: int | None = None
+
+
+@attrs.frozen
+class StandbyOrder:
+    """What a process is told that is to stand by.
+
+    Attributes:
+        turn: The pipe on which it will be given its `SpawnOrder`.
+        standbys: Processes that it has stand by itself meanwhile.
+    """
+
+    turn: int
+    standbys: int = 0
 
 
 def pack(value: object) -> bytes:

@@ -19,7 +19,7 @@ import attrs
 from jidocode.errors import InvalidChildSpecError, MaxChildrenError, SupervisorError, shown
 from jidocode.otp.children import Life
 from jidocode.otp.exits import ExitReason
-from jidocode.otp.keeper import Child, Keeper, RequestReceived, start_error
+from jidocode.otp.keeper import Child, Keeper, RequestReceived, Standbys, start_error
 from jidocode.otp.management import StartChild, TerminateChild
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import (
@@ -41,6 +41,11 @@ def _check_flags(_options: object, _field: object, value: Any) -> None:
         raise InvalidChildSpecError("a dynamic supervisor's auto_shutdown is always NEVER")
 
 
+def _check_standby(_options: object, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidChildSpecError(f"{field.name} must be an int >= 0, got {shown(value)}")
+
+
 def _check_max_children(_options: object, _field: object, value: Any) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
         raise InvalidChildSpecError(f"max_children must be None or an int >= 0, got {shown(value)}")
@@ -56,11 +61,16 @@ class DynamicFlags:
         max_children: How many children there may be, counting those that are
             starting or restarting; None for no limit.
         extra_arguments: Put before the arguments of each child's `init`.
+        standby: Processes that are kept forked ahead, so that the next child
+            starts at once; each costs a few megabytes. None by default.
+        standby_below: How many each of them keeps for children of its own.
     """
 
     flags: Flags = attrs.field(factory=Flags, validator=_check_flags)
     max_children: int | None = attrs.field(default=None, validator=_check_max_children)
     extra_arguments: Sequence[object] = ()
+    standby: int = attrs.field(default=0, validator=_check_standby)
+    standby_below: int = attrs.field(default=0, validator=_check_standby)
 
 
 class DynamicSupervisor:
@@ -101,6 +111,14 @@ class DynamicSupervisorLoop(Keeper):
         self._options = result
         self._use(result.flags)
         self._effects.append(Initialised())
+
+    def standbys(self) -> Standbys | None:
+        """Return what the flags say, once no child is being started."""
+        if self._exit is not None or self._is_over:
+            return Standbys(0)
+        if any(child.life and not child.life.ref for child in self.children.values()):
+            return None
+        return Standbys(self._options.standby, self._options.standby_below, soon=True)
 
     # News of lives
 

@@ -128,6 +128,21 @@ KeeperEffect = (
 )
 
 
+@attrs.frozen
+class Standbys:
+    """Processes to have ready, forked and idle.
+
+    Attributes:
+        count: How many.
+        below: How many each of them has stand by below itself.
+        soon: Whether they may wait until what is under way is answered.
+    """
+
+    count: int
+    below: int = 0
+    soon: bool = False
+
+
 @attrs.define
 class Child:
     """A spec that a supervisor keeps, with its present life if it has one."""
@@ -237,9 +252,9 @@ class Keeper(abc.ABC):
         self.flags = flags
         self._intensity = RestartIntensity(flags.max_restarts, flags.max_seconds)
 
-    def upcoming(self) -> list[ChildSpec]:
-        """Return whose processes will be wanted next, in order, as far as is known."""
-        return []
+    @abc.abstractmethod
+    def standbys(self) -> Standbys | None:
+        """Return which processes should stand by now; None to leave them as they are."""
 
     # For the subclasses to decide
 

@@ -29,7 +29,7 @@ from jidocode.errors import (
 )
 from jidocode.otp.children import Life, LifeState
 from jidocode.otp.exits import SHUTDOWN, ExitReason, Shutdown
-from jidocode.otp.keeper import Child, Keeper, RequestReceived, start_error
+from jidocode.otp.keeper import Child, Keeper, RequestReceived, Standbys, start_error
 from jidocode.otp.management import (
     DeleteChild,
     Request,
@@ -79,6 +79,10 @@ class Supervisor:
     def init(self, *args: Any, **kwargs: Any) -> tuple[Flags, Sequence[ChildSpec]] | Ignore:
         """Return the flags and the children, in start order (called once, first)."""
         raise NotImplementedError
+
+
+MAX_STANDBYS = 2
+"""How many processes may stand by while others start."""
 
 
 class Kind(enum.Enum):
@@ -131,16 +135,14 @@ class SupervisorLoop(Keeper):
         # Requests to serve and lives that ended, in the order they came.
         self._waiting: deque[RequestReceived | Life] = deque()
 
-    def upcoming(self) -> list[ChildSpec]:
-        """Return whose processes the operation under way will want next, in start order."""
+    def standbys(self) -> Standbys:
+        """Return a process for each of the next children that the operation will start."""
         operation = self._operation
-        if operation is None:
-            return []
-        wanted = [child_id for child_id in operation.start if child_id in self.children]
+        if operation is None or self._is_over:
+            return Standbys(0)
         current = self.children.get(operation.current or "")
-        if current and current.life and current.life.state is LifeState.CLAIMING:
-            wanted.insert(0, current.id)
-        return [self.children[child_id].spec for child_id in wanted]
+        claiming = current and current.life and current.life.state is LifeState.CLAIMING
+        return Standbys(min(len(operation.start) + bool(claiming), MAX_STANDBYS))
 
     def _begin(self, result: Any) -> None:
         match result:

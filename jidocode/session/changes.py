@@ -9,8 +9,9 @@ only grows, so one number serves for paging and for events.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import attrs
@@ -21,6 +22,16 @@ Role = Literal["user", "assistant", "system", "tool"]
 TodoStatus = Literal["pending", "in_progress", "completed"]
 MessageStatus = Literal["complete", "aborted", "interrupted"]
 FileAccessKind = Literal["read", "write"]
+
+
+def now() -> datetime:
+    """Return the time for a change, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_record_id() -> str:
+    """Return a fresh id for whatever has one."""
+    return str(uuid.uuid4())
 
 
 def _json_length(value: Mapping[str, Any]) -> int:

@@ -20,7 +20,6 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, TypeVar, get_args
 
@@ -49,11 +48,12 @@ from jidocode.session.changes import (
     ToolCall,
     ToolContextReplaced,
     ToolResult,
+    now,
 )
-from jidocode.session.codec import decode, is_kind
-from jidocode.session.journal_format import Record
+from jidocode.session.journal import Repair
 from jidocode.session.log import Log, MemoryLog, Shelf
 from jidocode.session.record import Session
+from jidocode.session.recovery import Unsettled
 from jidocode.session.requests import require_int
 
 MAX_MESSAGES = 1000
@@ -78,9 +78,6 @@ MAX_PAGE = 1000
 """Records in one page."""
 MAX_PAGE_LENGTH = 4 * 2**20
 """Characters in one page that holds more than one record."""
-
-INTERRUPTED_CALL = "interrupted: the session crashed before there was a result"
-"""The result of a tool call that was open at a crash. The tool may have run."""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,10 +127,6 @@ class _Stream:
         self.length = self.logged
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Conversation:
     """The conversation of one session. Not thread-safe.
 
@@ -158,7 +151,7 @@ class Conversation:
         self._opened: Opened | None = None
         self._dropped_messages = 0
         self._dropped_tool_calls = 0
-        self._unsettled: deque[_Unsettled] = deque()
+        self._unsettled: deque[Unsettled] = deque()
 
     # Messages
 
@@ -188,7 +181,7 @@ class Conversation:
             role=role,
             content=content,
             metadata=given,
-            created_at=_now(),
+            created_at=now(),
         )
         self._commit(message)
         return message
@@ -246,7 +239,7 @@ class Conversation:
         checks.one_of("a role", role, get_args(Role))
         given = checks.json_mapping("metadata", metadata)
         began = StreamBegan(
-            seq=self._next_seq(), id=message_id, role=role, metadata=given, created_at=_now()
+            seq=self._next_seq(), id=message_id, role=role, metadata=given, created_at=now()
         )
         self._commit(began)
         return began
@@ -313,17 +306,22 @@ class Conversation:
         if ended is not None and ended.status == status:
             return ended
         stream = self._running(message_id)
-        message = Message(
-            seq=self._next_seq(),
+        message = self.ended(stream.began.id, status, self._next_seq())
+        self._commit(message)
+        return message
+
+    def ended(self, message_id: str, status: MessageStatus, seq: int) -> Message:
+        """Return what a running message becomes if it ends with number *seq*."""
+        stream = self._streams[message_id]
+        return Message(
+            seq=seq,
             id=message_id,
             role=stream.began.role,
             content=stream.text,
             metadata=stream.began.metadata,
-            created_at=_now(),
+            created_at=now(),
             status=status,
         )
-        self._commit(message)
-        return message
 
     def streams(self) -> tuple[StreamBegan, ...]:
         """Return the beginnings of the messages that are being said, oldest first.
@@ -358,7 +356,7 @@ class Conversation:
         if known is not None:
             return known
         content = checks.content(content)
-        step = ReasoningStep(seq=self._next_seq(), id=step_id, content=content, created_at=_now())
+        step = ReasoningStep(seq=self._next_seq(), id=step_id, content=content, created_at=now())
         self._commit(step)
         return step
 
@@ -388,7 +386,7 @@ class Conversation:
         checks.label("the name of a tool", name)
         given = checks.json_mapping("arguments", arguments)
         call = ToolCall(
-            seq=self._next_seq(), id=call_id, name=name, arguments=given, created_at=_now()
+            seq=self._next_seq(), id=call_id, name=name, arguments=given, created_at=now()
         )
         self._commit(call)
         return call
@@ -396,7 +394,7 @@ class Conversation:
     def add_tool_result(self, call_id: str, content: str, *, is_error: bool = False) -> ToolCall:
         """Set the result of a tool call; the same result again changes nothing.
 
-        A call without a result when the State crashes gets `INTERRUPTED_CALL` for
+        A call without a result when the State crashes gets `recovery.INTERRUPTED_CALL` for
         one, so that a model can be given the history; that is final, too.
 
         Raises:
@@ -422,7 +420,7 @@ class Conversation:
             call_id=call_id,
             content=content,
             is_error=is_error,
-            created_at=_now(),
+            created_at=now(),
         )
 
     def tool_calls(self, *, after_seq: int = 0, limit: int = 100) -> list[ToolCall]:
@@ -490,7 +488,7 @@ class Conversation:
         checks.label("the id of a prompt", prompt_id)
         if checks.content(text).strip() and prompt_id not in self._prompts:
             self._commit(
-                PromptAdded(seq=self._next_seq(), id=prompt_id, text=text, created_at=_now())
+                PromptAdded(seq=self._next_seq(), id=prompt_id, text=text, created_at=now())
             )
 
     def prompts(self, *, after_seq: int = 0, limit: int = 100) -> list[PromptAdded]:
@@ -511,7 +509,7 @@ class Conversation:
         checks.one_of("a kind of access", kind, get_args(FileAccessKind))
         checks.sha256(sha256)
         access = FileAccess(
-            seq=self._next_seq(), path=path, kind=kind, sha256=sha256, created_at=_now()
+            seq=self._next_seq(), path=path, kind=kind, sha256=sha256, created_at=now()
         )
         self._commit(access)
         return access
@@ -692,8 +690,46 @@ class Conversation:
 
     # After a start
 
+    @property
+    def repair(self) -> Repair:
+        """What was wrong with the journal, and what was done about it."""
+        return self._log.repair
+
+    @property
+    def known_session(self) -> Session | None:
+        """The session's record, if it is in the log."""
+        return self._session.session if self._session.seq else None
+
+    @property
+    def messages_in_memory(self) -> int:
+        """How many messages are kept in memory."""
+        return MAX_MESSAGES
+
+    def unanswered_calls(self) -> list[str]:
+        """Return the ids of the tool calls without a result, oldest first."""
+        return [call.id for call in self._tool_calls.values() if call.result is None]
+
+    def index_message(self, seq: int) -> None:
+        """Note a message that `attach` will bring, or that stays in the log (for `Replay`)."""
+        self._message_seqs.append(seq)
+
+    def forget_stream(self, message_id: str) -> None:
+        """Note that a message has ended (for `Replay`)."""
+        self._streams.pop(message_id, None)
+
+    def attach(self, log: Log, latest: Iterable[Message]) -> None:
+        """Go on with *log*, from which this was rebuilt, and its *latest* messages."""
+        self._log = log
+        for message in latest:
+            self._keep_message(message)
+        self._dropped_tool_calls = 0
+
+    def unsettle(self, what: Iterable[Unsettled]) -> None:
+        """Note what is to be settled before the next change."""
+        self._unsettled.extend(what)
+
     def settle(self) -> None:
-        """Close what a crash left open; done by every change, until it succeeds once."""
+        """Close what a crash left open; every change tries it until it succeeded once."""
         while self._unsettled:
             change = self._unsettled[0].change(self.last_seq + 1, self)
             if change is not None:
@@ -701,115 +737,12 @@ class Conversation:
                 self.apply(change)
             self._unsettled.popleft()
 
-    def reopened(self, session: Session, repair: Mapping[str, Any]) -> None:
-        """Note what is to be settled: this conversation was rebuilt from a log.
-
-        Args:
-            session: The record that counts from now on.
-            repair: What was wrong with the log.
-        """
-        self._dropped_messages = self._dropped_tool_calls = 0
-        unanswered = [call.id for call in self._tool_calls.values() if call.result is None]
-        self._unsettled.extend(
-            (
-                _RecordChosen(session),
-                *map(_StreamLeftOpen, self._streams),
-                *map(_CallLeftOpen, unanswered),
-                _LogOpened(repair),
-            )
-        )
-
-
-@attrs.frozen
-class _RecordChosen:
-    session: Session
-
-    def change(self, seq: int, conversation: Conversation) -> Change | None:
-        known = conversation._session  # noqa: SLF001 - a part of it
-        if known.seq and known.session == self.session:
-            return None
-        return SessionChanged(seq=seq, session=self.session)
-
-
-@attrs.frozen
-class _StreamLeftOpen:
-    message_id: str
-
-    def change(self, seq: int, conversation: Conversation) -> Change:
-        stream = conversation._streams[self.message_id]  # noqa: SLF001 - a part of it
-        return Message(
-            seq=seq,
-            id=self.message_id,
-            role=stream.began.role,
-            content=stream.text,
-            metadata=stream.began.metadata,
-            created_at=_now(),
-            status="interrupted",
-        )
-
-
-@attrs.frozen
-class _CallLeftOpen:
-    call_id: str
-
-    def change(self, seq: int, conversation: Conversation) -> Change:
-        del conversation
-        return ToolResult(
-            seq=seq,
-            call_id=self.call_id,
-            content=INTERRUPTED_CALL,
-            is_error=True,
-            created_at=_now(),
-        )
-
-
-@attrs.frozen
-class _LogOpened:
-    repair: Mapping[str, Any]
-
-    def change(self, seq: int, conversation: Conversation) -> Change:
-        del conversation
-        return Opened(seq=seq, created_at=_now(), repair=self.repair)
-
-
-_Unsettled = _RecordChosen | _StreamLeftOpen | _CallLeftOpen | _LogOpened
-
-
-class Replay:
-    """Rebuilds a conversation from the records of its journal, in order.
-
-    Of the messages, which are most of a journal, only those are read that
-    `Conversation` keeps in memory.
-    """
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-        self._messages: deque[Record] = deque(maxlen=MAX_MESSAGES)
-
-    def take(self, record: Record) -> None:
-        """Carry out one record, or put it off; raises as `decode`."""
-        conversation = self._conversation
-        if is_kind(record, Message):
-            conversation._message_seqs.append(record.seq)  # noqa: SLF001 - the other half of it
-            self._messages.append(record)
-            if conversation._streams:  # noqa: SLF001 - idem
-                conversation._streams.pop(_message(record).id, None)  # noqa: SLF001 - idem
-            return
-        change = decode(record)
-        if isinstance(change, MessagesCleared):
-            self._messages.clear()
-        conversation.apply(change)
-
-    def finish(self) -> None:
-        """Carry out what was put off."""
-        for record in self._messages:
-            self._conversation._keep_message(_message(record))  # noqa: SLF001 - idem
-
-
-def _message(record: Record) -> Message:
-    change = decode(record)
-    assert isinstance(change, Message)  # noqa: S101 - told from its first bytes
-    return change
+    def close(self) -> None:
+        """Write down what waits, and let go of the log; raises as any change."""
+        try:
+            self.flush()
+        finally:
+            self._log.close()
 
 
 _Record = TypeVar("_Record", bound=Change)

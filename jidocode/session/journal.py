@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -298,7 +298,7 @@ class Journal:
         """Return the descriptor to write to, with the end of the file where it should be."""
         with _Writing(self.path):
             if self._writer is None:
-                self._new_path.unlink(missing_ok=True)  # left by a compaction that was killed
+                _new_path(self.path).unlink(missing_ok=True)  # left by a compaction that was killed
                 self._writer = self._open_writer()
             if self._needs_repair:
                 self._mend()
@@ -398,21 +398,16 @@ class Journal:
 
     # Writing the file anew
 
-    @property
-    def _new_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.new")
-
     def _rewrite(self, keep: list[int], last_seq: int) -> None:
         """Replace the file by one with the records *keep*, whose next number is above *last_seq*.
 
         Locked before it takes the old one's place, so the lock is never free.
         """
-        new = self._new_path
-        header = Header(*_last_gap(keep, last_seq))
+        new = _new_path(self.path)
         with _Writing(self.path):
             fds: list[int] = []
             try:
-                index, size = self._copy(new, header, keep)
+                written = _written(new, keep, last_seq, map(self.read, keep))
                 fds.append(os.open(new, os.O_RDONLY | os.O_NOFOLLOW))
                 fcntl.flock(fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
                 fds.append(os.open(new, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
@@ -424,22 +419,52 @@ class Journal:
                 raise
             self.close()
             self._fd, self._writer = fds
-            self._index, self._end = index, size
-            self._last_seq, self._gap_end = last_seq, header.seq
+            self._index, self._end = written.index, written.size
+            self._last_seq, self._gap_end = last_seq, written.gap_end
             self._unclean = False
             _sync_directory(self.path.parent)
 
-    def _copy(self, new: Path, header: Header, keep: list[int]) -> tuple[Index, int]:
-        index = Index()
-        with open(new, "wb", buffering=2**20, opener=_private) as file:
-            size = file.write(header.line())
-            for seq in keep:
-                line = format_line(seq, self.read(seq).payload)
-                index.add(seq, size, len(line))
-                size += file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        return index, size
+
+def _written(path: Path, seqs: Sequence[int], last_seq: int, records: Iterable[Record]) -> _File:
+    """Write a whole file with *records*, which have the numbers *seqs*; the disk has it then."""
+    index = Index()
+    header = Header(*_last_gap(seqs, last_seq))
+    with open(path, "wb", buffering=2**20, opener=_private) as file:
+        size = file.write(header.line())
+        for record in records:
+            line = format_line(*record)
+            index.add(record.seq, size, len(line))
+            size += file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    return _File(index, size, header.seq)
+
+
+@attrs.frozen
+class _File:
+    index: Index
+    size: int
+    gap_end: int
+
+
+def create_file(path: Path, seqs: Sequence[int], records: Iterable[Record]) -> None:
+    """Create the file of a journal with *records*, which have the numbers *seqs*.
+
+    Raises:
+        JournalWriteError: It could not be written, or there is one already; nothing is left.
+    """
+    new = _new_path(path)
+    with _Writing(path):
+        try:
+            _written(new, seqs, seqs[-1], records)
+            os.link(new, path)  # unlike a rename it replaces nothing
+        finally:
+            new.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+
+
+def _new_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
 
 
 class _Writing:
@@ -458,7 +483,7 @@ class _Writing:
             ) from error
 
 
-def _last_gap(seqs: list[int], last_seq: int) -> tuple[int, int]:
+def _last_gap(seqs: Sequence[int], last_seq: int) -> tuple[int, int]:
     """Return the number after which no gap comes up to *last_seq*, and how many are up to it."""
     place, expected = len(seqs), last_seq
     while place and seqs[place - 1] == expected:

@@ -35,7 +35,8 @@ MIN_LINE = len(b"00000000 1 {}\n")
 """Bytes in a line, at least."""
 
 _SEQ_DIGITS = 18
-_MAX_LINE = MAX_RECORD_SIZE + 64
+MAX_LINE = MAX_RECORD_SIZE + 64
+"""Bytes in a line, at most."""
 
 
 class Record(NamedTuple):
@@ -183,11 +184,11 @@ def scan(fd: int, each: Callable[[Record], None] = ignore) -> Scan:
     last = 0
     with open(fd, "rb", buffering=2**20, closefd=False) as file:
         file.seek(0)
-        while line := file.readline(_MAX_LINE):
+        while line := file.readline(MAX_LINE):
             size, offset = len(line), found.size
             found.size += size
             record = parse_line(line)
-            if offset == 0 and record and (header := _header(record)):
+            if offset == 0 and record and (header := header_in(record)):
                 found.header = header
             elif record is not None and record.seq > last:
                 last = record.seq
@@ -204,13 +205,18 @@ def _note_bad(found: Scan, line: bytes, offset: int) -> None:
     span = Span(offset, len(line))
     # A whole record with another byte in the place of its newline was not torn off.
     torn = line[-1:] != b"\n" and parse_line(line[:-1] + b"\n") is None
-    if torn and len(line) < _MAX_LINE:
+    if torn and len(line) < MAX_LINE:
         found.torn = span
     else:
         found.bad.append(span)
 
 
-def _header(record: Record) -> Header | None:
+def header_in(record: Record) -> Header | None:
+    """Return the header in the first record of a file, None if that is none.
+
+    Raises:
+        JournalVersionError: It is of a newer version.
+    """
     try:
         fields: object = json.loads(record.payload)
     except ValueError:

@@ -14,7 +14,7 @@ from loguru import logger
 from jidocode.errors import JournalDamagedError, JournalError
 from jidocode.session.changes import Change
 from jidocode.session.codec import decode, encode
-from jidocode.session.journal import Journal
+from jidocode.session.journal import Journal, Repair
 
 MAX_EVENTS = 1000
 """Changes that a `MemoryLog` keeps."""
@@ -108,6 +108,11 @@ class Log(Protocol):
         """Whether it is time for `compact`."""
         ...
 
+    @property
+    def repair(self) -> Repair:
+        """What was wrong with it when it was opened."""
+        ...
+
     def append(self, change: Change) -> None:
         """Keep *change*, whose number is the next one.
 
@@ -142,6 +147,7 @@ class MemoryLog:
 
     keeps_all = False
     wants_compaction = False
+    repair = Repair(created=True)
 
     def __init__(self) -> None:
         self.last_seq = 0
@@ -198,6 +204,11 @@ class JournalLog:
     def gap_end(self) -> int:
         """See `Log`."""
         return self._journal.gap_end
+
+    @property
+    def repair(self) -> Repair:
+        """See `Log`."""
+        return self._journal.repair
 
     @property
     def wants_compaction(self) -> bool:

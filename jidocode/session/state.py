@@ -1,28 +1,57 @@
 """State: the process that keeps a session's conversation.
 
-Its sibling `manager.py` holds the project's files. For now a State keeps the
-conversation in memory: a restart begins with an empty one, and with the record
-that its supervisor holds (OTP: restarts begin with the spec's arguments).
+Its sibling `manager.py` holds the project's files. With a directory for
+journals, whatever a State has answered survives the death of every process of
+the system: the next State goes on with it. Without one it is kept in memory,
+and a restart begins with an empty conversation, and with the record that the
+supervisor holds (OTP: restarts begin with the spec's arguments).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import attrs
+from loguru import logger
 
-from jidocode.otp.server import CallResult, GenServer
-from jidocode.session.conversation import (
-    Conversation,
-    ConversationStatistics,
+from jidocode.errors import (
+    ActorExitedError,
+    InvalidRequestError,
+    JournalError,
+    JournalWriteError,
+    SessionError,
+)
+from jidocode.otp.exits import ExitReason
+from jidocode.otp.server import (
+    Caller,
+    CallResult,
+    Down,
+    GenServer,
+    NoReply,
+    Refuse,
+    Reply,
+    Result,
+)
+from jidocode.session.changes import (
+    Change,
+    FileAccess,
+    FileAccessKind,
     Message,
+    MessageStatus,
+    PromptAdded,
+    ReasoningStep,
     Role,
+    StreamBegan,
     Todo,
     ToolCall,
     new_record_id,
 )
+from jidocode.session.conversation import Conversation, ConversationStatistics
+from jidocode.session.journal import Durability, Repair
+from jidocode.session.record import Session, SessionConfig
+from jidocode.session.recovery import recover
 from jidocode.session.requests import (
-    Answer,
     Call,
     GetSession,
     Request,
@@ -30,151 +59,181 @@ from jidocode.session.requests import (
     UpdateSession,
     answered,
 )
+from jidocode.session.state_requests import (
+    AddFileAccess,
+    AddPrompt,
+    AddReasoningStep,
+    AddToolCall,
+    AddToolResult,
+    AppendChunk,
+    AppendMessage,
+    BeginStream,
+    ClearMessages,
+    ClearReasoning,
+    EndStream,
+    GetEvents,
+    GetFileAccess,
+    GetFileAccesses,
+    GetMessages,
+    GetPrompts,
+    GetReasoning,
+    GetRepair,
+    GetSettings,
+    GetStatistics,
+    GetStreams,
+    GetTodos,
+    GetToolCalls,
+    GetToolContext,
+    ReplaceTodos,
+    ReplaceToolContext,
+    StateRequest,
+    UpdateConfig,
+    UpdateSettings,
+)
+from jidocode.session.subscriptions import SendMore, Subscribe, Subscriptions, Unsubscribe, WaitOver
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from jidocode.otp.server import Caller
-    from jidocode.session.record import Session, SessionConfig
-
-
-class StateRequest(Request[Conversation, Answer]):
-    """A request that a State answers, next to every `SessionRequest`."""
-
-
-@attrs.frozen
-class AppendMessage(StateRequest[Message]):
-    """See `Conversation.append_message`."""
-
-    message_id: str
-    role: Role
-    content: str = attrs.field(repr=False)
-    metadata: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
-
-    def answer(self, holder: Conversation) -> Message:
-        """Append, and return the message."""
-        return holder.append_message(self.message_id, self.role, self.content, self.metadata)
-
-
-@attrs.frozen
-class GetMessages(StateRequest[list[Message]]):
-    """See `Conversation.messages`."""
-
-    after_seq: int = 0
-    limit: int = 100
-
-    def answer(self, holder: Conversation) -> list[Message]:
-        """Return the page."""
-        return holder.messages(after_seq=self.after_seq, limit=self.limit)
-
-
-@attrs.frozen
-class ClearMessages(StateRequest[None]):
-    """See `Conversation.clear_messages`."""
-
-    def answer(self, holder: Conversation) -> None:
-        """Clear."""
-        holder.clear_messages()
+CHUNK_DELAY = 0.05
+"""Seconds after which a chunk that was cast is written down."""
+CHUNK_BATCH = 2**14
+"""Characters of chunks that were cast, with which they are written down at once."""
+_ANSWER_TIME = 5.0
 
 
 @attrs.frozen
-class GetTodos(StateRequest[tuple[Todo, ...]]):
-    """See `Conversation.todos`."""
-
-    def answer(self, holder: Conversation) -> tuple[Todo, ...]:
-        """Return the list."""
-        return holder.todos()
-
-
-@attrs.frozen
-class ReplaceTodos(StateRequest[tuple[Todo, ...]]):
-    """See `Conversation.replace_todos`."""
-
-    todos: Sequence[Todo]
-
-    def answer(self, holder: Conversation) -> tuple[Todo, ...]:
-        """Replace, and return the list."""
-        return holder.replace_todos(self.todos)
-
-
-@attrs.frozen
-class AddToolCall(StateRequest[ToolCall]):
-    """See `Conversation.add_tool_call`."""
-
-    call_id: str
-    name: str
-    arguments: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
-
-    def answer(self, holder: Conversation) -> ToolCall:
-        """Add, and return the call."""
-        return holder.add_tool_call(self.call_id, self.name, self.arguments)
-
-
-@attrs.frozen
-class AddToolResult(StateRequest[ToolCall]):
-    """See `Conversation.add_tool_result`."""
-
-    call_id: str
-    content: str = attrs.field(repr=False)
-    is_error: bool = False
-
-    def answer(self, holder: Conversation) -> ToolCall:
-        """Set the result, and return the call."""
-        return holder.add_tool_result(self.call_id, self.content, is_error=self.is_error)
-
-
-@attrs.frozen
-class GetToolCalls(StateRequest[list[ToolCall]]):
-    """See `Conversation.tool_calls`."""
-
-    after_seq: int = 0
-    limit: int = 100
-
-    def answer(self, holder: Conversation) -> list[ToolCall]:
-        """Return the page."""
-        return holder.tool_calls(after_seq=self.after_seq, limit=self.limit)
-
-
-@attrs.frozen
-class UpdateConfig(StateRequest["Session"]):
-    """See `Conversation.update_config`."""
-
-    changes: Mapping[str, Any] = attrs.field(repr=False)
-
-    def answer(self, holder: Conversation) -> Session:
-        """Merge, and return the new record."""
-        return holder.update_config(self.changes)
-
-
-@attrs.frozen
-class GetStatistics(StateRequest[ConversationStatistics]):
-    """See `Conversation.statistics`."""
-
-    def answer(self, holder: Conversation) -> ConversationStatistics:
-        """Return the figures."""
-        return holder.statistics()
+class _Flush:
+    """Write down what waits."""
 
 
 class State(GenServer):
     """The server: one `Conversation`, asked by `StateRequest` and `SessionRequest`.
 
-    A refusal (`SessionError`) goes to the caller, and the State goes on;
-    anything else ends it, and its supervisor decides.
+    A refusal (`SessionError`, `JournalError`) goes to the caller, and the State
+    goes on; anything else ends it, and its supervisor decides. With a journal,
+    what a call changes is written down before its answer.
+
+    `AppendChunk` may be cast as well: then it is written down within
+    `CHUNK_DELAY`, together with others. One that is of no running message is
+    ignored; one that breaks a rule ends its message as `interrupted`.
+
+    Other actors may send it a `Subscribe`.
     """
 
     kind: ClassVar[str] = "state"
 
     conversation: Conversation
 
-    def init(self, session: Session) -> None:
-        """Begin an empty conversation for *session* (called by the host, first)."""
+    def init(
+        self,
+        session: Session,
+        journal_dir: str | None = None,
+        durability: Durability = "process",
+    ) -> None:
+        """Begin or resume the conversation of *session* (called by the host, first).
+
+        Args:
+            session: The record. If the journal has a later one, that counts.
+            journal_dir: Where journals are; created if need be. None for memory.
+            durability: What a change survives once it is acknowledged: the death
+                of the `"process"`, or the loss of `"power"`.
+
+        Raises:
+            JournalError: The journal cannot be opened; see `recovery.recover`.
+        """
         self.conversation = Conversation(session)
+        if journal_dir is not None:
+            recover(self.conversation, journal_dir, durability)
+        self._subscriptions = Subscriptions(self, self.conversation)
+        self._will_flush = False
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*."""
-        if isinstance(request, (StateRequest, SessionRequest)):
-            return answered(cast("Request[Conversation, object]", request), self.conversation)
-        return super().handle_call(request, caller)
+        try:
+            result = self._answer(request, caller)
+        except (SessionError, JournalError) as error:
+            result = Refuse(error)
+        self._subscriptions.publish()
+        return result
+
+    def _answer(self, request: Any, caller: Caller) -> CallResult:
+        match request:
+            case GetEvents() if self._subscriptions.wait(caller, request):
+                return NoReply()
+            case StateRequest() | SessionRequest():
+                return answered(cast("Request[Conversation, object]", request), self.conversation)
+            case Subscribe():
+                return Reply(self._subscriptions.subscribe(request))
+            case Unsubscribe():
+                self._subscriptions.unsubscribe(request.subscriber)
+                return Reply()
+            case _:
+                return super().handle_call(request, caller)
+
+    def handle_cast(self, request: Any) -> Result:
+        """Take in a chunk that nobody waits for."""
+        if not isinstance(request, AppendChunk):
+            return super().handle_cast(request)
+        try:
+            self.conversation.append_chunk(
+                request.message_id, request.offset, request.text, wait=True
+            )
+        except InvalidRequestError as error:
+            self._interrupt(request.message_id, error)
+        except JournalWriteError as error:
+            logger.warning("a chunk was lost: {}", error.message)
+        self._flush_when_due()
+        self._subscriptions.publish()
+        return None
+
+    def _interrupt(self, message_id: object, error: InvalidRequestError) -> None:
+        """End the message of a chunk that cannot be taken, if it runs."""
+        if any(stream.id == message_id for stream in self.conversation.streams()):
+            logger.warning("a message is interrupted: {}", error.message)
+            try:
+                self.conversation.end_stream(str(message_id), "interrupted")
+            except JournalWriteError as failure:
+                logger.warning("its end has to wait for the next chunk: {}", failure.message)
+
+    def handle_info(self, message: Any) -> Result:
+        """Act on timers, and on the deaths of subscribers."""
+        match message:
+            case _Flush():
+                self._will_flush = False
+                self._flush()
+            case SendMore():
+                self._subscriptions.send(message.subscriber)
+            case WaitOver():
+                self._subscriptions.wait_over(message.number)
+            case Down():
+                self._subscriptions.unsubscribe(message.ref)
+            case _:
+                return super().handle_info(message)
+        self._subscriptions.publish()
+        return None
+
+    def _flush_when_due(self) -> None:
+        waiting = self.conversation.waiting_length
+        if waiting >= CHUNK_BATCH:
+            self._flush()
+        elif waiting and not self._will_flush:
+            self._will_flush = True
+            self.send_after(CHUNK_DELAY, _Flush())
+
+    def _flush(self) -> None:
+        try:
+            self.conversation.flush()
+        except JournalWriteError as error:
+            logger.warning("chunks have to wait: {}", error.message)
+            if not self._will_flush:
+                self._will_flush = True
+                self.send_after(CHUNK_DELAY, _Flush())
+
+    def terminate(self, reason: ExitReason) -> None:
+        """Write down what waits, and close the journal."""
+        del reason
+        try:
+            self.conversation.close()
+        except JournalWriteError as error:
+            logger.warning("chunks were lost: {}", error.message)
 
 
 @attrs.frozen
@@ -182,11 +241,19 @@ class StateClient:
     """A State, as others see it. Each method asks the process and waits.
 
     A request that breaks a rule raises `InvalidRequestError` (for the config
-    `InvalidSessionError`), and changes nothing; besides that methods raise
-    whatever the way to the process raises (`CallError`).
+    `InvalidSessionError`), one that could not be written down raises
+    `JournalWriteError`; both change nothing. Besides that methods raise whatever
+    the way to the process raises (`CallError`).
+
+    All that has an id may be sent again with the same one: what is there already
+    is returned, and nothing changes. Pages hold up to *limit* records (1000) after
+    *after_seq*, oldest first, fewer if they are long; none only if there are no
+    more. The next page starts after the last one's `seq`.
     """
 
     _call: Call
+
+    # Messages
 
     def append_message(
         self,
@@ -209,10 +276,9 @@ class StateClient:
         return self._call(AppendMessage(message_id, role, content, metadata))
 
     def messages(self, *, after_seq: int = 0, limit: int = 100) -> list[Message]:
-        """Return the first messages after *after_seq*, oldest first, in pages.
+        """Return a page of messages.
 
-        Up to *limit* (1000), fewer if they are long; none only if there are no
-        more. The last 1000 messages are kept.
+        Kept are 200,000 in a journal, and the last 1000 without one.
         """
         return self._call(GetMessages(after_seq, limit))
 
@@ -220,13 +286,50 @@ class StateClient:
         """Drop all messages; sequence numbers go on."""
         self._call(ClearMessages())
 
-    def todos(self) -> tuple[Todo, ...]:
-        """Return the list of todos."""
-        return self._call(GetTodos())
+    def begin_stream(
+        self,
+        role: Role = "assistant",
+        *,
+        message_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> StreamBegan:
+        """Begin a message that comes in chunks; its `id` names it from now on.
 
-    def replace_todos(self, todos: Sequence[Todo]) -> tuple[Todo, ...]:
-        """Make *todos* the whole list, and return it."""
-        return self._call(ReplaceTodos(todos))
+        If the State crashes before `end_stream`, the message ends with what was
+        written down of it and the status `interrupted`.
+        """
+        message_id = new_record_id() if message_id is None else message_id
+        return self._call(BeginStream(message_id, role, metadata))
+
+    def append_chunk(self, message_id: str, text: str, *, offset: int) -> int:
+        """Append *text* to a message, and return how many characters it has then.
+
+        *offset* is how many came before: 0, and then what the last chunk returned.
+        """
+        return self._call(AppendChunk(message_id, offset, text))
+
+    def end_stream(self, message_id: str, *, status: MessageStatus = "complete") -> Message:
+        """End a message, and return it; `aborted` is for one that its sender gave up."""
+        return self._call(EndStream(message_id, status))
+
+    def streams(self) -> tuple[StreamBegan, ...]:
+        """Return the beginnings of the messages that are being said."""
+        return self._call(GetStreams())
+
+    # Reasoning and tools
+
+    def add_reasoning_step(self, content: str, *, step_id: str | None = None) -> ReasoningStep:
+        """Add a reasoning step and return it with its sequence number."""
+        step_id = new_record_id() if step_id is None else step_id
+        return self._call(AddReasoningStep(step_id, content))
+
+    def reasoning(self, *, after_seq: int = 0, limit: int = 100) -> list[ReasoningStep]:
+        """Return a page of reasoning steps; the last 100 are kept."""
+        return self._call(GetReasoning(after_seq, limit))
+
+    def clear_reasoning(self) -> None:
+        """Drop all reasoning steps."""
+        self._call(ClearReasoning())
 
     def add_tool_call(
         self,
@@ -236,6 +339,9 @@ class StateClient:
         call_id: str | None = None,
     ) -> ToolCall:
         """Add a call of the tool *name* and return it with its sequence number.
+
+        If the State crashes before there is a result, the result is an error that
+        says so: the tool may have run, and is not run again.
 
         Args:
             name: The tool's.
@@ -250,11 +356,56 @@ class StateClient:
         return self._call(AddToolResult(call_id, content, is_error))
 
     def tool_calls(self, *, after_seq: int = 0, limit: int = 100) -> list[ToolCall]:
-        """Return the first tool calls after *after_seq*, in pages as `messages`.
-
-        The last 500 calls are kept.
-        """
+        """Return a page of tool calls; the last 500 are kept."""
         return self._call(GetToolCalls(after_seq, limit))
+
+    def tool_context(self) -> Mapping[str, Any]:
+        """Return what tools are given to know."""
+        return self._call(GetToolContext())
+
+    def replace_tool_context(self, context: Mapping[str, Any]) -> None:
+        """Make *context*, anything that is JSON, what tools are given to know."""
+        self._call(ReplaceToolContext(context))
+
+    # Todos, settings, prompts, files
+
+    def todos(self) -> tuple[Todo, ...]:
+        """Return the list of todos."""
+        return self._call(GetTodos())
+
+    def replace_todos(self, todos: Sequence[Todo]) -> tuple[Todo, ...]:
+        """Make *todos* the whole list, and return it."""
+        return self._call(ReplaceTodos(todos))
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings."""
+        return self._call(GetSettings())
+
+    def update_settings(self, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Merge *changes* into the settings, and return all; None takes a key out."""
+        return self._call(UpdateSettings(changes))
+
+    def add_prompt(self, text: str, *, prompt_id: str | None = None) -> None:
+        """Add a prompt to the history; a blank one is not added."""
+        self._call(AddPrompt(new_record_id() if prompt_id is None else prompt_id, text))
+
+    def prompts(self, *, after_seq: int = 0, limit: int = 100) -> list[PromptAdded]:
+        """Return a page of prompts; the last 100 are kept."""
+        return self._call(GetPrompts(after_seq, limit))
+
+    def add_file_access(self, path: str, kind: FileAccessKind, sha256: str) -> FileAccess:
+        """Note that a file was read or written, with the SHA-256 of its whole content."""
+        return self._call(AddFileAccess(path, kind, sha256))
+
+    def file_access(self, path: str, kind: FileAccessKind) -> FileAccess | None:
+        """Return the last reading or writing of a file, None if there was none."""
+        return self._call(GetFileAccess(path, kind))
+
+    def file_accesses(self, *, after_seq: int = 0, limit: int = 100) -> list[FileAccess]:
+        """Return a page of file accesses: the last of each kind for each file, up to 2000."""
+        return self._call(GetFileAccesses(after_seq, limit))
+
+    # The record
 
     def config(self) -> SessionConfig:
         """Return the session's config."""
@@ -272,6 +423,45 @@ class StateClient:
         """Give the State a later record; return the one that counts now."""
         return self._call(UpdateSession(session))
 
+    # Looking
+
     def statistics(self) -> ConversationStatistics:
         """Return how much the State keeps."""
         return self._call(GetStatistics())
+
+    def repair(self) -> Repair:
+        """Return what was wrong with the journal when it was opened last, and what was done."""
+        return self._call(GetRepair())
+
+    def events(self, *, after_seq: int, limit: int = 100, wait: float = 0.0) -> list[Change]:
+        """Return a page of the changes that follow *after_seq* one by one.
+
+        Args:
+            after_seq: The number of the last event that is known; 0 for none.
+            limit: As for other pages.
+            wait: Seconds to wait for an event if there is none, at most 60.
+
+        Raises:
+            EventGapError: The next event is not there any more, because it was
+                compacted away, or dropped from memory. Read what the State
+                holds, and go on after `EventGapError.resume_after`.
+        """
+        timeout = wait + _ANSWER_TIME if wait else None
+        return self._call(GetEvents(after_seq, limit, wait), timeout=timeout)
+
+    def subscribe(self, *, from_seq: int) -> Iterator[Change]:
+        """Yield every event from number *from_seq* on, waiting for the next one for ever.
+
+        With a journal it goes on across restarts of the State, without a gap and
+        without a double. It ends with an error when the session is gone. Raises
+        as `events`.
+        """
+        after_seq = from_seq - 1
+        while True:
+            try:
+                page = self.events(after_seq=after_seq, wait=_ANSWER_TIME)
+            except ActorExitedError:
+                continue  # the next State is asked from the same number on
+            for change in page:
+                yield change
+                after_seq = change.seq

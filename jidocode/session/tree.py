@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import attrs
 
 from jidocode.errors import InvalidChildSpecError, shown
-from jidocode.otp.dynamic_supervisor import DynamicSupervisor
+from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.specs import ChildSpec, Flags
 from jidocode.otp.strategy import Strategy
 from jidocode.otp.supervisor import Supervisor
@@ -31,6 +31,10 @@ class SessionsSupervisor(DynamicSupervisor):
     """Supervises all sessions: they come and go, and share no fate."""
 
     kind: ClassVar[str] = "sessions"
+
+    def init(self) -> DynamicFlags:
+        """Keep the processes of one more session ready (called by the host, first)."""
+        return DynamicFlags(standby=1, standby_below=2)
 
 
 class Application(Supervisor):

@@ -1,69 +1,146 @@
-"""`Settings`: everything about a system that can be chosen, checked before anything starts."""
+"""`Settings`: everything about a system that can be chosen, checked before anything starts.
+
+A setting comes from a keyword argument, else from an environment variable,
+else from a TOML file that the app names, else it has its default. A `_Kind`
+says once what the values of a setting are, whatever they come from.
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Callable
-from typing import Any
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
 import attrs
+from loguru import logger
 
-from jidocode.errors import shown
+from jidocode.errors import InvalidSettingError, shown
 from jidocode.otp.specs import Flags
 from jidocode.otp.strategy import Strategy
 
-_Validator = Callable[[object, "attrs.Attribute[Any]", Any], None]
+PREFIX = "JIDOCODE_"
+"""What the names of environment variables begin with: `JIDOCODE_MAX_SESSIONS`."""
+
+Durability = Literal["process", "power", "memory"]
+"""What the conversation survives; see `Settings.durability`."""
 
 
-def _seconds(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{field.name} must be finite seconds > 0, got {shown(value)}")
+@attrs.frozen
+class _Kind:
+    """What the values of a setting are: in words, as a test, and how text becomes one."""
+
+    expected: str
+    fits: Callable[[Any], bool]
+    read: Callable[[str], Any]
+
+    def check(self, _settings: object, field: attrs.Attribute[Any], value: Any) -> None:
+        """Raise `InvalidSettingError` for a bad value (called by attrs)."""
+        if not self.fits(value):
+            raise self.refusal(field.name, value)
+
+    def take(self, name: str, given: object, origin: str) -> Any:
+        """Return the value of the setting *name* that stands as *given* in *origin*."""
+        try:
+            value = self.read(given) if isinstance(given, str) else given
+        except ValueError:
+            raise self.refusal(name, given, origin) from None
+        if not self.fits(value):
+            raise self.refusal(name, given, origin)
+        return value
+
+    def refusal(self, name: str, given: object, *origin: str) -> InvalidSettingError:
+        """Return the error for a bad value."""
+        return InvalidSettingError(name, f"must be {self.expected}, got {shown(given)}", *origin)
+
+    def or_none(self) -> _Kind:
+        """Return the kind whose values may be None as well, written `none`."""
+        return _Kind(
+            f"{self.expected}, or none",
+            lambda value: value is None or self.fits(value),
+            lambda text: None if text == "none" else self.read(text),
+        )
 
 
-def _count(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{field.name} must be an int >= 0, got {shown(value)}")
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _positive(settings: object, field: attrs.Attribute[Any], value: Any) -> None:
-    _count(settings, field, value)
-    if value == 0:
-        raise ValueError(f"{field.name} must be an int > 0, got 0")
+def _is_seconds(value: Any) -> bool:
+    return (_is_int(value) or isinstance(value, float)) and value > 0 and math.isfinite(value)
 
 
-def _instance(kind: type[Any]) -> _Validator:
-    def check(_settings: object, field: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, kind):
-            raise ValueError(f"{field.name} must be a {kind.__name__}, got {shown(value)}")  # noqa: TRY004 - all bad settings are ValueErrors
-
-    return check
+def _read_flag(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(text)
+    return text.lower() in ("true", "1")
 
 
-def _optional(check: _Validator) -> _Validator:
-    def checked(settings: object, field: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None:
-            check(settings, field, value)
+def _read_rate(text: str) -> CreationRate:
+    attempts, _, seconds = text.partition("/")
+    return CreationRate(int(attempts), float(seconds))
 
-    return checked
+
+def _as_folder(value: str | os.PathLike[str] | None) -> Path | None:
+    if value is None:
+        return None
+    try:
+        text = os.fspath(value)
+        if not text or "\0" in text:
+            raise ValueError(text)  # noqa: TRY301 - one refusal for all that is no path
+        return Path(text).expanduser().absolute()
+    except (TypeError, ValueError, RuntimeError):  # the last one: a `~` of nobody
+        raise _FOLDER.refusal("state_dir", value) from None
+
+
+_COUNT = _Kind("an int >= 0", lambda value: _is_int(value) and value >= 0, int)
+_POSITIVE = _Kind("an int > 0", lambda value: _is_int(value) and value > 0, int)
+_SECONDS = _Kind("finite seconds > 0", _is_seconds, float)
+_FLAG = _Kind("true or false", lambda value: isinstance(value, bool), _read_flag)
+_STRATEGY = _Kind(
+    f"a Strategy (as text: {', '.join(strategy.value for strategy in Strategy)})",
+    lambda value: isinstance(value, Strategy),
+    Strategy,
+)
+_DURABILITY = _Kind(
+    f"one of {', '.join(get_args(Durability))}",
+    lambda value: isinstance(value, str) and value in get_args(Durability),
+    str,
+)
+_FOLDER = _Kind("the path of a folder", lambda value: isinstance(value, Path), _as_folder)
+_RATE = _Kind(
+    "a CreationRate (as text: attempts/seconds, such as 30/10)",
+    lambda value: isinstance(value, CreationRate),
+    _read_rate,
+)
+
+
+def _setting(default: object, kind: _Kind) -> Any:
+    return attrs.field(default=default, validator=kind.check, metadata={"kind": kind})
 
 
 @attrs.frozen
 class CreationRate:
-    """How often a session may be tried to be created.
+    """How often a session may be tried to be created; a bad value raises `InvalidSettingError`.
 
     Attributes:
         attempts: As many at once, and on average as many per *seconds*.
         seconds: How long it takes until as many may be made again.
     """
 
-    attempts: int = attrs.field(validator=_positive)
-    seconds: float = attrs.field(validator=_seconds)
+    attempts: int = attrs.field(validator=_POSITIVE.check)
+    seconds: float = attrs.field(validator=_SECONDS.check)
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """How a `SessionSystem` behaves; a bad value raises ValueError.
+    """How a `SessionSystem` behaves; a bad value raises `InvalidSettingError`.
+
+    `Settings()` takes its arguments and nothing else; `Settings.load` looks
+    at a file and at the environment as well.
 
     Attributes:
         max_sessions: Sessions that may be open at once; one more is refused
@@ -83,6 +160,14 @@ class Settings:
             is killed and restarted. None for no probes. 10 by default.
         event_buffer: Events that each stream of `events()` keeps for a slow reader; the
             oldest are dropped and counted beyond it. 1000 by default.
+        state_dir: The folder that holds the journals of all sessions; sessions
+            of one folder can be resumed by every later system that has the same.
+            `~` is expanded; a relative path starts at the current folder. None,
+            the default, for `default_state_dir()`.
+        durability: What an acknowledged change survives: `process`, the
+            default, the death of any process; `power` a loss of power too, for
+            one `fdatasync` per change; `memory` no crash of State, and nothing
+            is written to disk.
         call_timeout: Seconds that a call waits for its answer unless it says
             otherwise. 5 by default.
         start_timeout: Seconds that the whole system may take to start; then
@@ -91,20 +176,56 @@ class Settings:
             it is killed. 10 by default.
     """
 
-    max_sessions: int = attrs.field(default=10, validator=_positive)
-    creation_rate: CreationRate | None = attrs.field(
-        default=CreationRate(30, 10.0),
-        validator=_optional(_instance(CreationRate)),
+    max_sessions: int = _setting(10, _POSITIVE)
+    creation_rate: CreationRate | None = _setting(CreationRate(30, 10.0), _RATE.or_none())  # noqa: RUF009 - an attrs.field
+    allow_nested: bool = _setting(default=False, kind=_FLAG)
+    strategy: Strategy = _setting(Strategy.ONE_FOR_ALL, _STRATEGY)  # noqa: RUF009 - idem
+    max_restarts: int = _setting(3, _COUNT)
+    max_seconds: float = _setting(5.0, _SECONDS)
+    heartbeat: float | None = _setting(10.0, _SECONDS.or_none())
+    event_buffer: int = _setting(1000, _POSITIVE)
+    state_dir: Path | None = attrs.field(
+        default=None,
+        converter=_as_folder,
+        validator=_FOLDER.or_none().check,
+        metadata={"kind": _FOLDER.or_none()},
     )
-    allow_nested: bool = attrs.field(default=False, validator=_instance(bool))
-    strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ALL, validator=_instance(Strategy))
-    max_restarts: int = attrs.field(default=3, validator=_count)
-    max_seconds: float = attrs.field(default=5.0, validator=_seconds)
-    heartbeat: float | None = attrs.field(default=10.0, validator=_optional(_seconds))
-    event_buffer: int = attrs.field(default=1000, validator=_positive)
-    call_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    start_timeout: float = attrs.field(default=30.0, validator=_seconds)
-    shutdown: float = attrs.field(default=10.0, validator=_seconds)
+    durability: Durability = _setting("process", _DURABILITY)  # noqa: RUF009 - idem
+    call_timeout: float = _setting(5.0, _SECONDS)
+    start_timeout: float = _setting(30.0, _SECONDS)
+    shutdown: float = _setting(10.0, _SECONDS)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        **overrides: Any,
+    ) -> Self:
+        """Return the settings of this app: *overrides*, else variables, else the file.
+
+        Every value is checked, those that another source overrides too. A text
+        means the same in a variable and as a TOML string: `"none"` is None,
+        `"30/10"` a `CreationRate`, `"one_for_one"` a `Strategy`.
+
+        Args:
+            path: A TOML file of settings, at its top level. An unknown key is
+                an error, for nothing else has a place in this file.
+            environ: The variables, `JIDOCODE_` and the setting's name in
+                capitals. One with another name is logged as a warning and
+                ignored: the environment belongs to everybody, to newer
+                versions and to the app itself too.
+            overrides: Settings as `Settings` takes them.
+
+        Raises:
+            InvalidSettingError: A value breaks a rule, or the file is no TOML,
+                or has an unknown key; it says which and where it stands.
+            OSError: The file cannot be read.
+            TypeError: There is no setting of that name in *overrides*.
+        """
+        values = {} if path is None else _from_file(Path(path))
+        return cls(**values | _from_environment(environ) | overrides)
 
     def session_flags(self, strategy: Strategy | None) -> Flags:
         """Return the flags of a session's supervisor; *strategy* None is the default one.
@@ -117,3 +238,50 @@ class Settings:
             max_restarts=self.max_restarts,
             max_seconds=self.max_seconds,
         )
+
+
+def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for state: `$XDG_STATE_HOME/jidocode`, or `~/.local/state/jidocode`.
+
+    A relative `$XDG_STATE_HOME` is ignored (XDG Base Directory Specification).
+    """
+    state_home = Path(environ.get("XDG_STATE_HOME", ""))
+    if state_home.is_absolute():
+        return state_home / "jidocode"
+    return Path(environ.get("HOME") or Path.home(), ".local", "state", "jidocode")
+
+
+def _kinds() -> dict[str, _Kind]:
+    return {field.name: field.metadata["kind"] for field in attrs.fields(Settings)}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    origin = shown(str(path))
+    kinds = _kinds()
+    with path.open("rb") as file:
+        try:
+            table = tomllib.load(file)
+        except ValueError as error:  # no TOML, or no UTF-8
+            problem = f"cannot be read as TOML: {shown(str(error))}"
+            raise InvalidSettingError("the file", problem, origin) from error
+    for key in table.keys() - kinds.keys():
+        problem = f"is no setting{_hint(key, kinds)}"
+        raise InvalidSettingError(shown(key), problem, f"key in {origin}")
+    return {key: kinds[key].take(key, given, f"key in {origin}") for key, given in table.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    names = {f"{PREFIX}{name.upper()}": name for name in _kinds()}
+    given = {variable: text for variable, text in environ.items() if variable.startswith(PREFIX)}
+    for variable in given.keys() - names.keys():
+        logger.warning("{} is no setting{}", shown(variable), _hint(variable, names))
+    return {
+        name: _kinds()[name].take(name, given[variable], f"variable {variable}")
+        for variable, name in names.items()
+        if variable in given
+    }
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

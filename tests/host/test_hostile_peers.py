@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -452,14 +453,16 @@ needs_namespaces = pytest.mark.skipif(
 @contextlib.contextmanager
 def neighbour() -> Generator[tuple[str, str]]:
     """Make another network namespace joined to this one; yield its name and our address in it."""
-    name, host = f"jido{os.getpid()}", "10.213.77.1"
+    name, number = f"jido{os.getpid()}", os.getpid() % 16_000
+    first = ip_address("10.213.0.0") + 4 * number  # a /30 of its own, as tests run side by side
+    host, guest = str(first + 1), str(first + 2)
     ours, theirs = f"vh{os.getpid()}", f"vn{os.getpid()}"
     commands = (
         f"ip netns add {name}",
         f"ip link add {ours} type veth peer name {theirs} netns {name}",
         f"ip addr add {host}/30 dev {ours}",
         f"ip link set {ours} up",
-        f"ip -n {name} addr add 10.213.77.2/30 dev {theirs}",
+        f"ip -n {name} addr add {guest}/30 dev {theirs}",
         f"ip -n {name} link set {theirs} up",
     )
     try:

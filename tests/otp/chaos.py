@@ -36,7 +36,14 @@ from jidocode.otp.children import (
     Spawn,
 )
 from jidocode.otp.dynamic_supervisor import DynamicSupervisorLoop
-from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp, SupervisorEvent
+from jidocode.otp.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    GaveUp,
+    HeartbeatMissed,
+    SupervisorEvent,
+)
 from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, is_normal
 from jidocode.otp.keeper import (
     Announce,
@@ -421,7 +428,7 @@ class Chaos(RuleBasedStateMachine):
                 assert ref.incarnation in self.started - self.exited
                 assert not self.processes[ref.incarnation].alive
                 self.exited.add(ref.incarnation)
-            case ChildStartFailed():
+            case ChildStartFailed() | HeartbeatMissed():
                 pass
             case GaveUp(child_id=child_id):
                 self.commands.append(("gave up", child_id))

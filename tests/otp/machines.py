@@ -34,6 +34,7 @@ from jidocode.otp.events import (
     ChildStarted,
     ChildStartFailed,
     GaveUp,
+    HeartbeatMissed,
     SupervisorEvent,
 )
 from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason
@@ -322,6 +323,8 @@ def announced(event: SupervisorEvent) -> str:
             return f"not started {child_id}: {event.reason}{back}"
         case GaveUp(child_id=child_id):
             return f"gave up {child_id}: {event.reason}"
+        case HeartbeatMissed(child_id=child_id, ref=ref):
+            return f"missed {child_id}#{ref.incarnation}: {event.missed}"
 
 
 def supervise(*children: ChildSpec, **flags: Any) -> World:

@@ -8,19 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from conversations import snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jidocode.errors import InvalidRequestError, InvalidSessionError
+from jidocode.errors import EventGapError, InvalidRequestError, InvalidSessionError
 from jidocode.session import conversation as module
+from jidocode.session import log as log_module
+from jidocode.session.changes import Change, Message, Todo, new_record_id
 from jidocode.session.conversation import (
     MAX_MESSAGES,
     MAX_TOOL_CALLS,
-    Change,
     Conversation,
-    Message,
-    Todo,
-    new_record_id,
 )
 from jidocode.session.record import Session, SessionConfig
 
@@ -47,6 +46,7 @@ def test_it_begins_empty(conversation: Conversation, session: Session) -> None:
     assert conversation.todos() == ()
     assert (figures.messages, figures.tool_calls, figures.last_seq) == (0, 0, 0)
     assert conversation.session is session
+    assert conversation.repair.clean
 
 
 def test_messages_are_kept_in_order_with_all_they_came_with(conversation: Conversation) -> None:
@@ -94,10 +94,10 @@ def test_clear_drops_messages_and_the_sequence_goes_on(conversation: Conversatio
     """A reader who pages by sequence number misses nothing that comes after."""
     append(conversation, 3)
     conversation.clear_messages()
-    (fourth,) = append(conversation, 1)
+    (fifth,) = append(conversation, 1)
 
-    assert fourth.seq == 4
-    assert conversation.messages(after_seq=3) == [fourth]
+    assert fifth.seq == 5
+    assert conversation.messages(after_seq=3) == [fifth]
     assert conversation.statistics().dropped_messages == 0
 
 
@@ -109,10 +109,10 @@ def test_clear_drops_messages_and_the_sequence_goes_on(conversation: Conversatio
 )
 def test_pages_neither_repeat_nor_skip(sizes: list[int], limit: int, drop: int) -> None:
     """Whatever the page's length, short of what was dropped on the way."""
-    conversation = Conversation(cast("Session", None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MAX_MESSAGES", drop)
         patch.setattr(module, "MAX_PAGE_LENGTH", 50)
+        conversation = Conversation(cast("Session", None))
         for size in sizes:
             append(conversation, 1, "x" * size)
         seen: list[int] = []
@@ -219,7 +219,7 @@ def test_a_tool_call_gets_its_result(conversation: Conversation) -> None:
     assert conversation.tool_calls() == [done]
     assert done.result is not None
     assert (done.result.call_id, done.result.content, done.result.is_error) == ("c", "text", False)
-    assert (done.seq, append(conversation, 1)[0].seq) == (2, 3)
+    assert (done.seq, append(conversation, 1)[0].seq) == (2, 4)
 
 
 def test_a_tool_call_and_its_result_may_be_sent_again(conversation: Conversation) -> None:
@@ -232,7 +232,7 @@ def test_a_tool_call_and_its_result_may_be_sent_again(conversation: Conversation
     for content, is_error in [("boom", False), ("fine", True)]:
         with pytest.raises(InvalidRequestError, match="another result"):
             conversation.add_tool_result("c", content, is_error=is_error)
-    assert call.seq == done.seq == conversation.statistics().last_seq
+    assert (call.seq, done.seq, conversation.statistics().last_seq) == (1, 1, 2)
 
 
 def test_the_oldest_tool_calls_are_dropped_beyond_five_hundred(
@@ -318,4 +318,249 @@ def test_the_changes_of_a_conversation_rebuild_it(
         copy.apply(change)
 
     assert len(changes) == 10
-    assert vars(copy) == vars(original)
+    assert snapshot(copy) == snapshot(original)
+
+
+# ----- messages that come in chunks -------------------------------------------
+
+
+def test_a_streamed_message_has_all_its_chunks(conversation: Conversation) -> None:
+    """It takes its place among the messages when it ends, with what it began with."""
+    began = conversation.begin_stream("s", "assistant", {"model": "m"})
+    length = conversation.append_chunk("s", 0, "why ")
+    length = conversation.append_chunk("s", length, "not")
+    append(conversation, 1)
+    assert conversation.streams() == (began,)
+    message = conversation.end_stream("s")
+
+    assert (length, message.content, message.status) == (7, "why not", "complete")
+    assert (message.id, message.role, message.metadata) == ("s", "assistant", {"model": "m"})
+    assert [each.content for each in conversation.messages()] == ["text", "why not"]
+    assert conversation.streams() == ()
+    assert (began.seq, message.seq) == (1, 5)
+
+
+def test_everything_about_a_stream_may_be_sent_again(conversation: Conversation) -> None:
+    """And changes nothing then."""
+    began = conversation.begin_stream("s")
+    conversation.append_chunk("s", 0, "abc")
+    conversation.append_chunk("s", 3, "def")
+
+    assert conversation.begin_stream("s") is began
+    assert conversation.append_chunk("s", 0, "abc") == 6
+    assert conversation.append_chunk("s", 3, "def") == 6
+    assert conversation.append_chunk("s", 6, "") == 6
+    ended = conversation.end_stream("s")
+    assert conversation.end_stream("s") is ended
+    assert conversation.append_message("s", "user", "x") is ended
+    assert ended.content == "abcdef"
+    assert conversation.last_seq == 4
+
+
+def test_chunks_that_wait_are_written_down_together(conversation: Conversation) -> None:
+    """By a flush, by a chunk that does not wait, or by the end."""
+    conversation.begin_stream("s")
+    for offset, text in enumerate("abc"):
+        assert conversation.append_chunk("s", offset, text, wait=True) == offset + 1
+    assert (conversation.last_seq, conversation.waiting_length) == (1, 3)
+    conversation.flush()
+    assert (conversation.last_seq, conversation.waiting_length) == (2, 0)
+    conversation.append_chunk("s", 3, "d", wait=True)
+    conversation.append_chunk("s", 4, "e")
+    assert (conversation.last_seq, conversation.waiting_length) == (3, 0)
+    conversation.append_chunk("s", 5, "f", wait=True)
+    conversation.flush()
+    conversation.flush()
+    conversation.append_chunk("s", 6, "g", wait=True)
+
+    assert conversation.end_stream("s").content == "abcdefg"
+    assert conversation.last_seq == 5
+
+
+def test_several_messages_may_be_streamed_at_once(conversation: Conversation) -> None:
+    """They do not mix, and there are not too many."""
+    for number in range(module.MAX_STREAMS):
+        conversation.begin_stream(str(number))
+        conversation.append_chunk(str(number), 0, str(number))
+    with pytest.raises(InvalidRequestError, match="streamed already"):
+        conversation.begin_stream("more")
+    ended = [conversation.end_stream(stream.id).content for stream in conversation.streams()]
+
+    assert ended == [str(number) for number in range(module.MAX_STREAMS)]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("begin_stream", ["", "user"]),
+        ("begin_stream", ["x", "wizard"]),
+        ("begin_stream", ["x", "user", []]),
+        ("begin_stream", ["whole"]),
+        ("append_message", ["s", "user", "x"]),
+        ("append_chunk", ["unknown", 0, "x"]),
+        ("append_chunk", ["whole", 0, "x"]),
+        ("append_chunk", [["s"], 0, "x"]),
+        ("append_chunk", ["s", 2, "x"]),
+        ("append_chunk", ["s", 4, "x"]),
+        ("append_chunk", ["s", 0, "abd"]),
+        ("append_chunk", ["s", "3", "x"]),
+        ("append_chunk", ["s", 3, b"x"]),
+        ("append_chunk", ["s", 3, "x" * 2**20]),
+        ("end_stream", ["unknown"]),
+        ("end_stream", [None]),
+        ("end_stream", ["s", "maybe"]),
+        ("end_stream", ["whole", "aborted"]),
+    ],
+)
+def test_a_stream_that_breaks_a_rule_is_refused_and_nothing_changes(
+    conversation: Conversation, method: str, arguments: list[Any]
+) -> None:
+    """It goes on as if that had not been asked."""
+    conversation.append_message("whole", "user", "")
+    conversation.begin_stream("s")
+    conversation.append_chunk("s", 0, "abc")
+    with pytest.raises(InvalidRequestError) as caught:
+        getattr(conversation, method)(*arguments)
+
+    assert len(str(caught.value)) < 250
+    assert conversation.last_seq == 3
+    assert conversation.end_stream("s", "aborted").content == "abc"
+
+
+# ----- the rest of a session --------------------------------------------------
+
+
+def test_reasoning_steps_are_kept_in_order_up_to_a_hundred(conversation: Conversation) -> None:
+    """A known id adds nothing; all can be dropped."""
+    steps = [conversation.add_reasoning_step(str(number), "hm") for number in range(102)]
+
+    assert conversation.add_reasoning_step("101", "again") is steps[-1]
+    assert conversation.reasoning(limit=1000) == steps[2:]
+    assert conversation.reasoning(after_seq=steps[50].seq, limit=1) == [steps[51]]
+    conversation.clear_reasoning()
+    assert conversation.reasoning() == []
+
+
+def test_tool_context_is_replaced_and_settings_are_merged(conversation: Conversation) -> None:
+    """None takes a setting out."""
+    conversation.replace_tool_context({"cwd": "/a", "seen": [1]})
+    conversation.replace_tool_context({"cwd": "/b"})
+    conversation.update_settings({"theme": "dark", "wrap": True})
+
+    assert conversation.update_settings({"theme": "light", "wrap": None}) == {"theme": "light"}
+    assert conversation.settings() == {"theme": "light"}
+    assert conversation.tool_context() == {"cwd": "/b"}
+
+
+def test_prompts_are_kept_up_to_a_hundred_without_blank_ones(conversation: Conversation) -> None:
+    """Oldest first; a known id adds nothing."""
+    for number in range(102):
+        conversation.add_prompt(str(number), f"prompt {number}")
+    conversation.add_prompt("101", "again")
+    conversation.add_prompt("blank", " \n")
+
+    assert [prompt.text for prompt in conversation.prompts(limit=1000)] == [
+        f"prompt {number}" for number in range(2, 102)
+    ]
+
+
+def test_the_last_access_of_each_kind_is_kept_for_each_file(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that was not touched for the longest time is forgotten first."""
+    monkeypatch.setattr(module, "MAX_FILE_ACCESSES", 3)
+    conversation = Conversation(conversation.session)
+    digests = [character * 64 for character in "abcde"]
+    conversation.add_file_access("x", "read", digests[0])
+    written = conversation.add_file_access("x", "write", digests[1])
+    conversation.add_file_access("y", "read", digests[2])
+    again = conversation.add_file_access("x", "read", digests[3])
+
+    assert conversation.file_access("x", "read") == again
+    assert conversation.file_access("x", "write") == written
+    conversation.add_file_access("z", "read", digests[4])
+    assert conversation.file_access("x", "write") is None
+    assert [access.path for access in conversation.file_accesses()] == ["y", "x", "z"]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("add_reasoning_step", ["", "x"]),
+        ("add_reasoning_step", ["a", None]),
+        ("replace_tool_context", [[]]),
+        ("replace_tool_context", [{"k": "x" * 2**20}]),
+        ("update_settings", [{1: 2}]),
+        ("update_settings", [{"k": "x" * (2**20 - 20)}]),
+        ("add_prompt", ["a", 7]),
+        ("add_prompt", [None, "x"]),
+        ("add_file_access", ["", "read", "a" * 64]),
+        ("add_file_access", ["x" * 4097, "read", "a" * 64]),
+        ("add_file_access", ["x", "look", "a" * 64]),
+        ("add_file_access", ["x", "read", "A" * 64]),
+        ("file_access", [7, "read"]),
+        ("file_access", ["x", []]),
+        ("replace_todos", [[Todo("x" * 2**19)] * 3]),
+        ("events", []),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_and_nothing_changes(
+    conversation: Conversation, method: str, arguments: list[Any]
+) -> None:
+    """Whatever it is."""
+    conversation.update_settings({"long": "y" * 100})
+    options = {"after_seq": -1} if method == "events" else {}
+    with pytest.raises(InvalidRequestError) as caught:
+        getattr(conversation, method)(*arguments, **options)
+
+    assert len(str(caught.value)) < 250
+    assert conversation.last_seq == 1
+
+
+def test_memory_is_bounded_in_characters_too(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Content, metadata, arguments and results count; the last record is kept in any case."""
+    monkeypatch.setattr(module, "MAX_KEPT_LENGTH", 1000)
+    conversation = Conversation(conversation.session)
+    append(conversation, 5, "x" * 300)
+    conversation.append_message("m", "user", "", {"k": "y" * 500})
+    conversation.append_message("n", "user", "z" * 5000)
+    for number in range(3):
+        conversation.add_tool_call(str(number), "run", {"k": "y" * 200})
+    conversation.add_tool_result("2", "z" * 700)
+
+    assert [message.id for message in conversation.messages()] == ["n"]
+    assert [call.id for call in conversation.tool_calls()] == ["2"]
+
+
+# ----- events -----------------------------------------------------------------
+
+
+def test_events_are_the_changes_with_their_numbers(conversation: Conversation) -> None:
+    """One by one, in pages; none after the last one."""
+    (message,) = append(conversation, 1)
+    conversation.add_tool_call("c", "run")
+    conversation.add_tool_result("c", "x")
+    events = conversation.events(after_seq=0)
+
+    assert events[0] == message
+    assert [event.seq for event in events] == [1, 2, 3]
+    assert [type(event).__name__ for event in events] == ["Message", "ToolCall", "ToolResult"]
+    assert conversation.events(after_seq=1, limit=1) == events[1:2]
+    assert conversation.events(after_seq=3) == []
+
+
+def test_an_event_that_is_not_there_is_said(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropped from memory, or in the future: never a gap in silence."""
+    monkeypatch.setattr(log_module, "MAX_EVENTS", 3)
+    conversation = Conversation(conversation.session)
+    append(conversation, 5)
+    for after_seq in (0, 1, 6):
+        with pytest.raises(EventGapError) as caught:
+            conversation.events(after_seq=after_seq)
+        assert caught.value.resume_after == 2
+
+    assert [event.seq for event in conversation.events(after_seq=2)] == [3, 4, 5]

@@ -9,10 +9,12 @@ import pytest
 
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
 from jidocode.otp.exits import SHUTDOWN, Crashed
-from jidocode.session.conversation import Conversation, Todo
+from jidocode.session.changes import Todo
+from jidocode.session.conversation import Conversation
 from jidocode.session.manager import ReadFile
 from jidocode.session.record import Session
-from jidocode.session.state import AppendMessage, State, StateClient, StateRequest
+from jidocode.session.state import State, StateClient
+from jidocode.session.state_requests import AppendMessage, StateRequest
 
 if TYPE_CHECKING:
     from jidocode.otp.server import GenServer
@@ -44,7 +46,7 @@ def test_the_conversation_goes_through_the_state(state: StateClient) -> None:
     assert state.append_message("assistant", "again", message_id="mine") == second
     state.clear_messages()
     assert state.messages() == []
-    assert state.statistics().last_seq == 3
+    assert state.statistics().last_seq == 4
 
 
 def test_the_same_request_sent_twice_appends_once(wire: Any, state: StateClient) -> None:

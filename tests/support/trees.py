@@ -24,7 +24,7 @@ T = TypeVar("T")
 E = TypeVar("E")
 REGISTRY_ID = "registry"
 PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
-LONG = 600.0
+LONG = 60.0
 """A call's timeout that no test could wait for."""
 
 
@@ -53,7 +53,8 @@ class Tree:
     ) -> None:
         self.client.close(PATIENCE)
 
-    def _on_event(self, event: SupervisorEvent) -> None:
+    def _on_event(self, event: object, _name: Name | None) -> None:
+        assert isinstance(event, SupervisorEvent)
         with self._news:
             self._events.append(event)
             if isinstance(event, ChildStarted):

@@ -4,7 +4,7 @@ from typing import assert_type
 
 from jidocode import ChildSpec, GenServer, Health, Session, SessionHandle, SessionSystem
 from jidocode.otp import ActorRef, Caller, ChildInfo, Reply, Start
-from jidocode.session.conversation import Message
+from jidocode.session.changes import Message
 from jidocode.session.project import FileSlice
 
 
