@@ -8,6 +8,7 @@ run the same code against the same small interface.
 from __future__ import annotations
 
 import abc
+import contextlib
 import itertools
 import json
 import os
@@ -28,6 +29,8 @@ THREADS = 32
 CALLS_PER_THREAD = 40
 RECOVERIES = 3
 IDLE_SECONDS = 3.0
+PAUSE = 0.1
+"""Seconds between sessions that are not opened in a row."""
 
 
 class Subject(abc.ABC):
@@ -69,7 +72,7 @@ class Jidocode(Subject):
         """Start the system."""
         from jidocode import SessionSystem  # noqa: PLC0415 - stock must not import it
 
-        self.system = SessionSystem(max_sessions=1000, max_restarts=1000)
+        self.system = SessionSystem(max_sessions=1000, max_restarts=1000, creation_rate=None)
         self.sessions: list[Any] = []
 
     def open(self, project: str) -> None:
@@ -190,15 +193,16 @@ def measure(subject: Subject, sessions: int) -> dict[str, float]:
     figures["start to first session"] = ms(before)
     base = memory(subject.pids())
 
-    opened: list[float] = []
-    for project in projects[1:]:
-        before = time.perf_counter()
-        subject.open(str(project))
-        opened.append(ms(before))
+    apart, in_a_row = projects[1::2], projects[2::2]
+    opened = [open_timed(subject, project, pause=PAUSE) for project in apart]
     if opened:
-        figures["further session"] = statistics.median(opened[:10])
-        figures["last session"] = statistics.median(opened[-5:])
-        figures["memory per session"] = (memory(subject.pids()) - base) / len(opened)
+        figures["further session"] = statistics.median(opened)
+    opened = [open_timed(subject, project, pause=0.0) for project in in_a_row]
+    if opened:
+        figures["further session, in a row"] = statistics.median(opened)
+        figures["last session / first ones"] = statistics.median(opened[-5:]) / statistics.median(
+            opened[:5]
+        )
 
     for session in range(sessions):
         subject.call(session)
@@ -209,6 +213,8 @@ def measure(subject: Subject, sessions: int) -> dict[str, float]:
         times.append(ms(before))
     figures["call"] = statistics.median(times)
     figures["calls/s, 32 threads"] = throughput(subject, sessions)
+    if sessions > 1:
+        figures["memory per session"] = (memory(subject.pids()) - base) / (sessions - 1)
     figures["recovery, one_for_all"] = statistics.median(
         1000 * subject.kill_and_recover(0) for _ in range(RECOVERIES)
     )
@@ -217,6 +223,14 @@ def measure(subject: Subject, sessions: int) -> dict[str, float]:
     subject.close()
     figures["shutdown"] = ms(before)
     return figures
+
+
+def open_timed(subject: Subject, project: Path, *, pause: float) -> float:
+    """Open one more session after *pause* seconds; return the milliseconds it took."""
+    time.sleep(pause)
+    before = time.perf_counter()
+    subject.open(str(project))
+    return ms(before)
 
 
 def throughput(subject: Subject, sessions: int) -> float:
@@ -244,7 +258,9 @@ def idle(pids: list[int]) -> float:
     """Return the share of a core that *pids* use while nobody asks anything, in percent."""
 
     def used() -> float:
-        return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+        return sum(
+            sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids if psutil.pid_exists(pid)
+        )
 
     before = used()
     time.sleep(IDLE_SECONDS)
@@ -255,7 +271,8 @@ def memory(pids: list[int]) -> float:
     """Return the proportional memory of *pids* in MB."""
     total = 0
     for pid in pids:
-        total += int(psutil.Process(pid).memory_full_info().pss)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += int(psutil.Process(pid).memory_full_info().pss)
     return total / 1e6
 
 

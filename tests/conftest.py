@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from waiting import eventually
 
 from jidocode import SessionHandle, SessionSystem
+from jidocode.testing import nothing_left
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def tidy() -> Iterator[None]:
     """Fail a test that leaves a process or a descriptor behind."""
-    before = _descriptors()
-    yield
-    gc.collect()
-    eventually(lambda: not psutil.Process().children(recursive=True), "the end of all processes")
-    eventually(lambda: _descriptors() <= before, f"closing of {_descriptors() - before}")
-
-
-def _descriptors() -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
-    for descriptor in Path("/proc/self/fd").iterdir():
-        try:
-            found.add((descriptor.name, str(descriptor.readlink())))
-        except FileNotFoundError:
-            continue  # the descriptor of the listing itself
-    return found
+    with nothing_left():
+        yield
 
 
 @pytest.fixture
@@ -45,10 +30,9 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def system() -> Iterator[SessionSystem]:
+def system(session_system: SessionSystem) -> SessionSystem:
     """A running system."""
-    with SessionSystem() as running:
-        yield running
+    return session_system
 
 
 @pytest.fixture

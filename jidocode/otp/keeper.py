@@ -152,6 +152,7 @@ class Child:
     claimed: bool = False
     """Whether its name is ours, or was asked for."""
     restarts: int = 0
+    last_exit: ExitReason | None = None
     due: Life | None = None
     """Its last life, if nothing was done about the end of that yet."""
     died_at: float | None = None
@@ -337,7 +338,7 @@ class Keeper(abc.ABC):
     def _settle(self, child: Child, life: Life) -> None:
         if life.state is not LifeState.ENDED or child.life is not life:
             return
-        child.life = None
+        child.life, child.last_exit = None, life.reason
         del self._by_incarnation[life.incarnation]
         self._ended(child, life)
 
@@ -508,7 +509,14 @@ class Keeper(abc.ABC):
 
     @staticmethod
     def _info(child: Child) -> ChildInfo:
-        return ChildInfo(child.id, child.ref, child.status, child.spec.type, child.restarts)
+        return ChildInfo(
+            id=child.id,
+            ref=child.ref,
+            status=child.status,
+            type=child.spec.type,
+            restarts=child.restarts,
+            last_exit=child.last_exit,
+        )
 
     def _counts(self) -> ChildCounts:
         children = self.children.values()

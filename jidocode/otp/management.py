@@ -10,6 +10,7 @@ import enum
 
 import attrs
 
+from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.specs import ChildSpec, ChildType, Start
 
@@ -103,6 +104,7 @@ class ChildInfo:
         status: How it stands.
         type: Worker or supervisor.
         restarts: How often it was started again by its supervisor.
+        last_exit: Why its last process ended; None if none has.
     """
 
     id: str
@@ -110,6 +112,7 @@ class ChildInfo:
     status: ChildStatus
     type: ChildType
     restarts: int
+    last_exit: ExitReason | None = None
 
 
 @attrs.frozen

@@ -4,7 +4,14 @@ from jidocode._host.client import Monitor
 from jidocode.system.core import SessionSystem
 from jidocode.system.events import Event, EventStream, SessionRefused
 from jidocode.system.handle import SessionHandle
-from jidocode.system.health import ChildHealth, Health, HealthStatus, Statistics, TreeNode
+from jidocode.system.health import (
+    ChildHealth,
+    Health,
+    HealthStatus,
+    Statistics,
+    SystemHealth,
+    TreeNode,
+)
 from jidocode.system.settings import Settings
 
 __all__ = [
@@ -19,5 +26,6 @@ __all__ = [
     "SessionSystem",
     "Settings",
     "Statistics",
+    "SystemHealth",
     "TreeNode",
 ]

@@ -61,6 +61,7 @@ from jidocode.system.health import (
     Health,
     HealthStatus,
     Statistics,
+    SystemHealth,
     TreeNode,
     overall,
 )
@@ -386,28 +387,73 @@ class SessionSystem:
     def health_check(self, session_id: str) -> Health:
         """Ask every child of a session how it is, all at once, within `call_timeout`.
 
+        The supervisor and its children are asked, not the registry. One that
+        hangs makes this wait, and is reported as unresponsive.
+
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
         """
         deadline = self._deadline(None)
-        supervisor = self._resolve(("session", validate_session_id(session_id)), deadline)
+        name = ("session", validate_session_id(session_id))
+        return self._health_of(session_id, self._resolve(name, deadline), deadline)
+
+    def system_health(self) -> SystemHealth:
+        """Ask every process of the system how it is, within `call_timeout`.
+
+        Works while the registry is down: the tree itself is asked.
+        """
+        deadline = self._deadline(None)
+        processes = self._children_of(self._root_ref(), deadline)
+        sessions: tuple[Health, ...] = ()
+        top = next((child.ref for child in processes if child.id == SESSIONS[1]), None)
+        if top is not None:
+            sessions = tuple(
+                self._health_of(child.id, child.ref, deadline)
+                for child in self._children_of(top, deadline)
+                if child.ref is not None
+            )
+        statuses = {child.status for child in processes} | {each.status for each in sessions}
+        healthy = statuses <= {HealthStatus.HEALTHY}
+        return SystemHealth(
+            status=HealthStatus.HEALTHY if healthy else HealthStatus.DEGRADED,
+            processes=processes,
+            sessions=sessions,
+        )
+
+    def _health_of(self, session_id: str, supervisor: ActorRef, deadline: float) -> Health:
+        try:
+            children = self._children_of(supervisor, deadline)
+        except CallTimeoutError:
+            return Health(session_id=session_id, status=HealthStatus.UNRESPONSIVE, children=())
+        except (ActorExitedError, NoProcessError) as error:
+            raise SessionNotFoundError(session_id) from error
+        return Health(session_id=session_id, status=overall(children), children=children)
+
+    def _children_of(self, supervisor: ActorRef, deadline: float) -> tuple[ChildHealth, ...]:
+        """Ask a supervisor for its children, and each of them how it is."""
+        # The supervisor gets half of the time, so that the children can be asked in any case.
         infos: tuple[ChildInfo, ...] = self._running().call(
-            supervisor, WhichChildren(), timeout=_left(deadline), target=str(supervisor)
+            supervisor, WhichChildren(), timeout=_left(deadline) / 2, target=str(supervisor)
         )
         refs = [info.ref for info in infos if info.ref is not None]
         pulses = self._running().ping_all(refs, timeout=_left(deadline))
         answers = dict(zip(refs, pulses, strict=True))
-        children = tuple(
-            _child_health(info, answers[info.ref] if info.ref else None) for info in infos
+        return tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
+
+    def _root_ref(self) -> ActorRef:
+        client = self._running()
+        client.check()
+        root = client.directory.wait_for(
+            ROOT, self._deadline(None), lambda: not client.directory.is_expected(ROOT)
         )
-        return Health(session_id=session_id, status=overall(children), children=children)
+        if root is None:
+            raise NoProcessError("the root of the tree")
+        return root
 
     def tree(self) -> TreeNode:
         """Return the live tree, asked from the supervisors themselves; `str()` draws it."""
-        root = self._running().directory.find(ROOT)
-        if root is None:
-            raise NoProcessError("the root of the tree")
+        root = self._root_ref()
         return self._node(ChildInfo("jidocode", root, ChildStatus.RUNNING, ChildType.SUPERVISOR, 0))
 
     def _node(self, info: ChildInfo) -> TreeNode:
@@ -553,6 +599,7 @@ def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHea
             status=HealthStatus.HEALTHY,
             ref=info.ref,
             restarts=info.restarts,
+            last_exit=info.last_exit,
             uptime=answer.uptime,
             memory=answer.memory,
         )
@@ -560,4 +607,10 @@ def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHea
         status = HealthStatus.UNRESPONSIVE
     elif answer is not None:
         status = HealthStatus.RESTARTING
-    return ChildHealth(id=info.id, status=status, ref=info.ref, restarts=info.restarts)
+    return ChildHealth(
+        id=info.id,
+        status=status,
+        ref=info.ref,
+        restarts=info.restarts,
+        last_exit=info.last_exit,
+    )

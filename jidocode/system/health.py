@@ -6,6 +6,7 @@ import enum
 
 import attrs
 
+from jidocode.otp.exits import ExitReason
 from jidocode.otp.management import ChildStatus
 from jidocode.otp.refs import ActorRef
 
@@ -34,6 +35,7 @@ class ChildHealth:
         status: How it is.
         ref: Its process, if it has one.
         restarts: How often it was started again.
+        last_exit: Why its last process ended; None if none has.
         uptime: Seconds since its `init`; None if it did not answer.
         memory: Bytes of memory of its own; None if it did not answer.
     """
@@ -42,6 +44,7 @@ class ChildHealth:
     status: HealthStatus
     ref: ActorRef | None
     restarts: int
+    last_exit: ExitReason | None = None
     uptime: float | None = None
     memory: int | None = None
 
@@ -69,6 +72,21 @@ def overall(children: tuple[ChildHealth, ...]) -> HealthStatus:
     if len(kinds) == 1 and len(children) == sum(c.status in kinds for c in children):
         return kinds.pop()
     return HealthStatus.DEGRADED
+
+
+@attrs.frozen(kw_only=True)
+class SystemHealth:
+    """The health of a whole system, asked from the tree itself, not from the registry.
+
+    Attributes:
+        status: Healthy if everything is, else degraded.
+        processes: The system's own: the registry and the supervisor of sessions.
+        sessions: All sessions that run, in the order of their starts.
+    """
+
+    status: HealthStatus
+    processes: tuple[ChildHealth, ...]
+    sessions: tuple[Health, ...]
 
 
 @attrs.frozen(kw_only=True)

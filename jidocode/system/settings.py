@@ -110,7 +110,7 @@ _DURABILITY = _Kind(
     lambda value: isinstance(value, str) and value in get_args(Durability),
     str,
 )
-_FOLDER = _Kind("the path of a folder", lambda value: isinstance(value, Path), _as_folder)
+_FOLDER = _Kind("the path of a folder", lambda value: isinstance(value, Path), _as_folder).or_none()
 _RATE = _Kind(
     "a CreationRate (as text: attempts/seconds, such as 30/10)",
     lambda value: isinstance(value, CreationRate),
@@ -187,8 +187,8 @@ class Settings:
     state_dir: Path | None = attrs.field(
         default=None,
         converter=_as_folder,
-        validator=_FOLDER.or_none().check,
-        metadata={"kind": _FOLDER.or_none()},
+        validator=_FOLDER.check,
+        metadata={"kind": _FOLDER},
     )
     durability: Durability = _setting("process", _DURABILITY)  # noqa: RUF009 - idem
     call_timeout: float = _setting(5.0, _SECONDS)

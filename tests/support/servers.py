@@ -52,6 +52,9 @@ class Worker(GenServer):
                 signal.pause()
             case "exit":
                 os._exit(3)
+            case _ if init.startswith("latch "):
+                while not Path(init.removeprefix("latch ")).exists():
+                    time.sleep(0.001)
             case _:
                 pass
         return None
