@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -44,6 +45,10 @@ class Spawned:
     ref: ActorRef | None = None
 
 
+def _nothing() -> None:
+    """Stop watching nothing."""
+
+
 def shell_for(start: Start) -> str:
     """Return the name of the shell that can run *start*."""
     supervises = issubclass(start.target, (Supervisor, DynamicSupervisor))
@@ -59,6 +64,7 @@ class SupervisorShell(Shell):
         super().__init__(requirements)
         self._children: dict[int, Spawned] = {}
         self._refill_due = False
+        self._unwatch_registry: Callable[[], None] = _nothing
         news = (
             children.ChildReady,
             children.ChildIgnored,
@@ -94,6 +100,8 @@ class SupervisorShell(Shell):
         """Run the supervisor's `init` and start its children."""
         processes.adopt_orphans()
         start, now = self.order.start, time.monotonic()
+        if self.registry is not None:
+            self._watch_registry(self.registry)
         dynamic = issubclass(start.target, DynamicSupervisor)
         self._loop = (DynamicSupervisorLoop if dynamic else SupervisorLoop).of(start, self.ref)
         self.perform(self._loop.start(start, now, registry_up=self.registry is not None))
@@ -105,10 +113,20 @@ class SupervisorShell(Shell):
     def on_registry(self, ref: ActorRef) -> None:
         """Tell the registry what is ours, and all children where it is."""
         super().on_registry(ref)
+        self._watch_registry(ref)
         self._feed(keeper.RegistryUp())
         self._tell_registry(Reported(self.ref))
         for child in self._children.values():
             self._tell_registry_to(child)
+
+    def _watch_registry(self, ref: ActorRef) -> None:
+        def gone(_was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
+            if self.registry == ref:
+                self.registry = None
+                self._feed(keeper.RegistryDown())
+
+        self._unwatch_registry()
+        self._unwatch_registry = self.watch_process(ref, gone)
 
     def receiveMessage(self, msg: object, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802 - Thespian's name
         """Handle one of Thespian's own messages: `ChildActorExited` above all."""
@@ -243,11 +261,12 @@ class SupervisorShell(Shell):
 
     def _announce(self, effect: keeper.Announce) -> None:
         event = effect.event
-        self.send(self.order.app, event)
         if isinstance(event, ChildStarted) and self._is_registry(event.ref):
             self.on_registry(event.ref)
         else:
             self._tell_registry(event)
+        # The app hears last: what it asks the registry after that, the registry knows.
+        self.send(self.order.app, event)
 
     def _is_registry(self, ref: ActorRef) -> bool:
         child = self._children.get(ref.incarnation)  # it may have died over its first words

@@ -30,6 +30,7 @@ from jidocode.otp.children import (
     HeartbeatDue,
     Life,
     LifeState,
+    NameClaimed,
     NameTaken,
 )
 from jidocode.otp.events import (
@@ -92,13 +93,20 @@ class RegistryUp:
 
 
 @attrs.frozen
+class RegistryDown:
+    """The registry is gone, and what it was asked will not be answered."""
+
+
+@attrs.frozen
 class ShutdownRequested:
     """Stop all children and end with *reason*."""
 
     reason: ExitReason
 
 
-KeeperEvent = ChildEvent | RequestReceived | RetryRestart | RegistryUp | ShutdownRequested
+KeeperEvent = (
+    ChildEvent | RequestReceived | RetryRestart | RegistryUp | RegistryDown | ShutdownRequested
+)
 
 
 @attrs.frozen
@@ -242,6 +250,8 @@ class Keeper(abc.ABC):
                     self._retry(child)
             case RegistryUp():
                 self._claim_again()
+            case RegistryDown():
+                self._go_on_unclaimed()
             case ShutdownRequested():
                 self._shut_down(event.reason)
             case _:
@@ -440,6 +450,17 @@ class Keeper(abc.ABC):
             child.claimed = life is not None and name is not None
             if life is not None and name is not None:
                 self._effects.append(Claim(life.incarnation, name, child.spec.value, life.ref))
+
+    def _go_on_unclaimed(self) -> None:
+        """Start those that wait for the registry: its own restart may wait for them.
+
+        The next registry is told of them by `_claim_again`.
+        """
+        self._registry_up = False
+        for child in list(self.children.values()):
+            if child.life is not None and child.life.state is LifeState.CLAIMING:
+                child.claimed = False
+                self._do(child.life.handle(NameClaimed(child.life.incarnation)))
 
     def _rest(self, child: Child) -> None:
         """Leave *child* without a process, and its name to others."""

@@ -23,10 +23,11 @@ from jidocode.errors import (
     SessionLimitError,
     SessionNotFoundError,
 )
+from jidocode.otp.events import ChildExited
 from jidocode.otp.management import StartChild, TerminateChild
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Live, NotFound
-from jidocode.otp.registry_server import RegistryServer, Reported
+from jidocode.otp.registry_server import ClaimName, RegistryServer, ReleaseName, Reported
 from jidocode.otp.server import Caller, CallResult, NoReply, Refuse, Reply, Response, Result
 from jidocode.otp.specs import ChildSpec
 from jidocode.session.ratelimit import TokenBucket
@@ -113,6 +114,8 @@ class ProcessRegistry(RegistryServer):
         attempts = admission.attempts
         self._bucket = None if attempts is None else TokenBucket(attempts, admission.seconds)
         self._reserved: dict[str, Session] = {}
+        # Ended sessions whose names are still to be released: a session has one life.
+        self._ended_sessions: set[str] = set()
         self._early: list[tuple[StartSession, Caller]] = []
         self._starts: dict[int, tuple[Caller, str]] = {}
         self._stops: dict[int, tuple[Caller, str]] = {}
@@ -144,6 +147,15 @@ class ProcessRegistry(RegistryServer):
     def handle_cast(self, request: Any) -> Result:
         """Take in what supervisors say; sessions that came early are let in now."""
         result = super().handle_cast(request)
+        match request:
+            case ChildExited(name=("session", session_id)):
+                self._ended_sessions.add(session_id)
+            case (
+                ClaimName(name=("session", session_id)) | ReleaseName(name=("session", session_id))
+            ):
+                self._ended_sessions.discard(session_id)
+            case _:
+                pass
         if isinstance(request, Reported) and self._early:
             early, self._early = self._early, []
             for start, caller in early:
@@ -253,7 +265,11 @@ class ProcessRegistry(RegistryServer):
     def _sessions(self) -> dict[str, Session]:
         """Return every session that is open or being started, by id."""
         entries = self.table.select(lambda entry: entry.name[0] == "session")
-        open_ones = {entry.name[1]: entry.value for entry in entries}
+        open_ones = {
+            entry.name[1]: entry.value
+            for entry in entries
+            if entry.name[1] not in self._ended_sessions
+        }
         return self._reserved | {
             session_id: session
             for session_id, session in open_ones.items()

@@ -61,6 +61,33 @@ def test_own_child(project: Path) -> None:
     assert "not started: Homeless is defined in __main__" in output
 
 
+def test_restart_strategies(project: Path) -> None:
+    """Each strategy restarts whom it says."""
+    output = run("restart_strategies.py", project)
+
+    assert "one_for_one: manager kept, state new, counter kept" in output
+    assert "one_for_all: manager new, state new, counter new" in output
+    assert "rest_for_one: manager kept, state new, counter new" in output
+
+
+def test_many_sessions() -> None:
+    """One gives up, nine go on."""
+    output = run("many_sessions.py")
+
+    assert "gave up after 4 kills: shutdown" in output
+    assert "untouched: 9 of 9" in output
+    assert "its place is free: healthy" in output
+
+
+def test_look_inside(project: Path) -> None:
+    """Tree, health and events."""
+    output = run("look_inside.py", project)
+
+    assert "manager exited: killed by signal 9" in output
+    assert "state exited: shutdown" in output
+    assert "the system is healthy; restarts: {'manager': 1, 'state': 1}" in output
+
+
 def test_every_example_is_tested() -> None:
     """None is forgotten."""
     scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"word_counter"}

@@ -12,7 +12,9 @@ from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import (
     Caller,
     CallReceived,
+    CastReceived,
     Exit,
+    InfoReceived,
     InitFailed,
     Initialised,
     SendError,
@@ -33,13 +35,16 @@ if TYPE_CHECKING:
 class Wire:
     """A server and the way to it; usable as the `Call` of a client."""
 
-    def __init__(self, server: type[GenServer], session: Session) -> None:
-        start = Start(server, session)
+    def __init__(self, server: type[GenServer], session: Session, *args: object) -> None:
+        start = Start(server, session, *args)
         self._loop = ServerLoop.of(start, ActorRef(server.kind, 1, 1))
         self.failure: ExitReason | None = None
         """Why the start failed, None if it did not."""
         self.exit: ExitReason | None = None
         """Why the server ended, None if it did not."""
+        self._calls = 0
+        self.effects: list[Effect] = []
+        """All that it asked for, but for answers that were returned."""
         match self._loop.start(start):
             case [Initialised()]:
                 pass
@@ -54,24 +59,40 @@ class Wire:
         for effect in effects:
             if isinstance(effect, SendError):
                 raise pickle.loads(pickle.dumps(effect.error))
-        (reply,) = [effect for effect in effects if isinstance(effect, SendReply)]
+        (reply,) = [
+            effect
+            for effect in effects
+            if isinstance(effect, SendReply) and effect.caller.request_id == self._calls
+        ]
         return pickle.loads(pickle.dumps(reply.value))
+
+    def cast(self, request: object) -> None:
+        self._noted(self._loop.handle(CastReceived(pickle.loads(pickle.dumps(request)))))
+
+    def info(self, message: object) -> None:
+        self._noted(self._loop.handle(InfoReceived(message)))
+
+    def call_later(self, request: object) -> None:
+        """Call, for an answer that is among the effects some time."""
+        self._handled(request)
 
     def stop(self, reason: ExitReason) -> None:
         self._noted(self._loop.handle(StopReceived(reason)))
 
     def _handled(self, request: object) -> list[Effect]:
-        received = CallReceived(Caller(None, 1), pickle.loads(pickle.dumps(request)))
+        self._calls += 1
+        received = CallReceived(Caller(None, self._calls), pickle.loads(pickle.dumps(request)))
         return self._noted(self._loop.handle(received))
 
     def _noted(self, effects: list[Effect]) -> list[Effect]:
+        self.effects += effects
         for effect in effects:
             if isinstance(effect, Exit):
                 self.exit = effect.reason
         return effects
 
 
-Connect = Callable[["type[GenServer]", Session], Wire]
+Connect = Callable[..., Wire]
 
 
 @pytest.fixture

@@ -389,29 +389,29 @@ def test_several_messages_may_be_streamed_at_once(conversation: Conversation) ->
     assert ended == [str(number) for number in range(module.MAX_STREAMS)]
 
 
-@pytest.mark.parametrize(
-    ("method", "arguments"),
-    [
-        ("begin_stream", ["", "user"]),
-        ("begin_stream", ["x", "wizard"]),
-        ("begin_stream", ["x", "user", []]),
-        ("begin_stream", ["whole"]),
-        ("append_message", ["s", "user", "x"]),
-        ("append_chunk", ["unknown", 0, "x"]),
-        ("append_chunk", ["whole", 0, "x"]),
-        ("append_chunk", [["s"], 0, "x"]),
-        ("append_chunk", ["s", 2, "x"]),
-        ("append_chunk", ["s", 4, "x"]),
-        ("append_chunk", ["s", 0, "abd"]),
-        ("append_chunk", ["s", "3", "x"]),
-        ("append_chunk", ["s", 3, b"x"]),
-        ("append_chunk", ["s", 3, "x" * 2**20]),
-        ("end_stream", ["unknown"]),
-        ("end_stream", [None]),
-        ("end_stream", ["s", "maybe"]),
-        ("end_stream", ["whole", "aborted"]),
-    ],
-)
+STREAM_REFUSALS: list[tuple[str, list[Any]]] = [
+    ("begin_stream", ["", "user"]),
+    ("begin_stream", ["x", "wizard"]),
+    ("begin_stream", ["x", "user", []]),
+    ("begin_stream", ["whole"]),
+    ("append_message", ["s", "user", "x"]),
+    ("append_chunk", ["unknown", 0, "x"]),
+    ("append_chunk", ["whole", 0, "x"]),
+    ("append_chunk", [["s"], 0, "x"]),
+    ("append_chunk", ["s", 2, "x"]),
+    ("append_chunk", ["s", 4, "x"]),
+    ("append_chunk", ["s", 0, "abd"]),
+    ("append_chunk", ["s", "3", "x"]),
+    ("append_chunk", ["s", 3, b"x"]),
+    ("append_chunk", ["s", 3, "x" * 2**20]),
+    ("end_stream", ["unknown"]),
+    ("end_stream", [None]),
+    ("end_stream", ["s", "maybe"]),
+    ("end_stream", ["whole", "aborted"]),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments"), STREAM_REFUSALS)
 def test_a_stream_that_breaks_a_rule_is_refused_and_nothing_changes(
     conversation: Conversation, method: str, arguments: list[Any]
 ) -> None:
@@ -483,27 +483,27 @@ def test_the_last_access_of_each_kind_is_kept_for_each_file(
     assert [access.path for access in conversation.file_accesses()] == ["y", "x", "z"]
 
 
-@pytest.mark.parametrize(
-    ("method", "arguments"),
-    [
-        ("add_reasoning_step", ["", "x"]),
-        ("add_reasoning_step", ["a", None]),
-        ("replace_tool_context", [[]]),
-        ("replace_tool_context", [{"k": "x" * 2**20}]),
-        ("update_settings", [{1: 2}]),
-        ("update_settings", [{"k": "x" * (2**20 - 20)}]),
-        ("add_prompt", ["a", 7]),
-        ("add_prompt", [None, "x"]),
-        ("add_file_access", ["", "read", "a" * 64]),
-        ("add_file_access", ["x" * 4097, "read", "a" * 64]),
-        ("add_file_access", ["x", "look", "a" * 64]),
-        ("add_file_access", ["x", "read", "A" * 64]),
-        ("file_access", [7, "read"]),
-        ("file_access", ["x", []]),
-        ("replace_todos", [[Todo("x" * 2**19)] * 3]),
-        ("events", []),
-    ],
-)
+OTHER_REFUSALS: list[tuple[str, list[Any]]] = [
+    ("add_reasoning_step", ["", "x"]),
+    ("add_reasoning_step", ["a", None]),
+    ("replace_tool_context", [[]]),
+    ("replace_tool_context", [{"k": "x" * 2**20}]),
+    ("update_settings", [{1: 2}]),
+    ("update_settings", [{"k": "x" * (2**20 - 20)}]),
+    ("add_prompt", ["a", 7]),
+    ("add_prompt", [None, "x"]),
+    ("add_file_access", ["", "read", "a" * 64]),
+    ("add_file_access", ["x" * 4097, "read", "a" * 64]),
+    ("add_file_access", ["x", "look", "a" * 64]),
+    ("add_file_access", ["x", "read", "A" * 64]),
+    ("file_access", [7, "read"]),
+    ("file_access", ["x", []]),
+    ("replace_todos", [[Todo("x" * 2**19)] * 3]),
+    ("events", []),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments"), OTHER_REFUSALS)
 def test_what_breaks_a_rule_is_refused_and_nothing_changes(
     conversation: Conversation, method: str, arguments: list[Any]
 ) -> None:

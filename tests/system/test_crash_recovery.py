@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from servers import worker
-from waiting import eventually, kill, kill_and_wait
 
 from jidocode import (
     CallError,
@@ -20,6 +19,7 @@ from jidocode import (
     Strategy,
 )
 from jidocode.otp import ActorRef, Killed
+from jidocode.testing import eventually, kill, wait_for_restart
 
 
 def refs(session: SessionHandle) -> dict[str, ActorRef | None]:
@@ -43,7 +43,7 @@ def test_one_for_all_restarts_both_children_when_one_is_killed(
 ) -> None:
     """Manager and State are both new, whichever of them was killed."""
     before = refs(session)
-    kill_and_wait(system, session, victim)
+    wait_for_restart(system, session, victim, after=kill(system, session, victim).ref)
     after = refs(session)
 
     assert set(before) == set(after) == {"manager", "state"}
@@ -57,7 +57,7 @@ def test_one_for_one_restarts_the_killed_child_alone(
     """The sibling keeps its process."""
     session = system.create_session(project, strategy=Strategy.ONE_FOR_ONE)
     before = refs(session)
-    kill_and_wait(system, session, victim)
+    wait_for_restart(system, session, victim, after=kill(system, session, victim).ref)
     after = refs(session)
 
     assert {child for child in before if before[child] != after[child]} == {victim}
@@ -69,7 +69,7 @@ def test_rest_for_one_restarts_those_started_later(system: SessionSystem, projec
         project, strategy=Strategy.REST_FOR_ONE, children=[worker("own")]
     )
     before = refs(session)
-    kill_and_wait(system, session, "state")
+    wait_for_restart(system, session, "state", after=kill(system, session, "state").ref)
     after = refs(session)
 
     assert {child for child in before if before[child] != after[child]} == {"state", "own"}
@@ -82,7 +82,7 @@ def test_the_registry_answers_with_the_new_processes(
     """And never with an old one after a new one."""
     for _ in range(2):
         old = system.get_process(session.id, victim)
-        new = kill_and_wait(system, session, victim)
+        new = wait_for_restart(system, session, victim, after=kill(system, session, victim).ref)
         eventually(partial(is_registered, system, session, victim, new), "registration")
 
         assert new.incarnation > old.incarnation
@@ -113,7 +113,7 @@ def test_a_crash_changes_neither_id_nor_path_nor_config(
     """The record is the supervisor's, not the child's."""
     session = system.create_session(project, config={"temperature": 0.1}, name="till")
     record = session.session
-    kill_and_wait(system, session, "manager")
+    wait_for_restart(system, session, "manager", after=kill(system, session, "manager").ref)
 
     assert session.session == record
     assert session.manager.session() == record
@@ -124,9 +124,9 @@ def test_the_reason_of_a_kill_names_the_signal(
     system: SessionSystem, session: SessionHandle
 ) -> None:
     """A killed process says nothing; its exit status does."""
-    _, reason = kill(system, session, "state")
+    down = kill(system, session, "state")
 
-    assert reason == Killed(signal.SIGKILL)
+    assert down.reason == Killed(signal.SIGKILL)
 
 
 def test_a_session_that_crashes_too_often_ends_and_frees_its_place(
@@ -135,7 +135,7 @@ def test_a_session_that_crashes_too_often_ends_and_frees_its_place(
     """The fourth kill within five seconds is one too many; no ghost is left."""
     session = system.create_session(project)
     for _ in range(3):
-        kill_and_wait(system, session, "manager")
+        wait_for_restart(system, session, "manager", after=kill(system, session, "manager").ref)
     kill(system, session, "manager")
     eventually(lambda: not system.session_running(session.id), "the end of the session")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from servers import worker
-from waiting import PATIENCE, eventually, kill, kill_and_wait
 
 from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
 from jidocode.otp import ChildExited, ChildStarted, GaveUp, Killed
 from jidocode.otp.events import HeartbeatMissed
 from jidocode.system import Event, EventStream, SessionRefused
+from jidocode.testing import PATIENCE, eventually, kill, wait_for_restart
 
 
 def read_until(stream: EventStream, last: Callable[[object], bool]) -> list[object]:
@@ -61,7 +61,7 @@ def test_a_session_that_gives_up_says_so(system: SessionSystem, session: Session
     """And ends."""
     with session.events() as stream:
         for _ in range(3):
-            kill_and_wait(system, session, "manager")
+            wait_for_restart(system, session, "manager", after=kill(system, session, "manager").ref)
         kill(system, session, "manager")
         facts = read_until(
             stream, lambda fact: isinstance(fact, ChildExited) and fact.ref.kind == "session"
@@ -79,7 +79,7 @@ def test_every_reader_gets_every_event_of_its_session(
         (tmp_path / name).mkdir()
         sessions.append(system.create_session(tmp_path / name))
     streams = [system.events(), *(sessions[index].events() for index in (0, 0, 1))]
-    kill_and_wait(system, sessions[0], "state")
+    wait_for_restart(system, sessions[0], "state", after=kill(system, sessions[0], "state").ref)
     sessions[1].stop()
     system.close()
     facts = [list(stream) for stream in streams]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from servers import worker
-from waiting import PATIENCE, eventually
 
 from jidocode import ActorExitedError, HandlerError, SessionHandle, SessionSystem, Strategy
 from jidocode.otp import Crashed
+from jidocode.testing import PATIENCE, eventually
 
 
 def open_with(system: SessionSystem, project: Path, **options: float) -> SessionHandle:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting import eventually
 
 from jidocode import SessionSystem
+from jidocode.testing import eventually
 
 APP = """
 import os, sys, warnings

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from servers import worker
-from waiting import alive, kill_and_wait
 
 from jidocode import (
     ActorExitedError,
@@ -35,6 +34,7 @@ from jidocode.errors import InvalidChildSpecError, StartFailedError
 from jidocode.otp import BRUTAL_KILL, ChildSpec
 from jidocode.session.record import new_session_id
 from jidocode.system.settings import CreationRate
+from jidocode.testing import is_alive, kill, wait_for_restart
 
 
 def test_a_fresh_session_answers_with_its_record(system: SessionSystem, project: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_stopped_session_is_gone_when_stop_returns(
     pids = [info.ref.os_pid for info in session.which_children() if info.ref]
     session.stop()
 
-    assert not any(map(alive, pids))
+    assert not any(map(is_alive, pids))
     assert not system.session_running(session.id)
     assert system.statistics().sessions == 0
     with pytest.raises(SessionNotFoundError):
@@ -358,7 +358,7 @@ def test_the_strategy_of_the_settings_is_the_default(project: Path) -> None:
     with SessionSystem(strategy=Strategy.ONE_FOR_ONE) as system:
         first = system.create_session(project)
         state = system.get_state(first.id)
-        kill_and_wait(system, first, "manager")
+        wait_for_restart(system, first, "manager", after=kill(system, first, "manager").ref)
 
         assert system.get_state(first.id) == state
 

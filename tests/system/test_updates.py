@@ -8,7 +8,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from waiting import eventually, kill_and_wait
 
 from jidocode import (
     InvalidRequestError,
@@ -20,6 +19,7 @@ from jidocode import (
     SessionSystem,
 )
 from jidocode.session.record import new_session_id
+from jidocode.testing import eventually, kill, wait_for_restart
 
 
 def records(session: SessionHandle) -> list[Session]:
@@ -46,7 +46,7 @@ def test_an_update_survives_the_restart_of_its_processes(
     """They start again from the new record."""
     session.update_config({"temperature": 1.5})
     record = session.update_language("elixir")
-    kill_and_wait(system, session, victim)
+    wait_for_restart(system, session, victim, after=kill(system, session, victim).ref)
 
     assert records(session) == [record] * 3
     assert (record.config.temperature, record.language) == (1.5, "elixir")
@@ -59,7 +59,7 @@ def test_an_update_survives_the_registry(system: SessionSystem, session: Session
     assert registry is not None
     os.kill(registry.os_pid, signal.SIGKILL)
     eventually(lambda: system.tree().children[0].restarts == 1, "restart of the registry")
-    eventually(lambda: system.list_sessions(), "rebuilding")
+    eventually(system.list_sessions, "rebuilding")
 
     assert system.list_sessions() == [record]
 
