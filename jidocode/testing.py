@@ -550,8 +550,9 @@ class FakeChild:
         try:
             call.settle(*_copied((value, error)))
         except Exception as failure:  # noqa: BLE001 - pickle raises whatever the value's hooks raise
-            told = "".join(traceback.format_exception_only(failure)).strip()
-            call.settle(None, CallError(f"the answer cannot be pickled: {told}"))
+            told = "".join(traceback.format_exception_only(error or failure)).strip()
+            what = "refused with an error that" if error else "the reply"
+            call.settle(None, CallError(f"{what} cannot be pickled: {told}"))
 
     def _leave(self, reason: ExitReason) -> None:
         self.exit_reason = reason

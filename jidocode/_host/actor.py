@@ -209,7 +209,7 @@ class Shell(Actor):
             return lambda: None
 
         def stop() -> None:
-            if descriptor in self._descriptors:
+            if self._descriptors.get(descriptor) is gone:  # the number may be another's by now
                 self.unwatch(descriptor)
                 os.close(descriptor)
 
@@ -273,11 +273,14 @@ class Shell(Actor):
         self.after(0.0, lambda: self.on_stop(message.reason))
 
     def _on_descriptors(self, _message: WatchMessage, _sender: LoopbackAddress) -> None:
-        # One at a time: what the first one brings about may end this process,
-        # or close the second and open another under its number.
-        ready = self._epoll.poll(0, 1) if self._epoll else []
-        for descriptor, _events in ready:
-            self._descriptors[descriptor]()
+        # All that are ready, for deaths come before what follows from them. But asked for
+        # one by one: what the first one brings about may end this process, or close the
+        # second and open another under its number.
+        for _ in range(len(self._descriptors)):
+            ready = self._epoll.poll(0, 1) if self._epoll else []
+            if not ready or self._myRef.is_leaving:
+                return
+            self._descriptors[ready[0][0]]()
 
 
 def private_memory() -> int:

@@ -152,6 +152,11 @@ class ActorHost(Replicator, ActorManager):
         """End the process with *exit_status* after the present message."""
         self._exit_status = exit_status
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the process ends after the present message."""
+        return self._exit_status is not None
+
     def spawn(self, order: SpawnOrder) -> processes.ChildProcess | None:
         """Start a child with *order*, by a standby process if there is one.
 

@@ -304,9 +304,24 @@ class Keeper(abc.ABC):
         life = Life(child.spec, self._incarnations)
         child.life, child.due = life, None
         self._by_incarnation[life.incarnation] = child
+        rival = self._rival_of(child)
+        if rival is not None:
+            self._do(life.handle(NameTaken(life.incarnation, rival.ref)))
+            self._settle(child, life)
+            return
         claim = self._registry_up and not child.claimed and child.spec.name is not None
         child.claimed = child.claimed or claim
         self._do(life.begin(claim=claim))
+
+    def _rival_of(self, child: Child) -> Child | None:
+        """Return another child that has the name; the registry tells owners apart, not children."""
+        name = child.spec.name
+        rivals = (
+            other
+            for other in self.children.values()
+            if other is not child and (other.claimed or other.life is not None)
+        )
+        return next((rival for rival in rivals if rival.spec.name == name is not None), None)
 
     def _stop(self, child: Child) -> None:
         """Stop *child*; `_ended` follows, within this call if it has no process yet."""

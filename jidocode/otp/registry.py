@@ -306,6 +306,11 @@ class Registry:
             return []
         return self.gone(ref, reason)
 
+    def suspect(self, ref: ActorRef) -> None:
+        """Take note that *ref* ended, and that why may still be told: claims wait for that."""
+        if not self._monitors.is_dead(ref):
+            self._vanished.add(ref)
+
     # Look-ups.
 
     def lookup(self, name: Name) -> Live | Restarting | NotFound:

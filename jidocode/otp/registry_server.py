@@ -27,7 +27,7 @@ from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Answer, Effect, Live, NotFound, Registry, Restarting, Watch
 from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Reply, Result
 
-REASON_GRACE = 0.5
+REASON_GRACE = 0.25
 """Seconds that a supervisor's word on the death of a child without a name may be under way."""
 
 # ----- from supervisors -----------------------------------------------------------
@@ -188,6 +188,7 @@ class RegistryServer(GenServer):
             self.carry_out(self.table.vanished(ref, reason))
         else:
             # The table knows of nobody who could answer for it, but there may be somebody.
+            self.table.suspect(ref)
             self.send_after(REASON_GRACE, _Vanished(ref))
 
     def carry_out(self, effects: list[Effect]) -> None:

@@ -21,6 +21,7 @@ from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.specs import ChildSpec, Flags
 from jidocode.otp.strategy import Strategy
 from jidocode.otp.supervisor import Supervisor
+from jidocode.session.journal import Durability
 from jidocode.session.manager import Manager
 from jidocode.session.record import Session
 from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
@@ -56,19 +57,34 @@ class Application(Supervisor):
         ]
 
 
-def session_children(
-    session: Session, own: Sequence[ChildSpec] = (), *, heartbeat: float | None = None
-) -> tuple[ChildSpec, ...]:
-    """Return what *session* consists of, in start order.
+@attrs.frozen(kw_only=True)
+class Upkeep:
+    """What the processes of every session are started with, besides its record.
 
-    Args:
-        session: The record that its processes start from.
-        own: The app's own children, started last.
+    Attributes:
         heartbeat: Seconds between probes of Manager and State, None for none.
+        journal_dir: Where State keeps its journals, None for in memory.
+        durability: What a change survives once it is acknowledged.
     """
+
+    heartbeat: float | None = None
+    journal_dir: str | None = None
+    durability: Durability = "process"
+
+
+def session_children(
+    session: Session, own: Sequence[ChildSpec] = (), *, upkeep: Upkeep
+) -> tuple[ChildSpec, ...]:
+    """Return what *session* consists of, in start order; *own* are the app's children."""
     return (
-        Manager.child_spec(session, name=("manager", session.id), heartbeat=heartbeat),
-        State.child_spec(session, name=("state", session.id), heartbeat=heartbeat),
+        Manager.child_spec(session, name=("manager", session.id), heartbeat=upkeep.heartbeat),
+        State.child_spec(
+            session,
+            upkeep.journal_dir,
+            upkeep.durability,
+            name=("state", session.id),
+            heartbeat=upkeep.heartbeat,
+        ),
         *(named(spec, session.id) for spec in own),
     )
 

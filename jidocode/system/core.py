@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from jidocode.errors import (
     CallError,
     CallTimeoutError,
     HostStartError,
+    JournalError,
     NoProcessError,
     RateLimitedError,
     RegistryNotRunningError,
@@ -34,12 +36,22 @@ from jidocode.otp.registry import Live, NotFound
 from jidocode.otp.registry_server import LookUp
 from jidocode.otp.specs import ChildSpec, ChildType, Start
 from jidocode.otp.strategy import Strategy
+from jidocode.session.journals import (
+    Resumable,
+    delete_journal,
+    export_journal,
+    fork_journal,
+    list_journals,
+    load_record,
+)
 from jidocode.session.record import (
     Session,
     SessionConfig,
     locate_project,
+    new_session_id,
     validate_session_id,
 )
+from jidocode.session.recovery import journal_path
 from jidocode.session.registry import (
     REGISTRY,
     SESSIONS,
@@ -53,7 +65,7 @@ from jidocode.session.registry import (
 )
 from jidocode.session.requests import Answer, Call, Request
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import Application, session_children
+from jidocode.session.tree import Application, Upkeep, session_children
 from jidocode.system.events import EventHub, EventStream, SessionRefused
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import (
@@ -65,7 +77,7 @@ from jidocode.system.health import (
     TreeNode,
     overall,
 )
-from jidocode.system.settings import Settings
+from jidocode.system.settings import Settings, default_state_dir
 
 _REGISTRY = "the registry"
 PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
@@ -204,12 +216,11 @@ class SessionSystem:
     def _start(
         self, session: Session, strategy: Strategy | None, children: Sequence[ChildSpec]
     ) -> SessionHandle:
-        heartbeat = self.settings.heartbeat
         spec = SessionSupervisor.child_spec(
             session,
-            session_children(session, children, heartbeat=heartbeat),
+            session_children(session, children, upkeep=self._upkeep()),
             flags=self.settings.session_flags(strategy),
-            heartbeat=heartbeat,
+            heartbeat=self.settings.heartbeat,
         )
         self._ask_to_start(StartSession(session, spec))
         return SessionHandle(self, session.id)
@@ -314,12 +325,106 @@ class SessionSystem:
         with self._updating:
             wanted = change(self.session_record(session_id))
             record: Session = self._ask_registry(UpdateRecord(wanted))
-            for spec in session_children(record):
+            for spec in session_children(record, upkeep=self._upkeep()):
                 self.ask(("session", session_id), UpdateChild(spec.id, start=spec.start), None)
             self.ask(SESSIONS, UpdateChild(session_id, value=record), None)
             handle.manager.update_session(record)
             handle.state.update_session(record)
         return record
+
+    # Journals
+
+    def list_resumable(self) -> list[Resumable]:
+        """Return the sessions that have a journal and are not open here, latest first.
+
+        Raises:
+            JournalError: The folder of journals cannot be read, or there is none.
+        """
+        open_ones = {session.id for session in self.list_sessions()}
+        found = list_journals(self._journal_dir())
+        return [each for each in found if each.session_id not in open_ones]
+
+    def resume_session(
+        self,
+        session_id: str,
+        *,
+        strategy: Strategy | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> SessionHandle:
+        """Open a session again that has a journal, with everything it had acknowledged.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+            SessionNotFoundError: It has no journal.
+            JournalError: Its record cannot be read.
+            StartFailedError: It is open in another system, or its journal cannot be opened.
+            InvalidSessionError: Its project is gone, or another one stands there.
+            Exception: Whatever else `create_session` raises.
+        """
+        record = load_record(self._journal(session_id))
+        return self.start_session(record, strategy=strategy, children=children)
+
+    def export_session(self, session_id: str) -> Iterator[dict[str, Any]]:
+        """Yield every change of a session as a JSON object, oldest first; it may be open.
+
+        Raises:
+            InvalidSessionIdError, SessionNotFoundError, JournalError: As `resume_session`.
+        """
+        return export_journal(self._journal(session_id))
+
+    def fork_session(
+        self, session_id: str, *, upto_seq: int | None = None, name: str | None = None
+    ) -> Session:
+        """Begin a new session with a copy of another one's conversation; it may be open.
+
+        The new one is not started: `resume_session` does that, once the project
+        is free.
+
+        Args:
+            session_id: The session to copy.
+            upto_seq: The last change that is copied; None for all.
+            name: The new session's name; the old one's by default.
+
+        Raises:
+            InvalidSessionIdError, SessionNotFoundError, JournalError: As `resume_session`.
+            InvalidRequestError: *upto_seq* is no number of the journal.
+        """
+        path = self._journal(session_id)
+        record = attrs.evolve(load_record(path), id=new_session_id())
+        copy = record if name is None else record.rename(name)
+        fork_journal(path, copy, upto_seq=upto_seq)
+        return copy
+
+    def delete_session(self, session_id: str) -> None:
+        """Delete the journal of a session that is not open.
+
+        Raises:
+            InvalidSessionIdError, SessionNotFoundError: As `resume_session`.
+            JournalLockedError: It is open.
+            JournalError: It cannot be deleted.
+        """
+        delete_journal(self._journal(session_id))
+
+    def _journal(self, session_id: str) -> Path:
+        path = journal_path(self._journal_dir(), validate_session_id(session_id))
+        if not path.exists():
+            raise SessionNotFoundError(session_id)
+        return path
+
+    def _journal_dir(self) -> Path:
+        if self.settings.durability == "memory":
+            raise JournalError("this system keeps its sessions in memory")
+        return self.settings.state_dir or default_state_dir()
+
+    def _upkeep(self) -> Upkeep:
+        durability = self.settings.durability
+        if durability == "memory":
+            return Upkeep(heartbeat=self.settings.heartbeat)
+        return Upkeep(
+            heartbeat=self.settings.heartbeat,
+            journal_dir=str(self._journal_dir()),
+            durability=durability,
+        )
 
     # Processes
 

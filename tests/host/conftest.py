@@ -10,8 +10,6 @@ import pytest
 from trees import MakeTree, Tree
 
 
-
-
 @pytest.fixture
 def tree() -> Iterator[MakeTree]:
     """A factory of trees: `tree(flags, *specs, registry=False)`."""

@@ -70,9 +70,7 @@ def test_names_lead_to_processes_and_their_values(running: Tree) -> None:
     assert [entry.name for entry in entries] == NAMES[:2]
 
 
-def test_a_name_follows_its_child(
-    running: Tree, log: Path, gate: Path
-) -> None:
+def test_a_name_follows_its_child(running: Tree, log: Path, gate: Path) -> None:
     """It is held while the child restarts, and free when the child was stopped."""
     name = ("kind", "d")
     running.start(named("d", name, log, "wait again", "d", gate.with_name("never")), "pool")

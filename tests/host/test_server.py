@@ -514,7 +514,9 @@ def test_callers_that_queue_behind_a_death_learn_of_it_at_once(
         busy = threads.submit(running.call, "a", ("until", gate))
         eventually(lambda: lines(log) == ["busy"], "the busy handler")
         running.cast("a", "raise") if how == "raise" else None
-        first = threads.submit(running.call, "a", ("stop", Shutdown("x"))) if how == "stop" else None
+        first = (
+            threads.submit(running.call, "a", ("stop", Shutdown("x"))) if how == "stop" else None
+        )
         eventually(lambda: running.client.calls == 1 + (how == "stop"), "the first call")
         queued = [threads.submit(running.call, "a", "handled") for _ in range(5)]
         eventually(lambda: running.client.calls >= 6, "calls that queue")

@@ -272,9 +272,7 @@ def test_a_stop_lets_the_child_handle_what_waits_first(
 
 
 @pytest.mark.parametrize("shutdown", [BRUTAL_KILL, 0])
-def test_a_brutal_stop_does_not_run_terminate(
-    tree: MakeTree, log: Path, shutdown: object
-) -> None:
+def test_a_brutal_stop_does_not_run_terminate(tree: MakeTree, log: Path, shutdown: object) -> None:
     """No time to stop is the same as none asked for."""
     running = tree(MANY, subject("a", log, shutdown=shutdown))
     ref = running.ref("a")
@@ -635,8 +633,10 @@ def test_a_dynamic_supervisor_stops_all_its_children_at_once(tree: MakeTree, log
     with ThreadPoolExecutor(1) as threads:
         stop = threads.submit(running.stop, "pool")
         eventually(
-            lambda: {info.status for info in running.children("pool").values()}
-            == {ChildStatus.STOPPING},
+            lambda: (
+                {info.status for info in running.children("pool").values()}
+                == {ChildStatus.STOPPING}
+            ),
             "three orders",
         )
         for gate in gates:

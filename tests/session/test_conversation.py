@@ -523,7 +523,8 @@ def test_memory_is_bounded_in_characters_too(
     """Content, metadata, arguments and results count; the last record is kept in any case."""
     monkeypatch.setattr(module, "MAX_KEPT_LENGTH", 1000)
     conversation = Conversation(conversation.session)
-    append(conversation, 5, "x" * 300)
+    append(conversation, 50, "x" * 300)
+    assert len(conversation.messages()) == 3
     conversation.append_message("m", "user", "", {"k": "y" * 500})
     conversation.append_message("n", "user", "z" * 5000)
     for number in range(3):

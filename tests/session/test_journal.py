@@ -198,6 +198,22 @@ def test_a_hundred_thousand_records_open_and_each_can_be_read(path: Path) -> Non
 # ----- damage -----------------------------------------------------------------
 
 
+def test_power_durability_waits_for_the_directory_of_a_new_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And for the directory of that, which may be as new."""
+    synced: list[int] = []
+
+    def note(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with opened(path, durability="power"):
+        pass
+
+    assert synced == [place.stat().st_ino for place in (path, path.parent, path.parent.parent)]
+
+
 @pytest.mark.usefixtures("fast")
 def test_a_file_cut_at_any_byte_opens_with_the_exact_prefix(path: Path) -> None:
     """What is cut through is reported and kept aside; then all goes on as if it never was."""
