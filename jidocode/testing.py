@@ -283,8 +283,9 @@ def nothing_left(*, timeout: float = PATIENCE) -> Generator[None, None, None]:
     """
     before = _left().keys()
     yield
-    if _left().keys() - before:
-        gc.collect()  # what is closed by its collection is closed
+    if not _left().keys() - before:
+        return
+    gc.collect()  # what is closed by its collection is closed
     try:
         eventually(lambda: not _left().keys() - before, timeout=timeout)
     except AssertionError:

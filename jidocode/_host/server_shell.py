@@ -66,7 +66,7 @@ class ServerShell(Shell):
         self._feed(server.StopReceived(reason))
 
     def fail(self, reason: ExitReason) -> None:
-        """Crash, because something cannot be sent; `terminate` runs unless it has, or `init` failed."""
+        """Crash, for something cannot be sent; `terminate` runs unless it has, or `init` failed."""
         has_ended = any(isinstance(effect, server.Exit) for effect in self._to_do)
         if has_ended or not self.is_ready:
             super().fail(reason)

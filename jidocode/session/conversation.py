@@ -647,7 +647,8 @@ class Conversation:
     def _apply_result(self, result: ToolResult) -> None:
         call = self._tool_calls.get(result.call_id)
         if call is not None:  # its call may have been dropped, or damaged in the file
-            self._tool_calls.put(call.id, attrs.evolve(call, result=result))
+            dropped = self._tool_calls.put(call.id, attrs.evolve(call, result=result))
+            self._dropped_tool_calls += len(dropped)
 
     def _apply_access(self, access: FileAccess) -> None:
         key = access.path, access.kind

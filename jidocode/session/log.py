@@ -38,7 +38,7 @@ Item = TypeVar("Item", bound=Sized)
 
 
 class Shelf(Generic[Key, Item]):
-    """Items by key; beyond a count, or a length in all, the oldest is dropped for a new one."""
+    """Items by key; beyond a count, or a length in all, the oldest are dropped for a new one."""
 
     def __init__(self, max_count: int, max_length: int) -> None:
         self._max_count = max_count
@@ -72,7 +72,8 @@ class Shelf(Generic[Key, Item]):
         while len(self._items) > self._max_count or (
             self._length > self._max_length and len(self._items) > 1
         ):
-            dropped.append(self.pop(next(iter(self._items))))
+            oldest = next(other for other in self._items if other != key)
+            dropped.append(self.pop(oldest))
         return dropped
 
     def pop(self, key: Key) -> Item:

@@ -94,6 +94,8 @@ from jidocode.session.subscriptions import SendMore, Subscribe, Subscriptions, U
 
 CHUNK_DELAY = 0.05
 """Seconds after which a chunk that was cast is written down."""
+CHUNK_RETRY = 1.0
+"""Seconds after which that is tried again if it failed."""
 CHUNK_BATCH = 2**14
 """Characters of chunks that were cast, with which they are written down at once."""
 _ANSWER_TIME = 5.0
@@ -214,18 +216,20 @@ class State(GenServer):
         waiting = self.conversation.waiting_length
         if waiting >= CHUNK_BATCH:
             self._flush()
-        elif waiting and not self._will_flush:
+        elif waiting:
+            self._flush_after(CHUNK_DELAY)
+
+    def _flush_after(self, delay: float) -> None:
+        if not self._will_flush:
             self._will_flush = True
-            self.send_after(CHUNK_DELAY, _Flush())
+            self.send_after(delay, _Flush())
 
     def _flush(self) -> None:
         try:
             self.conversation.flush()
         except JournalWriteError as error:
             logger.warning("chunks have to wait: {}", error.message)
-            if not self._will_flush:
-                self._will_flush = True
-                self.send_after(CHUNK_DELAY, _Flush())
+            self._flush_after(CHUNK_RETRY)
 
     def terminate(self, reason: ExitReason) -> None:
         """Write down what waits, and close the journal."""

@@ -88,6 +88,15 @@ def test_look_inside(project: Path) -> None:
     assert "the system is healthy; restarts: {'manager': 1, 'state': 1}" in output
 
 
+def test_surviving_state(project: Path) -> None:
+    """The conversation is there after each crash."""
+    output = run("surviving_state.py", project)
+
+    assert output.count("user: why does checkout fail?") == 2
+    assert output.count("user: and since when?") == 2
+    assert "after kill -9 of everything: the host process is gone" in output
+
+
 def test_every_example_is_tested() -> None:
     """None is forgotten."""
     scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"word_counter"}

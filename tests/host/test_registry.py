@@ -179,7 +179,7 @@ def test_a_killed_registry_loses_nothing(running: Tree) -> None:
     """Ten rounds: names, values, and who holds them; nobody else is touched."""
     running.start(named("d", ("kind", "d")), "pool")
     refs = {child: running.ref(child) for child in "abcd"}
-    expected = {name: child for name, child in zip([*NAMES, ("kind", "d")], "abcd", strict=True)}
+    expected = dict(zip([*NAMES, ("kind", "d")], "abcd", strict=True))
     for _ in range(10):
         running.successor(running.kill(REGISTRY_ID), REGISTRY_ID)
         for name, child in expected.items():

@@ -529,7 +529,10 @@ def test_memory_is_bounded_in_characters_too(
     conversation.append_message("n", "user", "z" * 5000)
     for number in range(3):
         conversation.add_tool_call(str(number), "run", {"k": "y" * 200})
-    conversation.add_tool_result("2", "z" * 700)
+    done = conversation.add_tool_result("0", "z" * 700)
+    assert conversation.tool_calls() == [done]
+    assert conversation.statistics().dropped_tool_calls == 2
+    conversation.add_tool_call("2", "run", {"k": "y" * 900})
 
     assert [message.id for message in conversation.messages()] == ["n"]
     assert [call.id for call in conversation.tool_calls()] == ["2"]

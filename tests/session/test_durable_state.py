@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from jidocode.errors import (
+    ActorExitedError,
     EventGapError,
     InvalidRequestError,
     JournalDamagedError,
@@ -33,7 +34,7 @@ from jidocode.errors import (
     JournalVersionError,
     JournalWriteError,
 )
-from jidocode.otp.exits import SHUTDOWN, Crashed
+from jidocode.otp.exits import SHUTDOWN, Crashed, Killed
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import Down, SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.session import conversation as conversation_module
@@ -52,7 +53,7 @@ from jidocode.session.journals import (
 )
 from jidocode.session.record import Session
 from jidocode.session.recovery import INTERRUPTED_CALL, journal_path, recover
-from jidocode.session.state import CHUNK_BATCH, CHUNK_DELAY, State, StateClient
+from jidocode.session.state import CHUNK_BATCH, CHUNK_DELAY, CHUNK_RETRY, State, StateClient
 from jidocode.session.state_requests import AppendChunk, GetEvents
 from jidocode.session.subscriptions import Events, Subscribe, SubscriptionLost, Unsubscribe
 
@@ -598,16 +599,36 @@ def test_a_caller_can_wait_for_an_event(life: Life) -> None:
             life.wire(GetEvents(last, wait=wait))  # type: ignore[arg-type] # on purpose
 
 
-def test_subscribe_goes_on_across_a_crash(life: Life) -> None:
-    """The client asks the next State from the number where it was."""
-    state = life.start()
-    events = state.subscribe(from_seq=2)
-    first = next(events)
-    state = life.again()
-    client = attrs.evolve(state, call=life.wire)
-    rest = [next(client.subscribe(from_seq=first.seq + 1))]
+@attrs.define
+class Way:
+    """The way to whatever State there is; a call to a crashed one says so, once."""
 
-    assert [first.seq, rest[0].seq] == [2, 3]
+    life: Life
+    crashed: bool = False
+
+    def __call__(self, request: Any, /, *, timeout: float | None = None) -> Any:
+        if self.crashed:
+            self.crashed = False
+            raise ActorExitedError("state", Killed(9))
+        return self.life.wire(request)
+
+
+def test_subscribe_goes_on_across_crashes(life: Life) -> None:
+    """The client asks the next State from the number where it was: no gap, no double."""
+    life.start()
+    way = Way(life)
+    client = StateClient(way)
+    events = client.subscribe(from_seq=2)
+    got: list[Change] = []
+    for _ in range(3):
+        client.append_message("user", "x")
+        got += [next(events)]
+        life.again()
+        way.crashed = True
+        got += [next(events)]
+
+    assert [event.seq for event in got] == list(range(2, 8))
+    assert got == all_events(life.conversation)[1:7]
 
 
 # ----- chunks that are cast ---------------------------------------------------
@@ -654,11 +675,27 @@ def test_cast_chunks_wait_while_the_disk_is_full(life: Life) -> None:
         (timer,) = life.timers()
         life.wire.info(timer.message)
         (timer,) = life.timers()
+        assert timer.delay == CHUNK_RETRY
         life.wire.cast(AppendChunk(stream.id, 3, "def"))
     life.wire.info(timer.message)
     state = life.again()
 
     assert [message.content for message in state.messages()] == ["abcdef"]
+
+
+def test_what_cannot_be_written_at_a_stop_does_not_spoil_the_stop(life: Life) -> None:
+    """It was not acknowledged; what was is there."""
+    state = life.start()
+    stream = state.begin_stream()
+    state.append_chunk(stream.id, "kept", offset=0)
+    with file_size_limit(life.path.stat().st_size + 10):
+        life.wire.cast(AppendChunk(stream.id, 4, " not kept"))
+        life.wire.cast(AppendChunk(stream.id, 99, "a gap"))
+        life.wire.stop(SHUTDOWN)
+    assert life.wire.exit == SHUTDOWN
+    state = life.again()
+
+    assert [message.content for message in state.messages()] == ["kept"]
 
 
 # ----- journals without a session ---------------------------------------------

@@ -22,7 +22,7 @@ from jidocode.session.manager import Manager, ManagerClient, ManagerRequest
 from jidocode.session.project import Project
 from jidocode.session.record import Session, new_session_id
 from jidocode.session.requests import UpdateSession
-from jidocode.session.state import GetMessages
+from jidocode.session.state_requests import GetMessages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
