@@ -17,7 +17,7 @@ from pathlib import Path
 
 SUBJECTS = ("jidocode", "stock")
 HIGHER_IS_BETTER = {"calls/s, 32 threads"}
-GOALS = {
+GOALS: dict[str, dict[int, float]] = {
     "call": {1: 0.45, 10: 0.25, 100: 0.05},
     "calls/s, 32 threads": dict.fromkeys((1, 10, 100), 5.0),
     "further session": dict.fromkeys((10, 100), 0.7),
@@ -31,7 +31,7 @@ PATIENCE = 600
 def run(subject: str, sessions: int) -> dict[str, float]:
     """Measure one subject once, in a process of its own."""
     script = Path(__file__).with_name("subjects.py")
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own script
         [sys.executable, str(script), subject, str(sessions)],
         capture_output=True,
         text=True,

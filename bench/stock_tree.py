@@ -12,7 +12,7 @@ from typing import Any
 from thespian.actors import ActorExitRequest, ActorTypeDispatcher, ChildActorExited
 
 
-class Worker(ActorTypeDispatcher):  # type: ignore[misc] # Thespian is not typed
+class Worker(ActorTypeDispatcher):
     """A child that answers."""
 
     def receiveMsg_str(self, message: str, sender: Any) -> None:  # noqa: N802 - Thespian's name
@@ -21,7 +21,7 @@ class Worker(ActorTypeDispatcher):  # type: ignore[misc] # Thespian is not typed
         self.send(sender, os.getpid())
 
 
-class Supervisor(ActorTypeDispatcher):  # type: ignore[misc] # Thespian is not typed
+class Supervisor(ActorTypeDispatcher):
     """Two children; when one exits, both are made anew."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Supervisor(ActorTypeDispatcher):  # type: ignore[misc] # Thespian is not t
             self.make()
 
 
-class Root(ActorTypeDispatcher):  # type: ignore[misc] # Thespian is not typed
+class Root(ActorTypeDispatcher):
     """Makes sessions on demand."""
 
     def receiveMsg_tuple(self, message: tuple[str, str], sender: Any) -> None:  # noqa: N802 - Thespian's name

@@ -124,7 +124,7 @@ class Stock(Subject):
         from thespian.actors import ActorSystem  # noqa: PLC0415 - idem
 
         self.before = set(psutil.pids())
-        self.asys: Any = ActorSystem("multiprocTCPBase", {"Admin Port": free_port()})
+        self.asys = ActorSystem("multiprocTCPBase", {"Admin Port": free_port()})
         self.root = self.asys.createActor(Root)
         self.sessions: list[Any] = []
 
@@ -158,11 +158,7 @@ class Stock(Subject):
 
     def pids(self) -> list[int]:
         """Return everything that was started since."""
-        found: list[int] = []
-        for process in psutil.process_iter(["pid", "cmdline"]):
-            if process.pid not in self.before and process.pid != os.getpid():
-                found.append(process.pid)
-        return found
+        return [pid for pid in psutil.pids() if pid not in self.before and pid != os.getpid()]
 
     def close(self) -> None:
         """End the system."""

@@ -31,6 +31,8 @@ with SessionSystem() as system, system.events() as events:
                 print(f"{child_id} is back after {1000 * (seconds or 0):.1f} ms")
                 if child_id == "state":
                     break
+            case _:
+                pass
 
     whole = system.system_health()
     print(f"\nthe system is {whole.status.value}; restarts:", end=" ")

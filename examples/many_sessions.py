@@ -8,11 +8,11 @@ import signal
 import tempfile
 from pathlib import Path
 
-from jidocode import SessionNotFoundError, SessionSystem
+from jidocode import SessionHandle, SessionNotFoundError, SessionSystem
 from jidocode.otp import ChildExited, ChildStarted
 
 with tempfile.TemporaryDirectory() as folder, SessionSystem() as system:
-    sessions = []
+    sessions: list[SessionHandle] = []
     for number in range(10):
         project = Path(folder) / f"project{number}"
         project.mkdir()

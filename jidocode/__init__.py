@@ -33,6 +33,7 @@ from jidocode.errors import (
     InvalidRequestError,
     InvalidSessionError,
     InvalidSessionIdError,
+    InvalidSettingError,
     JidocodeError,
     JournalError,
     NoProcessError,
@@ -48,13 +49,18 @@ from jidocode.otp import ChildSpec, GenServer, Restart, Strategy
 from jidocode.session.record import Session, SessionConfig
 from jidocode.system import (
     ChildHealth,
+    CreationRate,
+    Event,
+    EventStream,
     Health,
     HealthStatus,
     Monitor,
     SessionHandle,
+    SessionRefused,
     SessionSystem,
     Settings,
     Statistics,
+    SystemHealth,
     TreeNode,
 )
 
@@ -66,6 +72,9 @@ __all__ = [
     "CallTimeoutError",
     "ChildHealth",
     "ChildSpec",
+    "CreationRate",
+    "Event",
+    "EventStream",
     "GenServer",
     "HandlerError",
     "Health",
@@ -76,6 +85,7 @@ __all__ = [
     "InvalidRequestError",
     "InvalidSessionError",
     "InvalidSessionIdError",
+    "InvalidSettingError",
     "JidocodeError",
     "JournalError",
     "Monitor",
@@ -91,10 +101,12 @@ __all__ = [
     "SessionHandle",
     "SessionLimitError",
     "SessionNotFoundError",
+    "SessionRefused",
     "SessionSystem",
     "Settings",
     "Statistics",
     "Strategy",
+    "SystemHealth",
     "TreeNode",
 ]
 

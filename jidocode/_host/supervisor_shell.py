@@ -30,7 +30,6 @@ from jidocode.otp.registry_server import (
 from jidocode.otp.specs import Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
 
-
 REFILL_DELAY = 0.01
 """Seconds after a start until its standby process is replaced: whoever waits is answered first."""
 

@@ -12,10 +12,12 @@ from jidocode.system.health import (
     SystemHealth,
     TreeNode,
 )
-from jidocode.system.settings import Settings
+from jidocode.system.settings import CreationRate, Durability, Settings, default_state_dir
 
 __all__ = [
     "ChildHealth",
+    "CreationRate",
+    "Durability",
     "Event",
     "EventStream",
     "Health",
@@ -28,4 +30,5 @@ __all__ = [
     "Statistics",
     "SystemHealth",
     "TreeNode",
+    "default_state_dir",
 ]

@@ -45,6 +45,7 @@ from jidocode.otp import (
     Killed,
     Normal,
     Response,
+    Restart,
     Shutdown,
     Start,
     Timeout,
@@ -427,6 +428,24 @@ def test_a_class_with_a_constructor_of_its_own_is_told_why_it_cannot_start(tree:
         running.start(ChildSpec(id="a", start=Start(NeedsArguments)))
 
 
+@pytest.mark.parametrize("end", ["kill", "exit 0", "exit 3", "segfault"])
+def test_a_child_that_ends_right_after_its_init_harms_nobody(tree: MakeTree, end: str) -> None:
+    """Its start has succeeded or failed, and each start that was announced has one end."""
+    running = tree(MANY)
+    for number in range(10):
+        spec = subject(f"c{number}", None, f"and then {end}", restart=Restart.TEMPORARY)
+        try:
+            ref = running.start(spec)
+        except StartFailedError:
+            continue
+        assert ref is not None
+        running.end_of(ref)
+    running.until(lambda: running.children() == {}, "the end of all")
+
+    started = [event.ref for event in running.events(ChildStarted)]
+    assert [event.ref for event in running.events(ChildExited)] == started
+
+
 # ----- how a server ends --------------------------------------------------------------
 
 
@@ -511,11 +530,8 @@ def test_callers_that_queue_behind_a_death_learn_of_it_at_once(
     with ThreadPoolExecutor(8) as threads:
         busy = threads.submit(running.call, "a", ("until", gate))
         eventually(lambda: lines(log) == ["busy"], "the busy handler")
-        running.cast("a", "raise") if how == "raise" else None
-        first = (
-            threads.submit(running.call, "a", ("stop", Shutdown("x"))) if how == "stop" else None
-        )
-        eventually(lambda: running.client.calls == 1 + (how == "stop"), "the first call")
+        if how != "kill":
+            running.cast("a", how)
         queued = [threads.submit(running.call, "a", "handled") for _ in range(5)]
         eventually(lambda: running.client.calls == 6, "calls that queue")
         if how == "kill":
@@ -523,12 +539,12 @@ def test_callers_that_queue_behind_a_death_learn_of_it_at_once(
         gate.touch()
         reason = running.end_of(ref).reason
         errors = [future.exception() for future in queued]
-        others = [future.exception() for future in (busy, first) if future]
+        first = busy.exception()
 
     assert {type(error) for error in errors} == {ActorExitedError}
     assert {getattr(error, "reason", None) for error in errors} == {reason}
-    assert (how == "kill") == (reason == Killed(signal.SIGKILL))
-    assert any(isinstance(error, ActorExitedError) for error in others) == (how != "raise")
+    assert (reason == Killed(signal.SIGKILL)) == (how == "kill")
+    assert isinstance(first, ActorExitedError) == (how == "kill")
 
 
 def test_a_call_to_a_dead_process_fails_at_once(tree: MakeTree) -> None:
@@ -599,7 +615,7 @@ def test_a_server_hears_nothing_after_it_has_stopped(tree: MakeTree, log: Path, 
     busy.result()
     running.successor(ref, "w")
 
-    assert lines(log) == ["busy", "down", "terminate normal"]
+    assert lines(log) == ["busy", "hears of Down", "terminate normal"]
 
 
 # ----- servers among themselves --------------------------------------------------------

@@ -49,6 +49,7 @@ from jidocode.otp.keeper import (
     Announce,
     KeeperEffect,
     KeeperEvent,
+    RegistryDown,
     RegistryUp,
     Release,
     RequestReceived,
@@ -363,7 +364,7 @@ class Chaos(RuleBasedStateMachine):
                 self.reference.shut_down(reason)
             case RetryRestart() | ChildTimeout():
                 self.reference.ring(event)
-            case RegistryUp():
+            case RegistryUp() | RegistryDown():
                 pass
             case _:
                 self.reference.hear(event)

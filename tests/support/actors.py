@@ -34,6 +34,7 @@ from jidocode.otp import (
     NoReply,
     Refuse,
     Reply,
+    Shutdown,
     Start,
     Stop,
 )
@@ -162,7 +163,15 @@ class Subject(Worker):
             wait_for(gate)
         if mode in ENDS:
             ENDS[mode]()
-        return super().init(log, mode)
+        super().init(log, mode)
+        return Ignore() if mode == "ignore" else NoReply(then=mode if mode != "ready" else None)
+
+    def handle_continue(self, then: Any) -> Result:
+        """End as soon as `init` is done, if *then* says so after an `and then `."""
+        _, late, end = then.partition("and then ")
+        if late:
+            ENDS[end]()
+        return None
 
     def note(self, text: str) -> None:
         """Append a line to the log."""
@@ -211,6 +220,8 @@ class Subject(Worker):
                 wait_for(gate)
             case "raise":
                 raise RuntimeError("the handler was told to raise")
+            case "stop":
+                return Stop(Shutdown("told to"))
             case "unknown":
                 return GenServer.handle_cast(self, request)
             case _:
@@ -229,6 +240,7 @@ class Mourner(Subject):
         return super().init(log, init, label)
 
     def terminate(self, reason: Any) -> None:
+        del reason
         self.note(f"terminates beside {self.others()}")
 
     def others(self) -> str:
@@ -305,7 +317,14 @@ class Diary(GenServer):
         return None
 
     def handle_continue(self, then: Any) -> Result:
-        self.entries.append(("continued", then))
+        match then:
+            case ("countdown", 0):
+                self.entries.append("counted down")
+                return None
+            case ("countdown", int() as left):
+                return NoReply(then=("countdown", left - 1))
+            case _:
+                self.entries.append(("continued", then))
         match then:
             case ("then", rest):
                 return NoReply(then=rest)
@@ -318,38 +337,37 @@ class Talker(GenServer):
 
     kind: ClassVar[str] = "talker"
 
-    def init(self) -> InitResult:
+    def init(self) -> None:
         self.messages: list[object] = []
         self.questions: dict[int, tuple[ActorRef, LookUp]] = {}
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        del caller
         match request:
             case ("request", ActorRef() as ref, content):
                 return Reply(self.send_request(ref, content))
             case ("request yourself", content):
                 return Reply(self.send_request(self.ref, content))
             case ("cast", ActorRef() as ref, content):
-                return Reply(self.cast(ref, content))
+                self.cast(ref, content)
             case ("send", ActorRef() as ref, content):
-                return Reply(self.send(ref, content))
+                self.send(ref, content)
             case ("send yourself", content):
-                return Reply(self.send(self.ref, content))
+                self.send(self.ref, content)
             case ("send later", content):
-                return Reply(self.send_after(0.01, content))
+                self.send_after(0.01, content)
             case ("monitor", ActorRef() as ref):
                 return Reply(self.monitor(ref))
             case ("demonitor", int() as token):
-                return Reply(self.demonitor(token))
+                self.demonitor(token)
             case ("watch", ActorRef() as ref):
                 return Reply(self.watch_process(ref))
             case ("look up when it is down", ActorRef() as ref, ActorRef() as registry, name):
                 self.questions[self.monitor(ref)] = registry, LookUp(name)
-                return Reply(None)
             case "messages":
                 return Reply(list(self.messages))
             case _:
-                return Reply(request)
+                return super().handle_call(request, caller)
+        return Reply(None)
 
     def handle_cast(self, request: Any) -> Result:
         self.messages.append(("cast", request))
@@ -367,7 +385,7 @@ class Watcher(GenServer):
 
     kind: ClassVar[str] = "watcher"
 
-    def init(self, log: Path) -> InitResult:
+    def init(self, log: Path) -> None:
         self.log = log
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
@@ -383,7 +401,7 @@ class Watcher(GenServer):
                 return Reply(None)
 
     def handle_info(self, message: Any) -> Result:
-        self.note("down")
+        self.note(f"hears of {type(message).__name__}")
         return Stop()
 
     def terminate(self, reason: Any) -> None:

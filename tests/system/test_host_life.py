@@ -86,11 +86,11 @@ def test_two_apps_on_one_machine_do_not_meet(tmp_path: Path) -> None:
         for process in apps:
             assert process.stdout is not None
             assert process.stdout.read(3) == b"sro"
-        others = marked(markers[1])
+        others = set(marked(markers[1]))
         end(apps[0])
         eventually(lambda: not marked(markers[0]), "the end of the first")
 
-        assert marked(markers[1]) == others
+        assert set(marked(markers[1])) >= others
     finally:
         for process in apps:
             end(process)

@@ -1,0 +1,80 @@
+"""Names that two want, and a registry that is gone for a while, in a world without processes."""
+
+from __future__ import annotations
+
+from jidocode.errors import AlreadyStartedError
+from jidocode.otp.exits import Killed
+from jidocode.otp.keeper import RegistryDown, RegistryUp
+from jidocode.otp.management import RestartChild, StartChild, TerminateChild
+from jidocode.otp.monitors import Send
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.registry import Granted, Refused, Registry
+from tests.otp.machines import supervise, supervise_dynamically, worker
+
+NAME = ("k", "1")
+OLD, NEW, CHILD = (ActorRef(kind, 1, pid) for kind, pid in [("old", 2), ("new", 3), ("child", 4)])
+
+
+def test_two_children_of_one_supervisor_cannot_have_one_name() -> None:
+    """The registry grants an owner what it holds already, so the owner has to look itself."""
+    world = supervise_dynamically()
+    world.start(registry_up=True)
+    world.ask(StartChild(worker("a", name=NAME)))
+    said = world.ask(StartChild(worker("b", name=NAME)))
+    error = world.errors[2]
+
+    assert said[-1] == "refuse 2: AlreadyStartedError: b is already started"
+    assert isinstance(error, AlreadyStartedError)
+    assert error.ref == world.process("a").ref
+
+
+def test_a_stopped_childs_name_can_be_taken_by_its_sibling() -> None:
+    """It gets it back when the sibling is stopped."""
+    world = supervise(worker("a", name=NAME), worker("b"))
+    world.start(registry_up=True)
+    world.ask(TerminateChild("a"))
+    world.ask(StartChild(worker("c", name=NAME)))
+    refused = world.ask(RestartChild("a"))
+    world.ask(TerminateChild("c"))
+
+    assert "AlreadyStartedError" in refused[-1]
+    assert "started a#" in "".join(world.ask(RestartChild("a")))
+
+
+def test_nobody_waits_for_a_registry_that_is_gone() -> None:
+    """Its restart may wait for those who do; the next registry is told."""
+    world = supervise(worker("a", name=NAME), worker("b"))
+    world.silent_registry = True
+    world.start(registry_up=True)
+    said = world.feed(RegistryDown())
+
+    assert said[:2] == ["spawn a#1", "started a#1"]
+    assert world.feed(RegistryUp()) == ["claim k 1 #1"]
+
+
+def test_a_child_starts_unclaimed_while_there_is_no_registry() -> None:
+    """As in a tree without one."""
+    world = supervise(worker("a"))
+    world.start(registry_up=True)
+    world.feed(RegistryDown())
+
+    assert not any("claim" in line for line in world.ask(StartChild(worker("b", name=NAME))))
+
+
+def test_claims_wait_for_a_suspected_owner() -> None:
+    """Its end was seen, and why is still to be told."""
+    table = Registry()
+    table.claim(NAME, OLD, 1)
+    table.suspect(OLD)
+
+    assert table.claim(NAME, NEW, 1)[1:] == []
+    assert Send(NEW, Granted(NAME, 1)) in table.gone(OLD, Killed(9))
+
+
+def test_an_owner_that_is_well_keeps_its_name() -> None:
+    """Who else claims it is told who runs under it."""
+    table = Registry()
+    table.claim(NAME, OLD, 1)
+    table.register(NAME, OLD, CHILD)
+
+    assert Send(NEW, Refused(NAME, 1, CHILD)) in table.claim(NAME, NEW, 1)
