@@ -16,10 +16,11 @@ import jidocode
 import jidocode.errors
 import jidocode.otp
 import jidocode.system
+import jidocode.testing
 from jidocode.errors import JidocodeError, shown
 
 ROOT = Path(__file__).parents[1]
-MODULES = [jidocode, jidocode.otp, jidocode.system]
+MODULES = [jidocode, jidocode.otp, jidocode.system, jidocode.testing]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -95,14 +96,34 @@ def test_importing_the_package_is_quiet_and_starts_nothing() -> None:
     assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
 
 
+def code_in(document: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+def run(script: Path, *command: str) -> str:
+    """Run *script* in its folder; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *command, str(script)],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0), done.stdout + done.stderr
+    return done.stdout
+
+
 def test_the_code_in_the_readme_runs(tmp_path: Path) -> None:
     """As it stands, in a project folder."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    first, own = code_in("README.md")
     (tmp_path / "README.md").write_text("# A project\n")
-    (tmp_path / "counter.py").write_text(blocks[1])
+    (tmp_path / "counter.py").write_text(own)
     script = tmp_path / "script.py"
-    own = (
+    script.write_text(first)
+
+    assert run(script) == "# A project\n\nhealthy\n"
+    script.write_text(
         "from counter import Counter\nfrom jidocode import SessionSystem\n"
         "from jidocode.otp import ChildSpec\n"
         "with SessionSystem() as system:\n"
@@ -110,15 +131,20 @@ def test_the_code_in_the_readme_runs(tmp_path: Path) -> None:
         "    session = system.create_session('.', children=children)\n"
         "    print(session.call('counter', 'anything'))\n"
     )
-    for text, expected in ((blocks[0], "# A project\n\nhealthy\n"), (own, "1\n")):
-        script.write_text(text)
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    assert run(script) == "1\n"
 
-        assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
+
+def test_the_code_about_embedding_runs(tmp_path: Path) -> None:
+    """A web app, an asyncio app, and a test."""
+    web, loop, test = code_in("docs/embedding.md")
+    for name, text, expected in (
+        ("web.py", web, '{"messages": 1}\n'),
+        ("loop.py", loop, "True 1\n"),
+    ):
+        script = tmp_path / name
+        script.write_text(text)
+
+        assert run(script) == expected
+    script = tmp_path / "test_app.py"
+    script.write_text(test)
+    assert "1 passed" in run(script, "-m", "pytest", "-p", "jidocode.testing", "-q")

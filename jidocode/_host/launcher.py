@@ -75,6 +75,7 @@ class HostProcess:
             self.ends.append(os.pidfd_open(self.pid))
             self.admin = LoopbackAddress(facts["port"], facts["nonce"])
         except BaseException:
+            self._process.kill()  # there is no telling what it is; a host ends with its guard
             self.close(0.0)
             raise
 
