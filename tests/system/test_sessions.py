@@ -79,9 +79,8 @@ def test_a_missing_file_is_an_ordinary_error(session: SessionHandle) -> None:
 
 def test_state_keeps_messages_in_order(session: SessionHandle) -> None:
     """Across calls, with pages."""
-    for number in range(5):
-        session.state.append_message("user", f"message {number}")
-    page = session.state.messages(after_seq=2, limit=2)
+    sent = [session.state.append_message("user", f"message {number}") for number in range(5)]
+    page = session.state.messages(after_seq=sent[1].seq, limit=2)
 
     assert [message.content for message in page] == ["message 2", "message 3"]
 
