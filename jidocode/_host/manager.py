@@ -172,8 +172,10 @@ class ActorHost(Replicator, ActorManager):
     def have_stand_by(self, count: int, *, each: int = 0) -> None:
         """Have *count* processes stand by, with *each* of their own standing by below them."""
         self._below_standbys = each
+        before = self.standby_count
         self.standbys.keep(count)
-        processes.bury_orphans(self.children())
+        if self.standby_count < before:
+            processes.bury_orphans(self.children())
 
     def _fork(self, order: SpawnOrder | StandbyOrder) -> processes.ChildProcess | None:
         before = len(self._child_procs)

@@ -62,7 +62,7 @@ class SupervisorShell(Shell):
         """Take the order; Thespian calls this in the new process."""
         super().__init__(requirements)
         self._children: dict[int, Spawned] = {}
-        self._refill_due = False
+        self._standby_due = False
         self._unwatch_registry: Callable[[], None] = _nothing
         news = (
             children.ChildReady,
@@ -145,19 +145,22 @@ class SupervisorShell(Shell):
     def _have_stand_by(self) -> None:
         """Have as many processes ready as the machine will want, now or soon."""
         wanted = self._loop.standbys()
-        if wanted is None or wanted.count == self._myRef.standby_count:
+        have = self._myRef.standby_count
+        if wanted is None or wanted.count == have:
             return
-        if not wanted.soon:
-            self._myRef.have_stand_by(wanted.count, each=wanted.below)
-        elif not self._refill_due:
-            self._refill_due = True
-            self.after(REFILL_DELAY, self._refill)
+        if wanted.count < have:
+            self._myRef.have_stand_by(wanted.count)
+        elif not self._standby_due:
+            # One at a time, and behind what waits already: a fork takes milliseconds.
+            self._standby_due = True
+            self.after(REFILL_DELAY if wanted.soon else 0.0, self._add_standby)
 
-    def _refill(self) -> None:
-        self._refill_due = False
+    def _add_standby(self) -> None:
+        self._standby_due = False
         wanted = self._loop.standbys()
-        if wanted is not None:
-            self._myRef.have_stand_by(wanted.count, each=wanted.below)
+        if wanted is not None and self._myRef.standby_count < wanted.count:
+            self._myRef.have_stand_by(self._myRef.standby_count + 1, each=wanted.below)
+        self._have_stand_by()
 
     def _on_initialised(self, _effect: server.Initialised) -> None:
         self._tell_registry(Reported(self.ref))
