@@ -29,6 +29,7 @@ THREADS = 32
 CALLS_PER_THREAD = 40
 RECOVERIES = 9
 IDLE_SECONDS = 3.0
+MESSAGE = "x" * 1024
 PAUSE = 0.1
 """Seconds between sessions that are not opened in a row."""
 
@@ -47,6 +48,10 @@ class Subject(abc.ABC):
     @abc.abstractmethod
     def call(self, session: int) -> object:
         """Ask one child of a session one small question."""
+
+    @abc.abstractmethod
+    def append(self, session: int) -> object:
+        """Have State keep a message of 1 KB; stock Thespian keeps nothing and only answers."""
 
     @abc.abstractmethod
     def caller(self) -> Callable[[int], object]:
@@ -85,6 +90,10 @@ class Jidocode(Subject):
     def call(self, session: int) -> object:
         """Ask the Manager where the project is."""
         return self.sessions[session].manager.project_root()
+
+    def append(self, session: int) -> object:
+        """Append to the journal, and have it acknowledged."""
+        return self.sessions[session].state.append_message("user", MESSAGE)
 
     def caller(self) -> Callable[[int], object]:
         """Return the same: any thread may call."""
@@ -137,6 +146,10 @@ class Stock(Subject):
     def call(self, session: int) -> object:
         """Ask the Manager."""
         return self.asys.ask(self.sessions[session]["manager"], "ask", 30)
+
+    def append(self, session: int) -> object:
+        """Send the message; the child forgets it."""
+        return self.asys.ask(self.sessions[session]["state"], MESSAGE, 30)
 
     def caller(self) -> Callable[[int], object]:
         """Return a private context: a shared one gives wrong answers."""
@@ -210,6 +223,10 @@ def measure(subject: Subject, sessions: int) -> dict[str, float]:
         subject.call(0)
         times.append(ms(before))
     figures["call"] = statistics.median(times)
+    before = time.perf_counter()
+    for _ in range(CALLS):
+        subject.append(0)
+    figures["appends/s, acknowledged"] = CALLS / (time.perf_counter() - before)
     figures["calls/s, 32 threads"] = throughput(subject, sessions)
     if sessions > 1:
         figures["memory per session"] = (memory(subject.pids()) - base) / (sessions - 1)

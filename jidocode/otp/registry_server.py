@@ -24,7 +24,16 @@ from jidocode.otp.events import (
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.monitors import Send
 from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.registry import Answer, Effect, Live, NotFound, Registry, Restarting, Watch
+from jidocode.otp.registry import (
+    Answer,
+    DuplicateRegistry,
+    Effect,
+    Live,
+    NotFound,
+    Registry,
+    Restarting,
+    Watch,
+)
 from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Reply, Result
 
 REASON_GRACE = 0.25
@@ -112,6 +121,76 @@ class Entries:
 
 
 @attrs.frozen
+class Keys:
+    """Answered with the names under which *ref* runs, in claim order."""
+
+    ref: ActorRef
+
+
+@attrs.frozen
+class Count:
+    """Answered with the number of held names, of one *kind* if given."""
+
+    kind: str | None = None
+
+
+@attrs.frozen
+class GetMeta:
+    """Answered with what is kept beside the names under *key*, None if nothing is."""
+
+    key: str
+
+
+@attrs.frozen
+class LookUpDuplicates:
+    """Answered with all processes under *key* and their values; send to each to dispatch."""
+
+    key: Name
+
+
+# ----- from any process ----------------------------------------------------------------
+
+
+@attrs.frozen
+class PutMeta:
+    """Keep *value* beside the names under *key*; None deletes it. Lost with the registry."""
+
+    key: str
+    value: object
+
+
+@attrs.frozen
+class Subscribe:
+    """*listener* wants to hear `Registered`, `Unregistered` and `Gone` of all names."""
+
+    listener: ActorRef
+
+
+@attrs.frozen
+class Unsubscribe:
+    """*listener* wants to hear no more."""
+
+    listener: ActorRef
+
+
+@attrs.frozen
+class RegisterDuplicate:
+    """*ref* joins the processes under *key*, where any number may be, with *value*."""
+
+    key: Name
+    ref: ActorRef
+    value: object = None
+
+
+@attrs.frozen
+class UnregisterDuplicate:
+    """*ref* leaves the processes under *key*."""
+
+    key: Name
+    ref: ActorRef
+
+
+@attrs.frozen
 class _Vanished:
     """To itself: the watch saw *ref* end, and its supervisor has had time to say why."""
 
@@ -130,6 +209,7 @@ class RegistryServer(GenServer):
         """Start with an empty table; the supervisors fill it."""
         self.reported = set()
         self.table = Registry()
+        self.duplicates = DuplicateRegistry()
         self._watches: dict[int, ActorRef] = {}
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
@@ -143,6 +223,14 @@ class RegistryServer(GenServer):
             case Entries():
                 kind = request.kind
                 return Reply(self.table.select(lambda entry: kind in (None, entry.name[0])))
+            case Keys(ref):
+                return Reply(self.table.keys(ref))
+            case Count():
+                return Reply(self.table.count(request.kind))
+            case GetMeta(key):
+                return Reply(self.table.meta.get(key))
+            case LookUpDuplicates(key):
+                return Reply(self.duplicates.lookup(key))
             case _:
                 return super().handle_call(request, caller)
 
@@ -161,6 +249,7 @@ class RegistryServer(GenServer):
                 self.reported.add(owner)
             case ChildExited():
                 self.reported.discard(request.ref)
+                self.duplicates.gone(request.ref)
                 self.carry_out(self.table.gone(request.ref, request.reason))
             case ChildStarted() | ChildStartFailed() | HeartbeatMissed() | GaveUp():
                 pass
@@ -168,6 +257,25 @@ class RegistryServer(GenServer):
                 self.carry_out(self.table.monitor(token, target, watcher))
             case DemonitorProcess(token, watcher):
                 self.table.demonitor(token, watcher)
+            case _:
+                return self._keep(request)
+        return None
+
+    def _keep(self, request: Any) -> Result:
+        """Take in what any process may say."""
+        match request:
+            case PutMeta(key, None):
+                self.table.meta.pop(key, None)
+            case PutMeta(key, value):
+                self.table.meta[key] = value
+            case Subscribe(listener):
+                self.table.subscribe(listener)
+            case Unsubscribe(listener):
+                self.table.unsubscribe(listener)
+            case RegisterDuplicate(key, ref, value):
+                self.carry_out([*self.duplicates.register(key, ref, value=value)])
+            case UnregisterDuplicate(key, ref):
+                self.duplicates.unregister(key, ref)
             case _:
                 return super().handle_cast(request)
         return None
@@ -184,6 +292,7 @@ class RegistryServer(GenServer):
         return None
 
     def _ended(self, ref: ActorRef, reason: ExitReason) -> None:
+        self.duplicates.gone(ref)
         if isinstance(reason, NoProcess) or self.table.keys(ref):
             self.carry_out(self.table.vanished(ref, reason))
         else:

@@ -1,0 +1,130 @@
+"""The registry's process: what it answers, and whom it tells, without a process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jidocode.otp import Start
+from jidocode.otp.events import ChildExited
+from jidocode.otp.exits import Killed
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.registry import Entry, Gone, Live, Registered, Restarting
+from jidocode.otp.registry_server import (
+    ClaimName,
+    Count,
+    Entries,
+    GetMeta,
+    Keys,
+    LookUp,
+    LookUpDuplicates,
+    PutMeta,
+    RegisterDuplicate,
+    RegisterName,
+    RegistryServer,
+    ReleaseName,
+    Subscribe,
+    UnregisterDuplicate,
+    Unsubscribe,
+)
+from jidocode.otp.server import (
+    Caller,
+    CallReceived,
+    CastReceived,
+    Effect,
+    SendInfo,
+    SendReply,
+    ServerLoop,
+    WatchProcess,
+)
+
+OWNER = ActorRef("supervisor", 1, 100)
+CHILD = ActorRef("worker", 1, 101)
+OTHER = ActorRef("worker", 2, 102)
+LISTENER = ActorRef("listener", 3, 103)
+NAME = ("worker", "a")
+
+
+class Asked:
+    """A registry server, and what it sends."""
+
+    def __init__(self) -> None:
+        self.loop = ServerLoop(RegistryServer(), ActorRef("registry", 1, 1))
+        self.loop.start(Start(RegistryServer))
+
+    def ask(self, request: object) -> Any:
+        (reply,) = self.loop.handle(CallReceived(Caller("caller", 1), request))
+        assert isinstance(reply, SendReply)
+        return reply.value
+
+    def tell(self, *requests: object) -> list[Effect]:
+        return [effect for each in requests for effect in self.loop.handle(CastReceived(each))]
+
+    def told(self, *requests: object) -> list[object]:
+        """Return what the listener is told of *requests*."""
+        effects = self.tell(*requests)
+        sent = [effect for effect in effects if isinstance(effect, SendInfo)]
+        return [effect.message for effect in sent if effect.ref == LISTENER]
+
+
+def died(ref: ActorRef) -> ChildExited:
+    return ChildExited(supervisor=OWNER, child_id="a", ref=ref, reason=Killed(9), name=NAME)
+
+
+def test_names_are_found_counted_and_listed() -> None:
+    """By name, by process and by kind."""
+    registry = Asked()
+    registry.tell(ClaimName(NAME, OWNER, 1, "value"))
+
+    assert registry.ask(LookUp(NAME)) == Restarting("value")
+    registry.tell(RegisterName(NAME, OWNER, CHILD))
+    assert registry.ask(LookUp(NAME)) == Live(CHILD, "value")
+    assert registry.ask(Keys(CHILD)) == [NAME]
+    assert [registry.ask(Count(kind)) for kind in (None, "worker", "other")] == [1, 1, 0]
+    assert registry.ask(Entries()) == [Entry(NAME, OWNER, 1, value="value", ref=CHILD)]
+    registry.tell(died(CHILD), ReleaseName(NAME, OWNER))
+    assert registry.ask(Count()) == 0
+
+
+def test_listeners_hear_of_crashes_until_they_unsubscribe() -> None:
+    """Unlike in Elixir, where a crash sends nothing."""
+    registry = Asked()
+    told = registry.told(
+        Subscribe(LISTENER),
+        ClaimName(NAME, OWNER, 1, "value"),
+        RegisterName(NAME, OWNER, CHILD),
+        died(CHILD),
+    )
+
+    assert told == [Registered(NAME, CHILD, "value"), Gone(NAME, CHILD, Killed(9))]
+    assert registry.told(Unsubscribe(LISTENER), RegisterName(NAME, OWNER, OTHER)) == []
+
+
+def test_metadata_is_kept_beside_the_names() -> None:
+    """In a key space of its own."""
+    registry = Asked()
+    registry.tell(PutMeta("colour", "red"))
+
+    assert registry.ask(GetMeta("colour")) == "red"
+    registry.tell(PutMeta("colour", None))
+    assert registry.ask(GetMeta("colour")) is None
+    assert registry.ask(Count()) == 0
+
+
+def test_any_number_of_processes_may_be_under_a_duplicate_key() -> None:
+    """They leave by themselves, or by dying; the process is watched for that."""
+    registry = Asked()
+    effects = registry.tell(
+        RegisterDuplicate(NAME, CHILD, "first"),
+        RegisterDuplicate(NAME, OTHER, "second"),
+        RegisterDuplicate(NAME, LISTENER),
+    )
+
+    assert [effect.ref for effect in effects if isinstance(effect, WatchProcess)] == [
+        CHILD,
+        OTHER,
+        LISTENER,
+    ]
+    everybody = [(CHILD, "first"), (OTHER, "second"), (LISTENER, None)]
+    assert registry.ask(LookUpDuplicates(NAME)) == everybody
+    registry.tell(UnregisterDuplicate(NAME, LISTENER), died(CHILD))
+    assert registry.ask(LookUpDuplicates(NAME)) == [(OTHER, "second")]
