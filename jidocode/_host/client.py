@@ -299,7 +299,7 @@ class HostClient:
                 self.directory.take(message)
                 self._tell(message, name)
             case wire.News():
-                self._on_news(message, envelope.sender.addressDetails)
+                self._on_news(message)
             case wire.RootReady():
                 self.directory.root_started(message.ref, ROOT)
             case wire.RootExited():
@@ -318,13 +318,13 @@ class HostClient:
             return self.directory.name_of(event.supervisor)
         return event.name
 
-    def _on_news(self, message: wire.News, sender: object) -> None:
+    def _on_news(self, message: wire.News) -> None:
         try:
             fact = wire.unpack(message.payload)
         except Exception as error:  # noqa: BLE001 - importing what it names may raise anything
             logger.warning("news cannot be read here: {}: {}", type(error).__name__, error)
         else:
-            self._tell(fact, self.directory.name_at(sender))
+            self._tell(fact, message.name)
 
     def _tell(self, fact: object, name: Name | None) -> None:
         if self._on_event is not None:

@@ -120,12 +120,6 @@ class Directory:
         place = self._places.get(ref)
         return place.name if place else None
 
-    def name_at(self, address: object) -> Name | None:
-        """Return the name of the process at *address*, if one is known to run."""
-        with self._changed:
-            names = [place.name for ref, place in self._places.items() if ref.address == address]
-        return names[0] if names else None
-
     def death_of(self, ref: ActorRef) -> ExitReason | None:
         """Return why *ref* ended, if it is known to have ended."""
         return self._deaths.get(ref)

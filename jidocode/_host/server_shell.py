@@ -126,7 +126,7 @@ class ServerShell(Shell):
     # Effects
 
     def _publish(self, effect: server.Publish) -> None:
-        self.send(self.order.app, wire.News(wire.pack(effect.fact)))
+        self.send(self.order.app, wire.News(self.order.name, wire.pack(effect.fact)))
 
     def _send_reply(self, effect: server.SendReply) -> None:
         self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))

@@ -224,6 +224,7 @@ class SupervisorShell(Shell):
                 kind=spec.start.target.kind,
                 incarnation=incarnation,
                 app=self.order.app,
+                name=spec.name,
                 parent=self.transport.address,
                 registry=self.registry,
                 memory_limit=spec.memory_limit,

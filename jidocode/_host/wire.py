@@ -17,7 +17,7 @@ import attrs
 from jidocode._host.address import LoopbackAddress
 from jidocode.errors import CallError
 from jidocode.otp.exits import ExitReason
-from jidocode.otp.refs import ActorRef
+from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import Start
 
 
@@ -59,8 +59,9 @@ class Heartbeat(NamedTuple):
 
 
 class News(NamedTuple):
-    """From a server to the app: something that it wants to be known."""
+    """From a server, registered as *name*, to the app: something that it wants to be known."""
 
+    name: Name | None
     payload: bytes
 
 
@@ -115,6 +116,7 @@ class SpawnOrder:
         kind: What the process is, in one word.
         incarnation: Which start of its supervisor it is.
         app: Where the app listens for news.
+        name: What it will be registered as, if anything.
         parent: Its supervisor; None for the root.
         registry: The registry, if there is one yet.
         memory_limit: Bytes that the process may have for itself, None for no limit.
@@ -125,6 +127,7 @@ class SpawnOrder:
     kind: str
     incarnation: int
     app: LoopbackAddress
+    name: Name | None = None
     parent: LoopbackAddress | None = None
     registry: ActorRef | None = None
     memory_limit: int | None = None

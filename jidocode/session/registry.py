@@ -27,7 +27,7 @@ from jidocode.otp.events import ChildExited
 from jidocode.otp.management import StartChild, TerminateChild
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Live, NotFound
-from jidocode.otp.registry_server import ClaimName, RegistryServer, ReleaseName, Reported
+from jidocode.otp.registry_server import ClaimName, RegistryServer, ReleaseName
 from jidocode.otp.server import Caller, CallResult, NoReply, Refuse, Reply, Response, Result
 from jidocode.otp.specs import ChildSpec
 from jidocode.session.ratelimit import TokenBucket
@@ -156,13 +156,13 @@ class ProcessRegistry(RegistryServer):
                 self._ended_sessions.discard(session_id)
             case _:
                 pass
-        if isinstance(request, Reported) and self._early:
-            early, self._early = self._early, []
-            for start, caller in early:
-                try:
-                    self._start(start, caller)
-                except (SessionError, NoProcessError) as error:
-                    self.refuse(caller, error)
+        # Who the supervisor is and that it has reported come from two processes, in any order.
+        early, self._early = self._early, []
+        for start, caller in early:
+            try:
+                self._start(start, caller)
+            except (SessionError, NoProcessError) as error:
+                self.refuse(caller, error)
         return result
 
     def handle_info(self, message: Any) -> Result:

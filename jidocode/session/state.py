@@ -132,6 +132,8 @@ class State(GenServer):
     ) -> None:
         """Begin or resume the conversation of *session* (called by the host, first).
 
+        A journal that was damaged is announced to the app, as a `Repair`.
+
         Args:
             session: The record. If the journal has a later one, that counts.
             journal_dir: Where journals are; created if need be. None for memory.
@@ -144,6 +146,8 @@ class State(GenServer):
         self.conversation = Conversation(session)
         if journal_dir is not None:
             recover(self.conversation, journal_dir, durability)
+            if not self.conversation.repair.clean:
+                self.announce(self.conversation.repair)
         self._subscriptions = Subscriptions(self, self.conversation)
         self._will_flush = False
 

@@ -12,7 +12,7 @@ Application                     one_for_one, the root
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import attrs
 
@@ -85,8 +85,35 @@ def session_children(
             name=("state", session.id),
             heartbeat=upkeep.heartbeat,
         ),
-        *(named(spec, session.id) for spec in own),
+        *own,
     )
+
+
+class SessionChildren(Protocol):
+    """Says what a session consists of, as `session_children` does."""
+
+    def __call__(
+        self, session: Session, own: Sequence[ChildSpec] = (), *, upkeep: Upkeep
+    ) -> Sequence[ChildSpec]:
+        """Return the children in start order, `manager` and `state` among them."""
+        ...
+
+
+def built(
+    build: SessionChildren, session: Session, own: Sequence[ChildSpec] = (), *, upkeep: Upkeep
+) -> tuple[ChildSpec, ...]:
+    """Return what *build* makes of *session*, each child with its name.
+
+    Raises:
+        InvalidChildSpecError: One is no `ChildSpec`, or Manager or State is missing.
+    """
+    children = tuple(named(spec, session.id) for spec in build(session, own, upkeep=upkeep))
+    missing = {"manager", "state"} - {spec.id for spec in children}
+    if missing:
+        raise InvalidChildSpecError(
+            f"a session needs a child called {' and '.join(sorted(missing))}"
+        )
+    return children
 
 
 def named(spec: Any, session_id: str) -> ChildSpec:

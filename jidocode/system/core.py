@@ -34,7 +34,7 @@ from jidocode.otp.management import ChildInfo, ChildStatus, UpdateChild, WhichCh
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Live, NotFound
 from jidocode.otp.registry_server import LookUp
-from jidocode.otp.specs import ChildSpec, ChildType, Start
+from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start
 from jidocode.otp.strategy import Strategy
 from jidocode.session.journals import (
     Resumable,
@@ -65,7 +65,7 @@ from jidocode.session.registry import (
 )
 from jidocode.session.requests import Answer, Call, Request
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import Application, Upkeep, session_children
+from jidocode.session.tree import Application, SessionChildren, Upkeep, built, session_children
 from jidocode.system.events import EventHub, EventStream, SessionRefused
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import (
@@ -98,10 +98,21 @@ class SessionSystem:
         HostStartError: The system could not be started; nothing is left.
     """
 
-    def __init__(self, settings: Settings | None = None, **overrides: Any) -> None:
-        """Start a system with *settings*, changed by *overrides* (see `Settings`)."""
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        build: SessionChildren = session_children,
+        **overrides: Any,
+    ) -> None:
+        """Start a system with *settings*, changed by *overrides* (see `Settings`).
+
+        *build* says what every session consists of, if not Manager, State and
+        the app's own children.
+        """
         self._client: HostClient | None = None
         self._updating = threading.Lock()
+        self._build = build
         self.settings = attrs.evolve(settings or Settings(), **overrides)
         if not sys.platform.startswith("linux"):
             raise HostStartError(f"jidocode runs on Linux so far, not on {sys.platform}")
@@ -168,22 +179,24 @@ class SessionSystem:
 
     def create_session(  # noqa: PLR0913 - all but the first are keywords
         self,
-        project_path: str | os.PathLike[str],
+        project_path: str | os.PathLike[str] = ".",
         *,
         name: str | None = None,
         config: SessionConfig | Mapping[str, Any] | None = None,
         session_id: str | None = None,
-        strategy: Strategy | None = None,
+        strategy: Strategy | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open a session for the project folder *project_path*, and return its handle.
 
         Args:
-            project_path: An existing folder; `~` is expanded.
+            project_path: An existing folder, the current one by default; `~` is expanded.
             name: For people; the folder's name by default.
             config: The language model to use; see `SessionConfig`.
             session_id: A lower-case UUID4; a fresh one by default.
-            strategy: Who is restarted with a dead child; the settings' by default.
+            strategy: Who is restarted with a dead child, the settings' strategy by
+                default; or all of the supervisor's `Flags`, such as those that let
+                a significant child end the session.
             children: The app's own processes, started after Manager and State.
 
         Raises:
@@ -205,7 +218,7 @@ class SessionSystem:
         self,
         session: Session,
         *,
-        strategy: Strategy | None = None,
+        strategy: Strategy | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open the session that *session* describes; raises as `create_session`."""
@@ -214,11 +227,11 @@ class SessionSystem:
         return self._start(session.validate(), strategy, children)
 
     def _start(
-        self, session: Session, strategy: Strategy | None, children: Sequence[ChildSpec]
+        self, session: Session, strategy: Strategy | Flags | None, children: Sequence[ChildSpec]
     ) -> SessionHandle:
         spec = SessionSupervisor.child_spec(
             session,
-            session_children(session, children, upkeep=self._upkeep()),
+            built(self._build, session, children, upkeep=self._upkeep()),
             flags=self.settings.session_flags(strategy),
             heartbeat=self.settings.heartbeat,
         )
@@ -325,7 +338,7 @@ class SessionSystem:
         with self._updating:
             wanted = change(self.session_record(session_id))
             record: Session = self._ask_registry(UpdateRecord(wanted))
-            for spec in session_children(record, upkeep=self._upkeep()):
+            for spec in built(self._build, record, upkeep=self._upkeep()):
                 self.ask(("session", session_id), UpdateChild(spec.id, start=spec.start), None)
             self.ask(SESSIONS, UpdateChild(session_id, value=record), None)
             handle.manager.update_session(record)
@@ -348,7 +361,7 @@ class SessionSystem:
         self,
         session_id: str,
         *,
-        strategy: Strategy | None = None,
+        strategy: Strategy | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open a session again that has a journal, with everything it had acknowledged.

@@ -35,7 +35,8 @@ class Event:
     Attributes:
         fact: What happened: `ChildStarted` (with *recovered_after* if it was a
             restart), `ChildExited`, `ChildStartFailed`, `HeartbeatMissed`,
-            `GaveUp`, `SessionRefused`, or whatever a child has announced.
+            `GaveUp`, `SessionRefused`, `Repair` (State found its journal
+            damaged), or whatever a child has announced.
         session_id: The session it happened in; None outside of sessions.
         at: When the app heard of it, in UTC.
     """

@@ -227,12 +227,14 @@ class Settings:
         values = {} if path is None else _from_file(Path(path))
         return cls(**values | _from_environment(environ) | overrides)
 
-    def session_flags(self, strategy: Strategy | None) -> Flags:
-        """Return the flags of a session's supervisor; *strategy* None is the default one.
+    def session_flags(self, strategy: Strategy | Flags | None) -> Flags:
+        """Return the flags of a session's supervisor; what *strategy* leaves out is from here.
 
         Raises:
-            InvalidChildSpecError: *strategy* is no `Strategy`.
+            InvalidChildSpecError: *strategy* is neither a `Strategy` nor `Flags`.
         """
+        if isinstance(strategy, Flags):
+            return strategy
         return Flags(
             strategy=self.strategy if strategy is None else strategy,
             max_restarts=self.max_restarts,

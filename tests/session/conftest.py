@@ -46,8 +46,8 @@ class Wire:
         self.effects: list[Effect] = []
         """All that it asked for, but for answers that were returned."""
         match self._loop.start(start):
-            case [Initialised()]:
-                pass
+            case [*announced, Initialised()]:
+                self.effects += announced
             case [InitFailed(reason)]:
                 self.failure = reason
             case effects:

@@ -14,6 +14,8 @@ from servers import worker
 from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
 from jidocode.otp import ChildExited, ChildStarted, GaveUp, Killed
 from jidocode.otp.events import HeartbeatMissed
+from jidocode.session.journal import Repair
+from jidocode.session.recovery import journal_path
 from jidocode.system import Event, EventStream, SessionRefused
 from jidocode.testing import PATIENCE, eventually, kill, wait_for_restart
 
@@ -151,3 +153,18 @@ def test_streams_end_with_the_system(project: Path) -> None:
 
     assert counts[0] >= 3
     assert list(system.events()) == []
+
+
+def test_a_damaged_journal_is_told(system: SessionSystem, session: SessionHandle) -> None:
+    """When State opens it, with what was wrong."""
+    session.state.append_message("user", "hello")
+    assert system.settings.state_dir is not None
+    journal = journal_path(system.settings.state_dir, session.id)
+    with session.events() as stream:
+        with journal.open("ab") as file:
+            file.write(b"torn")
+        kill(system, session, "state")
+        facts = read_until(stream, lambda fact: isinstance(fact, Repair))
+
+    assert facts[-1] == Repair(torn_bytes=4, kept_aside=(f"{journal.name}.torn-1",))
+    assert [message.content for message in session.state.messages()] == ["hello"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from jidocode import (
 from jidocode.errors import InvalidChildSpecError, StartFailedError
 from jidocode.otp import BRUTAL_KILL, ChildSpec
 from jidocode.session.record import new_session_id
+from jidocode.session.tree import Upkeep, session_children
 from jidocode.system.settings import CreationRate
 from jidocode.testing import is_alive, kill, wait_for_restart
 
@@ -360,6 +361,50 @@ def test_the_strategy_of_the_settings_is_the_default(project: Path) -> None:
         wait_for_restart(system, first, "manager", after=kill(system, first, "manager").ref)
 
         assert system.get_state(first.id) == state
+
+
+# ----- what a session consists of -----------------------------------------------------
+
+
+def with_an_indexer(
+    session: Session, own: Sequence[ChildSpec] = (), *, upkeep: Upkeep
+) -> Sequence[ChildSpec]:
+    return session_children(session, (worker("indexer"), *own), upkeep=upkeep)
+
+
+def without_state(
+    session: Session, own: Sequence[ChildSpec] = (), *, upkeep: Upkeep
+) -> Sequence[ChildSpec]:
+    return session_children(session, own, upkeep=upkeep)[:1]
+
+
+def test_an_app_can_say_what_every_session_consists_of(project: Path) -> None:
+    """Its children are found by name, and take part in updates."""
+    with SessionSystem(build=with_an_indexer) as system:
+        session = system.create_session(project, children=[worker("one")])
+
+        ids = [info.id for info in session.which_children()]
+        assert ids == ["manager", "state", "indexer", "one"]
+        assert session.call("indexer", ("echo", 1)) == 1
+        assert session.rename("till").name == "till"
+
+
+def test_a_sessionwithout_state_is_refused(project: Path) -> None:
+    """Before anything is started."""
+    with SessionSystem(build=without_state) as system:
+        with pytest.raises(InvalidChildSpecError, match="state"):
+            system.create_session(project)
+
+        assert system.list_sessions() == []
+
+
+def test_the_current_folder_is_the_default_project(
+    system: SessionSystem, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call, and a session is open where the app was started."""
+    monkeypatch.chdir(project)
+
+    assert system.create_session().session.project_path == str(project)
 
 
 # ----- who is let in ----------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""When the registry lets a session in, told by its supervisors in whatever order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jidocode.otp import ActorRef, Killed, Start
+from jidocode.otp.events import ChildExited
+from jidocode.otp.management import StartChild
+from jidocode.otp.registry_server import ClaimName, RegisterName, Reported
+from jidocode.otp.server import SendRequest
+from jidocode.session.record import Session
+from jidocode.session.registry import SESSIONS, Admission, ProcessRegistry, StartSession
+from jidocode.session.supervisor import SessionSupervisor
+from jidocode.session.tree import Upkeep, session_children
+from jidocode.testing import FakeChild
+
+ROOT = ActorRef("application", 1, 100)
+OLD = ActorRef("sessions", 2, 101)
+NEW = ActorRef("sessions", 3, 102)
+
+
+@pytest.fixture
+def registry() -> FakeChild:
+    """A registry whose supervisor of sessions has just been killed."""
+    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1)))
+    registry.cast(ClaimName(SESSIONS, ROOT, OLD.incarnation))
+    registry.cast(RegisterName(SESSIONS, ROOT, OLD))
+    registry.cast(Reported(OLD))
+    exit_ = ChildExited(supervisor=ROOT, child_id="sessions", ref=OLD, reason=Killed(9))
+    registry.cast(exit_)
+    registry.cast(ClaimName(SESSIONS, ROOT, NEW.incarnation))
+    return registry
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> StartSession:
+    """The request to start a session."""
+    session = Session.new(project_path=tmp_path)
+    children = session_children(session, upkeep=Upkeep())
+    return StartSession(session, SessionSupervisor.child_spec(session, children))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_session_that_comes_early_is_let_in_once_its_supervisor_is_known_and_has_reported(
+    registry: FakeChild, start: StartSession, first: int
+) -> None:
+    """Whichever is heard first: the two come from different processes."""
+    news = (Reported(NEW), RegisterName(SESSIONS, ROOT, NEW))
+    call = registry.begin_call(start)
+    registry.effects.clear()
+    registry.cast(news[first])
+    assert not [effect for effect in registry.effects if isinstance(effect, SendRequest)]
+    registry.cast(news[1 - first])
+
+    assert not call.done
+    (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
+    assert sent.ref == NEW
+    assert sent.request == StartChild(start.spec)

@@ -1,0 +1,110 @@
+"""A session that is gone, for whatever cause, holds neither a place nor a project."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from servers import worker
+
+from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
+from jidocode.otp import AutoShutdown, Flags, Restart
+from jidocode.testing import eventually, kill, pause, wait_for_exit
+
+ONCE = Flags(strategy=Strategy.ONE_FOR_ALL, max_restarts=0)
+PLACES = 10
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[tuple[SessionSystem, list[SessionHandle]]]:
+    """A system with every place taken, by sessions that give up at the first crash."""
+    with SessionSystem(max_sessions=PLACES, creation_rate=None, durability="memory") as system:
+        ending = Flags(max_restarts=0, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+        last = worker("last", restart=Restart.TEMPORARY, significant=True)
+        sessions: list[SessionHandle] = []
+        for number in range(PLACES):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            sessions.append(
+                system.create_session(folder, strategy=ending, children=[last])
+                if number == 0
+                else system.create_session(folder, strategy=ONCE if number < PLACES - 2 else None)
+            )
+        yield system, sessions
+
+
+def _vanish(system: SessionSystem, session: SessionHandle) -> None:
+    """Take the project away: the Manager cannot start again, however often it tries."""
+    shutil.rmtree(session.session.project_path)
+    kill(system, session, "manager")
+
+
+def _hang_and_kill(system: SessionSystem, session: SessionHandle) -> None:
+    """Kill the supervisor of a child that hangs."""
+    with pause(system, session, "manager"):
+        kill(system, session, "session")
+
+
+def _kill_all(system: SessionSystem, session: SessionHandle) -> None:
+    """Kill every process of the session at once."""
+    children = [info.ref.os_pid for info in session.which_children() if info.ref]
+    for pid in (system.get_process(session.id, "session").os_pid, *children):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _terminate(system: SessionSystem, session: SessionHandle) -> None:
+    """Ask the supervisor to end, as an operator does."""
+    os.kill(system.get_process(session.id, "session").os_pid, signal.SIGTERM)
+
+
+def _wait_for_place(system: SessionSystem, session: SessionHandle) -> None:
+    eventually(lambda: not system.session_running(session.id), "its place to become free")
+
+
+def _kill_the_supervisor_of_sessions(system: SessionSystem, session: SessionHandle) -> None:
+    """It takes with it whatever is left."""
+    top = next(node for node in system.tree().children if node.id == "sessions")
+    assert top.ref is not None
+    os.kill(top.ref.os_pid, signal.SIGKILL)
+    _wait_for_place(system, session)
+
+
+WAYS: Sequence[Callable[[SessionSystem, SessionHandle], object]] = [
+    lambda _, session: session.call("last", "stop"),
+    lambda _, session: session.stop(),
+    lambda system, session: kill(system, session, "manager"),
+    lambda system, session: kill(system, session, "state"),
+    lambda system, session: kill(system, session, "session"),
+    _terminate,
+    _hang_and_kill,
+    _kill_all,
+    _vanish,
+    _kill_the_supervisor_of_sessions,
+]
+
+
+def test_ten_sessions_that_end_in_the_ten_worst_ways_leave_ten_places(
+    crowded: tuple[SessionSystem, list[SessionHandle]], tmp_path: Path
+) -> None:
+    """And the same ten projects can be opened again."""
+    system, sessions = crowded
+    with pytest.raises(SessionLimitError):
+        system.create_session(tmp_path)
+
+    for end, session in zip(WAYS, sessions, strict=True):
+        supervisor = system.get_process(session.id, "session")
+        end(system, session)
+        wait_for_exit(system, supervisor)
+        _wait_for_place(system, session)
+
+    assert system.list_sessions() == []
+    for number in range(PLACES):
+        folder = tmp_path / str(number)
+        folder.mkdir(exist_ok=True)
+        system.create_session(folder)
+    with pytest.raises(SessionLimitError):
+        system.create_session(tmp_path)
