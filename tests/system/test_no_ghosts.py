@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
+import servers
 from servers import worker
 
 from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
 from jidocode.otp import AutoShutdown, Flags, Restart
-from jidocode.testing import eventually, kill, pause, wait_for_exit
+from jidocode.session.record import new_session_id
+from jidocode.testing import eventually, is_alive, kill, pause, wait_for_exit
 
 ONCE = Flags(strategy=Strategy.ONE_FOR_ALL, max_restarts=0)
 PLACES = 10
@@ -108,3 +113,36 @@ def test_ten_sessions_that_end_in_the_ten_worst_ways_leave_ten_places(
         system.create_session(folder)
     with pytest.raises(SessionLimitError):
         system.create_session(tmp_path)
+
+
+OPENING = """
+import sys
+from pathlib import Path
+from jidocode import SessionSystem
+from servers import worker
+project, state_dir, session_id, log = sys.argv[1:]
+with SessionSystem(state_dir=state_dir) as system:
+    slow = worker("slow", Path(log), "hang")
+    system.create_session(project, session_id=session_id, children=[slow])
+"""
+
+
+def test_an_app_killed_in_the_middle_of_opening_a_session_leaves_it_to_the_next(
+    project: Path, tmp_path: Path
+) -> None:
+    """Manager and State were up, the app's own child was not yet."""
+    state_dir, log, session_id = tmp_path / "state", tmp_path / "log", new_session_id()
+    arguments = [str(project), str(state_dir), session_id, str(log)]
+    path = str(Path(servers.__file__).parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", OPENING, *arguments], env=os.environ | {"PYTHONPATH": path}
+    ) as app:
+        try:
+            eventually(lambda: log.exists() and log.read_text(), "the start of the slow child")
+            below = [process.pid for process in psutil.Process(app.pid).children(recursive=True)]
+        finally:
+            app.kill()
+    eventually(lambda: not any(map(is_alive, below)), "the end of everything below")
+
+    with SessionSystem(state_dir=state_dir) as system:
+        assert system.resume_session(session_id).session.project_path == str(project)
