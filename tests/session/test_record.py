@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -240,6 +242,26 @@ def test_a_symlink_to_a_folder_is_kept_as_given_and_names_the_same_project(proje
 
     assert session.project_path == str(link)
     assert session.project_key == Session.new(project_path=project).project_key
+
+
+def test_a_bind_mount_names_the_same_project(project: Path) -> None:
+    """In a mount namespace of its own, where the kernel lets us have one."""
+    mounted = project.with_name("mounted")
+    mounted.mkdir()
+    look = "from sys import argv; from jidocode.session.record import locate_project as l;"
+    look += "print(l(argv[1])[1] == l(argv[2])[1])"
+    # Before the mount they differ, or equal keys would show nothing.
+    command = 'look() { "$1" -c "$2" "$3" "$4"; }; look "$@"; mount --bind "$3" "$4" && look "$@"'
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command, "sh", sys.executable, look, project, mounted],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0 and "unshare" in done.stderr:
+        pytest.skip("there are no mount namespaces for us here")
+
+    assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
 
 
 def test_two_dots_inside_a_name_are_no_traversal(tmp_path: Path) -> None:
