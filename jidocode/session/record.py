@@ -262,8 +262,7 @@ class Session:
         Raises:
             InvalidSessionError: With the code `invalid_name` or `name_too_long`.
         """
-        _refuse([*_broken_name(name)])
-        return self._changed(name=name)
+        return self._changed(name=validate_name(name))
 
     def update_config(self, changes: Mapping[str, Any]) -> Session:
         """Return the record with *changes* merged into its config.
@@ -290,6 +289,16 @@ class Session:
         # The wall clock may stand still or go back; the order of changes may not.
         updated_at = max(datetime.now(UTC), self.updated_at + timedelta(microseconds=1))
         return attrs.evolve(self, updated_at=updated_at, **changes)
+
+
+def validate_name(name: object) -> str:
+    """Return *name* if it can be the name of a session.
+
+    Raises:
+        InvalidSessionError: With the code `invalid_name` or `name_too_long`.
+    """
+    _refuse([*_broken_name(name)])
+    return str(name)
 
 
 def locate_project(path: object) -> tuple[str, ProjectKey]:

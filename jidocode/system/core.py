@@ -49,6 +49,7 @@ from jidocode.session.record import (
     SessionConfig,
     locate_project,
     new_session_id,
+    validate_name,
     validate_session_id,
 )
 from jidocode.session.recovery import journal_path
@@ -297,13 +298,15 @@ class SessionSystem:
 
         Raises:
             TypeError: Not exactly one of *path* and *name* was given.
-            InvalidSessionError: *path* is no usable folder.
+            InvalidSessionError: *path* is no usable folder, or *name* no name.
             SessionNotFoundError: There is none.
         """
         if (path is None) == (name is None):
             raise TypeError("find_session() takes exactly one of path and name")
         key = None if path is None else locate_project(path)[1]
-        session: Session = self._ask_registry(FindSession(key, name))
+        session: Session = self._ask_registry(
+            FindSession(key, None if name is None else validate_name(name))
+        )
         return SessionHandle(self, session.id)
 
     def session_running(self, session_id: str) -> bool:

@@ -18,6 +18,7 @@ from jidocode import (
     SessionNotFoundError,
     SessionSystem,
 )
+from jidocode.session.record import MAX_NAME_LENGTH
 
 ANYTHING = (
     st.text(max_size=200)
@@ -88,6 +89,18 @@ def test_a_path_that_is_no_open_project_is_refused(system: SessionSystem, bad: A
         system.find_session(path=bad)
 
     assert _told(refused.value)
+
+
+@MANY
+@given(bad=ANYTHING.filter(lambda bad: bad is not None))
+def test_a_name_that_nothing_has_is_refused_or_not_found(system: SessionSystem, bad: Any) -> None:
+    """By the rules for names first; what is no name is sent to nobody."""
+    with pytest.raises((InvalidSessionError, SessionNotFoundError)) as refused:
+        system.find_session(name=bad)
+
+    assert _told(refused.value)
+    if not isinstance(bad, str) or len(bad) > MAX_NAME_LENGTH:
+        assert isinstance(refused.value, InvalidSessionError)
 
 
 @MANY
