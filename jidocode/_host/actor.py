@@ -31,10 +31,10 @@ from jidocode._host.manager import ActorHost
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import SpawnOrder
 from jidocode.errors import CallError
+from jidocode.otp import server
 from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted, PulseHeard
 from jidocode.otp.exits import SHUTDOWN, ExitReason, is_normal
 from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import Caller, crash_reason
 
 Handler = Callable[[Any, LoopbackAddress], object]
 
@@ -54,7 +54,13 @@ class Shell(Actor):
         self._epoll: select.epoll | None = None
         self._to_do: deque[Any] = deque()
         self._unexpected: set[str] = set()
-        self._effects: dict[type, Callable[[Any], object]] = {}
+        self._effects: dict[type, Callable[[Any], object]] = {
+            server.InitIgnored: lambda _effect: self.tell_ignored(),
+            server.InitFailed: lambda effect: self.tell_failed(effect.reason),
+            server.SendReply: self._send_reply,
+            server.SendError: self._send_error,
+            server.Exit: lambda effect: self.leave(effect.reason),
+        }
         self._handlers: dict[type, Handler] = {
             wire.Ping: self._on_ping,
             wire.Heartbeat: self._on_heartbeat,
@@ -75,7 +81,7 @@ class Shell(Actor):
         try:
             self.start()
         except Exception as error:  # noqa: BLE001 - whatever the class's own constructor raises
-            self.tell_failed(crash_reason(error))
+            self.tell_failed(server.crash_reason(error))
 
     def deliver(self, message: object, sender: LoopbackAddress) -> bool:
         """Handle one of our own messages; False if it is one of Thespian's."""
@@ -124,13 +130,19 @@ class Shell(Actor):
             try:
                 self._carry_out()
             except Exception as error:  # noqa: BLE001 - what a server sends may raise anything
-                self.fail(crash_reason(error))
+                self.fail(server.crash_reason(error))
 
     def _carry_out(self) -> None:
         while self._to_do:
             effect = self._to_do[0]
             self._effects[type(effect)](effect)
             self._to_do.popleft()
+
+    def _send_reply(self, effect: server.SendReply) -> None:
+        self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))
+
+    def _send_error(self, effect: server.SendError) -> None:
+        self.answer(effect.caller, wire.refusal(effect.caller.request_id, effect.error))
 
     def ignore(self, type_name: str) -> None:
         """Log once that nobody here handles messages of that type."""
@@ -166,7 +178,7 @@ class Shell(Actor):
         if isinstance(ref.address, LoopbackAddress):
             self.send(ref.address, message, on_failure)
 
-    def answer(self, caller: Caller, answer: wire.Answer) -> None:
+    def answer(self, caller: server.Caller, answer: wire.Answer) -> None:
         """Send the answer of a call to whoever waits for it."""
         if isinstance(caller.address, LoopbackAddress):
             self.send(caller.address, answer)

@@ -38,10 +38,6 @@ class ServerShell(Shell):
         }
         self._effects |= {
             server.Initialised: lambda _effect: self.tell_ready(),
-            server.InitIgnored: lambda _effect: self.tell_ignored(),
-            server.InitFailed: lambda effect: self.tell_failed(effect.reason),
-            server.SendReply: self._send_reply,
-            server.SendError: self._send_error,
             server.SendCast: self._send_cast,
             server.SendInfo: self._send_info,
             server.SendRequest: self._send_request,
@@ -53,7 +49,6 @@ class ServerShell(Shell):
             server.StopMonitor: self._stop_monitor,
             server.Publish: self._publish,
             server.Unexpected: lambda effect: self.ignore(effect.type_name),
-            server.Exit: lambda effect: self.leave(effect.reason),
         }
 
     def start(self) -> None:
@@ -127,12 +122,6 @@ class ServerShell(Shell):
 
     def _publish(self, effect: server.Publish) -> None:
         self.send(self.order.app, wire.News(self.order.name, wire.pack(effect.fact)))
-
-    def _send_reply(self, effect: server.SendReply) -> None:
-        self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))
-
-    def _send_error(self, effect: server.SendError) -> None:
-        self.answer(effect.caller, wire.refusal(effect.caller.request_id, effect.error))
 
     def _send_cast(self, effect: server.SendCast) -> None:
         self.send_to(effect.ref, wire.Cast(wire.pack(effect.request)))

@@ -80,11 +80,6 @@ class SupervisorShell(Shell):
         }
         self._effects |= {
             server.Initialised: self._on_initialised,
-            server.InitIgnored: lambda _effect: self.tell_ignored(),
-            server.InitFailed: lambda effect: self.tell_failed(effect.reason),
-            server.SendReply: self._send_reply,
-            server.SendError: self._send_error,
-            server.Exit: lambda effect: self.leave(effect.reason),
             children.Claim: self._claim,
             children.Spawn: self._spawn,
             children.AskToStop: self._ask_to_stop,
@@ -255,12 +250,6 @@ class SupervisorShell(Shell):
 
     def _after(self, effect: children.After) -> None:
         self.after(effect.delay, lambda: self._feed(effect.event))  # type: ignore[arg-type] # the machine's own event
-
-    def _send_reply(self, effect: server.SendReply) -> None:
-        self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))
-
-    def _send_error(self, effect: server.SendError) -> None:
-        self.answer(effect.caller, wire.refusal(effect.caller.request_id, effect.error))
 
     def _announce(self, effect: keeper.Announce) -> None:
         event = effect.event
