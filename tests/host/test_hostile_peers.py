@@ -21,6 +21,7 @@ from typing import Any
 
 import attrs
 import pytest
+from limits import limited
 from thespian.actors import ActorAddress
 from thespian.system.transport import ReceiveEnvelope
 
@@ -282,19 +283,16 @@ def test_an_honest_peer_may_be_slow_to_send_its_messages(
 def test_a_thousand_silent_connections_change_nothing(served: Served) -> None:
     """Few of them are kept, the oldest go first, and an honest newcomer gets in."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    try:
-        with contextlib.ExitStack() as stack:
-            silent = [stack.enter_context(raw(served)) for _ in range(900)]
-            served.until(lambda: is_dropped(silent[-MAX_STRANGERS - 1]))
-            assert served.answers()
-            silent += [stack.enter_context(raw(served)) for _ in range(100)]
+    enough = limited(resource.RLIMIT_NOFILE, min(hard, max(soft, 4096)))
+    with enough, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(raw(served)) for _ in range(900)]
+        served.until(lambda: is_dropped(silent[-MAX_STRANGERS - 1]))
+        assert served.answers()
+        silent += [stack.enter_context(raw(served)) for _ in range(100)]
 
-            assert served.answers()
-            assert len(served.server._acceptor._strangers) <= MAX_STRANGERS
-            assert not is_dropped(silent[-1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert served.answers()
+        assert len(served.server._acceptor._strangers) <= MAX_STRANGERS
+        assert not is_dropped(silent[-1])
 
 
 def test_a_flood_of_connections_starves_nobody(served: Served) -> None:
@@ -382,12 +380,8 @@ def no_descriptor_left() -> Generator[None]:
     """Let this process open nothing more."""
     lowest = os.dup(0)
     os.close(lowest)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
+    with limited(resource.RLIMIT_NOFILE, lowest):
         yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(

@@ -6,8 +6,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType] # hypothesis leaves it unannotated
 )
+from limits import limited
 
 from jidocode.errors import (
     ActorExitedError,
@@ -67,17 +67,6 @@ def no_descriptor_is_left() -> Iterator[None]:
     yield
 
     assert sorted(Path("/proc/self/fd").iterdir()) == before
-
-
-@contextmanager
-def file_size_limit(size: int) -> Generator[None]:
-    """Let writes beyond *size* bytes of a file fail."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @attrs.define
@@ -342,7 +331,7 @@ def test_on_a_full_disk_changes_are_refused_and_reads_are_answered(life: Life) -
     kept = state.append_message("user", "kept")
     stream = state.begin_stream()
     state.append_chunk(stream.id, "so far", offset=0)
-    with file_size_limit(life.path.stat().st_size + 10):
+    with limited(resource.RLIMIT_FSIZE, life.path.stat().st_size + 10):
         before = snapshot(life.conversation)
         for change in (
             lambda: state.append_message("user", "x"),
@@ -371,7 +360,7 @@ def test_a_state_starts_on_a_full_disk_and_closes_what_was_open_later(life: Life
     stream = state.begin_stream()
     state.append_chunk(stream.id, "so far", offset=0)
     life.crash()
-    with file_size_limit(life.path.stat().st_size):
+    with limited(resource.RLIMIT_FSIZE, life.path.stat().st_size):
         state = life.start()
         assert state.messages() == []
         with pytest.raises(JournalWriteError):
@@ -671,7 +660,7 @@ def test_cast_chunks_wait_while_the_disk_is_full(life: Life) -> None:
     """They are written down with the first chance."""
     state = life.start()
     stream = state.begin_stream()
-    with file_size_limit(life.path.stat().st_size + 10):
+    with limited(resource.RLIMIT_FSIZE, life.path.stat().st_size + 10):
         life.wire.cast(AppendChunk(stream.id, 0, "abc"))
         (timer,) = life.timers()
         life.wire.info(timer.message)
@@ -689,7 +678,7 @@ def test_what_cannot_be_written_at_a_stop_does_not_spoil_the_stop(life: Life) ->
     state = life.start()
     stream = state.begin_stream()
     state.append_chunk(stream.id, "kept", offset=0)
-    with file_size_limit(life.path.stat().st_size + 10):
+    with limited(resource.RLIMIT_FSIZE, life.path.stat().st_size + 10):
         life.wire.cast(AppendChunk(stream.id, 4, " not kept"))
         life.wire.cast(AppendChunk(stream.id, 99, "a gap"))
         life.wire.stop(SHUTDOWN)
@@ -1043,7 +1032,9 @@ class ConversationMachine(RuleBasedStateMachine):
     @rule()
     def fail(self) -> None:
         with (
-            file_size_limit(journal_path(self.place, self.session.id).stat().st_size + 5),
+            limited(
+                resource.RLIMIT_FSIZE, journal_path(self.place, self.session.id).stat().st_size + 5
+            ),
             pytest.raises(JournalWriteError),
         ):
             self.durable.append_message(self.fresh(), "user", "never")

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType] # hypothesis leaves it unannotated
 )
+from limits import limited
 
 from jidocode.errors import (
     JournalDamagedError,
@@ -91,17 +92,6 @@ def replaced(path: Path, data: bytes) -> None:
 
 def numbered(payloads: list[bytes]) -> list[Record]:
     return [Record(seq, payload) for seq, payload in enumerate(payloads, 1)]
-
-
-@contextmanager
-def file_size_limit(size: int) -> Generator[None]:
-    """Let writes beyond *size* bytes fail with EFBIG, after a part of them succeeded."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # ----- writing and reading ----------------------------------------------------
@@ -436,7 +426,7 @@ def test_a_full_disk_refuses_the_record_and_nothing_else(path: Path) -> None:
     with opened(path) as journal:
         journal.append(b"first")
         before = path.read_bytes()
-        with file_size_limit(len(before) + 100):
+        with limited(resource.RLIMIT_FSIZE, len(before) + 100):
             for _ in range(2):
                 with pytest.raises(JournalWriteError, match="too large"):
                     journal.append(b"x" * 1000)
@@ -524,7 +514,7 @@ def test_a_full_disk_does_not_keep_a_torn_file_from_being_read(path: Path) -> No
     """What is torn off is only cut when it could be kept aside."""
     data = written(path, [b"x" * 500])
     path.write_bytes(data + b"y" * 300)
-    with file_size_limit(100):
+    with limited(resource.RLIMIT_FSIZE, 100):
         journal = Journal.open(path)
 
         assert "too large" in journal.repair.pending
@@ -566,7 +556,7 @@ def test_a_compaction_that_fails_leaves_everything_as_it_was(path: Path) -> None
         for _ in range(10):
             journal.append(b"x" * 100)
         before = path.read_bytes()
-        with file_size_limit(500), pytest.raises(JournalWriteError):
+        with limited(resource.RLIMIT_FSIZE, 500), pytest.raises(JournalWriteError):
             journal.compact([1])
         with pytest.raises(JournalDamagedError):
             journal.compact([77])
@@ -681,7 +671,10 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 50))
     def fail_to_append(self, size: int) -> None:
-        with file_size_limit(self.journal.size + size), pytest.raises(JournalWriteError):
+        with (
+            limited(resource.RLIMIT_FSIZE, self.journal.size + size),
+            pytest.raises(JournalWriteError),
+        ):
             self.journal.append(b"z" * 200)
 
     @precondition(lambda self: self.model)
