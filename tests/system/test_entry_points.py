@@ -18,7 +18,7 @@ from jidocode import (
     SessionNotFoundError,
     SessionSystem,
 )
-from jidocode.session.record import MAX_NAME_LENGTH
+from jidocode.session.record import MAX_NAME_LENGTH, new_session_id
 
 ANYTHING = (
     st.text(max_size=200)
@@ -34,26 +34,45 @@ PATHS = st.sampled_from(
     ["..", "../..", "/", "/etc/passwd", "a\0b", "", "~nobody-at-all", "src/../../x", "\udcff"]
 )
 
-BY_ID: list[Callable[[SessionSystem, Any], object]] = [
+BAD_IDS = [
+    None,
+    b"",
+    "",
+    "\0",
+    "id\nwith a newline",
+    7,
+    "x" * 1_000_000,
+    "123E4567-E89B-42D3-A456-426614174000",
+    "../../../../etc/passwd",
+]
+
+Enter = Callable[[SessionSystem, Any], object]
+
+BY_OPEN_ID: list[Enter] = [
     SessionSystem.stop_session,
     SessionSystem.get_session,
     SessionSystem.session_record,
-    SessionSystem.session_running,
     SessionSystem.get_manager,
     SessionSystem.get_state,
     SessionSystem.get_agent,
     SessionSystem.health_check,
+    lambda system, bad: system.monitor(bad, "manager"),
+]
+BY_ID: list[Enter] = [
+    *BY_OPEN_ID,
+    SessionSystem.session_running,
     SessionSystem.resume_session,
     SessionSystem.export_session,
     SessionSystem.fork_session,
     SessionSystem.delete_session,
-    lambda system, bad: system.events(bad),
-    lambda system, bad: system.monitor(bad, "manager"),
     lambda system, bad: system.registered("manager", bad),
     lambda system, bad: system.get_process(bad, "manager"),
     lambda system, bad: system.cast("manager", bad, "hello"),
     lambda system, bad: system.caller("manager", bad),
     lambda system, bad: system.update_session(bad, lambda session: session),
+]
+BY_OPTIONAL_ID: list[Enter] = [
+    SessionSystem.events,
     lambda system, bad: system.create_session(".", session_id=bad),
 ]
 
@@ -68,11 +87,39 @@ def _told(error: BaseException) -> bool:
     return len(text) < 400 and text.isprintable()
 
 
+def test_malformed_ids_are_refused_everywhere(system: SessionSystem) -> None:
+    """By type, length and characters, before anybody is asked; the system is unharmed."""
+    for enter in BY_ID:
+        for bad in BAD_IDS:
+            with pytest.raises(InvalidSessionIdError) as refused:
+                enter(system, bad)
+
+            assert len(str(refused.value)) < 300
+            assert "\n" not in str(refused.value)
+    for enter in BY_OPTIONAL_ID:
+        for bad in BAD_IDS[1:]:
+            with pytest.raises(InvalidSessionIdError):
+                enter(system, bad)
+    assert system.list_sessions() == []
+
+
+def test_unknown_ids_are_not_found(system: SessionSystem) -> None:
+    """With the id in the error."""
+    unknown = new_session_id()
+    for enter in BY_OPEN_ID:
+        with pytest.raises(SessionNotFoundError, match=unknown):
+            enter(system, unknown)
+
+    assert not system.session_running(unknown)
+    assert system.registered("manager", unknown) is None
+
+
 @MANY
-@given(enter=st.sampled_from(BY_ID), bad=(ANYTHING | PATHS).filter(lambda bad: bad is not None))
-def test_whatever_is_no_id_is_refused(
-    system: SessionSystem, enter: Callable[[SessionSystem, Any], object], bad: object
-) -> None:
+@given(
+    enter=st.sampled_from(BY_ID + BY_OPTIONAL_ID),
+    bad=(ANYTHING | PATHS).filter(lambda bad: bad is not None),
+)
+def test_whatever_is_no_id_is_refused(system: SessionSystem, enter: Enter, bad: object) -> None:
     """By every function that takes one, with the same error."""
     with pytest.raises(InvalidSessionIdError) as refused:
         enter(system, bad)

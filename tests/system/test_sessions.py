@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from jidocode import (
 )
 from jidocode.errors import InvalidChildSpecError, StartFailedError
 from jidocode.otp import BRUTAL_KILL, ChildSpec
-from jidocode.session.record import new_session_id
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.system.settings import CreationRate
 from jidocode.testing import is_alive, kill, wait_for_restart
@@ -230,53 +229,6 @@ def test_health_names_the_child_that_does_not_answer(system: SessionSystem, proj
 
 
 # ----- bad input ------------------------------------------------------------------
-
-BAD_IDS = [
-    None,
-    b"",
-    "",
-    "\0",
-    "id\nwith a newline",
-    7,
-    "x" * 1_000_000,
-    "123E4567-E89B-42D3-A456-426614174000",
-    "../../../../etc/passwd",
-]
-
-ENTRY_POINTS: list[Callable[[SessionSystem, Any], object]] = [
-    lambda system, bad: system.stop_session(bad),
-    lambda system, bad: system.get_session(bad),
-    lambda system, bad: system.session_running(bad),
-    lambda system, bad: system.get_manager(bad),
-    lambda system, bad: system.get_state(bad),
-    lambda system, bad: system.get_agent(bad),
-    lambda system, bad: system.health_check(bad),
-    lambda system, bad: system.monitor(bad, "manager"),
-    lambda system, bad: system.registered("manager", bad),
-]
-
-
-def test_malformed_ids_are_refused_everywhere(system: SessionSystem) -> None:
-    """By type, length and characters, before anybody is asked; the system is unharmed."""
-    for enter in ENTRY_POINTS:
-        for bad in BAD_IDS:
-            with pytest.raises(InvalidSessionIdError) as refused:
-                enter(system, bad)
-
-            assert len(str(refused.value)) < 300
-            assert "\n" not in str(refused.value)
-    assert system.list_sessions() == []
-
-
-def test_unknown_ids_are_not_found(system: SessionSystem) -> None:
-    """With the id in the error."""
-    unknown = new_session_id()
-    for enter in (*ENTRY_POINTS[:2], *ENTRY_POINTS[3:8]):
-        with pytest.raises(SessionNotFoundError, match=unknown):
-            enter(system, unknown)
-
-    assert not system.session_running(unknown)
-    assert system.registered("manager", unknown) is None
 
 
 @pytest.mark.parametrize(
