@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from actors import Talker, group, subject
 from trees import REGISTRY_ID, MakeTree, Tree
-from waiting import PATIENCE, eventually
 
 from jidocode.errors import CallError
 from jidocode.otp import (
@@ -27,6 +26,7 @@ from jidocode.otp import (
 )
 from jidocode.otp.registry import Live, NotFound
 from jidocode.otp.registry_server import LookUp
+from jidocode.testing import PATIENCE, eventually
 
 MANY = Flags(max_restarts=100_000)
 KILLED = Killed(signal.SIGKILL)

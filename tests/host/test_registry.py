@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from actors import Registrar, group, pool, subject
 from trees import REGISTRY_ID, MakeTree, Tree
-from waiting import eventually
 
 from jidocode._host.client import ROOT
 from jidocode.errors import AlreadyStartedError, StartFailedError
@@ -19,6 +18,7 @@ from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStatus, Flags, N
 from jidocode.otp.management import RestartChild
 from jidocode.otp.registry import Entry, Live, NotFound, Restarting
 from jidocode.otp.registry_server import AwaitLive, Entries
+from jidocode.testing import eventually
 
 MANY = Flags(max_restarts=100_000)
 NAMES: list[Name] = [("kind", "a"), ("kind", "b"), ("other", "a")]

@@ -25,7 +25,6 @@ from actors import (
 )
 from loguru import logger
 from trees import MakeTree, Tree
-from waiting import alive, eventually
 
 from jidocode.errors import (
     ActorExitedError,
@@ -50,6 +49,7 @@ from jidocode.otp import (
     Start,
     Timeout,
 )
+from jidocode.testing import eventually, is_alive
 
 MANY = Flags(max_restarts=1_000)
 ONE_LIFE = Flags(max_restarts=0)
@@ -417,7 +417,7 @@ def test_an_init_that_hangs_is_killed_at_its_deadline(tree: MakeTree, log: Path)
         running.start(subject("a", log, "hang", init_timeout=0.1))
     pid = int(log.read_text().split()[-1])
 
-    assert not alive(pid)
+    assert not is_alive(pid)
     assert running.start(subject("a", log)) is not None
 
 

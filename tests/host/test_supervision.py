@@ -14,7 +14,6 @@ import psutil
 import pytest
 from actors import group, mourner, pool, subject
 from trees import MakeTree, Tree
-from waiting import alive, eventually
 
 from jidocode._host import processes
 from jidocode.errors import (
@@ -53,6 +52,7 @@ from jidocode.otp.management import (
     GetChildSpec,
     RestartChild,
 )
+from jidocode.testing import eventually, is_alive
 
 MANY = Flags(max_restarts=100_000)
 KILLED = Killed(signal.SIGKILL)
@@ -71,6 +71,10 @@ def notes(log: Path, *words: str) -> list[str]:
     """Return the notes that have one of *words* in them."""
     lines = log.read_text().splitlines() if log.exists() else []
     return [line for line in lines if any(word in line for word in words)]
+
+
+def await_deaths(refs: list[ActorRef]) -> None:
+    eventually(lambda: not any(is_alive(ref.os_pid) for ref in refs), "the deaths")
 
 
 def descendants(ref: ActorRef) -> list[int]:
@@ -234,7 +238,7 @@ def test_a_killed_inner_supervisor_comes_back_when_all_below_it_is_dead(
     old = running.ref("d")
     before = len(notes(log, "beside"))
     supervisor = running.kill("outer")
-    alive_at_the_end = [pid for pid in below if alive(pid)]
+    alive_at_the_end = [pid for pid in below if is_alive(pid)]
     running.successor(supervisor, "outer")
     running.successor(old, "d")
 
@@ -279,7 +283,7 @@ def test_a_brutal_stop_does_not_run_terminate(tree: MakeTree, log: Path, shutdow
     ref = running.ref("a")
     running.stop("a")
 
-    assert not alive(ref.os_pid)
+    assert not is_alive(ref.os_pid)
     assert notes(log, "terminate") == []
     assert running.end_of(ref) == ChildExited(
         supervisor=running.root, child_id="a", ref=ref, reason=KILLED, on_request=True
@@ -300,7 +304,7 @@ def test_a_child_that_does_not_stop_in_time_is_killed(
         os.kill(ref.os_pid, signal.SIGSTOP)
     running.stop("a")
 
-    assert not alive(ref.os_pid)
+    assert not is_alive(ref.os_pid)
     assert running.end_of(ref).reason == KILLED
     assert notes(log, "terminate") == []
 
@@ -317,12 +321,11 @@ def test_a_child_with_all_the_time_of_the_world_is_waited_for(
     with ThreadPoolExecutor(1) as threads:
         stop = threads.submit(running.stop, "g")
         eventually(lambda: running.children()["g"].status is ChildStatus.STOPPING, "the order")
-        inner = running.children("g")["a"].status
-        was_alive = alive(ref.os_pid)
+        eventually(lambda: running.children("g")["a"].status is ChildStatus.STOPPING, "its order")
+        was_alive = is_alive(ref.os_pid)
         gate.touch()
         stop.result()
 
-    assert inner is ChildStatus.STOPPING
     assert was_alive
     assert running.end_of(ref).reason == Shutdown()
     assert notes(log, "terminate") == ["terminate shutdown"]
@@ -334,7 +337,7 @@ def test_a_supervisor_stops_its_children_in_reverse_order(tree: MakeTree, log: P
     refs = [running.ref(child) for child in "gabc"]
     running.stop("g")
 
-    assert [ref for ref in refs if alive(ref.os_pid)] == []
+    assert [ref for ref in refs if is_alive(ref.os_pid)] == []
     assert notes(log, "terminates") == [
         "c terminates beside abc",
         "b terminates beside ab",
@@ -351,7 +354,7 @@ def test_a_stop_returns_when_all_descendants_are_dead(tree: MakeTree, shutdown: 
     running.stop("g")
 
     assert len(below) == 6
-    assert [pid for pid in below if alive(pid)] == []
+    assert [pid for pid in below if is_alive(pid)] == []
 
 
 def test_a_killed_worker_takes_its_own_processes_with_it(tree: MakeTree) -> None:
@@ -360,7 +363,7 @@ def test_a_killed_worker_takes_its_own_processes_with_it(tree: MakeTree) -> None
     below = family(running, "a")
     running.kill("a")
 
-    assert [pid for pid in below if alive(pid)] == []
+    assert [pid for pid in below if is_alive(pid)] == []
 
 
 def test_a_child_that_dies_while_it_is_stopped_is_not_started_again(
@@ -396,7 +399,7 @@ def test_an_init_that_hangs_at_a_restart_is_killed_and_tried_again(
     status = running.children()["a"].status
     [failed, *_] = running.until(lambda: running.events(ChildStartFailed), "the deadline")
     hung = int(notes(log, "init")[1].split()[-1])
-    was_alive = alive(hung)
+    was_alive = is_alive(hung)
     gate.unlink()
     running.successor(ref, "a")
 
@@ -462,7 +465,7 @@ def test_a_supervisor_can_be_stopped_while_a_child_hangs_in_init(
     eventually(lambda: len(notes(log, "init")) == 2, "the hanging init")
     running.stop("g")
 
-    assert not alive(int(notes(log, "init")[1].split()[-1]))
+    assert not is_alive(int(notes(log, "init")[1].split()[-1]))
     assert running.children()["g"].status is ChildStatus.STOPPED
 
 
@@ -641,7 +644,7 @@ def test_a_dynamic_supervisor_stops_all_its_children_at_once(tree: MakeTree, log
             gate.touch()
         stop.result()
 
-    assert [ref for ref in refs if ref and alive(ref.os_pid)] == []
+    assert [ref for ref in refs if ref and is_alive(ref.os_pid)] == []
     assert len(notes(log, "terminates")) == 3
 
 
@@ -660,7 +663,7 @@ def test_who_waits_for_a_start_learns_of_the_death_of_the_supervisor(
     assert isinstance(error, ActorExitedError)
     assert error.reason == KILLED
     assert len(below) == 1
-    assert [pid for pid in below if alive(pid)] == []
+    assert [pid for pid in below if is_alive(pid)] == []
     running.successor(supervisor, "pool")
     assert running.children("pool") == {}
 
@@ -686,7 +689,7 @@ def test_each_of_many_deaths_at_the_same_instant_is_seen_once(tree: MakeTree, co
         for ref in refs:
             os.kill(ref.os_pid, signal.SIGKILL)
         if turn % 2:
-            eventually(lambda refs=refs: not any(alive(ref.os_pid) for ref in refs), "the deaths")  # type: ignore[misc] # a bound loop variable
+            await_deaths(refs)
             os.kill(running.root.os_pid, signal.SIGCONT)
         for child, ref in zip(children, refs, strict=True):
             running.successor(ref, child)

@@ -50,6 +50,7 @@ from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import FrameDecoder, Kind, connection_keys, pack_count
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
 from jidocode.errors import HostError
+from jidocode.testing import eventually
 
 DEADLINE = 20.0
 KEY = new_key()
@@ -93,14 +94,6 @@ def until(condition: Callable[[], object], *peers: Peer) -> None:
         assert time.monotonic() < deadline, "the awaited condition did not come"
         for peer in peers:
             peer.step()
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait for what another process or thread does."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "the awaited condition did not come"
-        time.sleep(0.002)
 
 
 @pytest.fixture(autouse=True)
@@ -685,7 +678,7 @@ def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: 
     for _ in range(20):
         one.transport.send(two.address, "x", lambda: told_in.append(threading.get_ident()))
     one.transport.send(one.address, "self")
-    wait_for(lambda: len(told_in) == 20 and one.got)
+    eventually(lambda: len(told_in) == 20 and one.got, "what both were told")
     ident = runner.ident
     one.transport.abort_run()
     runner.join(DEADLINE)
@@ -959,7 +952,7 @@ def test_the_descriptor_is_readable_while_there_is_something_to_do(one: Peer, tw
     one.transport.run(again, 0)
     assert not readable()
     two.transport.send(one.address, "first")
-    wait_for(readable)
+    eventually(readable, "what can be read")
     one.transport.run(again, 0)
     assert readable()
 

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from servers import Group
-from waiting import PATIENCE
 
 from jidocode._host.client import ROOT, HostClient
 from jidocode.errors import ActorExitedError, NoProcessError
@@ -19,6 +18,7 @@ from jidocode.otp.events import SupervisorEvent
 from jidocode.otp.management import ChildInfo, StartChild, TerminateChild, WhichChildren
 from jidocode.otp.registry import Live, NotFound, Restarting
 from jidocode.otp.registry_server import LookUp, RegistryServer
+from jidocode.testing import PATIENCE
 
 T = TypeVar("T")
 E = TypeVar("E")
