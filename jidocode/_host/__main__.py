@@ -8,6 +8,7 @@ gone.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 def main() -> None:
     """Become the guard, with the host below."""
+    gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
     try:
         orders = json.loads(_read_line(lifeline))

@@ -127,5 +127,5 @@ def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in preload:
         importlib.import_module(module)
-    gc.collect()
     gc.freeze()
+    gc.enable()
