@@ -279,7 +279,8 @@ class Inbound:
         else:
             raise FrameError("a sender sent something that is no message")
         self._received += 1
-        return frame.kind != Kind.MESSAGE or not readable
+        # The first one is acknowledged at once: its sender knows that it was let in.
+        return frame.kind != Kind.MESSAGE or not readable or self._received == 1
 
     def _on_hello(self, frame: Frame) -> None:
         hello = Hello.unpack(frame)

@@ -28,6 +28,7 @@ from thespian.system.transport import ReceiveEnvelope, TransmitOnly
 
 from jidocode._host import logs, processes, signals
 from jidocode._host.address import LoopbackAddress
+from jidocode._host.rehearsal import rehearse
 from jidocode._host.standby import Standbys, await_turn
 from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport
 from jidocode._host.wire import SpawnOrder, StandbyOrder
@@ -123,9 +124,8 @@ class ActorHost(Replicator, ActorManager):
         if self._exit_status is None:
             self.transport.run(self.handleMessages)
         deadline = time.monotonic() + FAREWELL_SECONDS
-        while self.transport.run(TransmitOnly, max(0.0, deadline - time.monotonic())):
-            if time.monotonic() >= deadline:
-                break
+        while self.transport.at_risk() and time.monotonic() < deadline:
+            self.transport.run(TransmitOnly, deadline - time.monotonic())
 
     @property
     def exit_status(self) -> int:
@@ -219,6 +219,7 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
     transport.send(notify, EndpointConnected(endpoint.addrInst))
     if isinstance(order, StandbyOrder):
         host.standbys.keep(order.standbys)
+        rehearse(transport.address, supervises=order.standbys > 0)
         real = await_turn(order)
         if real is None:
             return 0

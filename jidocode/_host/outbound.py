@@ -8,8 +8,10 @@ connection per direction.
 from __future__ import annotations
 
 import errno
+import fcntl
 import math
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -45,6 +47,7 @@ _LONGEST_PAUSE = 1.0
 _SHORTEST_PAUSE = 0.001
 _EXPIRY_STEP = 1.0
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h: how many bytes the kernel has not sent yet
 
 Settle = Callable[[SendStatus.BASE], object]
 
@@ -153,6 +156,18 @@ class Link:
     def outstanding(self) -> int:
         """Return how many messages are not acknowledged."""
         return len(self._pending) + len(self._unacked)
+
+    def at_risk(self) -> int:
+        """Return how many messages could be lost if this process ended now.
+
+        What the kernel has sent over a connection that the peer has accepted
+        waits with the peer, and is read there after this process has ended.
+        """
+        with self._writing:
+            sock, accepted = self._socket, self._acked > 0
+            if sock and accepted and not (self._pending or self._chunks or _unsent(sock)):
+                return 0
+        return self.outstanding()
 
     def nudge(self) -> None:
         """Have the peer acknowledge now what it would acknowledge later."""
@@ -366,6 +381,12 @@ class Link:
             self._expiry = max(now + _EXPIRY_STEP, first)
         if self._expiry < math.inf:
             self._hub.call_at(self._expiry, self._expire)
+
+
+def _unsent(sock: socket.socket) -> int:
+    """Return how many bytes written to *sock* its kernel has not sent."""
+    (count,) = struct.unpack("i", fcntl.ioctl(sock, _SIOCOUTQNSD, bytes(4)))
+    return int(count)
 
 
 def _connect(port: int) -> socket.socket:

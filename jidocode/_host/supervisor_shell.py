@@ -143,12 +143,12 @@ class SupervisorShell(Shell):
         have = self._myRef.standby_count
         if wanted is None or wanted.count == have:
             return
-        if wanted.count < have:
-            self._myRef.have_stand_by(wanted.count)
+        if not wanted.soon or wanted.count < have:
+            self._myRef.have_stand_by(wanted.count, each=wanted.below)
         elif not self._standby_due:
             # One at a time, and behind what waits already: a fork takes milliseconds.
             self._standby_due = True
-            self.after(REFILL_DELAY if wanted.soon else 0.0, self._add_standby)
+            self.after(REFILL_DELAY, self._add_standby)
 
     def _add_standby(self) -> None:
         self._standby_due = False

@@ -346,6 +346,10 @@ class LoopbackTransport:
         """Return how many messages are not acknowledged yet."""
         return sum(link.outstanding() for link in tuple(self._links.values()))
 
+    def at_risk(self) -> int:
+        """Return how many messages could be lost if this process ended now (see `Link`)."""
+        return sum(link.at_risk() for link in tuple(self._links.values()))
+
     def fileno(self) -> int:
         """Return a descriptor that is readable when `run` would have something to do.
 

@@ -96,6 +96,12 @@ def until(condition: Callable[[], object], *peers: Peer) -> None:
             peer.step()
 
 
+def greet(one: Peer, two: Peer) -> None:
+    """Have *one* let in by *two*, which acknowledges the first message at once."""
+    one.transport.send(two.address, "hello")
+    until(lambda: two.got and not one.transport.outstanding(), one, two)
+
+
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the last messages acknowledged soon."""
@@ -259,7 +265,7 @@ def no_late_ack(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_messages_are_acknowledged_together(
     one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An acknowledgement per message would cost as much as the message."""
+    """One per message would cost as much as the message. Only the first has one of its own."""
     monkeypatch.setattr(inbound, "ACK_SECONDS", 1000.0)
     acks: list[int] = []
     reply = inbound.Inbound._reply
@@ -269,38 +275,75 @@ def test_messages_are_acknowledged_together(
         reply(self, kind, count)
 
     monkeypatch.setattr(inbound.Inbound, "_reply", noted)
-    for number in range(2 * inbound.ACK_EVERY):
+    for number in range(1 + 2 * inbound.ACK_EVERY):
         one.transport.send(two.address, number)
         until(lambda: len(two.got) == number + 1, two)  # noqa: B023 - run at once
     until(lambda: not one.transport.outstanding(), one)
 
-    assert acks == [inbound.ACK_EVERY, 2 * inbound.ACK_EVERY]
+    assert acks == [1, 1 + inbound.ACK_EVERY, 1 + 2 * inbound.ACK_EVERY]
 
 
 def test_a_single_message_is_acknowledged_too(one: Peer, two: Peer) -> None:
     """A little later, and without another message."""
+    greet(one, two)
     one.transport.send(two.address, "alone")
-    until(lambda: two.got and not one.transport.outstanding(), one, two)
+    until(lambda: not one.transport.outstanding(), one, two)
 
-    assert two.got == ["alone"]
+    assert two.got == ["hello", "alone"]
 
 
 @pytest.mark.usefixtures("no_late_ack")
 def test_who_drains_asks_for_what_is_not_acknowledged(one: Peer, two: Peer) -> None:
     """An actor that exits does not wait for others to take their time."""
+    greet(one, two)
     one.transport.send(two.address, "last words")
     runner = threading.Thread(target=one.transport.run, args=(TransmitOnly, DEADLINE), daemon=True)
     runner.start()
     until(lambda: not runner.is_alive(), two)
 
-    assert two.got == ["last words"]
+    assert two.got == ["hello", "last words"]
     assert one.transport.outstanding() == 0
+
+
+def test_a_message_is_at_risk_until_the_peer_lets_its_sender_in(one: Peer, two: Peer) -> None:
+    """A connection that nobody has accepted may be dropped with all that is in it."""
+    one.transport.send(two.address, "hello")
+    before = one.transport.at_risk()
+    until(lambda: not one.transport.at_risk(), one, two)
+
+    assert before == 1
+    assert two.got == ["hello"]
+
+
+@pytest.mark.usefixtures("no_late_ack")
+def test_what_the_kernel_has_sent_is_read_after_the_end_of_its_sender(one: Peer, two: Peer) -> None:
+    """Nobody has to wait for a busy peer before it exits."""
+    greet(one, two)
+    for word in ("my", "last", "words"):
+        one.transport.send(two.address, word)
+    outstanding, at_risk = one.transport.outstanding(), one.transport.at_risk()
+    one.transport.close()
+    until(lambda: len(two.got) == 4, two)
+
+    assert (outstanding, at_risk) == (3, 0)
+    assert two.got == ["hello", "my", "last", "words"]
+
+
+def test_what_the_kernel_cannot_send_yet_is_at_risk(one: Peer, two: Peer) -> None:
+    """The peer does not read, and its buffer is full."""
+    greet(one, two)
+    one.transport.send(two.address, bytes(50_000_000))
+    at_risk = one.transport.at_risk()
+    until(lambda: not one.transport.at_risk(), one, two)
+
+    assert at_risk == 1
 
 
 @pytest.mark.usefixtures("no_late_ack")
 def test_an_actor_that_stops_acknowledges_what_it_has_handled(one: Peer, two: Peer) -> None:
     """Otherwise its end would make the order to stop a failure."""
     failed: list[str] = []
+    greet(one, two)
     one.transport.send(two.address, "stop", lambda: failed.append("stop"))
     two.transport.run(lambda _: False, DEADLINE)
     until(lambda: not one.transport.outstanding(), one)

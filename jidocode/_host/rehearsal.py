@@ -1,0 +1,58 @@
+"""What a standby does while it waits: what every process does first, with nobody listening.
+
+A fork shares its parent's memory until it writes, and even to call a function
+is to write: its count of references. So whatever is done for the first time
+copies pages, and takes many times as long as later. A standby has the time.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from jidocode._host import wire
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.wire import SpawnOrder
+from jidocode.otp.children import ChildReady, Spawn
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.server import Caller, CallReceived, CallResult, GenServer, Reply, ServerLoop
+from jidocode.otp.specs import ChildSpec, Flags, Start
+from jidocode.otp.supervisor import Supervisor, SupervisorLoop
+
+
+class _Understudy(GenServer):
+    """Repeats what it is told."""
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        """Answer *request* with itself."""
+        del caller
+        return Reply(request)
+
+
+class _Company(Supervisor):
+    """Supervises an understudy."""
+
+    def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
+        """Return the one child."""
+        return Flags(), [_Understudy.child_spec()]
+
+
+def rehearse(address: LoopbackAddress, *, supervises: bool) -> None:
+    """Go through the beginning of a process at *address*; nothing is sent or started."""
+    start = Start(_Company if supervises else _Understudy)
+    order = SpawnOrder(start, "", "understudy", 1, address, parent=address)
+    real: SpawnOrder = pickle.loads(pickle.dumps(order, pickle.HIGHEST_PROTOCOL))
+    ref = ActorRef(real.kind, real.incarnation, os.getpid(), address)
+    if supervises:
+        company = SupervisorLoop.of(real.start, ref)
+        effects = company.start(real.start, 0.0)
+        incarnation = next(e.incarnation for e in effects if isinstance(e, Spawn))
+        company.handle(ChildReady(incarnation, ref), 0.0)
+    else:
+        understudy = ServerLoop.of(real.start, ref)
+        understudy.start(real.start)
+        request = wire.unpack(wire.pack(ref))
+        understudy.handle(CallReceived(Caller(address, 1), request))
+        wire.answer(1, request)
