@@ -114,6 +114,7 @@ class ProcessRegistry(RegistryServer):
         attempts = admission.attempts
         self._bucket = None if attempts is None else TokenBucket(attempts, admission.seconds)
         self._reserved: dict[str, Session] = {}
+        self._around: dict[str, frozenset[ProjectKey]] = {}
         # Ended sessions whose names are still to be released: a session has one life.
         self._ended_sessions: set[str] = set()
         self._early: list[tuple[StartSession, Caller]] = []
@@ -206,11 +207,14 @@ class ProcessRegistry(RegistryServer):
         if not self._admission.allow_nested:
             self._check_nesting(session, sessions)
 
-    @staticmethod
-    def _check_nesting(session: Session, sessions: dict[str, Session]) -> None:
-        above = set(enclosing_keys(session.project_path))
+    def _check_nesting(self, session: Session, sessions: dict[str, Session]) -> None:
+        above = frozenset(enclosing_keys(session.project_path))
+        # What is around the open ones is looked at once, not at every start of another.
+        known, self._around = self._around, {session.project_path: above}
         for other in sessions.values():
-            around_other = enclosing_keys(other.project_path)
+            path = other.project_path
+            around_other = known.get(path) or frozenset(enclosing_keys(path))
+            self._around.setdefault(path, around_other)
             if other.project_key in above or session.project_key in around_other:
                 raise ProjectAlreadyOpenError(other.id, nested=True)
 
