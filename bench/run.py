@@ -1,8 +1,8 @@
 """Measures jidocode against a bare tree on stock Thespian, side by side, and prints a table.
 
-Run it as `make bench`, or `python bench/run.py [ROUNDS] [SESSIONS ...]`. The
-machine may be noisy: both subjects run in turn, in fresh processes, and what
-counts is the ratio of their medians.
+Run it as `make bench`, or `python bench/run.py [ROUNDS] [SESSIONS ...]`. What
+counts are the ratios: each is of two figures that were measured in turn, in
+one process (see `measure`).
 """
 
 from __future__ import annotations
@@ -27,37 +27,42 @@ GOALS: dict[str, dict[int, float]] = {
 }
 PATIENCE = 600
 
+Figures = dict[str, dict[str, float]]
+"""By subject and name."""
 
-def run(subject: str, sessions: int) -> dict[str, float]:
-    """Measure one subject once, in a process of its own."""
-    script = Path(__file__).with_name("subjects.py")
+
+def run(sessions: int) -> Figures:
+    """Measure both subjects once, in a fresh process."""
+    script = Path(__file__).with_name("measure.py")
     done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, str(script), subject, str(sessions)],
+        [sys.executable, str(script), str(sessions)],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
     if done.returncode != 0:
-        sys.exit(f"{subject} with {sessions} sessions failed:\n{done.stderr}")
-    figures: dict[str, float] = json.loads(done.stdout)
+        sys.exit(f"measuring {sessions} sessions failed:\n{done.stderr}")
+    figures: Figures = json.loads(done.stdout)
     return figures
 
 
-def show(sessions: int, rounds: dict[str, list[dict[str, float]]]) -> None:
+def show(sessions: int, rounds: list[Figures]) -> None:
     """Print the table of one number of sessions."""
     print(f"\n## {sessions} session{'s' if sessions > 1 else ''}\n")
-    print("| | jidocode (spread) | stock (spread) | ratio | goal |")
+    print("| | jidocode (spread) | stock (spread) | ratio (spread) | goal |")
     print("|---|---|---|---|---|")
-    for name in rounds["jidocode"][0]:
-        ours, theirs = ([each[name] for each in rounds[subject]] for subject in SUBJECTS)
-        middle, other = statistics.median(ours), statistics.median(theirs)
-        ratio = f"{middle / other:.2f}" if other else "-"
-        print(f"| {name} | {spread(ours)} | {spread(theirs)} | {ratio} | {goal(name, sessions)} |")
+    for name in rounds[0]["jidocode"]:
+        ours, theirs = ([each[subject][name] for each in rounds] for subject in SUBJECTS)
+        ratios = [one / other for one, other in zip(ours, theirs, strict=True) if other]
+        columns = spread(ours), spread(theirs), spread(ratios), goal(name, sessions)
+        print(f"| {name} | {' | '.join(columns)} |")
 
 
 def spread(figures: list[float]) -> str:
     """Return the median with the least and the most."""
+    if not figures:
+        return "-"
     return f"{statistics.median(figures):.3g} ({min(figures):.3g} to {max(figures):.3g})"
 
 
@@ -78,11 +83,7 @@ def main() -> None:
     print(f"{platform.system()} {platform.release()}, {platform.machine()}; ", end="")
     print(f"medians of {rounds} rounds; times in ms, memory in MB.")
     for sessions in numbers:
-        results: dict[str, list[dict[str, float]]] = {subject: [] for subject in SUBJECTS}
-        for _ in range(rounds):
-            for subject in SUBJECTS:
-                results[subject].append(run(subject, sessions))
-        show(sessions, results)
+        show(sessions, [run(sessions) for _ in range(rounds)])
 
 
 if __name__ == "__main__":

@@ -1,37 +1,22 @@
 """What is measured: jidocode, and a bare tree of the same shape on stock Thespian.
 
-Run as `python bench/subjects.py jidocode|stock SESSIONS`, it measures one
-system in a process of its own and prints the figures as JSON. Both subjects
-run the same code against the same small interface.
+Both behind the same small interface.
 """
 
 from __future__ import annotations
 
 import abc
-import contextlib
-import itertools
-import json
 import os
 import signal
-import statistics
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
+from stock_tree import Root
+from thespian.actors import ActorSystem
 
-CALLS = 300
-THREADS = 32
-CALLS_PER_THREAD = 40
-RECOVERIES = 9
-IDLE_SECONDS = 3.0
 MESSAGE = "x" * 1024
-PAUSE = 0.1
-"""Seconds between sessions that are not opened in a row."""
 
 
 class Subject(abc.ABC):
@@ -75,7 +60,7 @@ class Jidocode(Subject):
 
     def start(self) -> None:
         """Start the system."""
-        from jidocode import SessionSystem  # noqa: PLC0415 - stock must not import it
+        from jidocode import SessionSystem  # noqa: PLC0415 - stock forks what is imported
 
         self.system = SessionSystem(max_sessions=1000, max_restarts=1000, creation_rate=None)
         self.sessions: list[Any] = []
@@ -101,7 +86,7 @@ class Jidocode(Subject):
 
     def kill_and_recover(self, session: int) -> float:
         """Kill the Manager, and ask until the new one and the new State have answered."""
-        from jidocode import ActorExitedError  # noqa: PLC0415 - stock must not import it
+        from jidocode import ActorExitedError  # noqa: PLC0415 - idem
 
         handle = self.sessions[session]
         before = time.perf_counter()
@@ -131,11 +116,10 @@ class Stock(Subject):
 
     def start(self) -> None:
         """Start an actor system and its root."""
-        from stock_tree import Root  # noqa: PLC0415 - jidocode must not import it
-        from thespian.actors import ActorSystem  # noqa: PLC0415 - idem
-
-        self.before = set(psutil.pids())
+        before = set(psutil.pids())
         self.asys = ActorSystem("multiprocTCPBase", {"Admin Port": free_port()})
+        started = map(psutil.Process, set(psutil.pids()) - before)
+        self.admin = next(process for process in started if process.children())
         self.root = self.asys.createActor(Root)
         self.sessions: list[Any] = []
 
@@ -172,8 +156,8 @@ class Stock(Subject):
         return time.perf_counter() - before
 
     def pids(self) -> list[int]:
-        """Return everything that was started since."""
-        return [pid for pid in psutil.pids() if pid not in self.before and pid != os.getpid()]
+        """Return the Admin's and everything below."""
+        return [self.admin.pid, *(child.pid for child in self.admin.children(recursive=True))]
 
     def close(self) -> None:
         """End the system."""
@@ -188,114 +172,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def measure(subject: Subject, sessions: int) -> dict[str, float]:
-    """Return the figures of one run, times in ms and memory in MB."""
-    figures: dict[str, float] = {}
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    projects = [folder / f"p{number}" for number in range(sessions)]
-    for project in projects:
-        project.mkdir()
-
-    before = time.perf_counter()
-    subject.start()
-    subject.open(str(projects[0]))
-    figures["start to first session"] = ms(before)
-    base = memory(subject.pids())
-
-    apart, in_a_row = projects[1::2], projects[2::2]
-    opened = [open_timed(subject, project, pause=PAUSE) for project in apart]
-    if opened:
-        figures["further session"] = statistics.median(opened)
-    opened = [open_timed(subject, project, pause=0.0) for project in in_a_row]
-    if opened:
-        figures["further session, in a row"] = statistics.median(opened)
-        figures["last session / first ones"] = statistics.median(opened[-5:]) / statistics.median(
-            opened[:5]
-        )
-
-    for session in range(sessions):
-        subject.call(session)
-    times: list[float] = []
-    for _ in range(CALLS):
-        before = time.perf_counter()
-        subject.call(0)
-        times.append(ms(before))
-    figures["call"] = statistics.median(times)
-    before = time.perf_counter()
-    for _ in range(CALLS):
-        subject.append(0)
-    figures["appends/s, acknowledged"] = CALLS / (time.perf_counter() - before)
-    figures["calls/s, 32 threads"] = throughput(subject, sessions)
-    if sessions > 1:
-        figures["memory per session"] = (memory(subject.pids()) - base) / (sessions - 1)
-    figures["recovery, one_for_all"] = statistics.median(
-        1000 * subject.kill_and_recover(0) for _ in range(RECOVERIES)
-    )
-    figures["idle processor, %"] = idle(subject.pids())
-    before = time.perf_counter()
-    subject.close()
-    figures["shutdown"] = ms(before)
-    return figures
-
-
-def open_timed(subject: Subject, project: Path, *, pause: float) -> float:
-    """Open one more session after *pause* seconds; return the milliseconds it took."""
-    time.sleep(pause)
-    before = time.perf_counter()
-    subject.open(str(project))
-    return ms(before)
-
-
-def throughput(subject: Subject, sessions: int) -> float:
-    """Return the calls per second of many threads at once."""
-    turn = itertools.count()
-
-    def talk() -> None:
-        call = subject.caller()
-        barrier.wait()
-        for _ in range(CALLS_PER_THREAD):
-            call(next(turn) % sessions)
-
-    barrier = threading.Barrier(THREADS + 1)
-    threads = [threading.Thread(target=talk) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    barrier.wait()
-    before = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    return THREADS * CALLS_PER_THREAD / (time.perf_counter() - before)
-
-
-def idle(pids: list[int]) -> float:
-    """Return the share of a core that *pids* use while nobody asks anything, in percent."""
-
-    def used() -> float:
-        return sum(
-            sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids if psutil.pid_exists(pid)
-        )
-
-    before = used()
-    time.sleep(IDLE_SECONDS)
-    return 100 * (used() - before) / IDLE_SECONDS
-
-
-def memory(pids: list[int]) -> float:
-    """Return the proportional memory of *pids* in MB."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += int(psutil.Process(pid).memory_full_info().pss)
-    return total / 1e6
-
-
-def ms(since: float) -> float:
-    """Return the milliseconds since *since*."""
-    return 1000 * (time.perf_counter() - since)
-
-
-if __name__ == "__main__":
-    chosen = {"jidocode": Jidocode, "stock": Stock}[sys.argv[1]]()
-    json.dump(measure(chosen, int(sys.argv[2])), sys.stdout)
