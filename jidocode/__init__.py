@@ -46,6 +46,7 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp import ChildSpec, GenServer, Restart, Strategy
+from jidocode.session.journal import Repair
 from jidocode.session.record import Session, SessionConfig
 from jidocode.system import (
     ChildHealth,
@@ -93,6 +94,7 @@ __all__ = [
     "ProjectAlreadyOpenError",
     "RateLimitedError",
     "RegistryNotRunningError",
+    "Repair",
     "Restart",
     "Session",
     "SessionConfig",

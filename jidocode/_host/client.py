@@ -34,14 +34,7 @@ from jidocode.errors import (
     HostStartError,
     NoProcessError,
 )
-from jidocode.otp.events import (
-    ChildExited,
-    ChildStarted,
-    ChildStartFailed,
-    GaveUp,
-    HeartbeatMissed,
-    SupervisorEvent,
-)
+from jidocode.otp.events import GaveUp, SupervisorEvent
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.server import Down
@@ -294,7 +287,7 @@ class HostClient:
         match message:
             case wire.Answer():
                 self._settle(message.request_id, message.payload, failed=message.failed)
-            case ChildStarted() | ChildExited() | ChildStartFailed() | HeartbeatMissed() | GaveUp():
+            case _ if isinstance(message, SupervisorEvent):
                 name = self._name_in(message)
                 self.directory.take(message)
                 self._tell(message, name)

@@ -17,7 +17,7 @@ from jidocode._host.server_shell import ServerShell
 from jidocode._host.wire import SpawnOrder
 from jidocode.otp import children, keeper, registry, server
 from jidocode.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
-from jidocode.otp.events import ChildStarted
+from jidocode.otp.events import ChildStarted, ChildStarting
 from jidocode.otp.exits import SHUTDOWN, Crashed, ExitReason
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.registry_server import (
@@ -232,6 +232,10 @@ class SupervisorShell(Shell):
         is_registry = issubclass(spec.start.target, RegistryServer)
         self._children[incarnation] = Spawned(process, self.registry, is_registry)
         self.watch(process.pidfd, lambda: self._bury(incarnation))
+        starting = ChildStarting(
+            supervisor=self.ref, child_id=spec.id, os_pid=process.pid, name=spec.name
+        )
+        self.send(self.order.app, starting)
 
     def _ask_to_stop(self, effect: children.AskToStop) -> None:
         child = self._children.get(effect.incarnation)

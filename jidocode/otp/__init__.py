@@ -30,7 +30,14 @@ from jidocode.errors import (
     SupervisorError,
 )
 from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor
-from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
+from jidocode.otp.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    ChildStarting,
+    GaveUp,
+    HeartbeatMissed,
+)
 from jidocode.otp.exits import Crashed, ExitReason, Killed, NoProcess, Normal, Shutdown
 from jidocode.otp.management import ChildCounts, ChildInfo, ChildStatus
 from jidocode.otp.refs import ActorRef, Name
@@ -75,6 +82,7 @@ __all__ = [
     "ChildSpec",
     "ChildStartFailed",
     "ChildStarted",
+    "ChildStarting",
     "ChildStatus",
     "ChildType",
     "Crashed",
@@ -85,6 +93,7 @@ __all__ = [
     "Flags",
     "GaveUp",
     "GenServer",
+    "HeartbeatMissed",
     "Ignore",
     "InvalidChildSpecError",
     "Killed",

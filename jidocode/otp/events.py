@@ -12,6 +12,23 @@ from jidocode.otp.refs import ActorRef, Name
 
 
 @attrs.frozen(kw_only=True)
+class ChildStarting:
+    """A child has a process, which runs its `init` now.
+
+    Attributes:
+        supervisor: Who starts it.
+        child_id: Its id there.
+        os_pid: The process id.
+        name: The name it is registered under, if any.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    os_pid: int
+    name: Name | None = None
+
+
+@attrs.frozen(kw_only=True)
 class ChildStarted:
     """A child's `init` is done and it answers.
 
@@ -89,4 +106,6 @@ class HeartbeatMissed:
     name: Name | None = None
 
 
-SupervisorEvent = ChildStarted | ChildExited | ChildStartFailed | HeartbeatMissed | GaveUp
+SupervisorEvent = (
+    ChildStarting | ChildStarted | ChildExited | ChildStartFailed | HeartbeatMissed | GaveUp
+)

@@ -713,7 +713,7 @@ def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHea
     status = {
         ChildStatus.STARTING: HealthStatus.RESTARTING,
         ChildStatus.RESTARTING: HealthStatus.RESTARTING,
-    }.get(info.status, HealthStatus.STOPPED)
+    }.get(info.status, HealthStatus.DEAD)
     if isinstance(answer, Pulse):
         return ChildHealth(
             id=info.id,

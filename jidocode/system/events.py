@@ -33,10 +33,11 @@ class Event:
     """One fact.
 
     Attributes:
-        fact: What happened: `ChildStarted` (with *recovered_after* if it was a
-            restart), `ChildExited`, `ChildStartFailed`, `HeartbeatMissed`,
-            `GaveUp`, `SessionRefused`, `Repair` (State found its journal
-            damaged), or whatever a child has announced.
+        fact: What happened: `ChildStarting`, `ChildStarted` (it is ready; with
+            *recovered_after* if it was a restart), `ChildExited`,
+            `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
+            `Repair` (State found its journal damaged), or whatever a child has
+            announced.
         session_id: The session it happened in; None outside of sessions.
         at: When the app heard of it, in UTC.
     """

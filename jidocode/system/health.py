@@ -22,7 +22,7 @@ class HealthStatus(enum.Enum):
     """It is being started again."""
     UNRESPONSIVE = "unresponsive"
     """It runs, and did not answer in time."""
-    STOPPED = "stopped"
+    DEAD = "dead"
     """It ended, or was stopped, and is not coming back by itself."""
 
 
@@ -66,9 +66,9 @@ class Health:
 
 def overall(children: tuple[ChildHealth, ...]) -> HealthStatus:
     """Return the status of a session whose children are *children*."""
-    kinds = {child.status for child in children} - {HealthStatus.STOPPED}
+    kinds = {child.status for child in children} - {HealthStatus.DEAD}
     if not kinds:
-        return HealthStatus.STOPPED
+        return HealthStatus.DEAD
     if len(kinds) == 1 and len(children) == sum(c.status in kinds for c in children):
         return kinds.pop()
     return HealthStatus.DEGRADED

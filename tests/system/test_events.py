@@ -12,7 +12,7 @@ import pytest
 from servers import worker
 
 from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
-from jidocode.otp import ChildExited, ChildStarted, GaveUp, Killed
+from jidocode.otp import ChildExited, ChildStarted, ChildStarting, GaveUp, Killed
 from jidocode.otp.events import HeartbeatMissed
 from jidocode.session.journal import Repair
 from jidocode.session.recovery import journal_path
@@ -46,15 +46,19 @@ def test_a_crash_is_told_in_order_with_its_reason_and_the_time_it_took(
     assert told == [
         ("ChildExited", "manager"),
         ("ChildExited", "state"),
+        ("ChildStarting", "manager"),
         ("ChildStarted", "manager"),
+        ("ChildStarting", "state"),
         ("ChildStarted", "state"),
     ]
-    first, second, third, _ = facts
+    first, second, starting, third, *_ = facts
     assert isinstance(first, ChildExited)
     assert (first.reason, first.on_request, first.restarting) == (Killed(9), False, True)
     assert isinstance(second, ChildExited)
     assert (second.on_request, second.restarting) == (True, True)
     assert isinstance(third, ChildStarted)
+    assert isinstance(starting, ChildStarting)
+    assert starting.os_pid == third.ref.os_pid
     assert third.recovered_after is not None
     assert 0 < third.recovered_after < PATIENCE
 

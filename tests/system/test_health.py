@@ -101,12 +101,12 @@ def test_a_child_that_is_being_started_again_is_restarting(
     assert during.status is HealthStatus.DEGRADED
 
 
-def test_a_finished_child_is_stopped(system: SessionSystem, project: Path) -> None:
+def test_a_finished_child_is_dead(system: SessionSystem, project: Path) -> None:
     """A transient one that ended well."""
     children = [worker("job", restart=Restart.TRANSIENT)]
     session = system.create_session(project, children=children)
     session.call("job", "stop")
-    eventually(lambda: child(session, "job").status is HealthStatus.STOPPED, "the end of the job")
+    eventually(lambda: child(session, "job").status is HealthStatus.DEAD, "the end of the job")
 
     assert child(session, "job").ref is None
 

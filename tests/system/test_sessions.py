@@ -224,7 +224,7 @@ def test_health_names_the_child_that_does_not_answer(system: SessionSystem, proj
     assert {child.id: child.status for child in health.children} == {
         "manager": HealthStatus.HEALTHY,
         "state": HealthStatus.HEALTHY,
-        "busy": HealthStatus.STOPPED,
+        "busy": HealthStatus.DEAD,
     }
 
 
@@ -341,7 +341,7 @@ def test_an_app_can_say_what_every_session_consists_of(project: Path) -> None:
         assert session.rename("till").name == "till"
 
 
-def test_a_sessionwithout_state_is_refused(project: Path) -> None:
+def test_a_session_without_state_is_refused(project: Path) -> None:
     """Before anything is started."""
     with SessionSystem(build=without_state) as system:
         with pytest.raises(InvalidChildSpecError, match="state"):
