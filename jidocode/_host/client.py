@@ -34,7 +34,7 @@ from jidocode.errors import (
     HostStartError,
     NoProcessError,
 )
-from jidocode.otp.events import GaveUp, SupervisorEvent
+from jidocode.otp.events import ChildStarting, GaveUp, SupervisorEvent
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.server import Down
@@ -287,6 +287,8 @@ class HostClient:
         match message:
             case wire.Answer():
                 self._settle(message.request_id, message.payload, failed=message.failed)
+            case ChildStarting():
+                self._tell(message, self._name_in(message))
             case _ if isinstance(message, SupervisorEvent):
                 name = self._name_in(message)
                 self.directory.take(message)
@@ -306,7 +308,7 @@ class HostClient:
                 pass
         return True
 
-    def _name_in(self, event: SupervisorEvent) -> Name | None:
+    def _name_in(self, event: SupervisorEvent | ChildStarting) -> Name | None:
         if isinstance(event, GaveUp) or event.name is None:
             return self.directory.name_of(event.supervisor)
         return event.name

@@ -106,6 +106,5 @@ class HeartbeatMissed:
     name: Name | None = None
 
 
-SupervisorEvent = (
-    ChildStarting | ChildStarted | ChildExited | ChildStartFailed | HeartbeatMissed | GaveUp
-)
+SupervisorEvent = ChildStarted | ChildExited | ChildStartFailed | HeartbeatMissed | GaveUp
+"""What a supervisor decides or learns, and says; of a `ChildStarting` its host tells the app."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jidocode.otp.management import (
+    ChildCounts,
     ChildInfo,
+    CountChildren,
     DeleteChild,
     RestartChild,
     StartChild,
@@ -116,6 +118,11 @@ class SessionHandle:
         """Return the session's children in start order."""
         children: tuple[ChildInfo, ...] = self._ask(WhichChildren())
         return children
+
+    def count_children(self) -> ChildCounts:
+        """Return how many children the session has, by what they are."""
+        counts: ChildCounts = self._ask(CountChildren())
+        return counts
 
     def start_child(self, spec: ChildSpec) -> ActorRef | None:
         """Start one more child; None if its `init` ignored.

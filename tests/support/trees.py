@@ -14,7 +14,7 @@ from servers import Group
 from jidocode._host.client import ROOT, HostClient
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
-from jidocode.otp.events import SupervisorEvent
+from jidocode.otp.events import ChildStarting, SupervisorEvent
 from jidocode.otp.management import ChildInfo, StartChild, TerminateChild, WhichChildren
 from jidocode.otp.registry import Live, NotFound, Restarting
 from jidocode.otp.registry_server import LookUp, RegistryServer
@@ -33,7 +33,7 @@ class Tree:
 
     def __init__(self, flags: Flags, *specs: ChildSpec, registry: bool = False) -> None:
         self._news = threading.Condition()
-        self._events: list[SupervisorEvent] = []
+        self._events: list[SupervisorEvent | ChildStarting] = []
         self._running: dict[str, ActorRef] = {}
         self._ends: dict[ActorRef, ChildExited] = {}
         first = [RegistryServer.child_spec(id=REGISTRY_ID)] if registry else []
@@ -54,7 +54,7 @@ class Tree:
         self.client.close(PATIENCE)
 
     def _on_event(self, event: object, _name: Name | None) -> None:
-        assert isinstance(event, SupervisorEvent)
+        assert isinstance(event, SupervisorEvent | ChildStarting)
         with self._news:
             self._events.append(event)
             if isinstance(event, ChildStarted):

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from jidocode import (
     Strategy,
 )
 from jidocode.errors import InvalidChildSpecError, StartFailedError
-from jidocode.otp import BRUTAL_KILL, ChildSpec
+from jidocode.otp import BRUTAL_KILL, ChildCounts, ChildSpec
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.system.settings import CreationRate
 from jidocode.testing import is_alive, kill, wait_for_restart
@@ -134,12 +135,19 @@ def test_a_project_is_opened_once_under_whatever_path(
     assert len(system.list_sessions()) == 1
 
 
-def test_an_id_is_used_once(system: SessionSystem, session: SessionHandle, tmp_path: Path) -> None:
-    """The second one with the same id is refused."""
+@pytest.mark.parametrize("same_project", [False, True])
+def test_an_id_is_used_once(
+    system: SessionSystem, session: SessionHandle, tmp_path: Path, *, same_project: bool
+) -> None:
+    """The second one with the same id is refused; the id is looked at before the project."""
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(SessionExistsError):
-        system.create_session(other, session_id=session.id)
+        system.create_session(
+            session.session.project_path if same_project else other, session_id=session.id
+        )
+
+    assert [record.id for record in system.list_sessions()] == [session.id]
 
 
 def test_the_limit_is_checked_first(project: Path, tmp_path: Path) -> None:
@@ -164,6 +172,70 @@ def test_a_session_can_be_started_from_a_record(system: SessionSystem, project: 
     assert session.session == record
     session.stop()
     assert system.start_session(record).session == record
+
+
+def test_a_session_can_be_stopped_and_started_over_and_over(
+    system: SessionSystem, project: Path
+) -> None:
+    """At once, from the same record or as a new one: nothing of the old one is in the way."""
+    record = Session.new(project_path=project)
+    for turn in range(20):
+        session = system.create_session(project) if turn % 2 else system.start_session(record)
+        assert system.session_running(session.id)
+        session.stop()
+
+    assert system.list_sessions() == []
+
+
+def test_many_stops_at_once_are_one_stop(system: SessionSystem, session: SessionHandle) -> None:
+    """All return when it is gone; who comes after that is told that there is none."""
+
+    def stop(_: int) -> bool:
+        try:
+            session.stop()
+        except SessionNotFoundError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(10) as threads:
+        stopped = list(threads.map(stop, range(10)))
+
+    assert stopped.count(True) >= 1
+    assert system.list_sessions() == []
+
+
+def test_the_end_of_one_session_is_nothing_to_the_others(
+    system: SessionSystem, tmp_path: Path
+) -> None:
+    """Three at once, each with processes of its own."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    first, second, third = sessions = [system.create_session(folder) for folder in folders]
+    refs = {session.id: [info.ref for info in session.which_children()] for session in sessions}
+    second.stop()
+
+    assert len({ref for own in refs.values() for ref in own}) == 6
+    for session in (first, third):
+        assert session.count_children() == ChildCounts(specs=2, active=2, supervisors=0, workers=2)
+        assert [info.ref for info in session.which_children()] == refs[session.id]
+    assert system.list_sessions() == [first.session, third.session]
+    assert system.statistics().sessions == 2
+
+
+def test_ten_sessions_are_let_in_and_the_eleventh_when_one_has_gone(tmp_path: Path) -> None:
+    """Ten is the default."""
+    folders = [tmp_path / str(number) for number in range(11)]
+    for folder in folders:
+        folder.mkdir()
+    with SessionSystem(creation_rate=None) as system:
+        sessions = [system.create_session(folder) for folder in folders[:10]]
+        with pytest.raises(SessionLimitError) as refused:
+            system.create_session(folders[10])
+
+        assert (refused.value.current, refused.value.max) == (10, 10)
+        sessions[4].stop()
+        assert system.create_session(folders[10]).session in system.list_sessions()
 
 
 def test_an_agent_is_missing_until_there_is_one(
