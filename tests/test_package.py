@@ -149,3 +149,14 @@ def test_the_code_about_embedding_runs(tmp_path: Path) -> None:
     script = tmp_path / "test_app.py"
     script.write_text(test)
     assert "1 passed" in run(script, "-m", "pytest", "-p", "jidocode.testing", "-q")
+
+
+@pytest.mark.parametrize("page", ["original.md", "review.md"])
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    """A page that says what shows a behaviour does not grow stale."""
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text("utf-8")))
+    sources = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    tests = {name for source in sources for name in re.findall(r"def (test_\w+)", source)}
+
+    assert named
+    assert named - tests == set()
