@@ -67,6 +67,7 @@ def measure(sessions: int) -> dict[str, dict[str, float]]:
 
     for subject, noted in pairs:
         noted.timed("start to first session", lambda: begin(subject, projects[0]))  # noqa: B023 - done at once
+    time.sleep(PAUSE)
     base = [memory(subject.pids()) for subject in subjects.values()]
     for number, row in enumerate(in_rows(projects[1:])):
         for subject, noted in pairs:
@@ -87,12 +88,15 @@ def measure(sessions: int) -> dict[str, dict[str, float]]:
             time.sleep(PAUSE)
             noted.note("recovery, one_for_all", 1000 * subject.kill_and_recover(0))
     for subject, noted in pairs:
+        noted.note("calls/s, 1 thread", rate(CALLS, lambda: subject.call(0)))  # noqa: B023 - idem
+    for subject, noted in pairs:
         noted.note("appends/s, acknowledged", rate(CALLS, lambda: subject.append(0)))  # noqa: B023 - idem
     for subject, noted in pairs:
         noted.note("calls/s, 32 threads", throughput(subject, sessions))
     for (subject, noted), before in zip(pairs, base, strict=True):
         if sessions > 1:
-            noted.note("memory per session", (memory(subject.pids()) - before) / (sessions - 1))
+            for kind, now in memory(subject.pids()).items():
+                noted.note(f"{kind} per session", (now - before[kind]) / (sessions - 1))
         noted.note("idle processor, %", idle(subject.pids()))
     for subject, noted in pairs:
         noted.timed("shutdown", subject.close)
@@ -175,13 +179,15 @@ def idle(pids: list[int]) -> float:
     return 100 * (used() - before) / IDLE_SECONDS
 
 
-def memory(pids: list[int]) -> float:
-    """Return the proportional memory of *pids* in MB."""
-    total = 0
+def memory(pids: list[int]) -> dict[str, float]:
+    """Return the memory of *pids* in MB: with a share of what is shared, and without."""
+    total = {"memory": 0.0, "private memory": 0.0}
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
-            total += int(psutil.Process(pid).memory_full_info().pss)
-    return total / 1e6
+            used = psutil.Process(pid).memory_full_info()
+            total["memory"] += used.pss / 1e6
+            total["private memory"] += used.uss / 1e6
+    return total
 
 
 if __name__ == "__main__":

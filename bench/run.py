@@ -8,6 +8,7 @@ one process (see `measure`).
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 SUBJECTS = ("jidocode", "stock")
-HIGHER_IS_BETTER = {"calls/s, 32 threads", "appends/s, acknowledged"}
+HIGHER_IS_BETTER = {"calls/s, 1 thread", "calls/s, 32 threads", "appends/s, acknowledged"}
 GOALS: dict[str, dict[int, float]] = {
     "call": {1: 0.45, 10: 0.25, 100: 0.05},
     "calls/s, 32 threads": dict.fromkeys((1, 10, 100), 5.0),
@@ -80,7 +81,8 @@ def main() -> None:
     numbers = [int(argument) for argument in sys.argv[2:]] or [1, 10, 100]
     print("# jidocode against a bare tree on stock Thespian\n")
     print(f"Python {platform.python_version()}, thespian {version('thespian')}, ", end="")
-    print(f"{platform.system()} {platform.release()}, {platform.machine()}; ", end="")
+    print(f"{platform.system()} {platform.release()}, {platform.machine()}, ", end="")
+    print(f"{os.cpu_count()} processors; ", end="")
     print(f"medians of {rounds} rounds; times in ms, memory in MB.")
     for sessions in numbers:
         show(sessions, [run(sessions) for _ in range(rounds)])
