@@ -57,13 +57,13 @@ class Figures:
         return {name: statistics.median(samples) for name, samples in self.samples.items()}
 
 
-def measure(sessions: int) -> dict[str, dict[str, float]]:
+def measure(sessions: int, folder: Path) -> dict[str, dict[str, float]]:
     """Return the figures of each subject, times in ms and memory in MB."""
     # Stock first: it forks this process, which should have nothing of jidocode in it.
     subjects: dict[str, Subject] = {"stock": Stock(), "jidocode": Jidocode()}
     figures = {name: Figures() for name in subjects}
     pairs = [(subjects[name], figures[name]) for name in subjects]
-    projects = new_folders(sessions)
+    projects = new_folders(folder, sessions)
 
     for subject, noted in pairs:
         noted.timed("start to first session", lambda: begin(subject, projects[0]))  # noqa: B023 - done at once
@@ -103,9 +103,8 @@ def measure(sessions: int) -> dict[str, dict[str, float]]:
     return {name: figures[name].medians() for name in ("jidocode", "stock")}
 
 
-def new_folders(count: int) -> list[str]:
+def new_folders(folder: Path, count: int) -> list[str]:
     """Make project folders."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
     projects = [folder / f"p{number}" for number in range(count)]
     for project in projects:
         project.mkdir()
@@ -191,4 +190,5 @@ def memory(pids: list[int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    json.dump(measure(int(sys.argv[1])), sys.stdout)
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        json.dump(measure(int(sys.argv[1]), Path(home)), sys.stdout)

@@ -1,0 +1,4 @@
+from typing import Any
+
+class ActorSystemBase:
+    transportType: type[Any]
