@@ -42,12 +42,15 @@ SESSIONS: Name = ("system", "sessions")
 class StartSession:
     """Start *spec*, the supervisor of *session*; answered with its ref.
 
-    Refused with `SessionLimitError`, `SessionExistsError` or
+    Refused with `RateLimitedError`, `SessionLimitError`, `SessionExistsError` or
     `ProjectAlreadyOpenError`, checked in this order, or with why it did not start.
+    If it is asked *again* because a process was gone, the rate is left alone: it
+    is still one attempt.
     """
 
     session: Session
     spec: ChildSpec
+    again: bool = False
 
 
 @attrs.frozen
@@ -126,7 +129,8 @@ class ProcessRegistry(RegistryServer):
         try:
             match request:
                 case StartSession():
-                    self._check_rate()
+                    if not request.again:
+                        self._check_rate()
                     self._start(request, caller)
                     return NoReply()
                 case StopSession():

@@ -242,7 +242,6 @@ class SessionSystem:
     def _ask_to_start(self, request: StartSession) -> None:
         """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
         deadline = self._deadline(None)
-        again = False
         while True:
             try:
                 self._ask_registry(request, deadline)
@@ -250,13 +249,13 @@ class SessionSystem:
                 self._hub.publish(SessionRefused(error), None)
                 raise
             except SessionExistsError:
-                if again and self.session_record(request.session.id) == request.session:
+                if request.again and self.session_record(request.session.id) == request.session:
                     return
                 raise
             except (ActorExitedError, NoProcessError):
                 if not self._await_process(SESSIONS, deadline):
                     raise
-                again = True
+                request = attrs.evolve(request, again=True)
             else:
                 return
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 
+from jidocode.errors import NoProcessError, RateLimitedError
 from jidocode.otp import ActorRef, Killed, Start
 from jidocode.otp.events import ChildExited
 from jidocode.otp.management import StartChild
@@ -59,3 +61,14 @@ def test_a_session_that_comes_early_is_let_in_once_its_supervisor_is_known_and_h
     (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
     assert sent.ref == NEW
     assert sent.request == StartChild(start.spec)
+
+
+def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> None:
+    """A process that died over it, or was not known yet, is no fault of who asks."""
+    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1, attempts=1)))
+    with pytest.raises(NoProcessError):
+        registry.call(start)
+    with pytest.raises(NoProcessError):
+        registry.call(attrs.evolve(start, again=True))
+    with pytest.raises(RateLimitedError):
+        registry.call(start)
