@@ -261,7 +261,8 @@ class SupervisorShell(Shell):
             self.on_registry(event.ref)
         else:
             self._tell_registry(event)
-        # The app hears last: what it asks the registry after that, the registry knows.
+        # The app hears last: what it asks the registry after that, the registry knows, unless
+        # the machine is busy, for nothing keeps two connections in step.
         self.send(self.order.app, event)
 
     def _is_registry(self, ref: ActorRef) -> bool:
