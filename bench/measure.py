@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import psutil
 from subjects import Jidocode, Stock, Subject
@@ -34,6 +34,7 @@ PAUSE = 0.1
 """Seconds before what is measured alone."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Figures:
@@ -42,10 +43,10 @@ class Figures:
     def __init__(self) -> None:
         self.samples: dict[str, list[float]] = defaultdict(list)
 
-    def timed(self, name: str, action: Callable[[], object]) -> None:
+    def timed(self, name: str, action: Callable[P, object], *args: P.args, **kw: P.kwargs) -> None:
         """Do *action*; note its milliseconds."""
         before = time.perf_counter()
-        action()
+        action(*args, **kw)
         self.samples[name].append(1000 * (time.perf_counter() - before))
 
     def note(self, name: str, value: float) -> None:
@@ -66,7 +67,7 @@ def measure(sessions: int, folder: Path) -> dict[str, dict[str, float]]:
     projects = new_folders(folder, sessions)
 
     for subject, noted in pairs:
-        noted.timed("start to first session", lambda: begin(subject, projects[0]))  # noqa: B023 - done at once
+        noted.timed("start to first session", begin, subject, projects[0])
     time.sleep(PAUSE)
     base = [memory(subject.pids()) for subject in subjects.values()]
     for number, row in enumerate(in_rows(projects[1:])):
@@ -82,15 +83,15 @@ def measure(sessions: int, folder: Path) -> dict[str, dict[str, float]]:
     for _ in range(CALLS // ROW):
         for subject, noted in pairs:
             for _ in range(ROW):
-                noted.timed("call", lambda: subject.call(0))  # noqa: B023 - idem
+                noted.timed("call", subject.call, 0)
     for _ in range(RECOVERIES):
         for subject, noted in pairs:
             time.sleep(PAUSE)
             noted.note("recovery, one_for_all", 1000 * subject.kill_and_recover(0))
     for subject, noted in pairs:
-        noted.note("calls/s, 1 thread", rate(CALLS, lambda: subject.call(0)))  # noqa: B023 - idem
+        noted.note("calls/s, 1 thread", rate(CALLS, subject.call, 0))
     for subject, noted in pairs:
-        noted.note("appends/s, acknowledged", rate(CALLS, lambda: subject.append(0)))  # noqa: B023 - idem
+        noted.note("appends/s, acknowledged", rate(CALLS, subject.append, 0))
     for subject, noted in pairs:
         noted.note("calls/s, 32 threads", throughput(subject, sessions))
     for (subject, noted), before in zip(pairs, base, strict=True):
@@ -127,20 +128,20 @@ def open_apart(subject: Subject, noted: Figures, projects: Sequence[str]) -> Non
     """Open sessions with pauses, as people do."""
     for project in projects:
         time.sleep(PAUSE)
-        noted.timed("further session", lambda: subject.open(project))  # noqa: B023 - idem
+        noted.timed("further session", subject.open, project)
 
 
 def open_in_a_row(subject: Subject, noted: Figures, projects: Sequence[str]) -> None:
     """Open sessions without a pause, as programs do."""
     for project in projects:
-        noted.timed("further session, in a row", lambda: subject.open(project))  # noqa: B023 - idem
+        noted.timed("further session, in a row", subject.open, project)
 
 
-def rate(count: int, action: Callable[[], object]) -> float:
+def rate(count: int, action: Callable[P, object], *args: P.args, **kw: P.kwargs) -> float:
     """Return how many of *count* times *action* are done per second."""
     before = time.perf_counter()
     for _ in range(count):
-        action()
+        action(*args, **kw)
     return count / (time.perf_counter() - before)
 
 

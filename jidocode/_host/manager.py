@@ -121,7 +121,7 @@ class ActorHost(Replicator, ActorManager):
         self.actorInst = resolve_name(order.shell)(order)
         self.actorInst._myRef = self  # noqa: SLF001 - the name by which an actor knows its manager
         self.actorInst.begin()
-        if self._exit_status is None:
+        if not self.is_leaving:
             self.transport.run(self.handleMessages)
         deadline = time.monotonic() + FAREWELL_SECONDS
         while self.transport.at_risk() and time.monotonic() < deadline:
@@ -139,7 +139,7 @@ class ActorHost(Replicator, ActorManager):
             envelope.message, sender
         ):
             super().handleMessages(envelope)
-        return self._exit_status is None
+        return not self.is_leaving
 
     def _actorExit(self, exitRequest: ActorExitRequest) -> bool:  # noqa: N802, N803 - Thespian's names
         """Do nothing: the shell has the request, and stops its children in order first."""

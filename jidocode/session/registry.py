@@ -273,15 +273,10 @@ class ProcessRegistry(RegistryServer):
     def _sessions(self) -> dict[str, Session]:
         """Return every session that is open or being started, by id."""
         entries = self.table.select(lambda entry: entry.name[0] == "session")
-        open_ones = {
+        return self._reserved | {
             entry.name[1]: entry.value
             for entry in entries
-            if entry.name[1] not in self._ended_sessions
-        }
-        return self._reserved | {
-            session_id: session
-            for session_id, session in open_ones.items()
-            if isinstance(session, Session)
+            if isinstance(entry.value, Session) and entry.name[1] not in self._ended_sessions
         }
 
     def _session(self, session_id: str) -> Session:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from folders import new_folders
 from servers import worker
 
 from jidocode import (
@@ -148,9 +149,7 @@ def test_a_session_that_crashes_too_often_ends_and_frees_its_place(
 
 def test_other_sessions_do_not_notice_a_crash(system: SessionSystem, tmp_path: Path) -> None:
     """Sessions share no fate."""
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 2)
     first, second = [system.create_session(folder) for folder in folders]
     before = refs(second)
     kill(system, first, "session")

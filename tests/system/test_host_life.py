@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from folders import new_folders
 
 from jidocode import SessionSystem
 from jidocode.testing import eventually
@@ -78,9 +79,7 @@ def test_an_app_killed_at_any_moment_leaves_nothing(project: Path) -> None:
 def test_two_apps_on_one_machine_do_not_meet(tmp_path: Path) -> None:
     """When one is killed, the other goes on."""
     markers = [uuid.uuid4().hex for _ in range(2)]
-    folders = [tmp_path / name for name in "ab"]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 2)
     apps = [start_app(*pair) for pair in zip(markers, folders, strict=True)]
     try:
         for process in apps:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from folders import new_folders
 from servers import worker
 
 from jidocode import (
@@ -88,9 +89,7 @@ def test_state_keeps_messages_in_order(session: SessionHandle) -> None:
 
 def test_sessions_are_found_by_id_path_and_name(system: SessionSystem, tmp_path: Path) -> None:
     """Several of one name: the oldest."""
-    folders = [tmp_path / name for name in ("a", "b")]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 2)
     first, second = [system.create_session(folder, name="same") for folder in folders]
 
     assert system.get_session(second.id).id == second.id
@@ -208,9 +207,7 @@ def test_the_end_of_one_session_is_nothing_to_the_others(
     system: SessionSystem, tmp_path: Path
 ) -> None:
     """Three at once, each with processes of its own."""
-    folders = [tmp_path / name for name in "abc"]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 3)
     first, second, third = sessions = [system.create_session(folder) for folder in folders]
     refs = {session.id: [info.ref for info in session.which_children()] for session in sessions}
     second.stop()
@@ -225,9 +222,7 @@ def test_the_end_of_one_session_is_nothing_to_the_others(
 
 def test_ten_sessions_are_let_in_and_the_eleventh_when_one_has_gone(tmp_path: Path) -> None:
     """Ten is the default."""
-    folders = [tmp_path / str(number) for number in range(11)]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 11)
     with SessionSystem(creation_rate=None) as system:
         sessions = [system.create_session(folder) for folder in folders[:10]]
         with pytest.raises(SessionLimitError) as refused:
@@ -436,9 +431,7 @@ def test_the_current_folder_is_the_default_project(
 
 def test_the_limit_is_exact_under_many_callers(tmp_path: Path) -> None:
     """Forty threads, ten places: ten get in, and the count never passes ten."""
-    folders = [tmp_path / f"p{number}" for number in range(40)]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 40)
     results: list[object] = []
     with SessionSystem(creation_rate=None) as system:
 
@@ -517,9 +510,7 @@ def test_a_project_inside_an_open_one_is_refused_unless_allowed(
 
 def test_a_new_registry_lets_nobody_in_before_it_knows_what_runs(tmp_path: Path) -> None:
     """The limit holds while the registry is killed over and over."""
-    folders = [tmp_path / f"p{number}" for number in range(8)]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 8)
     with SessionSystem(max_sessions=2, creation_rate=None) as system:
         for folder in folders[:2]:
             system.create_session(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from folders import new_folders
 
 from jidocode import (
     InvalidRequestError,
@@ -80,9 +81,7 @@ def test_an_update_cannot_move_a_session(
     system: SessionSystem, session: SessionHandle, tmp_path: Path
 ) -> None:
     """Neither onto an open project nor onto another one."""
-    folders = [tmp_path / name for name in ("open", "free")]
-    for folder in folders:
-        folder.mkdir()
+    folders = new_folders(tmp_path, 2)
     system.create_session(folders[0])
     for folder, error in zip(folders, (ProjectAlreadyOpenError, InvalidRequestError), strict=True):
         other = Session.new(project_path=folder)
