@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from loguru import logger
@@ -222,25 +223,23 @@ class HostClient:
     ) -> _Pending | CallError:
         self.check()
         address = ref.address
-        if self.directory.death_of(ref) is not None or not isinstance(address, LoopbackAddress):
-            return NoProcessError(target)
         number = next(self._request_ids)
+        # From here on the news of a death settles the call; what came before is asked for.
         pending = self._pending[number] = _Pending(number, ref, target)
+        sent = False
         try:
-            self._transport.send(
-                ActorAddress(address), message(number), lambda: self._undelivered(number)
-            )
-        except BaseException:
-            self._pending.pop(number, None)
-            raise
-        reason = self.directory.death_of(ref)
-        if reason is not None:  # it died between the first look and the sending
-            self._settle(number, ActorExitedError(target, reason), failed=True)
-        return pending
+            if isinstance(address, LoopbackAddress) and self.directory.death_of(ref) is None:
+                undelivered = partial(self._undelivered, number)
+                self._transport.send(ActorAddress(address), message(number), undelivered)
+                sent = True
+        finally:
+            if not sent:
+                self._pending.pop(number, None)
+        return pending if sent else NoProcessError(target)
 
     def _finish(self, pending: _Pending, timeout: float) -> Any:
         try:
-            self.check()
+            self._check_running()  # its end settles the calls it knows of; is this one of them?
             if not pending.wait(timeout):
                 raise CallTimeoutError(pending.target, max(0.0, timeout))
         finally:
@@ -263,6 +262,9 @@ class HostClient:
                 "this process is a fork of the one that started the system: "
                 "start a SessionSystem of its own here"
             )
+        self._check_running()
+
+    def _check_running(self) -> None:
         if self._ended is not None:
             raise self._ended.with_traceback(None)
 

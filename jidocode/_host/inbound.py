@@ -7,7 +7,6 @@ the run loop alone: no other thread comes here.
 
 from __future__ import annotations
 
-import pickle
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Protocol
 from loguru import logger
 from thespian.actors import ActorAddress
 
+from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import (
     MAX_BODY,
@@ -227,7 +227,7 @@ class Inbound:
         left, awaited = _READ_PER_TURN, False
         while left > 0 and self._open:
             asked, got = self._receive()
-            while (frame := self._next_frame()) is not None:
+            while self._open and (frame := self._decoder.next_frame()) is not None:
                 awaited |= self._on_frame(frame)
             if got == 0:
                 return False
@@ -247,9 +247,6 @@ class Inbound:
     def _acknowledge_late(self) -> None:
         self._ack_set = False
         self.acknowledge()
-
-    def _next_frame(self) -> Frame | None:
-        return self._decoder.next_frame() if self._open else None
 
     def _receive(self) -> tuple[int, int]:
         """Read once, and return how much was asked for and how much came."""
@@ -296,7 +293,7 @@ class Inbound:
 
     def _on_message(self, sender: ActorAddress, body: Body) -> bool:
         try:
-            message: object = pickle.loads(body)
+            message = wire.decode(body)
         except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
             logger.warning("dropped a message that cannot be unpickled: {}", type(error).__name__)
             self._reply(Kind.REJECT, self._received)

@@ -59,8 +59,8 @@ class Parcel:
     Attributes:
         kind: MESSAGE, CONFIRM or NUDGE.
         body: The pickled message.
-        settle: Called once, from the run loop, with how it ended; None when
-            nobody asks.
+        settle: Called once, from the run loop, with how it ended, a MESSAGE's
+            only if that is not well; None when nobody asks.
         expires: When to give up (monotonic seconds).
     """
 
@@ -138,13 +138,15 @@ class Link:
         with self._gate:
             if self._retired:
                 return False
-            full = self._is_full(len(parcel.body))
+            size = len(parcel.body)
+            full = self._is_full(size)
             earlier = not full and parcel.expires < self._expiry
             if not full:
                 self._pending.append(parcel)
                 self._newest = parcel.kind
-                self._queued_bytes += len(parcel.body)
-                self._expiry = min(parcel.expires, self._expiry)
+                self._queued_bytes += size
+                if earlier:
+                    self._expiry = parcel.expires
         if full:
             self._hub.settle(parcel, SendStatus.Failed)
             return True
@@ -175,7 +177,7 @@ class Link:
             self.post(Parcel(Kind.NUDGE, b""))
 
     def _is_full(self, size: int) -> bool:
-        queued = self.outstanding()
+        queued = len(self._pending) + len(self._unacked)
         return queued >= MAX_QUEUED_MESSAGES or (
             queued > 0 and self._queued_bytes + size > MAX_QUEUED_BYTES
         )
@@ -193,7 +195,7 @@ class Link:
     def _write(self) -> None:
         try:
             sock = self._socket or self._open()
-            while self._chunks or self._seal_some():
+            while self._chunks or (self._pending and self._seal_some()):
                 chunk = self._chunks[0]
                 sent = sock.send(chunk)
                 if sent == len(chunk):
@@ -326,9 +328,11 @@ class Link:
         for place in range(self._acked, count):
             parcel = self._unacked.popleft()
             size += len(parcel.body)
-            bad = place in self._rejected
-            self._rejected.discard(place)
-            self._hub.settle(parcel, SendStatus.BadPacket if bad else SendStatus.Sent)
+            if place in self._rejected:
+                self._rejected.discard(place)
+                self._hub.settle(parcel, SendStatus.BadPacket)
+            elif parcel.kind is Kind.CONFIRM:
+                self._hub.settle(parcel, SendStatus.Sent)
         self._acked = count
         with self._gate:
             self._queued_bytes -= size

@@ -15,7 +15,6 @@ and an app (`LoopbackTransport.for_client`).
 from __future__ import annotations
 
 import math
-import pickle
 import secrets
 import socket
 import threading
@@ -23,7 +22,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any, NoReturn, Self
 
 import attrs
@@ -52,6 +50,7 @@ from thespian.system.transport import (
     TransportInit__Base,
 )
 
+from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import KEY_BYTES, MAX_BODY, Kind
 from jidocode._host.inbound import Acceptor
@@ -186,11 +185,11 @@ class LoopbackTransport:
             HostError: This transport is closed.
             Exception: Whatever pickling *message* raises.
         """
-        settle = None if on_failure is None else partial(_unless_sent, on_failure)
-        body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        settle = None if on_failure is None else lambda _status: on_failure()
+        body = wire.encode(message)
         address = self._resolve(target)
         if address.nonce == self.address.nonce:
-            self.deliver(self.myAddress, pickle.loads(body))
+            self.deliver(self.myAddress, wire.decode(body))
             self._wake_runner()
         else:
             self._post(address, Parcel(Kind.MESSAGE, body, settle))
@@ -217,7 +216,7 @@ class LoopbackTransport:
             intent.tx_done(SendStatus.Sent)
             return
         address = self._resolve(intent.targetAddr, addressManager)
-        body = pickle.dumps(intent.message, pickle.HIGHEST_PROTOCOL)
+        body = wire.encode(intent.message)
         if address.nonce == self.address.nonce:
             self.deliver(self.myAddress, intent.message)
             self._note(intent.tx_done, SendStatus.Sent)
@@ -243,18 +242,15 @@ class LoopbackTransport:
             logger.warning("a message of {} bytes is too long to send", len(parcel.body))
             self.settle(parcel, SendStatus.Failed)
             return
-        posted = False
-        while not posted:  # again when the link retired meanwhile: the next one is new
-            if self._closed:
-                raise HostError("this transport is closed")
-            posted = self._link_to(address).post(parcel)
+        link = self._links.get(address.nonce)
+        while link is None or not link.post(parcel):  # it has retired: the next one is new
+            link = self._link_to(address)
 
     def _link_to(self, address: LoopbackAddress) -> Link:
-        link = self._links.get(address.nonce)
-        if link is None:
-            with self._links_lock:
-                link = self._links.setdefault(address.nonce, Link(self, address))
-        return link
+        if self._closed:
+            raise HostError("this transport is closed")
+        with self._links_lock:
+            return self._links.setdefault(address.nonce, Link(self, address))
 
     # -- receiving
 
@@ -555,11 +551,6 @@ class LoopbackTransport:
         self._tell_settled()
         self._watch.close()
         self.poller.close()
-
-
-def _unless_sent(on_failure: Callable[[], None], status: SendStatus.BASE) -> None:
-    if status != SendStatus.Sent:
-        on_failure()
 
 
 def _seconds(period: float | timedelta) -> float:

@@ -1,20 +1,23 @@
 """What travels between our processes, inside the transport's frames.
 
 Requests, messages and answers are pickled on their own: one that cannot be
-read at the other end is an error for its sender, and for nobody else.
-News about a child (`otp.children`) and about the tree (`otp.events`) travels
-as it is.
+read at the other end is an error for its sender, and for nobody else. What
+carries them is written by hand (`encode`), for it makes up most of the traffic.
+All else, such as news about a child (`otp.children`) or the tree
+(`otp.events`) and what Thespian itself sends, is pickled as it is.
 """
 
 from __future__ import annotations
 
 import pickle
+import struct
 import traceback
 from typing import NamedTuple
 
 import attrs
 
 from jidocode._host.address import LoopbackAddress
+from jidocode._host.frames import Body
 from jidocode.errors import CallError
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef, Name
@@ -25,19 +28,19 @@ class Call(NamedTuple):
     """A request whose sender waits for an `Answer` with the same id."""
 
     request_id: int
-    payload: bytes
+    payload: Body
 
 
 class Cast(NamedTuple):
     """A request that nobody waits for."""
 
-    payload: bytes
+    payload: Body
 
 
 class Info(NamedTuple):
     """Any other message."""
 
-    payload: bytes
+    payload: Body
 
 
 class Ping(NamedTuple):
@@ -51,7 +54,7 @@ class Answer(NamedTuple):
 
     request_id: int
     failed: bool
-    payload: bytes
+    payload: Body
 
 
 class Heartbeat(NamedTuple):
@@ -146,12 +149,51 @@ class StandbyOrder:
     standbys: int = 0
 
 
+# The first byte of an encoded message; that of a pickle is 0x80.
+_CALL, _CAST, _INFO, _ANSWER, _REFUSAL = range(1, 6)
+_NUMBERED = struct.Struct(">BQ")
+_PLAIN = {Cast: bytes([_CAST]), Info: bytes([_INFO])}
+
+
+def encode(message: object) -> bytes:
+    """Return *message* as the body of a frame.
+
+    Raises:
+        Exception: Whatever pickling it raises.
+    """
+    if isinstance(message, Call):
+        return _NUMBERED.pack(_CALL, message.request_id) + message.payload
+    if isinstance(message, Answer):
+        tag = _REFUSAL if message.failed else _ANSWER
+        return _NUMBERED.pack(tag, message.request_id) + message.payload
+    if isinstance(message, (Cast, Info)):
+        return _PLAIN[type(message)] + message.payload
+    return pack(message)
+
+
+def decode(body: Body) -> object:
+    """Return the message that *body* carries, which came out of an authenticated frame.
+
+    Raises:
+        Exception: It carries none; whatever unpickling raises.
+    """
+    tag = body[0]
+    if tag == _CALL:
+        return Call(_NUMBERED.unpack_from(body)[1], body[_NUMBERED.size :])
+    if tag in (_ANSWER, _REFUSAL):
+        number = _NUMBERED.unpack_from(body)[1]
+        return Answer(number, tag == _REFUSAL, body[_NUMBERED.size :])
+    if tag in (_CAST, _INFO):
+        return (Cast if tag == _CAST else Info)(body[1:])
+    return unpack(body)
+
+
 def pack(value: object) -> bytes:
     """Pickle *value*."""
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
-def unpack(payload: bytes) -> object:
+def unpack(payload: Body) -> object:
     """Unpickle *payload*, which came out of an authenticated frame."""
     return pickle.loads(payload)
 

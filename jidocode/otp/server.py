@@ -507,16 +507,16 @@ class ServerLoop:
     def handle(self, event: Event) -> list[Effect]:
         """Let the server handle *event*."""
         match event:
-            case IdleTimerFired():
-                if event.generation != self._generation:
-                    return []
-                return self._run(None, "handle_info", Timeout())
             case CallReceived():
                 return self._run(event.caller, "handle_call", event.request, event.caller)
             case CastReceived():
                 return self._run(None, "handle_cast", event.request)
             case InfoReceived():
                 return self._run(None, "handle_info", event.message)
+            case IdleTimerFired():
+                if event.generation != self._generation:
+                    return []
+                return self._run(None, "handle_info", Timeout())
             case Continued():
                 return self._run(None, "handle_continue", event.then)
             case StopReceived():

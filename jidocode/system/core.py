@@ -638,7 +638,6 @@ class SessionSystem:
     def _resolve(self, name: Name, deadline: float) -> ActorRef:
         """Return the process under *name*, known or looked up; wait while it is restarted."""
         client = self._running()
-        client.check()
         ref = client.directory.find(name)
         if ref is not None:
             return ref
