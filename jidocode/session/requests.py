@@ -8,7 +8,6 @@ them is the business of whoever provides the `Call`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -21,12 +20,12 @@ Holder = TypeVar("Holder", contravariant=True)  # noqa: PLC0105 - the names read
 Answer = TypeVar("Answer", covariant=True)  # noqa: PLC0105 - idem
 
 
-class Request(ABC, Generic[Holder, Answer]):
+class Request(Generic[Holder, Answer]):
     """Something that a *Holder* can be asked, answered with an *Answer*. Must pickle."""
 
-    @abstractmethod
     def answer(self, holder: Holder) -> Answer:
         """Return the answer (called in the server's process, once per call)."""
+        raise NotImplementedError
 
 
 class Call(Protocol):
