@@ -27,6 +27,7 @@ from thespian.actors import (
 
 from jidocode._host import processes, wire
 from jidocode._host.address import LoopbackAddress
+from jidocode._host.frames import Body
 from jidocode._host.manager import ActorHost
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import SpawnOrder
@@ -183,7 +184,7 @@ class Shell(Actor):
         if isinstance(caller.address, LoopbackAddress):
             self.send(caller.address, answer)
 
-    def unpack(self, payload: bytes) -> tuple[object, CallError | None]:
+    def unpack(self, payload: Body) -> tuple[object, CallError | None]:
         """Return what *payload* holds, or why it cannot be read here."""
         try:
             return wire.unpack(payload), None

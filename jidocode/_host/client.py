@@ -23,6 +23,7 @@ from thespian.system.transport import ReceiveEnvelope
 from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.directory import Directory
+from jidocode._host.frames import Body
 from jidocode._host.launcher import HostProcess
 from jidocode._host.logs import Receiver
 from jidocode._host.transport import LoopbackTransport
@@ -61,11 +62,11 @@ class _Pending:
         self.ref = ref
         self.target = target
         self.failed = False
-        self.payload: bytes | Exception = b""
+        self.payload: Body | Exception = b""
         self._done = threading.Lock()
         self._done.acquire()
 
-    def settle(self, payload: bytes | Exception, *, failed: bool) -> None:
+    def settle(self, payload: Body | Exception, *, failed: bool) -> None:
         self.payload, self.failed = payload, failed
         self._done.release()
 
@@ -268,7 +269,7 @@ class HostClient:
         if self._ended is not None:
             raise self._ended.with_traceback(None)
 
-    def _settle(self, number: int, payload: bytes | Exception, *, failed: bool) -> None:
+    def _settle(self, number: int, payload: Body | Exception, *, failed: bool) -> None:
         pending = self._pending.pop(number, None)
         if pending is not None:
             pending.settle(payload, failed=failed)

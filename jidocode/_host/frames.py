@@ -152,19 +152,8 @@ class FrameDecoder:
         Raises:
             FrameError: A header announces a body beyond the limit.
         """
-        if self._body is None:
-            return self._cut()
-        piece = self._data[self._at : self._at + len(self._body) - self._got]
-        self._body[self._got : self._got + len(piece)] = piece
-        self._at += len(piece)
-        self._got += len(piece)
-        if self._got < len(self._body):
-            return None
-        frame = Frame(*self._head, self._body)
-        self._body = None
-        return frame
-
-    def _cut(self) -> Frame | None:
+        if self._body is not None:
+            return self._long_frame(self._body)
         start = self._at + HEADER.size
         if len(self._data) < start:
             return None
@@ -175,7 +164,17 @@ class FrameDecoder:
             self._at = start + length
             return Frame(kind, mac, self._data[start : self._at])
         self._head, self._body, self._got, self._at = (kind, mac), bytearray(length), 0, start
-        return self.next_frame()
+        return self._long_frame(self._body)
+
+    def _long_frame(self, body: bytearray) -> Frame | None:
+        piece = self._data[self._at : self._at + len(body) - self._got]
+        body[self._got : self._got + len(piece)] = piece
+        self._at += len(piece)
+        self._got += len(piece)
+        if self._got < len(body):
+            return None
+        self._body = None
+        return Frame(*self._head, body)
 
 
 @attrs.frozen

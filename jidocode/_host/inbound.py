@@ -215,6 +215,7 @@ class Inbound:
         """Close the connection; closing twice is fine."""
         if self._open:
             self._open = False
+            self._decoder = FrameDecoder(0)  # what has come already is not looked at any more
             self._hub.poller.close_socket(self._socket)
             self._acceptor.forget(self)
 
@@ -227,7 +228,7 @@ class Inbound:
         left, awaited = _READ_PER_TURN, False
         while left > 0 and self._open:
             asked, got = self._receive()
-            while self._open and (frame := self._decoder.next_frame()) is not None:
+            while (frame := self._decoder.next_frame()) is not None:
                 awaited |= self._on_frame(frame)
             if got == 0:
                 return False

@@ -55,4 +55,4 @@ def rehearse(address: LoopbackAddress, *, supervises: bool) -> None:
         understudy.start(real.start)
         request = wire.unpack(wire.pack(ref))
         understudy.handle(CallReceived(Caller(address, 1), request))
-        wire.answer(1, request)
+        wire.decode(wire.encode(wire.answer(1, request)))

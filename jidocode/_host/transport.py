@@ -185,7 +185,9 @@ class LoopbackTransport:
             HostError: This transport is closed.
             Exception: Whatever pickling *message* raises.
         """
-        settle = None if on_failure is None else lambda _status: on_failure()
+        settle: Settle | None = None
+        if on_failure is not None:
+            settle = lambda _status: on_failure()  # noqa: E731 - it drops what nobody asks for
         body = wire.encode(message)
         address = self._resolve(target)
         if address.nonce == self.address.nonce:
@@ -321,9 +323,10 @@ class LoopbackTransport:
 
     def _turn(self, deadline: float, *, wait: bool) -> bool:
         """Do what is ready, after waiting for it; return whether *deadline* has passed."""
-        wait = wait and not self._settled and not self._has_signals()
+        busy = self._settled or self._exit_signalled or self._children_signalled
+        wait = wait and not busy and self._abort is not False
         self.poller.wait(deadline if wait else 0.0)
-        if self._has_signals():
+        if self._exit_signalled or self._children_signalled:
             self._deliver_signals()
         return deadline != math.inf and time.monotonic() >= deadline
 
@@ -399,9 +402,6 @@ class LoopbackTransport:
         self._exit_signalled |= signal_shutdown
         self._children_signalled |= check_children
         self.poller.wake()
-
-    def _has_signals(self) -> bool:
-        return self._exit_signalled or self._children_signalled or self._abort is False
 
     def _deliver_signals(self) -> None:
         if self._children_signalled:

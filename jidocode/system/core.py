@@ -627,7 +627,7 @@ class SessionSystem:
         client = self._running()
         target = f"{name[0]} of session {name[1]}"
         while True:
-            ref = self._resolve(name, deadline)
+            ref = client.directory.find(name) or self._resolve(name, deadline)
             try:
                 return client.call(ref, request, timeout=_left(deadline), target=target)
             except NoProcessError:
@@ -638,6 +638,7 @@ class SessionSystem:
     def _resolve(self, name: Name, deadline: float) -> ActorRef:
         """Return the process under *name*, known or looked up; wait while it is restarted."""
         client = self._running()
+        client.check()
         ref = client.directory.find(name)
         if ref is not None:
             return ref
