@@ -155,7 +155,7 @@ def wait_for_exit(system: SessionSystem, ref: ActorRef, *, timeout: float = PATI
     Raises:
         AssertionError: It runs still after *timeout* seconds.
     """
-    directory = system._running().directory  # noqa: SLF001 - deaths are told to monitors only
+    directory = system._client.directory  # noqa: SLF001 - deaths are told to monitors only
 
     return eventually(  # type: ignore[return-value] # mypy takes a union for an object
         lambda: directory.death_of(ref), f"the end of {ref}", timeout=timeout

@@ -24,7 +24,6 @@ from jidocode.errors import (
     JournalError,
     NoProcessError,
     RateLimitedError,
-    RegistryNotRunningError,
     SessionExistsError,
     SessionLimitError,
     SessionNotFoundError,
@@ -32,7 +31,7 @@ from jidocode.errors import (
 )
 from jidocode.otp.management import ChildInfo, ChildStatus, UpdateChild, WhichChildren
 from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.registry import Live, NotFound
+from jidocode.otp.registry import Live
 from jidocode.otp.registry_server import LookUp
 from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start
 from jidocode.otp.strategy import Strategy
@@ -54,7 +53,6 @@ from jidocode.session.record import (
 )
 from jidocode.session.recovery import journal_path
 from jidocode.session.registry import (
-    REGISTRY,
     SESSIONS,
     Admission,
     FindSession,
@@ -64,7 +62,7 @@ from jidocode.session.registry import (
     StopSession,
     UpdateRecord,
 )
-from jidocode.session.requests import Answer, Call, Request
+from jidocode.session.requests import Call
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Application, SessionChildren, Upkeep, built, session_children
 from jidocode.system.events import EventHub, EventStream, SessionRefused
@@ -78,9 +76,9 @@ from jidocode.system.health import (
     TreeNode,
     overall,
 )
+from jidocode.system.router import Router, left
 from jidocode.system.settings import Settings, default_state_dir
 
-_REGISTRY = "the registry"
 PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
 
 
@@ -111,7 +109,6 @@ class SessionSystem:
         *build* says what every session consists of, if not Manager, State and
         the app's own children.
         """
-        self._client: HostClient | None = None
         self._updating = threading.Lock()
         self._build = build
         self.settings = attrs.evolve(settings or Settings(), **overrides)
@@ -125,6 +122,7 @@ class SessionSystem:
             start_timeout=self.settings.start_timeout,
             on_event=lambda fact, name: hub.publish(fact, _session_id(name)),
         )
+        self._router = Router(self._client, self.settings.call_timeout)
 
     def _root(self) -> Start:
         return Start(Application, self._admission(), self.settings.heartbeat)
@@ -151,20 +149,20 @@ class SessionSystem:
         self.close()
 
     def __del__(self) -> None:
-        client = getattr(self, "_client", None)
+        client: HostClient | None = getattr(self, "_client", None)  # none if it did not start
         if client is not None and not client.closed and client.owned:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
             client.close(0.0)
 
     def __repr__(self) -> str:
-        if self._client is None or self._client.closed:
+        if self._client.closed:
             return "<SessionSystem closed>"
         return f"<SessionSystem host pid {self._client.host_pid}>"
 
     @property
     def host_pid(self) -> int:
         """The process id of the host process."""
-        return self._running().host_pid
+        return self._client.host_pid
 
     def close(self) -> None:
         """Stop all sessions and every process of the system; closing twice is fine.
@@ -172,9 +170,8 @@ class SessionSystem:
         Sessions are stopped in order within `Settings.shutdown` seconds, then
         killed. No process is left when this returns.
         """
-        if self._client is not None:
-            self._client.close(self.settings.shutdown)
-            self._hub.close()
+        self._client.close(self.settings.shutdown)
+        self._hub.close()
 
     # Sessions
 
@@ -241,10 +238,10 @@ class SessionSystem:
 
     def _ask_to_start(self, request: StartSession) -> None:
         """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
-        deadline = self._deadline(None)
+        deadline = self._router.deadline()
         while True:
             try:
-                self._ask_registry(request, deadline)
+                self._router.ask_registry(request, deadline)
             except (SessionLimitError, RateLimitedError) as error:
                 self._hub.publish(SessionRefused(error), None)
                 raise
@@ -261,7 +258,7 @@ class SessionSystem:
 
     def _await_process(self, name: Name, deadline: float) -> bool:
         """Wait for the process under *name*, if it runs or is being restarted."""
-        directory = self._running().directory
+        directory = self._client.directory
         ref = directory.wait_for(name, deadline, lambda: not directory.is_expected(name))
         return ref is not None and time.monotonic() < deadline
 
@@ -273,7 +270,7 @@ class SessionSystem:
             SessionNotFoundError: No such session is open.
         """
         request = StopSession(validate_session_id(session_id))
-        self._ask_registry(request, self._deadline(self.settings.shutdown))
+        self._router.ask_registry(request, self._router.deadline(self.settings.shutdown))
 
     def get_session(self, session_id: str) -> SessionHandle:
         """Return the handle of an open session; raises as `stop_session`."""
@@ -282,12 +279,12 @@ class SessionSystem:
 
     def session_record(self, session_id: str) -> Session:
         """Return the record of an open session; raises as `stop_session`."""
-        session: Session = self._ask_registry(GetSession(validate_session_id(session_id)))
+        session: Session = self._router.ask_registry(GetSession(validate_session_id(session_id)))
         return session
 
     def list_sessions(self) -> list[Session]:
         """Return the records of all open sessions, oldest first."""
-        sessions: list[Session] = self._ask_registry(ListSessions())
+        sessions: list[Session] = self._router.ask_registry(ListSessions())
         return sessions
 
     def find_session(
@@ -303,7 +300,7 @@ class SessionSystem:
         if (path is None) == (name is None):
             raise TypeError("find_session() takes exactly one of path and name")
         key = None if path is None else locate_project(path)[1]
-        session: Session = self._ask_registry(
+        session: Session = self._router.ask_registry(
             FindSession(key, None if name is None else validate_name(name))
         )
         return SessionHandle(self, session.id)
@@ -339,10 +336,10 @@ class SessionSystem:
         handle = SessionHandle(self, validate_session_id(session_id))
         with self._updating:
             wanted = change(self.session_record(session_id))
-            record: Session = self._ask_registry(UpdateRecord(wanted))
+            record: Session = self._router.ask_registry(UpdateRecord(wanted))
             for spec in built(self._build, record, upkeep=self._upkeep()):
-                self.ask(("session", session_id), UpdateChild(spec.id, start=spec.start), None)
-            self.ask(SESSIONS, UpdateChild(session_id, value=record), None)
+                self._router.ask(("session", session_id), UpdateChild(spec.id, start=spec.start))
+            self._router.ask(SESSIONS, UpdateChild(session_id, value=record))
             handle.manager.update_session(record)
             handle.state.update_session(record)
         return record
@@ -457,7 +454,7 @@ class SessionSystem:
             NoProcessError: The session has no such process.
             CallTimeoutError: It was not back in time.
         """
-        return self._resolve((kind, validate_session_id(session_id)), self._deadline(None))
+        return self._router.find((kind, validate_session_id(session_id)), self._router.deadline())
 
     def get_manager(self, session_id: str) -> ActorRef:
         """Return the session's Manager; see `get_process`."""
@@ -480,7 +477,7 @@ class SessionSystem:
 
         It watches this one life: after a restart, monitor the new process.
         """
-        return self._running().monitor(self.get_process(session_id, kind))
+        return self._client.monitor(self.get_process(session_id, kind))
 
     def registered(self, kind: str, session_id: str) -> ActorRef | None:
         """Return what the process registry has under that name now, without waiting.
@@ -491,16 +488,16 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             RegistryNotRunningError: There is no registry to ask.
         """
-        found = self._ask_registry(LookUp((kind, validate_session_id(session_id))))
+        found = self._router.ask_registry(LookUp((kind, validate_session_id(session_id))))
         return found.ref if isinstance(found, Live) else None
 
     def caller(self, kind: str, session_id: str) -> Call:
         """Return the way to the process of that kind in that session."""
-        return _Way(self, (kind, validate_session_id(session_id)))
+        return self._router.way_to((kind, validate_session_id(session_id)))
 
     def cast(self, kind: str, session_id: str, request: object) -> None:
         """Send *request* to a process, and wait for nothing."""
-        self._running().cast(self.get_process(session_id, kind), request)
+        self._client.cast(self.get_process(session_id, kind), request)
 
     # Looking
 
@@ -514,16 +511,16 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
         """
-        deadline = self._deadline(None)
+        deadline = self._router.deadline()
         name = ("session", validate_session_id(session_id))
-        return self._health_of(session_id, self._resolve(name, deadline), deadline)
+        return self._health_of(session_id, self._router.find(name, deadline), deadline)
 
     def system_health(self) -> SystemHealth:
         """Ask every process of the system how it is, within `call_timeout`.
 
         Works while the registry is down: the tree itself is asked.
         """
-        deadline = self._deadline(None)
+        deadline = self._router.deadline()
         processes = self._children_of(self._root_ref(), deadline)
         sessions: tuple[Health, ...] = ()
         top = next((child.ref for child in processes if child.id == SESSIONS[1]), None)
@@ -553,19 +550,19 @@ class SessionSystem:
     def _children_of(self, supervisor: ActorRef, deadline: float) -> tuple[ChildHealth, ...]:
         """Ask a supervisor for its children, and each of them how it is."""
         # The supervisor gets half of the time, so that the children can be asked in any case.
-        infos: tuple[ChildInfo, ...] = self._running().call(
-            supervisor, WhichChildren(), timeout=_left(deadline) / 2, target=str(supervisor)
+        infos: tuple[ChildInfo, ...] = self._client.call(
+            supervisor, WhichChildren(), timeout=left(deadline) / 2, target=str(supervisor)
         )
         refs = [info.ref for info in infos if info.ref is not None]
-        pulses = self._running().ping_all(refs, timeout=_left(deadline))
+        pulses = self._client.ping_all(refs, timeout=left(deadline))
         answers = dict(zip(refs, pulses, strict=True))
         return tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
 
     def _root_ref(self) -> ActorRef:
-        client = self._running()
+        client = self._client
         client.check()
         root = client.directory.wait_for(
-            ROOT, self._deadline(None), lambda: not client.directory.is_expected(ROOT)
+            ROOT, self._router.deadline(), lambda: not client.directory.is_expected(ROOT)
         )
         if root is None:
             raise NoProcessError("the root of the tree")
@@ -580,7 +577,7 @@ class SessionSystem:
         children: Sequence[ChildInfo] = ()
         if info.type is ChildType.SUPERVISOR and info.ref is not None:
             timeout = self.settings.call_timeout
-            children = self._running().call(
+            children = self._client.call(
                 info.ref, WhichChildren(), timeout=timeout, target=str(info.ref)
             )
         return TreeNode(
@@ -607,105 +604,14 @@ class SessionSystem:
         return Statistics(
             sessions=len(self.list_sessions()),
             max_sessions=self.settings.max_sessions,
-            processes=len(self._running().directory.live()),
-            calls=self._running().calls,
+            processes=len(self._client.directory.live()),
+            calls=self._client.calls,
         )
-
-    # The way to a process
-
-    def _running(self) -> HostClient:
-        if self._client is None:
-            raise HostStartError("the system was not started")
-        return self._client
-
-    def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self.settings.call_timeout if timeout is None else timeout)
-
-    def ask(self, name: Name, request: object, timeout: float | None) -> Any:
-        """Send *request* to the process under *name*, waiting while it is restarted."""
-        deadline = self._deadline(timeout)
-        client = self._running()
-        target = f"{name[0]} of session {name[1]}"
-        while True:
-            ref = client.directory.find(name) or self._resolve(name, deadline)
-            try:
-                return client.call(ref, request, timeout=_left(deadline), target=target)
-            except NoProcessError:
-                # It was dead before anything was sent: its successor may be asked.
-                if time.monotonic() >= deadline:
-                    raise
-
-    def _resolve(self, name: Name, deadline: float) -> ActorRef:
-        """Return the process under *name*, known or looked up; wait while it is restarted."""
-        client = self._running()
-        client.check()
-        ref = client.directory.find(name)
-        if ref is not None:
-            return ref
-        found = self._ask_registry(LookUp(name), deadline)
-        if isinstance(found, Live) and client.directory.death_of(found.ref) is None:
-            return found.ref
-        if isinstance(found, NotFound):
-            raise self._missing(name)
-        ref = client.directory.wait_for(name, deadline, lambda: not self._is_coming(name))
-        if ref is None:
-            raise self._why_not(name)
-        return ref
-
-    def _is_coming(self, name: Name) -> bool:
-        directory = self._running().directory
-        return directory.find(("session", name[1])) is not None
-
-    def _why_not(self, name: Name) -> CallError | SessionNotFoundError:
-        if not self._is_coming(name):
-            return SessionNotFoundError(name[1])
-        return CallTimeoutError(f"{name[0]} of session {name[1]}", self.settings.call_timeout)
-
-    def _missing(self, name: Name) -> CallError | SessionNotFoundError:
-        kind, session_id = name
-        if kind in ("session", "manager", "state") or not self._is_coming(name):
-            return SessionNotFoundError(session_id)
-        return NoProcessError(f"{kind} of session {session_id}")
-
-    def _ask_registry(self, request: object, deadline: float | None = None) -> Any:
-        deadline = self._deadline(None) if deadline is None else deadline
-        client = self._running()
-        while True:
-            client.check()
-            ref = client.directory.wait_for(
-                REGISTRY, deadline, lambda: not client.directory.is_expected(REGISTRY)
-            )
-            if ref is None:
-                client.check()
-                raise RegistryNotRunningError
-            try:
-                return client.call(ref, request, timeout=_left(deadline), target=_REGISTRY)
-            except NoProcessError as error:
-                if error.target != _REGISTRY:
-                    raise  # it is the registry that says so, of somebody else
-                if time.monotonic() >= deadline:
-                    raise RegistryNotRunningError from error
-
-
-@attrs.frozen
-class _Way:
-    """The way to the process under one name."""
-
-    system: SessionSystem
-    name: Name
-
-    def __call__(self, request: Request[Any, Answer], /, *, timeout: float | None = None) -> Answer:
-        answer: Answer = self.system.ask(self.name, request, timeout)
-        return answer
 
 
 def _session_id(name: Name | None) -> str | None:
     """Return the session that the process called *name* belongs to."""
     return None if name is None or name[0] in ("root", "system") else name[1]
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
 
 
 def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHealth:
