@@ -34,7 +34,8 @@ class Directory:
     def __init__(self, on_death: Callable[[ActorRef, ExitReason], None]) -> None:
         """Call *on_death* for every process that ends, once, in the thread that hears of it."""
         self._on_death = on_death
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken by itself: Ctrl-C cannot come in between
+        self._changed = threading.Condition(self._lock)
         self._places: dict[ActorRef, _Place] = {}
         self._names: dict[Name, ActorRef] = {}
         self._expected: dict[Name, ActorRef] = {}
@@ -51,7 +52,7 @@ class Directory:
                 expected = event.name if event.restarting else None
                 self._ended(event.ref, event.reason, expected, event.supervisor)
             case ChildStartFailed() if event.name is not None and not event.restarting:
-                with self._changed:
+                with self._lock:
                     self._expected.pop(event.name, None)
                     self._changed.notify_all()
             case _:
@@ -66,7 +67,7 @@ class Directory:
         ref = self._names.get(name)
         if ref is not None:
             self._ended(ref, reason, name if restarting else None, ref)
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def close(self, reason: ExitReason) -> None:
@@ -75,7 +76,7 @@ class Directory:
             self._ended(ref, reason, None, ref)
 
     def _started(self, supervisor: ActorRef, ref: ActorRef, name: Name | None) -> None:
-        with self._changed:
+        with self._lock:
             if supervisor in self._deaths:
                 return  # late news of a supervisor that is gone with all its children
             self._places[ref] = _Place(supervisor, name)
@@ -87,7 +88,7 @@ class Directory:
     def _ended(
         self, ref: ActorRef, reason: ExitReason, expected: Name | None, supervisor: ActorRef
     ) -> None:
-        with self._changed:
+        with self._lock:
             ended = self._forget(ref, reason)
             if expected is not None:
                 self._expected[expected] = supervisor
@@ -130,7 +131,7 @@ class Directory:
 
     def live(self) -> list[ActorRef]:
         """Return every process that is known to run, the root first."""
-        with self._changed:
+        with self._lock:
             return list(self._places)
 
     def wait_for(self, name: Name, deadline: float, give_up: Callable[[], bool]) -> ActorRef | None:
@@ -139,7 +140,7 @@ class Directory:
         None if *deadline* (monotonic seconds) passes, or when *give_up* says so
         after some news.
         """
-        with self._changed:
+        with self._lock:
             while (ref := self._names.get(name)) is None:
                 left = deadline - time.monotonic()
                 if left <= 0 or give_up():

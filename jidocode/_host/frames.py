@@ -82,13 +82,18 @@ class Frame(NamedTuple):
 
 
 class FrameMac:
-    """Seals, or checks, the frames of one direction of one connection, in their order."""
+    """Seals, or checks, the frames of one direction of one connection, in their order.
 
-    __slots__ = ("_keyed", "_place")
+    Attributes:
+        place: How many frames come before the next one. Only who seals sets it,
+            to seal again what was not sent.
+    """
+
+    __slots__ = ("_keyed", "place")
 
     def __init__(self, key: bytes) -> None:
         self._keyed = blake2b(digest_size=MAC_BYTES, key=key)
-        self._place = 0
+        self.place = 0
 
     def seal(self, kind: Kind, body: Body) -> bytes:
         """Return the header that makes *body* the next frame."""
@@ -105,9 +110,9 @@ class FrameMac:
 
     def _next_mac(self, kind: int, body: Body) -> bytes:
         mac = self._keyed.copy()
-        mac.update(_PLACE.pack(self._place, kind, len(body)))
+        mac.update(_PLACE.pack(self.place, kind, len(body)))
         mac.update(body)
-        self._place += 1
+        self.place += 1
         return mac.digest()
 
 

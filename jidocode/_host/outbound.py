@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import math
 import socket
 import struct
@@ -16,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 from thespian.system.transport import SendStatus
@@ -40,6 +41,7 @@ MAX_QUEUED_MESSAGES = 10_000
 MAX_QUEUED_BYTES = 128 << 20
 """Bytes of them; one message of any size is always taken."""
 
+_BATCH = 1 << 10
 _CHUNK = 1 << 16
 _REPLY_READ = 1 << 12
 _MAX_ATTEMPTS = 20
@@ -90,12 +92,30 @@ class LinkHub(Protocol):
         """Close a connection that nobody needs now."""
 
 
+class _Outgoing(NamedTuple):
+    """What is being written to a connection."""
+
+    sealed: int
+    """Messages that this connection has carried, these included."""
+    pieces: tuple[bytes, ...]
+    size: int
+    """Bytes of the pieces together."""
+    sent: deque[int]
+    """How many of them the kernel took, call by call."""
+
+
 class Link:
     """Sends to one life of one peer, in order, over one connection at a time.
 
     Any thread may `post`. The thread that finds the connection free writes,
-    for itself and for all that posted meanwhile; nobody waits for it. All
-    else (acknowledgements, time-outs, breaks) happens in the run loop.
+    for itself and for all that posted meanwhile; hardly ever does one wait for
+    another. All else (acknowledgements, time-outs, breaks) happens in the run
+    loop.
+
+    A signal handler may raise in the main thread wherever that is (Ctrl-C), so
+    writing goes in steps that either happened or did not: what is sealed is one
+    value (`_Outgoing`), a piece is sent and noted in one call, and locks are
+    taken by `with` alone. The run loop goes on where the exception came.
 
     A connection that breaks is opened again and what was not acknowledged is
     sent again; a peer that is gone refuses the new one, and everything ends
@@ -108,23 +128,21 @@ class Link:
         self.target = target
         self._hub = hub
         self._gate = threading.Lock()  # guards what follows, never held in a system call
-        self._pending: deque[Parcel] = deque()
-        self._newest = Kind.NUDGE
+        self._queue: deque[Parcel] = deque()  # all that is not acknowledged, sealed ones first
+        self._acked = 0  # messages of this connection that are
         self._queued_bytes = 0
         self._expiry = math.inf
         self._retired = False
         self._writing = threading.Lock()  # held by who writes to, opens or closes the socket
         self._socket: socket.socket | None = None
         self._blocked = False
-        self._chunks: deque[bytes | memoryview] = deque()
-        self._unacked: deque[Parcel] = deque()
+        self._outgoing = _nothing_after(0)
         self._attempts = 0
         self._recovering = False
         self._dead = False
         self._hello: bytes = b""
         self._forward = self._back = hello_mac(hub.key)
         self._decoder = FrameDecoder(MAX_REPLY_BODY)
-        self._acked = 0
         self._rejected: set[int] = set()
 
     # -- any thread
@@ -142,8 +160,7 @@ class Link:
             full = self._is_full(size)
             earlier = not full and parcel.expires < self._expiry
             if not full:
-                self._pending.append(parcel)
-                self._newest = parcel.kind
+                self._queue.append(parcel)
                 self._queued_bytes += size
                 if earlier:
                     self._expiry = parcel.expires
@@ -157,7 +174,7 @@ class Link:
 
     def outstanding(self) -> int:
         """Return how many messages are not acknowledged."""
-        return len(self._pending) + len(self._unacked)
+        return len(self._queue)
 
     def at_risk(self) -> int:
         """Return how many messages could be lost if this process ended now.
@@ -167,79 +184,107 @@ class Link:
         """
         with self._writing:
             sock, accepted = self._socket, self._acked > 0
-            if sock and accepted and not (self._pending or self._chunks or _unsent(sock)):
+            if sock and accepted and not self._has_more() and not _unsent(sock):
                 return 0
         return self.outstanding()
 
     def nudge(self) -> None:
         """Have the peer acknowledge now what it would acknowledge later."""
-        if self._newest == Kind.MESSAGE and self.outstanding():
+        with self._gate:
+            waits = bool(self._queue) and self._queue[-1].kind is Kind.MESSAGE
+        if waits:
             self.post(Parcel(Kind.NUDGE, b""))
 
     def _is_full(self, size: int) -> bool:
-        queued = len(self._pending) + len(self._unacked)
+        queued = len(self._queue)
         return queued >= MAX_QUEUED_MESSAGES or (
             queued > 0 and self._queued_bytes + size > MAX_QUEUED_BYTES
         )
 
     def _flush(self) -> None:
-        # Who cannot get the lock may go: its holder looks again after letting go.
-        while (self._pending or self._chunks) and not self._blocked:
-            if not self._writing.acquire(blocking=False):
-                return
-            try:
-                self._write()
-            finally:
-                self._writing.release()
+        try:
+            # Who finds the lock held may go: its holder looks again after letting go.
+            while self._has_more() and not self._blocked and not self._writing.locked():
+                with self._writing:
+                    self._write()
+        except BaseException:
+            self._hub.call_at(0.0, self._go_on)
+            raise
+
+    def _has_more(self) -> bool:
+        # Without the gate this may see messages that are just being acknowledged, never too few.
+        outgoing = self._outgoing
+        unsealed = len(self._queue) > outgoing.sealed - self._acked
+        return unsealed or sum(outgoing.sent) < outgoing.size
 
     def _write(self) -> None:
         try:
             sock = self._socket or self._open()
-            while self._chunks or (self._pending and self._seal_some()):
-                chunk = self._chunks[0]
-                sent = sock.send(chunk)
-                if sent == len(chunk):
-                    self._chunks.popleft()
-                else:
-                    self._chunks[0] = memoryview(chunk)[sent:]
+            while (piece := self._next_piece()) is not None:
+                # The first for all the others: no exception can come in between.
+                self._outgoing.sent.extend(map(sock.send, (piece,)))
         except BlockingIOError:
             self._block()
         except OSError as error:
             self._fail(error)
 
-    def _seal_some(self) -> bool:
-        """Turn the next pending messages into chunks of bytes, small ones together."""
-        small, size = [self._hello], 0
-        self._hello = b""
-        while self._pending and size < _CHUNK:
-            parcel = self._pending.popleft()
-            self._unacked.append(parcel)
+    def _next_piece(self) -> bytes | memoryview | None:
+        """Return what is to be sent next, None if there is nothing."""
+        if not self._has_more():
+            return None
+        if sum(self._outgoing.sent) == self._outgoing.size:
+            self._seal_some()
+        skip = sum(self._outgoing.sent)
+        for piece in self._outgoing.pieces:
+            if skip < len(piece):
+                return memoryview(piece)[skip:] if skip else piece
+            skip -= len(piece)
+        return None
+
+    def _seal_some(self) -> None:
+        """Turn the next messages into pieces of bytes, small ones together."""
+        sealed = self._forward.place = self._outgoing.sealed
+        with self._gate:
+            first = sealed - self._acked
+            parcels = list(itertools.islice(self._queue, first, first + _BATCH))
+        pieces: list[bytes] = []
+        small, size = [b"" if sealed else self._hello], 0
+        for parcel in parcels:
             small.append(self._forward.seal(parcel.kind, parcel.body))
+            sealed += 1
             size += len(parcel.body)
             if len(parcel.body) < _CHUNK:
                 small.append(parcel.body)
             else:
-                self._chunks += (b"".join(small), parcel.body)
+                pieces += (b"".join(small), parcel.body)
                 small = []
-        rest = b"".join(small)
-        if rest:
-            self._chunks.append(rest)
-        return bool(self._chunks)
+            if size >= _CHUNK:
+                break
+        pieces.append(b"".join(small))
+        self._outgoing = _Outgoing(sealed, tuple(pieces), sum(map(len, pieces)), deque())
+
+    def _go_on(self) -> None:
+        """Finish what an exception in another thread has interrupted."""
+        if not self._recovering:
+            self._blocked = False
+            self._flush()
 
     def _open(self) -> socket.socket:
-        sock = _connect(self.target.port)
-        try:
-            self._hub.poller.register(sock.fileno(), READ, self._on_event)
-        except (OSError, ValueError):  # ValueError: the transport was closed meanwhile
-            sock.close()
-            raise
         body = Hello(self._hub.address, self.target.nonce).pack()
         self._hello = hello_mac(self._hub.key).seal(Kind.HELLO, body) + body
         self._forward, self._back = connection_keys(self._hub.key, body)
         self._decoder = FrameDecoder(MAX_REPLY_BODY)
-        self._acked = 0
         self._rejected.clear()
-        self._socket = sock
+        with self._gate:
+            self._acked = 0
+            self._outgoing = _nothing_after(0)
+        sock = _connect(self.target.port)
+        try:
+            self._hub.poller.register(sock.fileno(), READ, self._on_event)
+            self._socket = sock
+        except BaseException:  # OSError, ValueError if the transport was closed meanwhile, any
+            self._hub.poller.close_socket(sock)
+            raise
         return sock
 
     def _block(self) -> None:
@@ -262,16 +307,15 @@ class Link:
         with self._writing, self._gate:
             self._retired = True
             self._close_socket()
-            parcels = (*self._unacked, *self._pending)
-            self._unacked.clear()
-            self._pending.clear()
+            parcels = tuple(self._queue)
+            self._queue.clear()
         for parcel in parcels:
             self._hub.settle(parcel, status)
 
     def close_idle(self) -> bool:
         """End if nothing is outstanding, and return whether that is so."""
         with self._writing, self._gate:
-            if self._pending or self._unacked:
+            if self._queue:
                 return False
             self._hub.forget_link(self)
             self._retired = True
@@ -286,7 +330,7 @@ class Link:
     def _on_event(self, events: int) -> None:
         if events & ~WRITE:
             self._read_replies()
-        if events & WRITE and self._socket is not None and self._blocked:
+        if events & WRITE and self._socket is not None:
             self._hub.poller.modify(self._socket.fileno(), READ)
             self._blocked = False
             self._flush()
@@ -321,21 +365,20 @@ class Link:
             raise FrameError("the target refuses, or a reply is of an unknown kind")
 
     def _on_ack(self, count: int) -> None:
-        if not self._acked <= count <= self._acked + len(self._unacked):
-            raise FrameError("an acknowledgement counts what was not sent")
+        with self._gate:
+            first = self._acked
+            if not first <= count <= self._outgoing.sealed:
+                raise FrameError("an acknowledgement counts what was not sent")
+            self._acked = count  # before the queue changes, for `_has_more`
+            parcels = [self._queue.popleft() for _ in range(first, count)]
+            self._queued_bytes -= sum(len(parcel.body) for parcel in parcels)
         self._attempts = 0
-        size = 0
-        for place in range(self._acked, count):
-            parcel = self._unacked.popleft()
-            size += len(parcel.body)
+        for place, parcel in enumerate(parcels, first):
             if place in self._rejected:
                 self._rejected.discard(place)
                 self._hub.settle(parcel, SendStatus.BadPacket)
             elif parcel.kind is Kind.CONFIRM:
                 self._hub.settle(parcel, SendStatus.Sent)
-        self._acked = count
-        with self._gate:
-            self._queued_bytes -= size
 
     def _recover(self) -> None:
         """The connection broke: open it again if there is a reason to."""
@@ -348,8 +391,6 @@ class Link:
             with self._writing:
                 self._close_socket()
                 self._blocked = True
-                self._pending.extendleft(reversed(self._unacked))
-                self._unacked.clear()
             pause = min(_LONGEST_PAUSE, _SHORTEST_PAUSE * 2**self._attempts)
             self._attempts += 1
             self._hub.call_at(time.monotonic() + pause, self._reopen)
@@ -361,8 +402,7 @@ class Link:
             self._flush()
 
     def _close_socket(self) -> None:
-        self._chunks.clear()
-        self._hello = b""
+        self._outgoing = _nothing_after(self._acked)
         if self._socket is not None:
             self._hub.poller.close_socket(self._socket)
             self._socket = None
@@ -373,18 +413,23 @@ class Link:
         if now < self._expiry:
             return  # an earlier timer has done this one's work
         with self._writing, self._gate:
-            late = [parcel for parcel in self._pending if parcel.expires <= now]
-            if late:
-                self._pending = deque(p for p in self._pending if p.expires > now)
-                self._queued_bytes -= sum(len(parcel.body) for parcel in late)
-            late += [parcel for parcel in self._unacked if parcel.expires <= now]
+            late = [parcel for parcel in self._queue if parcel.expires <= now]
+            sealed = set(itertools.islice(self._queue, self._outgoing.sealed - self._acked))
+            unsent = [parcel for parcel in late if parcel not in sealed]
+            if unsent:
+                self._queue = deque(p for p in self._queue if p.expires > now or p in sealed)
+                self._queued_bytes -= sum(len(parcel.body) for parcel in unsent)
             for parcel in late:
                 self._hub.settle(parcel, SendStatus.Failed)
                 parcel.settle, parcel.expires = None, math.inf
-            first = min((p.expires for p in (*self._pending, *self._unacked)), default=math.inf)
+            first = min((parcel.expires for parcel in self._queue), default=math.inf)
             self._expiry = max(now + _EXPIRY_STEP, first)
         if self._expiry < math.inf:
             self._hub.call_at(self._expiry, self._expire)
+
+
+def _nothing_after(sealed: int) -> _Outgoing:
+    return _Outgoing(sealed, (), 0, deque())
 
 
 def _unsent(sock: socket.socket) -> int:

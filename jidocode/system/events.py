@@ -59,13 +59,14 @@ class EventStream:
         self._hub = hub
         self._session_id = session_id
         self._events: deque[Event] = deque(maxlen=buffer)
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # taken by itself: Ctrl-C cannot come in between
+        self._changed = threading.Condition(self._lock)
         self._closed = False
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event; None after *timeout* seconds, or at the end of the system."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             while not self._events and not self._closed:
                 left = None if deadline is None else deadline - time.monotonic()
                 if (left is not None and left <= 0) or not self._changed.wait(left):
@@ -80,7 +81,7 @@ class EventStream:
     def close(self) -> None:
         """Hear no more; what is in the buffer can still be read."""
         self._hub.forget(self)
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
@@ -99,7 +100,7 @@ class EventStream:
         """Take *event* in, unless it is of another session (called by the hub)."""
         if self._session_id is not None and event.session_id != self._session_id:
             return
-        with self._changed:
+        with self._lock:
             if len(self._events) == self._events.maxlen:
                 self.dropped += 1
             self._events.append(event)

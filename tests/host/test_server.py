@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from actors import (
     subject,
 )
 from loguru import logger
-from trees import MakeTree, Tree
+from trees import LONG, MakeTree, Tree
 
 from jidocode.errors import (
     ActorExitedError,
@@ -746,6 +748,68 @@ def test_calls_from_many_threads_do_not_mix(tree: MakeTree) -> None:
 
     assert wrong == []
     assert running.call("a", "handled") == 16 * 30 + 1
+
+
+class _Interrupted(BaseException):
+    """What a signal's handler raises in the main thread, as Ctrl-C does."""
+
+
+@pytest.fixture
+def interrupted() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Run something over and over until an exception comes out of a signal's handler."""
+
+    def raise_it(_number: int, _frame: types.FrameType | None) -> None:
+        raise _Interrupted
+
+    def run(work: Callable[[], object]) -> None:
+        with contextlib.suppress(_Interrupted):
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.001)  # of processor time: never in a wait
+            while True:
+                work()
+
+    before = signal.signal(signal.SIGVTALRM, raise_it)
+    yield run
+    signal.signal(signal.SIGVTALRM, before)
+
+
+def test_ctrl_c_while_sending_harms_nothing_else(
+    tree: MakeTree, interrupted: Callable[[Callable[[], object]], None]
+) -> None:
+    """Wherever it comes: the others arrive once, in order, and nothing is stuck."""
+    running = tree(MANY, Diary.child_spec())
+    client, diary = running.client, running.ref("diary")
+    numbers = itertools.count()
+    sent: list[int] = []
+
+    def cast() -> None:
+        number = next(numbers)
+        client.cast(diary, number)
+        sent.append(number)
+
+    for _ in range(200):
+        interrupted(cast)
+        client.call(diary, "are you there", timeout=LONG, target="diary")
+
+    arrived = [entry for entry in running.call("diary", "read") if isinstance(entry, int)]
+    assert arrived == sorted(set(arrived))
+    assert set(sent) <= set(arrived)
+
+
+def test_ctrl_c_in_a_call_ends_that_call_alone(
+    tree: MakeTree, interrupted: Callable[[Callable[[], object]], None]
+) -> None:
+    """The next one gets its own answer, and no call is left open."""
+    running = tree(MANY, pool(), subject("a"))
+    client, ref = running.client, running.ref("a")
+
+    def echo(content: object) -> object:
+        return client.call(ref, ("echo", content), timeout=LONG, target="a")
+
+    for turn in range(200):
+        interrupted(lambda: echo("interrupted"))
+        assert echo(turn) == turn
+
+    assert client.calls == 0
 
 
 def test_a_restart_runs_init_with_the_arguments_of_the_spec(tree: MakeTree, log: Path) -> None:
