@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import attrs
@@ -97,7 +97,7 @@ class _Outgoing(NamedTuple):
 
     sealed: int
     """Messages that this connection has carried, these included."""
-    pieces: tuple[bytes, ...]
+    pieces: Sequence[bytes]
     size: int
     """Bytes of the pieces together."""
     sent: deque[int]
@@ -203,65 +203,61 @@ class Link:
 
     def _flush(self) -> None:
         try:
+            more = bool(self._queue)
             # Who finds the lock held may go: its holder looks again after letting go.
-            while self._has_more() and not self._blocked and not self._writing.locked():
+            while more and not self._blocked and not self._writing.locked():
                 with self._writing:
                     self._write()
+                more = self._has_more()
         except BaseException:
             self._hub.call_at(0.0, self._go_on)
             raise
 
-    def _has_more(self) -> bool:
-        # Without the gate this may see messages that are just being acknowledged, never too few.
-        outgoing = self._outgoing
-        unsealed = len(self._queue) > outgoing.sealed - self._acked
-        return unsealed or sum(outgoing.sent) < outgoing.size
-
     def _write(self) -> None:
         try:
             sock = self._socket or self._open()
-            while (piece := self._next_piece()) is not None:
-                # The first for all the others: no exception can come in between.
-                self._outgoing.sent.extend(map(sock.send, (piece,)))
+            while True:
+                sealed, pieces, size, sent = self._outgoing
+                taken = sum(sent)
+                if taken < size:
+                    # In one call, so that no exception can come between sending and noting it.
+                    sent.extend(map(sock.send, (_from(pieces, taken),)))
+                elif len(self._queue) > sealed - self._acked:
+                    self._seal_some(sealed)
+                else:
+                    return
         except BlockingIOError:
             self._block()
         except OSError as error:
             self._fail(error)
 
-    def _next_piece(self) -> bytes | memoryview | None:
-        """Return what is to be sent next, None if there is nothing."""
-        if not self._has_more():
-            return None
-        if sum(self._outgoing.sent) == self._outgoing.size:
-            self._seal_some()
-        skip = sum(self._outgoing.sent)
-        for piece in self._outgoing.pieces:
-            if skip < len(piece):
-                return memoryview(piece)[skip:] if skip else piece
-            skip -= len(piece)
-        return None
+    def _has_more(self) -> bool:
+        # Without the gate this may count messages that are just acknowledged, but misses none.
+        sealed, _, size, sent = self._outgoing
+        return len(self._queue) > sealed - self._acked or sum(sent) < size
 
-    def _seal_some(self) -> None:
-        """Turn the next messages into pieces of bytes, small ones together."""
-        sealed = self._forward.place = self._outgoing.sealed
+    def _seal_some(self, sealed: int) -> None:
+        """Turn the messages after the *sealed* first ones into bytes, small ones together."""
         with self._gate:
             first = sealed - self._acked
             parcels = list(itertools.islice(self._queue, first, first + _BATCH))
+        self._forward.place = sealed
         pieces: list[bytes] = []
         small, size = [b"" if sealed else self._hello], 0
         for parcel in parcels:
-            small.append(self._forward.seal(parcel.kind, parcel.body))
+            body = parcel.body
+            small.append(self._forward.seal(parcel.kind, body))
             sealed += 1
-            size += len(parcel.body)
-            if len(parcel.body) < _CHUNK:
-                small.append(parcel.body)
+            size += len(body)
+            if len(body) < _CHUNK:
+                small.append(body)
             else:
-                pieces += (b"".join(small), parcel.body)
+                pieces += (b"".join(small), body)
                 small = []
             if size >= _CHUNK:
                 break
         pieces.append(b"".join(small))
-        self._outgoing = _Outgoing(sealed, tuple(pieces), sum(map(len, pieces)), deque())
+        self._outgoing = _Outgoing(sealed, pieces, sum(map(len, pieces)), deque())
 
     def _go_on(self) -> None:
         """Finish what an exception in another thread has interrupted."""
@@ -426,6 +422,15 @@ class Link:
             self._expiry = max(now + _EXPIRY_STEP, first)
         if self._expiry < math.inf:
             self._hub.call_at(self._expiry, self._expire)
+
+
+def _from(pieces: Sequence[bytes], skip: int) -> bytes | memoryview:
+    """Return what follows the *skip* first bytes of *pieces*, up to the end of one."""
+    for piece in pieces:
+        if skip < len(piece):
+            return memoryview(piece)[skip:] if skip else piece
+        skip -= len(piece)
+    raise IndexError(skip)
 
 
 def _nothing_after(sealed: int) -> _Outgoing:
