@@ -50,7 +50,11 @@ def _run_host(orders: dict[str, Any], report: int) -> int:
     except Exception as error:
         _report(report, error=f"{type(error).__name__}: {error}")
         raise
-    _report(report, pid=os.getpid(), port=transport.address.port, nonce=transport.address.nonce)
+    address = transport.address
+    try:
+        _report(report, pid=os.getpid(), port=address.port, nonce=address.nonce)
+    except BrokenPipeError:
+        return 1  # the app has given up waiting
     os.close(report)
     admin.run()
     return 0

@@ -56,6 +56,31 @@ def test_closing_twice_is_fine() -> None:
         system.list_sessions()
 
 
+@pytest.mark.parametrize("after", [0.02, 0.1, 0.2, 0.24, 0.26, 0.28, 0.3, 0.32, 0.4])
+def test_ctrl_c_while_starting_leaves_nothing(after: float) -> None:
+    """At whatever moment it comes, while the exception is still looked at, and without a word."""
+    code = """
+        import signal, sys
+        import psutil
+        from jidocode import SessionSystem
+        from jidocode.testing import eventually
+
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+        try:
+            system = SessionSystem()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            system.close()
+        except KeyboardInterrupt as interrupt:
+            eventually(lambda: not psutil.Process().children(recursive=True))
+        print("nothing left")
+    """
+    output, errors = app(code, after).communicate(timeout=60)
+
+    assert output == "nothing left\n"
+    assert not errors
+
+
 def test_leaving_the_block_on_an_exception_closes(project: Path) -> None:
     """The exception goes on its way."""
     with pytest.raises(KeyError), SessionSystem() as system:  # noqa: PT012 - the block is the point
