@@ -7,6 +7,7 @@ process has died, with the reason, as soon as that is known.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -132,13 +133,17 @@ class HostClient:
         self._ended: HostError | None = None
         self._root_failure: ExitReason | None = None
         self.directory = Directory(self._on_death)
-        self._host = HostProcess(preload=preload, timeout=start_timeout)
-        self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
-        self._log = Receiver(self._host.log)
-        self._transport.set_watch([*self._host.ends, self._log.fileno()])
         self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
-        self._reader.start()
+        self._to_end = contextlib.ExitStack()
         try:
+            self._host = HostProcess(preload=preload, timeout=start_timeout)
+            self._to_end.callback(self._host.close, 0.0)
+            self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
+            self._to_end.callback(self._transport.close)
+            self._to_end.callback(self._stop_reading)
+            self._log = Receiver(self._host.log)
+            self._transport.set_watch([*self._host.ends, self._log.fileno()])
+            self._reader.start()
             self._start_root(root, deadline)
         except BaseException:
             self.close(0.0)
@@ -383,8 +388,7 @@ class HostClient:
                 self._transport.send(self._transport.adminAddress, SystemShutdown())
             if timeout > 0:
                 self._host.wait(timeout)
-            self._stop_reading()
-            self._host.close(0.0)
+            self._to_end.close()
             self.closed = True
 
     def _stop_reading(self) -> None:
@@ -392,4 +396,3 @@ class HostClient:
             self._transport.abort_run()
             self._reader.join()
         self._ended = self._ended or HostExitedError("the system was closed")
-        self._transport.close()

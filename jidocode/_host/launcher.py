@@ -51,37 +51,32 @@ class HostProcess:
             HostStartError: It did not start, or not in time. Nothing is left.
         """
         self.key = new_key()
-        self.log, shipping = logs.open_channel()
-        self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-Im", "jidocode._host"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=[shipping.fileno()],
-            )
-        except OSError as error:
-            self._clean_up()
-            raise HostStartError(f"the host process cannot be started: {error}") from error
-        finally:
-            log = shipping.detach()
-            os.close(log)
-        self.ends = [os.pidfd_open(self._process.pid)]
-        try:
+        self.ends: list[int] = []
+        with contextlib.ExitStack() as undo:  # for Ctrl-C as well, and that comes at any point
+            self.log, shipping = logs.open_channel()
+            undo.callback(self.log.close)
+            self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
+            undo.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
+            with shipping:
+                log = shipping.fileno()
+                self._process = _start_guard(log)
+            undo.callback(self._abandon)
+            self.ends.append(os.pidfd_open(self._process.pid))
             self._send_orders(preload, log)
             facts = self._await_report(time.monotonic() + timeout)
             self.pid: int = facts["pid"]
             self.ends.append(os.pidfd_open(self.pid))
             self.admin = LoopbackAddress(facts["port"], facts["nonce"])
-        except BaseException:
-            self._process.kill()  # there is no telling what it is; a host ends with its guard
-            self.close(0.0)
-            raise
+            undo.pop_all()
+
+    def _abandon(self) -> None:
+        self._process.kill()  # there is no telling what it is; a host ends with its guard
+        self.close(0.0)
 
     def wait(self, timeout: float) -> bool:
         """Wait until everything is gone; False if it is not after *timeout* seconds."""
-        return bool(select.select(self.ends[:1], [], [], timeout)[0])
+        # Without a descriptor of the guard nothing can be awaited; it is killed in that case.
+        return bool(self.ends and select.select(self.ends[:1], [], [], timeout)[0])
 
     def close(self, timeout: float) -> None:
         """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
@@ -95,9 +90,6 @@ class HostProcess:
         self._process.wait()
         for descriptor in self.ends:
             os.close(descriptor)
-        self._clean_up()
-
-    def _clean_up(self) -> None:
         self.log.close()
         shutil.rmtree(self._run_dir, ignore_errors=True)
 
@@ -132,3 +124,16 @@ class HostProcess:
         if "error" in facts:
             raise HostStartError(f"the host process could not start: {facts['error']}")
         return facts
+
+
+def _start_guard(log: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-Im", "jidocode._host"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=[log],
+        )
+    except OSError as error:
+        raise HostStartError(f"the host process cannot be started: {error}") from error

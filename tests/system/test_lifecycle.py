@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from pathlib import Path
@@ -79,6 +80,34 @@ def test_ctrl_c_while_starting_leaves_nothing(after: float) -> None:
 
     assert output == "nothing left\n"
     assert not errors
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "launcher.subprocess.Popen",
+        "launcher.os.pidfd_open",
+        "client.LoopbackTransport.for_client",
+        "client.Receiver",
+    ],
+)
+def test_a_start_that_is_interrupted_undoes_what_it_has_done(
+    step: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before the exception is out: no process, no file and no descriptor is left."""
+
+    def interrupt(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(f"jidocode._host.{step}", interrupt)
+
+    with pytest.raises(KeyboardInterrupt) as interruption:
+        SessionSystem()
+
+    assert psutil.Process().children(recursive=True) == []
+    assert list(tmp_path.iterdir()) == []
+    del interruption
 
 
 def test_leaving_the_block_on_an_exception_closes(project: Path) -> None:
