@@ -225,6 +225,8 @@ class Link:
                 elif len(self._queue) > sealed - self._acked:
                     self._seal_some(sealed)
                 else:
+                    if size > _CHUNK:  # the next message may be a long time coming
+                        self._outgoing = _nothing_after(sealed)
                     return
         except BlockingIOError:
             self._block()

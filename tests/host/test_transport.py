@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from functools import partial
@@ -612,6 +613,20 @@ def test_a_message_that_cannot_be_unpickled_is_reported_and_hurts_nobody(
     assert len(logged) == 2
     assert "ValueError" in logged[0]
     assert "secret" not in logged[0]
+
+
+def test_a_long_message_is_not_kept_once_it_has_arrived(one: Peer, two: Peer) -> None:
+    """The connection stays, but nobody waits for the next message to get the memory back."""
+    tracemalloc.start()
+    try:
+        one.transport.send(two.address, bytes(30_000_000))
+        until(lambda: two.got and not one.transport.outstanding(), one, two)
+        two.got.clear()
+        kept, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 1_000_000
 
 
 def test_a_message_that_cannot_be_pickled_raises_at_its_sender(one: Peer, two: Peer) -> None:
