@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -513,12 +514,19 @@ class SessionSystem:
         """
         deadline = self._router.deadline()
         name = ("session", validate_session_id(session_id))
-        return self._health_of(session_id, self._router.find(name, deadline), deadline)
+        health = self._health_of(session_id, self._router.find(name, deadline), deadline)
+        if health is None:
+            raise SessionNotFoundError(session_id)
+        return health
 
     def system_health(self) -> SystemHealth:
         """Ask every process of the system how it is, within `call_timeout`.
 
-        Works while the registry is down: the tree itself is asked.
+        Works while the registry is down: the tree itself is asked. A session
+        that ends meanwhile is left out.
+
+        Raises:
+            CallError: The root or the supervisor of sessions did not answer.
         """
         deadline = self._router.deadline()
         processes = self._children_of(self._root_ref(), deadline)
@@ -526,9 +534,9 @@ class SessionSystem:
         top = next((child.ref for child in processes if child.id == SESSIONS[1]), None)
         if top is not None:
             sessions = tuple(
-                self._health_of(child.id, child.ref, deadline)
+                health
                 for child in self._children_of(top, deadline)
-                if child.ref is not None
+                if child.ref and (health := self._health_of(child.id, child.ref, deadline))
             )
         statuses = {child.status for child in processes} | {each.status for each in sessions}
         healthy = statuses <= {HealthStatus.HEALTHY}
@@ -538,13 +546,14 @@ class SessionSystem:
             sessions=sessions,
         )
 
-    def _health_of(self, session_id: str, supervisor: ActorRef, deadline: float) -> Health:
+    def _health_of(self, session_id: str, supervisor: ActorRef, deadline: float) -> Health | None:
+        """Return the health of a session, None if it ends meanwhile."""
         try:
             children = self._children_of(supervisor, deadline)
         except CallTimeoutError:
             return Health(session_id=session_id, status=HealthStatus.UNRESPONSIVE, children=())
-        except (ActorExitedError, NoProcessError) as error:
-            raise SessionNotFoundError(session_id) from error
+        except (ActorExitedError, NoProcessError):
+            return None
         return Health(session_id=session_id, status=overall(children), children=children)
 
     def _children_of(self, supervisor: ActorRef, deadline: float) -> tuple[ChildHealth, ...]:
@@ -569,23 +578,33 @@ class SessionSystem:
         return root
 
     def tree(self) -> TreeNode:
-        """Return the live tree, asked from the supervisors themselves; `str()` draws it."""
+        """Return the live tree, asked from the supervisors themselves; `str()` draws it.
+
+        A supervisor that ends meanwhile is left out, with all below it.
+
+        Raises:
+            CallTimeoutError: A supervisor did not answer within `call_timeout`.
+            ActorExitedError, NoProcessError: The root itself ended.
+        """
         root = self._root_ref()
         return self._node(ChildInfo("jidocode", root, ChildStatus.RUNNING, ChildType.SUPERVISOR, 0))
 
     def _node(self, info: ChildInfo) -> TreeNode:
-        children: Sequence[ChildInfo] = ()
+        children: list[TreeNode] = []
         if info.type is ChildType.SUPERVISOR and info.ref is not None:
             timeout = self.settings.call_timeout
-            children = self._client.call(
+            infos: tuple[ChildInfo, ...] = self._client.call(
                 info.ref, WhichChildren(), timeout=timeout, target=str(info.ref)
             )
+            for child in infos:
+                with suppress(ActorExitedError, NoProcessError):
+                    children.append(self._node(child))
         return TreeNode(
             id=info.id,
             ref=info.ref,
             status=info.status,
             restarts=info.restarts,
-            children=tuple(self._node(child) for child in children),
+            children=tuple(children),
         )
 
     def events(self, session_id: str | None = None) -> EventStream:

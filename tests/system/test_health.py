@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,29 @@ def test_a_gone_session_is_not_found(system: SessionSystem, session: SessionHand
         session.health_check()
 
     assert system.system_health().sessions == ()
+
+
+def waits(system: SessionSystem) -> bool:
+    """Whether one call is under way, and stays so."""
+    return all(system.statistics().calls == 1 for _ in range(20))
+
+
+@pytest.mark.parametrize("look", [SessionSystem.tree, SessionSystem.system_health])
+def test_a_session_that_ends_meanwhile_is_left_out(
+    look: Callable[[SessionSystem], object], system: SessionSystem, tmp_path: Path
+) -> None:
+    """It is no reason to say nothing about the others."""
+    folders = [tmp_path / "stays", tmp_path / "ends"]
+    for folder in folders:
+        folder.mkdir()
+    stays, ends = map(system.create_session, folders)
+    supervisor = system.get_process(ends.id, "session")
+    os.kill(supervisor.os_pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(look, system)
+        eventually(lambda: waits(system), "the question to the one that hangs")
+        os.kill(supervisor.os_pid, signal.SIGKILL)
+        found = repr(seen.result(timeout=10))
+
+    assert stays.id in found
+    assert ends.id not in found
