@@ -26,7 +26,6 @@ from jidocode._host.address import LoopbackAddress
 from jidocode._host.directory import Directory
 from jidocode._host.frames import Body
 from jidocode._host.launcher import HostProcess
-from jidocode._host.logs import Receiver
 from jidocode._host.transport import LoopbackTransport
 from jidocode.errors import (
     ActorExitedError,
@@ -141,8 +140,7 @@ class HostClient:
             self._transport = LoopbackTransport.for_client(self._host.key, self._host.admin)
             self._to_end.callback(self._transport.close)
             self._to_end.callback(self._stop_reading)
-            self._log = Receiver(self._host.log)
-            self._transport.set_watch([*self._host.ends, self._log.fileno()])
+            self._transport.set_watch(self._host.ends)
             self._reader.start()
             self._start_root(root, deadline)
         except BaseException:
@@ -286,7 +284,6 @@ class HostClient:
             self._transport.run(self._receive)
         except Exception as error:
             # Nobody hears the system any more: say so, rather than let every call time out.
-            logger.opt(exception=True).critical("the reader thread failed")
             self._end(HostError(f"the reader thread failed: {error!r}"))
             raise
 
@@ -308,10 +305,8 @@ class HostClient:
             case wire.RootExited():
                 self._on_root_exited(message)
             case WatchMessage():
-                self._log.relay()
-                if set(message.ready) & set(self._host.ends):
-                    self._on_host_gone()
-                    return False
+                self._on_host_gone()
+                return False
             case _:
                 pass
         return True
@@ -394,5 +389,6 @@ class HostClient:
     def _stop_reading(self) -> None:
         if self._reader.is_alive():
             self._transport.abort_run()
-            self._reader.join()
+            if self._reader is not threading.current_thread():  # the collector runs anywhere
+                self._reader.join()
         self._ended = self._ended or HostExitedError("the system was closed")

@@ -10,7 +10,6 @@ If the guard itself is killed, the host does the same for what is below it.
 from __future__ import annotations
 
 import os
-import select
 import shutil
 from collections.abc import Callable, Collection
 from typing import NoReturn
@@ -36,7 +35,7 @@ def stand_guard(
     host = processes.fork(run_host, keep=keep, dies_with_parent=False)
     for descriptor in keep:
         os.close(descriptor)
-    select.select([*lifelines, host.pidfd], [], [])
+    processes.wait_for_any([*lifelines, host.pidfd])
     processes.bury_orphans(())
     shutil.rmtree(run_dir, ignore_errors=True)
     os._exit(0)

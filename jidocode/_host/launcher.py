@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from jidocode._host import logs
+from jidocode._host import logs, processes
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.transport import new_key
 from jidocode.errors import HostStartError
@@ -37,7 +36,6 @@ class HostProcess:
         pid: The host's process id.
         ends: Descriptors, one of which is readable when the system is ending:
             the host's process and the guard's.
-        log: Where the log of all processes arrives.
     """
 
     def __init__(self, *, preload: Sequence[str], timeout: float) -> None:
@@ -53,11 +51,12 @@ class HostProcess:
         self.key = new_key()
         self.ends: list[int] = []
         with contextlib.ExitStack() as undo:  # for Ctrl-C as well, and that comes at any point
-            self.log, shipping = logs.open_channel()
-            undo.callback(self.log.close)
+            self._log, shipping = logs.open_channel()
+            undo.callback(self._log.close)
             self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
             undo.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
             with shipping:
+                self._log.start()
                 log = shipping.fileno()
                 self._process = _start_guard(log)
             undo.callback(self._abandon)
@@ -76,7 +75,7 @@ class HostProcess:
     def wait(self, timeout: float) -> bool:
         """Wait until everything is gone; False if it is not after *timeout* seconds."""
         # Without a descriptor of the guard nothing can be awaited; it is killed in that case.
-        return bool(self.ends and select.select(self.ends[:1], [], [], timeout)[0])
+        return bool(self.ends) and processes.wait_for_any(self.ends[:1], timeout)
 
     def close(self, timeout: float) -> None:
         """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
@@ -90,7 +89,7 @@ class HostProcess:
         self._process.wait()
         for descriptor in self.ends:
             os.close(descriptor)
-        self.log.close()
+        self._log.close()
         shutil.rmtree(self._run_dir, ignore_errors=True)
 
     def _send_orders(self, preload: Sequence[str], log: int) -> None:
@@ -113,7 +112,7 @@ class HostProcess:
         line = b""
         while not line.endswith(b"\n"):
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+            if left <= 0 or not processes.wait_for_any([descriptor], left):
                 raise HostStartError("the host process was not ready in time")
             chunk = os.read(descriptor, 4096)
             if not chunk:

@@ -7,11 +7,14 @@ The app is quiet until it says `logger.enable("jidocode")`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import select
 import socket
+import sys
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +25,16 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 32_768
 """Characters of a message, or of a traceback, that a record carries."""
+_LONGEST_RECORD = 1 << 20
 PATIENCE = 0.2
 """Seconds that a process waits for an app that does not read its log; then a record is dropped."""
 
 
-def open_channel() -> tuple[socket.socket, socket.socket]:
+def open_channel() -> tuple[Receiver, socket.socket]:
     """Return the app's end and the system's end of a new log."""
     reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    for end in (reading, writing):
-        end.setblocking(False)  # noqa: FBT003 - socket's own signature
-    return reading, writing
+    writing.setblocking(False)  # noqa: FBT003 - socket's own signature
+    return Receiver(reading), writing
 
 
 class Shipper:
@@ -71,7 +74,9 @@ class Shipper:
         return True
 
     def _is_writable(self) -> bool:
-        return bool(select.select([], [self.descriptor], [], PATIENCE)[1])
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        return bool(poll.poll(PATIENCE * 1000))
 
 
 class _ToLoguru(logging.Handler):
@@ -111,26 +116,36 @@ def _traceback(error: Any) -> str:
 
 
 class Receiver:
-    """Hands the records of a system's processes to the app's loguru."""
+    """Hands the records of a system's processes to the app's loguru.
+
+    In a thread of its own: the app's sinks may be slow, or fail, and calls go on.
+    """
 
     def __init__(self, reading: socket.socket) -> None:
         """Read from *reading*, the app's end."""
         self._socket = reading
+        self._thread = threading.Thread(target=self._relay, name="jidocode-log", daemon=True)
 
-    def fileno(self) -> int:
-        """Return the descriptor to wait for."""
-        return self._socket.fileno()
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
 
-    def relay(self) -> None:
-        """Hand over everything that has arrived."""
-        while True:
-            try:
-                datagram = self._socket.recv(1 << 20)
-            except (BlockingIOError, ConnectionError):
-                return
-            if not datagram:
-                return
-            self._hand_over(json.loads(datagram))
+    def close(self) -> None:
+        """Hand over what has arrived, and end; a sink may be the one who calls."""
+        with contextlib.suppress(OSError):  # closed already
+            self._socket.shutdown(socket.SHUT_RD)
+        if self._thread is not threading.current_thread():
+            if self._thread.is_alive():
+                self._thread.join()
+            self._socket.close()
+
+    def _relay(self) -> None:
+        with self._socket:
+            while datagram := self._socket.recv(_LONGEST_RECORD):
+                try:
+                    self._hand_over(json.loads(datagram))
+                except Exception:  # noqa: BLE001 - a sink of the app's that is to raise
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self._thread)))
 
     def _hand_over(self, fields: dict[str, Any]) -> None:
         if fields["dropped"]:
@@ -146,11 +161,6 @@ class Receiver:
             restored.log(fields["level"], text)
         except ValueError:  # a level that only the other process knows
             restored.log(fields["number"], text)
-
-    def close(self) -> None:
-        """Hand over what is left, and close."""
-        self.relay()
-        self._socket.close()
 
 
 def _restore(fields: dict[str, Any], record: Record) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import faulthandler
 import os
+import select
 import signal
 import sys
 import traceback
@@ -146,6 +147,22 @@ def _close_all_but(keep: Collection[int]) -> None:
         if descriptor > STDERR and descriptor not in keep:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+
+
+def wait_for_any(descriptors: Iterable[int], timeout: float | None = None) -> bool:
+    """Wait until one of *descriptors* is readable: a pipe, or a process that has ended.
+
+    Args:
+        descriptors: Of any number, unlike those that `select.select` takes.
+        timeout: Seconds to wait; None for ever.
+
+    Returns:
+        False if none is after *timeout* seconds.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 def bury_orphans(children: Iterable[int]) -> None:

@@ -107,8 +107,9 @@ class Worker(GenServer):
             case ("announce", fact):
                 self.announce(fact)
                 return Reply(None)
-            case ("log", text):
-                logger.info(text)
+            case ("log", *texts):
+                for text in texts:
+                    logger.info(text)
                 return Reply(None)
             case "loop":
                 while True:

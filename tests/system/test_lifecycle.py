@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from loguru import logger
+from limits import many_descriptors
 from servers import worker
 
 from jidocode import (
-    ActorExitedError,
     HostError,
     HostExitedError,
     HostStartError,
@@ -29,7 +28,7 @@ from jidocode.otp import Start
 from jidocode.testing import eventually
 
 if TYPE_CHECKING:
-    from loguru import Message
+    pass
 
 
 def app(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -88,7 +87,7 @@ def test_ctrl_c_while_starting_leaves_nothing(after: float) -> None:
         "launcher.subprocess.Popen",
         "launcher.os.pidfd_open",
         "client.LoopbackTransport.for_client",
-        "client.Receiver",
+        "logs.Receiver.start",
     ],
 )
 def test_a_start_that_is_interrupted_undoes_what_it_has_done(
@@ -125,6 +124,29 @@ def test_a_system_that_is_collected_while_running_warns() -> None:
     with pytest.warns(ResourceWarning, match="was not closed"):  # noqa: PT031 - collection takes both
         del system
         gc.collect()
+
+
+def test_a_system_may_be_collected_by_its_own_reader_thread() -> None:
+    """The collector runs in any thread, and an app's cycles reach far."""
+    system = SessionSystem()
+    host = psutil.Process(system.host_pid)
+    registry = system.tree().children[0].ref
+    assert registry is not None
+    hub, cycle = system._hub, [system]
+    publish = hub.publish
+    cycle.append(cycle)  # type: ignore[arg-type] # a list in itself is what it takes
+
+    def collect(fact: object, session_id: str | None) -> None:
+        gc.collect()
+        publish(fact, session_id)
+
+    hub.publish = collect  # type: ignore[method-assign] # called in the reader thread
+    with pytest.warns(ResourceWarning, match="was not closed"):  # noqa: PT031 - idem
+        gc.disable()
+        del system, cycle
+        os.kill(registry.os_pid, signal.SIGKILL)
+        eventually(lambda: not host.is_running(), "the end of the host")
+    gc.enable()
 
 
 def test_two_systems_in_one_app_do_not_meet(project: Path) -> None:
@@ -231,6 +253,14 @@ def test_a_fork_of_the_app_is_told_to_start_its_own(system: SessionSystem) -> No
     assert system.list_sessions() == []
 
 
+def test_an_app_may_have_thousands_of_descriptors(project: Path) -> None:
+    """More than `select.select` can count."""
+    with many_descriptors(), SessionSystem() as system:
+        session = system.create_session(project)
+
+        assert session.manager.project_root() == str(project)
+
+
 def test_a_host_that_cannot_start_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether there is no interpreter, or one that fails."""
     monkeypatch.setattr(sys, "executable", "/no/such/python")
@@ -332,47 +362,6 @@ def test_sigterm_to_a_child_is_an_orderly_stop(system: SessionSystem, project: P
     assert down is not None
     assert str(down.reason) == "shutdown"
     eventually(lambda: session.health_check().status.value == "healthy", "recovery")
-
-
-def test_the_log_of_all_processes_reaches_the_sinks_of_the_app(
-    system: SessionSystem, project: Path
-) -> None:
-    """Each record once, with the process it came from, and nothing before it is asked for."""
-    records: list[tuple[str, str]] = []
-    session = system.create_session(project, children=[worker("talker")])
-
-    def sink(message: Message) -> None:
-        records.append((message.record["extra"].get("process", ""), message.record["message"]))
-
-    number = logger.add(sink, level="INFO")
-    try:
-        session.call("talker", ("log", "before"))
-        logger.enable("jidocode")
-        for turn in range(50):
-            session.call("talker", ("log", f"line {turn}"))
-        eventually(lambda: len(records) >= 50, "arrival of the log")
-    finally:
-        logger.disable("jidocode")
-        logger.remove(number)
-
-    assert records == [("worker", f"line {turn}") for turn in range(50)]
-
-
-def test_a_fatal_signal_leaves_its_trace_in_the_log(system: SessionSystem, project: Path) -> None:
-    """The line of Python that was running."""
-    texts: list[str] = []
-    number = logger.add(lambda message: texts.append(str(message)), level="ERROR")
-    logger.enable("jidocode")
-    try:
-        session = system.create_session(project, children=[worker("doomed")])
-        with pytest.raises(ActorExitedError, match="signal 11"):
-            session.call("doomed", "segfault")
-        eventually(lambda: any("Segmentation fault" in text for text in texts), "the trace")
-    finally:
-        logger.disable("jidocode")
-        logger.remove(number)
-
-    assert any("handle_call" in text for text in texts)
 
 
 @pytest.mark.parametrize("victim", ["guard", "host"])

@@ -1,0 +1,128 @@
+"""The log of all processes, at the sinks of the app."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from limits import many_descriptors
+from loguru import logger
+from servers import worker
+
+from jidocode import ActorExitedError, SessionSystem
+from jidocode.testing import eventually
+
+if TYPE_CHECKING:
+    from loguru import Message
+
+
+@contextmanager
+def sink(
+    write: Callable[[Message], None], *, level: str = "INFO", catch: bool = True
+) -> Generator[None]:
+    """Have *write* get what is logged while the block runs."""
+    number = logger.add(write, level=level, catch=catch)
+    logger.enable("jidocode")
+    try:
+        yield
+    finally:
+        logger.disable("jidocode")
+        logger.remove(number)
+
+
+def test_every_record_comes_once_and_in_order(system: SessionSystem, project: Path) -> None:
+    """With the process it came from, and nothing before it is asked for."""
+    records: list[tuple[str, str]] = []
+    session = system.create_session(project, children=[worker("talker")])
+    session.call("talker", ("log", "before"))
+    with sink(
+        lambda m: records.append((m.record["extra"].get("process", ""), m.record["message"]))
+    ):
+        for turn in range(50):
+            session.call("talker", ("log", f"line {turn}"))
+        eventually(lambda: len(records) >= 50, "arrival of the log")
+
+    assert records == [("worker", f"line {turn}") for turn in range(50)]
+
+
+def test_a_fatal_signal_leaves_its_trace(system: SessionSystem, project: Path) -> None:
+    """The line of Python that was running."""
+    texts: list[str] = []
+    with sink(texts.append, level="ERROR"):
+        session = system.create_session(project, children=[worker("doomed")])
+        with pytest.raises(ActorExitedError, match="signal 11"):
+            session.call("doomed", "segfault")
+        eventually(lambda: any("Segmentation fault" in text for text in texts), "the trace")
+
+    assert any("handle_call" in text for text in texts)
+
+
+def test_a_sink_that_hangs_keeps_no_call_waiting(project: Path) -> None:
+    """And what it cannot take is counted, even where the log is a high descriptor."""
+    texts: list[str] = []
+    gate = threading.Event()
+
+    def write(message: Message) -> None:
+        gate.wait()
+        texts.append(message.record["message"])
+
+    with many_descriptors(), SessionSystem() as system:
+        session = system.create_session(project, children=[worker("talker")])
+        with sink(write):
+            session.call("talker", ("log", *["long" * 8_000] * 12))
+            assert session.manager.project_root() == str(project)
+            gate.set()
+            session.call("talker", ("log", "the last one"))
+            eventually(lambda: "the last one" in texts, "arrival of the log")
+
+    lost = [text for text in texts if text.endswith("log records of worker were lost")]
+    assert sum(int(text.split()[0]) for text in lost) + len(texts) - len(lost) == 13
+
+
+def test_a_sink_that_raises_harms_nothing_else(
+    system: SessionSystem, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it raises is told as what any thread dies of, record by record."""
+    told: list[str] = []
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        told.append(str(args.exc_value))
+
+    monkeypatch.setattr(threading, "excepthook", tell)
+
+    def write(message: Message) -> None:
+        raise OSError(message.record["message"])
+
+    session = system.create_session(project, children=[worker("talker")])
+    with sink(write, catch=False):
+        session.call("talker", ("log", "one", "two"))
+        eventually(lambda: len(told) == 2, "the second failure")
+
+    assert told == ["one", "two"]
+    assert session.health_check().status.value == "healthy"
+
+
+def test_what_was_logged_is_handed_over_when_close_returns(project: Path) -> None:
+    """However slow the sink."""
+    texts: list[str] = []
+    begun = threading.Event()
+
+    def write(message: Message) -> None:
+        if not begun.is_set():
+            begun.set()
+            threading.Event().wait(0.2)
+        texts.append(message.record["message"])
+
+    lines = [f"line {number}" for number in range(50)]
+    with SessionSystem() as system:
+        session = system.create_session(project, children=[worker("talker")])
+        with sink(write):
+            session.call("talker", ("log", *lines))
+            begun.wait()
+            system.close()
+
+    assert texts[:50] == lines
