@@ -48,8 +48,8 @@ SHELL = "jidocode._host.supervisor_shell:SupervisorShell"
 REASON_GRACE = 0.25
 """Seconds to wait for the reason of a death that only the transport has noticed."""
 
-Listener = Callable[[object, Name | None], None]
-"""Hears a fact, and the name of the process that it is about, as far as there is one."""
+Listener = Callable[[object, Sequence[Name]], None]
+"""Hears a fact, and the names of the process that it is about and of those above it."""
 
 
 class _Pending:
@@ -71,7 +71,7 @@ class _Pending:
         self._done.release()
 
     def wait(self, timeout: float) -> bool:
-        return self._done.acquire(timeout=max(0.0, timeout))
+        return self._done.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
 
 
 class Monitor:
@@ -91,7 +91,7 @@ class Monitor:
 
     def wait(self, timeout: float | None = None) -> Down | None:
         """Return the `Down` as soon as there is one; None after *timeout* seconds."""
-        self._told.wait(timeout)
+        self._told.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         return self._down
 
     def cancel(self) -> None:
@@ -167,6 +167,7 @@ class HostClient:
         """Send *request* to *ref* and return its answer.
 
         Raises:
+            CallError: *request* cannot be pickled.
             CallTimeoutError: No answer within *timeout* seconds.
             NoProcessError: It was dead already.
             ActorExitedError: It died before it answered.
@@ -174,7 +175,11 @@ class HostClient:
             HostError: This process is a fork of the one that started the system.
             Exception: Whatever the handler refused with.
         """
-        payload = wire.pack(request)
+        try:
+            payload = wire.pack(request)
+        except Exception as error:
+            told = f"the request cannot be pickled: {type(error).__name__}: {error}"
+            raise CallError(told) from error
         call = self._begin(ref, lambda number: wire.Call(number, payload), target)
         if isinstance(call, CallError):
             raise call
@@ -293,11 +298,11 @@ class HostClient:
             case wire.Answer():
                 self._settle(message.request_id, message.payload, failed=message.failed)
             case ChildStarting():
-                self._tell(message, self._name_in(message))
+                self._tell(message, self._names_in(message))
             case _ if isinstance(message, SupervisorEvent):
-                name = self._name_in(message)
+                names = self._names_in(message)  # while they are known
                 self.directory.take(message)
-                self._tell(message, name)
+                self._tell(message, names)
             case wire.News():
                 self._on_news(message)
             case wire.RootReady():
@@ -311,10 +316,11 @@ class HostClient:
                 pass
         return True
 
-    def _name_in(self, event: SupervisorEvent | ChildStarting) -> Name | None:
+    def _names_in(self, event: SupervisorEvent | ChildStarting) -> Sequence[Name]:
+        above = self.directory.names_above(event.supervisor)
         if isinstance(event, GaveUp) or event.name is None:
-            return self.directory.name_of(event.supervisor)
-        return event.name
+            return above
+        return [event.name, *above]
 
     def _on_news(self, message: wire.News) -> None:
         try:
@@ -322,12 +328,16 @@ class HostClient:
         except Exception as error:  # noqa: BLE001 - importing what it names may raise anything
             logger.warning("news cannot be read here: {}: {}", type(error).__name__, error)
         else:
-            self._tell(fact, message.name)
+            self._tell(fact, self._names_of(message.name))
 
-    def _tell(self, fact: object, name: Name | None) -> None:
+    def _names_of(self, name: Name | None) -> Sequence[Name]:
+        ref = self.directory.find(name) if name else None
+        return self.directory.names_above(ref) if ref else [name] if name else []
+
+    def _tell(self, fact: object, names: Sequence[Name]) -> None:
         if self._on_event is not None:
             try:
-                self._on_event(fact, name)
+                self._on_event(fact, names)
             except Exception:  # noqa: BLE001 - a listener's failure is not the reader's
                 logger.opt(exception=True).error("a listener to supervisor events failed")
 

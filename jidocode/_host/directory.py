@@ -116,10 +116,16 @@ class Directory:
         """Return the process that runs under *name*, if one is known."""
         return self._names.get(name)
 
-    def name_of(self, ref: ActorRef) -> Name | None:
-        """Return the name that *ref* runs under, if it is known to run."""
-        place = self._places.get(ref)
-        return place.name if place else None
+    def names_above(self, ref: ActorRef) -> list[Name]:
+        """Return the names of *ref* and of the supervisors above it, nearest first."""
+        names: list[Name] = []
+        while (place := self._places.get(ref)) is not None:
+            if place.name is not None:
+                names.append(place.name)
+            if place.supervisor == ref:  # the root
+                break
+            ref = place.supervisor
+        return names
 
     def death_of(self, ref: ActorRef) -> ExitReason | None:
         """Return why *ref* ended, if it is known to have ended."""

@@ -109,7 +109,8 @@ class SupervisorShell(Shell):
         super().on_registry(ref)
         self._watch_registry(ref)
         self._feed(keeper.RegistryUp())
-        self._tell_registry(Reported(self.ref))
+        if self.is_ready:  # else there is more to come
+            self._tell_registry(Reported(self.ref))
         for child in self._children.values():
             self._tell_registry_to(child)
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import attrs
 
+from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.events import (
     ChildExited,
     ChildStarted,
@@ -28,13 +29,11 @@ from jidocode.otp.registry import (
     Answer,
     DuplicateRegistry,
     Effect,
-    Live,
-    NotFound,
     Registry,
-    Restarting,
     Watch,
+    check_name,
 )
-from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Reply, Result
+from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Refuse, Reply, Result
 
 REASON_GRACE = 0.25
 """Seconds that a supervisor's word on the death of a child without a name may be under way."""
@@ -213,12 +212,20 @@ class RegistryServer(GenServer):
         self._watches: dict[int, ActorRef] = {}
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        """Answer a question."""
+        """Answer a question; refuse one about what is no name."""
+        try:
+            return self._answer(request, caller)
+        except InvalidChildSpecError as error:
+            return Refuse(error)
+
+    def _answer(self, request: Any, caller: Caller) -> CallResult:
         match request:
-            case LookUp():
-                return Reply(self.table.lookup(request.name))
-            case AwaitLive():
-                self.carry_out(self.table.await_live(request.name, caller))
+            case LookUp(name):
+                check_name(name)
+                return Reply(self.table.lookup(name))
+            case AwaitLive(name):
+                check_name(name)
+                self.carry_out(self.table.await_live(name, caller))
                 return NoReply()
             case Entries():
                 kind = request.kind
@@ -230,6 +237,7 @@ class RegistryServer(GenServer):
             case GetMeta(key):
                 return Reply(self.table.meta.get(key))
             case LookUpDuplicates(key):
+                check_name(key)
                 return Reply(self.duplicates.lookup(key))
             case _:
                 return super().handle_call(request, caller)
@@ -312,6 +320,3 @@ class RegistryServer(GenServer):
                     self._watches[self.watch_process(ref)] = ref
                 case _:
                     raise AssertionError(effect)
-
-
-Found = Live | Restarting | NotFound

@@ -76,6 +76,11 @@ def new_session_id() -> str:
     return str(uuid.uuid4())
 
 
+def is_session_id(value: str) -> bool:
+    """Whether *value* has the form of a session id."""
+    return _ID.fullmatch(value) is not None
+
+
 def validate_session_id(value: object) -> str:
     """Return *value* if it is a session id.
 
@@ -91,7 +96,7 @@ def validate_session_id(value: object) -> str:
         raise InvalidSessionIdError(
             f"a session id has {_ID_LENGTH} characters, not {len(value)}: {shown(value)}"
         )
-    if not _ID.fullmatch(value):
+    if not is_session_id(value):
         raise InvalidSessionIdError(f"a session id is a lower-case UUID4, not {shown(value)}")
     return value
 

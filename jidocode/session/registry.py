@@ -84,10 +84,17 @@ class FindSession:
 class UpdateRecord:
     """Take *session* for the record of an open session, if it is a later one.
 
-    Answered with the record that counts now.
+    Answered with the record that counts now. Refused with `InvalidRequestError`
+    if it is no record of the session *session_id*.
     """
 
+    session_id: str
     session: Session
+
+
+_SessionQuestion = (
+    StartSession | StopSession | GetSession | ListSessions | FindSession | UpdateRecord
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -116,41 +123,48 @@ class ProcessRegistry(RegistryServer):
         self._admission = admission
         attempts = admission.attempts
         self._bucket = None if attempts is None else TokenBucket(attempts, admission.seconds)
+        self._root: ActorRef | None = None
         self._reserved: dict[str, Session] = {}
         self._around: dict[str, frozenset[ProjectKey]] = {}
         # Ended sessions whose names are still to be released: a session has one life.
         self._ended_sessions: set[str] = set()
-        self._early: list[tuple[StartSession, Caller]] = []
+        self._early: list[tuple[_SessionQuestion, Caller]] = []
         self._starts: dict[int, tuple[Caller, str]] = {}
         self._stops: dict[int, tuple[Caller, str]] = {}
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        """Answer *request*."""
+        """Answer *request*; what is about sessions waits until it is known which there are."""
+        if not isinstance(request, _SessionQuestion):
+            return super().handle_call(request, caller)
         try:
-            match request:
-                case StartSession():
-                    if not request.again:
-                        self._check_rate()
-                    self._start(request, caller)
-                    return NoReply()
-                case StopSession():
-                    self._stop(request.session_id, caller)
-                    return NoReply()
-                case GetSession():
-                    return Reply(self._session(request.session_id))
-                case ListSessions():
-                    return Reply(self._by_age())
-                case FindSession():
-                    return Reply(self._find(request))
-                case UpdateRecord():
-                    return Reply(self._update(request.session))
-                case _:
-                    return super().handle_call(request, caller)
+            if isinstance(request, StartSession) and not request.again:
+                self._check_rate()
+            if self._is_rebuilding():
+                self._early.append((request, caller))
+                return NoReply()
+            return self._decide(request, caller)
         except (SessionError, NoProcessError) as error:
             return Refuse(error)
 
+    def _decide(self, request: _SessionQuestion, caller: Caller) -> Reply | NoReply:
+        match request:
+            case StartSession():
+                self._start(request, caller)
+                return NoReply()
+            case StopSession():
+                self._stop(request.session_id, caller)
+                return NoReply()
+            case GetSession():
+                return Reply(self._session(request.session_id))
+            case ListSessions():
+                return Reply(self._by_age())
+            case FindSession():
+                return Reply(self._find(request))
+            case UpdateRecord():
+                return Reply(self._update(request))
+
     def handle_cast(self, request: Any) -> Result:
-        """Take in what supervisors say; sessions that came early are let in now."""
+        """Take in what supervisors say; questions that came early are answered now."""
         result = super().handle_cast(request)
         match request:
             case ChildExited(name=("session", session_id)):
@@ -159,16 +173,24 @@ class ProcessRegistry(RegistryServer):
                 ClaimName(name=("session", session_id)) | ReleaseName(name=("session", session_id))
             ):
                 self._ended_sessions.discard(session_id)
+            case ClaimName(name=name, owner=owner) if name == REGISTRY:
+                self._root = owner
             case _:
                 pass
-        # Who the supervisor is and that it has reported come from two processes, in any order.
-        early, self._early = self._early, []
-        for start, caller in early:
-            try:
-                self._start(start, caller)
-            except (SessionError, NoProcessError) as error:
-                self.refuse(caller, error)
+        if self._early and not self._is_rebuilding():
+            early, self._early = self._early, []
+            for question, caller in early:
+                self._decide_late(question, caller)
         return result
+
+    def _decide_late(self, request: _SessionQuestion, caller: Caller) -> None:
+        try:
+            result = self._decide(request, caller)
+        except (SessionError, NoProcessError) as error:
+            self.refuse(caller, error)
+        else:
+            if isinstance(result, Reply):
+                self.reply(caller, result.value)
 
     def handle_info(self, message: Any) -> Result:
         """Take in how the start or stop of a session went."""
@@ -190,10 +212,6 @@ class ProcessRegistry(RegistryServer):
 
     def _start(self, request: StartSession, caller: Caller) -> None:
         supervisor = self._supervisor()
-        if supervisor is None:
-            # A new registry knows of no session until their supervisor has reported.
-            self._early.append((request, caller))
-            return
         self._admit(request.session)
         token = self.send_request(supervisor, StartChild(request.spec))
         self._reserved[request.session.id] = request.session
@@ -222,14 +240,9 @@ class ProcessRegistry(RegistryServer):
             if other.project_key in above or session.project_key in around_other:
                 raise ProjectAlreadyOpenError(other.id, nested=True)
 
-    def _update(self, session: Session) -> Session:
-        current = self._session(session.id)
-        if session.project_key != current.project_key:
-            for other in self._sessions().values():
-                if other.project_key == session.project_key:
-                    raise ProjectAlreadyOpenError(other.id)
-        record = later(session, current)
-        name = ("session", session.id)
+    def _update(self, request: UpdateRecord) -> Session:
+        record = later(request.session, self._session(request.session_id))
+        name = ("session", request.session_id)
         found = self.table.lookup(name)
         if isinstance(found, Live):
             self.table.update_value(name, found.ref, record)
@@ -245,10 +258,7 @@ class ProcessRegistry(RegistryServer):
 
     def _stop(self, session_id: str, caller: Caller) -> None:
         self._session(session_id)
-        supervisor = self._supervisor()
-        if supervisor is None:
-            raise SessionNotFoundError(session_id)
-        token = self.send_request(supervisor, TerminateChild(session_id))
+        token = self.send_request(self._supervisor(), TerminateChild(session_id))
         self._stops[token] = caller, session_id
 
     def _stopped(self, response: Response) -> None:
@@ -260,13 +270,22 @@ class ProcessRegistry(RegistryServer):
         else:
             self.reply(caller, None)
 
-    def _supervisor(self) -> ActorRef | None:
-        """Return the supervisor of sessions, None if it has still to report."""
+    def _supervisor(self) -> ActorRef:
         found = self.table.lookup(SESSIONS)
-        if isinstance(found, NotFound):
+        if not isinstance(found, Live):
             raise NoProcessError("the supervisor of sessions")
-        ready = isinstance(found, Live) and found.ref in self.reported
-        return found.ref if ready and isinstance(found, Live) else None
+        return found.ref
+
+    def _is_rebuilding(self) -> bool:
+        """Whether there may be sessions that this registry has not been told of.
+
+        A new registry knows of none until their supervisor has reported, and of
+        no supervisor until the root has.
+        """
+        found = self.table.lookup(SESSIONS)
+        if isinstance(found, Live):
+            return found.ref not in self.reported
+        return not isinstance(found, NotFound) or self._root not in self.reported
 
     # Look-ups
 

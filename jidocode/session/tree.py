@@ -26,6 +26,7 @@ from jidocode.session.manager import Manager
 from jidocode.session.record import Session
 from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
 from jidocode.session.state import State
+from jidocode.session.supervisor import SessionSupervisor
 
 
 class SessionsSupervisor(DynamicSupervisor):
@@ -120,8 +121,16 @@ def named(spec: Any, session_id: str) -> ChildSpec:
     """Return *spec* with the name under which its session's handle finds it.
 
     Raises:
-        InvalidChildSpecError: It is no `ChildSpec`.
+        InvalidChildSpecError: It is no `ChildSpec`, or means to run under another name.
     """
     if not isinstance(spec, ChildSpec):
         raise InvalidChildSpecError(f"a child must be a ChildSpec, got {shown(spec)}")
-    return spec if spec.name else attrs.evolve(spec, name=(spec.id, session_id))
+    name = (spec.id, session_id)
+    if spec.id == SessionSupervisor.kind:
+        raise InvalidChildSpecError("the id 'session' is that of the session's supervisor")
+    if spec.name not in (None, name):
+        raise InvalidChildSpecError(
+            f"a session's child is registered under its id and its session's, "
+            f"so name must be None, got {shown(spec.name)}"
+        )
+    return attrs.evolve(spec, name=name)

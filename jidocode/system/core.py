@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -21,8 +22,10 @@ from jidocode.errors import (
     ActorExitedError,
     CallError,
     CallTimeoutError,
+    ChildNotFoundError,
     HostStartError,
     JournalError,
+    JournalLockedError,
     NoProcessError,
     RateLimitedError,
     SessionExistsError,
@@ -33,7 +36,7 @@ from jidocode.errors import (
 from jidocode.otp.management import ChildInfo, ChildStatus, UpdateChild, WhichChildren
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Live
-from jidocode.otp.registry_server import LookUp
+from jidocode.otp.registry_server import AwaitLive, LookUp
 from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start
 from jidocode.otp.strategy import Strategy
 from jidocode.session.journals import (
@@ -47,6 +50,7 @@ from jidocode.session.journals import (
 from jidocode.session.record import (
     Session,
     SessionConfig,
+    is_session_id,
     locate_project,
     new_session_id,
     validate_name,
@@ -63,7 +67,7 @@ from jidocode.session.registry import (
     StopSession,
     UpdateRecord,
 )
-from jidocode.session.requests import Call
+from jidocode.session.requests import Call, UpdateSession
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Application, SessionChildren, Upkeep, built, session_children
 from jidocode.system.events import EventHub, EventStream, SessionRefused
@@ -94,7 +98,8 @@ class SessionSystem:
     registry, the supervisor of sessions. Returns when all of them run.
 
     Raises:
-        ValueError: A setting is out of bounds.
+        InvalidSettingError: A setting breaks a rule.
+        TypeError: *settings* is no `Settings`, or there is no such setting.
         HostStartError: The system could not be started; nothing is left.
     """
 
@@ -110,8 +115,13 @@ class SessionSystem:
         *build* says what every session consists of, if not Manager, State and
         the app's own children.
         """
-        self._updating = threading.Lock()
+        self._guard = threading.Lock()
+        self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._build = build
+        if not isinstance(settings, Settings | None):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+            raise TypeError(
+                f"settings must be Settings, got {shown(settings)}; Settings.load reads a file"
+            )
         self.settings = attrs.evolve(settings or Settings(), **overrides)
         if not sys.platform.startswith("linux"):
             raise HostStartError(f"jidocode runs on Linux so far, not on {sys.platform}")
@@ -121,7 +131,7 @@ class SessionSystem:
             self._root(),
             preload=PRELOAD,
             start_timeout=self.settings.start_timeout,
-            on_event=lambda fact, name: hub.publish(fact, _session_id(name)),
+            on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
         )
         self._router = Router(self._client, self.settings.call_timeout)
 
@@ -201,12 +211,16 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError, InvalidSessionError, InvalidChildSpecError:
                 An argument breaks a rule. Nothing was started.
+            RateLimitedError: Too many were asked for; it says when to try again.
             SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
                 There is no place for it. Nothing was started.
             StartFailedError: A child's `init` failed; what had started was
                 stopped again and the place is free.
             CallTimeoutError: It did not start within `Settings.call_timeout`;
                 it may still start.
+            RegistryNotRunningError, NoProcessError: The process registry, or the
+                supervisor of sessions, is gone for good.
+            HostError: The whole system is gone, or this is a fork of its app.
         """
         session = Session.new(
             project_path=project_path, name=name, config=config, session_id=session_id
@@ -247,7 +261,8 @@ class SessionSystem:
                 self._hub.publish(SessionRefused(error), None)
                 raise
             except SessionExistsError:
-                if request.again and self.session_record(request.session.id) == request.session:
+                # The first attempt's, as it turns out; it may not be through yet.
+                if request.again and self._comes_up(request.session, deadline):
                     return
                 raise
             except (ActorExitedError, NoProcessError):
@@ -256,6 +271,10 @@ class SessionSystem:
                 request = attrs.evolve(request, again=True)
             else:
                 return
+
+    def _comes_up(self, session: Session, deadline: float) -> bool:
+        found = self._router.ask_registry(AwaitLive(("session", session.id)), deadline)
+        return isinstance(found, Live) and found.value == session
 
     def _await_process(self, name: Name, deadline: float) -> bool:
         """Wait for the process under *name*, if it runs or is being restarted."""
@@ -321,29 +340,55 @@ class SessionSystem:
     def update_session(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change an open session's record everywhere; return the record that counts now.
 
-        The registry takes the change first and decides. Supervisors start from
-        the new record at every later restart, Manager and State take it at once.
+        State takes the change first, and keeps it across every crash. Registry
+        and Manager follow, and supervisors start from the new record at every
+        later restart.
 
         Args:
             session_id: The session.
             change: Returns the new record, `lambda session: session.rename("till")`.
+                Other changes of this session wait for it, within `call_timeout`.
 
         Raises:
             InvalidSessionIdError, SessionNotFoundError: As `stop_session`.
-            InvalidSessionError: The new record breaks a rule; nothing has changed.
+            TypeError: *change* returned no `Session`. Nothing has changed.
+            InvalidSessionError: The new record breaks a rule. Nothing has changed.
             InvalidRequestError: It is the record of another session or project.
-            ProjectAlreadyOpenError: It points at a project that is open elsewhere.
+                Nothing has changed.
+            JournalWriteError: It cannot be written down. Nothing has changed.
+            NoProcessError: The session has no State running. Nothing has changed.
+            CallError: A process died or did not answer over it: State may have
+                the change. To ask again is safe.
         """
-        handle = SessionHandle(self, validate_session_id(session_id))
-        with self._updating:
+        deadline = self._router.deadline()
+        with self._turn_to_update(validate_session_id(session_id), deadline):
             wanted = change(self.session_record(session_id))
-            record: Session = self._router.ask_registry(UpdateRecord(wanted))
-            for spec in built(self._build, record, upkeep=self._upkeep()):
-                self._router.ask(("session", session_id), UpdateChild(spec.id, start=spec.start))
+            if not isinstance(wanted, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+                raise TypeError(f"change must return a Session, got {shown(wanted)}")
+            # First the one who writes it down: if it refuses, nothing has changed.
+            self._router.ask(("state", session_id), UpdateSession(wanted))
+            record: Session = self._router.ask_registry(UpdateRecord(session_id, wanted))
             self._router.ask(SESSIONS, UpdateChild(session_id, value=record))
-            handle.manager.update_session(record)
-            handle.state.update_session(record)
+            for spec in built(self._build, record, upkeep=self._upkeep()):
+                with suppress(ChildNotFoundError):  # deleted: nobody will start from it
+                    self._router.ask(
+                        ("session", session_id), UpdateChild(spec.id, start=spec.start)
+                    )
+            with suppress(NoProcessError):  # stopped: it will start from the spec
+                self._router.ask(("manager", session_id), UpdateSession(record))
         return record
+
+    @contextmanager
+    def _turn_to_update(self, session_id: str, deadline: float) -> Generator[None]:
+        """Let one thread at a time change the record of a session."""
+        with self._guard:
+            turn = self._turns.setdefault(session_id, threading.RLock())
+        if not turn.acquire(timeout=left(deadline)):
+            raise CallTimeoutError(f"session {session_id}", self.settings.call_timeout)
+        try:
+            yield
+        finally:
+            turn.release()
 
     # Journals
 
@@ -413,10 +458,14 @@ class SessionSystem:
 
         Raises:
             InvalidSessionIdError, SessionNotFoundError: As `resume_session`.
-            JournalLockedError: It is open.
+            JournalLockedError: It is open, here or in another system.
             JournalError: It cannot be deleted.
         """
-        delete_journal(self._journal(session_id))
+        path = self._journal(session_id)
+        # Its State may be between two lives, and nobody holds the lock.
+        if self.session_running(session_id):
+            raise JournalLockedError(f"session {session_id} is open")
+        delete_journal(path)
 
     def _journal(self, session_id: str) -> Path:
         path = journal_path(self._journal_dir(), validate_session_id(session_id))
@@ -455,7 +504,7 @@ class SessionSystem:
             NoProcessError: The session has no such process.
             CallTimeoutError: It was not back in time.
         """
-        return self._router.find((kind, validate_session_id(session_id)), self._router.deadline())
+        return self._router.find(_name(kind, session_id), self._router.deadline())
 
     def get_manager(self, session_id: str) -> ActorRef:
         """Return the session's Manager; see `get_process`."""
@@ -489,12 +538,12 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             RegistryNotRunningError: There is no registry to ask.
         """
-        found = self._router.ask_registry(LookUp((kind, validate_session_id(session_id))))
+        found = self._router.ask_registry(LookUp(_name(kind, session_id)))
         return found.ref if isinstance(found, Live) else None
 
     def caller(self, kind: str, session_id: str) -> Call:
         """Return the way to the process of that kind in that session."""
-        return self._router.way_to((kind, validate_session_id(session_id)))
+        return self._router.way_to(_name(kind, session_id))
 
     def cast(self, kind: str, session_id: str, request: object) -> None:
         """Send *request* to a process, and wait for nothing."""
@@ -628,9 +677,19 @@ class SessionSystem:
         )
 
 
-def _session_id(name: Name | None) -> str | None:
-    """Return the session that the process called *name* belongs to."""
-    return None if name is None or name[0] in ("root", "system") else name[1]
+def _name(kind: str, session_id: str) -> Name:
+    if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise TypeError(f"kind must be a str, got {shown(kind)}")
+    return kind, validate_session_id(session_id)
+
+
+def _session_id(names: Sequence[Name]) -> str | None:
+    """Return the session of the process that goes by *names*, its own and those above it."""
+    for kind, name_id in names:
+        if kind == "session":
+            return name_id
+    # What a starting session's children do is heard before where they hang.
+    return next((name_id for _, name_id in names if is_session_id(name_id)), None)
 
 
 def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHealth:

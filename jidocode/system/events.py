@@ -65,11 +65,11 @@ class EventStream:
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event; None after *timeout* seconds, or at the end of the system."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         with self._lock:
             while not self._events and not self._closed:
-                left = None if deadline is None else deadline - time.monotonic()
-                if (left is not None and left <= 0) or not self._changed.wait(left):
+                left = min(deadline - time.monotonic(), threading.TIMEOUT_MAX)
+                if left <= 0 or not self._changed.wait(left):
                     break
             return self._events.popleft() if self._events else None
 

@@ -98,6 +98,7 @@ class SessionHandle:
 
         Raises:
             NoProcessError: The session has no such child running.
+            CallError: *request* cannot be pickled.
             Exception: Whatever the handler refused with.
         """
         return self._system.caller(child_id, self.id)(request, timeout=timeout)  # type: ignore[arg-type] # an own child takes what it likes
@@ -111,7 +112,11 @@ class SessionHandle:
         self._system.cast(child_id, self.id, request)
 
     def events(self) -> EventStream:
-        """Return a stream of what happens in this session from now on."""
+        """Return a stream of what happens in this session from now on.
+
+        It does not end with the session: that is a `ChildExited` whose `ref.kind`
+        is `session`.
+        """
         return self._system.events(self.id)
 
     def which_children(self) -> tuple[ChildInfo, ...]:
@@ -131,7 +136,8 @@ class SessionHandle:
             AlreadyStartedError: A child with that id runs.
             AlreadyPresentError: There is a stopped child with that id.
             StartFailedError: Its `init` failed; the spec is not kept.
-            InvalidChildSpecError: The spec breaks a rule.
+            InvalidChildSpecError: The spec breaks a rule, or has a name of its own.
+            CallError: It cannot be pickled.
         """
         ref: ActorRef | None = self._ask(StartChild(named(spec, self.id)))
         return ref

@@ -74,7 +74,7 @@ class Router:
         found = self.ask_registry(LookUp(name), deadline)
         if isinstance(found, Live) and self._directory.death_of(found.ref) is None:
             return found.ref
-        if isinstance(found, NotFound):
+        if isinstance(found, NotFound) and not self._directory.is_expected(name):
             raise self._missing(name)
         ref = self._directory.wait_for(name, deadline, lambda: not self._is_coming(name))
         if ref is None:
@@ -115,7 +115,7 @@ class Router:
 
     def _missing(self, name: Name) -> CallError | SessionNotFoundError:
         kind, session_id = name
-        if kind in ("session", "manager", "state") or not self._is_coming(name):
+        if kind == "session" or not self._is_coming(name):
             return SessionNotFoundError(session_id)
         return NoProcessError(f"{kind} of session {session_id}")
 

@@ -8,7 +8,6 @@ says once what the values of a setting are, whatever they come from.
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +18,7 @@ import attrs
 from loguru import logger
 
 from jidocode.errors import InvalidSettingError, shown
-from jidocode.otp.specs import Flags
+from jidocode.otp.specs import MAX_SECONDS, Flags
 from jidocode.otp.strategy import Strategy
 
 PREFIX = "JIDOCODE_"
@@ -70,7 +69,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_seconds(value: Any) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and value > 0 and math.isfinite(value)
+    return (_is_int(value) or isinstance(value, float)) and 0 < value <= MAX_SECONDS
 
 
 def _read_flag(text: str) -> bool:
@@ -96,9 +95,9 @@ def _as_folder(value: str | os.PathLike[str] | None) -> Path | None:
         raise _FOLDER.refusal("state_dir", value) from None
 
 
-_COUNT = _Kind("an int >= 0", lambda value: _is_int(value) and value >= 0, int)
-_POSITIVE = _Kind("an int > 0", lambda value: _is_int(value) and value > 0, int)
-_SECONDS = _Kind("finite seconds > 0", _is_seconds, float)
+_COUNT = _Kind("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
+_POSITIVE = _Kind("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
+_SECONDS = _Kind("seconds > 0 and <= 1e9", _is_seconds, float)
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool), _read_flag)
 _STRATEGY = _Kind(
     f"a Strategy (as text: {', '.join(strategy.value for strategy in Strategy)})",

@@ -14,7 +14,7 @@ from jidocode.otp.management import StartChild
 from jidocode.otp.registry_server import ClaimName, RegisterName, Reported
 from jidocode.otp.server import SendRequest
 from jidocode.session.record import Session
-from jidocode.session.registry import SESSIONS, Admission, ProcessRegistry, StartSession
+from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry, StartSession
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.testing import FakeChild
@@ -66,6 +66,8 @@ def test_a_session_that_comes_early_is_let_in_once_its_supervisor_is_known_and_h
 def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> None:
     """A process that died over it, or was not known yet, is no fault of who asks."""
     registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1, attempts=1)))
+    registry.cast(ClaimName(REGISTRY, ROOT, 1))
+    registry.cast(Reported(ROOT))
     with pytest.raises(NoProcessError):
         registry.call(start)
     with pytest.raises(NoProcessError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -53,7 +53,7 @@ class Tree:
     ) -> None:
         self.client.close(PATIENCE)
 
-    def _on_event(self, event: object, _name: Name | None) -> None:
+    def _on_event(self, event: object, _names: Sequence[Name]) -> None:
         assert isinstance(event, SupervisorEvent | ChildStarting)
         with self._news:
             self._events.append(event)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import pytest
 from folders import new_folders
 
 from jidocode import (
+    CallTimeoutError,
     InvalidRequestError,
     InvalidSessionError,
-    ProjectAlreadyOpenError,
+    NoProcessError,
     Session,
     SessionHandle,
     SessionNotFoundError,
@@ -60,7 +63,6 @@ def test_an_update_survives_the_registry(system: SessionSystem, session: Session
     assert registry is not None
     os.kill(registry.os_pid, signal.SIGKILL)
     eventually(lambda: system.tree().children[0].restarts == 1, "restart of the registry")
-    eventually(system.list_sessions, "rebuilding")
 
     assert system.list_sessions() == [record]
 
@@ -80,19 +82,79 @@ def test_an_invalid_update_changes_nothing(session: SessionHandle) -> None:
 def test_an_update_cannot_move_a_session(
     system: SessionSystem, session: SessionHandle, tmp_path: Path
 ) -> None:
-    """Neither onto an open project nor onto another one."""
-    folders = new_folders(tmp_path, 2)
-    system.create_session(folders[0])
-    for folder, error in zip(folders, (ProjectAlreadyOpenError, InvalidRequestError), strict=True):
-        other = Session.new(project_path=folder)
+    """Neither to another project nor to another session."""
+    before = session.session
+    (folder,) = new_folders(tmp_path, 1)
+    other = system.create_session(folder).session
+    moved = attrs.evolve(before, project_path=other.project_path, project_key=other.project_key)
+    for record in (moved, other.rename("mine")):
 
-        def move(record: Session, other: Session = other) -> Session:
-            return attrs.evolve(
-                record, project_path=other.project_path, project_key=other.project_key
-            )
+        def replace(_: Session, record: Session = record) -> Session:
+            return record
 
-        with pytest.raises(error):
-            system.update_session(session.id, move)
+        with pytest.raises(InvalidRequestError):
+            system.update_session(session.id, replace)
+
+    assert records(session) == [before] * 3
+    assert system.session_record(other.id) == other
+
+
+def test_a_change_that_returns_no_record_changes_nothing(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """And harms nobody."""
+    registry = system.tree().children[0].ref
+    for wrong in (None, "till", {"name": "till"}):
+        with pytest.raises(TypeError, match="must return a Session"):
+            system.update_session(session.id, cast("Any", lambda _, wrong=wrong: wrong))
+
+    assert system.tree().children[0].ref == registry
+    assert session.session.name == "shop"
+
+
+def test_a_change_may_change_the_session_itself(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """What it returns counts."""
+    record = system.update_session(session.id, lambda _: session.rename("inner").rename("outer"))
+
+    assert record.name == "outer"
+    assert records(session) == [record] * 3
+
+
+def test_a_session_that_hangs_holds_up_no_update_of_another(project: Path, tmp_path: Path) -> None:
+    """And the update of the one that hangs fails within its time."""
+    (folder,) = new_folders(tmp_path, 1)
+    with SessionSystem(call_timeout=0.5, heartbeat=None) as system, ThreadPoolExecutor(2) as pool:
+        hangs, well = system.create_session(project), system.create_session(folder)
+        state = system.get_state(hangs.id).os_pid
+        os.kill(state, signal.SIGSTOP)
+        stuck = [pool.submit(hangs.rename, name) for name in ("one", "two")]
+        eventually(lambda: system.statistics().calls >= 1, "the call to the one that hangs")
+
+        assert well.rename("well").name == "well"
+        for update in stuck:
+            with pytest.raises(CallTimeoutError):
+                update.result(timeout=20)
+        os.kill(state, signal.SIGCONT)
+
+
+def test_a_stopped_manager_learns_of_an_update_when_it_starts(session: SessionHandle) -> None:
+    """A stopped State refuses it, for nobody could write it down."""
+    session.terminate_child("manager")
+    record = session.rename("till")
+    session.restart_child("manager")
+    assert records(session) == [record] * 3
+
+    session.terminate_child("manager")
+    session.delete_child("manager")
+    record = session.rename("bar")
+    assert [session.session, session.state.session()] == [record] * 2
+
+    session.terminate_child("state")
+    with pytest.raises(NoProcessError):
+        session.rename("shop")
+    assert session.session == record
 
 
 def test_an_unknown_session_cannot_be_updated(system: SessionSystem) -> None:
