@@ -8,6 +8,7 @@ process has died, with the reason, as soon as that is known.
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import os
 import threading
@@ -114,8 +115,12 @@ class HostClient:
         preload: Sequence[str] = (),
         start_timeout: float,
         on_event: Listener | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         """Start a host and, in it, the tree below *root*.
+
+        *on_event* hears what happens and *on_end* that it is over, both in the
+        reader thread.
 
         Raises:
             HostStartError: The host or the tree did not start. Nothing is left.
@@ -123,10 +128,11 @@ class HostClient:
         deadline = time.monotonic() + start_timeout
         self._owner = os.getpid()
         self._on_event = on_event
+        self._on_end = on_end
         self._pending: dict[int, _Pending] = {}
         self._monitors: set[Monitor] = set()
         self._request_ids = itertools.count(1)
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._close_requested = False
         self.closed = False
         self._ended: HostError | None = None
@@ -143,6 +149,9 @@ class HostClient:
             self._transport.set_watch(self._host.ends)
             self._reader.start()
             self._start_root(root, deadline)
+        except OSError as error:
+            self.close(0.0)
+            raise HostStartError(f"the host process cannot be started: {error}") from error
         except BaseException:
             self.close(0.0)
             raise
@@ -275,7 +284,7 @@ class HostClient:
 
     def _check_running(self) -> None:
         if self._ended is not None:
-            raise self._ended.with_traceback(None)
+            raise copy.copy(self._ended)  # each thread its own: it gets a traceback and a context
 
     def _settle(self, number: int, payload: Body | Exception, *, failed: bool) -> None:
         pending = self._pending.pop(number, None)
@@ -287,7 +296,7 @@ class HostClient:
     def _read(self) -> None:
         try:
             self._transport.run(self._receive)
-        except Exception as error:
+        except BaseException as error:
             # Nobody hears the system any more: say so, rather than let every call time out.
             self._end(HostError(f"the reader thread failed: {error!r}"))
             raise
@@ -325,7 +334,7 @@ class HostClient:
     def _on_news(self, message: wire.News) -> None:
         try:
             fact = wire.unpack(message.payload)
-        except Exception as error:  # noqa: BLE001 - importing what it names may raise anything
+        except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
             logger.warning("news cannot be read here: {}: {}", type(error).__name__, error)
         else:
             self._tell(fact, self._names_of(message.name))
@@ -344,7 +353,9 @@ class HostClient:
     def _on_root_exited(self, message: wire.RootExited) -> None:
         if not message.restarting:
             self._root_failure = message.reason
-        self.directory.root_ended(ROOT, message.reason, restarting=message.restarting)
+        self.directory.root_ended(
+            ROOT, message.incarnation, message.reason, restarting=message.restarting
+        )
 
     def _on_host_gone(self) -> None:
         self._transport.set_watch([])
@@ -353,9 +364,11 @@ class HostClient:
 
     def _end(self, error: HostError) -> None:
         self._ended = error
-        self.directory.close(Killed())
         for number in list(self._pending):
-            self._settle(number, error, failed=True)
+            self._settle(number, copy.copy(error), failed=True)
+        self.directory.close(Killed())
+        if self._on_end is not None:
+            self._on_end()
 
     def _on_death(self, ref: ActorRef, reason: ExitReason) -> None:
         for monitor in [monitor for monitor in list(self._monitors) if monitor.ref == ref]:
@@ -401,4 +414,5 @@ class HostClient:
             self._transport.abort_run()
             if self._reader is not threading.current_thread():  # the collector runs anywhere
                 self._reader.join()
-        self._ended = self._ended or HostExitedError("the system was closed")
+        if self._ended is None:
+            self._end(HostExitedError("the system was closed"))

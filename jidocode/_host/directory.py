@@ -62,11 +62,17 @@ class Directory:
         """Take in that the root of the tree runs."""
         self._started(ref, ref, name)
 
-    def root_ended(self, name: Name, reason: ExitReason, *, restarting: bool) -> None:
-        """Take in that the root is gone, and with it everything."""
-        ref = self._names.get(name)
-        if ref is not None:
-            self._ended(ref, reason, name if restarting else None, ref)
+    def root_ended(
+        self, name: Name, incarnation: int, reason: ExitReason, *, restarting: bool
+    ) -> None:
+        """Take in that this life of the root is gone, and with it everything below.
+
+        That may be heard after the next one has said that it runs.
+        """
+        for ref, place in list(self._places.items()):
+            if place.name == name and ref.incarnation == incarnation:
+                expected = name if restarting and self.find(name) == ref else None
+                self._ended(ref, reason, expected, ref)
         with self._lock:
             self._changed.notify_all()
 
@@ -74,6 +80,8 @@ class Directory:
         """Take in that nothing is left."""
         for ref in list(self._places):
             self._ended(ref, reason, None, ref)
+        with self._lock:
+            self._changed.notify_all()
 
     def _started(self, supervisor: ActorRef, ref: ActorRef, name: Name | None) -> None:
         with self._lock:

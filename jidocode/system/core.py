@@ -115,7 +115,7 @@ class SessionSystem:
         *build* says what every session consists of, if not Manager, State and
         the app's own children.
         """
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._build = build
         if not isinstance(settings, Settings | None):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
@@ -132,6 +132,7 @@ class SessionSystem:
             preload=PRELOAD,
             start_timeout=self.settings.start_timeout,
             on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
+            on_end=hub.close,
         )
         self._router = Router(self._client, self.settings.call_timeout)
 
@@ -182,7 +183,6 @@ class SessionSystem:
         killed. No process is left when this returns.
         """
         self._client.close(self.settings.shutdown)
-        self._hub.close()
 
     # Sessions
 

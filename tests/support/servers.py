@@ -167,3 +167,19 @@ class WithoutSessions(Supervisor):
 def worker(child_id: str, *args: Any, **options: Any) -> ChildSpec:
     """Return the spec of a `Worker`."""
     return ChildSpec(id=child_id, start=Start(Worker, *args), **options)
+
+
+class Poison:
+    """Ends the thread that reads it from a pickle, in the process that made it."""
+
+    def __init__(self, maker: int) -> None:
+        self.maker = maker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_swallow, (self.maker,))
+
+
+def _swallow(maker: int) -> Poison:
+    if os.getpid() == maker:
+        raise SystemExit
+    return Poison(maker)

@@ -6,10 +6,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from servers import worker
+from servers import Poison, worker
 
 from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
 from jidocode.otp import ChildExited, ChildStarted, ChildStarting, GaveUp, Killed
@@ -157,6 +158,26 @@ def test_streams_end_with_the_system(project: Path) -> None:
 
     assert counts[0] >= 3
     assert list(system.events()) == []
+
+
+def test_streams_end_when_the_host_is_killed(system: SessionSystem) -> None:
+    """Nothing can happen any more."""
+    stream = system.events()
+    os.kill(system.host_pid, signal.SIGKILL)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(list, stream).result(20)
+
+
+def test_a_fact_that_cannot_be_read_is_dropped(system: SessionSystem, project: Path) -> None:
+    """Even if reading it would end the thread that reads."""
+    session = system.create_session(project, children=[worker("talker")])
+    with system.events() as stream:
+        session.call("talker", ("announce", Poison(os.getpid())))
+        session.call("talker", ("announce", "well"))
+        facts = (event.fact for event in stream)
+        assert next(fact for fact in facts if isinstance(fact, str)) == "well"
+
+    assert session.call("talker", "handled") == 3
 
 
 def test_a_damaged_journal_is_told(system: SessionSystem, session: SessionHandle) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from limits import many_descriptors
-from servers import worker
+from limits import limited, many_descriptors
+from servers import Group, worker
 
 from jidocode import (
     HostError,
@@ -24,7 +26,7 @@ from jidocode import (
     HostStartError,
     SessionSystem,
 )
-from jidocode.otp import Start
+from jidocode.otp import Flags, Start
 from jidocode.testing import eventually
 
 if TYPE_CHECKING:
@@ -287,8 +289,6 @@ class Doomed(SessionSystem):
     """A system whose root is no supervisor."""
 
     def _root(self) -> Start:
-        from servers import Group  # noqa: PLC0415 - only here
-
         return Start(Group, "no flags", ())
 
 
@@ -380,3 +380,71 @@ def test_nothing_outlives_the_guard_or_the_host(
     eventually(lambda: not any(map(runs, below)), "the end of everything")
     with pytest.raises(HostExitedError):
         eventually(lambda: len(system.list_sessions()) > 1, "the news")
+
+
+def test_a_close_that_cannot_wait_ends_what_waits(project: Path) -> None:
+    """Calls, monitors and streams, at once, and each thread with an error of its own."""
+    with ThreadPoolExecutor(4) as pool, SessionSystem(shutdown=0.1, call_timeout=60) as system:
+        session = system.create_session(project, children=[worker("idle")])
+        monitor, stream = system.monitor(session.id, "idle"), system.events()
+        calls = [pool.submit(session.call, "idle", ("sleep", 30.0)) for _ in range(2)]
+        told, heard = pool.submit(monitor.wait), pool.submit(list, stream)
+        eventually(lambda: system.statistics().calls == 2, "the calls")
+        system.close()
+        errors = [call.exception(10) for call in calls]
+        assert told.result(10) is not None
+        heard.result(10)
+
+    assert all(isinstance(error, HostExitedError) for error in errors)
+    assert errors[0] is not errors[1]
+
+
+def test_a_signal_handler_may_close_what_is_being_closed(project: Path) -> None:
+    """As a SIGTERM handler does while the main thread leaves its `with`."""
+    closed: list[bool] = []
+    with ThreadPoolExecutor(1) as pool, SessionSystem(shutdown=30) as system:
+        session = system.create_session(project, children=[worker("busy", shutdown=20)])
+        call = pool.submit(session.call, "busy", ("sleep", 20.0))
+        eventually(lambda: system.statistics().calls == 1, "the call")
+
+        def close(*_: object) -> None:
+            system._client.close(0.0)
+            closed.append(True)
+
+        before = signal.signal(signal.SIGALRM, close)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            system.close()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert isinstance(call.exception(10), HostExitedError)
+
+    assert closed == [True]
+
+
+def test_a_host_that_is_killed_while_its_tree_starts_is_told_at_once(tmp_path: Path) -> None:
+    """Not when the time for starting is over."""
+    latch = tmp_path / "latch"
+
+    class Slow(SessionSystem):
+        def _root(self) -> Start:
+            return Start(Group, Flags(), [worker("slow", None, f"latch {latch}")])
+
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(Slow, start_timeout=60.0)
+        host = eventually(
+            lambda: [each for each in family(os.getpid()) if each.name() == "jido-host"],
+            "the host's start",
+        )
+        eventually(lambda: len(host[0].children(recursive=True)) >= 2, "the tree's start")
+        host[0].kill()
+
+        assert isinstance(starting.exception(20), HostStartError)
+
+
+@pytest.mark.parametrize("spare", [0, 2, 4, 6])
+def test_too_few_descriptors_are_one_clear_sentence(spare: int) -> None:
+    """Whatever they are wanted for first; and nothing is left."""
+    limit = len(list(Path("/proc/self/fd").iterdir())) + spare
+    with limited(resource.RLIMIT_NOFILE, limit), pytest.raises(HostStartError, match="cannot be"):
+        SessionSystem()

@@ -6,7 +6,7 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import attrs
 import pytest
@@ -105,8 +105,12 @@ def test_a_change_that_returns_no_record_changes_nothing(
     """And harms nobody."""
     registry = system.tree().children[0].ref
     for wrong in (None, "till", {"name": "till"}):
+
+        def change(_: Session, wrong: object = wrong) -> Session:
+            return cast("Session", wrong)
+
         with pytest.raises(TypeError, match="must return a Session"):
-            system.update_session(session.id, cast("Any", lambda _, wrong=wrong: wrong))
+            system.update_session(session.id, change)
 
     assert system.tree().children[0].ref == registry
     assert session.session.name == "shop"

@@ -1,0 +1,90 @@
+"""What the app makes of the supervisors' news, in whatever order they come."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from jidocode._host.directory import Directory
+from jidocode.otp import ActorRef, ChildStarted, ExitReason, Killed, Name
+
+ROOT: Name = ("root", "jidocode")
+FIRST, SECOND = ActorRef("group", 1, 100), ActorRef("group", 2, 200)
+
+
+def directory(deaths: list[ActorRef]) -> Directory:
+    """Return one that adds whoever ends to *deaths*."""
+
+    def note(ref: ActorRef, _reason: ExitReason) -> None:
+        deaths.append(ref)
+
+    return Directory(note)
+
+
+def started(supervisor: ActorRef, ref: ActorRef, name: Name | None = None) -> ChildStarted:
+    return ChildStarted(supervisor=supervisor, child_id=ref.kind, ref=ref, name=name)
+
+
+def test_a_new_root_is_not_taken_for_the_old_one() -> None:
+    """That it runs and that the old one ended come from two processes."""
+    deaths: list[ActorRef] = []
+    known = directory(deaths)
+    known.root_started(FIRST, ROOT)
+    below = ActorRef("worker", 1, 101)
+    known.take(started(FIRST, below))
+    known.root_started(SECOND, ROOT)
+    known.root_ended(ROOT, 1, Killed(9), restarting=True)
+
+    assert deaths == [FIRST, below]
+    assert known.find(ROOT) == SECOND
+    assert known.live() == [SECOND]
+    assert not known.is_expected(ROOT)
+
+
+def test_a_root_that_ended_is_expected_until_the_next_one_runs() -> None:
+    """If there is to be one."""
+    known = directory([])
+    known.root_started(FIRST, ROOT)
+    known.root_ended(ROOT, 1, Killed(9), restarting=True)
+    assert known.is_expected(ROOT)
+    known.root_started(SECOND, ROOT)
+    assert not known.is_expected(ROOT)
+    known.root_ended(ROOT, 2, Killed(9), restarting=False)
+
+    assert not known.is_expected(ROOT)
+    assert known.live() == []
+
+
+def test_the_end_of_all_wakes_who_waits_for_what_never_was() -> None:
+    """At once, and not at the deadline."""
+    known, ended = directory([]), threading.Event()
+    known_to_wait = threading.Event()
+
+    def give_up() -> bool:
+        known_to_wait.set()
+        return ended.is_set()
+
+    waiter = threading.Thread(
+        target=known.wait_for, args=(ROOT, time.monotonic() + 60, give_up), daemon=True
+    )
+    waiter.start()
+    known_to_wait.wait(10)
+    ended.set()
+    known.close(Killed())
+    waiter.join(10)
+
+    assert not waiter.is_alive()
+
+
+def test_a_process_is_found_below_all_names_above_it() -> None:
+    """Of the nearest first, those without a name left out."""
+    known = directory([])
+    known.root_started(FIRST, ROOT)
+    session, group = ActorRef("session", 1, 101), ActorRef("group", 1, 102)
+    leaf = ActorRef("worker", 1, 103)
+    known.take(started(FIRST, session, ("session", "s")))
+    known.take(started(session, group, ("group", "s")))
+    known.take(started(group, leaf))
+
+    assert known.names_above(leaf) == [("group", "s"), ("session", "s"), ROOT]
+    assert known.names_above(ActorRef("worker", 9, 999)) == []
