@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -62,7 +63,13 @@ class Jidocode(Subject):
         """Start the system."""
         from jidocode import SessionSystem  # noqa: PLC0415 - stock forks what is imported
 
-        self.system = SessionSystem(max_sessions=1000, max_restarts=1000, creation_rate=None)
+        self.state_dir = tempfile.TemporaryDirectory(prefix="bench-")
+        self.system = SessionSystem(
+            max_sessions=1000,
+            max_restarts=1000,
+            creation_rate=None,
+            state_dir=self.state_dir.name,
+        )
         self.sessions: list[Any] = []
 
     def open(self, project: str) -> None:
@@ -109,6 +116,7 @@ class Jidocode(Subject):
     def close(self) -> None:
         """End the system."""
         self.system.close()
+        self.state_dir.cleanup()
 
 
 class Stock(Subject):

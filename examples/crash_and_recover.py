@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from tempfile import TemporaryDirectory
 
 from word_counter import WordCounter
 
@@ -60,7 +61,7 @@ def wait_until_healthy(session: SessionHandle) -> Health:
 
 def main(project: str) -> None:
     """Run the demonstration on *project*."""
-    with SessionSystem() as system:
+    with TemporaryDirectory() as state_dir, SessionSystem(state_dir=state_dir) as system:
         host = system.host_pid
         counter = ChildSpec(id="counter", start=WordCounter)
         session = system.create_session(project, children=[counter])

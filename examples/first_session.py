@@ -4,12 +4,13 @@ Run it as `python examples/first_session.py [PROJECT]`.
 """
 
 import sys
+from tempfile import TemporaryDirectory
 
 from jidocode import SessionSystem
 
 project = sys.argv[1] if len(sys.argv) > 1 else "."
 
-with SessionSystem() as system:
+with TemporaryDirectory() as state_dir, SessionSystem(state_dir=state_dir) as system:
     session = system.create_session(project)
     session.state.append_message("user", "what is in this project?")
 

@@ -6,13 +6,18 @@ Run it as `python examples/look_inside.py [PROJECT]`.
 import os
 import signal
 import sys
+from tempfile import TemporaryDirectory
 
 from jidocode import SessionSystem
 from jidocode.otp import ChildExited, ChildStarted
 
 project = sys.argv[1] if len(sys.argv) > 1 else "."
 
-with SessionSystem() as system, system.events() as events:
+with (
+    TemporaryDirectory() as state_dir,
+    SessionSystem(state_dir=state_dir) as system,
+    system.events() as events,
+):
     session = system.create_session(project)
     print(system.tree(), end="\n\n")
 

@@ -11,7 +11,10 @@ from pathlib import Path
 from jidocode import SessionHandle, SessionNotFoundError, SessionSystem
 from jidocode.otp import ChildExited, ChildStarted
 
-with tempfile.TemporaryDirectory() as folder, SessionSystem() as system:
+with (
+    tempfile.TemporaryDirectory() as folder,
+    SessionSystem(state_dir=Path(folder) / "state") as system,
+):
     sessions: list[SessionHandle] = []
     for number in range(10):
         project = Path(folder) / f"project{number}"

@@ -7,6 +7,7 @@ Run it as `python examples/own_child.py [PROJECT]`.
 """
 
 import sys
+from tempfile import TemporaryDirectory
 
 from word_counter import WordCounter
 
@@ -22,7 +23,7 @@ class Homeless(GenServer):
 project = sys.argv[1] if len(sys.argv) > 1 else "."
 counter = ChildSpec(id="counter", start=Start(WordCounter, 100), restart=Restart.TRANSIENT)
 
-with SessionSystem() as system:
+with TemporaryDirectory() as state_dir, SessionSystem(state_dir=state_dir) as system:
     session = system.create_session(project, children=[counter])
     print(system.tree())
 

@@ -6,6 +6,7 @@ Run it as `python examples/restart_strategies.py [PROJECT]`.
 import os
 import signal
 import sys
+from tempfile import TemporaryDirectory
 
 from word_counter import WordCounter
 
@@ -14,7 +15,7 @@ from jidocode.otp import ChildStarted
 
 project = sys.argv[1] if len(sys.argv) > 1 else "."
 
-with SessionSystem() as system:
+with TemporaryDirectory() as state_dir, SessionSystem(state_dir=state_dir) as system:
     for strategy in Strategy:
         counter = ChildSpec(id="counter", start=WordCounter)
         session = system.create_session(project, strategy=strategy, children=[counter])

@@ -6,11 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def home_without_journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An example keeps its sessions in a folder of its own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    yield
+    assert not (tmp_path / "home").exists()
 
 
 def run(name: str, *arguments: object) -> str:
