@@ -13,10 +13,8 @@ errors    every error, in one tree
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an old pip installs in spite of requires-python
-    raise ImportError(
-        f"jidocode needs Python 3.11 or newer, this is {sys.version_info[0]}.{sys.version_info[1]}"
-    )
+if not sys.platform.startswith("linux"):
+    raise ImportError(f"jidocode runs on Linux so far, not on {sys.platform}")
 
 from loguru import logger
 

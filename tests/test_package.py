@@ -96,6 +96,15 @@ def test_importing_the_package_is_quiet_and_starts_nothing() -> None:
     assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
 
 
+def test_other_platforms_are_refused_in_one_sentence() -> None:
+    """Before anything is imported that only Linux has."""
+    code = "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = None; import jidocode"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("\nImportError: jidocode runs on Linux so far, not on win32\n")
+
+
 def code_in(document: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
