@@ -11,8 +11,7 @@ from tempfile import TemporaryDirectory
 
 from word_counter import WordCounter
 
-from jidocode import SessionSystem
-from jidocode.errors import InvalidChildSpecError
+from jidocode import InvalidChildSpecError, SessionSystem
 from jidocode.otp import ChildSpec, GenServer, Restart, Start
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import re
 import subprocess
 import sys
+import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import attrs
 import pytest
 
 import jidocode
@@ -17,6 +22,15 @@ import jidocode.errors
 import jidocode.otp
 import jidocode.system
 import jidocode.testing
+from jidocode import (
+    Change,
+    EventStream,
+    ManagerClient,
+    SessionChildren,
+    SessionHandle,
+    SessionSystem,
+    StateClient,
+)
 from jidocode.errors import JidocodeError, shown
 
 ROOT = Path(__file__).parents[1]
@@ -39,17 +53,62 @@ def test_no_public_name_is_thespian() -> None:
             assert "thespian" not in getattr(getattr(module, name), "__module__", "")
 
 
-def test_every_error_is_in_the_tree_of_the_module_docstring() -> None:
-    """And nothing else is."""
-    classes = {
+def methods() -> Iterator[Callable[..., Any]]:
+    """Yield what an app calls."""
+    for owner in (SessionSystem, SessionHandle, StateClient, ManagerClient, EventStream):
+        for name, value in vars(owner).items():
+            method = value.fget if isinstance(value, property) else value
+            if inspect.isfunction(method) and not name.startswith("_") and name != "put":
+                yield method
+    yield SessionSystem.__init__
+    yield SessionChildren.__call__
+
+
+def classes_in(annotated: object) -> set[type]:
+    """Return the package's classes in the annotations of a function or a class."""
+    names = vars(jidocode.otp) | vars(jidocode) | {"os": os}
+    waiting = list[Any](typing.get_type_hints(annotated, localns=names).values())
+    classes = set[type]()
+    for hint in waiting:
+        waiting += getattr(hint, "__args__", ())
+        if inspect.isclass(hint) and hint.__module__.startswith("jidocode."):
+            classes.add(hint)
+    return classes
+
+
+def test_whatever_an_app_passes_and_gets_can_be_imported() -> None:
+    """From the package itself; what is inside of it from there or from `jidocode.otp`."""
+    direct = set[type]().union(*map(classes_in, methods()))
+    reached = [*direct, *Change.__subclasses__()]
+    for each in reached:
+        if attrs.has(each):
+            reached += classes_in(each) - set(reached)
+
+    assert {each.__name__ for each in direct} - set(jidocode.__all__) == set()
+    exported = {*jidocode.__all__, *jidocode.otp.__all__, "BrutalKill"}  # its one value is
+    assert {each.__name__ for each in reached} - exported == set()
+
+
+def errors() -> set[str]:
+    """Return the names of all errors."""
+    return {
         name
         for name, value in vars(jidocode.errors).items()
         if inspect.isclass(value) and issubclass(value, JidocodeError)
     }
+
+
+def test_every_error_can_be_imported_from_the_package() -> None:
+    """Whoever calls may have to catch it."""
+    assert errors() - set(jidocode.__all__) == set()
+
+
+def test_every_error_is_in_the_tree_of_the_module_docstring() -> None:
+    """And nothing else is."""
     drawn = set(re.findall(r"\b\w+Error\b", (jidocode.errors.__doc__ or "").split("\n\n")[1]))
     foreign = {"TimeoutError", "ValueError", "LookupError", "PermissionError"}
 
-    assert drawn - foreign == classes
+    assert drawn - foreign == errors()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,19 @@
 
 from typing import assert_type
 
-from jidocode import ChildSpec, GenServer, Health, Session, SessionHandle, SessionSystem
-from jidocode.otp import ActorRef, Caller, ChildInfo, Reply, Start
-from jidocode.session.changes import Message
-from jidocode.session.project import FileSlice
+from jidocode import (
+    ActorRef,
+    ChildInfo,
+    ChildSpec,
+    FileSlice,
+    GenServer,
+    Health,
+    Message,
+    Session,
+    SessionHandle,
+    SessionSystem,
+)
+from jidocode.otp import Caller, Reply, Start
 
 
 class Own(GenServer):
