@@ -219,6 +219,19 @@ def test_the_code_about_embedding_runs(tmp_path: Path) -> None:
     assert "1 passed" in run(script, "-m", "pytest", "-p", "jidocode.testing", "-q")
 
 
+def test_the_code_about_sessions_runs(tmp_path: Path) -> None:
+    """All of it in a row, and prints what stands below its parts."""
+    *parts, reviewer, build = code_in("docs/sessions.md")
+    shown_output = re.findall(
+        r"```text\n(.*?)```", (ROOT / "docs/sessions.md").read_text(), re.DOTALL
+    )
+    (tmp_path / "reviewer.py").write_text(reviewer)
+    script = tmp_path / "script.py"
+    script.write_text("".join([*parts, build]))
+
+    assert run(script) == "".join(shown_output)
+
+
 @pytest.mark.parametrize("page", ["original.md", "review.md"])
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     """A page that says what shows a behaviour does not grow stale."""
