@@ -601,7 +601,7 @@ def outcome(call: Callable[[Any], Any], request: object) -> tuple[object, ...]:
         "nothing",
         "wake",
         "no such request",
-        lambda: None,
+        pytest.param(lambda: None, id="a lambda"),
     ],
     ids=str,
 )
