@@ -2,8 +2,9 @@
 
 General layout (imports go from left to right only, which CI checks):
 
-    system -> session | _host -> otp -> errors
+    testing -> system -> session | _host -> otp -> errors
 
+testing   what the tests of an app need, as a pytest plugin
 system    what an app uses: `SessionSystem` and the handles it gives out
 session   WHAT is supervised: the record, the boundary, Manager, State, the tree
 _host     WHERE it runs: processes, sockets, signals; the only Thespian code

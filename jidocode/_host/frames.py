@@ -1,7 +1,7 @@
 """The wire format: bytes in, frames out, every one of them proven by a keyed MAC.
 
-There is no socket here; `connections` reads and writes the bytes. A connection
-carries messages one way and their acknowledgements the other way::
+There is no socket here; `inbound` and `outbound` read and write the bytes. A
+connection carries messages one way and their acknowledgements the other way::
 
     opener   -> HELLO, then MESSAGE, CONFIRM or NUDGE, ...
     listener -> ACK or REJECT, ..., or REFUSE and the end

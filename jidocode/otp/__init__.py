@@ -13,6 +13,7 @@ supervisor.py          `Supervisor`: an ordered list of children
 dynamic_supervisor.py  `DynamicSupervisor`: children on demand
 management.py          the requests that supervisors answer
 registry.py            the table of names
+registry_server.py     `RegistryServer`: the process that owns it
 monitors.py            the table of monitors
 events.py              what supervisors announce
 exits.py, refs.py      why a process ended, and which one is meant

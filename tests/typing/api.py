@@ -31,7 +31,7 @@ class Own(GenServer):
 
 
 def sessions() -> None:
-    """Every public call has a precise type."""
+    """Calls have a precise type."""
     with SessionSystem(max_sessions=3) as system:
         assert_type(system, SessionSystem)
         session = system.create_session(".", children=[ChildSpec(id="own", start=Start(Own, 1))])
