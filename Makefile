@@ -1,4 +1,4 @@
-# Two commands need nothing but Debian, Python 3.11, git and make: `make demo` and `make test`.
+# `make demo` and `make test` need nothing but Debian, Python 3.11, python3-venv, git and make.
 PYTHON ?= python3
 PROJECT ?= .
 VENV := .venv
@@ -32,7 +32,8 @@ build: $(VENV)/dev
 	$(BIN)/python -m build --outdir dist
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
 
 $(VENV)/run: pyproject.toml setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
