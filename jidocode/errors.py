@@ -4,8 +4,7 @@ JidocodeError
 ├── InvalidSettingError         a setting, or a source of settings, breaks a rule (also ValueError)
 ├── HostError                   the processes under the app
 │   ├── HostStartError          they could not be started
-│   ├── HostExitedError         they are gone
-│   └── AuthenticationError     a peer does not hold the system's key
+│   └── HostExitedError         they are gone
 ├── CallError                   one call to one process
 │   ├── CallTimeoutError        no answer in time (also TimeoutError)
 │   ├── NoProcessError          nobody runs under that name
@@ -123,10 +122,6 @@ class HostExitedError(HostError):
 
     What a journal holds survives; start a new `SessionSystem` to go on.
     """
-
-
-class AuthenticationError(HostError):
-    """A peer does not hold the one-time key of this system."""
 
 
 class CallError(JidocodeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import warnings
@@ -23,7 +22,6 @@ from jidocode.errors import (
     CallError,
     CallTimeoutError,
     ChildNotFoundError,
-    HostStartError,
     JournalError,
     JournalLockedError,
     NoProcessError,
@@ -123,8 +121,6 @@ class SessionSystem:
                 f"settings must be Settings, got {shown(settings)}; Settings.load reads a file"
             )
         self.settings = attrs.evolve(settings or Settings(), **overrides)
-        if not sys.platform.startswith("linux"):
-            raise HostStartError(f"jidocode runs on Linux so far, not on {sys.platform}")
         self._hub = EventHub(self.settings.event_buffer)
         hub = self._hub  # the reader thread holds this, and not the system
         self._client = HostClient(
@@ -279,7 +275,7 @@ class SessionSystem:
     def _await_process(self, name: Name, deadline: float) -> bool:
         """Wait for the process under *name*, if it runs or is being restarted."""
         directory = self._client.directory
-        ref = directory.wait_for(name, deadline, lambda: not directory.is_expected(name))
+        ref = directory.wait_for(name, deadline, lambda: not self._router.comes_back(name))
         return ref is not None and time.monotonic() < deadline
 
     def stop_session(self, session_id: str) -> None:

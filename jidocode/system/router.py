@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from jidocode._host.client import HostClient
+from jidocode._host.client import ROOT, HostClient
 from jidocode.errors import (
     CallError,
     CallTimeoutError,
@@ -92,7 +92,7 @@ class Router:
         while True:
             self._client.check()
             ref = self._directory.wait_for(
-                REGISTRY, deadline, lambda: not self._directory.is_expected(REGISTRY)
+                REGISTRY, deadline, lambda: not self.comes_back(REGISTRY)
             )
             if ref is None:
                 self._client.check()
@@ -104,6 +104,10 @@ class Router:
                     raise  # it is the registry that says so, of somebody else
                 if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error
+
+    def comes_back(self, name: Name) -> bool:
+        """Whether the system's own process under *name* is being replaced, or the whole tree."""
+        return self._directory.is_expected(name) or self._directory.is_expected(ROOT)
 
     def _is_coming(self, name: Name) -> bool:
         return self._directory.find(("session", name[1])) is not None

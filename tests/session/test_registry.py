@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
 
-from jidocode.errors import NoProcessError, RateLimitedError
+from jidocode.errors import InvalidRequestError, NoProcessError, RateLimitedError
 from jidocode.otp import ActorRef, Killed, Start
 from jidocode.otp.events import ChildExited
-from jidocode.otp.management import StartChild
+from jidocode.otp.management import StartChild, TerminateChild
 from jidocode.otp.registry_server import ClaimName, RegisterName, Reported
 from jidocode.otp.server import SendRequest
 from jidocode.session.record import Session
-from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry, StartSession
+from jidocode.session.registry import (
+    REGISTRY,
+    SESSIONS,
+    Admission,
+    FindSession,
+    GetSession,
+    ListSessions,
+    ProcessRegistry,
+    StartSession,
+    StopSession,
+    UpdateRecord,
+)
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.testing import FakeChild
@@ -74,3 +86,51 @@ def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> No
         registry.call(attrs.evolve(start, again=True))
     with pytest.raises(RateLimitedError):
         registry.call(start)
+
+
+def test_what_is_asked_early_is_answered_once_the_sessions_are_known(start: StartSession) -> None:
+    """A new registry says of no session that it is not there, before all have been told."""
+    session, ref = start.session, ActorRef("session", 1, 103)
+    name = ("session", session.id)
+    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1)))
+    renamed = session.rename("till")
+    questions: list[tuple[object, object]] = [
+        (GetSession(session.id), session),
+        (ListSessions(), [session]),
+        (FindSession(name=session.name), session),
+        (UpdateRecord(session.id, renamed), renamed),
+    ]
+    calls = [(registry.begin_call(question), answer) for question, answer in questions]
+    stop = registry.begin_call(StopSession(session.id))
+    for news in (
+        Reported(NEW),
+        ClaimName(SESSIONS, ROOT, NEW.incarnation),
+        ClaimName(REGISTRY, ROOT, 1),
+        Reported(ROOT),
+        ClaimName(name, NEW, ref.incarnation, session),
+        RegisterName(name, NEW, ref),
+    ):
+        registry.cast(news)
+        assert not any(call.done for call, _ in calls)
+    registry.cast(RegisterName(SESSIONS, ROOT, NEW))
+
+    assert [call.result() for call, _ in calls] == [answer for _, answer in calls]
+    (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
+    assert sent.request == TerminateChild(session.id)
+    assert not stop.done
+
+
+@pytest.mark.parametrize("wrong", [None, "no record", ActorRef("session", 1, 103)])
+def test_an_update_with_what_is_no_record_is_refused(
+    registry: FakeChild, start: StartSession, wrong: object
+) -> None:
+    """One client's mistake is nobody else's crash."""
+    registry.cast(RegisterName(SESSIONS, ROOT, NEW))
+    registry.cast(Reported(NEW))
+    name = ("session", start.session.id)
+    registry.cast(ClaimName(name, NEW, 1, start.session))
+    registry.cast(RegisterName(name, NEW, ActorRef("session", 1, 103)))
+
+    with pytest.raises(InvalidRequestError):
+        registry.call(UpdateRecord(start.session.id, cast("Session", wrong)))
+    assert registry.call(GetSession(start.session.id)) == start.session

@@ -10,10 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from servers import Poison, worker
+from servers import Group, Poison, worker
 
 from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
-from jidocode.otp import ChildExited, ChildStarted, ChildStarting, GaveUp, Killed
+from jidocode.otp import (
+    ChildExited,
+    ChildSpec,
+    ChildStarted,
+    ChildStarting,
+    ChildType,
+    Flags,
+    GaveUp,
+    Killed,
+    Start,
+)
 from jidocode.otp.events import HeartbeatMissed
 from jidocode.session.journal import Repair
 from jidocode.session.recovery import journal_path
@@ -158,6 +168,25 @@ def test_streams_end_with_the_system(project: Path) -> None:
 
     assert counts[0] >= 3
     assert list(system.events()) == []
+
+
+def test_what_happens_below_an_own_supervisor_happens_in_the_session(
+    system: SessionSystem, project: Path
+) -> None:
+    """However deep, and without a name."""
+    group = ChildSpec(
+        id="group", start=Start(Group, Flags(), [worker("leaf")]), type=ChildType.SUPERVISOR
+    )
+    session = system.create_session(project, children=[group])
+    with session.events() as stream:
+        (leaf,) = next(
+            node for node in system.tree().children[1].children[0].children if node.id == "group"
+        ).children
+        assert leaf.ref is not None
+        os.kill(leaf.ref.os_pid, signal.SIGKILL)
+        facts = read_until(stream, started("leaf"))
+
+    assert [type(fact) for fact in facts] == [ChildExited, ChildStarting, ChildStarted]
 
 
 def test_streams_end_when_the_host_is_killed(system: SessionSystem) -> None:

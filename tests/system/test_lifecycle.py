@@ -298,13 +298,6 @@ def test_a_tree_that_cannot_start_is_one_clear_sentence() -> None:
         Doomed()
 
 
-def test_other_platforms_are_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is started."""
-    monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(HostStartError, match="win32"):
-        SessionSystem()
-
-
 def test_the_host_listens_on_loopback_only(system: SessionSystem, project: Path) -> None:
     """Every process of the system, and the app's own end."""
     system.create_session(project)

@@ -144,6 +144,17 @@ def test_a_session_can_be_exported_forked_and_deleted(
         system.resume_session(session.id)
 
 
+def test_an_open_session_is_not_deleted(system: SessionSystem, session: SessionHandle) -> None:
+    """Not even while its State does not run, and nobody holds the journal."""
+    session.state.append_message("user", "keep me")
+    session.terminate_child("state")
+    with pytest.raises(JournalLockedError):
+        system.delete_session(session.id)
+    session.restart_child("state")
+
+    assert texts(session) == ["keep me"]
+
+
 def test_a_system_in_memory_has_nothing_to_resume(project: Path) -> None:
     """And says so."""
     with SessionSystem(durability="memory") as system:

@@ -17,6 +17,7 @@ from servers import worker
 from jidocode import (
     ActorExitedError,
     BoundaryError,
+    CallError,
     HealthStatus,
     InvalidSessionError,
     InvalidSessionIdError,
@@ -36,7 +37,7 @@ from jidocode.errors import InvalidChildSpecError, StartFailedError
 from jidocode.otp import BRUTAL_KILL, ChildCounts, ChildSpec
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.system.settings import CreationRate
-from jidocode.testing import is_alive, kill, wait_for_restart
+from jidocode.testing import eventually, is_alive, kill, wait_for_restart
 
 
 def test_a_fresh_session_answers_with_its_record(system: SessionSystem, project: Path) -> None:
@@ -333,6 +334,8 @@ def test_other_bad_arguments_are_refused(system: SessionSystem, project: Path) -
         (InvalidChildSpecError, {"children": ["no spec"]}),
         (InvalidChildSpecError, {"children": [worker("manager")]}),
         (InvalidChildSpecError, {"children": [worker("one", lambda: None)]}),
+        (InvalidChildSpecError, {"children": [worker("session")]}),
+        (InvalidChildSpecError, {"children": [worker("one", name=("one", "for all"))]}),
     ]
     for error, arguments in refusals:
         with pytest.raises(error):
@@ -342,6 +345,70 @@ def test_other_bad_arguments_are_refused(system: SessionSystem, project: Path) -
 
     assert system.list_sessions() == []
     assert system.statistics().processes == 3
+
+
+def test_a_kind_is_a_text(system: SessionSystem, session: SessionHandle) -> None:
+    """Whoever is asked for it: no wrong one reaches the registry."""
+    for look in (system.registered, system.caller):
+        with pytest.raises(TypeError, match="kind must be a str"):
+            look(["manager"], session.id)  # type: ignore[arg-type] # on purpose
+    with pytest.raises(TypeError, match="kind must be a str"):
+        system.get_process(session.id, None)  # type: ignore[arg-type] # on purpose
+
+
+def test_a_stopped_child_is_no_process_of_a_session_that_is_there(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """Not to be mixed up with a session that is gone."""
+    session.terminate_child("manager")
+
+    with pytest.raises(NoProcessError):
+        system.get_manager(session.id)
+    with pytest.raises(NoProcessError):
+        session.manager.project_root()
+
+
+def test_a_request_that_cannot_be_pickled_is_refused(system: SessionSystem, project: Path) -> None:
+    """As an answer is."""
+    session = system.create_session(project, children=[worker("own")])
+
+    with pytest.raises(CallError, match="cannot be pickled"):
+        session.call("own", lambda: None)
+    with pytest.raises(CallError, match="cannot be pickled"):
+        session.start_child(worker("more", lambda: None))
+
+
+def test_a_time_out_may_be_endless(system: SessionSystem, project: Path) -> None:
+    """The longest that the platform can wait."""
+    session = system.create_session(project, children=[worker("own")])
+
+    assert session.call("own", "handled", timeout=float("inf")) == 1
+    session.call("own", ("announce", "fact"))
+    with system.events() as stream:
+        session.call("own", ("announce", "fact"))
+        assert stream.get(float("inf")) is not None
+
+
+def test_a_session_opens_though_the_registry_dies_over_it(
+    system: SessionSystem, project: Path, tmp_path: Path
+) -> None:
+    """Who opens it gets the handle, and the next one is told that it is open."""
+    log, latch = tmp_path / "log", tmp_path / "latch"
+    with ThreadPoolExecutor(1) as pool:
+        slow = worker("slow", log, f"latch {latch}")
+        opening = pool.submit(system.create_session, project, children=[slow])
+        eventually(log.exists, "the start of the slow child")
+        registry = system.tree().children[0].ref
+        assert registry is not None
+        os.kill(registry.os_pid, signal.SIGKILL)
+        eventually(lambda: system.tree().children[0].restarts == 1, "restart of the registry")
+        eventually(lambda: system.statistics().calls == 1, "the second attempt")
+        latch.touch()
+        session = opening.result(20)
+
+    assert system.list_sessions() == [session.session]
+    with pytest.raises(ProjectAlreadyOpenError):
+        system.create_session(project)
 
 
 def test_a_class_that_no_child_can_import_is_refused() -> None:
@@ -368,6 +435,9 @@ def test_bad_settings_are_refused() -> None:
     for settings in bad:
         with pytest.raises(ValueError, match=next(iter(settings))):
             SessionSystem(**settings)
+    for wrong in ("shop.toml", {"max_sessions": 1}):
+        with pytest.raises(TypeError, match="must be Settings"):
+            SessionSystem(wrong)  # type: ignore[arg-type] # on purpose
     with pytest.raises(TypeError):
         SessionSystem(no_such_setting=1)
 
