@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 from loguru import logger
 
-from jidocode.errors import JournalError, JournalWriteError
+from jidocode.errors import JournalError, JournalWriteError, shown
 from jidocode.session.changes import (
     Change,
     Message,
@@ -142,6 +142,19 @@ def journal_path(directory: str | Path, session_id: str) -> Path:
     return Path(directory) / f"{session_id}.jsonl"
 
 
+def check_place(path: Path, session: Session) -> None:
+    """Check that the Manager of *session* cannot write to the journal *path*.
+
+    Raises:
+        JournalError: It lies within the project.
+    """
+    if path.resolve().is_relative_to(Path(session.project_path).resolve()):
+        raise JournalError(
+            f"the journal of a session must not be within its project "
+            f"{shown(session.project_path)}: choose another state_dir"
+        )
+
+
 def recover(conversation: Conversation, directory: str | Path, durability: Durability) -> None:
     """Rebuild an empty *conversation* from its journal in *directory*, and keep it there.
 
@@ -154,8 +167,7 @@ def recover(conversation: Conversation, directory: str | Path, durability: Durab
     """
     session = conversation.session
     path = journal_path(directory, session.id)
-    if path.resolve().is_relative_to(Path(session.project_path).resolve()):
-        raise JournalError("the journal of a session must not be within its project")
+    check_place(path, session)
     replay = Replay(conversation)
     journal = Journal.open(path, durability=durability, each=replay.take)
     try:

@@ -54,7 +54,7 @@ from jidocode.session.record import (
     validate_name,
     validate_session_id,
 )
-from jidocode.session.recovery import journal_path
+from jidocode.session.recovery import check_place, journal_path
 from jidocode.session.registry import (
     SESSIONS,
     Admission,
@@ -207,6 +207,8 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError, InvalidSessionError, InvalidChildSpecError:
                 An argument breaks a rule. Nothing was started.
+            JournalError: `Settings.state_dir` lies within the project, whose
+                Manager could write there. Nothing was started.
             RateLimitedError: Too many were asked for; it says when to try again.
             SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
                 There is no place for it. Nothing was started.
@@ -238,6 +240,8 @@ class SessionSystem:
     def _start(
         self, session: Session, strategy: Strategy | Flags | None, children: Sequence[ChildSpec]
     ) -> SessionHandle:
+        if self.settings.durability != "memory":
+            check_place(journal_path(self._journal_dir(), session.id), session)
         spec = SessionSupervisor.child_spec(
             session,
             built(self._build, session, children, upkeep=self._upkeep()),

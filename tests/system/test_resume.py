@@ -155,6 +155,16 @@ def test_an_open_session_is_not_deleted(system: SessionSystem, session: SessionH
     assert texts(session) == ["keep me"]
 
 
+def test_a_project_around_the_journals_is_refused(project: Path) -> None:
+    """In one sentence that says what to do, before anything is started."""
+    with SessionSystem(state_dir=project / "state") as system:
+        with pytest.raises(JournalError, match="choose another state_dir"):
+            system.create_session(project)
+
+        assert system.statistics().processes == 3
+    assert not (project / "state").exists()
+
+
 def test_a_system_in_memory_has_nothing_to_resume(project: Path) -> None:
     """And says so."""
     with SessionSystem(durability="memory") as system:
