@@ -99,8 +99,9 @@ def todo_list(value: object) -> tuple[Todo, ...]:
 
 
 def _todo(item: object) -> Todo:
-    if not isinstance(item, Todo):
-        raise InvalidRequestError(f"a todo must be a Todo, not {shown(item)}")
+    # What a subclass adds would not come back from a journal.
+    if type(item) is not Todo:
+        raise InvalidRequestError(f"a todo must be just a Todo, not {shown(item)}")
     if not content(item.content).strip():
         raise InvalidRequestError("a todo must say what to do")
     one_of("the status of a todo", item.status, get_args(TodoStatus))

@@ -234,8 +234,8 @@ class Session:
         """Return the same record if all of it is valid, the directory included.
 
         Raises:
-            InvalidSessionError: Rules are broken: all of them, in the order id,
-                name, path, config, language, created_at, updated_at.
+            InvalidSessionError: Rules are broken: all of them, in the order class,
+                id, name, path, config, language, created_at, updated_at.
         """
         return self._checked(_broken_project(self.project_path, self.project_key))
 
@@ -250,6 +250,7 @@ class Session:
     def _checked(self, broken_project: _Broken) -> Session:
         _refuse(
             [
+                *_broken_class(self),
                 *_broken_id(self.id),
                 *_broken_name(self.name),
                 *broken_project,
@@ -437,6 +438,12 @@ def _broken_project(path: object, key: object) -> _Broken:
             yield "project_path_changed", f"another directory stands at {shown(path)} now"
 
 
+def _broken_class(session: Session) -> _Broken:
+    # What a subclass adds would not come back from a journal.
+    if type(session) is not Session:
+        yield "invalid_record", f"a record must be just a Session, not {shown(session)}"
+
+
 def _broken_id(value: object) -> _Broken:
     try:
         validate_session_id(value)
@@ -485,7 +492,7 @@ def _merge(config: SessionConfig, changes: object) -> Any:
 
     Nothing else is checked yet: that is for `_broken_config`, which refuses None too.
     """
-    if isinstance(changes, SessionConfig):
+    if type(changes) is SessionConfig:
         return changes
     if not isinstance(changes, Mapping):
         return None
@@ -496,7 +503,7 @@ def _merge(config: SessionConfig, changes: object) -> Any:
 
 
 def _broken_config(config: object) -> _Broken:
-    if not isinstance(config, SessionConfig) or not _is_json_object(config.extra_json):
+    if type(config) is not SessionConfig or not _is_json_object(config.extra_json):
         yield "invalid_config", "a config must be a mapping of names to JSON values"
         return
     if not _is_label(config.provider):

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import attrs
 import pytest
 from conversations import snapshot
 from hypothesis import given, settings
@@ -180,6 +181,13 @@ def test_todos_are_replaced_as_a_whole(conversation: Conversation) -> None:
     assert conversation.replace_todos([]) == ()
 
 
+@attrs.frozen
+class UrgentTodo(Todo):
+    """What an app might make of a todo; a journal would not know it."""
+
+    deadline: str = "today"
+
+
 @pytest.mark.parametrize(
     "todos",
     [
@@ -192,6 +200,7 @@ def test_todos_are_replaced_as_a_whole(conversation: Conversation) -> None:
         [Todo(cast("str", None))],
         [Todo("x", cast("Any", "done"))],
         [Todo("x")] * 1001,
+        [UrgentTodo("x")],
     ],
 )
 def test_a_list_with_one_bad_todo_is_refused_whole(

@@ -491,6 +491,34 @@ def test_validate_reports_all_broken_rules_in_a_fixed_order(session: Session) ->
     )
 
 
+@attrs.frozen(kw_only=True)
+class TunedConfig(SessionConfig):
+    """What an app might make of a config."""
+
+    top_p: float = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class OwnSession(Session):
+    """What an app might make of a record."""
+
+    owner: str = "me"
+
+
+def test_a_subclass_is_refused_for_a_record_and_for_a_config(
+    project: Path, session: Session
+) -> None:
+    """What it adds would not come back from a journal."""
+    own = OwnSession.new(project_path=project)
+    tuned = attrs.evolve(session, config=TunedConfig())
+
+    assert codes_of(own.validate_values) == ("invalid_record",)
+    assert codes_of(tuned.validate) == ("invalid_config",)
+    assert codes_of(lambda: Session.new(project_path=project, config=TunedConfig())) == (
+        "invalid_config",
+    )
+
+
 def test_the_values_can_be_checked_without_the_disk(project: Path, session: Session) -> None:
     """A vanished folder does not make a name wrong, nor does a wrong name pass."""
     project.rmdir()
