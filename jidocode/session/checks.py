@@ -9,14 +9,17 @@ from typing import Any, cast, get_args
 
 from jidocode.errors import InvalidRequestError, shown
 from jidocode.session.changes import Todo, TodoStatus
-from jidocode.session.record import json_object
+from jidocode.session.record import MAX_JSON_DEPTH, json_object
 
 MAX_TODOS = 1000
 """Todos in the list."""
 MAX_CONTENT_LENGTH = 2**20
 """Characters in a message, a result, a reasoning step, a prompt, or all todos together."""
 MAX_JSON_LENGTH = 2**20
-"""Characters of JSON in metadata, arguments, the tool context or the settings."""
+"""Characters of JSON in metadata, arguments, the tool context or the settings.
+
+At most `MAX_JSON_DEPTH` mappings and lists are within each other, as in a config.
+"""
 MAX_LABEL_LENGTH = 200
 """Characters in an id or the name of a tool."""
 MAX_PATH_LENGTH = 4096
@@ -77,7 +80,10 @@ def json_mapping(what: str, value: object) -> dict[str, Any]:
     """Return a copy of *value* that shares nothing with it; {} for None."""
     text = "{}" if value is None else json_object(value, max_length=MAX_JSON_LENGTH)
     if text is None:
-        raise InvalidRequestError(f"{what} must be a mapping of names to JSON values")
+        raise InvalidRequestError(
+            f"{what} must be a mapping of names to JSON values, of at most "
+            f"{MAX_JSON_LENGTH} characters and {MAX_JSON_DEPTH} levels"
+        )
     copy: dict[str, Any] = json.loads(text)
     return copy
 

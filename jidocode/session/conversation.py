@@ -265,7 +265,7 @@ class Conversation:
         end = offset + len(text)
         if end > checks.MAX_CONTENT_LENGTH:
             raise InvalidRequestError(
-                f"a content may have {checks.MAX_CONTENT_LENGTH} characters, not {end}"
+                f"a content may have {checks.MAX_CONTENT_LENGTH} characters, not {shown(end)}"
             )
         if end <= stream.length and stream.text[offset:end] == text:
             text = ""
@@ -453,7 +453,7 @@ class Conversation:
         """Make *context* what tools are given to know.
 
         Raises:
-            InvalidRequestError: It is no mapping of names to JSON values, or too long.
+            InvalidRequestError: It is no mapping of names to JSON values, or too long or deep.
         """
         checked = checks.json_mapping("a tool context", context)
         self._commit(ToolContextReplaced(seq=self._next_seq(), context=checked))

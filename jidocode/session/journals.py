@@ -156,7 +156,9 @@ def _checked_end(upto_seq: int | None, found: Scan) -> int:
         return found.last_seq
     require_int("upto_seq", upto_seq, least=1)
     if upto_seq > found.last_seq:
-        raise InvalidRequestError(f"the journal ends with {found.last_seq}, before {upto_seq}")
+        raise InvalidRequestError(
+            f"the journal ends with {found.last_seq}, before {shown(upto_seq)}"
+        )
     return upto_seq
 
 

@@ -37,11 +37,16 @@ MAX_PATH_LENGTH = 4096
 """Bytes in a project path, before and after expansion."""
 MAX_LABEL_LENGTH = 200
 """Characters in the name of a provider, model or language."""
+MAX_TOKENS = 2**31 - 1
+"""Tokens that an answer may be allowed."""
 MAX_EXTRA_LENGTH = 65_536
 """Characters of JSON in the further keys of a config."""
+MAX_JSON_DEPTH = 64
+"""Mappings and lists within each other, the outermost counted, in any JSON that is kept."""
 
 ProjectKey = tuple[int, int]
 """What makes a directory the same under all its names: `(st_dev, st_ino)`."""
+_Container = dict[str, object] | list[object] | tuple[object, ...]
 
 _ID_LENGTH = 36
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -102,23 +107,36 @@ def validate_session_id(value: object) -> str:
 
 
 def json_object(value: object, *, max_length: int) -> str | None:
-    """Return the mapping *value* as canonical JSON, None if it is not one of JSON, or too long.
+    """Return the mapping *value* as canonical JSON, None if it cannot be kept as such.
 
     Args:
         value: What should be a mapping of str to None, bool, finite numbers,
-            str, lists and dicts.
+            str, lists and dicts, at most `MAX_JSON_DEPTH` of these within each other.
         max_length: Characters that the text may have.
     """
     if not isinstance(value, Mapping):
         return None
-    given = dict(cast("Mapping[object, object]", value))
-    if not all(isinstance(key, str) for key in given):
+    given = dict(cast("Mapping[str, object]", value))
+    if not all(isinstance(key, str) for key in given):  # pyright: ignore[reportUnnecessaryIsInstance] # it is only hoped
         return None
     try:
         text = json.dumps(given, allow_nan=False, sort_keys=True, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
         return None
-    return text if len(text) <= max_length else None
+    return text if len(text) <= max_length and not _is_too_deep(given) else None
+
+
+def _is_too_deep(value: dict[str, object]) -> bool:
+    """Whether there are more than `MAX_JSON_DEPTH` levels in *value*, which is JSON."""
+    level: list[_Container] = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [
+            cast("_Container", inner)
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, (dict, list, tuple))
+        ]
+    return bool(level)
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +147,7 @@ class SessionConfig:
         provider: Its provider's name.
         model: Its name.
         temperature: 0 to 2.
-        max_tokens: Most tokens in an answer, at least 1.
+        max_tokens: Most tokens in an answer, 1 to `MAX_TOKENS`.
         extra_json: Further keys, for a particular provider: a JSON object as
             text, because text is immutable, whatever it holds.
     """
@@ -504,7 +522,9 @@ def _merge(config: SessionConfig, changes: object) -> Any:
 
 def _broken_config(config: object) -> _Broken:
     if type(config) is not SessionConfig or not _is_json_object(config.extra_json):
-        yield "invalid_config", "a config must be a mapping of names to JSON values"
+        limits = f"{MAX_EXTRA_LENGTH} characters and {MAX_JSON_DEPTH} levels"
+        reason = f"a config must be a SessionConfig or a mapping of names to JSON, in {limits}"
+        yield "invalid_config", reason
         return
     if not _is_label(config.provider):
         yield "invalid_provider", f"provider must be a name, not {shown(config.provider)}"
@@ -512,8 +532,11 @@ def _broken_config(config: object) -> _Broken:
         yield "invalid_model", f"model must be a name, not {shown(config.model)}"
     if not _is_number(config.temperature) or not 0 <= config.temperature <= 2:  # noqa: PLR2004 - the range that providers accept
         yield "invalid_temperature", f"temperature must be 0 to 2, not {shown(config.temperature)}"
-    if not _is_number(config.max_tokens, int) or config.max_tokens < 1:
-        yield "invalid_max_tokens", f"max_tokens must be 1 or more, not {shown(config.max_tokens)}"
+    if not _is_number(config.max_tokens, int) or not 1 <= config.max_tokens <= MAX_TOKENS:
+        yield (
+            "invalid_max_tokens",
+            f"max_tokens must be 1 to {MAX_TOKENS}, not {shown(config.max_tokens)}",
+        )
 
 
 def _is_number(value: object, kind: type[int | float] = float) -> bool:
@@ -524,6 +547,8 @@ def _is_json_object(text: object) -> bool:
     if not isinstance(text, str) or len(text) > MAX_EXTRA_LENGTH:
         return False
     try:
-        return isinstance(json.loads(text), dict)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return False
+    # json.loads takes NaN and 1e999, which an update would refuse then.
+    return json_object(value, max_length=MAX_EXTRA_LENGTH) is not None

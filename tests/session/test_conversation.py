@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -143,6 +144,7 @@ def test_pages_neither_repeat_nor_skip(sizes: list[int], limit: int, drop: int) 
         ("a", "user", "x", {"k": object()}),
         ("a", "user", "x", {"k": float("nan")}),
         ("a", "user", "x", {"k": "x" * 2**20}),
+        ("a", "user", "x", json.loads('{"k":' * 65 + "{}" + "}" * 65)),
     ],
 )
 def test_a_message_that_breaks_a_rule_is_refused_and_nothing_changes(
@@ -413,6 +415,7 @@ STREAM_REFUSALS: list[tuple[str, list[Any]]] = [
     ("append_chunk", ["s", "3", "x"]),
     ("append_chunk", ["s", 3, b"x"]),
     ("append_chunk", ["s", 3, "x" * 2**20]),
+    ("append_chunk", ["s", 10**5000, "x"]),
     ("end_stream", ["unknown"]),
     ("end_stream", [None]),
     ("end_stream", ["s", "maybe"]),

@@ -423,6 +423,10 @@ def test_language_detection_in_a_folder_that_vanished_is_a_typed_error(tmp_path:
         ("config", SessionConfig(extra_json="[]"), "invalid_config"),
         ("config", SessionConfig(extra_json="{"), "invalid_config"),
         ("config", SessionConfig(extra_json="[" * 60_000), "invalid_config"),
+        ("config", SessionConfig(extra_json='{"x":' * 65 + "1" + "}" * 65), "invalid_config"),
+        ("config", SessionConfig(extra_json='{"top_p": NaN}'), "invalid_config"),
+        ("config", SessionConfig(extra_json='{"top_p": 1e999}'), "invalid_config"),
+        ("config", SessionConfig(extra_json='{"x":"%s"}' % ("é" * 20_000)), "invalid_config"),
         ("config", SessionConfig(provider=""), "invalid_provider"),
         ("config", SessionConfig(model=" "), "invalid_model"),
         ("config", SessionConfig(temperature=-0.1), "invalid_temperature"),
@@ -432,6 +436,8 @@ def test_language_detection_in_a_folder_that_vanished_is_a_typed_error(tmp_path:
         ("config", SessionConfig(max_tokens=0), "invalid_max_tokens"),
         ("config", SessionConfig(max_tokens=-1), "invalid_max_tokens"),
         ("config", SessionConfig(max_tokens=True), "invalid_max_tokens"),
+        ("config", SessionConfig(max_tokens=2**31), "invalid_max_tokens"),
+        ("config", SessionConfig(max_tokens=10**5000), "invalid_max_tokens"),
         ("language", "", "invalid_language"),
         ("language", 7, "invalid_language"),
         ("created_at", None, "invalid_created_at"),
@@ -459,6 +465,7 @@ def test_validate_names_the_broken_rule(
         SessionConfig(temperature=2.0),
         SessionConfig(temperature=1),
         SessionConfig(max_tokens=1),
+        SessionConfig(max_tokens=2**31 - 1),
     ],
 )
 def test_values_on_the_edge_are_valid(session: Session, config: SessionConfig) -> None:
@@ -638,6 +645,19 @@ def test_every_change_is_later_even_if_the_clock_goes_back(session: Session) -> 
     ahead = attrs.evolve(session, updated_at=datetime.now(UTC) + timedelta(days=1))
 
     assert ahead.rename("x").updated_at > ahead.updated_at
+
+
+@pytest.mark.parametrize("inner", [1, [], {}, ()])
+def test_json_may_have_sixty_four_levels(inner: object) -> None:
+    """More could be written down under a short stack that a long one cannot read again."""
+    nested: Any = inner
+    for _ in range(63):
+        nested = [nested]
+    allowed = json_object({"x": nested}, max_length=1000) is not None
+
+    assert allowed is (inner == 1)
+    assert json_object({"x": nested[0]}, max_length=1000) is not None
+    assert json_object({"x": {"x": nested}}, max_length=1000) is None
 
 
 def test_json_object_is_the_same_for_equal_values() -> None:
