@@ -214,7 +214,8 @@ class Session:
         Args:
             project_path: An existing directory that may be read and written;
                 `~` is expanded, a relative path counts from the current directory.
-            name: The folder's name by default, cut to 50 characters.
+            name: The folder's name by default, cut to 50 characters; "project" if
+                that is blank.
             config: Keys of `SessionConfig` or of the provider; what is not given
                 has the default.
             session_id: A fresh one by default.
@@ -483,7 +484,8 @@ def _broken_name(name: object) -> _Broken:
 
 def _default_name(path: str) -> str:
     name = os.fsencode(os.path.basename(path) or path).decode("utf-8", "replace")  # noqa: PTH119 - the path is text throughout
-    return "".join(char if _is_plain(char) else "\ufffd" for char in name)[:MAX_NAME_LENGTH]
+    name = "".join(char if _is_plain(char) else "\ufffd" for char in name)[:MAX_NAME_LENGTH]
+    return name if name.strip() else "project"
 
 
 def _is_label(value: object) -> bool:

@@ -200,13 +200,19 @@ def test_new_reports_all_broken_rules_in_a_fixed_order() -> None:
 
 
 def test_the_default_name_of_an_odd_folder_is_made_valid(tmp_path: Path) -> None:
-    """Overlong names, bytes that are no text and line breaks in a folder's name do no harm."""
-    names = ["x" * 80, os.fsdecode(b"caf\xe9"), "two\nlines"]
+    """Overlong and blank names, bytes that are no text and line breaks do no harm."""
+    names = ["x" * 80, os.fsdecode(b"caf\xe9"), "two\nlines", "\xa0", " " * 50 + "x"]
     for name in names:
         (tmp_path / name).mkdir()
     sessions = [Session.new(project_path=tmp_path / name) for name in names]
 
-    assert [session.name for session in sessions] == ["x" * 50, "caf\ufffd", "two\ufffdlines"]
+    assert [session.name for session in sessions] == [
+        "x" * 50,
+        "caf\ufffd",
+        "two\ufffdlines",
+        "project",
+        "project",
+    ]
     assert [session.validate() for session in sessions] == sessions
 
 
