@@ -24,7 +24,7 @@ import stat
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Any, cast
 
 import attrs
@@ -503,8 +503,10 @@ def _broken_language(language: object) -> _Broken:
 
 
 def _broken_time(field: str, value: object) -> _Broken:
-    if not isinstance(value, datetime) or value.utcoffset() != timedelta():
-        yield f"invalid_{field}", f"{field} must be a datetime in UTC, not {shown(value)}"
+    # The next change must find a later time.
+    if not isinstance(value, datetime) or value.utcoffset() != timedelta() or value.year == MAXYEAR:
+        rule = f"a datetime in UTC, before the year {MAXYEAR}"
+        yield f"invalid_{field}", f"{field} must be {rule}, not {shown(value)}"
 
 
 def _merge(config: SessionConfig, changes: object) -> Any:

@@ -448,6 +448,7 @@ def test_language_detection_in_a_folder_that_vanished_is_a_typed_error(tmp_path:
         ("language", 7, "invalid_language"),
         ("created_at", None, "invalid_created_at"),
         ("created_at", "2025-12-04", "invalid_created_at"),
+        ("updated_at", datetime.max.replace(tzinfo=UTC), "invalid_updated_at"),
         ("updated_at", datetime(2025, 12, 4), "invalid_updated_at"),  # noqa: DTZ001 - naive on purpose
         (
             "updated_at",
