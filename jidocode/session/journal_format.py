@@ -170,7 +170,7 @@ def ignore(_record: Record) -> None:
 
 
 def scan(fd: int, each: Callable[[Record], None] = ignore) -> Scan:
-    """Read a whole file and return what it holds; nothing is kept in memory but the index.
+    """Read a file up to its present end and return what it holds; only the index is kept.
 
     Args:
         fd: The file, open for reading.
@@ -182,9 +182,11 @@ def scan(fd: int, each: Callable[[Record], None] = ignore) -> Scan:
     """
     found = Scan()
     last = 0
+    # What is appended meanwhile is not looked at: it might be the rest of a torn line.
+    end = os.fstat(fd).st_size
     with open(fd, "rb", buffering=2**20, closefd=False) as file:
         file.seek(0)
-        while line := file.readline(MAX_LINE):
+        while line := file.readline(min(MAX_LINE, end - found.size)):
             size, offset = len(line), found.size
             found.size += size
             record = parse_line(line)

@@ -1,7 +1,8 @@
 """The journals in a directory: list, load, export, fork and delete them.
 
 Nothing of this needs a running session. Reading does not lock, because a
-journal only grows: what is read of one that is open is what it held then.
+journal only grows: what is read of one that is open is what it held then. So
+an incomplete line at the end is not damage here: it may be just being written.
 `journal.py` is about the one that is open for writing.
 """
 
@@ -118,7 +119,7 @@ def export_journal(path: Path) -> Iterator[dict[str, Any]]:
         for seq in found.index.seqs:
             record = read_span(fd, seq, found.index.span(seq))
             yield {"seq": seq, **json.loads(record.payload)}
-        wrong = sum(span.size for span in (*found.bad, *filter(None, [found.torn])))
+        wrong = sum(span.size for span in found.bad)
         if wrong or found.missing or found.header is None:
             yield {"damaged": {"bytes": wrong, "missing": found.missing}}
 

@@ -39,6 +39,7 @@ from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import Down, SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.session import conversation as conversation_module
 from jidocode.session import journal as journal_module
+from jidocode.session import journal_format as format_module
 from jidocode.session import log as log_module
 from jidocode.session.changes import Change, Message, Opened, Todo
 from jidocode.session.codec import encode
@@ -758,6 +759,31 @@ def test_a_journal_is_exported_as_json(life: Life) -> None:
     assert damaged[-1]["damaged"]["missing"] == 1
     assert damaged[-1]["damaged"]["bytes"] > 4
     assert [item for item in damaged[:-1] if item in exported] == damaged[:-1]
+
+
+def test_a_line_that_is_written_while_a_journal_is_read_is_no_damage(
+    life: Life, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its second half comes right after the reader has found the first."""
+    fill(life.start())
+    life.crash()
+    whole = life.path.read_bytes()
+    count = whole.count(b"\n") - 1
+    note_bad = format_module._note_bad
+
+    def write_the_rest(*found: Any) -> None:
+        life.path.write_bytes(whole)
+        note_bad(*found)
+
+    monkeypatch.setattr(format_module, "_note_bad", write_the_rest)
+    life.path.write_bytes(whole[:-5])
+    exported = list(export_journal(life.path))
+    life.path.write_bytes(whole[:-5])
+    fork = Session.new(project_path=folder)
+    fork_journal(life.path, fork)
+
+    assert [item["seq"] for item in exported] == list(range(1, count))
+    assert load_record(journal_path(life.directory, fork.id)) == fork
 
 
 def test_a_fork_has_what_was_until_then_and_goes_its_own_way(
