@@ -12,7 +12,7 @@ import glob
 import json
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -55,12 +55,12 @@ class Resumable:
 
     Attributes:
         session_id: Whose it is, by its name.
-        session: The record in it; None if it cannot be read.
+        session: The record in it; None if it cannot be read, or is not written yet.
         last_seq: The number of its last change; 0 if it cannot be read.
         size: Bytes.
         modified_at: When it was last written, in UTC.
-        damaged: Whether its end, its beginning or its record is not right; the rest
-            is only looked at when it is opened.
+        damaged: Whether its end, its beginning or its record is not right, or it
+            cannot be read; the rest is only looked at when it is opened.
     """
 
     session_id: str
@@ -79,9 +79,14 @@ def list_journals(directory: str | Path) -> list[Resumable]:
     Raises:
         JournalError: The directory cannot be listed. If it does not exist, it is empty.
     """
+    found: list[Resumable] = []
     try:
-        paths = list(Path(directory).glob("*.jsonl"))
-        found = [_resumable(path) for path in paths if _is_session_id(path.stem)]
+        for path in Path(directory).iterdir():
+            if path.suffix == ".jsonl" and _is_session_id(path.stem):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    found.append(_resumable(path))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise JournalError(f"journals cannot be listed: {error.strerror}") from error
     return sorted(found, key=lambda each: (each.modified_at, each.session_id), reverse=True)
@@ -183,14 +188,21 @@ def delete_journal(path: Path) -> None:
 
 
 @contextmanager
+def _opened(path: Path) -> Generator[int]:
+    # A FIFO of that name must not hang us.
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def _reading(path: Path) -> Generator[int]:
     """Open a journal for reading, and turn an OSError into a `JournalError`."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
+        with _opened(path) as fd:
             yield fd
-        finally:
-            os.close(fd)
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error.strerror}") from error
 
@@ -204,16 +216,15 @@ def _is_session_id(text: str) -> bool:
 
 
 def _resumable(path: Path) -> Resumable:
-    with _reading(path) as fd:
-        status = os.fstat(fd)
-        end = _end_of(fd, status.st_size)
+    status = path.lstat()
+    end = _end_at(path)
     return Resumable(
         session_id=path.stem,
         session=end.session,
         last_seq=end.last_seq,
         size=status.st_size,
         modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
-        damaged=end.damaged or end.session is None,
+        damaged=end.damaged,
     )
 
 
@@ -226,6 +237,21 @@ class _End:
     damaged: bool
 
 
+def _end_at(path: Path) -> _End:
+    """Return what the end of the journal at *path* says, also if that is nothing.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    try:
+        with _opened(path) as fd:
+            return _end_of(fd, os.fstat(fd).st_size)
+    except FileNotFoundError:
+        raise
+    except (OSError, JournalError):
+        return _End(session=None, last_seq=0, damaged=True)
+
+
 def _end_of(fd: int, size: int) -> _End:
     last_seq, damaged = 0, not _has_header(fd)
     for line in _lines_backwards(fd, size):
@@ -234,7 +260,8 @@ def _end_of(fd: int, size: int) -> _End:
         last_seq = last_seq or (record.seq if record else 0)
         if record is not None and is_kind(record, SessionChanged):
             return _End(_session_in(record), last_seq, damaged)
-    return _End(None, last_seq, damaged)
+    # A journal that was just created has its first line only.
+    return _End(None, last_seq, damaged or last_seq > 0)
 
 
 def _header(fd: int) -> Header | None:
@@ -250,22 +277,21 @@ def _has_header(fd: int) -> bool:
         return False
 
 
-def _session_in(record: Record) -> Session | None:
+def _session_in(record: Record) -> Session:
     change = decode(record)
-    return change.session if isinstance(change, SessionChanged) else None
+    assert isinstance(change, SessionChanged)  # noqa: S101 - told from its first bytes
+    return change.session
 
 
 def _lines_backwards(fd: int, size: int) -> Iterator[bytes]:
-    """Yield the lines of a file, last one first; the last one may have no newline."""
+    """Yield the lines of a file, last one first, without an incomplete one at the end."""
     carry = b""
     while size > 0 and len(carry) <= MAX_LINE:
         start = max(0, size - _BLOCK)
         first, *lines = (os.pread(fd, size - start, start) + carry).split(b"\n")
-        if lines and lines[-1]:
-            yield lines[-1]
         for line in reversed(lines[:-1]):
             yield line + b"\n"
         carry = first + b"\n" if lines else first
         size = start
-    if carry:
+    if carry.endswith(b"\n") or len(carry) > MAX_LINE:
         yield carry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -44,7 +45,7 @@ from jidocode.session import log as log_module
 from jidocode.session.changes import Change, Message, Opened, Todo
 from jidocode.session.codec import encode
 from jidocode.session.conversation import Conversation
-from jidocode.session.journal_format import FIRST_LINE, format_line
+from jidocode.session.journal_format import FIRST_LINE, MAX_LINE, format_line
 from jidocode.session.journals import (
     delete_journal,
     export_journal,
@@ -52,7 +53,7 @@ from jidocode.session.journals import (
     list_journals,
     load_record,
 )
-from jidocode.session.record import Session
+from jidocode.session.record import Session, new_session_id
 from jidocode.session.recovery import INTERRUPTED_CALL, journal_path, recover
 from jidocode.session.state import CHUNK_BATCH, CHUNK_DELAY, CHUNK_RETRY, State, StateClient
 from jidocode.session.state_requests import AppendChunk, GetEvents
@@ -711,7 +712,7 @@ def test_journals_are_listed_with_the_latest_record(life: Life, session: Session
     assert found.size == life.path.stat().st_size
 
 
-@pytest.mark.parametrize("damage", ["torn", "header", "all", "empty", "newer"])
+@pytest.mark.parametrize("damage", ["bad", "endless", "header", "all", "empty", "newer", "other"])
 def test_a_listed_journal_that_is_damaged_says_so(life: Life, damage: str) -> None:
     """It is listed nevertheless."""
     life.start().append_message("user", "x")
@@ -719,17 +720,65 @@ def test_a_listed_journal_that_is_damaged_says_so(life: Life, damage: str) -> No
     content = life.path.read_bytes()
     life.path.write_bytes(
         {
-            "torn": content + b"torn",
+            "bad": content + b"bad\n",
+            "endless": content + b"x" * (MAX_LINE + 2**18),
             "header": b"x" + content[1:],
             "all": b"garbage\n" * 3,
             "empty": b"",
             "newer": format_line(0, b'{"journal":2}'),
+            "other": FIRST_LINE + format_line(1, b'{"session_changed":{"colour":"red"}}'),
         }[damage]
     )
     (found,) = list_journals(life.directory)
 
     assert found.damaged
-    assert (found.session is None) is (damage in {"all", "empty", "newer"})
+    assert (found.session is None) is (damage not in {"bad", "header"})
+
+
+def test_a_listed_journal_that_is_being_written_is_not_damaged(life: Life) -> None:
+    """Its last line may be incomplete; at first there is none."""
+    life.start().append_message("user", "x")
+    life.crash()
+    content = life.path.read_bytes()
+    begun = len(FIRST_LINE)
+    for size in (begun, begun + 9, len(content) - 1, len(content)):
+        life.path.write_bytes(content[:size])
+        (found,) = list_journals(life.directory)
+
+        assert not found.damaged
+        assert (found.session is None) is (size < begun + 10)
+
+
+def test_a_journal_that_cannot_be_read_does_not_hide_the_others(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so itself, unless it is gone."""
+    life.start()
+    others = [life.directory / f"{new_session_id()}.jsonl" for _ in range(4)]
+    others[0].symlink_to(life.path)
+    others[1].mkdir()
+    os.mkfifo(others[2])
+    others[3].write_bytes(FIRST_LINE)
+    lstat = Path.lstat
+
+    def deleted_meanwhile(path: Path) -> os.stat_result:
+        status = lstat(path)
+        others[3].unlink(missing_ok=True)
+        return status
+
+    monkeypatch.setattr(Path, "lstat", deleted_meanwhile)
+    found = {each.session_id: each for each in list_journals(life.directory)}
+
+    assert found.pop(life.session.id).session == life.session
+    assert found.keys() == {path.stem for path in others[:3]}
+    assert all(each.damaged and each.session is None for each in found.values())
+
+
+def test_a_directory_that_cannot_be_listed_is_an_error(life: Life) -> None:
+    """It is not the same as an empty one."""
+    life.start()
+    with pytest.raises(JournalError, match="Not a directory"):
+        list_journals(life.path)
 
 
 def test_a_record_that_cannot_be_loaded_is_an_error(life: Life) -> None:
