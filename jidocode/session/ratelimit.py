@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 
@@ -16,20 +18,21 @@ class TokenBucket:
 
     attempts: int
     seconds: float
-    _tokens: float = attrs.field(init=False)
-    _filled_at: float | None = attrs.field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Begin full."""
-        self._tokens = float(self.attempts)
+    _tokens: float = attrs.field(default=0.0, init=False)
+    _filled_at: float = attrs.field(default=-math.inf, init=False)
 
     def take(self, now: float) -> float:
-        """Take a token at monotonic time *now*; return 0.0, or the seconds until there is one."""
+        """Take a token at monotonic time *now*; return 0.0, or the seconds until there is one.
+
+        Who comes back after exactly as many seconds gets it, if nobody else did.
+        """
         rate = self.attempts / self.seconds
-        if self._filled_at is not None:
-            self._tokens = min(self.attempts, self._tokens + (now - self._filled_at) * rate)
+        # Only a token that is taken changes this, so it is the same time at every try.
+        ready_at = self._filled_at + (1 - self._tokens) / rate
+        if now < ready_at:
+            wait = ready_at - now
+            return wait if now + wait >= ready_at else math.nextafter(wait, math.inf)
+        filled = self._tokens + (now - self._filled_at) * rate
+        self._tokens = min(self.attempts, filled) - 1
         self._filled_at = now
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return 0.0
-        return (1 - self._tokens) / rate
+        return 0.0

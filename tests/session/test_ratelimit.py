@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jidocode.session.ratelimit import TokenBucket
@@ -26,6 +28,29 @@ def test_a_bucket_never_holds_more_than_its_size() -> None:
     answers = [bucket.take(1e6) for _ in range(3)]
 
     assert answers == [0.0, 0.0, 0.5]
+
+
+@given(
+    st.integers(1, 50),
+    st.floats(0.1, 1000),
+    st.floats(0, 1e7),
+    st.lists(st.floats(0, 1), max_size=10),
+)
+@example(1, 6.2, 0.0, [2.1])
+def test_whoever_waits_as_long_as_told_is_allowed(
+    attempts: int, seconds: float, start: float, pauses: list[float]
+) -> None:
+    """Exactly as long, whatever rounding does, and however often it was asked meanwhile."""
+    bucket = TokenBucket(attempts, seconds)
+    assert [bucket.take(start) for _ in range(attempts)] == [0.0] * attempts
+    promised: list[float] = []
+    for now in [start, *(start + pause for pause in sorted(pauses))]:
+        retry_after = bucket.take(now)
+        if not retry_after:
+            break
+        promised.append(now + retry_after)
+        for time in promised:
+            assert deepcopy(bucket).take(time) == 0.0
 
 
 @given(
