@@ -8,8 +8,9 @@ folder can be reached is the business of its `Boundary`. No process, no actor:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import attrs
 
@@ -149,7 +150,10 @@ class Project:
         require_int("limit", limit, least=1)
         relative = self._boundary.resolve(path)
         with os.fdopen(self._boundary.open(relative, os.O_RDONLY), "rb") as stream:
-            data = stream.read(MAX_READ_BYTES + 1)
+            # None comes from a file of the kernel's own that has nothing to say yet.
+            data = cast("bytes | None", stream.read(MAX_READ_BYTES + 1))
+        if data is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), relative)
         if b"\0" in data[:_BINARY_PROBE]:
             raise InvalidRequestError(f"{shown(relative)} is a binary file")
         return _slice(relative, data, offset, min(limit, MAX_LINES))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError
 from jidocode.session import project as module
-from jidocode.session.boundary import Entry, Tier
+from jidocode.session.boundary import Boundary, Entry, Tier
 from jidocode.session.project import MAX_LINE_LENGTH, MAX_LINES, FileSlice, Project
 
 if TYPE_CHECKING:
@@ -91,6 +91,22 @@ def test_pages_of_any_text_make_up_the_whole(
 
     assert "".join(page.text for page in pages) == text
     assert whole.total_lines == len(text.split("\n")) - (text.endswith("\n") or not text)
+
+
+def test_a_file_that_would_have_to_be_waited_for_is_an_os_error(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of the kernel's files block, for all that they are regular; a pipe stands for one."""
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+
+    def open_pipe(*_: object) -> int:
+        return reading
+
+    monkeypatch.setattr(Boundary, "open", open_pipe)
+    with pytest.raises(BlockingIOError, match="trace_pipe"):
+        project.read_file("trace_pipe")
+
+    os.close(writing)
 
 
 def test_long_lines_are_cut_and_many_lines_are_paged(project: Project, folder: Path) -> None:
