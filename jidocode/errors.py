@@ -357,7 +357,8 @@ class EventGapError(SessionError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        return f"no event follows {self.after_seq}; events are known after {self.resume_after}"
+        after = shown(self.after_seq)
+        return f"no event follows {after}; events are known after {self.resume_after}"
 
 
 @attrs.define(slots=False)

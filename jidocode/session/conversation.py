@@ -529,15 +529,6 @@ class Conversation:
 
     # The record
 
-    def update_config(self, changes: Mapping[str, Any]) -> Session:
-        """Merge *changes* into the session's config and return the new record.
-
-        Raises:
-            InvalidSessionError: Rules are broken: all of them.
-        """
-        self.session = self.session.update_config(changes)
-        return self.session
-
     @property
     def session(self) -> Session:
         """The session's record."""

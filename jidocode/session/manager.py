@@ -20,7 +20,6 @@ from jidocode.session.requests import (
     GetSession,
     Request,
     SessionRequest,
-    UpdateSession,
     answered,
 )
 
@@ -141,10 +140,6 @@ class ManagerClient:
     def session(self) -> Session:
         """Return the session's record, as the Manager has it."""
         return self._call(GetSession())
-
-    def update_session(self, session: Session) -> Session:
-        """Give the Manager a later record; return the one that counts now."""
-        return self._call(UpdateSession(session))
 
     def validate_path(self, path: str | os.PathLike[str]) -> str:
         """Return *path* as an absolute path inside the project, see `Project.validate_path`."""

@@ -56,7 +56,6 @@ from jidocode.session.requests import (
     GetSession,
     Request,
     SessionRequest,
-    UpdateSession,
     answered,
 )
 from jidocode.session.state_requests import (
@@ -87,7 +86,6 @@ from jidocode.session.state_requests import (
     ReplaceTodos,
     ReplaceToolContext,
     StateRequest,
-    UpdateConfig,
     UpdateSettings,
 )
 from jidocode.session.subscriptions import SendMore, Subscribe, Subscriptions, Unsubscribe, WaitOver
@@ -419,17 +417,9 @@ class StateClient:
         """Return the session's config."""
         return self.session().config
 
-    def update_config(self, changes: Mapping[str, Any]) -> Session:
-        """Merge *changes* into the session's config; return the new record."""
-        return self._call(UpdateConfig(changes))
-
     def session(self) -> Session:
         """Return the session's record, as the State has it."""
         return self._call(GetSession())
-
-    def update_session(self, session: Session) -> Session:
-        """Give the State a later record; return the one that counts now."""
-        return self._call(UpdateSession(session))
 
     # Looking
 

@@ -26,7 +26,6 @@ from jidocode.session.changes import (
 )
 from jidocode.session.conversation import Conversation, ConversationStatistics
 from jidocode.session.journal import Repair
-from jidocode.session.record import Session
 from jidocode.session.requests import Answer, Request
 
 
@@ -306,17 +305,6 @@ class GetFileAccesses(StateRequest[list[FileAccess]]):
     def answer(self, holder: Conversation) -> list[FileAccess]:
         """Return the page."""
         return holder.file_accesses(after_seq=self.after_seq, limit=self.limit)
-
-
-@attrs.frozen
-class UpdateConfig(StateRequest[Session]):
-    """See `Conversation.update_config`."""
-
-    changes: Mapping[str, Any] = attrs.field(repr=False)
-
-    def answer(self, holder: Conversation) -> Session:
-        """Merge, and return the new record."""
-        return holder.update_config(self.changes)
 
 
 @attrs.frozen

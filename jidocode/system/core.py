@@ -235,7 +235,7 @@ class SessionSystem:
         """Open the session that *session* describes; raises as `create_session`."""
         if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
             raise TypeError(f"session must be a Session, got {shown(session)}")
-        return self._start(session.validate(), strategy, children)
+        return self._start(Session.validate(session), strategy, children)
 
     def _start(
         self, session: Session, strategy: Strategy | Flags | None, children: Sequence[ChildSpec]

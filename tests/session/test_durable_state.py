@@ -55,6 +55,7 @@ from jidocode.session.journals import (
 )
 from jidocode.session.record import Session, new_session_id
 from jidocode.session.recovery import INTERRUPTED_CALL, journal_path, recover
+from jidocode.session.requests import UpdateSession
 from jidocode.session.state import CHUNK_BATCH, CHUNK_DELAY, CHUNK_RETRY, State, StateClient
 from jidocode.session.state_requests import AppendChunk, GetEvents
 from jidocode.session.subscriptions import Events, Subscribe, SubscriptionLost, Unsubscribe
@@ -137,6 +138,11 @@ def life(connect: Callable[..., Any], session: Session, tmp_path: Path) -> Itera
     life.crash()
 
 
+def update(state: StateClient, record: Session) -> Session:
+    """Give the State a later record, as the system does."""
+    return state._call(UpdateSession(record))
+
+
 # ----- what survives ----------------------------------------------------------
 
 
@@ -154,7 +160,7 @@ def fill(state: StateClient) -> None:
     state.update_settings({"theme": "dark"})
     state.add_prompt("why?")
     state.add_file_access("a.py", "read", "a" * 64)
-    state.update_config({"temperature": 1.5, "own": {"k": 1}})
+    update(state, state.session().update_config({"temperature": 1.5, "own": {"k": 1}}))
 
 
 def test_everything_that_was_answered_survives_a_crash(life: Life) -> None:
@@ -220,7 +226,7 @@ def test_what_a_crash_left_open_is_closed(life: Life) -> None:
 
 def test_the_record_that_was_acknowledged_last_counts(life: Life, session: Session) -> None:
     """A change by the State, or a rename that the supervisor knows already."""
-    changed = life.start().update_config({"model": "m"})
+    changed = update(life.start(), session.update_config({"model": "m"}))
     state = life.again()
     assert state.session() == changed
     renamed = changed.rename("market")
@@ -340,7 +346,7 @@ def test_on_a_full_disk_changes_are_refused_and_reads_are_answered(life: Life) -
             lambda: state.replace_todos([Todo("x")]),
             lambda: state.append_chunk(stream.id, "x", offset=6),
             lambda: state.end_stream(stream.id),
-            lambda: state.update_config({"model": "m"}),
+            lambda: update(state, state.session().update_config({"model": "m"})),
         ):
             with pytest.raises(JournalWriteError, match="too large"):
                 change()
@@ -697,7 +703,7 @@ def test_journals_are_listed_with_the_latest_record(life: Life, session: Session
     """From the ends of the files."""
     assert list_journals(life.directory) == []
     state = life.start()
-    state.update_session(session.rename("market"))
+    update(state, session.rename("market"))
     for _ in range(300):
         state.append_message("user", "x" * 2000)
     life.crash()
@@ -1101,7 +1107,7 @@ class ConversationMachine(RuleBasedStateMachine):
 
     @rule(temperature=st.floats(0, 2))
     def configure(self, temperature: float) -> None:
-        self.durable.update_config({"temperature": temperature})
+        self.durable.session = self.durable.session.update_config({"temperature": temperature})
         self.model.session = self.durable.session
 
     @rule()

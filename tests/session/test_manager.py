@@ -78,7 +78,6 @@ REFUSALS: list[tuple[tuple[str, list[Any], dict[str, Any]], type[Exception]]] = 
     (("read_file", [None], {}), BoundaryError),
     (("read_file", ["x"], {"offset": 0}), InvalidRequestError),
     (("write_file", ["x", 7], {}), InvalidRequestError),
-    (("update_session", [None], {}), InvalidRequestError),
 ]
 
 
@@ -127,26 +126,26 @@ def test_an_unexpected_error_ends_the_manager(wire: Any) -> None:
 
 
 def test_a_later_record_is_taken_and_an_earlier_one_is_not(
-    manager: ManagerClient, session: Session
+    wire: Any, manager: ManagerClient, session: Session
 ) -> None:
     """Updates may arrive twice and out of order."""
     renamed = session.rename("market")
     again = renamed.update_config({"model": "m"})
 
-    assert manager.update_session(again) == again
-    assert manager.update_session(renamed) == again
+    assert wire(UpdateSession(again)) == again
+    assert wire(UpdateSession(renamed)) == again
     assert manager.session() == again
 
 
 def test_a_record_of_another_session_or_project_is_refused(
-    manager: ManagerClient, session: Session, tmp_path: Path
+    wire: Any, manager: ManagerClient, session: Session, tmp_path: Path
 ) -> None:
     """An update cannot move a session."""
     other = Session.new(project_path=tmp_path, session_id=session.id)
     alien = Session.new(project_path=session.project_path, session_id=new_session_id())
     for record in [other, alien]:
         with pytest.raises(InvalidRequestError, match="another session or project"):
-            manager.update_session(record)
+            wire(UpdateSession(record))
 
     assert manager.session() == session
 
@@ -166,12 +165,12 @@ def test_a_record_that_breaks_a_rule_is_refused(
 
 
 def test_a_record_can_be_updated_while_the_folder_is_away(
-    manager: ManagerClient, session: Session, folder: Path
+    wire: Any, session: Session, folder: Path
 ) -> None:
     """Otherwise Manager, State and registry would come to disagree."""
     folder.rename(folder.with_name("elsewhere"))
 
-    assert manager.update_session(session.rename("market")).name == "market"
+    assert wire(UpdateSession(session.rename("market"))).name == "market"
 
 
 @pytest.mark.parametrize(

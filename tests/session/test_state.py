@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
@@ -12,7 +13,8 @@ from jidocode.otp.exits import SHUTDOWN, Crashed
 from jidocode.session.changes import Todo
 from jidocode.session.conversation import Conversation
 from jidocode.session.manager import ReadFile
-from jidocode.session.record import Session
+from jidocode.session.record import Session, SessionConfig
+from jidocode.session.requests import UpdateSession
 from jidocode.session.state import State, StateClient
 from jidocode.session.state_requests import AppendMessage, StateRequest
 
@@ -68,17 +70,31 @@ def test_todos_and_tool_calls_go_through_the_state(state: StateClient) -> None:
     assert state.replace_todos([Todo("test")]) == state.todos() == (Todo("test"),)
 
 
-def test_the_record_and_its_config_go_through_the_state(
-    state: StateClient, session: Session
+def test_a_later_record_is_taken_and_an_earlier_one_is_not(
+    wire: Any, state: StateClient, session: Session
 ) -> None:
-    """A rename from elsewhere and a config change here make one record."""
-    renamed = state.update_session(session.rename("market"))
-    updated = state.update_config({"model": "m"})
+    """Updates may arrive twice and out of order."""
+    renamed = session.rename("market")
+    updated = renamed.update_config({"model": "m"})
 
-    assert updated.name == renamed.name == "market"
+    assert wire(UpdateSession(updated)) == updated
+    assert wire(UpdateSession(renamed)) == updated
     assert state.session() == updated
     assert state.config().model == "m"
-    assert state.update_session(renamed) == updated
+
+
+def test_a_record_that_breaks_a_rule_is_refused(
+    wire: Any, state: StateClient, session: Session
+) -> None:
+    """Nothing has changed then."""
+    broken = attrs.evolve(session, config=SessionConfig(temperature=9))
+    with pytest.raises(InvalidSessionError):
+        wire(UpdateSession(broken))
+    with pytest.raises(InvalidRequestError):
+        wire(UpdateSession("x"))  # type: ignore[arg-type] # on purpose
+
+    assert wire.exit is None
+    assert state.session() == session
 
 
 # What is asked (method, arguments, keyword arguments), and what it raises.
@@ -89,9 +105,6 @@ REFUSALS: list[tuple[tuple[str, list[Any], dict[str, Any]], type[Exception]]] = 
     (("messages", [], {"limit": 0}), InvalidRequestError),
     (("replace_todos", ["x"], {}), InvalidRequestError),
     (("add_tool_result", ["unknown", "x"], {}), InvalidRequestError),
-    (("update_config", [{"temperature": 9}], {}), InvalidSessionError),
-    (("update_config", [None], {}), InvalidSessionError),
-    (("update_session", ["x"], {}), InvalidRequestError),
 ]
 
 
@@ -144,7 +157,7 @@ def test_a_restart_begins_empty_with_the_record_of_the_spec(
     """As OTP does; what must survive is another part's business."""
     first = connect(State, session)
     StateClient(first).append_message("user", "lost")
-    StateClient(first).update_config({"model": "lost"})
+    first(UpdateSession(session.update_config({"model": "lost"})))
     first.stop(SHUTDOWN)
     second = StateClient(connect(State, session))
 

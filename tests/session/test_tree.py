@@ -69,15 +69,21 @@ def test_a_session_cannot_be_specified_without_a_record() -> None:
 
 
 def test_own_children_come_last_and_get_a_name(session: Session) -> None:
-    """The handle finds them by it; one that has a name keeps it."""
+    """The handle finds them by it, so another one is refused."""
     own = [
         ChildSpec(id="tests", start=Start(Manager)),
-        ChildSpec(id="docs", start=Start(Manager), name=("writer", "one")),
+        ChildSpec(id="docs", start=Start(Manager), name=("docs", session.id)),
     ]
     children = built(session_children, session, own, upkeep=Upkeep())
 
     assert [child.id for child in children] == ["manager", "state", "tests", "docs"]
-    assert [child.name for child in children[2:]] == [("tests", session.id), ("writer", "one")]
+    assert [child.name for child in children[2:]] == [("tests", session.id), ("docs", session.id)]
+    for wrong in (
+        ChildSpec(id="docs", start=Start(Manager), name=("writer", "one")),
+        ChildSpec(id="session", start=Start(Manager)),
+    ):
+        with pytest.raises(InvalidChildSpecError):
+            built(session_children, session, [wrong], upkeep=Upkeep())
 
 
 def only(child_id: str) -> SessionChildren:
