@@ -212,11 +212,14 @@ class Boundary:
         return relative
 
     def _make_parents(self, relative: str) -> None:
-        """Create the directories that are missing above *relative*."""
-        parts = relative.split("/")[:-1]
+        """Create the directories that are missing above *relative*; none if a name is wrong."""
+        *parts, name = relative.split("/")
         missing = range(1, len(parts) + 1)
         there = bisect_left(missing, x=True, key=lambda n: not self._is_there("/".join(parts[:n])))
         here = self._open_at("/".join(parts[:there]) or ".", _STAND_ON_DIRECTORY)
+        if parts[there:]:
+            with _closed_on_error(here):
+                _require_names([*parts[there:], name], here)
         for part in parts[there:]:
             with _closing(here):
                 here = _make_directory(here, part)
@@ -334,10 +337,18 @@ def _kind(entry: os.DirEntry[str]) -> Kind:
 # ----- writing ----------------------------------------------------------------
 
 
+def _require_names(parts: list[str], parent: int) -> None:
+    """Refuse *parts*, all below a directory that is missing in *parent*, if one is no name."""
+    if ".." in parts:  # out of a directory that is not there
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for part in set(parts):
+        # What is too long, the file system knows.
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(part, dir_fd=parent, follow_symlinks=False)
+
+
 def _make_directory(parent: int, name: str) -> int:
     """Make the directory *name* in *parent* and return its descriptor."""
-    if name == "..":  # out of a directory that is not there
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     with contextlib.suppress(FileExistsError):  # somebody else made it meanwhile
         os.mkdir(name, dir_fd=parent)
     return os.open(name, _STAND_ON_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)

@@ -476,8 +476,26 @@ def test_a_write_makes_the_file_and_its_parents(boundary: Boundary, project: Pat
     assert boundary.write("d/../a/c/new", b"x") == "d/../a/c/new"
     assert (project / "a" / "c" / "new").read_bytes() == b"x"
     assert [file.name for file in (project / "a" / "c").iterdir()] == ["new"]
-    with pytest.raises(FileNotFoundError):
-        boundary.write("gone/../x", b"x")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("gone/../x", errno.ENOENT),
+        ("gone/also/..", errno.ENOENT),
+        ("gone/also/" + "x" * 300, errno.ENAMETOOLONG),
+        ("gone/also/" + "x" * 300 + "/even/this/file", errno.ENAMETOOLONG),
+    ],
+)
+def test_a_path_that_cannot_be_written_makes_no_directory(
+    boundary: Boundary, project: Path, path: str, code: int
+) -> None:
+    """Its names are looked at before the first one is made."""
+    with pytest.raises(OSError, match=path[:4]) as caught:
+        boundary.write(path, b"x")
+
+    assert caught.value.errno == code
+    assert sorted(file.name for file in project.iterdir()) == ["d", "file"]
 
 
 def test_a_write_replaces_the_content_and_keeps_the_permissions(
