@@ -57,7 +57,7 @@ from jidocode.session.recovery import Unsettled
 from jidocode.session.requests import require_int
 
 MAX_MESSAGES = 1000
-"""Messages in memory, whose ids are known."""
+"""Messages in memory, at most; only their ids are known."""
 MAX_STORED_MESSAGES = 200_000
 """Messages in a journal; the oldest are dropped when it is compacted."""
 MAX_STORED_SIZE = 2**29
@@ -160,7 +160,8 @@ class Conversation:
     ) -> Message:
         """Append a message, or return the one that has *message_id* already.
 
-        An id is known as long as its message is among the last `MAX_MESSAGES`.
+        An id is known as long as its message is in memory: among the last
+        `MAX_MESSAGES`, which have `MAX_KEPT_LENGTH` characters together.
 
         Raises:
             InvalidRequestError: An argument breaks a rule, or a message with
