@@ -72,7 +72,6 @@ def _take_over_streams() -> tuple[int, int]:
 
 def _keep_to(run_dir: str) -> None:
     """Have temporary files, Thespian's own log among them, in the system's private folder."""
-    os.umask(0o077)
     os.environ["TMPDIR"] = run_dir
     os.environ["THESPLOG_FILE"] = os.path.join(run_dir, "thespian.log")  # noqa: PTH118 - a str is wanted
 

@@ -210,6 +210,24 @@ def test_a_system_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_what_is_private_is_closed_to_others(project: Path, tmp_path: Path) -> None:
+    """What the Manager makes in a project has the permissions that the app's umask says."""
+    journals = tmp_path / "journals"
+    before = os.umask(0)
+    try:
+        with SessionSystem(state_dir=journals) as system:
+            session = system.create_session(project)
+            session.state.append_message("user", "hello")
+            session.manager.write_file("made/here.txt", "for all")
+    finally:
+        os.umask(before)
+    (journal,) = journals.iterdir()
+    made = project / "made"
+    modes = [each.stat().st_mode & 0o777 for each in (journals, journal, made, made / "here.txt")]
+
+    assert modes == [0o700, 0o600, 0o777, 0o666]
+
+
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
     """In several workers at once, each of them no child of a terminal."""
     suite = tmp_path / "test_it.py"
