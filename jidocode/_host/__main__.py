@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
 from functools import partial
 from typing import Any
@@ -18,6 +19,10 @@ from typing import Any
 
 def main() -> None:
     """Become the guard, with the host below."""
+    # Deaths must be heard of, and programs of the actors must end when they are told to, whatever
+    # the thread that made this process held back.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
     try:

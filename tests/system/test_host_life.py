@@ -228,6 +228,29 @@ def test_only_what_is_private_is_closed_to_others(project: Path, tmp_path: Path)
     assert modes == [0o700, 0o600, 0o777, 0o666]
 
 
+def test_signals_that_the_app_holds_back_reach_the_system() -> None:
+    """Else no death is noticed, and no program that an actor starts ends by SIGTERM."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    ignored = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        system = SessionSystem()
+    finally:
+        signal.signal(signal.SIGCHLD, ignored)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with system:
+        root = system.tree().ref
+        assert root is not None
+        os.kill(root.os_pid, signal.SIGKILL)
+        host = psutil.Process(system.host_pid)
+        eventually(lambda: root.os_pid not in {each.pid for each in host.children()}, "the burial")
+        guard = host.parent()
+        assert guard is not None
+        below = [guard, *guard.children(recursive=True)]
+        statuses = [Path(f"/proc/{each.pid}/status").read_text() for each in below]
+
+    assert all("SigBlk:\t0000000000000000" in status for status in statuses)
+
+
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
     """In several workers at once, each of them no child of a terminal."""
     suite = tmp_path / "test_it.py"
