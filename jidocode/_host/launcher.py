@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from jidocode._host import logs, processes
@@ -50,7 +50,7 @@ class HostProcess:
         """
         self.key = new_key()
         self.ends: list[int] = []
-        with contextlib.ExitStack() as undo:  # for Ctrl-C as well, and that comes at any point
+        with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
             self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
@@ -125,12 +125,32 @@ class HostProcess:
         return facts
 
 
+@contextlib.contextmanager
+def _standard_streams_taken() -> Generator[None]:
+    """Keep descriptors 0 to 2 from being given to what is opened meanwhile, if the app has none."""
+    with contextlib.ExitStack() as undo:
+        while True:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            undo.callback(os.close, nothing)
+            if nothing > processes.STDERR:
+                break
+        yield
+
+
+def _app_has_stderr() -> bool:
+    try:
+        return os.get_inheritable(processes.STDERR)
+    except OSError:
+        return False
+
+
 def _start_guard(log: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             [sys.executable, "-Im", "jidocode._host"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=None if _app_has_stderr() else subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=[log],
         )

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import servers
 from folders import new_folders
 
 from jidocode import SessionSystem
@@ -249,6 +251,44 @@ def test_signals_that_the_app_holds_back_reach_the_system() -> None:
         statuses = [Path(f"/proc/{each.pid}/status").read_text() for each in below]
 
     assert all("SigBlk:\t0000000000000000" in status for status in statuses)
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "01", "012"])
+def test_an_app_may_have_closed_its_standard_streams(project: Path, closed: str) -> None:
+    """Their numbers go to nothing of the system, and what its processes print goes nowhere."""
+    code = """
+        import fcntl, os, sys
+        from loguru import logger
+        from servers import worker
+        from jidocode import SessionSystem
+        from jidocode.testing import eventually
+
+        out = fcntl.fcntl(1, fcntl.F_DUPFD, 50)
+        logger.remove()
+        texts = []
+        logger.add(lambda message: texts.append(message.record["message"]))
+        logger.enable("jidocode")
+        for number in sys.argv[2]:
+            os.close(int(number))
+        with SessionSystem() as system:
+            session = system.create_session(sys.argv[1], children=[worker("talker")])
+            session.call("talker", "print")
+            session.call("talker", ("log", "heard"))
+            eventually(lambda: "heard" in texts)
+            streams = [f"/proc/{system.host_pid}/fd/{number}" for number in range(3)]
+            assert all(map(os.path.exists, streams)), streams
+        os.write(out, b"fine")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(project), closed],
+        env={**os.environ, "PYTHONPATH": str(Path(servers.__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout.endswith("fine"), done.stderr
 
 
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
