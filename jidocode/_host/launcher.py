@@ -23,6 +23,17 @@ from jidocode._host.address import LoopbackAddress
 from jidocode._host.transport import new_key
 from jidocode.errors import HostStartError
 
+BOOTSTRAP = """
+import json, sys
+line = sys.stdin.readline()
+if line.endswith("\\n"):  # else the app was gone before it could say what it wanted
+    orders = json.loads(line)
+    sys.path[:] = orders["path"]
+    from jidocode._host.main import main
+    main(orders)
+"""
+"""What the new interpreter runs: before its orders, it can find only what comes with Python."""
+
 BURIAL_SECONDS = 10.0
 """How long the guard may take to kill what is left."""
 
@@ -95,7 +106,7 @@ class HostProcess:
     def _send_orders(self, preload: Sequence[str], log: int) -> None:
         orders = {
             "key": self.key.hex(),
-            "path": [os.path.abspath(entry) for entry in sys.path],  # noqa: PTH100 - "" is the current folder
+            "path": _import_path(),
             "app": os.getpid(),
             "preload": list(preload),
             "log": log,
@@ -125,6 +136,11 @@ class HostProcess:
         return facts
 
 
+def _import_path() -> list[str]:
+    entries: list[object] = [*sys.path]  # what an app puts there that is not text is ignored
+    return [os.path.abspath(each) for each in entries if isinstance(each, str)]  # noqa: PTH100 - "" is the current folder
+
+
 @contextlib.contextmanager
 def _standard_streams_taken() -> Generator[None]:
     """Keep descriptors 0 to 2 from being given to what is opened meanwhile, if the app has none."""
@@ -146,8 +162,8 @@ def _app_has_stderr() -> bool:
 
 def _start_guard(log: int) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
-            [sys.executable, "-Im", "jidocode._host"],
+        return subprocess.Popen(  # noqa: S603 - the interpreter of the app, and our own words
+            [sys.executable, "-Ic", BOOTSTRAP],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if _app_has_stderr() else subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 import servers
 from folders import new_folders
 
+import jidocode
 from jidocode import SessionSystem
 from jidocode.testing import eventually
 
@@ -289,6 +291,35 @@ def test_an_app_may_have_closed_its_standard_streams(project: Path, closed: str)
     )
 
     assert done.stdout.endswith("fine"), done.stderr
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_system_runs_the_same_jidocode_as_the_app(tmp_path: Path, *, packed: bool) -> None:
+    """From wherever the app has it, and not whatever else is installed."""
+    library = tmp_path / "lib"
+    shutil.copytree(Path(jidocode.__file__).parent, library / "jidocode")
+    guard = library / "jidocode" / "_host" / "guard.py"
+    guard.write_text(guard.read_text().replace("jido-guard", "another"))
+    if packed:
+        library = Path(shutil.make_archive(str(library), "zip", library))
+    code = """
+        import sys
+        import psutil
+        sys.path.insert(0, sys.argv[1])
+        sys.path.append(None)
+        from jidocode import SessionSystem
+        with SessionSystem() as system:
+            print(psutil.Process(system.host_pid).parent().name())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(library)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout == "another\n", done.stderr
 
 
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""The guard and the host: `python -Im jidocode._host`, started by `launcher` and by nobody else.
+"""The guard and the host, in the process that `launcher` has started.
 
-The process learns the key and where to import from on its standard input,
-which stays open as a lifeline, and becomes the guard. Its one child becomes
-Thespian's Admin, reports its address, and runs until the app or the guard is
-gone.
+It has learnt the key and where to import from on its standard input, which
+stays open as a lifeline, and becomes the guard. Its one child becomes Thespian's
+Admin, reports its address, and runs until the app or the guard is gone.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ import gc
 import json
 import os
 import signal
-import sys
 from functools import partial
 from typing import Any
 
+from jidocode._host.guard import stand_guard
 
-def main() -> None:
+
+def main(orders: dict[str, Any]) -> None:
     """Become the guard, with the host below."""
     # Deaths must be heard of, and programs of the actors must end when they are told to, whatever
     # the thread that made this process held back.
@@ -25,15 +25,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
-    try:
-        orders = json.loads(_read_line(lifeline))
-    except EOFError:
-        return  # the app was gone before it could say what it wanted
     _keep_to(orders["run_dir"])
-    sys.path[:] = orders["path"]
-
-    from jidocode._host.guard import stand_guard  # noqa: PLC0415 - sys.path is known only now
-
     app = os.pidfd_open(orders["app"])
     stand_guard(
         partial(_run_host, orders, report),
@@ -81,20 +73,5 @@ def _keep_to(run_dir: str) -> None:
     os.environ["THESPLOG_FILE"] = os.path.join(run_dir, "thespian.log")  # noqa: PTH118 - a str is wanted
 
 
-def _read_line(descriptor: int) -> bytes:
-    """Read one line, and not a byte more."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        chunk = os.read(descriptor, 1)
-        if not chunk:
-            raise EOFError
-        line += chunk
-    return bytes(line)
-
-
 def _report(descriptor: int, **facts: Any) -> None:
     os.write(descriptor, json.dumps(facts).encode("ascii") + b"\n")
-
-
-if __name__ == "__main__":
-    main()
