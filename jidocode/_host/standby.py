@@ -67,7 +67,10 @@ class Standbys:
         return None
 
     def _add(self) -> bool:
-        turn, go = os.pipe()
+        try:
+            turn, go = os.pipe()
+        except OSError:  # no descriptor is left, and a child can start without a standby
+            return False
         process = self._fork(turn)
         os.close(turn)
         if process is None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,6 +14,7 @@ from actors import pool, subject
 from trees import MakeTree, Tree
 
 from jidocode._host.rehearsal import rehearse
+from jidocode._host.supervisor_shell import REFILL_DELAY
 from jidocode._host.transport import LoopbackTransport, new_key
 from jidocode.otp import Flags
 from jidocode.testing import eventually, is_alive
@@ -59,6 +63,26 @@ def test_a_child_starts_without_the_one_that_died_while_it_stood_by(
     assert ref.os_pid != dead
     assert running.children("pool")["a"].ref == ref
     assert the_standby(running) not in (dead, ref.os_pid)
+
+
+def test_a_supervisor_that_has_no_descriptor_for_a_standby_goes_on_without(tree: MakeTree) -> None:
+    """It is none of the children's business; there is one again as soon as there can be."""
+    running = tree(Flags(), pool(standby=1))
+    running.start(subject("a"), "pool")
+    the_standby(running)
+    supervisor = psutil.Process(running.ref("pool").os_pid)
+    before = supervisor.rlimit(resource.RLIMIT_NOFILE)
+    taken = {int(each.name) for each in Path(f"/proc/{supervisor.pid}/fd").iterdir()}
+    free = min(set(range(len(taken) + 1)) - taken)
+    supervisor.rlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    running.start(subject("b"), "pool")
+    tried = time.monotonic() + 5 * REFILL_DELAY
+    eventually(lambda: set(running.children("pool")) == {"a", "b"} and time.monotonic() > tried)
+    assert standbys(running) == []
+    supervisor.rlimit(resource.RLIMIT_NOFILE, before)
+    running.start(subject("c"), "pool")
+    the_standby(running)
+    assert running.ref("pool").os_pid == supervisor.pid
 
 
 @pytest.mark.parametrize("supervises", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import psutil
 import pytest
 import servers
 from folders import new_folders
+from limits import limited
 
 import jidocode
 from jidocode import SessionSystem
@@ -320,6 +322,16 @@ def test_the_system_runs_the_same_jidocode_as_the_app(tmp_path: Path, *, packed:
     )
 
     assert done.stdout == "another\n", done.stderr
+
+
+def test_the_system_may_have_as_many_descriptors_as_the_app_could() -> None:
+    """A soft limit is made for programs that use few; the app keeps its own."""
+    soft, hard = 256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with limited(resource.RLIMIT_NOFILE, soft), SessionSystem() as system:
+        root = system.tree().ref
+        assert root is not None
+        assert psutil.Process(root.os_pid).rlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
