@@ -93,6 +93,7 @@ TRANSITIONS: dict[LifeState, dict[News, LifeState]] = {
     },
     LifeState.STOPPING: {
         News.STOP_TIMEOUT: LifeState.KILLING,
+        News.UNRESPONSIVE: LifeState.KILLING,
         News.NOTED: LifeState.STOPPING,
         News.GONE: LifeState.ENDED,
         News.GONE_SILENTLY: LifeState.SILENT,
@@ -319,7 +320,7 @@ class Life:
             self.missed = 0
             return []
         if isinstance(event, HeartbeatDue):
-            return self._beat() if self.state is LifeState.RUNNING else []
+            return self._beat() if self._must_answer() else []
         news = self._news_of(event)
         if news in TRANSITIONS[self.state]:
             self._remember(event)
@@ -329,6 +330,11 @@ class Life:
     def reason(self) -> ExitReason:
         """Why it ended; asked once it has."""
         return self._failure or best_reason(self._note, self._status)
+
+    def _must_answer(self) -> bool:
+        # One that is stopping has its deadline instead, if it has one.
+        forever = self.spec.shutdown == INFINITY
+        return self.state is LifeState.RUNNING or (self.state is LifeState.STOPPING and forever)
 
     def _beat(self) -> list[ChildEffect]:
         """Probe again, unless too many probes were not answered."""

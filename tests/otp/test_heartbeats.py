@@ -8,6 +8,7 @@ from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.children import (
     MISSED_HEARTBEATS,
     After,
+    ChildGone,
     ChildReady,
     HeartbeatDue,
     Kill,
@@ -20,7 +21,8 @@ from jidocode.otp.children import (
 from jidocode.otp.exits import Crashed
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import GenServer
-from jidocode.otp.specs import ChildSpec
+from jidocode.otp.specs import INFINITY, ChildSpec
+from tests.otp.machines import supervise, worker
 
 REF = ActorRef("worker", 1, 1001)
 BEAT = After(2.0, HeartbeatDue(1))
@@ -81,6 +83,35 @@ def test_a_child_that_is_being_stopped_is_not_probed() -> None:
     life.stop()
 
     assert life.handle(HeartbeatDue(1)) == []
+
+
+def test_a_child_that_may_take_forever_to_stop_is_probed() -> None:
+    """Nothing else would ever end one that hangs."""
+    life = running(heartbeat=2.0, shutdown=INFINITY)
+    life.stop()
+    for _ in range(MISSED_HEARTBEATS):
+        assert life.handle(HeartbeatDue(1)) == [Probe(1), BEAT]
+
+    assert life.handle(HeartbeatDue(1)) == [Kill(1)]
+    life.handle(ChildGone(1, -9))
+    assert life.state is LifeState.ENDED
+    assert life.on_request
+
+
+def test_a_supervisor_that_hangs_while_it_is_stopped_does_not_hold_up_the_others() -> None:
+    """Its own supervisor kills it, and goes on with the stop."""
+    world = supervise(worker("a"), worker("b", shutdown=INFINITY, heartbeat=2.0))
+    world.stubborn.add("b")
+    world.start()
+
+    assert world.shut_down() == ["stop b#2"]
+    assert world.advance(6.0)[-5:] == [
+        "kill b#2",
+        "stopped b#2: crashed: no heartbeat for 4 s",
+        "stop a#1",
+        "stopped a#1: shutdown",
+        "exit: shutdown",
+    ]
 
 
 @pytest.mark.parametrize(

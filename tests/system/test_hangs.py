@@ -57,6 +57,17 @@ def test_the_systems_own_processes_have_a_heartbeat(project: Path) -> None:
         assert session.manager.project_root() == str(project)
 
 
+def test_a_session_that_hangs_while_it_is_stopped_is_ended(project: Path) -> None:
+    """Its supervisor has all the time it wants, but no more than its heartbeat allows."""
+    with SessionSystem(heartbeat=0.1) as system:
+        session = system.create_session(project)
+        os.kill(system.get_process(session.id, "session").os_pid, signal.SIGSTOP)
+        session.stop()
+
+        assert system.list_sessions() == []
+        assert system.create_session(project).manager.project_root() == str(project)
+
+
 def test_a_child_that_answers_is_left_alone(system: SessionSystem, project: Path) -> None:
     """Over many heartbeats."""
     session = open_with(system, project, heartbeat=0.02)
