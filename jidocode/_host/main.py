@@ -17,6 +17,9 @@ from typing import Any
 
 from jidocode._host.guard import stand_guard
 
+MIN_DESCRIPTORS = 4096
+"""How many a process of the system may have open, if it is allowed to; a session takes four."""
+
 
 def main(orders: dict[str, Any]) -> None:
     """Become the guard, with the host below."""
@@ -24,10 +27,8 @@ def main(orders: dict[str, Any]) -> None:
     # the thread that made this process held back.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (most, most)
-    )  # each session takes a few of one process
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MIN_DESCRIPTORS)), hard))
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
     _keep_to(orders["run_dir"])

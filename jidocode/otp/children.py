@@ -20,7 +20,7 @@ import attrs
 
 from jidocode.otp.exits import SHUTDOWN, Crashed, ExitReason, best_reason
 from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.specs import BRUTAL_KILL, INFINITY, ChildSpec
+from jidocode.otp.specs import BRUTAL_KILL, INFINITY, ChildSpec, ChildType
 
 NOTE_GRACE = 0.1
 """Seconds that a dead child's exit note may still be under way."""
@@ -332,8 +332,8 @@ class Life:
         return self._failure or best_reason(self._note, self._status)
 
     def _must_answer(self) -> bool:
-        # One that is stopping has its deadline instead, if it has one.
-        forever = self.spec.shutdown == INFINITY
+        # One that is stopping has its deadline instead, but for a supervisor, which needs none.
+        forever = self.spec.shutdown == INFINITY and self.spec.type is ChildType.SUPERVISOR
         return self.state is LifeState.RUNNING or (self.state is LifeState.STOPPING and forever)
 
     def _beat(self) -> list[ChildEffect]:

@@ -197,10 +197,10 @@ class ChildSpec:
             supervisors.
         init_timeout: Seconds that `init` may take before the child is killed
             and the start has failed; 10 by default.
-        heartbeat: Seconds between probes of the child while it runs, or stops
-            without a limit; after two in a row without an answer it is killed
-            and counts as crashed. None for no probes. A handler that takes
-            longer than twice this looks dead.
+        heartbeat: Seconds between probes of the running child, and of a supervisor
+            that stops without a limit; after two in a row without an answer it
+            is killed and counts as crashed. None for no probes. A handler that
+            takes longer than twice this looks dead.
         memory_limit: Bytes of memory the child may have for itself (data, not
             shared libraries); beyond it Python raises MemoryError there. None
             for no limit.

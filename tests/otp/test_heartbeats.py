@@ -21,7 +21,7 @@ from jidocode.otp.children import (
 from jidocode.otp.exits import Crashed
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import GenServer
-from jidocode.otp.specs import INFINITY, ChildSpec
+from jidocode.otp.specs import INFINITY, ChildSpec, ChildType
 from tests.otp.machines import supervise, worker
 
 REF = ActorRef("worker", 1, 1001)
@@ -85,9 +85,17 @@ def test_a_child_that_is_being_stopped_is_not_probed() -> None:
     assert life.handle(HeartbeatDue(1)) == []
 
 
-def test_a_child_that_may_take_forever_to_stop_is_probed() -> None:
-    """Nothing else would ever end one that hangs."""
+def test_a_worker_that_may_take_forever_to_stop_is_not_probed() -> None:
+    """Its `terminate` answers nothing, and was given all the time there is."""
     life = running(heartbeat=2.0, shutdown=INFINITY)
+    life.stop()
+
+    assert life.handle(HeartbeatDue(1)) == []
+
+
+def test_a_supervisor_that_may_take_forever_to_stop_is_probed() -> None:
+    """Nothing else would ever end one that hangs."""
+    life = running(heartbeat=2.0, type=ChildType.SUPERVISOR)
     life.stop()
     for _ in range(MISSED_HEARTBEATS):
         assert life.handle(HeartbeatDue(1)) == [Probe(1), BEAT]
@@ -100,7 +108,7 @@ def test_a_child_that_may_take_forever_to_stop_is_probed() -> None:
 
 def test_a_supervisor_that_hangs_while_it_is_stopped_does_not_hold_up_the_others() -> None:
     """Its own supervisor kills it, and goes on with the stop."""
-    world = supervise(worker("a"), worker("b", shutdown=INFINITY, heartbeat=2.0))
+    world = supervise(worker("a"), worker("b", type=ChildType.SUPERVISOR, heartbeat=2.0))
     world.stubborn.add("b")
     world.start()
 
