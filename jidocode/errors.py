@@ -44,6 +44,7 @@ never holds raw user input: foreign values pass through `shown`.
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from jidocode.otp.refs import ActorRef
 
 SHOWN_LENGTH = 80
+TOLD_LENGTH = 16_384
 
 
 def shown(value: object) -> str:
@@ -73,6 +75,19 @@ def shown(value: object) -> str:
     else:
         return f"a value of type {type(value).__name__[:SHOWN_LENGTH]}"
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
+
+
+def told(error: BaseException) -> str:
+    """Return the type and the message of *error*, which its class may have broken, bounded."""
+    return clipped("".join(traceback.format_exception_only(error)).strip())
+
+
+def clipped(text: str) -> str:
+    """Return *text*, only its beginning and its end if it is overlong."""
+    if len(text) <= TOLD_LENGTH:
+        return text
+    half = TOLD_LENGTH // 2
+    return f"{text[:half]}... {len(text) - 2 * half} characters ...{text[-half:]}"
 
 
 class JidocodeError(Exception):

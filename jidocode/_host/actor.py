@@ -29,6 +29,7 @@ from jidocode._host import processes, wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import Body
 from jidocode._host.manager import ActorHost
+from jidocode._host.outbound import Settle
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import SpawnOrder
 from jidocode.errors import CallError
@@ -167,14 +168,12 @@ class Shell(Actor):
         self,
         target: LoopbackAddress,
         message: object,
-        on_failure: Callable[[], None] | None = None,
+        on_failure: Settle | None = None,
     ) -> None:
         """Send *message* to *target*."""
         self.transport.send(ActorAddress(target), message, on_failure)
 
-    def send_to(
-        self, ref: ActorRef, message: object, on_failure: Callable[[], None] | None = None
-    ) -> None:
+    def send_to(self, ref: ActorRef, message: object, on_failure: Settle | None = None) -> None:
         """Send *message* to the process *ref*."""
         if isinstance(ref.address, LoopbackAddress):
             self.send(ref.address, message, on_failure)

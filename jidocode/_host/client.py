@@ -20,7 +20,7 @@ from typing import Any
 from loguru import logger
 from thespian.actors import ActorAddress, WatchMessage
 from thespian.system.messages.admin import PendingActor, SystemShutdown
-from thespian.system.transport import ReceiveEnvelope
+from thespian.system.transport import ReceiveEnvelope, SendStatus
 
 from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
@@ -378,10 +378,15 @@ class HostClient:
             if pending.ref == ref:
                 self._settle(number, ActorExitedError(pending.target, reason), failed=True)
 
-    def _undelivered(self, number: int) -> None:
+    def _undelivered(self, number: int, status: SendStatus.BASE) -> None:
         """Give the news of a death a moment to come, for it knows the reason."""
         pending = self._pending.get(number)
-        if pending is not None:
+        if pending is None:
+            return
+        if status is not SendStatus.DeadTarget:
+            told = f"the request did not reach {pending.target}: {status}"
+            self._settle(number, CallError(told), failed=True)
+        else:
             self._transport.call_at(
                 time.monotonic() + REASON_GRACE,
                 lambda: self._settle(

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import attrs
+from loguru import logger
 from thespian.system.transport import SendStatus
 
 from jidocode._host.address import LoopbackAddress
@@ -54,6 +55,23 @@ _SIOCOUTQNSD = 0x894B  # linux/sockios.h: how many bytes the kernel has not sent
 Settle = Callable[[SendStatus.BASE], object]
 
 
+class Undelivered(SendStatus.BASE):
+    """Why a message will not arrive although its target may live; as text, a sentence's end."""
+
+    _isGood = False  # noqa: N815 - Thespian's name
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def __str__(self) -> str:
+        return self._why
+
+
+TOO_LONG = Undelivered("it is too long")
+TOO_MANY = Undelivered("too many messages wait there already")
+UNREACHABLE = Undelivered("every connection breaks")
+
+
 @attrs.define(eq=False)
 class Parcel:
     """One message on its way to one peer.
@@ -64,12 +82,14 @@ class Parcel:
         settle: Called once, from the run loop, with how it ended, a MESSAGE's
             only if that is not well; None when nobody asks.
         expires: When to give up (monotonic seconds).
+        asked_for: Whether the peer waits for it, and so reads it: it is always taken.
     """
 
     kind: Kind
     body: bytes
     settle: Settle | None = None
     expires: float = math.inf
+    asked_for: bool = False
 
 
 class LinkHub(Protocol):
@@ -131,6 +151,7 @@ class Link:
         self._queue: deque[Parcel] = deque()  # all that is not acknowledged, sealed ones first
         self._acked = 0  # messages of this connection that are
         self._queued_bytes = 0
+        self._is_losing = False  # messages that nobody hears of; logged once until it has drained
         self._expiry = math.inf
         self._retired = False
         self._writing = threading.Lock()  # held by who writes to, opens or closes the socket
@@ -157,7 +178,7 @@ class Link:
             if self._retired:
                 return False
             size = len(parcel.body)
-            full = self._is_full(size)
+            full = not parcel.asked_for and self._is_full(size)
             earlier = not full and parcel.expires < self._expiry
             if not full:
                 self._queue.append(parcel)
@@ -165,7 +186,10 @@ class Link:
                 if earlier:
                     self._expiry = parcel.expires
         if full:
-            self._hub.settle(parcel, SendStatus.Failed)
+            if parcel.settle is None and not self._is_losing:
+                self._is_losing = True
+                self._hub.call_at(0.0, self._warn)
+            self._hub.settle(parcel, TOO_MANY)
             return True
         if earlier:
             self._hub.call_at(parcel.expires, self._expire)
@@ -333,6 +357,9 @@ class Link:
             self._blocked = False
             self._flush()
 
+    def _warn(self) -> None:
+        logger.warning("messages to port {} are lost: {}", self.target.port, TOO_MANY)
+
     def _read_replies(self) -> None:
         if self._socket is None:
             return
@@ -370,6 +397,7 @@ class Link:
             self._acked = count  # before the queue changes, for `_has_more`
             parcels = [self._queue.popleft() for _ in range(first, count)]
             self._queued_bytes -= sum(len(parcel.body) for parcel in parcels)
+            self._is_losing = self._is_losing and bool(self._queue)
         self._attempts = 0
         for place, parcel in enumerate(parcels, first):
             if place in self._rejected:
@@ -383,7 +411,7 @@ class Link:
         if self._dead:
             self.close(SendStatus.DeadTarget)
         elif self._attempts >= _MAX_ATTEMPTS:
-            self.close(SendStatus.Failed)
+            self.close(UNREACHABLE)
         elif not self._retired and not self._recovering and not self.close_idle():
             self._recovering = True
             with self._writing:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from loguru import logger
+from thespian.system.transport import SendStatus
 
 from jidocode._host import wire
 from jidocode._host.actor import Shell
@@ -134,7 +135,9 @@ class ServerShell(Shell):
         request = wire.Call(token, wire.pack(effect.request))
 
         def unanswered(error: CallError) -> None:
-            if self._requests.pop(token, None) is not None:
+            stop_watching = self._requests.pop(token, None)
+            if stop_watching is not None:
+                stop_watching()
                 self._feed(server.InfoReceived(server.Response(token, None, error)))
 
         def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
@@ -142,12 +145,17 @@ class ServerShell(Shell):
             # Its last words may have come, and wait to be read.
             self.after(0.0, lambda: unanswered(error))
 
+        def unsent(status: SendStatus.BASE) -> None:
+            if status is not SendStatus.DeadTarget:  # else its end is seen, see `gone`
+                error = CallError(f"the request did not reach {ref.kind}: {status}")
+                self.after(0.0, lambda: unanswered(error))
+
         if ref == self.ref:
             self._requests[token] = lambda: None
             self.after(0.0, lambda: unanswered(CallError(f"{ref.kind} calls itself")))
         else:
             self._requests[token] = self.watch_process(ref, gone)
-            self.send_to(ref, request)
+            self.send_to(ref, request, unsent)
 
     def _send_after(self, effect: server.SendAfter) -> None:
         self.after(effect.delay, lambda: self._feed(server.InfoReceived(effect.message)))

@@ -54,7 +54,7 @@ from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import KEY_BYTES, MAX_BODY, Kind
 from jidocode._host.inbound import Acceptor
-from jidocode._host.outbound import Link, Parcel, Settle
+from jidocode._host.outbound import TOO_LONG, Link, Parcel, Settle
 from jidocode._host.poller import Poller, Watch
 from jidocode.errors import HostError
 
@@ -170,31 +170,31 @@ class LoopbackTransport:
         self,
         target: ActorAddress,
         message: object,
-        on_failure: Callable[[], None] | None = None,
+        on_failure: Settle | None = None,
     ) -> None:
         """Send *message* after all that was sent to *target* before; any thread may.
 
         The bytes are usually with the kernel when this returns. *on_failure*
         is called once, from the run loop, when the message is known not to be
-        delivered, or may not have been: nobody listens there, another life
-        does, the target died before it acknowledged (it may have handled the
-        message), its queue is full, or it cannot unpickle the message.
+        delivered, or may not have been. It is told why: DeadTarget if nobody
+        listens there, another life does, or the target died before it
+        acknowledged (it may have handled the message), BadPacket if the target
+        cannot unpickle it, Failed at `close`, else an `outbound.Undelivered`.
+        An answer is always taken: whoever asked for it will read it.
 
         Raises:
             CannotPickleAddress: The address of a child is not known yet.
             HostError: This transport is closed.
             Exception: Whatever pickling *message* raises.
         """
-        settle: Settle | None = None
-        if on_failure is not None:
-            settle = lambda _status: on_failure()  # noqa: E731 - it drops what nobody asks for
         body = wire.encode(message)
         address = self._resolve(target)
         if address.nonce == self.address.nonce:
             self.deliver(self.myAddress, wire.decode(body))
             self._wake_runner()
         else:
-            self._post(address, Parcel(Kind.MESSAGE, body, settle))
+            asked_for = isinstance(message, wire.Answer)
+            self._post(address, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
 
     def scheduleTransmit(
         self,
@@ -205,8 +205,8 @@ class LoopbackTransport:
         """Send what the intent says and tell it how that ended, from the run loop.
 
         Thespian calls this for everything it sends. The intent ends as Sent
-        when the target has acknowledged it, DeadTarget, BadPacket, or Failed
-        (expired, or the queue to the target is full).
+        when the target has acknowledged it, DeadTarget, BadPacket, Failed when
+        it has expired, or an `outbound.Undelivered`.
 
         Raises:
             CannotPickleAddress: The target, or an address in the message, is
@@ -242,7 +242,7 @@ class LoopbackTransport:
     def _post(self, address: LoopbackAddress, parcel: Parcel) -> None:
         if len(parcel.body) > MAX_BODY:
             logger.warning("a message of {} bytes is too long to send", len(parcel.body))
-            self.settle(parcel, SendStatus.Failed)
+            self.settle(parcel, TOO_LONG)
             return
         link = self._links.get(address.nonce)
         while link is None or not link.post(parcel):  # it has retired: the next one is new

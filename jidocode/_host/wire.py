@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import pickle
 import struct
-import traceback
 from typing import NamedTuple
 
 import attrs
 
 from jidocode._host.address import LoopbackAddress
-from jidocode._host.frames import Body
-from jidocode.errors import CallError
+from jidocode._host.frames import MAX_BODY, Body
+from jidocode.errors import CallError, told
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import Start
@@ -199,12 +198,11 @@ def unpack(payload: Body) -> object:
 
 
 def answer(request_id: int, value: object) -> Answer:
-    """Return the answer that carries *value*, or an error if it cannot be pickled."""
+    """Return the answer that carries *value*, or an error if it cannot be sent."""
     try:
-        return Answer(request_id, failed=False, payload=pack(value))
+        return Answer(request_id, failed=False, payload=_pack_answer(value))
     except Exception as error:  # noqa: BLE001 - pickle raises whatever the value's hooks raise
-        told = "".join(traceback.format_exception_only(error)).strip()
-        return refusal(request_id, CallError(f"the reply cannot be pickled: {told}"))
+        return refusal(request_id, CallError(f"the reply cannot be sent: {told(error)}"))
 
 
 def refusal(request_id: int, error: Exception) -> Answer:
@@ -213,11 +211,16 @@ def refusal(request_id: int, error: Exception) -> Answer:
     An error that would not survive the journey is told as a `CallError`.
     """
     try:
-        payload = pack(error)
+        payload = _pack_answer(error)
         if not isinstance(unpack(payload), Exception):
             raise TypeError("it unpickles as something else")  # noqa: TRY301 - the one way out
     except Exception:  # noqa: BLE001 - idem
-        # Not by str(), which the error's class may have broken, too.
-        told = "".join(traceback.format_exception_only(error)).strip()
-        payload = pack(CallError(f"refused with an error that cannot be pickled: {told}"))
+        payload = pack(CallError(f"refused with an error that cannot be sent: {told(error)}"))
     return Answer(request_id, failed=True, payload=payload)
+
+
+def _pack_answer(value: object) -> bytes:
+    payload = pack(value)
+    if len(payload) > MAX_BODY - _NUMBERED.size:
+        raise ValueError(f"it has {len(payload)} bytes, and may have {MAX_BODY - _NUMBERED.size}")
+    return payload

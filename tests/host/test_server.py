@@ -28,6 +28,7 @@ from actors import (
 from loguru import logger
 from trees import LONG, MakeTree, Tree
 
+from jidocode._host import outbound, transport
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -252,7 +253,7 @@ def test_what_a_server_prints_disturbs_nothing(tree: MakeTree) -> None:
 def test_a_reply_that_cannot_be_pickled_is_an_error_for_the_caller_alone(tree: MakeTree) -> None:
     """The server goes on."""
     running = tree(MANY, subject("a"))
-    with pytest.raises(CallError, match=r"the reply cannot be pickled: .*lambda"):
+    with pytest.raises(CallError, match=r"the reply cannot be sent: .*lambda"):
         running.call("a", "unpicklable")
 
     assert running.call("a", "handled") == 2
@@ -271,7 +272,7 @@ def test_a_reply_that_cannot_be_read_is_an_error_for_the_caller_alone(tree: Make
     ("request_", "told"),
     [
         ("refuse fragile", "cannot read the reply of a: LookupError"),
-        ("refuse unspeakable", "refused with an error that cannot be pickled: .*UnspeakableError"),
+        ("refuse unspeakable", "refused with an error that cannot be sent: .*UnspeakableError"),
     ],
 )
 def test_an_error_that_does_not_pickle_is_told_as_text(
@@ -727,6 +728,68 @@ def test_what_is_sent_to_a_dead_process_is_lost_in_silence(pair: Tree) -> None:
 
     assert pair.call("a", "handled") == 1
     assert pair.call("t", "messages") == []
+
+
+# ----- more than can be sent ------------------------------------------------------------
+
+
+@pytest.fixture
+def busy(tree: MakeTree, gate: Path) -> Iterator[Tree]:
+    """A subject that is busy until there is a gate, and then has answered that it is done."""
+    running = tree(MANY, subject("a"), ChildSpec(id="t", start=Start(Talker)))
+    log = gate.with_name("busy")
+    running.call("a", ("note in", log))
+    done = in_thread(lambda: running.call("a", ("until", gate)))
+    eventually(lambda: lines(log) == ["busy"], "the busy subject")
+    yield running
+    gate.touch()
+    assert done.result() == "done"
+
+
+def test_answers_are_sent_however_many_wait(busy: Tree, gate: Path) -> None:
+    """Whoever asked for them reads them."""
+    content = bytes(1 << 20)
+    busy.cast("a", ("room for", 1))
+    answers = [in_thread(lambda: busy.call("a", ("echo", content))) for _ in range(4)]
+    eventually(lambda: busy.client.calls == 5, "the calls")
+    gate.touch()
+
+    assert [answer.result() for answer in answers] == [content] * 4
+
+
+def test_a_call_that_finds_no_room_is_told_so(busy: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process lives, and nobody is told of an exit; of lost casts the log tells once."""
+    monkeypatch.setattr(outbound, "MAX_QUEUED_MESSAGES", 5)
+
+    def cast() -> None:
+        for number in range(20):
+            busy.cast("a", number)
+
+    logged = warnings_of(cast, lambda seen: "are lost" in "".join(seen))
+    with pytest.raises(CallError, match="did not reach a: too many messages wait") as raised:
+        busy.call("a", "pid")
+
+    assert type(raised.value) is CallError
+    assert ["are lost" in line for line in logged].count(True) == 1
+
+
+def test_a_call_that_is_too_long_is_told_so(pair: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is answered."""
+    monkeypatch.setattr(transport, "MAX_BODY", 1000)
+    with pytest.raises(CallError, match="did not reach a: it is too long"):
+        pair.call("a", ("echo", bytes(1001)))
+
+    assert pair.call("a", ("echo", 1)) == 1
+
+
+def test_a_request_that_finds_no_room_has_an_error_as_its_response(busy: Tree) -> None:
+    """Each request has its response."""
+    busy.call("t", ("room for", 2))
+    tokens = [busy.call("t", ("request", busy.ref("a"), bytes(10))) for _ in range(5)]
+    responses = messages(busy, 3)
+
+    assert {response.token for response in responses} <= set(tokens)
+    assert {type(response.error) for response in responses} == {CallError}
 
 
 def test_calls_from_many_threads_do_not_mix(tree: MakeTree) -> None:

@@ -345,7 +345,7 @@ def test_an_actor_that_stops_acknowledges_what_it_has_handled(one: Peer, two: Pe
     """Otherwise its end would make the order to stop a failure."""
     failed: list[str] = []
     greet(one, two)
-    one.transport.send(two.address, "stop", lambda: failed.append("stop"))
+    one.transport.send(two.address, "stop", lambda _: failed.append("stop"))
     two.transport.run(lambda _: False, DEADLINE)
     until(lambda: not one.transport.outstanding(), one)
 
@@ -356,7 +356,7 @@ def test_a_dead_target_is_reported_from_the_loop_and_not_from_send(one: Peer, tw
     """The connection is refused; nobody waits for a time-out."""
     two.transport.close()
     failed: list[str] = []
-    one.transport.send(two.address, "x", lambda: failed.append("send"))
+    one.transport.send(two.address, "x", lambda _: failed.append("send"))
     one.intend(two.address, "y")
     assert failed == []
     assert one.statuses == []
@@ -375,8 +375,12 @@ def test_what_a_killed_process_had_not_acknowledged_is_reported(one: Peer) -> No
         until(lambda: one.statuses, one)
         os.kill(pid, signal.SIGSTOP)
         failed: list[int] = []
+
+        def note(number: int, _status: SendStatus.BASE) -> None:
+            failed.append(number)
+
         for number in range(3):
-            one.transport.send(address, number, partial(failed.append, number))
+            one.transport.send(address, number, partial(note, number))
         one.intend(address, "after")
         os.kill(pid, signal.SIGKILL)
         until(lambda: len(one.statuses) == 2, one)
@@ -395,7 +399,7 @@ def test_a_message_for_a_dead_actor_never_reaches_the_next_one_on_its_port(
     assert three.transport.address.port == two.transport.address.port
     one.intend(stale, "for the dead")
     failed: list[str] = []
-    one.transport.send(stale, "for the dead", lambda: failed.append("send"))
+    one.transport.send(stale, "for the dead", lambda _: failed.append("send"))
     until(lambda: one.statuses and failed, one, three)
     one.transport.send(three.address, "for the living")
     until(lambda: three.got, one, three)
@@ -565,7 +569,7 @@ def test_a_target_that_drops_every_connection_is_given_up(
 
     until(dropped, one)
 
-    assert one.statuses == [SendStatus.Failed]
+    assert one.statuses == [outbound.UNREACHABLE]
 
 
 def test_a_message_that_is_too_long_fails(
@@ -577,7 +581,7 @@ def test_a_message_that_is_too_long_fails(
     one.intend(two.address, "short")
     until(lambda: len(one.statuses) == 2, one, two)
 
-    assert one.statuses == [SendStatus.Failed, SendStatus.Sent]
+    assert one.statuses == [outbound.TOO_LONG, SendStatus.Sent]
     assert two.got == ["short"]
 
 
@@ -599,9 +603,9 @@ def test_a_message_that_cannot_be_unpickled_is_reported_and_hurts_nobody(
     logger.enable("jidocode")
     sink = logger.add(logged.append)
     one.transport.send(two.address, "first")
-    one.transport.send(two.address, _Unreadable(), lambda: failed.append("bad"))
+    one.transport.send(two.address, _Unreadable(), lambda _: failed.append("bad"))
     one.intend(two.address, _Unreadable())
-    one.transport.send(two.address, "last", lambda: failed.append("last"))
+    one.transport.send(two.address, "last", lambda _: failed.append("last"))
     one.intend(two.address, "end")
     until(lambda: len(one.statuses) == 2, one, two)
     logger.remove(sink)
@@ -663,9 +667,13 @@ def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
     """A stopped target costs a bounded queue; when it goes on, it gets all that was taken."""
     monkeypatch.setattr(outbound, "MAX_QUEUED_MESSAGES", 50)
     other = peers()
-    failed: list[int] = []
+    failed: list[tuple[int, SendStatus.BASE]] = []
+
+    def note(number: int, status: SendStatus.BASE) -> None:
+        failed.append((number, status))
+
     for number in range(60):
-        one.transport.send(two.address, number, partial(failed.append, number))
+        one.transport.send(two.address, number, partial(note, number))
     one.transport.send(other.address, "prompt")
     until(lambda: other.got and len(failed) == 10, one, other)
     assert two.got == []
@@ -673,7 +681,7 @@ def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
     until(lambda: not one.transport.outstanding(), one, two, other)
 
     assert two.got == list(range(50))
-    assert failed == list(range(50, 60))
+    assert failed == [(number, outbound.TOO_MANY) for number in range(50, 60)]
 
 
 def test_a_queue_is_bounded_in_bytes_and_still_takes_one_big_message(
@@ -682,11 +690,11 @@ def test_a_queue_is_bounded_in_bytes_and_still_takes_one_big_message(
     """What is acknowledged makes room again."""
     monkeypatch.setattr(outbound, "MAX_QUEUED_BYTES", 1000)
     failed: list[str] = []
-    one.transport.send(two.address, b"x" * 5000, lambda: failed.append("big"))
-    one.transport.send(two.address, b"y", lambda: failed.append("small"))
+    one.transport.send(two.address, b"x" * 5000, lambda _: failed.append("big"))
+    one.transport.send(two.address, b"y", lambda _: failed.append("small"))
     until(lambda: two.got and not one.transport.outstanding(), one, two)
     for later in (b"z1", b"z2"):
-        one.transport.send(two.address, later, lambda: failed.append("later"))
+        one.transport.send(two.address, later, lambda _: failed.append("later"))
     until(lambda: not one.transport.outstanding(), one, two)
 
     assert failed == ["small"]
@@ -734,7 +742,7 @@ def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: 
     runner = threading.Thread(target=one.transport.run, args=(one.take, None), daemon=True)
     runner.start()
     for _ in range(20):
-        one.transport.send(two.address, "x", lambda: told_in.append(threading.get_ident()))
+        one.transport.send(two.address, "x", lambda _: told_in.append(threading.get_ident()))
     one.transport.send(one.address, "self")
     eventually(lambda: len(told_in) == 20 and one.got, "what both were told")
     ident = runner.ident
@@ -1082,7 +1090,7 @@ def test_an_abort_ends_a_drain(one: Peer, two: Peer, peers: Callable[..., Peer])
     three = peers()
     three.transport.close()
     one.transport.send(two.address, "nobody takes it")
-    one.transport.send(three.address, "dead", one.transport.abort_run)
+    one.transport.send(three.address, "dead", lambda _: one.transport.abort_run())
 
     assert isinstance(one.transport.run(TransmitOnly, DEADLINE), Thespian__Run_Terminated)
 

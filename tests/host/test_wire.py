@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jidocode._host import wire
+from jidocode.errors import CallError
 
 numbers = st.integers(min_value=0, max_value=2**64 - 1)
 payloads = st.binary()
@@ -45,3 +46,15 @@ def test_what_carries_no_message_is_refused(body: bytes) -> None:
     """Whoever sent it is told (see test_transport), and nobody else is disturbed."""
     with pytest.raises((IndexError, EOFError, struct.error, pickle.UnpicklingError)):
         wire.decode(body)
+
+
+def test_an_answer_that_is_too_long_becomes_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller is told; an error that is too long is told as well, in short."""
+    monkeypatch.setattr(wire, "MAX_BODY", 100_000)
+    for answer in (wire.answer(1, bytes(100_000)), wire.refusal(1, ValueError(bytes(100_000)))):
+        error = wire.unpack(answer.payload)
+
+        assert answer.failed
+        assert len(wire.encode(answer)) <= 100_000
+        assert isinstance(error, CallError)
+        assert "cannot be sent" in str(error)

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NoReturn
 
 from servers import Group, Worker
 
+from jidocode._host import outbound
 from jidocode.otp import (
     ActorRef,
     Caller,
@@ -199,6 +200,9 @@ class Subject(Worker):
                 return Refuse(UnspeakableError())
             case "fragile":
                 return Reply(Fragile())
+            case ("note in", Path() as log):
+                self.log = log
+                return Reply(None)
             case "nothing":
                 return None  # type: ignore[return-value] # the bad return value is the point
             case "waiting":
@@ -218,6 +222,8 @@ class Subject(Worker):
             case ("until", Path() as gate):
                 self.note("busy")
                 wait_for(gate)
+            case ("room for", int() as count):
+                outbound.MAX_QUEUED_MESSAGES = count
             case "raise":
                 raise RuntimeError("the handler was told to raise")
             case "stop":
@@ -345,6 +351,8 @@ class Talker(GenServer):
         match request:
             case ("request", ActorRef() as ref, content):
                 return Reply(self.send_request(ref, content))
+            case ("room for", int() as count):
+                outbound.MAX_QUEUED_MESSAGES = count
             case ("request yourself", content):
                 return Reply(self.send_request(self.ref, content))
             case ("cast", ActorRef() as ref, content):
