@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from loguru import logger
-from thespian.actors import ActorAddress, WatchMessage
+from thespian.actors import ActorAddress, WakeupMessage, WatchMessage
 from thespian.system.messages.admin import PendingActor, SystemShutdown
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
@@ -318,6 +318,8 @@ class HostClient:
                 self.directory.root_started(message.ref, ROOT)
             case wire.RootExited():
                 self._on_root_exited(message)
+            case WakeupMessage(payload=payload) if callable(payload):
+                payload()
             case WatchMessage():
                 self._on_host_gone()
                 return False
@@ -374,9 +376,14 @@ class HostClient:
         for monitor in [monitor for monitor in list(self._monitors) if monitor.ref == ref]:
             self._monitors.discard(monitor)
             monitor.tell(reason)
-        for number, pending in list(self._pending.items()):
-            if pending.ref == ref:
-                self._settle(number, ActorExitedError(pending.target, reason), failed=True)
+        calls = [pending for pending in list(self._pending.values()) if pending.ref == ref]
+
+        def fail() -> None:
+            for call in calls:
+                self._settle(call.number, ActorExitedError(call.target, reason), failed=True)
+
+        if calls:  # some may have been answered
+            self._transport.after_last_words(ActorAddress(ref.address), fail)
 
     def _undelivered(self, number: int, status: SendStatus.BASE) -> None:
         """Give the news of a death a moment to come, for it knows the reason."""

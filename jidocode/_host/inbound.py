@@ -102,6 +102,15 @@ class Acceptor:
         self._inbounds.discard(inbound)
         self._strangers.pop(inbound, None)
 
+    def await_end(self, sender: ActorAddress, callback: Callable[[], None]) -> None:
+        """Call back when all that *sender*, which is dead, has sent is delivered."""
+        self._on_event(READ)  # it may have connected just before
+        for inbound in self._inbounds:
+            if inbound.sender == sender:
+                inbound.at_end.append(lambda: self.await_end(sender, callback))
+                return
+        callback()
+
     def filenos(self) -> list[int]:
         """Return every descriptor of this end."""
         return [self._listener.fileno(), *(inbound.fileno() for inbound in self._inbounds)]
@@ -170,10 +179,12 @@ class Inbound:
 
     Attributes:
         sender: Who speaks, once it has proven the key.
+        at_end: Called when it is closed.
     """
 
     def __init__(self, hub: InboundHub, acceptor: Acceptor, sock: socket.socket) -> None:
         self.sender: ActorAddress | None = None
+        self.at_end: list[Callable[[], None]] = []
         self._hub = hub
         self._acceptor = acceptor
         self._socket = sock
@@ -218,6 +229,8 @@ class Inbound:
             self._decoder = FrameDecoder(0)  # what has come already is not looked at any more
             self._hub.poller.close_socket(self._socket)
             self._acceptor.forget(self)
+            for callback in self.at_end:
+                callback()
 
     def fileno(self) -> int:
         """Return the descriptor."""

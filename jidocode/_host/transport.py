@@ -424,6 +424,14 @@ class LoopbackTransport:
         """Deliver `WakeupMessage(timePeriod, payload)` after that time (seconds or timedelta)."""
         self.call_at(time.monotonic() + _seconds(timePeriod), _Wakeup(self, timePeriod, payload))
 
+    def after_last_words(self, sender: ActorAddress, callback: Callable[[], None]) -> None:
+        """Deliver a `WakeupMessage` with *callback* behind all that *sender* has sent.
+
+        Its process is dead, so that comes to an end at once; but news of its
+        death come by other ways, and may be faster. For the run loop alone.
+        """
+        self._acceptor.await_end(sender, _Wakeup(self, 0.0, callback))
+
     def set_watch(self, watchlist: Sequence[int]) -> None:
         """Deliver a `WatchMessage` when some of these descriptors are readable.
 

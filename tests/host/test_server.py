@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from jidocode.otp import (
     ExitReason,
     Flags,
     Killed,
+    Name,
     Normal,
     Response,
     Restart,
@@ -569,6 +571,33 @@ def test_stop_with_a_reply_answers_after_terminate(tree: MakeTree, log: Path) ->
     assert running.call("a", ("stop with reply", Shutdown("done"), "bye")) == "bye"
     assert lines(log) == ["terminate shutdown (done)"]
     assert running.end_of(ref).reason == Shutdown("done")
+
+
+@pytest.mark.parametrize("size", [1, 3 << 19])
+def test_the_news_of_an_end_do_not_overtake_an_answer(tree: MakeTree, log: Path, size: int) -> None:
+    """They come over another connection, which may be read first."""
+    running = tree(MANY, subject("a", log), subject("b"), subject("c"))
+    hears = running.client._on_event
+    assert hears is not None
+    held, free = threading.Event(), threading.Event()
+
+    def hold(event: object, names: Sequence[Name]) -> None:
+        held.set()
+        free.wait()
+        hears(event, names)
+
+    running.client._on_event = hold
+    pid = running.ref("c").os_pid
+    os.kill(running.ref("b").os_pid, signal.SIGKILL)
+    held.wait()
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(pid), "the end of c")
+    request = ("stop with reply", Normal(), bytes(size))
+    answer = in_thread(lambda: running.call("a", request))
+    eventually(lambda: inits(log) == 2, "the next a")
+    free.set()
+
+    assert answer.result() == bytes(size)
 
 
 def test_stop_without_a_reply_tells_the_caller_the_reason(tree: MakeTree) -> None:
