@@ -44,6 +44,7 @@ MAX_QUEUED_BYTES = 128 << 20
 
 _BATCH = 1 << 10
 _CHUNK = 1 << 16
+_PER_TURN = 1 << 20
 _REPLY_READ = 1 << 12
 _MAX_ATTEMPTS = 20
 _LONGEST_PAUSE = 1.0
@@ -228,34 +229,41 @@ class Link:
     def _flush(self) -> None:
         try:
             more = bool(self._queue)
+            left = _PER_TURN
             # Who finds the lock held may go: its holder looks again after letting go.
             while more and not self._blocked and not self._writing.locked():
                 with self._writing:
-                    self._write()
+                    left = self._write(left)
                 more = self._has_more()
         except BaseException:
             self._hub.call_at(0.0, self._go_on)
             raise
 
-    def _write(self) -> None:
+    def _write(self, left: int) -> int:
+        """Write what there is, but no more than *left*; return what is left of that."""
         try:
             sock = self._socket or self._open()
             while True:
                 sealed, pieces, size, sent = self._outgoing
                 taken = sum(sent)
                 if taken < size:
+                    if left <= 0:  # others keep posting: the run loop goes on with it
+                        self._block()
+                        return left
                     # In one call, so that no exception can come between sending and noting it.
                     sent.extend(map(sock.send, (_from(pieces, taken),)))
+                    left -= max(sent[-1], _CHUNK)  # small ones cost, too
                 elif len(self._queue) > sealed - self._acked:
                     self._seal_some(sealed)
                 else:
                     if size > _CHUNK:  # the next message may be a long time coming
                         self._outgoing = _nothing_after(sealed)
-                    return
+                    return left
         except BlockingIOError:
             self._block()
         except OSError as error:
             self._fail(error)
+        return left
 
     def _has_more(self) -> bool:
         # Without the gate this may count messages that are just acknowledged, but misses none.

@@ -735,6 +735,43 @@ def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:
         assert [number for sender, number in two.got if sender == name] == list(range(200))
 
 
+class Joined:
+    """A socket that has somebody else send something more whenever it is written to."""
+
+    def __init__(self, sock: socket.socket, post: Callable[[int], None]) -> None:
+        self.sock = sock
+        self.post = post
+        self.writes = 0
+
+    def send(self, data: bytes) -> int:
+        self.writes += 1
+        if self.writes < 100:
+            thread = threading.Thread(target=self.post, args=(self.writes,))
+            thread.start()
+            thread.join()
+        return self.sock.send(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.sock, name)
+
+
+def test_who_sends_is_not_held_by_what_others_send(
+    one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run loop goes on with it, turn by turn."""
+    greet(one, two)
+    [link] = one.transport._links.values()
+    assert link._socket is not None
+    joined = Joined(link._socket, lambda number: one.transport.send(two.address, number))
+    monkeypatch.setattr(link, "_socket", joined)
+    one.transport.send(two.address, 0)
+    held = joined.writes
+    until(lambda: len(two.got) == 101, one, two)
+
+    assert held < 20
+    assert two.got == ["hello", *range(100)]
+
+
 def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: Peer) -> None:
     """The runner sleeps without end until there is something to tell."""
     two.transport.close()
