@@ -21,6 +21,7 @@ from loguru import logger
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 _EVENTS_PER_TURN = 64
+_LONGEST_WAIT = 86_400.0
 
 Handler = Callable[[int], None]
 Timer = Callable[[], None]
@@ -78,7 +79,13 @@ class Poller:
             sock.close()
 
     def call_at(self, when: float, timer: Timer) -> None:
-        """Call *timer* in the waiting thread at *when* (monotonic seconds)."""
+        """Call *timer* in the waiting thread at *when* (monotonic seconds).
+
+        Raises:
+            ValueError: *when* is NaN, which has no place in the order of the others.
+        """
+        if math.isnan(when):
+            raise ValueError("a timer was set to NaN")
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
 
     def timers(self) -> Iterator[tuple[float, Timer]]:
@@ -94,8 +101,9 @@ class Poller:
         """Handle what is ready, waiting for it until *deadline* (monotonic seconds) at most."""
         if self._timers:
             deadline = min(deadline, self._timers[0][0])
-        # epoll takes None for ever; a moment in the past waits not at all.
-        timeout = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+        # epoll takes None for ever, and 2**31 ms at most; a moment in the past waits not at all.
+        left = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
+        timeout = None if deadline == math.inf else left
         for fd, events in self._epoll.poll(timeout, _EVENTS_PER_TURN):
             handler = self._handlers.get(fd)
             if handler is not None:

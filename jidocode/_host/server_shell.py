@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -161,6 +162,8 @@ class ServerShell(Shell):
         self.after(effect.delay, lambda: self._feed(server.InfoReceived(effect.message)))
 
     def _set_idle_timer(self, effect: server.SetIdleTimer) -> None:
+        if math.isnan(effect.delay):
+            raise ValueError("an idle timeout was set to NaN")
         self._idle = effect.generation, time.monotonic() + effect.delay
         self._keep_alarm()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import sys
@@ -571,6 +572,25 @@ def test_stop_with_a_reply_answers_after_terminate(tree: MakeTree, log: Path) ->
     assert running.call("a", ("stop with reply", Shutdown("done"), "bye")) == "bye"
     assert lines(log) == ["terminate shutdown (done)"]
     assert running.end_of(ref).reason == Shutdown("done")
+
+
+@pytest.mark.parametrize("delay", [30 * 86_400.0, 1e300])
+def test_a_server_may_wait_for_ages(tree: MakeTree, delay: float) -> None:
+    """Further than the kernel counts."""
+    running = tree(ONE_LIFE, Diary.child_spec())
+    running.call("diary", ("timeout", delay))
+
+    assert running.call("diary", "read") == ["init", ("timeout", delay)]
+
+
+def test_an_idle_timeout_of_no_time_is_a_crash_that_says_so(tree: MakeTree) -> None:
+    """It would never come, and nobody would know."""
+    running = tree(MANY, Diary.child_spec())
+    ref = running.ref("diary")
+    running.call("diary", ("timeout", 1e9))
+    running.cast("diary", ("timeout", math.nan))
+
+    assert "NaN" in str(running.end_of(ref).reason)
 
 
 @pytest.mark.parametrize("size", [1, 3 << 19])

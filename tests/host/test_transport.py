@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import math
 import os
 import pickle
 import resource
@@ -964,6 +965,22 @@ def test_wakeups_come_in_the_order_of_their_time(one: Peer) -> None:
     deadline = one.transport.next_deadline()
     assert deadline is not None
     assert deadline > time.monotonic() + 900
+
+
+@pytest.mark.parametrize("far", [30 * 86_400.0, 1e300, math.inf])
+def test_a_far_wakeup_does_not_end_the_loop(one: Peer, far: float) -> None:
+    """Further than the kernel counts."""
+    one.transport.addWakeup(far, "far")
+    threading.Timer(0.01, one.transport.abort_run).start()
+
+    assert isinstance(one.transport.run(one.take), Thespian__Run_Terminated)
+    assert one.got == []
+
+
+def test_a_wakeup_at_no_time_is_refused(one: Peer) -> None:
+    """It would keep all others from their places."""
+    with pytest.raises(ValueError, match="NaN"):
+        one.transport.addWakeup(math.nan, "never")
 
 
 def test_a_signal_handler_interrupts_the_wait(one: Peer) -> None:
