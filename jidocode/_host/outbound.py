@@ -17,7 +17,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 from loguru import logger
@@ -103,6 +104,9 @@ class LinkHub(Protocol):
     def settle(self, parcel: Parcel, status: SendStatus.BASE) -> None:
         """Note that *parcel* ended so; its sender is told from the run loop."""
 
+    def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
+        """Send *parcel* to *address*, by this link or the next one."""
+
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Call back from the run loop at *when* (monotonic seconds)."""
 
@@ -136,7 +140,9 @@ class Link:
     A signal handler may raise in the main thread wherever that is (Ctrl-C), so
     writing goes in steps that either happened or did not: what is sealed is one
     value (`_Outgoing`), a piece is sent and noted in one call, and locks are
-    taken by `with` alone. The run loop goes on where the exception came.
+    taken by `with` alone. The run loop goes on where the exception came. If the
+    handler, or a finalizer, posts where its thread holds the gate, the run loop
+    does that later; where it holds only `_writing`, who was interrupted looks again.
 
     A connection that breaks is opened again and what was not acknowledged is
     sent again; a peer that is gone refuses the new one, and everything ends
@@ -148,7 +154,8 @@ class Link:
     def __init__(self, hub: LinkHub, target: LoopbackAddress) -> None:
         self.target = target
         self._hub = hub
-        self._gate = threading.Lock()  # guards what follows, never held in a system call
+        # Guards what follows, never held in a system call; reentrant, for its holder is asked for.
+        self._gate: Any = threading.RLock()
         self._queue: deque[Parcel] = deque()  # all that is not acknowledged, sealed ones first
         self._acked = 0  # messages of this connection that are
         self._queued_bytes = 0
@@ -175,6 +182,9 @@ class Link:
         Returns:
             False when this link has retired: take a new one.
         """
+        if self._gate._is_owned():  # noqa: SLF001 - `Condition` asks it, too
+            self._hub.call_at(0.0, partial(self._hub.post, self.target, parcel))
+            return True
         with self._gate:
             if self._retired:
                 return False

@@ -129,7 +129,6 @@ class LoopbackTransport:
         self._acceptor = Acceptor(self, listener)
         self._watch = Watch(self.poller, self._on_watched)
         self._links: dict[int, Link] = {}
-        self._links_lock = threading.Lock()
         self._inbox: deque[ReceiveEnvelope] = deque()
         self._settled: deque[tuple[Settle, SendStatus.BASE]] = deque()
         self._addresses: ActorAddressManager | None = None
@@ -194,7 +193,7 @@ class LoopbackTransport:
             self._wake_runner()
         else:
             asked_for = isinstance(message, wire.Answer)
-            self._post(address, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
+            self.post(address, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
 
     def scheduleTransmit(
         self,
@@ -224,7 +223,7 @@ class LoopbackTransport:
             self._note(intent.tx_done, SendStatus.Sent)
             return
         expires = time.monotonic() + intent.expiration().view().remainingSeconds(math.inf)
-        self._post(address, Parcel(Kind.CONFIRM, body, intent.tx_done, expires))
+        self.post(address, Parcel(Kind.CONFIRM, body, intent.tx_done, expires))
 
     def _resolve(
         self, target: ActorAddress, addresses: ActorAddressManager | None = None
@@ -239,20 +238,11 @@ class LoopbackTransport:
             return details
         raise CannotPickleAddress(target)
 
-    def _post(self, address: LoopbackAddress, parcel: Parcel) -> None:
-        if len(parcel.body) > MAX_BODY:
-            logger.warning("a message of {} bytes is too long to send", len(parcel.body))
-            self.settle(parcel, TOO_LONG)
-            return
-        link = self._links.get(address.nonce)
-        while link is None or not link.post(parcel):  # it has retired: the next one is new
-            link = self._link_to(address)
-
     def _link_to(self, address: LoopbackAddress) -> Link:
         if self._closed:
             raise HostError("this transport is closed")
-        with self._links_lock:
-            return self._links.setdefault(address.nonce, Link(self, address))
+        # In one call, without a lock: a signal handler may come here while its thread is here.
+        return self._links.setdefault(address.nonce, Link(self, address))
 
     # -- receiving
 
@@ -362,6 +352,16 @@ class LoopbackTransport:
         return self.poller.next_deadline()
 
     # -- what both ends of connections ask for (see `LinkHub` and `InboundHub`)
+
+    def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
+        """Send *parcel* to *address*, over the link there is or a new one."""
+        if len(parcel.body) > MAX_BODY:
+            logger.warning("a message of {} bytes is too long to send", len(parcel.body))
+            self.settle(parcel, TOO_LONG)
+            return
+        link = self._links.get(address.nonce)
+        while link is None or not link.post(parcel):  # it has retired: the next one is new
+            link = self._link_to(address)
 
     def settle(self, parcel: Parcel, status: SendStatus.BASE) -> None:
         """Have the sender of *parcel* told, from the run loop, how it ended."""

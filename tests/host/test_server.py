@@ -907,6 +907,32 @@ def test_ctrl_c_while_sending_harms_nothing_else(
     assert set(sent) <= set(arrived)
 
 
+def test_a_signal_handler_may_send_while_its_thread_sends(tree: MakeTree) -> None:
+    """To the same process: nothing is lost, and nothing is stuck."""
+    running = tree(MANY, Diary.child_spec())
+    client, diary = running.client, running.ref("diary")
+    handled: list[str] = []
+
+    def send_too(_number: int, _frame: types.FrameType | None) -> None:
+        handled.append("handler")
+        client.cast(diary, "handler")
+
+    before = signal.signal(signal.SIGVTALRM, send_too)
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.001, 0.001)
+        while len(handled) < 50:
+            for number in range(50):
+                client.cast(diary, number)
+            client.call(diary, "are you there", timeout=LONG, target="diary")
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+    eventually(
+        lambda: running.call("diary", "read").count("handler") == len(handled), "what it sent"
+    )
+
+
 def test_ctrl_c_in_a_call_ends_that_call_alone(
     tree: MakeTree, interrupted: Callable[[Callable[[], object]], None]
 ) -> None:

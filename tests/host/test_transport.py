@@ -736,6 +736,18 @@ def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:
         assert [number for sender, number in two.got if sender == name] == list(range(200))
 
 
+@pytest.mark.timeout(20)
+def test_a_message_may_be_sent_where_its_thread_holds_the_link(one: Peer, two: Peer) -> None:
+    """As by a signal handler, or a finalizer, that interrupts a `send`."""
+    greet(one, two)
+    [link] = one.transport._links.values()
+    with link._gate:
+        one.transport.send(two.address, "meanwhile")
+    until(lambda: len(two.got) == 2, one, two)
+
+    assert two.got == ["hello", "meanwhile"]
+
+
 class Joined:
     """A socket that has somebody else send something more whenever it is written to."""
 
