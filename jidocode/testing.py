@@ -18,13 +18,13 @@ import os
 import pickle
 import signal
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from jidocode._host import wire
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -470,12 +470,12 @@ class FakeChild:
             call.settle(None, NoProcessError(self.ref.kind))
         number = next(self._numbers)
         self._calls[number] = call
-        self._receive(CallReceived(Caller(self.ref.address, number), _copied(request)))
+        self._receive(CallReceived(Caller(self.ref.address, number), _sent(request)))
         return call
 
     def cast(self, request: object) -> None:
         """Send *request* to `handle_cast`; lost if the child has ended."""
-        self._receive(CastReceived(_copied(request)))
+        self._receive(CastReceived(_sent(request)))
 
     def info(self, message: object) -> None:
         """Send *message* to `handle_info`; lost if the child has ended."""
@@ -548,12 +548,13 @@ class FakeChild:
         call = self._calls.pop(caller.request_id, None)
         if call is None:
             return  # it has its answer
-        try:
-            call.settle(*_copied((value, error)))
-        except Exception as failure:  # noqa: BLE001 - pickle raises whatever the value's hooks raise
-            told = "".join(traceback.format_exception_only(error or failure)).strip()
-            what = "refused with an error that" if error else "the reply"
-            call.settle(None, CallError(f"{what} cannot be pickled: {told}"))
+        number = caller.request_id
+        answer = wire.answer(number, value) if error is None else wire.refusal(number, error)
+        content = wire.unpack(answer.payload)
+        if isinstance(content, Exception) and answer.failed:
+            call.settle(None, content)
+        else:
+            call.settle(content, None)
 
     def _leave(self, reason: ExitReason) -> None:
         self.exit_reason = reason
@@ -564,6 +565,10 @@ class FakeChild:
 
 
 _addresses = itertools.count(1)
+
+
+def _sent(request: object) -> object:
+    return wire.unpack(wire.pack_request(request))
 
 
 def _copied(value: T) -> T:

@@ -36,6 +36,7 @@ from jidocode.errors import (
     HostExitedError,
     HostStartError,
     NoProcessError,
+    told,
 )
 from jidocode.otp.events import ChildStarting, GaveUp, SupervisorEvent
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
@@ -184,11 +185,7 @@ class HostClient:
             HostError: This process is a fork of the one that started the system.
             Exception: Whatever the handler refused with.
         """
-        try:
-            payload = wire.pack(request)
-        except Exception as error:
-            told = f"the request cannot be pickled: {type(error).__name__}: {error}"
-            raise CallError(told) from error
+        payload = wire.pack_request(request)
         call = self._begin(ref, lambda number: wire.Call(number, payload), target)
         if isinstance(call, CallError):
             raise call
@@ -214,7 +211,7 @@ class HostClient:
         """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
         self.check()
         if isinstance(ref.address, LoopbackAddress):
-            self._transport.send(ActorAddress(ref.address), wire.Cast(wire.pack(request)))
+            self._transport.send(ActorAddress(ref.address), wire.Cast(wire.pack_request(request)))
 
     def monitor(self, ref: ActorRef) -> Monitor:
         """Return a monitor of *ref*; it tells of `NoProcess` if *ref* is gone already."""
@@ -267,8 +264,8 @@ class HostClient:
         try:
             content = wire.unpack(pending.payload)
         except Exception as error:
-            told = f"cannot read the reply of {pending.target}: {type(error).__name__}: {error}"
-            raise CallError(told) from error
+            why = f"cannot read the reply of {pending.target}: {told(error)}"
+            raise CallError(why) from error
         if pending.failed and isinstance(content, Exception):
             raise content
         return content
@@ -337,7 +334,7 @@ class HostClient:
         try:
             fact = wire.unpack(message.payload)
         except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
-            logger.warning("news cannot be read here: {}: {}", type(error).__name__, error)
+            logger.warning("news cannot be read here: {}", told(error))
         else:
             self._tell(fact, self._names_of(message.name))
 
@@ -391,8 +388,8 @@ class HostClient:
         if pending is None:
             return
         if status is not SendStatus.DeadTarget:
-            told = f"the request did not reach {pending.target}: {status}"
-            self._settle(number, CallError(told), failed=True)
+            why = f"the request did not reach {pending.target}: {status}"
+            self._settle(number, CallError(why), failed=True)
         else:
             self._transport.call_at(
                 time.monotonic() + REASON_GRACE,

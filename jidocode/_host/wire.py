@@ -192,6 +192,18 @@ def pack(value: object) -> bytes:
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
+def pack_request(value: object) -> bytes:
+    """Pickle what a process is asked or told.
+
+    Raises:
+        CallError: It cannot be pickled.
+    """
+    try:
+        return pack(value)
+    except Exception as error:
+        raise CallError(f"the request cannot be pickled: {told(error)}") from error
+
+
 def unpack(payload: Body) -> object:
     """Unpickle *payload*, which came out of an authenticated frame."""
     return pickle.loads(payload)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jidocode.errors import InvalidChildSpecError
@@ -28,9 +30,9 @@ REF = ActorRef("worker", 1, 1001)
 BEAT = After(2.0, HeartbeatDue(1))
 
 
-def running(**options: float) -> Life:
+def running(**options: Any) -> Life:
     """Return a life that runs."""
-    life = Life(ChildSpec(id="a", start=GenServer, **options), 1)  # type: ignore[arg-type] # options are numbers
+    life = Life(ChildSpec(id="a", start=GenServer, **options), 1)
     life.handle(NameClaimed(1))
     life.handle(ChildReady(1, REF))
     return life
