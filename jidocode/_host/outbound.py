@@ -251,6 +251,8 @@ class Link:
 
     def _write(self, left: int) -> int:
         """Write what there is, but no more than *left*; return what is left of that."""
+        if self._retired:
+            return left
         try:
             sock = self._socket or self._open()
             while True:
@@ -322,7 +324,7 @@ class Link:
         try:
             self._hub.poller.register(sock.fileno(), READ, self._on_event)
             self._socket = sock
-        except BaseException:  # OSError, ValueError if the transport was closed meanwhile, any
+        except BaseException:  # OSError, HostError if the transport was closed meanwhile, any
             self._hub.poller.close_socket(sock)
             raise
         return sock

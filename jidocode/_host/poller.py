@@ -18,13 +18,25 @@ from collections.abc import Callable, Iterator, Sequence
 
 from loguru import logger
 
+from jidocode.errors import HostError
+
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 _EVENTS_PER_TURN = 64
 _LONGEST_WAIT = 86_400.0
 
-Handler = Callable[[int], None]
+Handler = Callable[[int], object]
 Timer = Callable[[], None]
+
+
+class _Waker:
+    """An eventfd that stays open for who is about to write to it: its number is no other file's."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
 class Poller:
@@ -36,19 +48,27 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waker: _Waker | None = _Waker()
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
-        self.register(self._eventfd, READ, self._woken)
+        waker_fd = self._waker.fd
+        self.register(waker_fd, READ, lambda _events: os.eventfd_read(waker_fd))
 
     def register(self, fd: int, events: int, handler: Handler) -> None:
-        """Call *handler* with the event mask whenever *fd* is ready, until `unregister`."""
+        """Call *handler* with the event mask whenever *fd* is ready, until `unregister`.
+
+        Raises:
+            HostError: The poller is closed.
+            OSError: The kernel refuses.
+        """
         self._handlers[fd] = handler
         try:
             self._epoll.register(fd, events)
-        except OSError:
+        except BaseException as error:
             del self._handlers[fd]
+            if self._epoll.closed:
+                raise HostError("this transport is closed") from error
             raise
 
     def modify(self, fd: int, events: int) -> None:
@@ -112,8 +132,10 @@ class Poller:
             self._run_timers()
 
     def wake(self) -> None:
-        """Make the running, or the next, `wait` return at once."""
-        os.eventfd_write(self._eventfd, 1)
+        """Make the running, or the next, `wait` return at once; nothing after `close`."""
+        waker = self._waker
+        if waker is not None:
+            os.eventfd_write(waker.fd, 1)
 
     def fileno(self) -> int:
         """Return the epoll descriptor; it is readable when something is ready."""
@@ -121,17 +143,14 @@ class Poller:
 
     def filenos(self) -> list[int]:
         """Return the descriptors of the poller itself."""
-        return [self._epoll.fileno(), self._eventfd]
+        return [self._epoll.fileno(), *([self._waker.fd] if self._waker else [])]
 
     def close(self) -> None:
         """Close the poller; what it watched stays open."""
         self._handlers.clear()
         self._timers.clear()
         self._epoll.close()
-        os.close(self._eventfd)
-
-    def _woken(self, _events: int) -> None:
-        os.eventfd_read(self._eventfd)
+        self._waker = None
 
     def _run_timers(self) -> None:
         now = time.monotonic()

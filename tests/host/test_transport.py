@@ -1061,6 +1061,73 @@ def test_a_closed_transport_leaves_nothing_open() -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - numbers are meant
 
 
+def take_all_numbers(stack: contextlib.ExitStack, *numbers: int) -> list[int]:
+    """Open files until they have the descriptors *numbers*; return all of them."""
+    files: list[int] = []
+    while not set(numbers) <= set(files):
+        files.append(os.memfd_create("taken"))
+        stack.callback(os.close, files[-1])
+    return files
+
+
+def test_a_closed_transport_wakes_nobody(one: Peer) -> None:
+    """The number of its descriptor may be that of another file."""
+    poller = one.transport.poller
+    numbers = poller.filenos()
+    one.transport.close()
+    with contextlib.ExitStack() as stack:
+        files = take_all_numbers(stack, *numbers)
+        poller.wake()
+
+        assert [os.fstat(fd).st_size for fd in files] == [0] * len(files)
+
+
+class Turnstile:
+    """A lock that has the first who takes it wait."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.come, self.go = threading.Event(), threading.Event()
+
+    def locked(self) -> bool:
+        return self.lock.locked()
+
+    def __enter__(self) -> None:
+        if not self.come.is_set():
+            self.come.set()
+            self.go.wait(DEADLINE)
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def test_who_sends_while_another_closes_writes_to_no_other_file(one: Peer, two: Peer) -> None:
+    """It has come as far as the socket, and finds it closed."""
+    greet(one, two)
+    [link] = one.transport._links.values()
+    turnstile: Any = Turnstile()
+    link._writing = turnstile
+    numbers = one.transport.protectedFileNumList()
+    sent: list[str] = []
+
+    def send() -> None:
+        one.transport.send(two.address, "late")
+        sent.append("late")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    turnstile.come.wait(DEADLINE)
+    one.transport.close()
+    with contextlib.ExitStack() as stack:
+        files = take_all_numbers(stack, *numbers)
+        turnstile.go.set()
+        sender.join(DEADLINE)
+
+        assert sent == ["late"]
+        assert [os.fstat(fd).st_size for fd in files] == [0] * len(files)
+
+
 def test_a_closed_transport_sends_nothing(two: Peer) -> None:
     """And says so, instead of losing the message."""
     one = Peer(LoopbackTransport.for_admin(KEY))
