@@ -295,8 +295,11 @@ class Shell(Actor):
             self._descriptors[ready[0][0]]()
 
 
-def private_memory() -> int:
-    """Return the bytes of memory that this process shares with no other."""
-    rollup = Path("/proc/self/smaps_rollup").read_text("ascii")
+def private_memory() -> int | None:
+    """Return the bytes of memory that this process shares with no other; None if it cannot tell."""
+    try:
+        rollup = Path("/proc/self/smaps_rollup").read_text("ascii")
+    except OSError:  # no descriptor is left
+        return None
     kilobytes = (line.split()[1] for line in rollup.splitlines() if line.startswith("Private_"))
     return 1024 * sum(map(int, kilobytes))

@@ -100,12 +100,13 @@ class Pulse:
     Attributes:
         ref: The process itself.
         uptime: Seconds since its `init` was done.
-        memory: Bytes of memory that are its own, shared with no other process.
+        memory: Bytes of memory that are its own, shared with no other process;
+            None if it cannot tell.
     """
 
     ref: ActorRef
     uptime: float
-    memory: int
+    memory: int | None
 
 
 @attrs.frozen

@@ -37,7 +37,7 @@ class ChildHealth:
         restarts: How often it was started again.
         last_exit: Why its last process ended; None if none has.
         uptime: Seconds since its `init`; None if it did not answer.
-        memory: Bytes of memory of its own; None if it did not answer.
+        memory: Bytes of memory of its own; None if it did not answer, or cannot tell.
     """
 
     id: str

@@ -32,6 +32,7 @@ from loguru import logger
 from trees import LONG, MakeTree, Tree
 
 from jidocode._host import outbound, transport
+from jidocode._host.wire import Pulse
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -744,6 +745,16 @@ def test_a_request_to_a_dead_process_is_an_error_at_once(pair: Tree) -> None:
     [response] = messages(pair)
 
     assert isinstance(response.error, NoProcessError)
+
+
+def test_a_server_without_a_descriptor_left_is_well(pair: Tree) -> None:
+    """It cannot say how much memory it has, and lives."""
+    pair.call("a", "open all")
+    [pulse] = pair.client.ping_all([pair.ref("a")], timeout=LONG)
+
+    assert isinstance(pulse, Pulse)
+    assert pulse.memory is None
+    assert pair.call("a", ("echo", 1)) == 1
 
 
 def test_a_server_that_calls_itself_is_told_so(pair: Tree) -> None:
