@@ -32,7 +32,7 @@ from jidocode._host.manager import ActorHost
 from jidocode._host.outbound import Settle
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import SpawnOrder
-from jidocode.errors import CallError
+from jidocode.errors import CallError, told
 from jidocode.otp import server
 from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted, PulseHeard
 from jidocode.otp.exits import SHUTDOWN, ExitReason, is_normal
@@ -131,7 +131,7 @@ class Shell(Actor):
         if idle:
             try:
                 self._carry_out()
-            except Exception as error:  # noqa: BLE001 - what a server sends may raise anything
+            except BaseException as error:  # noqa: BLE001 - what a server sends may raise anything
                 self.fail(server.crash_reason(error))
 
     def _carry_out(self) -> None:
@@ -188,8 +188,7 @@ class Shell(Actor):
         try:
             return wire.unpack(payload), None
         except BaseException as error:  # noqa: BLE001 - what it names may even exit when imported
-            text = f"{self.order.kind} cannot read the request: {type(error).__name__}: {error}"
-            return None, CallError(text)
+            return None, CallError(f"{self.order.kind} cannot read the request: {told(error)}")
 
     def after(self, delay: float, callback: Callable[[], object]) -> None:
         """Call *callback* after *delay* seconds, behind the messages that wait already."""

@@ -36,6 +36,7 @@ from jidocode.errors import (
     HostExitedError,
     HostStartError,
     NoProcessError,
+    shown,
     told,
 )
 from jidocode.otp.events import ChildStarting, GaveUp, SupervisorEvent
@@ -266,9 +267,11 @@ class HostClient:
         except Exception as error:
             why = f"cannot read the reply of {pending.target}: {told(error)}"
             raise CallError(why) from error
-        if pending.failed and isinstance(content, Exception):
+        if not pending.failed:
+            return content
+        if isinstance(content, Exception):
             raise content
-        return content
+        raise CallError(f"the error of {pending.target} cannot be read here: {shown(content)}")
 
     def check(self) -> None:
         """Raise `HostError` in a fork of the app, `HostExitedError` if the system is gone."""

@@ -14,7 +14,7 @@ from jidocode._host import wire
 from jidocode._host.actor import Shell
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
-from jidocode.errors import ActorExitedError, CallError, NoProcessError
+from jidocode.errors import ActorExitedError, CallError, NoProcessError, shown
 from jidocode.otp import server
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.refs import ActorRef
@@ -117,8 +117,13 @@ class ServerShell(Shell):
             return
         stop_watching()
         content, unreadable = self.unpack(message.payload)
-        failure = content if message.failed and isinstance(content, Exception) else unreadable
-        response = server.Response(message.request_id, None if failure else content, failure)
+        failure: Exception | None = unreadable
+        if message.failed and isinstance(content, Exception):
+            failure = content
+        elif message.failed and failure is None:
+            failure = CallError(f"the error cannot be read here: {shown(content)}")
+        value = content if failure is None else None
+        response = server.Response(message.request_id, value, failure)
         self._feed(server.InfoReceived(response))
 
     # Effects

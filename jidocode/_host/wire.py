@@ -17,7 +17,7 @@ import attrs
 
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import MAX_BODY, Body
-from jidocode.errors import CallError, told
+from jidocode.errors import CallError, shown, told
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import Start
@@ -214,21 +214,22 @@ def answer(request_id: int, value: object) -> Answer:
     """Return the answer that carries *value*, or an error if it cannot be sent."""
     try:
         return Answer(request_id, failed=False, payload=_pack_answer(value))
-    except Exception as error:  # noqa: BLE001 - pickle raises whatever the value's hooks raise
+    except BaseException as error:  # noqa: BLE001 - the value's hooks may even exit
         return refusal(request_id, CallError(f"the reply cannot be sent: {told(error)}"))
 
 
-def refusal(request_id: int, error: Exception) -> Answer:
+def refusal(request_id: int, error: object) -> Answer:
     """Return the answer that makes the caller raise *error*.
 
-    An error that would not survive the journey is told as a `CallError`.
+    An error that is none, or would not survive the journey, is told as a `CallError`.
     """
     try:
         payload = _pack_answer(error)
         if not isinstance(unpack(payload), Exception):
             raise TypeError("it unpickles as something else")  # noqa: TRY301 - the one way out
-    except Exception:  # noqa: BLE001 - idem
-        payload = pack(CallError(f"refused with an error that cannot be sent: {told(error)}"))
+    except BaseException:  # noqa: BLE001 - idem
+        what = told(error) if isinstance(error, BaseException) else shown(error)
+        payload = pack(CallError(f"refused with an error that cannot be sent: {what}"))
     return Answer(request_id, failed=True, payload=payload)
 
 

@@ -24,6 +24,7 @@ from actors import (
     NeedsArguments,
     Subject,
     Talker,
+    Unspeakable,
     Watcher,
     pool,
     subject,
@@ -260,6 +261,8 @@ def test_a_reply_that_cannot_be_pickled_is_an_error_for_the_caller_alone(tree: M
     running = tree(MANY, subject("a"))
     with pytest.raises(CallError, match=r"the reply cannot be sent: .*lambda"):
         running.call("a", "unpicklable")
+    with pytest.raises(CallError, match=r"the reply cannot be sent: SystemExit: 4"):
+        running.call("a", "exits when sent")
 
     assert running.call("a", "handled") == 2
 
@@ -277,6 +280,9 @@ def test_a_reply_that_cannot_be_read_is_an_error_for_the_caller_alone(tree: Make
     ("request_", "told"),
     [
         ("refuse fragile", "cannot read the reply of a: LookupError"),
+        ("refuse turncoat", "the error of a cannot be read here: 3"),
+        (("refuse", "a text"), "refused with an error that cannot be sent: 'a text'"),
+        (("refuse", None), "refused with an error that cannot be sent: None"),
         ("refuse unspeakable", "refused with an error that cannot be sent: .*UnspeakableError"),
     ],
 )
@@ -314,6 +320,30 @@ def test_a_request_that_cannot_be_read_is_refused(
         running.cast("a", module.Order())
 
     assert running.call("a", "handled") == 1
+
+
+def test_a_request_whose_reading_fails_without_a_word_is_refused(tree: MakeTree) -> None:
+    """Its error cannot be printed."""
+    running = tree(ONE_LIFE, subject("a"))
+    with pytest.raises(CallError, match=r"cannot read the request: .*UnspeakableError"):
+        running.call("a", Unspeakable())
+
+    assert running.call("a", ("echo", 1)) == 1
+
+
+def test_a_reply_whose_reading_fails_without_a_word_is_told(tree: MakeTree) -> None:
+    """As a `CallError`, not as what printing it raises."""
+    running = tree(ONE_LIFE, subject("a"))
+    with pytest.raises(CallError, match=r"cannot read the reply of a: .*UnspeakableError"):
+        running.call("a", "unspeakable")
+
+
+def test_an_error_of_a_server_that_is_none_is_the_error_of_its_response(pair: Tree) -> None:
+    """It was one where it came from."""
+    pair.call("t", ("request", pair.ref("a"), "refuse turncoat"))
+    [response] = messages(pair)
+
+    assert isinstance(response.error, CallError)
 
 
 def test_a_request_whose_reading_exits_is_refused(tree: MakeTree) -> None:

@@ -72,6 +72,27 @@ class UnspeakableError(Exception):
         raise TypeError("it cannot be pickled")
 
 
+class Unspeakable:
+    """A value whose reader gets an error that cannot be printed."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_raise_unspeakable, ())
+
+
+class TurncoatError(Exception):
+    """An error that is a number in any other process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_turn, (os.getpid(),))
+
+
+class Parting:
+    """A value that exits when it is pickled."""
+
+    def __reduce__(self) -> NoReturn:
+        sys.exit(4)
+
+
 class Leaver:
     """A value whose reader exits."""
 
@@ -83,6 +104,14 @@ def _read_in(pid: int) -> Exception:
     if os.getpid() != pid:
         raise LookupError("it can be read in one process only")
     return FragileError()
+
+
+def _raise_unspeakable() -> NoReturn:
+    raise UnspeakableError
+
+
+def _turn(pid: int) -> object:
+    return TurncoatError() if os.getpid() == pid else 3
 
 
 def segfault() -> None:
@@ -199,6 +228,12 @@ class Subject(Worker):
                 return Refuse(FragileError())
             case "refuse unspeakable":
                 return Refuse(UnspeakableError())
+            case "refuse turncoat":
+                return Refuse(TurncoatError())
+            case "exits when sent":
+                return Reply(Parting())
+            case "unspeakable":
+                return Reply(Unspeakable())
             case "fragile":
                 return Reply(Fragile())
             case "open all":
