@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,10 @@ if line.endswith("\\n"):  # else the app was gone before it could say what it wa
 """What the new interpreter runs: before its orders, it can find only what comes with Python."""
 
 BURIAL_SECONDS = 10.0
-"""How long the guard may take to kill what is left."""
+"""How long the guard, and then the host, may take to kill what is left."""
+
+ABANDON_SECONDS = 1.0
+"""The same, after a start that has failed."""
 
 
 class HostProcess:
@@ -80,28 +84,43 @@ class HostProcess:
             undo.pop_all()
 
     def _abandon(self) -> None:
-        self._process.kill()  # there is no telling what it is; a host ends with its guard
-        self.close(0.0)
+        if not self.ends:  # it can be awaited in no other way, and has no orders yet
+            self._process.kill()
+        self._end(ABANDON_SECONDS)  # there is no telling what it is
 
     def wait(self, timeout: float) -> bool:
         """Wait until everything is gone; False if it is not after *timeout* seconds."""
-        # Without a descriptor of the guard nothing can be awaited; it is killed in that case.
-        return bool(self.ends) and processes.wait_for_any(self.ends[:1], timeout)
+        deadline = time.monotonic() + timeout
+        return all(
+            processes.wait_for_any([end], max(0.0, deadline - time.monotonic()))
+            for end in self.ends
+        )
 
     def close(self, timeout: float) -> None:
         """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
         self.wait(timeout)
+        self._end(BURIAL_SECONDS)
+
+    def _end(self, patience: float) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        if not self.wait(BURIAL_SECONDS):
-            self._process.kill()
+        self._signal(self.ends, signal.SIGCONT)  # whoever is stopped would not notice
+        for end in self.ends:  # the host buries what a killed guard has left
+            if not self.wait(patience):
+                self._signal([end], signal.SIGKILL)
         self._process.wait()
         for descriptor in self.ends:
             os.close(descriptor)
         self._log.close()
         shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    @staticmethod
+    def _signal(ends: Sequence[int], number: signal.Signals) -> None:
+        for end in ends:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(end, number)
 
     def _send_orders(self, preload: Sequence[str], log: int) -> None:
         orders = {

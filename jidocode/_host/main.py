@@ -32,17 +32,16 @@ def main(orders: dict[str, Any]) -> None:
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
     _keep_to(orders["run_dir"])
-    app = os.pidfd_open(orders["app"])
+    app, guard = os.pidfd_open(orders["app"]), os.pidfd_open(os.getpid())
     stand_guard(
-        partial(_run_host, orders, report),
-        keep=(report, orders["log"]),
+        partial(_run_host, orders, report, guard),
+        keep=(report, guard, orders["log"]),
         lifelines=(lifeline, app),
         run_dir=orders["run_dir"],
     )
 
 
-def _run_host(orders: dict[str, Any], report: int) -> int:
-    guard = os.pidfd_open(os.getppid())
+def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
     try:
         from jidocode._host.admin import HostAdmin, prepare_host  # noqa: PLC0415 - idem
         from jidocode._host.transport import LoopbackTransport  # noqa: PLC0415 - idem

@@ -22,8 +22,9 @@ from folders import new_folders
 from limits import limited
 
 import jidocode
-from jidocode import SessionSystem
-from jidocode.testing import eventually
+from jidocode import HostStartError, SessionSystem
+from jidocode._host.launcher import HostProcess
+from jidocode.testing import eventually, is_alive
 
 APP = """
 import os, sys, warnings
@@ -332,6 +333,43 @@ def test_the_system_may_have_descriptors_for_many_sessions() -> None:
         assert root is not None
         assert psutil.Process(root.os_pid).rlimit(resource.RLIMIT_NOFILE) == (4096, hard)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+
+
+@pytest.mark.parametrize("stopped", ["", "guard", "host", "guard and host"])
+@pytest.mark.parametrize("killed", ["", "guard", "host"])
+def test_nothing_is_left_when_close_returns(project: Path, killed: str, stopped: str) -> None:
+    """Whatever has become of the guard and the host, and not after a long wait."""
+    system = SessionSystem(shutdown=0.2)
+    session = system.create_session(project, children=[servers.worker("parent")])
+    session.call("parent", "stray")
+    host = psutil.Process(system.host_pid)
+    guard = host.parent()
+    assert guard is not None
+    below = [guard, *guard.children(recursive=True)]
+    for process, name in ((host, "host"), (guard, "guard")):
+        if name in stopped:
+            process.suspend()
+        if name == killed:
+            process.kill()
+    begun = time.monotonic()
+    system.close()
+
+    assert [each for each in below if is_alive(each.pid)] == []
+    assert time.monotonic() - begun < 5
+
+
+def test_a_start_that_is_given_up_leaves_no_host_that_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It cannot see that its guard is gone."""
+    marker = uuid.uuid4().hex
+    monkeypatch.setenv("JIDOCODE_TEST_MARKER", marker)
+    (tmp_path / "stopper.py").write_text("import os\nos.kill(os.getpid(), 19)\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(HostStartError, match="not ready in time"):
+        HostProcess(preload=["stopper"], timeout=2)
+
+    assert marked(marker) == []
 
 
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
