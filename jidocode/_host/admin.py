@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -41,10 +42,11 @@ ROOT_MAX_SECONDS = 5.0
 class HostAdmin(Replicator, MultiProcAdmin):
     """The Admin of one system, in its own process."""
 
-    def __init__(self, transport: LoopbackTransport, guard: int, log: int) -> None:
-        """Take over *transport*, log to *log*, and end when *guard* becomes readable."""
+    def __init__(self, transport: LoopbackTransport, guard: int, log: int, run_dir: str) -> None:
+        """Take over *transport*, log to *log*; end, and remove *run_dir*, when *guard* is gone."""
         self._child_procs = []
         self.shipper = logs.Shipper(log, "host")
+        self._run_dir = run_dir
         self._root: ReceiveEnvelope | None = None
         self._process: processes.ChildProcess | None = None
         self._farewell: RootExited | None = None
@@ -59,6 +61,7 @@ class HostAdmin(Replicator, MultiProcAdmin):
         match envelope.message:
             case WatchMessage():
                 processes.bury_orphans(())
+                shutil.rmtree(self._run_dir, ignore_errors=True)
                 os._exit(0)
             case RootExited() as farewell:
                 self._farewell = farewell

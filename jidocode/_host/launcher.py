@@ -25,13 +25,15 @@ from jidocode._host.transport import new_key
 from jidocode.errors import HostStartError
 
 BOOTSTRAP = """
-import json, sys
+import json, os, sys
 line = sys.stdin.readline()
-if line.endswith("\\n"):  # else the app was gone before it could say what it wanted
+if line.endswith("\\n"):
     orders = json.loads(line)
     sys.path[:] = orders["path"]
     from jidocode._host.main import main
     main(orders)
+else:  # the app was gone before it could say what it wanted
+    os.rmdir(sys.argv[1])
 """
 """What the new interpreter runs: before its orders, it can find only what comes with Python."""
 
@@ -68,12 +70,12 @@ class HostProcess:
         with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
-            self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
-            undo.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
             with shipping:
                 self._log.start()
                 log = shipping.fileno()
-                self._process = _start_guard(log)
+                self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
+                undo.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
+                self._process = _start_guard(log, self._run_dir)
             undo.callback(self._abandon)
             self.ends.append(os.pidfd_open(self._process.pid))
             self._send_orders(preload, log)
@@ -179,10 +181,10 @@ def _app_has_stderr() -> bool:
         return False
 
 
-def _start_guard(log: int) -> subprocess.Popen[bytes]:
+def _start_guard(log: int, run_dir: str) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603 - the interpreter of the app, and our own words
-            [sys.executable, "-Ic", BOOTSTRAP],
+            [sys.executable, "-Ic", BOOTSTRAP, run_dir],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if _app_has_stderr() else subprocess.DEVNULL,

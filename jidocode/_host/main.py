@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from jidocode._host.guard import stand_guard
@@ -32,7 +33,12 @@ def main(orders: dict[str, Any]) -> None:
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
     _keep_to(orders["run_dir"])
-    app, guard = os.pidfd_open(orders["app"]), os.pidfd_open(os.getpid())
+    try:
+        app = os.pidfd_open(orders["app"])
+    except ProcessLookupError:
+        Path(orders["run_dir"]).rmdir()
+        return
+    guard = os.pidfd_open(os.getpid())
     stand_guard(
         partial(_run_host, orders, report, guard),
         keep=(report, guard, orders["log"]),
@@ -47,7 +53,7 @@ def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
         from jidocode._host.transport import LoopbackTransport  # noqa: PLC0415 - idem
 
         transport = LoopbackTransport.for_admin(bytes.fromhex(orders.pop("key")))
-        admin = HostAdmin(transport, guard, orders["log"])
+        admin = HostAdmin(transport, guard, orders["log"], orders["run_dir"])
         prepare_host(admin, orders["preload"])
     except Exception as error:
         _report(report, error=f"{type(error).__name__}: {error}")
@@ -75,7 +81,7 @@ def _take_over_streams() -> tuple[int, int]:
 def _keep_to(run_dir: str) -> None:
     """Have temporary files, Thespian's own log among them, in the system's private folder."""
     os.environ["TMPDIR"] = run_dir
-    os.environ["THESPLOG_FILE"] = os.path.join(run_dir, "thespian.log")  # noqa: PTH118 - a str is wanted
+    os.environ["THESPLOG_FILE"] = str(Path(run_dir, "thespian.log"))
 
 
 def _report(descriptor: int, **facts: Any) -> None:

@@ -372,6 +372,49 @@ def test_a_start_that_is_given_up_leaves_no_host_that_is_stopped(
     assert marked(marker) == []
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_app_killed_around_its_orders_leaves_no_folder(tmp_path: Path, when: str) -> None:
+    """Neither does the guard say anything of it: there is nobody to ask."""
+    code = """
+        import os, sys
+        from jidocode import SessionSystem
+        from jidocode._host.launcher import HostProcess
+        send = HostProcess._send_orders
+        def die(*args):
+            if sys.argv[1] == "after":
+                send(*args)
+            os.kill(os.getpid(), 9)
+        HostProcess._send_orders = die
+        SessionSystem()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), when],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+    )
+
+    assert process.wait(60) == -signal.SIGKILL  # the guard finds not even a zombie
+    assert not process.communicate(timeout=60)[1]
+    eventually(lambda: list(tmp_path.iterdir()) == [], "the end of the folder")
+
+
+def test_the_host_removes_the_folder_if_nobody_else_can(
+    monkeypatch: pytest.MonkeyPatch, project: Path, tmp_path: Path
+) -> None:
+    """The app and the guard were killed together."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    process = start_app(uuid.uuid4().hex, project)
+    assert process.stdout is not None
+    assert process.stdout.read(3) == b"sro"
+    (guard,) = psutil.Process(process.pid).children()
+    guard.kill()
+    end(process)
+
+    eventually(lambda: list(folder.iterdir()) == [], "the end of the folder")
+
+
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
     """In several workers at once, each of them no child of a terminal."""
     suite = tmp_path / "test_it.py"
