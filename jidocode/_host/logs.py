@@ -85,7 +85,10 @@ class _ToLoguru(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass *record* on."""
         level = record.levelname if record.levelname in _LEVELS else record.levelno
-        logger.opt(exception=record.exc_info).log(level, record.getMessage())
+        try:
+            logger.opt(exception=record.exc_info).log(level, record.getMessage())
+        except Exception:  # noqa: BLE001 - a wrong call in a library must not end its process
+            self.handleError(record)
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -110,6 +111,12 @@ class Worker(GenServer):
             case ("log", *texts):
                 for text in texts:
                     logger.info(text)
+                return Reply(None)
+            case ("warn", text, *args):
+                logging.getLogger("library").warning(text, *args)
+                return Reply(None)
+            case ("bind", extra, text):
+                logger.bind(**extra).info(text)
                 return Reply(None)
             case "loop":
                 while True:

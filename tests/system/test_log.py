@@ -126,3 +126,15 @@ def test_what_was_logged_is_handed_over_when_close_returns(project: Path) -> Non
             system.close()
 
     assert texts[:50] == lines
+
+
+def test_a_wrong_call_of_logging_harms_nobody(system: SessionSystem, project: Path) -> None:
+    """As everywhere: what a library logs in a wrong way is told on standard error."""
+    texts: list[str] = []
+    session = system.create_session(project, children=[worker("talker")])
+    with sink(lambda message: texts.append(message.record["message"]), level="WARNING"):
+        session.call("talker", ("warn", "%d", "no number"))
+        session.call("talker", ("warn", "%d", 1))
+        eventually(lambda: texts, "arrival of the log")
+
+    assert texts == ["1"]
