@@ -127,7 +127,6 @@ def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     processes.set_name("jido-host")
     admin.shipper.install()
     signal.signal(signal.SIGCHLD, admin.signalChildDied)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in preload:
         importlib.import_module(module)
     gc.freeze()

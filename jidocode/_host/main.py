@@ -28,6 +28,9 @@ def main(orders: dict[str, Any]) -> None:
     # the thread that made this process held back.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Sent to all processes at once, they are the app's affair: guard and host end after it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MIN_DESCRIPTORS)), hard))
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share

@@ -357,6 +357,22 @@ def test_sigterm_to_a_child_is_an_orderly_stop(system: SessionSystem, project: P
     eventually(lambda: session.health_check().status.value == "healthy", "recovery")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_guard_and_host_end_with_the_app_only(
+    system: SessionSystem, project: Path, number: signal.Signals
+) -> None:
+    """A signal that all processes get at once is the app's to answer: it may have last words."""
+    session = system.create_session(project)
+    host = psutil.Process(system.host_pid)
+    guard = host.parent()
+    assert guard is not None
+    for process in (guard, host):
+        process.send_signal(number)
+
+    assert [process.is_running() for process in (guard, host)] == [True, True]
+    assert session.state.append_message("user", "the last word").content == "the last word"
+
+
 @pytest.mark.parametrize("victim", ["guard", "host"])
 def test_nothing_outlives_the_guard_or_the_host(
     system: SessionSystem, project: Path, victim: str
