@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from loguru import Message, Record
 
 MAX_TEXT = 32_768
-"""Characters of a message, or of a traceback, that a record carries."""
-_LONGEST_RECORD = 1 << 20
+"""Characters of a message, a traceback or a value that a record carries, if all of it fits."""
+MAX_RECORD = 200_000
+"""Bytes of a record: a datagram has 212,960 at most."""
 PATIENCE = 0.2
 """Seconds that a process waits for an app that does not read its log; then a record is dropped."""
 
@@ -60,7 +61,11 @@ class Shipper:
 
     def __call__(self, message: Message) -> None:
         """Send one record; wait a moment if the app is slow, then drop and count it."""
-        datagram = _pack(message.record, self.process, self._dropped)
+        cut = MAX_TEXT
+        datagram = _pack(message.record, self.process, self._dropped, cut)
+        while len(datagram) > MAX_RECORD and cut:
+            cut //= 2
+            datagram = _pack(message.record, self.process, self._dropped, cut)
         if not self._send(datagram) and not (self._is_writable() and self._send(datagram)):
             self._dropped += 1
         else:
@@ -94,17 +99,17 @@ class _ToLoguru(logging.Handler):
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-def _pack(record: Record, process: str, dropped: int) -> bytes:
+def _pack(record: Record, process: str, dropped: int, cut: int) -> bytes:
     error = record["exception"]
     fields = {
         "level": record["level"].name,
         "number": record["level"].no,
-        "message": record["message"][:MAX_TEXT],
+        "message": record["message"][:cut],
         "name": record["name"],
         "function": record["function"],
         "line": record["line"],
-        "extra": {key: str(value)[:MAX_TEXT] for key, value in record["extra"].items()},
-        "error": None if error is None else _traceback(error)[:MAX_TEXT],
+        "extra": {key[:cut]: str(value)[:cut] for key, value in record["extra"].items()},
+        "error": None if error is None else _traceback(error)[:cut],
         "pid": record["process"].id,
         "process": process,
         "dropped": dropped,
@@ -144,7 +149,7 @@ class Receiver:
 
     def _relay(self) -> None:
         with self._socket:
-            while datagram := self._socket.recv(_LONGEST_RECORD):
+            while datagram := self._socket.recv(MAX_RECORD):
                 try:
                     self._hand_over(json.loads(datagram))
                 except Exception:  # noqa: BLE001 - a sink of the app's that is to raise

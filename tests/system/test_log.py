@@ -138,3 +138,20 @@ def test_a_wrong_call_of_logging_harms_nobody(system: SessionSystem, project: Pa
         eventually(lambda: texts, "arrival of the log")
 
     assert texts == ["1"]
+
+
+def test_a_record_that_is_too_long_is_cut(system: SessionSystem, project: Path) -> None:
+    """However many bytes its characters take, and wherever it has them."""
+    records: list[tuple[str, dict[str, object]]] = []
+    session = system.create_session(project, children=[worker("talker")])
+    with sink(lambda message: records.append((message.record["message"], message.record["extra"]))):
+        session.call("talker", ("log", "\N{SNAKE}" * 40_000))
+        session.call("talker", ("bind", {f"k{n}": "v" * 32_000 for n in range(20)}, "many"))
+        session.call("talker", ("bind", {"k" * 300_000: "v"}, "long"))
+        eventually(lambda: len(records) == 3, "arrival of the log")
+
+    (snakes, _), (many, extra), (long, _) = records
+    assert set(snakes) == {"\N{SNAKE}"}
+    assert len(snakes) > 10_000
+    assert len(str(extra["k19"])) > 4_000
+    assert (many, long) == ("many", "long")
