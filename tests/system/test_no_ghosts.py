@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -58,7 +59,8 @@ def _kill_all(system: SessionSystem, session: SessionHandle) -> None:
     """Kill every process of the session at once."""
     children = [info.ref.os_pid for info in session.which_children() if info.ref]
     for pid in (system.get_process(session.id, "session").os_pid, *children):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the first one takes the others with it
+            os.kill(pid, signal.SIGKILL)
 
 
 def _terminate(system: SessionSystem, session: SessionHandle) -> None:
