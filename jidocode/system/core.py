@@ -15,11 +15,9 @@ from weakref import WeakValueDictionary
 
 import attrs
 
-from jidocode._host.client import ROOT, HostClient, Monitor
-from jidocode._host.wire import Pulse
+from jidocode._host.client import HostClient, Monitor
 from jidocode.errors import (
     ActorExitedError,
-    CallError,
     CallTimeoutError,
     ChildNotFoundError,
     JournalError,
@@ -31,11 +29,11 @@ from jidocode.errors import (
     SessionNotFoundError,
     shown,
 )
-from jidocode.otp.management import ChildInfo, ChildStatus, UpdateChild, WhichChildren
+from jidocode.otp.management import UpdateChild
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry import Live
 from jidocode.otp.registry_server import AwaitLive, LookUp
-from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start
+from jidocode.otp.specs import ChildSpec, Flags, Start
 from jidocode.otp.strategy import Strategy
 from jidocode.session.journals import (
     Resumable,
@@ -70,15 +68,8 @@ from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Application, SessionChildren, Upkeep, built, session_children
 from jidocode.system.events import EventHub, EventStream, SessionRefused
 from jidocode.system.handle import SessionHandle
-from jidocode.system.health import (
-    ChildHealth,
-    Health,
-    HealthStatus,
-    Statistics,
-    SystemHealth,
-    TreeNode,
-    overall,
-)
+from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
+from jidocode.system.probe import Probe
 from jidocode.system.router import Router, left
 from jidocode.system.settings import Settings, default_state_dir
 
@@ -131,6 +122,7 @@ class SessionSystem:
             on_end=hub.close,
         )
         self._router = Router(self._client, self.settings.call_timeout)
+        self._probe = Probe(self._client, self._router)
 
     def _root(self) -> Start:
         return Start(Application, self._admission(), self.settings.heartbeat)
@@ -561,12 +553,7 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
         """
-        deadline = self._router.deadline()
-        name = ("session", validate_session_id(session_id))
-        health = self._health_of(session_id, self._router.find(name, deadline), deadline)
-        if health is None:
-            raise SessionNotFoundError(session_id)
-        return health
+        return self._probe.session(validate_session_id(session_id))
 
     def system_health(self) -> SystemHealth:
         """Ask every process of the system how it is, within `call_timeout`.
@@ -577,54 +564,7 @@ class SessionSystem:
         Raises:
             CallError: The root or the supervisor of sessions did not answer.
         """
-        deadline = self._router.deadline()
-        processes = self._children_of(self._root_ref(), deadline)
-        sessions: tuple[Health, ...] = ()
-        top = next((child.ref for child in processes if child.id == SESSIONS[1]), None)
-        if top is not None:
-            sessions = tuple(
-                health
-                for child in self._children_of(top, deadline)
-                if child.ref and (health := self._health_of(child.id, child.ref, deadline))
-            )
-        statuses = {child.status for child in processes} | {each.status for each in sessions}
-        healthy = statuses <= {HealthStatus.HEALTHY}
-        return SystemHealth(
-            status=HealthStatus.HEALTHY if healthy else HealthStatus.DEGRADED,
-            processes=processes,
-            sessions=sessions,
-        )
-
-    def _health_of(self, session_id: str, supervisor: ActorRef, deadline: float) -> Health | None:
-        """Return the health of a session, None if it ends meanwhile."""
-        try:
-            children = self._children_of(supervisor, deadline)
-        except CallTimeoutError:
-            return Health(session_id=session_id, status=HealthStatus.UNRESPONSIVE, children=())
-        except (ActorExitedError, NoProcessError):
-            return None
-        return Health(session_id=session_id, status=overall(children), children=children)
-
-    def _children_of(self, supervisor: ActorRef, deadline: float) -> tuple[ChildHealth, ...]:
-        """Ask a supervisor for its children, and each of them how it is."""
-        # The supervisor gets half of the time, so that the children can be asked in any case.
-        infos: tuple[ChildInfo, ...] = self._client.call(
-            supervisor, WhichChildren(), timeout=left(deadline) / 2, target=str(supervisor)
-        )
-        refs = [info.ref for info in infos if info.ref is not None]
-        pulses = self._client.ping_all(refs, timeout=left(deadline))
-        answers = dict(zip(refs, pulses, strict=True))
-        return tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
-
-    def _root_ref(self) -> ActorRef:
-        client = self._client
-        client.check()
-        root = client.directory.wait_for(
-            ROOT, self._router.deadline(), lambda: not client.directory.is_expected(ROOT)
-        )
-        if root is None:
-            raise NoProcessError("the root of the tree")
-        return root
+        return self._probe.system()
 
     def tree(self) -> TreeNode:
         """Return the live tree, asked from the supervisors themselves; `str()` draws it.
@@ -635,26 +575,7 @@ class SessionSystem:
             CallTimeoutError: A supervisor did not answer within `call_timeout`.
             ActorExitedError, NoProcessError: The root itself ended.
         """
-        root = self._root_ref()
-        return self._node(ChildInfo("jidocode", root, ChildStatus.RUNNING, ChildType.SUPERVISOR, 0))
-
-    def _node(self, info: ChildInfo) -> TreeNode:
-        children: list[TreeNode] = []
-        if info.type is ChildType.SUPERVISOR and info.ref is not None:
-            timeout = self.settings.call_timeout
-            infos: tuple[ChildInfo, ...] = self._client.call(
-                info.ref, WhichChildren(), timeout=timeout, target=str(info.ref)
-            )
-            for child in infos:
-                with suppress(ActorExitedError, NoProcessError):
-                    children.append(self._node(child))
-        return TreeNode(
-            id=info.id,
-            ref=info.ref,
-            status=info.status,
-            restarts=info.restarts,
-            children=tuple(children),
-        )
+        return self._probe.tree()
 
     def events(self, session_id: str | None = None) -> EventStream:
         """Return a stream of what happens from now on, of one session if *session_id* is given.
@@ -690,31 +611,3 @@ def _session_id(names: Sequence[Name]) -> str | None:
             return name_id
     # What a starting session's children do is heard before where they hang.
     return next((name_id for _, name_id in names if is_session_id(name_id)), None)
-
-
-def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHealth:
-    status = {
-        ChildStatus.STARTING: HealthStatus.RESTARTING,
-        ChildStatus.RESTARTING: HealthStatus.RESTARTING,
-    }.get(info.status, HealthStatus.DEAD)
-    if isinstance(answer, Pulse):
-        return ChildHealth(
-            id=info.id,
-            status=HealthStatus.HEALTHY,
-            ref=info.ref,
-            restarts=info.restarts,
-            last_exit=info.last_exit,
-            uptime=answer.uptime,
-            memory=answer.memory,
-        )
-    if isinstance(answer, CallTimeoutError):
-        status = HealthStatus.UNRESPONSIVE
-    elif answer is not None:
-        status = HealthStatus.RESTARTING
-    return ChildHealth(
-        id=info.id,
-        status=status,
-        ref=info.ref,
-        restarts=info.restarts,
-        last_exit=info.last_exit,
-    )

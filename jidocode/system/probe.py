@@ -1,0 +1,149 @@
+"""Asks the live tree how it is: supervisors for their children, and these for themselves.
+
+The registry is not asked, so this works while it is down.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from jidocode._host.client import ROOT, HostClient
+from jidocode._host.wire import Pulse
+from jidocode.errors import (
+    ActorExitedError,
+    CallError,
+    CallTimeoutError,
+    NoProcessError,
+    SessionNotFoundError,
+)
+from jidocode.otp.management import ChildInfo, ChildStatus, WhichChildren
+from jidocode.otp.refs import ActorRef
+from jidocode.otp.specs import ChildType
+from jidocode.session.registry import SESSIONS
+from jidocode.system.health import (
+    ChildHealth,
+    Health,
+    HealthStatus,
+    SystemHealth,
+    TreeNode,
+    overall,
+)
+from jidocode.system.router import Router, left
+
+
+class Probe:
+    """Looks at the processes of a system, within its call timeout."""
+
+    def __init__(self, client: HostClient, router: Router) -> None:
+        """Ask by *client*, whom *router* finds."""
+        self._client = client
+        self._router = router
+
+    def session(self, session_id: str) -> Health:
+        """Return the health of a session; see `SessionSystem.health_check`."""
+        deadline = self._router.deadline()
+        supervisor = self._router.find(("session", session_id), deadline)
+        health = self._health(session_id, supervisor, deadline)
+        if health is None:
+            raise SessionNotFoundError(session_id)
+        return health
+
+    def system(self) -> SystemHealth:
+        """Return the health of everything; see `SessionSystem.system_health`."""
+        deadline = self._router.deadline()
+        processes = self._children(self._root(), deadline)
+        sessions: tuple[Health, ...] = ()
+        top = next((child.ref for child in processes if child.id == SESSIONS[1]), None)
+        if top is not None:
+            sessions = tuple(
+                health
+                for child in self._children(top, deadline)
+                if child.ref and (health := self._health(child.id, child.ref, deadline))
+            )
+        statuses = {child.status for child in processes} | {each.status for each in sessions}
+        healthy = statuses <= {HealthStatus.HEALTHY}
+        return SystemHealth(
+            status=HealthStatus.HEALTHY if healthy else HealthStatus.DEGRADED,
+            processes=processes,
+            sessions=sessions,
+        )
+
+    def tree(self) -> TreeNode:
+        """Return the live tree; see `SessionSystem.tree`."""
+        root = ChildInfo("jidocode", self._root(), ChildStatus.RUNNING, ChildType.SUPERVISOR, 0)
+        return self._node(root)
+
+    def _root(self) -> ActorRef:
+        client = self._client
+        client.check()
+        root = client.directory.wait_for(
+            ROOT, self._router.deadline(), lambda: not client.directory.is_expected(ROOT)
+        )
+        if root is None:
+            raise NoProcessError("the root of the tree")
+        return root
+
+    def _infos(self, supervisor: ActorRef, timeout: float) -> tuple[ChildInfo, ...]:
+        infos: tuple[ChildInfo, ...] = self._client.call(
+            supervisor, WhichChildren(), timeout=timeout, target=str(supervisor)
+        )
+        return infos
+
+    def _node(self, info: ChildInfo) -> TreeNode:
+        children: list[TreeNode] = []
+        if info.type is ChildType.SUPERVISOR and info.ref is not None:
+            for child in self._infos(info.ref, left(self._router.deadline())):
+                with suppress(ActorExitedError, NoProcessError):  # it ended meanwhile
+                    children.append(self._node(child))
+        return TreeNode(
+            id=info.id,
+            ref=info.ref,
+            status=info.status,
+            restarts=info.restarts,
+            children=tuple(children),
+        )
+
+    def _health(self, session_id: str, supervisor: ActorRef, deadline: float) -> Health | None:
+        """Return the health of a session, None if it ends meanwhile."""
+        try:
+            children = self._children(supervisor, deadline)
+        except CallTimeoutError:
+            return Health(session_id=session_id, status=HealthStatus.UNRESPONSIVE, children=())
+        except (ActorExitedError, NoProcessError):
+            return None
+        return Health(session_id=session_id, status=overall(children), children=children)
+
+    def _children(self, supervisor: ActorRef, deadline: float) -> tuple[ChildHealth, ...]:
+        # The supervisor gets half of the time, so that the children can be asked in any case.
+        infos = self._infos(supervisor, left(deadline) / 2)
+        refs = [info.ref for info in infos if info.ref is not None]
+        pulses = self._client.ping_all(refs, timeout=left(deadline))
+        answers = dict(zip(refs, pulses, strict=True))
+        return tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
+
+
+def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHealth:
+    pulse = answer if isinstance(answer, Pulse) else None
+    return ChildHealth(
+        id=info.id,
+        status=_status(info, answer),
+        ref=info.ref,
+        restarts=info.restarts,
+        last_exit=info.last_exit,
+        uptime=pulse.uptime if pulse else None,
+        memory=pulse.memory if pulse else None,
+    )
+
+
+def _status(info: ChildInfo, answer: Pulse | CallError | None) -> HealthStatus:
+    match answer:
+        case Pulse():
+            return HealthStatus.HEALTHY
+        case CallTimeoutError():
+            return HealthStatus.UNRESPONSIVE
+        case CallError():  # it died, so it is being replaced
+            return HealthStatus.RESTARTING
+        case None if info.status in (ChildStatus.STARTING, ChildStatus.RESTARTING):
+            return HealthStatus.RESTARTING
+        case None:
+            return HealthStatus.DEAD
