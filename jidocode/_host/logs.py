@@ -29,6 +29,8 @@ MAX_RECORD = 200_000
 """Bytes of a record: a datagram has 212,960 at most."""
 PATIENCE = 0.2
 """Seconds that a process waits for an app that does not read its log; then a record is dropped."""
+FAREWELL_SECONDS = 5.0
+"""How long `close` waits for sinks that have not taken what has arrived; they may still do so."""
 
 
 def open_channel() -> tuple[Receiver, socket.socket]:
@@ -142,10 +144,10 @@ class Receiver:
         """Hand over what has arrived, and end; a sink may be the one who calls."""
         with contextlib.suppress(OSError):  # closed already
             self._socket.shutdown(socket.SHUT_RD)
-        if self._thread is not threading.current_thread():
-            if self._thread.is_alive():
-                self._thread.join()
+        if not self._thread.is_alive():
             self._socket.close()
+        elif self._thread is not threading.current_thread():
+            self._thread.join(FAREWELL_SECONDS)
 
     def _relay(self) -> None:
         with self._socket:

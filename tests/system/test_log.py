@@ -155,3 +155,28 @@ def test_a_record_that_is_too_long_is_cut(system: SessionSystem, project: Path) 
     assert len(snakes) > 10_000
     assert len(str(extra["k19"])) > 4_000
     assert (many, long) == ("many", "long")
+
+
+def test_a_sink_that_hangs_for_ever_does_not_keep_the_system(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the rest if it goes on after all."""
+    monkeypatch.setattr("jidocode._host.logs.FAREWELL_SECONDS", 0.1)
+    texts: list[str] = []
+    begun, gate = threading.Event(), threading.Event()
+
+    def write(message: Message) -> None:
+        begun.set()
+        gate.wait()
+        texts.append(message.record["message"])
+
+    with SessionSystem() as system:
+        session = system.create_session(project, children=[worker("talker")])
+        with sink(write):
+            session.call("talker", ("log", "one", "two"))
+            begun.wait()
+            system.close()
+            assert texts == []
+            gate.set()
+            eventually(lambda: texts[:2] == ["one", "two"], "the rest")
+    eventually(lambda: "jidocode-log" not in {thread.name for thread in threading.enumerate()})
