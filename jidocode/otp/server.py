@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
-from jidocode.errors import ActorExitedError, CallError, HandlerError, shown
+from jidocode.errors import ActorExitedError, CallError, HandlerError, clipped, shown, told
 from jidocode.otp.exits import NORMAL, Crashed, ExitReason
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.specs import ChildSpec, ChildType, Start
@@ -590,13 +590,11 @@ def crash_reason(error: BaseException) -> ExitReason:
     """Return the exit reason of a process that *error* ends.
 
     `sys.exit()` in a handler is a normal end (OTP: `exit(normal)`), with a
-    status it is a crash.
+    status it is a crash. Its texts are bounded: they are kept and passed on.
     """
     if isinstance(error, SystemExit) and not error.code:
         return NORMAL
-    text = "".join(traceback.format_exception(error))
-    summary = "".join(traceback.format_exception_only(error)).strip()
-    return Crashed(summary, text)
+    return Crashed(told(error), clipped("".join(traceback.format_exception(error))))
 
 
 def _bad_return(callback: str, result: object) -> Crashed:

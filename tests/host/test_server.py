@@ -558,6 +558,20 @@ def test_the_caller_gets_the_remote_traceback(tree: MakeTree) -> None:
     assert "In the process of subject" in str(failed.value)
 
 
+def test_a_crash_with_a_long_message_is_told_in_short(tree: MakeTree) -> None:
+    """With its beginning and its end: the texts are kept for a long time."""
+    running = tree(MANY, subject("a"))
+    ref = running.ref("a")
+    with pytest.raises(HandlerError, match="raised ValueError: begin") as raised:
+        running.call("a", ("raise", f"begin{'x' * 1_000_000}end"))
+    reason = running.end_of(ref).reason
+
+    assert isinstance(reason, Crashed)
+    for text in (raised.value.error, reason.error, reason.traceback):
+        assert len(text) < 20_000
+        assert text.strip().endswith("end")
+
+
 @pytest.mark.parametrize("how", ["kill", "raise", "stop"])
 def test_callers_that_queue_behind_a_death_learn_of_it_at_once(
     tree: MakeTree, gate: Path, log: Path, how: str

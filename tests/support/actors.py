@@ -228,6 +228,8 @@ class Subject(Worker):
                 return Refuse(FragileError())
             case "refuse unspeakable":
                 return Refuse(UnspeakableError())
+            case ("raise", str() as message):
+                raise ValueError(message)
             case "refuse turncoat":
                 return Refuse(TurncoatError())
             case "exits when sent":
