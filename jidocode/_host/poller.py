@@ -44,11 +44,15 @@ class Poller:
 
     `wait` belongs to one thread at a time; every other method may be called
     by any thread, `wake` by a signal handler too.
+
+    Attributes:
+        unwritten: The descriptors that have more to write than the kernel takes.
     """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._waker: _Waker | None = _Waker()
+        self.unwritten: set[int] = set()
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
@@ -74,6 +78,7 @@ class Poller:
     def modify(self, fd: int, events: int) -> None:
         """Wait for other *events* of a registered *fd*."""
         self._epoll.modify(fd, events)
+        (self.unwritten.add if events & WRITE else self.unwritten.discard)(fd)
 
     def unregister(self, fd: int) -> None:
         """Forget *fd*; to be called before it is closed.
@@ -81,6 +86,7 @@ class Poller:
         Closing alone is not enough: while a forked child still holds a copy,
         the kernel would go on reporting it.
         """
+        self.unwritten.discard(fd)
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 

@@ -289,6 +289,8 @@ class LoopbackTransport:
                     # What an actor has handled before it ends did not fail.
                     self._acceptor.acknowledge_all()
                     return Thespian__Run_HandlerResult(result)
+                if self.poller.unwritten:  # what was said goes out before more is done
+                    break
             if self._abort is False or (self._abort and not self._drain()):
                 self._acceptor.acknowledge_all()
                 return Thespian__Run_Terminated()

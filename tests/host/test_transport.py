@@ -714,6 +714,26 @@ def test_a_message_of_50_megabytes_arrives(one: Peer, two: Peer) -> None:
     assert one.statuses == [SendStatus.Sent]
 
 
+def test_a_long_message_goes_out_between_those_that_wait(one: Peer, two: Peer) -> None:
+    """Not only when all that has come is handled."""
+    big = bytes(12 << 20)
+    greet(one, two)
+    for number in range(40):
+        two.transport.send(one.address, number)
+    seen: list[bool] = []
+
+    def handle(envelope: ReceiveEnvelope) -> bool:
+        if envelope.message == 0:
+            one.transport.send(two.address, big)
+        two.step()
+        seen.append(big in two.got)
+        return len(seen) < 40
+
+    one.transport.run(handle, DEADLINE)
+
+    assert seen[-1]
+
+
 def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:
     """Every message arrives once, and each thread's own in order."""
 
