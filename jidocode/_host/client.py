@@ -211,8 +211,10 @@ class HostClient:
     def cast(self, ref: ActorRef, request: object) -> None:
         """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
         self.check()
-        if isinstance(ref.address, LoopbackAddress):
-            self._transport.send(ActorAddress(ref.address), wire.Cast(wire.pack_request(request)))
+        message = wire.Cast(wire.pack_request(request))
+        # Whoever listens on the port of the dead would be sent it, for no answer is waited for.
+        if isinstance(ref.address, LoopbackAddress) and self.directory.death_of(ref) is None:
+            self._transport.send(ActorAddress(ref.address), message)
 
     def monitor(self, ref: ActorRef) -> Monitor:
         """Return a monitor of *ref*; it tells of `NoProcess` if *ref* is gone already."""

@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 import signal
+import socket
 import sys
 import threading
 import types
@@ -33,6 +34,8 @@ from loguru import logger
 from trees import LONG, MakeTree, Tree
 
 from jidocode._host import outbound, transport
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.processes import wait_for_any
 from jidocode._host.wire import Pulse
 from jidocode.errors import (
     ActorExitedError,
@@ -608,6 +611,17 @@ def test_a_call_to_a_dead_process_fails_at_once(tree: MakeTree) -> None:
     running.client.cast(ref, "into the void")
 
     assert running.call("a", "handled") == 1
+
+
+def test_a_cast_to_a_dead_process_is_not_sent(tree: MakeTree) -> None:
+    """Somebody else may listen on its port, and would read it."""
+    running = tree(MANY, subject("a"))
+    ref = running.kill("a")
+    assert isinstance(ref.address, LoopbackAddress)
+    with socket.create_server(("127.0.0.1", ref.address.port)) as stranger:
+        running.client.cast(ref, "a secret")
+
+        assert not wait_for_any([stranger.fileno()], 0)
 
 
 def test_stop_with_a_reply_answers_after_terminate(tree: MakeTree, log: Path) -> None:
