@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from jidocode.errors import shown
+
 if TYPE_CHECKING:
     from loguru import Message, Record
 
@@ -110,13 +112,20 @@ def _pack(record: Record, process: str, dropped: int, cut: int) -> bytes:
         "name": record["name"],
         "function": record["function"],
         "line": record["line"],
-        "extra": {key[:cut]: str(value)[:cut] for key, value in record["extra"].items()},
+        "extra": {_text(key)[:cut]: _text(value)[:cut] for key, value in record["extra"].items()},
         "error": None if error is None else _traceback(error)[:cut],
         "pid": record["process"].id,
         "process": process,
         "dropped": dropped,
     }
     return json.dumps(fields).encode("ascii")
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - whatever was bound; the rest of the record shall arrive
+        return shown(value)
 
 
 def _traceback(error: Any) -> str:

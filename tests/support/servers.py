@@ -142,6 +142,13 @@ class Worker(GenServer):
         self.note(f"terminate {reason}")
 
 
+class Unspeakable:
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise ValueError("there are no words")
+
+
 class Group(Supervisor):
     """A supervisor of whatever it is given."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from limits import many_descriptors
 from loguru import logger
-from servers import worker
+from servers import Unspeakable, worker
 
 from jidocode import ActorExitedError, SessionSystem
 from jidocode.testing import eventually
@@ -180,3 +180,14 @@ def test_a_sink_that_hangs_for_ever_does_not_keep_the_system(
             gate.set()
             eventually(lambda: texts[:2] == ["one", "two"], "the rest")
     eventually(lambda: "jidocode-log" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_a_value_without_a_text_costs_no_record(system: SessionSystem, project: Path) -> None:
+    """It says of what type it is."""
+    records: list[tuple[str, object]] = []
+    session = system.create_session(project, children=[worker("talker")])
+    with sink(lambda m: records.append((m.record["message"], m.record["extra"].get("value")))):
+        session.call("talker", ("bind", {"value": Unspeakable()}, "heard"))
+        eventually(lambda: records, "arrival of the log")
+
+    assert records == [("heard", "a value of type Unspeakable")]
