@@ -36,6 +36,9 @@ def main(orders: dict[str, Any]) -> None:
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
     _keep_to(orders["run_dir"])
+    if not _is_listed():  # what is found there and killed would not be below this process
+        _report(report, error="/proc does not show the processes of this pid namespace")
+        return
     try:
         app = os.pidfd_open(orders["app"])
     except ProcessLookupError:
@@ -69,6 +72,13 @@ def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
     os.close(report)
     admin.run()
     return 0
+
+
+def _is_listed() -> bool:
+    try:
+        return Path("/proc/self").readlink().name == str(os.getpid())
+    except OSError:
+        return False
 
 
 def _take_over_streams() -> tuple[int, int]:

@@ -457,3 +457,26 @@ def test_too_few_descriptors_are_one_clear_sentence(spare: int) -> None:
     limit = len(list(Path("/proc/self/fd").iterdir())) + spare
     with limited(resource.RLIMIT_NOFILE, limit), pytest.raises(HostStartError, match="cannot be"):
         SessionSystem()
+
+
+def test_a_pid_namespace_without_its_own_proc_is_one_clear_sentence() -> None:
+    """There, the numbers in /proc are those of other processes."""
+    code = """
+        from jidocode import HostStartError, SessionSystem
+        try:
+            SessionSystem(start_timeout=20).close()
+        except HostStartError as error:
+            print(error)
+    """
+    unshare = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no pid namespace can be made here")
+    done = subprocess.run(
+        [*unshare, sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert "/proc does not show the processes of this pid namespace" in done.stdout, done.stderr
