@@ -32,7 +32,7 @@ from jidocode._host.manager import ActorHost
 from jidocode._host.outbound import Settle
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import SpawnOrder
-from jidocode.errors import CallError, told
+from jidocode.errors import CallError, shown, told
 from jidocode.otp import server
 from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted, PulseHeard
 from jidocode.otp.exits import SHUTDOWN, ExitReason, is_normal
@@ -258,7 +258,7 @@ class Shell(Actor):
     def leave(self, reason: ExitReason) -> None:
         """Tell the supervisor why, and leave."""
         if not is_normal(reason):
-            logger.bind(process=str(self.ref)).warning("ends: {}", reason)
+            logger.bind(process=str(self.ref)).warning("ends: {}", shown(str(reason)))
         if self.order.parent is not None:
             self.send(self.order.parent, ExitNoted(self.order.incarnation, reason))
         else:

@@ -339,7 +339,7 @@ class HostClient:
         try:
             fact = wire.unpack(message.payload)
         except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
-            logger.warning("news cannot be read here: {}", told(error))
+            logger.warning("news cannot be read here: {}", shown(told(error)))
         else:
             self._tell(fact, self._names_of(message.name))
 

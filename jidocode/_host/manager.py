@@ -227,7 +227,7 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
         real = order
     shipper.process = real.kind
     if real.memory_limit is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (real.memory_limit, real.memory_limit))
+        _limit_memory(real.memory_limit)
     try:
         host.run(real)
     except Exception:
@@ -237,3 +237,10 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
         with contextlib.suppress(OSError):
             transport.close()
     return host.exit_status
+
+
+def _limit_memory(size: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard != resource.RLIM_INFINITY:  # only root may raise it
+        size = min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))

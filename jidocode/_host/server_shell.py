@@ -94,14 +94,14 @@ class ServerShell(Shell):
     def _on_cast(self, message: wire.Cast, _sender: LoopbackAddress) -> None:
         request, error = self.unpack(message.payload)
         if error is not None:
-            logger.warning("{}", error)
+            logger.warning("{}", shown(str(error)))
         else:
             self._feed(server.CastReceived(request))
 
     def _on_info(self, message: wire.Info, _sender: LoopbackAddress) -> None:
         content, error = self.unpack(message.payload)
         if error is not None:
-            logger.warning("{}", error)
+            logger.warning("{}", shown(str(error)))
         elif isinstance(content, server.Down):
             self._on_down(content)
         else:

@@ -15,6 +15,7 @@ from jidocode._host.actor import Shell
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.server_shell import ServerShell
 from jidocode._host.wire import SpawnOrder
+from jidocode.errors import shown
 from jidocode.otp import children, keeper, registry, server
 from jidocode.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
 from jidocode.otp.events import ChildStarted, ChildStarting
@@ -187,7 +188,7 @@ class SupervisorShell(Shell):
             case registry.Refused(incarnation=incarnation, holder=holder):
                 self._feed(children.NameTaken(incarnation, holder))
             case _ if error is not None:
-                logger.warning("{}", error)
+                logger.warning("{}", shown(str(error)))
             case _:
                 self.ignore(type(content).__name__)
 

@@ -148,9 +148,9 @@ def _check_heartbeat(_spec: object, _field: object, value: Any) -> None:
 
 def _check_memory_limit(_spec: object, _field: object, value: Any) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and (not whole or value <= 0):
+    if value is not None and (not whole or not 0 < value < 2**63):
         raise InvalidChildSpecError(
-            f"memory_limit must be None or an int > 0 of bytes, got {shown(value)}"
+            f"memory_limit must be None or an int of bytes > 0 and < 2**63, got {shown(value)}"
         )
 
 

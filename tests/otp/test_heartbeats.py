@@ -134,6 +134,7 @@ def test_a_supervisor_that_hangs_while_it_is_stopped_does_not_hold_up_the_others
         ("memory_limit", 0),
         ("memory_limit", 1.5),
         ("memory_limit", True),
+        ("memory_limit", 2**63),
     ],
 )
 def test_bad_values_are_refused(field: str, value: object) -> None:

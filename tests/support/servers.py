@@ -76,6 +76,8 @@ class Worker(GenServer):
                 return Reply(self.handled)
             case "raise":
                 raise RuntimeError("the handler was told to raise")
+            case ("raise", text):
+                raise RuntimeError(text)
             case "refuse":
                 return Refuse(LookupError("refused on purpose"))
             case "stop":

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import servers
 from servers import worker
 
 from jidocode import ActorExitedError, HandlerError, SessionHandle, SessionSystem, Strategy
@@ -87,3 +91,31 @@ def test_memory_beyond_the_limit_is_an_ordinary_crash(system: SessionSystem, pro
         with pytest.raises(HandlerError, match="MemoryError"):
             session.call("own", ("allocate", limit))
         eventually(lambda: session.health_check().status.value == "healthy", "recovery")
+
+
+def test_a_limit_above_what_the_app_may_have_is_what_the_app_may_have(project: Path) -> None:
+    """Only root can ask for more."""
+    code = """
+        import resource, sys
+        sys.path.insert(0, sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
+        from servers import worker
+        from jidocode import SessionSystem
+        with SessionSystem(durability="memory") as system:
+            own = worker("own", memory_limit=8 << 30)
+            session = system.create_session(sys.argv[2], children=[own])
+            print(session.call("own", ("allocate", 1)))
+    """
+    unshare = ["unshare", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespace can be made here")
+    support = Path(servers.__file__).parent
+    done = subprocess.run(
+        [*unshare, sys.executable, "-c", textwrap.dedent(code), support, project],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout == "1\n", done.stderr

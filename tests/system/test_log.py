@@ -13,7 +13,7 @@ from limits import many_descriptors
 from loguru import logger
 from servers import Unspeakable, worker
 
-from jidocode import ActorExitedError, SessionSystem
+from jidocode import ActorExitedError, HandlerError, SessionSystem
 from jidocode.testing import eventually
 
 if TYPE_CHECKING:
@@ -191,3 +191,16 @@ def test_a_value_without_a_text_costs_no_record(system: SessionSystem, project: 
         eventually(lambda: records, "arrival of the log")
 
     assert records == [("heard", "a value of type Unspeakable")]
+
+
+def test_the_text_of_an_error_is_one_line(system: SessionSystem, project: Path) -> None:
+    """Nothing that a user wrote can pass for a record, or reach the terminal."""
+    texts: list[str] = []
+    session = system.create_session(project, children=[worker("doomed")])
+    with sink(lambda message: texts.append(message.record["message"]), level="WARNING"):
+        with pytest.raises(HandlerError):
+            session.call("doomed", ("raise", "no\n2026-01-01 forged\x1b[31m" + "x" * 10_000))
+        eventually(lambda: texts, "arrival of the log")
+
+    assert all(text.isprintable() and len(text) < 400 for text in texts)
+    assert any("forged" in text for text in texts)
