@@ -28,7 +28,7 @@ from jidocode.otp.server import (
     Ignore,
     Initialised,
 )
-from jidocode.otp.specs import AutoShutdown, ChildSpec, ChildType, Flags, Start
+from jidocode.otp.specs import AutoShutdown, ChildSpec, ChildType, Flags, Start, check_count
 from jidocode.otp.strategy import Strategy, Verdict
 
 
@@ -39,11 +39,6 @@ def _check_flags(_options: object, _field: object, value: Any) -> None:
         raise InvalidChildSpecError("a dynamic supervisor's strategy is always ONE_FOR_ONE")
     if value.auto_shutdown is not AutoShutdown.NEVER:
         raise InvalidChildSpecError("a dynamic supervisor's auto_shutdown is always NEVER")
-
-
-def _check_standby(_options: object, field: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidChildSpecError(f"{field.name} must be an int >= 0, got {shown(value)}")
 
 
 def _check_max_children(_options: object, _field: object, value: Any) -> None:
@@ -69,8 +64,8 @@ class DynamicFlags:
     flags: Flags = attrs.field(factory=Flags, validator=_check_flags)
     max_children: int | None = attrs.field(default=None, validator=_check_max_children)
     extra_arguments: Sequence[object] = ()
-    standby: int = attrs.field(default=0, validator=_check_standby)
-    standby_below: int = attrs.field(default=0, validator=_check_standby)
+    standby: int = attrs.field(default=0, validator=check_count)
+    standby_below: int = attrs.field(default=0, validator=check_count)
 
 
 class DynamicSupervisor:

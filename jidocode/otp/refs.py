@@ -7,11 +7,21 @@ has a new ref, and nothing sent to the old one can reach it.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import TypeGuard
 
 import attrs
 
 Name = tuple[str, str]
 """A registered name: the kind of process and the id it serves, `("manager", session_id)`."""
+
+
+def is_name(value: object) -> TypeGuard[Name]:
+    """Whether *value* is a pair of str, so that 1, 1.0 and True cannot meet as one name."""
+    match value:
+        case (str(), str()):
+            return isinstance(value, tuple)
+        case _:
+            return False
 
 
 @attrs.frozen

@@ -32,6 +32,7 @@ import attrs
 from jidocode.errors import InvalidChildSpecError, shown
 from jidocode.otp.exits import Killed
 from jidocode.otp.monitors import Monitors, Send, Tombstones
+from jidocode.otp.refs import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -157,16 +158,9 @@ class Entry:
 
 
 def check_name(name: object) -> None:
-    """Check that *name* is a pair of str, so that 1, 1.0 and True cannot meet as one name.
-
-    Raises:
-        InvalidChildSpecError: If it is anything else.
-    """
-    match name:
-        case (str(), str()) if isinstance(name, tuple):
-            return
-        case _:
-            raise InvalidChildSpecError(f"a name is a pair of str, not {shown(name)}")
+    """Raise `InvalidChildSpecError` unless *name* is a name."""
+    if not is_name(name):
+        raise InvalidChildSpecError(f"a name is a pair of str, not {shown(name)}")
 
 
 class Registry:

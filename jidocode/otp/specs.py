@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from jidocode.errors import InvalidChildSpecError, shown
-from jidocode.otp.refs import Name
+from jidocode.otp.refs import Name, is_name
 from jidocode.otp.strategy import Restart, Strategy
 
 
@@ -155,15 +155,10 @@ def _check_memory_limit(_spec: object, _field: object, value: Any) -> None:
 
 
 def _check_name(_spec: object, _field: object, value: Any) -> None:
-    if value is None:
-        return
-    match value:
-        case (str(), str()) if isinstance(value, tuple):
-            return
-        case _:
-            raise InvalidChildSpecError(
-                f"name must be None or a pair of str (kind, id), got {shown(value)}"
-            )
+    if value is not None and not is_name(value):
+        raise InvalidChildSpecError(
+            f"name must be None or a pair of str (kind, id), got {shown(value)}"
+        )
 
 
 def _is_seconds(value: object) -> bool:
@@ -223,7 +218,8 @@ class ChildSpec:
     value: object = attrs.field(default=None, repr=False)
 
 
-def _check_count(_flags: object, field: attrs.Attribute[Any], value: Any) -> None:
+def check_count(_flags: object, field: attrs.Attribute[Any], value: Any) -> None:
+    """Raise `InvalidChildSpecError` unless *value* is an int of 0 or more (called by attrs)."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise InvalidChildSpecError(f"{field.name} must be an int >= 0, got {shown(value)}")
 
@@ -253,7 +249,7 @@ class Flags:
     """
 
     strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ONE, validator=_one_of(Strategy))
-    max_restarts: int = attrs.field(default=3, validator=_check_count)
+    max_restarts: int = attrs.field(default=3, validator=check_count)
     max_seconds: float = attrs.field(default=5.0, validator=_check_period)
     auto_shutdown: AutoShutdown = attrs.field(
         default=AutoShutdown.NEVER, validator=_one_of(AutoShutdown)
