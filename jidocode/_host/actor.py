@@ -64,6 +64,7 @@ class Shell(Actor):
             server.Exit: lambda effect: self.leave(effect.reason),
         }
         self._handlers: dict[type, Handler] = {
+            wire.Call: self._on_call,
             wire.Ping: self._on_ping,
             wire.Heartbeat: self._on_heartbeat,
             wire.StopOrder: self._on_stop_order,
@@ -108,6 +109,10 @@ class Shell(Actor):
 
     def on_stop(self, reason: ExitReason) -> None:
         """The supervisor wants this process to stop."""
+        raise NotImplementedError
+
+    def on_request(self, caller: server.Caller, request: Any) -> None:
+        """*caller* asks *request*."""
         raise NotImplementedError
 
     def on_registry(self, ref: ActorRef) -> None:
@@ -190,6 +195,11 @@ class Shell(Actor):
         except BaseException as error:  # noqa: BLE001 - what it names may even exit when imported
             return None, CallError(f"{self.order.kind} cannot read the request: {told(error)}")
 
+    def tell_registry(self, message: object) -> None:
+        """Cast *message* to the registry; one that is down loses nothing (see `on_registry`)."""
+        if self.registry is not None:
+            self.send_to(self.registry, wire.Cast(wire.pack(message)))
+
     def after(self, delay: float, callback: Callable[[], object]) -> None:
         """Call *callback* after *delay* seconds, behind the messages that wait already."""
         self.transport.addWakeup(delay, callback)
@@ -270,6 +280,14 @@ class Shell(Actor):
         self.transport.send(self.transport.adminAddress, farewell)
 
     # Messages that every process handles
+
+    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
+        request, error = self.unpack(message.payload)
+        caller = server.Caller(sender, message.request_id)
+        if error is not None:
+            self.answer(caller, wire.refusal(message.request_id, error))
+        else:
+            self.on_request(caller, request)
 
     def _on_heartbeat(self, _message: wire.Heartbeat, sender: LoopbackAddress) -> None:
         self.send(sender, PulseHeard(self.order.incarnation))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 from loguru import logger
 from thespian.actors import ActorAddress
@@ -34,7 +35,6 @@ class ServerShell(Shell):
         self._idle = 0, 0.0
         self._alarms: set[float] = set()
         self._handlers |= {
-            wire.Call: self._on_call,
             wire.Cast: self._on_cast,
             wire.Info: self._on_info,
             wire.Answer: self._on_answer,
@@ -76,20 +76,16 @@ class ServerShell(Shell):
         """Tell a new registry which monitors the server has."""
         super().on_registry(ref)
         for token, target in self._monitors.items():
-            self._tell_registry(MonitorProcess(token, target, self.ref))
+            self.tell_registry(MonitorProcess(token, target, self.ref))
+
+    def on_request(self, caller: server.Caller, request: Any) -> None:
+        """Have the server's `handle_call` answer."""
+        self._feed(server.CallReceived(caller, request))
 
     def _feed(self, event: server.Event) -> None:
         self.perform(self._loop.handle(event))
 
     # Messages
-
-    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
-        request, error = self.unpack(message.payload)
-        caller = server.Caller(sender, message.request_id)
-        if error is not None:
-            self.answer(caller, wire.refusal(message.request_id, error))
-        else:
-            self._feed(server.CallReceived(caller, request))
 
     def _on_cast(self, message: wire.Cast, _sender: LoopbackAddress) -> None:
         request, error = self.unpack(message.payload)
@@ -190,7 +186,7 @@ class ServerShell(Shell):
 
     def _start_monitor(self, effect: server.StartMonitor) -> None:
         self._monitors[effect.token] = effect.ref
-        self._tell_registry(MonitorProcess(effect.token, effect.ref, self.ref))
+        self.tell_registry(MonitorProcess(effect.token, effect.ref, self.ref))
 
     def _watch_process(self, effect: server.WatchProcess) -> None:
         def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
@@ -203,12 +199,7 @@ class ServerShell(Shell):
 
     def _stop_monitor(self, effect: server.StopMonitor) -> None:
         if self._monitors.pop(effect.token, None) is not None:
-            self._tell_registry(DemonitorProcess(effect.token, self.ref))
+            self.tell_registry(DemonitorProcess(effect.token, self.ref))
         stop_watching = self._watches.pop(effect.token, None)
         if stop_watching is not None:
             stop_watching()
-
-    def _tell_registry(self, message: MonitorProcess | DemonitorProcess) -> None:
-        # Without a registry nothing is lost: the next one is told in `on_registry`.
-        if self.registry is not None:
-            self.send_to(self.registry, wire.Cast(wire.pack(message)))

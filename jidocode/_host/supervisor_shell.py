@@ -75,7 +75,6 @@ class SupervisorShell(Shell):
         self._handlers |= dict.fromkeys(news, lambda event, _sender: self._feed(event))
         self._handlers |= {
             children.ChildReady: self._on_ready,
-            wire.Call: self._on_call,
             wire.Cast: self._on_info,
             wire.Info: self._on_info,
         }
@@ -111,9 +110,13 @@ class SupervisorShell(Shell):
         self._watch_registry(ref)
         self._feed(keeper.RegistryUp())
         if self.is_ready:  # else there is more to come
-            self._tell_registry(Reported(self.ref))
+            self.tell_registry(Reported(self.ref))
         for child in self._children.values():
             self._tell_registry_to(child)
+
+    def on_request(self, caller: server.Caller, request: Any) -> None:
+        """Have the machine decide; it checks what it is asked."""
+        self._feed(keeper.RequestReceived(caller, request))
 
     def _watch_registry(self, ref: ActorRef) -> None:
         def gone(_was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
@@ -160,7 +163,7 @@ class SupervisorShell(Shell):
         self._have_stand_by()
 
     def _on_initialised(self, _effect: server.Initialised) -> None:
-        self._tell_registry(Reported(self.ref))
+        self.tell_registry(Reported(self.ref))
         self.tell_ready()
 
     # Messages
@@ -171,14 +174,6 @@ class SupervisorShell(Shell):
             child.ref = event.ref
             self._tell_registry_to(child)
         self._feed(event)
-
-    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
-        request, error = self.unpack(message.payload)
-        caller = server.Caller(sender, message.request_id)
-        if error is not None:
-            self.answer(caller, wire.refusal(message.request_id, error))
-        else:
-            self._feed(keeper.RequestReceived(caller, request))  # type: ignore[arg-type] # the machine checks what it is
 
     def _on_info(self, message: wire.Info | wire.Cast, _sender: LoopbackAddress) -> None:
         content, error = self.unpack(message.payload)
@@ -262,7 +257,7 @@ class SupervisorShell(Shell):
         if isinstance(event, ChildStarted) and self._is_registry(event.ref):
             self.on_registry(event.ref)
         else:
-            self._tell_registry(event)
+            self.tell_registry(event)
         # The app hears last: what it asks the registry after that, the registry knows, unless
         # the machine is busy, for nothing keeps two connections in step.
         self.send(self.order.app, event)
@@ -272,17 +267,12 @@ class SupervisorShell(Shell):
         return child is not None and child.is_registry
 
     def _claim(self, effect: children.Claim) -> None:
-        self._tell_registry(ClaimName(effect.name, self.ref, effect.incarnation, effect.value))
+        self.tell_registry(ClaimName(effect.name, self.ref, effect.incarnation, effect.value))
         if effect.ref is not None:
-            self._tell_registry(RegisterName(effect.name, self.ref, effect.ref))
+            self.tell_registry(RegisterName(effect.name, self.ref, effect.ref))
 
     def _release(self, effect: keeper.Release) -> None:
-        self._tell_registry(ReleaseName(effect.name, self.ref))
-
-    def _tell_registry(self, message: object) -> None:
-        # A registry that is down loses nothing: `RegistryUp` has everything said again.
-        if self.registry is not None:
-            self.send_to(self.registry, wire.Cast(wire.pack(message)))
+        self.tell_registry(ReleaseName(effect.name, self.ref))
 
     def _tell_registry_to(self, child: Spawned) -> None:
         if child.ref is not None and self.registry is not None:
