@@ -128,7 +128,7 @@ class ProcessRegistry(RegistryServer):
         self._around: dict[str, frozenset[ProjectKey]] = {}
         # Ended sessions whose names are still to be released: a session has one life.
         self._ended_sessions: set[str] = set()
-        self._early: list[tuple[_SessionQuestion, Caller]] = []
+        self._waiting: list[tuple[_SessionQuestion, Caller]] = []
         self._starts: dict[int, tuple[Caller, str]] = {}
         self._stops: dict[int, tuple[Caller, str]] = {}
 
@@ -136,15 +136,14 @@ class ProcessRegistry(RegistryServer):
         """Answer *request*; what is about sessions waits until it is known which there are."""
         if not isinstance(request, _SessionQuestion):
             return super().handle_call(request, caller)
-        try:
-            if isinstance(request, StartSession) and not request.again:
+        if isinstance(request, StartSession) and not request.again:
+            try:
                 self._check_rate()
-            if self._is_rebuilding():
-                self._early.append((request, caller))
-                return NoReply()
-            return self._decide(request, caller)
-        except (SessionError, NoProcessError) as error:
-            return Refuse(error)
+            except RateLimitedError as error:
+                return Refuse(error)
+        self._waiting.append((request, caller))
+        self._answer_waiting()
+        return NoReply()
 
     def _decide(self, request: _SessionQuestion, caller: Caller) -> Reply | NoReply:
         match request:
@@ -177,20 +176,21 @@ class ProcessRegistry(RegistryServer):
                 self._root = owner
             case _:
                 pass
-        if self._early and not self._is_rebuilding():
-            early, self._early = self._early, []
-            for question, caller in early:
-                self._decide_late(question, caller)
+        self._answer_waiting()
         return result
 
-    def _decide_late(self, request: _SessionQuestion, caller: Caller) -> None:
-        try:
-            result = self._decide(request, caller)
-        except (SessionError, NoProcessError) as error:
-            self.refuse(caller, error)
-        else:
-            if isinstance(result, Reply):
-                self.reply(caller, result.value)
+    def _answer_waiting(self) -> None:
+        if not self._waiting or self._is_rebuilding():
+            return
+        waiting, self._waiting = self._waiting, []
+        for request, caller in waiting:
+            try:
+                result = self._decide(request, caller)
+            except (SessionError, NoProcessError) as error:
+                self.refuse(caller, error)
+            else:
+                if isinstance(result, Reply):
+                    self.reply(caller, result.value)
 
     def handle_info(self, message: Any) -> Result:
         """Take in how the start or stop of a session went."""
