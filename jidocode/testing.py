@@ -551,8 +551,8 @@ class FakeChild:
         number = caller.request_id
         answer = wire.answer(number, value) if error is None else wire.refusal(number, error)
         content = wire.unpack(answer.payload)
-        if isinstance(content, Exception) and answer.failed:
-            call.settle(None, content)
+        if answer.failed:
+            call.settle(None, wire.error_in(content))
         else:
             call.settle(content, None)
 

@@ -271,9 +271,7 @@ class HostClient:
             raise CallError(why) from error
         if not pending.failed:
             return content
-        if isinstance(content, Exception):
-            raise content
-        raise CallError(f"the error of {pending.target} cannot be read here: {shown(content)}")
+        raise wire.error_in(content, f"the error of {pending.target}")
 
     def check(self) -> None:
         """Raise `HostError` in a fork of the app, `HostExitedError` if the system is gone."""

@@ -55,7 +55,7 @@ def main(orders: dict[str, Any]) -> None:
 
 def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
     try:
-        from jidocode._host.admin import HostAdmin, prepare_host  # noqa: PLC0415 - idem
+        from jidocode._host.admin import HostAdmin, prepare_host  # noqa: PLC0415 - the guard has no use for it
         from jidocode._host.transport import LoopbackTransport  # noqa: PLC0415 - idem
 
         transport = LoopbackTransport.for_admin(bytes.fromhex(orders.pop("key")))

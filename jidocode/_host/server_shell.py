@@ -114,10 +114,8 @@ class ServerShell(Shell):
         stop_watching()
         content, unreadable = self.unpack(message.payload)
         failure: Exception | None = unreadable
-        if message.failed and isinstance(content, Exception):
-            failure = content
-        elif message.failed and failure is None:
-            failure = CallError(f"the error cannot be read here: {shown(content)}")
+        if message.failed and failure is None:
+            failure = wire.error_in(content)
         value = content if failure is None else None
         response = server.Response(message.request_id, value, failure)
         self._feed(server.InfoReceived(response))

@@ -210,6 +210,13 @@ def unpack(payload: Body) -> object:
     return pickle.loads(payload)
 
 
+def error_in(content: object, what: str = "the error") -> Exception:
+    """Return what a failed answer is to raise: its *content*, unless that is no error here."""
+    if isinstance(content, Exception):
+        return content
+    return CallError(f"{what} cannot be read here: {shown(content)}")
+
+
 def answer(request_id: int, value: object) -> Answer:
     """Return the answer that carries *value*, or an error if it cannot be sent."""
     try:

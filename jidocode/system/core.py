@@ -258,7 +258,8 @@ class SessionSystem:
                     return
                 raise
             except (ActorExitedError, NoProcessError):
-                if not self._await_process(SESSIONS, deadline):
+                back = self._router.await_process(SESSIONS, deadline)
+                if back is None or time.monotonic() >= deadline:
                     raise
                 request = attrs.evolve(request, again=True)
             else:
@@ -267,12 +268,6 @@ class SessionSystem:
     def _comes_up(self, session: Session, deadline: float) -> bool:
         found = self._router.ask_registry(AwaitLive(("session", session.id)), deadline)
         return isinstance(found, Live) and found.value == session
-
-    def _await_process(self, name: Name, deadline: float) -> bool:
-        """Wait for the process under *name*, if it runs or is being restarted."""
-        directory = self._client.directory
-        ref = directory.wait_for(name, deadline, lambda: not self._router.comes_back(name))
-        return ref is not None and time.monotonic() < deadline
 
     def stop_session(self, session_id: str) -> None:
         """Stop a session; returns when all its processes are dead and its place is free.

@@ -74,11 +74,8 @@ class Probe:
         return self._node(root)
 
     def _root(self) -> ActorRef:
-        client = self._client
-        client.check()
-        root = client.directory.wait_for(
-            ROOT, self._router.deadline(), lambda: not client.directory.is_expected(ROOT)
-        )
+        self._client.check()
+        root = self._router.await_process(ROOT, self._router.deadline())
         if root is None:
             raise NoProcessError("the root of the tree")
         return root

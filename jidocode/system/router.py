@@ -91,9 +91,7 @@ class Router:
         deadline = self.deadline() if deadline is None else deadline
         while True:
             self._client.check()
-            ref = self._directory.wait_for(
-                REGISTRY, deadline, lambda: not self.comes_back(REGISTRY)
-            )
+            ref = self.await_process(REGISTRY, deadline)
             if ref is None:
                 self._client.check()
                 raise RegistryNotRunningError
@@ -105,9 +103,15 @@ class Router:
                 if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error
 
-    def comes_back(self, name: Name) -> bool:
-        """Whether the system's own process under *name* is being replaced, or the whole tree."""
-        return self._directory.is_expected(name) or self._directory.is_expected(ROOT)
+    def await_process(self, name: Name, deadline: float) -> ActorRef | None:
+        """Return the system's own process under *name*, None if it is not there by *deadline*.
+
+        It is waited for only while it is being replaced, or the whole tree is.
+        """
+        known = self._directory
+        return known.wait_for(
+            name, deadline, lambda: not (known.is_expected(name) or known.is_expected(ROOT))
+        )
 
     def _is_coming(self, name: Name) -> bool:
         return self._directory.find(("session", name[1])) is not None

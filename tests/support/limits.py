@@ -1,12 +1,17 @@
-"""Limits of this process, changed for a while."""
+"""Limits of this process, changed for a while, and apps within bounds of their own."""
 
 from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Generator
+import subprocess
+import sys
+import textwrap
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import pytest
 
 
 @contextmanager
@@ -27,3 +32,22 @@ def many_descriptors() -> Generator[None]:
         for _ in range(1024):
             files.enter_context(Path(os.devnull).open("rb"))
         yield
+
+
+def run_unshared(code: str, *arguments: object, namespaces: Sequence[str] = ()) -> str:
+    """Return what an app that runs *code* prints, in a user namespace and *namespaces* of its own.
+
+    It is not allowed what only root is. The test is skipped where none can be made.
+    """
+    unshare = ["unshare", "--map-root-user", *namespaces]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespace can be made here")
+    done = subprocess.run(
+        [*unshare, sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return done.stdout

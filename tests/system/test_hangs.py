@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 import servers
+from limits import run_unshared
 from servers import worker
 
 from jidocode import ActorExitedError, HandlerError, SessionHandle, SessionSystem, Strategy
@@ -106,16 +104,6 @@ def test_a_limit_above_what_the_app_may_have_is_what_the_app_may_have(project: P
             session = system.create_session(sys.argv[2], children=[own])
             print(session.call("own", ("allocate", 1)))
     """
-    unshare = ["unshare", "--map-root-user"]
-    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no user namespace can be made here")
     support = Path(servers.__file__).parent
-    done = subprocess.run(
-        [*unshare, sys.executable, "-c", textwrap.dedent(code), support, project],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
-    assert done.stdout == "1\n", done.stderr
+    assert run_unshared(code, support, project) == "1\n"

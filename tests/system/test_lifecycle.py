@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from limits import limited, many_descriptors
+from limits import limited, many_descriptors, run_unshared
 from servers import Group, worker
 
 from jidocode import (
@@ -468,15 +468,6 @@ def test_a_pid_namespace_without_its_own_proc_is_one_clear_sentence() -> None:
         except HostStartError as error:
             print(error)
     """
-    unshare = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child"]
-    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no pid namespace can be made here")
-    done = subprocess.run(
-        [*unshare, sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    told = run_unshared(code, namespaces=("--pid", "--fork", "--kill-child"))
 
-    assert "/proc does not show the processes of this pid namespace" in done.stdout, done.stderr
+    assert "/proc does not show the processes of this pid namespace" in told
