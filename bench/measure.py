@@ -80,6 +80,7 @@ def measure(sessions: int, folder: Path) -> dict[str, dict[str, float]]:
     for session in range(sessions):
         for subject in subjects.values():
             subject.call(session)
+            subject.append(session)
     for _ in range(CALLS // ROW):
         for subject, noted in pairs:
             for _ in range(ROW):
