@@ -45,6 +45,8 @@ class Shell(Actor):
     """Runs one process; its subclasses know what kind."""
 
     _myRef: ActorHost  # noqa: N815 - Thespian's name
+    transport: LoopbackTransport
+    """How messages leave this process."""
 
     def __init__(self, requirements: SpawnOrder) -> None:
         """Take the order; Thespian calls this in the new process."""
@@ -77,6 +79,7 @@ class Shell(Actor):
 
     def begin(self) -> None:
         """Start the machine; the manager calls this once, before any message."""
+        self.transport = self._myRef.transport
         pid = os.getpid()
         processes.set_name(f"jido:{self.order.kind}")
         address = self.transport.address
@@ -164,11 +167,6 @@ class Shell(Actor):
         """Whether `init` is done, and the supervisor was told so."""
         return self._started_at > 0.0
 
-    @property
-    def transport(self) -> LoopbackTransport:
-        """How messages leave this process."""
-        return self._myRef.transport
-
     def send(
         self,
         target: LoopbackAddress,
@@ -176,7 +174,7 @@ class Shell(Actor):
         on_failure: Settle | None = None,
     ) -> None:
         """Send *message* to *target*."""
-        self.transport.send(ActorAddress(target), message, on_failure)
+        self.transport.send(target, message, on_failure)
 
     def send_to(self, ref: ActorRef, message: object, on_failure: Settle | None = None) -> None:
         """Send *message* to the process *ref*."""
@@ -186,7 +184,7 @@ class Shell(Actor):
     def answer(self, caller: server.Caller, answer: wire.Answer) -> None:
         """Send the answer of a call to whoever waits for it."""
         if isinstance(caller.address, LoopbackAddress):
-            self.send(caller.address, answer)
+            self.transport.send(caller.address, answer)
 
     def unpack(self, payload: Body) -> tuple[object, CallError | None]:
         """Return what *payload* holds, or why it cannot be read here."""
@@ -277,7 +275,7 @@ class Shell(Actor):
 
     def _tell_host(self, reason: ExitReason) -> None:
         farewell = wire.RootExited(self.order.incarnation, reason, restarting=False)
-        self.transport.send(self.transport.adminAddress, farewell)
+        self.send(self.transport.resolve(self.transport.adminAddress), farewell)
 
     # Messages that every process handles
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from thespian.actors import ActorAddress, WatchMessage
+from thespian.actors import WatchMessage
 from thespian.system.messages.admin import PendingActor
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
@@ -103,7 +103,7 @@ class HostAdmin(Replicator, MultiProcAdmin):
         )
         again = farewell is None and self._restarts.allow(time.monotonic())
         news = RootExited(order.incarnation, reason, restarting=again)
-        self.transport.send(ActorAddress(order.app), news)
+        self.transport.send(order.app, news)
         if again:
             request.targetActorReq = attrs.evolve(order, incarnation=order.incarnation + 1)
             # One that died before it had connected would be waited for, for ever.

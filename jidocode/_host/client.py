@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from loguru import logger
-from thespian.actors import ActorAddress, WakeupMessage, WatchMessage
+from thespian.actors import WakeupMessage, WatchMessage
 from thespian.system.messages.admin import PendingActor, SystemShutdown
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
@@ -161,7 +161,7 @@ class HostClient:
     def _start_root(self, root: Start, deadline: float) -> None:
         order = wire.SpawnOrder(root, SHELL, root.target.kind, 1, self._transport.address)
         request = PendingActor(SHELL, None, 1, order, globalName=ROOT_NAME)
-        self._transport.send(self._transport.adminAddress, request)
+        self._transport.send(self._host.admin, request)
         give_up = lambda: self._ended is not None or self._root_failure is not None  # noqa: E731
         if self.directory.wait_for(ROOT, deadline, give_up) is None:
             why = self._root_failure or self._ended or "it was not ready in time"
@@ -214,7 +214,7 @@ class HostClient:
         message = wire.Cast(wire.pack_request(request))
         # Whoever listens on the port of the dead would be sent it, for no answer is waited for.
         if isinstance(ref.address, LoopbackAddress) and self.directory.death_of(ref) is None:
-            self._transport.send(ActorAddress(ref.address), message)
+            self._transport.send(ref.address, message)
 
     def monitor(self, ref: ActorRef) -> Monitor:
         """Return a monitor of *ref*; it tells of `NoProcess` if *ref* is gone already."""
@@ -248,7 +248,7 @@ class HostClient:
         try:
             if isinstance(address, LoopbackAddress) and self.directory.death_of(ref) is None:
                 undelivered = partial(self._undelivered, number)
-                self._transport.send(ActorAddress(address), message(number), undelivered)
+                self._transport.send(address, message(number), undelivered)
                 sent = True
         finally:
             if not sent:
@@ -383,7 +383,7 @@ class HostClient:
                 self._settle(call.number, ActorExitedError(call.target, reason), failed=True)
 
         if calls:  # some may have been answered
-            self._transport.after_last_words(ActorAddress(ref.address), fail)
+            self._transport.after_last_words(ref.address, fail)
 
     def _undelivered(self, number: int, status: SendStatus.BASE) -> None:
         """Give the news of a death a moment to come, for it knows the reason."""
@@ -415,7 +415,7 @@ class HostClient:
                 return
             self._close_requested = True
             if timeout > 0 and self._ended is None:
-                self._transport.send(self._transport.adminAddress, SystemShutdown())
+                self._transport.send(self._host.admin, SystemShutdown())
             if timeout > 0:
                 self._host.wait(timeout)
             self._to_end.close()

@@ -73,7 +73,8 @@ class Kind(enum.IntEnum):
     """The life that the sender means does not listen here any more."""
 
 
-class Frame(NamedTuple):
+@attrs.define
+class Frame:
     """One frame as it was cut from the stream; its MAC is not checked yet."""
 
     kind: int
@@ -125,12 +126,14 @@ class FrameDecoder:
 
     Attributes:
         limit: Bytes that the body of the next frame may have.
+        spent: Whether it holds no byte that is not part of a frame it has returned.
     """
 
-    __slots__ = ("_at", "_body", "_data", "_got", "_head", "limit")
+    __slots__ = ("_at", "_body", "_data", "_got", "_head", "limit", "spent")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.spent = True
         self._data: bytes = b""
         self._at = 0
         self._head = (0, b"")
@@ -142,6 +145,7 @@ class FrameDecoder:
         rest = self._data[self._at :]
         self._data = rest + data if rest else data
         self._at = 0
+        self.spent = False
 
     def room(self) -> memoryview | None:
         """Return where the rest of a begun body belongs, or None between frames."""
@@ -167,6 +171,7 @@ class FrameDecoder:
             raise FrameError(f"a frame of {length} bytes came where {self.limit} are allowed")
         if len(self._data) >= start + length:
             self._at = start + length
+            self.spent = self._at == len(self._data)
             return Frame(kind, mac, self._data[start : self._at])
         self._head, self._body, self._got, self._at = (kind, mac), bytearray(length), 0, start
         return self._long_frame(self._body)
@@ -179,6 +184,7 @@ class FrameDecoder:
         if self._got < len(body):
             return None
         self._body = None
+        self.spent = self._at == len(self._data)
         return Frame(*self._head, body)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from loguru import logger
-from thespian.actors import ActorAddress
 
 from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
@@ -58,7 +57,7 @@ class InboundHub(Protocol):
     address: LoopbackAddress
     poller: Poller
 
-    def deliver(self, sender: ActorAddress, message: object) -> None:
+    def deliver(self, sender: LoopbackAddress, message: object) -> None:
         """Hand a message to the actor."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
@@ -102,7 +101,7 @@ class Acceptor:
         self._inbounds.discard(inbound)
         self._strangers.pop(inbound, None)
 
-    def await_end(self, sender: ActorAddress, callback: Callable[[], None]) -> None:
+    def await_end(self, sender: object, callback: Callable[[], None]) -> None:
         """Call back when all that *sender*, which is dead, has sent is delivered."""
         self._on_event(READ)  # it may have connected just before
         for inbound in self._inbounds:
@@ -183,7 +182,7 @@ class Inbound:
     """
 
     def __init__(self, hub: InboundHub, acceptor: Acceptor, sock: socket.socket) -> None:
-        self.sender: ActorAddress | None = None
+        self.sender: LoopbackAddress | None = None
         self.at_end: list[Callable[[], None]] = []
         self._hub = hub
         self._acceptor = acceptor
@@ -241,22 +240,20 @@ class Inbound:
         left, awaited = _READ_PER_TURN, False
         while left > 0 and self._open:
             asked, got = self._receive()
-            while (frame := self._decoder.next_frame()) is not None:
+            while not self._decoder.spent and (frame := self._decoder.next_frame()) is not None:
                 awaited |= self._on_frame(frame)
             if got == 0:
                 return False
             if got < asked:
                 break
             left -= got
-        if awaited or self._is_ack_due():
+        due = self._received - self._acked >= ACK_EVERY or self._unacked_bytes >= ACK_BYTES
+        if awaited or due:
             self.acknowledge()
         elif self._acked < self._received and not self._ack_set:
             self._ack_set = True
             self._hub.call_at(time.monotonic() + ACK_SECONDS, self._acknowledge_late)
         return True
-
-    def _is_ack_due(self) -> bool:
-        return self._received - self._acked >= ACK_EVERY or self._unacked_bytes >= ACK_BYTES
 
     def _acknowledge_late(self) -> None:
         self._ack_set = False
@@ -300,12 +297,12 @@ class Inbound:
             self._reply(Kind.REFUSE, 0)
             self.close()
         elif self._acceptor.admit(self, hello):
-            self.sender = ActorAddress(hello.sender)
+            self.sender = hello.sender
             self._decoder.limit = MAX_BODY
         else:
             raise FrameError("a connection was opened by a copy of an earlier HELLO")
 
-    def _on_message(self, sender: ActorAddress, body: Body) -> bool:
+    def _on_message(self, sender: LoopbackAddress, body: Body) -> bool:
         try:
             message = wire.decode(body)
         except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come

@@ -24,13 +24,12 @@ from thespian.actors import Actor, ActorAddress, ActorExitRequest, ChildActorExi
 from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import ChildInfo, MultiProcReplicator
-from thespian.system.transport import ReceiveEnvelope, TransmitOnly
+from thespian.system.transport import TransmitOnly
 
 from jidocode._host import logs, processes, signals
-from jidocode._host.address import LoopbackAddress
 from jidocode._host.rehearsal import rehearse
 from jidocode._host.standby import Standbys, await_turn
-from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport
+from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport
 from jidocode._host.wire import SpawnOrder, StandbyOrder
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Replicator(MultiProcReplicator):
         for info in dead:
             self._child_procs.remove(info)
             address = getattr(info, "childRealAddr", info.childAddr)
-            self.transport.deliver(self.transport.myAddress, ChildActorExited(address))
+            self.transport.deliver(self.transport.address, ChildActorExited(address))
         return True
 
     @staticmethod
@@ -132,14 +131,11 @@ class ActorHost(Replicator, ActorManager):
         """What the process exits with: 0 after an end in order."""
         return 1 if self._exit_status is None else self._exit_status
 
-    def handleMessages(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
+    def handleMessages(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
         """Deliver one message; False ends the process."""
-        sender = envelope.sender.addressDetails
-        if not isinstance(sender, LoopbackAddress) or not self.actorInst.deliver(
-            envelope.message, sender
-        ):
+        if not self.actorInst.deliver(envelope.message, envelope.origin):
             super().handleMessages(envelope)
-        return not self.is_leaving
+        return self._exit_status is None
 
     def _actorExit(self, exitRequest: ActorExitRequest) -> bool:  # noqa: N802, N803 - Thespian's names
         """Do nothing: the shell has the request, and stops its children in order first."""
@@ -216,7 +212,7 @@ def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startCh
         on_child_died=host.signalChildDied,
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True),
     )
-    transport.send(notify, EndpointConnected(endpoint.addrInst))
+    transport.send(transport.resolve(notify), EndpointConnected(endpoint.addrInst))
     if isinstance(order, StandbyOrder):
         host.standbys.keep(order.standbys)
         rehearse(transport.address, supervises=order.standbys > 0)

@@ -262,8 +262,9 @@ class Link:
                     if left <= 0:  # others keep posting: the run loop goes on with it
                         self._block()
                         return left
+                    piece = _from(pieces, taken) if taken else pieces[0]
                     # In one call, so that no exception can come between sending and noting it.
-                    sent.extend(map(sock.send, (_from(pieces, taken),)))
+                    sent.extend(map(sock.send, (piece,)))
                     left -= max(sent[-1], _CHUNK)  # small ones cost, too
                 elif len(self._queue) > sealed - self._acked:
                     self._seal_some(sealed)
@@ -394,7 +395,7 @@ class Link:
             return
         self._decoder.receive(data)
         try:
-            while (frame := self._decoder.next_frame()) is not None:
+            while not self._decoder.spent and (frame := self._decoder.next_frame()) is not None:
                 self._back.check(frame)
                 self._on_reply(frame)
         except FrameError:

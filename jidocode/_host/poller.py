@@ -134,7 +134,7 @@ class Poller:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)
-        if self._timers:
+        if self._timers and self._timers[0][0] <= time.monotonic():
             self._run_timers()
 
     def wake(self) -> None:

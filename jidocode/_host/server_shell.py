@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from loguru import logger
-from thespian.actors import ActorAddress
 from thespian.system.transport import SendStatus
 
 from jidocode._host import wire
@@ -143,7 +142,7 @@ class ServerShell(Shell):
 
         def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
             error = ActorExitedError(ref.kind, Killed()) if was_there else NoProcessError(ref.kind)
-            self.transport.after_last_words(ActorAddress(ref.address), lambda: unanswered(error))
+            self.transport.after_last_words(ref.address, lambda: unanswered(error))
 
         def unsent(status: SendStatus.BASE) -> None:
             if status is not SendStatus.DeadTarget:  # else its end is seen, see `gone`

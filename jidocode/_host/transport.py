@@ -86,6 +86,27 @@ class LoopbackEndpoint(TransportInit__Base):
     addrInst: int | None = attrs.field(default=None, kw_only=True)  # noqa: N815 - Thespian's name
 
 
+class Envelope(ReceiveEnvelope):
+    """A message as `run` hands it over.
+
+    Attributes:
+        origin: Whose it is.
+        message: The message.
+    """
+
+    __slots__ = ("message", "origin")
+    message: object
+
+    def __init__(self, origin: LoopbackAddress, message: object) -> None:
+        self.origin = origin
+        self.message = message
+
+    @property
+    def sender(self) -> ActorAddress:
+        """Whose it is, as Thespian has it."""
+        return ActorAddress(self.origin)
+
+
 @attrs.define
 class _Wakeup:
     transport: LoopbackTransport
@@ -93,7 +114,7 @@ class _Wakeup:
     payload: object
 
     def __call__(self) -> None:
-        self.transport.deliver(self.transport.myAddress, WakeupMessage(self.period, self.payload))
+        self.transport.deliver(self.transport.address, WakeupMessage(self.period, self.payload))
 
 
 class LoopbackTransport:
@@ -129,7 +150,7 @@ class LoopbackTransport:
         self._acceptor = Acceptor(self, listener)
         self._watch = Watch(self.poller, self._on_watched)
         self._links: dict[int, Link] = {}
-        self._inbox: deque[ReceiveEnvelope] = deque()
+        self._inbox: deque[Envelope] = deque()
         self._settled: deque[tuple[Settle, SendStatus.BASE]] = deque()
         self._addresses: ActorAddressManager | None = None
         self._runner: int | None = None
@@ -167,7 +188,7 @@ class LoopbackTransport:
 
     def send(
         self,
-        target: ActorAddress,
+        target: LoopbackAddress,
         message: object,
         on_failure: Settle | None = None,
     ) -> None:
@@ -182,18 +203,16 @@ class LoopbackTransport:
         An answer is always taken: whoever asked for it will read it.
 
         Raises:
-            CannotPickleAddress: The address of a child is not known yet.
             HostError: This transport is closed.
             Exception: Whatever pickling *message* raises.
         """
         body = wire.encode(message)
-        address = self._resolve(target)
-        if address.nonce == self.address.nonce:
-            self.deliver(self.myAddress, wire.decode(body))
+        if target.nonce == self.address.nonce:
+            self.deliver(self.address, wire.decode(body))
             self._wake_runner()
         else:
             asked_for = isinstance(message, wire.Answer)
-            self.post(address, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
+            self.post(target, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
 
     def scheduleTransmit(
         self,
@@ -216,18 +235,23 @@ class LoopbackTransport:
         if isinstance(intent.message, Thespian__UpdateWork):
             intent.tx_done(SendStatus.Sent)
             return
-        address = self._resolve(intent.targetAddr, addressManager)
+        address = self.resolve(intent.targetAddr, addressManager)
         body = wire.encode(intent.message)
         if address.nonce == self.address.nonce:
-            self.deliver(self.myAddress, intent.message)
+            self.deliver(self.address, intent.message)
             self._note(intent.tx_done, SendStatus.Sent)
             return
         expires = time.monotonic() + intent.expiration().view().remainingSeconds(math.inf)
         self.post(address, Parcel(Kind.CONFIRM, body, intent.tx_done, expires))
 
-    def _resolve(
+    def resolve(
         self, target: ActorAddress, addresses: ActorAddressManager | None = None
     ) -> LoopbackAddress:
+        """Return where *target* listens.
+
+        Raises:
+            CannotPickleAddress: It is a child whose address is not known yet.
+        """
         details = target.addressDetails
         if isinstance(details, LoopbackAddress):
             return details
@@ -279,7 +303,8 @@ class LoopbackTransport:
         self._watch.mute(muted=False)
         expired = False
         while True:
-            self._tell_settled()
+            if self._settled:
+                self._tell_settled()
             for _ in range(len(self._inbox)):
                 envelope = self._inbox.popleft()
                 if handler is None:
@@ -388,9 +413,9 @@ class LoopbackTransport:
         if not self._acceptor.close_oldest_stranger():
             any(link.close_idle() for link in tuple(self._links.values()))
 
-    def deliver(self, sender: ActorAddress, message: object) -> None:
+    def deliver(self, sender: LoopbackAddress, message: object) -> None:
         """Put a message into the inbox."""
-        self._inbox.append(ReceiveEnvelope(sender, message))
+        self._inbox.append(Envelope(sender, message))
 
     # -- signals, wake-ups, watches
 
@@ -408,10 +433,10 @@ class LoopbackTransport:
     def _deliver_signals(self) -> None:
         if self._children_signalled:
             self._children_signalled = False
-            self.deliver(self.myAddress, ChildMayHaveDied())
+            self.deliver(self.address, ChildMayHaveDied())
         if self._exit_signalled:
             self._exit_signalled = False
-            self.deliver(self.myAddress, ActorExitRequest())
+            self.deliver(self.address, ActorExitRequest())
 
     def abort_run(self, drain: bool = False) -> None:  # noqa: FBT001, FBT002 - Thespian's signature
         """End `run`, or the next one if none is running; any thread may.
@@ -426,7 +451,7 @@ class LoopbackTransport:
         """Deliver `WakeupMessage(timePeriod, payload)` after that time (seconds or timedelta)."""
         self.call_at(time.monotonic() + _seconds(timePeriod), _Wakeup(self, timePeriod, payload))
 
-    def after_last_words(self, sender: ActorAddress, callback: Callable[[], None]) -> None:
+    def after_last_words(self, sender: object, callback: Callable[[], None]) -> None:
         """Deliver a `WakeupMessage` with *callback* behind all that *sender* has sent.
 
         Its process is dead, so that comes to an end at once; but news of its
@@ -444,7 +469,7 @@ class LoopbackTransport:
         self._watch.set(watchlist)
 
     def _on_watched(self, ready: list[int]) -> None:
-        self.deliver(self.myAddress, WatchMessage(ready))
+        self.deliver(self.address, WatchMessage(ready))
 
     def _wake_runner(self) -> None:
         if threading.get_ident() != self._runner:
@@ -504,7 +529,7 @@ class LoopbackTransport:
     def probeAdmin(self, addr: ActorAddress) -> bool:
         """Return whether somebody listens at *addr*."""
         try:
-            socket.create_connection(("127.0.0.1", self._resolve(addr).port)).close()
+            socket.create_connection(("127.0.0.1", self.resolve(addr).port)).close()
         except ConnectionRefusedError:
             return False
         return True
@@ -535,7 +560,7 @@ class LoopbackTransport:
                 resp.addPendingMessage(self.myAddress, ActorAddress(link.target), "a message")
         for envelope in tuple(self._inbox):
             resp.addReceivedMessage(
-                envelope.sender, self.myAddress, type(envelope.message).__name__
+                ActorAddress(envelope.origin), self.myAddress, type(envelope.message).__name__
             )
         now = time.monotonic()
         resp.addWakeups(

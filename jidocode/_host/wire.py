@@ -23,20 +23,23 @@ from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import Start
 
 
-class Call(NamedTuple):
+@attrs.define
+class Call:
     """A request whose sender waits for an `Answer` with the same id."""
 
     request_id: int
     payload: Body
 
 
-class Cast(NamedTuple):
+@attrs.define
+class Cast:
     """A request that nobody waits for."""
 
     payload: Body
 
 
-class Info(NamedTuple):
+@attrs.define
+class Info:
     """Any other message."""
 
     payload: Body
@@ -48,7 +51,8 @@ class Ping(NamedTuple):
     request_id: int
 
 
-class Answer(NamedTuple):
+@attrs.define
+class Answer:
     """The answer to a `Call` or a `Ping`; *failed* if the payload is an error to raise."""
 
     request_id: int
@@ -152,7 +156,7 @@ class StandbyOrder:
 # The first byte of an encoded message; that of a pickle is 0x80.
 _CALL, _CAST, _INFO, _ANSWER, _REFUSAL = range(1, 6)
 _NUMBERED = struct.Struct(">BQ")
-_PLAIN = {Cast: bytes([_CAST]), Info: bytes([_INFO])}
+_CAST_TAG, _INFO_TAG = bytes([_CAST]), bytes([_INFO])
 
 
 def encode(message: object) -> bytes:
@@ -161,14 +165,18 @@ def encode(message: object) -> bytes:
     Raises:
         Exception: Whatever pickling it raises.
     """
-    if isinstance(message, Call):
-        return _NUMBERED.pack(_CALL, message.request_id) + message.payload
-    if isinstance(message, Answer):
-        tag = _REFUSAL if message.failed else _ANSWER
-        return _NUMBERED.pack(tag, message.request_id) + message.payload
-    if isinstance(message, (Cast, Info)):
-        return _PLAIN[type(message)] + message.payload
-    return pack(message)
+    match message:
+        case Call():
+            return _NUMBERED.pack(_CALL, message.request_id) + message.payload
+        case Answer():
+            tag = _REFUSAL if message.failed else _ANSWER
+            return _NUMBERED.pack(tag, message.request_id) + message.payload
+        case Cast():
+            return _CAST_TAG + message.payload
+        case Info():
+            return _INFO_TAG + message.payload
+        case _:
+            return pack(message)
 
 
 def decode(body: Body) -> object:
@@ -241,7 +249,7 @@ def refusal(request_id: int, error: object) -> Answer:
 
 
 def _pack_answer(value: object) -> bytes:
-    payload = pack(value)
+    payload = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     if len(payload) > MAX_BODY - _NUMBERED.size:
         raise ValueError(f"it has {len(payload)} bytes, and may have {MAX_BODY - _NUMBERED.size}")
     return payload

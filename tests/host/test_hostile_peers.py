@@ -39,7 +39,7 @@ from jidocode._host.frames import (
     unpack_count,
 )
 from jidocode._host.inbound import MAX_STRANGERS, Inbound
-from jidocode._host.transport import LoopbackTransport, new_key
+from jidocode._host.transport import Envelope, LoopbackTransport, new_key
 
 DEADLINE = 20.0
 KEY = new_key()
@@ -65,9 +65,9 @@ class Served:
         self.got: list[object] = []
         self._numbers = itertools.count()
 
-    def echo(self, envelope: ReceiveEnvelope) -> bool:
+    def echo(self, envelope: Envelope) -> bool:
         self.got.append(envelope.message)
-        self.server.send(envelope.sender, envelope.message)
+        self.server.send(envelope.origin, envelope.message)
         return True
 
     def step(self) -> None:
@@ -83,7 +83,7 @@ class Served:
         """Return whether the honest client gets its answer."""
         answers: list[object] = []
         question = ("question", next(self._numbers))
-        self.client.send(ActorAddress(self.server.address), question)
+        self.client.send(self.server.address, question)
 
         def take(envelope: ReceiveEnvelope) -> bool:
             answers.append(envelope.message)

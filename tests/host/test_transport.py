@@ -50,7 +50,7 @@ from jidocode._host import inbound, outbound
 from jidocode._host import transport as transport_module
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import FrameDecoder, Kind, connection_keys, pack_count
-from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
+from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport, new_key
 from jidocode.errors import HostError
 from jidocode.testing import eventually
 
@@ -100,7 +100,7 @@ def until(condition: Callable[[], object], *peers: Peer) -> None:
 
 def greet(one: Peer, two: Peer) -> None:
     """Have *one* let in by *two*, which acknowledges the first message at once."""
-    one.transport.send(two.address, "hello")
+    one.transport.send(two.transport.address, "hello")
     until(lambda: two.got and not one.transport.outstanding(), one, two)
 
 
@@ -176,8 +176,8 @@ def remote_peer() -> Generator[tuple[int, ActorAddress]]:
         transport = LoopbackTransport(LoopbackEndpoint(KEY))
         os.write(writer, pickle.dumps(transport.address))
 
-        def echo(envelope: ReceiveEnvelope) -> bool:
-            transport.send(envelope.sender, envelope.message)
+        def echo(envelope: Envelope) -> bool:
+            transport.send(envelope.origin, envelope.message)
             return True
 
         transport.run(echo)
@@ -191,9 +191,9 @@ def remote_peer() -> Generator[tuple[int, ActorAddress]]:
 
 def test_a_message_arrives_with_the_address_of_its_sender(one: Peer, two: Peer) -> None:
     """The receiver can answer."""
-    one.transport.send(two.address, {"question": 1})
+    one.transport.send(two.transport.address, {"question": 1})
     until(lambda: two.got, two)
-    two.transport.send(two.senders[0], "answer")
+    two.transport.send(two.transport.resolve(two.senders[0]), "answer")
     until(lambda: one.got, one, two)
 
     assert two.got == [{"question": 1}]
@@ -205,7 +205,7 @@ def test_messages_to_one_target_keep_their_order(one: Peer, two: Peer) -> None:
     """Whichever way they are sent."""
     for number in range(100):
         if number % 3:
-            one.transport.send(two.address, number)
+            one.transport.send(two.transport.address, number)
         else:
             one.intend(two.address, number)
     until(lambda: len(two.got) == 100, one, two)
@@ -218,8 +218,8 @@ def test_two_peers_share_one_connection_per_direction(one: Peer, two: Peer) -> N
     for _ in range(10):
         one.got.clear()
         two.got.clear()
-        one.transport.send(two.address, "x")
-        two.transport.send(one.address, "y")
+        one.transport.send(two.transport.address, "x")
+        two.transport.send(one.transport.address, "y")
         until(lambda: one.got and two.got, one, two)
 
     assert len(one.transport._acceptor._inbounds) == len(two.transport._acceptor._inbounds) == 1
@@ -229,7 +229,7 @@ def test_two_peers_share_one_connection_per_direction(one: Peer, two: Peer) -> N
 def test_a_message_to_oneself_arrives_as_a_copy(one: Peer) -> None:
     """As it would from anybody else."""
     message = ["list"]
-    one.transport.send(one.address, message)
+    one.transport.send(one.transport.address, message)
     message.append("changed")
     until(lambda: one.got, one)
 
@@ -278,7 +278,7 @@ def test_messages_are_acknowledged_together(
 
     monkeypatch.setattr(inbound.Inbound, "_reply", noted)
     for number in range(1 + 2 * inbound.ACK_EVERY):
-        one.transport.send(two.address, number)
+        one.transport.send(two.transport.address, number)
         until(lambda: len(two.got) == number + 1, two)  # noqa: B023 - run at once
     until(lambda: not one.transport.outstanding(), one)
 
@@ -288,7 +288,7 @@ def test_messages_are_acknowledged_together(
 def test_a_single_message_is_acknowledged_too(one: Peer, two: Peer) -> None:
     """A little later, and without another message."""
     greet(one, two)
-    one.transport.send(two.address, "alone")
+    one.transport.send(two.transport.address, "alone")
     until(lambda: not one.transport.outstanding(), one, two)
 
     assert two.got == ["hello", "alone"]
@@ -298,7 +298,7 @@ def test_a_single_message_is_acknowledged_too(one: Peer, two: Peer) -> None:
 def test_who_drains_asks_for_what_is_not_acknowledged(one: Peer, two: Peer) -> None:
     """An actor that exits does not wait for others to take their time."""
     greet(one, two)
-    one.transport.send(two.address, "last words")
+    one.transport.send(two.transport.address, "last words")
     runner = threading.Thread(target=one.transport.run, args=(TransmitOnly, DEADLINE), daemon=True)
     runner.start()
     until(lambda: not runner.is_alive(), two)
@@ -309,7 +309,7 @@ def test_who_drains_asks_for_what_is_not_acknowledged(one: Peer, two: Peer) -> N
 
 def test_a_message_is_at_risk_until_the_peer_lets_its_sender_in(one: Peer, two: Peer) -> None:
     """A connection that nobody has accepted may be dropped with all that is in it."""
-    one.transport.send(two.address, "hello")
+    one.transport.send(two.transport.address, "hello")
     before = one.transport.at_risk()
     until(lambda: not one.transport.at_risk(), one, two)
 
@@ -322,7 +322,7 @@ def test_what_the_kernel_has_sent_is_read_after_the_end_of_its_sender(one: Peer,
     """Nobody has to wait for a busy peer before it exits."""
     greet(one, two)
     for word in ("my", "last", "words"):
-        one.transport.send(two.address, word)
+        one.transport.send(two.transport.address, word)
     outstanding, at_risk = one.transport.outstanding(), one.transport.at_risk()
     one.transport.close()
     until(lambda: len(two.got) == 4, two)
@@ -334,7 +334,7 @@ def test_what_the_kernel_has_sent_is_read_after_the_end_of_its_sender(one: Peer,
 def test_what_the_kernel_cannot_send_yet_is_at_risk(one: Peer, two: Peer) -> None:
     """The peer does not read, and its buffer is full."""
     greet(one, two)
-    one.transport.send(two.address, bytes(50_000_000))
+    one.transport.send(two.transport.address, bytes(50_000_000))
     at_risk = one.transport.at_risk()
     until(lambda: not one.transport.at_risk(), one, two)
 
@@ -346,7 +346,7 @@ def test_an_actor_that_stops_acknowledges_what_it_has_handled(one: Peer, two: Pe
     """Otherwise its end would make the order to stop a failure."""
     failed: list[str] = []
     greet(one, two)
-    one.transport.send(two.address, "stop", lambda _: failed.append("stop"))
+    one.transport.send(two.transport.address, "stop", lambda _: failed.append("stop"))
     two.transport.run(lambda _: False, DEADLINE)
     until(lambda: not one.transport.outstanding(), one)
 
@@ -357,7 +357,7 @@ def test_a_dead_target_is_reported_from_the_loop_and_not_from_send(one: Peer, tw
     """The connection is refused; nobody waits for a time-out."""
     two.transport.close()
     failed: list[str] = []
-    one.transport.send(two.address, "x", lambda _: failed.append("send"))
+    one.transport.send(two.transport.address, "x", lambda _: failed.append("send"))
     one.intend(two.address, "y")
     assert failed == []
     assert one.statuses == []
@@ -381,7 +381,7 @@ def test_what_a_killed_process_had_not_acknowledged_is_reported(one: Peer) -> No
             failed.append(number)
 
         for number in range(3):
-            one.transport.send(address, number, partial(note, number))
+            one.transport.send(one.transport.resolve(address), number, partial(note, number))
         one.intend(address, "after")
         os.kill(pid, signal.SIGKILL)
         until(lambda: len(one.statuses) == 2, one)
@@ -400,9 +400,9 @@ def test_a_message_for_a_dead_actor_never_reaches_the_next_one_on_its_port(
     assert three.transport.address.port == two.transport.address.port
     one.intend(stale, "for the dead")
     failed: list[str] = []
-    one.transport.send(stale, "for the dead", lambda _: failed.append("send"))
+    one.transport.send(two.transport.address, "for the dead", lambda _: failed.append("send"))
     until(lambda: one.statuses and failed, one, three)
-    one.transport.send(three.address, "for the living")
+    one.transport.send(three.transport.address, "for the living")
     until(lambda: three.got, one, three)
 
     assert one.statuses == [SendStatus.DeadTarget]
@@ -603,10 +603,10 @@ def test_a_message_that_cannot_be_unpickled_is_reported_and_hurts_nobody(
     logged: list[str] = []
     logger.enable("jidocode")
     sink = logger.add(logged.append)
-    one.transport.send(two.address, "first")
-    one.transport.send(two.address, _Unreadable(), lambda _: failed.append("bad"))
+    one.transport.send(two.transport.address, "first")
+    one.transport.send(two.transport.address, _Unreadable(), lambda _: failed.append("bad"))
     one.intend(two.address, _Unreadable())
-    one.transport.send(two.address, "last", lambda _: failed.append("last"))
+    one.transport.send(two.transport.address, "last", lambda _: failed.append("last"))
     one.intend(two.address, "end")
     until(lambda: len(one.statuses) == 2, one, two)
     logger.remove(sink)
@@ -624,7 +624,7 @@ def test_a_long_message_is_not_kept_once_it_has_arrived(one: Peer, two: Peer) ->
     """The connection stays, but nobody waits for the next message to get the memory back."""
     tracemalloc.start()
     try:
-        one.transport.send(two.address, bytes(30_000_000))
+        one.transport.send(two.transport.address, bytes(30_000_000))
         until(lambda: two.got and not one.transport.outstanding(), one, two)
         two.got.clear()
         kept, _peak = tracemalloc.get_traced_memory()
@@ -637,9 +637,9 @@ def test_a_long_message_is_not_kept_once_it_has_arrived(one: Peer, two: Peer) ->
 def test_a_message_that_cannot_be_pickled_raises_at_its_sender(one: Peer, two: Peer) -> None:
     """Nothing of it is sent, and the next message is not affected."""
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        one.transport.send(two.address, lambda: None)
+        one.transport.send(two.transport.address, lambda: None)
 
-    one.transport.send(two.address, "fine")
+    one.transport.send(two.transport.address, "fine")
     until(lambda: two.got, one, two)
 
     assert two.got == ["fine"]
@@ -651,12 +651,10 @@ def test_the_address_of_a_child_is_used_as_soon_as_it_is_known(one: Peer, two: P
     one.transport.setAddressManager(book)
     child = book.createLocalAddress()
     with pytest.raises(CannotPickleAddress):
-        one.transport.send(child, "early")
-    with pytest.raises(CannotPickleAddress):
         one.intend(child, "early")
 
     book.associateUseableAddress(one.transport.myAddress, 0, two.address)
-    one.transport.send(child, "known")
+    one.intend(child, "known")
     until(lambda: two.got, one, two)
 
     assert two.got == ["known"]
@@ -674,8 +672,8 @@ def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
         failed.append((number, status))
 
     for number in range(60):
-        one.transport.send(two.address, number, partial(note, number))
-    one.transport.send(other.address, "prompt")
+        one.transport.send(two.transport.address, number, partial(note, number))
+    one.transport.send(other.transport.address, "prompt")
     until(lambda: other.got and len(failed) == 10, one, other)
     assert two.got == []
 
@@ -691,11 +689,11 @@ def test_a_queue_is_bounded_in_bytes_and_still_takes_one_big_message(
     """What is acknowledged makes room again."""
     monkeypatch.setattr(outbound, "MAX_QUEUED_BYTES", 1000)
     failed: list[str] = []
-    one.transport.send(two.address, b"x" * 5000, lambda _: failed.append("big"))
-    one.transport.send(two.address, b"y", lambda _: failed.append("small"))
+    one.transport.send(two.transport.address, b"x" * 5000, lambda _: failed.append("big"))
+    one.transport.send(two.transport.address, b"y", lambda _: failed.append("small"))
     until(lambda: two.got and not one.transport.outstanding(), one, two)
     for later in (b"z1", b"z2"):
-        one.transport.send(two.address, later, lambda _: failed.append("later"))
+        one.transport.send(two.transport.address, later, lambda _: failed.append("later"))
     until(lambda: not one.transport.outstanding(), one, two)
 
     assert failed == ["small"]
@@ -706,7 +704,7 @@ def test_a_message_of_50_megabytes_arrives(one: Peer, two: Peer) -> None:
     """In pieces, while others are served."""
     big = os.urandom(1 << 20) * 50
     one.intend(two.address, big)
-    one.transport.send(two.address, "after")
+    one.transport.send(two.transport.address, "after")
     until(lambda: len(two.got) == 2, one, two)
     until(lambda: one.statuses, one, two)
 
@@ -719,12 +717,12 @@ def test_a_long_message_goes_out_between_those_that_wait(one: Peer, two: Peer) -
     big = bytes(12 << 20)
     greet(one, two)
     for number in range(40):
-        two.transport.send(one.address, number)
+        two.transport.send(one.transport.address, number)
     seen: list[bool] = []
 
     def handle(envelope: ReceiveEnvelope) -> bool:
         if envelope.message == 0:
-            one.transport.send(two.address, big)
+            one.transport.send(two.transport.address, big)
         two.step()
         seen.append(big in two.got)
         return len(seen) < 40
@@ -739,7 +737,7 @@ def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:
 
     def send_all(name: int) -> None:
         for number in range(200):
-            one.transport.send(two.address, (name, number))
+            one.transport.send(two.transport.address, (name, number))
 
     threads = [threading.Thread(target=send_all, args=(name,), daemon=True) for name in range(8)]
     runner = threading.Thread(target=one.transport.run, args=(one.take, None), daemon=True)
@@ -762,7 +760,7 @@ def test_a_message_may_be_sent_where_its_thread_holds_the_link(one: Peer, two: P
     greet(one, two)
     [link] = one.transport._links.values()
     with link._gate:
-        one.transport.send(two.address, "meanwhile")
+        one.transport.send(two.transport.address, "meanwhile")
     until(lambda: len(two.got) == 2, one, two)
 
     assert two.got == ["hello", "meanwhile"]
@@ -795,9 +793,9 @@ def test_who_sends_is_not_held_by_what_others_send(
     greet(one, two)
     [link] = one.transport._links.values()
     assert link._socket is not None
-    joined = Joined(link._socket, lambda number: one.transport.send(two.address, number))
+    joined = Joined(link._socket, lambda number: one.transport.send(two.transport.address, number))
     monkeypatch.setattr(link, "_socket", joined)
-    one.transport.send(two.address, 0)
+    one.transport.send(two.transport.address, 0)
     held = joined.writes
     until(lambda: len(two.got) == 101, one, two)
 
@@ -812,8 +810,10 @@ def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: 
     runner = threading.Thread(target=one.transport.run, args=(one.take, None), daemon=True)
     runner.start()
     for _ in range(20):
-        one.transport.send(two.address, "x", lambda _: told_in.append(threading.get_ident()))
-    one.transport.send(one.address, "self")
+        one.transport.send(
+            two.transport.address, "x", lambda _: told_in.append(threading.get_ident())
+        )
+    one.transport.send(one.transport.address, "self")
     eventually(lambda: len(told_in) == 20 and one.got, "what both were told")
     ident = runner.ident
     one.transport.abort_run()
@@ -827,18 +827,18 @@ def test_an_idle_connection_makes_room_when_descriptors_run_out(
 ) -> None:
     """It is opened again when it is needed."""
     three = peers()
-    one.transport.send(two.address, "first")
+    one.transport.send(two.transport.address, "first")
     until(lambda: two.got and not one.transport.outstanding(), one, two)
     lowest = os.dup(0)
     os.close(lowest)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
     try:
-        one.transport.send(three.address, "needs room")
+        one.transport.send(three.transport.address, "needs room")
         until(lambda: three.got, one, two, three)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    one.transport.send(two.address, "second")
+    one.transport.send(two.transport.address, "second")
     until(lambda: len(two.got) == 2, one, two)
 
     assert two.got == ["first", "second"]
@@ -847,8 +847,8 @@ def test_an_idle_connection_makes_room_when_descriptors_run_out(
 
 def test_run_without_a_handler_returns_one_envelope(one: Peer, two: Peer) -> None:
     """The rest waits for the next call."""
-    two.transport.send(one.address, 1)
-    two.transport.send(one.address, 2)
+    two.transport.send(one.transport.address, 1)
+    two.transport.send(one.transport.address, 2)
     first, second = one.transport.run(None, DEADLINE), one.transport.run(None, DEADLINE)
 
     assert isinstance(first, ReceiveEnvelope)
@@ -859,7 +859,7 @@ def test_run_without_a_handler_returns_one_envelope(one: Peer, two: Peer) -> Non
 def test_run_ends_with_what_thespian_expects(one: Peer) -> None:
     """Expired, stopped by the handler, or aborted."""
     assert isinstance(one.transport.run(None, timedelta(milliseconds=1)), Thespian__Run_Expired)
-    one.transport.send(one.address, "x")
+    one.transport.send(one.transport.address, "x")
     assert isinstance(one.transport.run(lambda _: False), Thespian__Run_HandlerResult)
     one.transport.abort_run()
     assert isinstance(one.transport.run(None), Thespian__Run_Terminated)
@@ -879,7 +879,7 @@ def test_an_abort_that_drains_waits_for_what_was_sent(one: Peer, two: Peer) -> N
 
 def test_transmit_only_counts_down_and_keeps_messages_for_later(one: Peer, two: Peer) -> None:
     """Thespian drains with it: 0 means that all is acknowledged."""
-    two.transport.send(one.address, "later")
+    two.transport.send(one.transport.address, "later")
     assert one.transport.run(TransmitOnly, 0) == 0
     one.intend(two.address, 1)
     assert isinstance(one.transport.run(TransmitOnly, 0.01), Thespian__Run_Expired)
@@ -943,13 +943,13 @@ def test_an_actor_may_close_what_it_watches(one: Peer, two: Peer) -> None:
     one.transport.set_watch([reader])
     os.close(reader)
     os.close(writer)
-    one.transport.send(two.address, "reuses the number")
+    one.transport.send(two.transport.address, "reuses the number")
     assert reader in one.transport.protectedFileNumList()
 
     one.transport.run(TransmitOnly, 0)
     one.transport.set_watch([])
     until(lambda: two.got, one, two)
-    two.transport.send(one.address, "answer")
+    two.transport.send(one.transport.address, "answer")
     until(lambda: one.got and not one.transport.outstanding(), one, two)
 
     assert one.got == ["answer"]
@@ -1035,8 +1035,8 @@ def test_a_forked_child_drops_its_copies_and_the_parent_does_not_notice(
     one: Peer, two: Peer
 ) -> None:
     """The child closes every descriptor of the parent's transport, and only closes."""
-    one.transport.send(two.address, "before")
-    two.transport.send(one.address, "before")
+    one.transport.send(two.transport.address, "before")
+    two.transport.send(one.transport.address, "before")
     until(lambda: one.got and two.got, one, two)
     reader, writer = os.pipe()
     mine = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - numbers are meant
@@ -1046,15 +1046,15 @@ def test_a_forked_child_drops_its_copies_and_the_parent_does_not_notice(
             os.close(fd)
         endpoint = one.transport.prepEndpoint(ActorAddress(None), {})
         transport = LoopbackTransport(endpoint)
-        transport.send(one.address, "from the child")
+        transport.send(one.transport.address, "from the child")
         transport.run(TransmitOnly, DEADLINE)
         os.write(writer, b"done")
 
     with process(child):
         until(lambda: len(one.got) == 2, one)
         assert os.read(reader, 4) == b"done"
-        one.transport.send(two.address, "after")
-        two.transport.send(one.address, "after")
+        one.transport.send(two.transport.address, "after")
+        two.transport.send(one.transport.address, "after")
         until(lambda: len(one.got) == 3 and len(two.got) == 2, one, two)
     os.close(reader)
     os.close(writer)
@@ -1069,8 +1069,8 @@ def test_a_closed_transport_leaves_nothing_open() -> None:
     before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers are meant
     one = Peer(LoopbackTransport.for_admin(KEY))
     two = Peer(LoopbackTransport.for_client(KEY, one.transport.address))
-    two.transport.send(two.transport.adminAddress, "x")
-    one.transport.send(two.address, "x")
+    two.transport.send(one.transport.address, "x")
+    one.transport.send(two.transport.address, "x")
     until(lambda: one.got and two.got, one, two)
     two.intend(one.address, "unread")
     two.transport.close()
@@ -1132,7 +1132,7 @@ def test_who_sends_while_another_closes_writes_to_no_other_file(one: Peer, two: 
     sent: list[str] = []
 
     def send() -> None:
-        one.transport.send(two.address, "late")
+        one.transport.send(two.transport.address, "late")
         sent.append("late")
 
     sender = threading.Thread(target=send)
@@ -1154,7 +1154,7 @@ def test_a_closed_transport_sends_nothing(two: Peer) -> None:
     one.transport.close()
 
     with pytest.raises(HostError, match="closed"):
-        one.transport.send(two.address, "x")
+        one.transport.send(two.transport.address, "x")
 
 
 def test_the_descriptor_is_readable_while_there_is_something_to_do(one: Peer, two: Peer) -> None:
@@ -1165,12 +1165,12 @@ def test_the_descriptor_is_readable_while_there_is_something_to_do(one: Peer, tw
 
     def again(envelope: ReceiveEnvelope) -> bool:
         if envelope.message == "first":
-            one.transport.send(one.address, "second")
+            one.transport.send(one.transport.address, "second")
         return one.take(envelope)
 
     one.transport.run(again, 0)
     assert not readable()
-    two.transport.send(one.address, "first")
+    two.transport.send(one.transport.address, "first")
     eventually(readable, "what can be read")
     one.transport.run(again, 0)
     assert readable()
@@ -1194,8 +1194,8 @@ def test_a_dead_child_ends_what_is_on_its_way_to_it(one: Peer, two: Peer) -> Non
 
 def test_the_status_counts_and_shows_no_message(one: Peer, two: Peer) -> None:
     """What is on its way, what waits to be handled, and when wake-ups come."""
-    one.transport.send(two.address, "secret out")
-    one.transport.send(one.address, "secret in")
+    one.transport.send(two.transport.address, "secret out")
+    one.transport.send(one.transport.address, "secret in")
     one.transport.addWakeup(1000, "secret payload")
     status = Thespian_SystemStatus(one.address)
     one.transport._updateStatusResponse(status)
@@ -1242,8 +1242,8 @@ def test_an_abort_ends_a_drain(one: Peer, two: Peer, peers: Callable[..., Peer])
     """As when Thespian learns from it that a target is dead."""
     three = peers()
     three.transport.close()
-    one.transport.send(two.address, "nobody takes it")
-    one.transport.send(three.address, "dead", lambda _: one.transport.abort_run())
+    one.transport.send(two.transport.address, "nobody takes it")
+    one.transport.send(three.transport.address, "dead", lambda _: one.transport.abort_run())
 
     assert isinstance(one.transport.run(TransmitOnly, DEADLINE), Thespian__Run_Terminated)
 

@@ -2,7 +2,6 @@ from typing import Any
 
 from thespian.actors import Actor, ActorAddress
 from thespian.system.systemCommon import systemCommonBase
-from thespian.system.transport import ReceiveEnvelope
 
 class ActorManager(systemCommonBase):
     actorInst: Any
@@ -24,4 +23,4 @@ class ActorManager(systemCommonBase):
     def createActor(
         self, newActorClass: type[Actor], targetActorRequirements: object, globalName: str | None
     ) -> ActorAddress: ...
-    def handleMessages(self, envelope: ReceiveEnvelope) -> object: ...
+    def handleMessages(self, envelope: Any) -> object: ...
