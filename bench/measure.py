@@ -100,6 +100,12 @@ def measure(sessions: int, folder: Path) -> dict[str, dict[str, float]]:
             for kind, now in memory(subject.pids()).items():
                 noted.note(f"{kind} per session", (now - before[kind]) / (sessions - 1))
         noted.note("idle processor, %", idle(subject.pids()))
+    if sessions > 1:
+        for (subject, noted), before in zip(pairs, base, strict=True):
+            for session in range(1, sessions):
+                subject.collect(session)
+            now = memory(subject.pids())["memory"]
+            noted.note("memory per session, collected", (now - before["memory"]) / (sessions - 1))
     for subject, noted in pairs:
         noted.timed("shutdown", subject.close)
     return {name: figures[name].medians() for name in ("jidocode", "stock")}

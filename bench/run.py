@@ -25,6 +25,7 @@ GOALS: dict[str, dict[int, float]] = {
     "further session, in a row": dict.fromkeys((10, 100), 0.7),
     "recovery, one_for_all": dict.fromkeys((1, 10, 100), 0.7),
     "memory per session": dict.fromkeys((10, 100), 0.7),
+    "memory per session, collected": dict.fromkeys((10, 100), 0.7),
 }
 PATIENCE = 600
 

@@ -6,10 +6,13 @@ makes two children and asks each once, and makes both anew when one exits.
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
 from thespian.actors import ActorExitRequest, ActorTypeDispatcher, ChildActorExited
+
+COLLECT = "collect"
 
 
 class Worker(ActorTypeDispatcher):
@@ -17,7 +20,8 @@ class Worker(ActorTypeDispatcher):
 
     def receiveMsg_str(self, message: str, sender: Any) -> None:  # noqa: N802 - Thespian's name
         """Answer with the pid."""
-        del message
+        if message == COLLECT:
+            gc.collect()
         self.send(sender, os.getpid())
 
 
@@ -33,10 +37,12 @@ class Supervisor(ActorTypeDispatcher):
         self.restarting = False
 
     def receiveMsg_str(self, message: str, sender: Any) -> None:  # noqa: N802 - Thespian's name
-        """Start, or tell what there is."""
+        """Start, collect garbage, or tell what there is."""
         if message == "start":
             self.waiting = sender
             self.make()
+        elif message == COLLECT:
+            self.send(sender, gc.collect())
         elif len(self.pids) == 2:  # noqa: PLR2004 - two children
             self.send(sender, self.facts())
         else:

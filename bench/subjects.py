@@ -6,6 +6,7 @@ Both behind the same small interface.
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 import signal
 import tempfile
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
-from stock_tree import Root
+from stock_tree import COLLECT, Root
 from thespian.actors import ActorSystem
 
 MESSAGE = "x" * 1024
@@ -46,6 +47,10 @@ class Subject(abc.ABC):
     @abc.abstractmethod
     def kill_and_recover(self, session: int) -> float:
         """Kill a Manager; return the seconds until both children answer again."""
+
+    @abc.abstractmethod
+    def collect(self, session: int) -> None:
+        """Have each process of a session run a full garbage collection."""
 
     @abc.abstractmethod
     def pids(self) -> list[int]:
@@ -107,6 +112,18 @@ class Jidocode(Subject):
         handle.state.todos()  # State is stopped before the new Manager starts
         return time.perf_counter() - before
 
+    def collect(self, session: int) -> None:
+        """Send each process a request that does it; the supervisor knows no such request."""
+        from collecting import Collect  # noqa: PLC0415 - idem
+
+        from jidocode import SupervisorError  # noqa: PLC0415 - idem
+
+        handle = self.sessions[session]
+        handle.call("manager", Collect())
+        handle.call("state", Collect())
+        with contextlib.suppress(SupervisorError):
+            handle.call("session", Collect())
+
     def pids(self) -> list[int]:
         """Return the guard's, the host's and everything below."""
         guard = psutil.Process(self.system.host_pid).parent()
@@ -162,6 +179,11 @@ class Stock(Subject):
         self.asys.ask(new["state"], "ask", 30)
         self.sessions[session] = new
         return time.perf_counter() - before
+
+    def collect(self, session: int) -> None:
+        """Ask each process."""
+        for process in ("supervisor", "manager", "state"):
+            self.asys.ask(self.sessions[session][process], COLLECT, 30)
 
     def pids(self) -> list[int]:
         """Return the Admin's and everything below."""
