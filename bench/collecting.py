@@ -10,7 +10,7 @@ from jidocode.session.requests import SessionRequest
 
 
 class Collect(SessionRequest[None]):
-    """Collects where it arrives: as it is unpickled, for a supervisor answers requests of its own."""
+    """Collects as it is unpickled: a supervisor answers no request that it does not know."""
 
     def __reduce__(self) -> tuple[Callable[[], Collect], tuple[()]]:
         return _collected, ()

@@ -156,7 +156,7 @@ class CallTimeoutError(CallError, TimeoutError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        return f"{self.target} did not answer within {self.timeout:g} s"
+        return f"{self.target} did not answer within {round(self.timeout, 3):g} s"
 
 
 @attrs.define(slots=False)

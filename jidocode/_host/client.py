@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from loguru import logger
 from thespian.actors import WakeupMessage, WatchMessage
@@ -50,6 +51,14 @@ ROOT: Name = ("root", ROOT_NAME)
 SHELL = "jidocode._host.supervisor_shell:SupervisorShell"
 REASON_GRACE = 0.25
 """Seconds to wait for the reason of a death that only the transport has noticed."""
+
+
+class NotSentError(NoProcessError):
+    """The process was dead before anything was sent: its successor can be asked the same.
+
+    A `NoProcessError` of another class may be the answer that a handler gave.
+    """
+
 
 Listener = Callable[[object, Sequence[Name]], None]
 """Hears a fact, and the names of the process that it is about and of those above it."""
@@ -132,7 +141,7 @@ class HostClient:
         self._on_event = on_event
         self._on_end = on_end
         self._pending: dict[int, _Pending] = {}
-        self._monitors: set[Monitor] = set()
+        self._monitors: WeakSet[Monitor] = WeakSet()
         self._request_ids = itertools.count(1)
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._close_requested = False
@@ -180,7 +189,7 @@ class HostClient:
         Raises:
             CallError: *request* cannot be pickled.
             CallTimeoutError: No answer within *timeout* seconds.
-            NoProcessError: It was dead already.
+            NotSentError: It was dead already.
             ActorExitedError: It died before it answered.
             HostExitedError: The host is gone.
             HostError: This process is a fork of the one that started the system.
@@ -196,17 +205,26 @@ class HostClient:
         """Ask all of *refs* at once how they are; return pulses, or why there is none."""
         deadline = time.monotonic() + timeout
         asked = [self._begin(ref, wire.Ping, str(ref)) for ref in refs]
-        return [self._pulse(call, deadline) for call in asked]
+        return [self._outcome(call, deadline) for call in asked]
 
-    def _pulse(self, call: _Pending | CallError, deadline: float) -> wire.Pulse | CallError:
+    def call_all(
+        self, refs: Sequence[ActorRef], request: object, *, timeout: float
+    ) -> list[Any | CallError]:
+        """Send *request* to all of *refs* at once; return answers, or why there is none."""
+        deadline = time.monotonic() + timeout
+        payload = wire.pack_request(request)
+        asked = [
+            self._begin(ref, lambda number: wire.Call(number, payload), str(ref)) for ref in refs
+        ]
+        return [self._outcome(call, deadline) for call in asked]
+
+    def _outcome(self, call: _Pending | CallError, deadline: float) -> Any | CallError:
         if isinstance(call, CallError):
             return call
         try:
-            pulse = self._finish(call, deadline - time.monotonic())
+            return self._finish(call, deadline - time.monotonic())
         except CallError as error:
             return error
-        assert isinstance(pulse, wire.Pulse)  # noqa: S101 - a shell answers nothing else
-        return pulse
 
     def cast(self, ref: ActorRef, request: object) -> None:
         """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
@@ -253,7 +271,7 @@ class HostClient:
         finally:
             if not sent:
                 self._pending.pop(number, None)
-        return pending if sent else NoProcessError(target)
+        return pending if sent else NotSentError(target)
 
     def _finish(self, pending: _Pending, timeout: float) -> Any:
         try:

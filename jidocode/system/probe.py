@@ -5,6 +5,7 @@ The registry is not asked, so this works while it is down.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from jidocode._host.client import ROOT, HostClient
@@ -43,23 +44,22 @@ class Probe:
         """Return the health of a session; see `SessionSystem.health_check`."""
         deadline = self._router.deadline()
         supervisor = self._router.find(("session", session_id), deadline)
-        health = self._health(session_id, supervisor, deadline)
-        if health is None:
+        _, sessions = self._look((), {session_id: supervisor}, deadline)
+        if not sessions:
             raise SessionNotFoundError(session_id)
-        return health
+        return sessions[0]
 
     def system(self) -> SystemHealth:
         """Return the health of everything; see `SessionSystem.system_health`."""
         deadline = self._router.deadline()
-        processes = self._children(self._root(), deadline)
-        sessions: tuple[Health, ...] = ()
-        top = next((child.ref for child in processes if child.id == SESSIONS[1]), None)
-        if top is not None:
-            sessions = tuple(
-                health
-                for child in self._children(top, deadline)
-                if child.ref and (health := self._health(child.id, child.ref, deadline))
-            )
+        infos = self._infos(self._root(), left(deadline) / 2)
+        found: dict[str, ActorRef] = {}
+        for info in infos:
+            if info.id == SESSIONS[1] and info.ref is not None:
+                with suppress(CallError):  # its own health says why
+                    below = self._infos(info.ref, left(deadline) / 2)
+                    found = {child.id: child.ref for child in below if child.ref is not None}
+        processes, sessions = self._look(infos, found, deadline)
         statuses = {child.status for child in processes} | {each.status for each in sessions}
         healthy = statuses <= {HealthStatus.HEALTHY}
         return SystemHealth(
@@ -100,23 +100,40 @@ class Probe:
             children=tuple(children),
         )
 
-    def _health(self, session_id: str, supervisor: ActorRef, deadline: float) -> Health | None:
-        """Return the health of a session, None if it ends meanwhile."""
-        try:
-            children = self._children(supervisor, deadline)
-        except CallTimeoutError:
-            return Health(session_id=session_id, status=HealthStatus.UNRESPONSIVE, children=())
-        except (ActorExitedError, NoProcessError):
-            return None
-        return Health(session_id=session_id, status=overall(children), children=children)
+    def _look(
+        self, processes: Sequence[ChildInfo], supervisors: Mapping[str, ActorRef], deadline: float
+    ) -> tuple[tuple[ChildHealth, ...], tuple[Health, ...]]:
+        """Return the health of *processes* and of the sessions that do not end meanwhile."""
+        # The supervisors get half of the time, so that the children can be asked in any case.
+        answers = self._client.call_all(
+            list(supervisors.values()), WhichChildren(), timeout=left(deadline) / 2
+        )
+        infos = [() if isinstance(each, CallError) else each for each in answers]
+        health, *children = self._pulses([processes, *infos], deadline)
+        sessions = tuple(
+            _session_health(session_id, answer, below)
+            for session_id, answer, below in zip(supervisors, answers, children, strict=True)
+            if not isinstance(answer, (ActorExitedError, NoProcessError))
+        )
+        return health, sessions
 
-    def _children(self, supervisor: ActorRef, deadline: float) -> tuple[ChildHealth, ...]:
-        # The supervisor gets half of the time, so that the children can be asked in any case.
-        infos = self._infos(supervisor, left(deadline) / 2)
-        refs = [info.ref for info in infos if info.ref is not None]
+    def _pulses(
+        self, groups: Sequence[Sequence[ChildInfo]], deadline: float
+    ) -> list[tuple[ChildHealth, ...]]:
+        """Return the health of all children of each group, all of them asked at once."""
+        refs = [info.ref for infos in groups for info in infos if info.ref is not None]
         pulses = self._client.ping_all(refs, timeout=left(deadline))
         answers = dict(zip(refs, pulses, strict=True))
-        return tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
+        return [
+            tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
+            for infos in groups
+        ]
+
+
+def _session_health(session_id: str, answer: object, children: tuple[ChildHealth, ...]) -> Health:
+    silent = isinstance(answer, CallError)
+    status = HealthStatus.UNRESPONSIVE if silent else overall(children)
+    return Health(session_id=session_id, status=status, children=children)
 
 
 def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHealth:

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from jidocode._host.client import ROOT, HostClient
+from jidocode._host.client import ROOT, HostClient, NotSentError
 from jidocode.errors import (
     CallError,
     CallTimeoutError,
@@ -60,10 +60,9 @@ class Router:
             ref = self._directory.find(name) or self.find(name, deadline)
             try:
                 return self._client.call(ref, request, timeout=left(deadline), target=target)
-            except NoProcessError:
-                # It was dead before anything was sent: its successor may be asked.
+            except NotSentError as error:
                 if time.monotonic() >= deadline:
-                    raise
+                    raise NoProcessError(error.target) from None
 
     def find(self, name: Name, deadline: float) -> ActorRef:
         """Return the process under *name*; raises as `ask`."""
@@ -97,9 +96,7 @@ class Router:
                 raise RegistryNotRunningError
             try:
                 return self._client.call(ref, request, timeout=left(deadline), target=_REGISTRY)
-            except NoProcessError as error:
-                if error.target != _REGISTRY:
-                    raise  # it is the registry that says so, of somebody else
+            except NotSentError as error:
                 if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error
 

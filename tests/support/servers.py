@@ -80,6 +80,8 @@ class Worker(GenServer):
                 raise RuntimeError(text)
             case "refuse":
                 return Refuse(LookupError("refused on purpose"))
+            case ("refuse", Exception() as error):
+                return Refuse(error)
             case "stop":
                 return Stop(Shutdown("asked to"), reply="stopping")
             case "stop silently":

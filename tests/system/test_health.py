@@ -70,6 +70,35 @@ def test_a_hanging_child_is_unresponsive_and_the_others_are_well(project: Path) 
     ]
 
 
+@pytest.mark.parametrize("hangs", ["registry", "session", "manager"])
+def test_what_hangs_is_nothing_to_the_other_sessions(hangs: str, tmp_path: Path) -> None:
+    """All are asked at once, so one that does not answer takes no time from the others."""
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    with SessionSystem(call_timeout=1.0, heartbeat=None) as system:
+        one, other = map(system.create_session, folders)
+        registry = system.tree().children[0].ref
+        ref = registry if hangs == "registry" else system.get_process(one.id, hangs)
+        assert ref is not None
+        os.kill(ref.os_pid, signal.SIGSTOP)
+        health = system.system_health()
+        os.kill(ref.os_pid, signal.SIGCONT)
+
+    unwell = HealthStatus.UNRESPONSIVE
+    well = HealthStatus.HEALTHY
+    first = {"registry": well, "session": unwell, "manager": HealthStatus.DEGRADED}[hangs]
+    assert health.status is HealthStatus.DEGRADED
+    assert {each.session_id: each.status for each in health.sessions} == {
+        one.id: first,
+        other.id: well,
+    }
+    assert {each.id: each.status for each in health.processes} == {
+        "registry": unwell if hangs == "registry" else well,
+        "sessions": well,
+    }
+
+
 def test_a_hanging_supervisor_makes_the_session_unresponsive(project: Path) -> None:
     """Nothing can be said about its children then."""
     with SessionSystem(call_timeout=0.4, heartbeat=None) as system:

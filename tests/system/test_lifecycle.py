@@ -11,9 +11,9 @@ import sys
 import tempfile
 import textwrap
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -24,13 +24,12 @@ from jidocode import (
     HostError,
     HostExitedError,
     HostStartError,
+    NoProcessError,
+    SessionHandle,
     SessionSystem,
 )
 from jidocode.otp import Flags, Start
 from jidocode.testing import eventually
-
-if TYPE_CHECKING:
-    pass
 
 
 def app(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -169,6 +168,27 @@ def test_a_system_can_be_started_in_a_thread_that_ends(project: Path) -> None:
     thread.join()
     with started[0] as system:
         assert system.create_session(project).health_check().status.value == "healthy"
+
+
+def test_a_refusal_that_looks_like_a_death_is_handled_once(
+    system: SessionSystem, project: Path
+) -> None:
+    """It is an answer, so the request has been handled and is not sent again."""
+    session = system.create_session(project, children=[worker("gateway")])
+    with pytest.raises(NoProcessError, match="billing"):
+        session.call("gateway", ("refuse", NoProcessError("billing")), timeout=1)
+
+    assert session.call("gateway", "handled") == 2
+
+
+def test_a_monitor_that_nobody_keeps_is_forgotten(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """It could tell nobody."""
+    monitor = weakref.ref(system.monitor(session.id, "manager"))
+    gc.collect()
+
+    assert monitor() is None
 
 
 def test_calls_can_be_made_from_64_threads_at_once(system: SessionSystem, project: Path) -> None:
