@@ -434,7 +434,8 @@ class GenServer:
     def send_request(self, ref: ActorRef, request: object) -> int:
         """Call *ref* without waiting; a `Response` with the returned token follows.
 
-        It follows in any case: with an `ActorExitedError` if *ref* dies first.
+        It follows in any case: with an `ActorExitedError` if *ref* dies first,
+        with a `NoProcessError` if it was dead already.
         """
         token = self._next_token()
         self._outbox.append(SendRequest(token, ref, request))

@@ -275,9 +275,12 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
+            CallTimeoutError: It has not stopped within `shutdown` seconds, and goes on
+                being stopped: a child takes its time over `terminate`.
         """
         request = StopSession(validate_session_id(session_id))
-        self._router.ask_registry(request, self._router.deadline(self.settings.shutdown))
+        deadline = self._router.deadline(self.settings.shutdown)
+        self._router.ask_registry(request, deadline, target=f"session {session_id}")
 
     def get_session(self, session_id: str) -> SessionHandle:
         """Return the handle of an open session; raises as `stop_session`."""
@@ -433,6 +436,7 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError, SessionNotFoundError, JournalError: As `resume_session`.
             InvalidRequestError: *upto_seq* is no number of the journal.
+            InvalidSessionError: *name* breaks a rule.
         """
         path = self._journal(session_id)
         record = attrs.evolve(load_record(path), id=new_session_id())

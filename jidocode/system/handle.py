@@ -108,6 +108,7 @@ class SessionHandle:
 
         Raises:
             NoProcessError: The session has no such child running.
+            CallError: *request* cannot be pickled.
         """
         self._system.cast(child_id, self.id, request)
 

@@ -21,8 +21,6 @@ from jidocode.otp.registry_server import LookUp
 from jidocode.session.registry import REGISTRY
 from jidocode.session.requests import Answer, Call, Request
 
-_REGISTRY = "the registry"
-
 
 class Router:
     """Brings requests to processes by their names, and waits while one is restarted.
@@ -80,8 +78,12 @@ class Router:
             raise self._why_not(name)
         return ref
 
-    def ask_registry(self, request: object, deadline: float | None = None) -> Any:
+    def ask_registry(
+        self, request: object, deadline: float | None = None, *, target: str = "the registry"
+    ) -> Any:
         """Send *request* to the process registry, and return its answer.
+
+        *target* is who answers in truth, for the error that tells of a time-out.
 
         Raises:
             RegistryNotRunningError: There is none, and none is being started.
@@ -95,7 +97,7 @@ class Router:
                 self._client.check()
                 raise RegistryNotRunningError
             try:
-                return self._client.call(ref, request, timeout=left(deadline), target=_REGISTRY)
+                return self._client.call(ref, request, timeout=left(deadline), target=target)
             except NotSentError as error:
                 if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error

@@ -21,6 +21,7 @@ from limits import limited, many_descriptors, run_unshared
 from servers import Group, worker
 
 from jidocode import (
+    CallTimeoutError,
     HostError,
     HostExitedError,
     HostStartError,
@@ -168,6 +169,16 @@ def test_a_system_can_be_started_in_a_thread_that_ends(project: Path) -> None:
     thread.join()
     with started[0] as system:
         assert system.create_session(project).health_check().status.value == "healthy"
+
+
+def test_a_session_that_does_not_stop_in_time_is_named(project: Path) -> None:
+    """Not the registry, which passes the request on and is well."""
+    with ThreadPoolExecutor(1) as pool, SessionSystem(shutdown=0.3) as system:
+        session = system.create_session(project, children=[worker("busy", shutdown=20)])
+        pool.submit(session.call, "busy", ("sleep", 3.0))
+        eventually(lambda: system.statistics().calls == 1, "the call that keeps it busy")
+        with pytest.raises(CallTimeoutError, match=rf"session {session.id} did .* 0\.3 s"):
+            session.stop()
 
 
 def test_a_refusal_that_looks_like_a_death_is_handled_once(
