@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Any
-
-from jidocode.session.requests import SessionRequest
 
 
-class Collect(SessionRequest[None]):
-    """Collects as it is unpickled: a supervisor answers no request that it does not know."""
+class Collect:
+    """Collects as it is unpickled, with nothing imported for it; refused by whoever gets it."""
 
-    def __reduce__(self) -> tuple[Callable[[], Collect], tuple[()]]:
-        return _collected, ()
-
-    def answer(self, holder: Any) -> None:
-        """Answer that it is done."""
-
-
-def _collected() -> Collect:
-    gc.collect()
-    return Collect()
+    def __reduce__(self) -> tuple[Callable[[], int], tuple[()]]:
+        return gc.collect, ()

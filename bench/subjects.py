@@ -113,16 +113,14 @@ class Jidocode(Subject):
         return time.perf_counter() - before
 
     def collect(self, session: int) -> None:
-        """Send each process a request that does it; the supervisor knows no such request."""
+        """Send each process a request that does it; it answers that it does not know that."""
         from collecting import Collect  # noqa: PLC0415 - idem
 
-        from jidocode import SupervisorError  # noqa: PLC0415 - idem
+        from jidocode import CallError, SupervisorError  # noqa: PLC0415 - idem
 
-        handle = self.sessions[session]
-        handle.call("manager", Collect())
-        handle.call("state", Collect())
-        with contextlib.suppress(SupervisorError):
-            handle.call("session", Collect())
+        for process in ("manager", "state", "session"):
+            with contextlib.suppress(CallError, SupervisorError):
+                self.sessions[session].call(process, Collect())
 
     def pids(self) -> list[int]:
         """Return the guard's, the host's and everything below."""

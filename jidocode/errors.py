@@ -47,8 +47,6 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 if TYPE_CHECKING:
     from jidocode.otp.exits import ExitReason
     from jidocode.otp.refs import ActorRef
@@ -106,7 +104,6 @@ class JidocodeError(Exception):
         return (type(self), self.args)
 
 
-@attrs.define(slots=False)
 class InvalidSettingError(JidocodeError, ValueError):
     """A setting breaks a rule, or a source of settings cannot be read; nothing was started.
 
@@ -114,9 +111,11 @@ class InvalidSettingError(JidocodeError, ValueError):
     where the value stands: a keyword argument, a variable, a file and its key.
     """
 
-    setting: str
-    problem: str
-    origin: str = "keyword argument"
+    def __init__(self, setting: str, problem: str, origin: str = "keyword argument") -> None:
+        super().__init__(setting, problem, origin)
+        self.setting = setting
+        self.problem = problem
+        self.origin = origin
 
     @property
     def message(self) -> str:
@@ -143,15 +142,16 @@ class CallError(JidocodeError):
     """A call to a process did not bring an answer."""
 
 
-@attrs.define(slots=False)
 class CallTimeoutError(CallError, TimeoutError):
     """No answer within the deadline; the process may still be at work on it.
 
     A late answer is dropped (OTP gen_server: call).
     """
 
-    target: str
-    timeout: float
+    def __init__(self, target: str, timeout: float) -> None:
+        super().__init__(target, timeout)
+        self.target = target
+        self.timeout = timeout
 
     @property
     def message(self) -> str:
@@ -159,11 +159,12 @@ class CallTimeoutError(CallError, TimeoutError):
         return f"{self.target} did not answer within {round(self.timeout, 3):g} s"
 
 
-@attrs.define(slots=False)
 class NoProcessError(CallError):
     """Nobody runs under that name (OTP: noproc)."""
 
-    target: str
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.target = target
 
     @property
     def message(self) -> str:
@@ -171,7 +172,6 @@ class NoProcessError(CallError):
         return f"no process for {self.target}"
 
 
-@attrs.define(slots=False)
 class ActorExitedError(CallError):
     """The process exited before it answered.
 
@@ -179,8 +179,10 @@ class ActorExitedError(CallError):
     *reason* is the best reason known.
     """
 
-    target: str
-    reason: ExitReason
+    def __init__(self, target: str, reason: ExitReason) -> None:
+        super().__init__(target, reason)
+        self.target = target
+        self.reason = reason
 
     @property
     def message(self) -> str:
@@ -188,7 +190,6 @@ class ActorExitedError(CallError):
         return f"{self.target} exited before it answered: {self.reason}"
 
 
-@attrs.define(slots=False)
 class HandlerError(CallError):
     """The handler of the call raised, and its process ended for it.
 
@@ -196,9 +197,11 @@ class HandlerError(CallError):
     traceback as text. The supervisor decides about the restart.
     """
 
-    target: str
-    error: str
-    remote_traceback: str = ""
+    def __init__(self, target: str, error: str, remote_traceback: str = "") -> None:
+        super().__init__(target, error, remote_traceback)
+        self.target = target
+        self.error = error
+        self.remote_traceback = remote_traceback
 
     @property
     def message(self) -> str:
@@ -229,15 +232,16 @@ class InvalidChildSpecError(SupervisorError, ValueError):
     """A child spec, or a supervisor's flags, break a rule; nothing was started."""
 
 
-@attrs.define(slots=False)
 class StartFailedError(SupervisorError):
     """A child could not be started; what was started before it is stopped again.
 
     *reason* is the exit reason of the start (OTP: failed_to_start_child).
     """
 
-    child_id: str
-    reason: ExitReason
+    def __init__(self, child_id: str, reason: ExitReason) -> None:
+        super().__init__(child_id, reason)
+        self.child_id = child_id
+        self.reason = reason
 
     @property
     def message(self) -> str:
@@ -245,12 +249,13 @@ class StartFailedError(SupervisorError):
         return f"child {self.child_id} could not be started: {self.reason}"
 
 
-@attrs.define(slots=False)
 class AlreadyStartedError(SupervisorError):
     """A child with that id, or a process with that name, runs already."""
 
-    child_id: str
-    ref: ActorRef | None = None
+    def __init__(self, child_id: str, ref: ActorRef | None = None) -> None:
+        super().__init__(child_id, ref)
+        self.child_id = child_id
+        self.ref = ref
 
     @property
     def message(self) -> str:
@@ -258,11 +263,12 @@ class AlreadyStartedError(SupervisorError):
         return f"{self.child_id} is already started"
 
 
-@attrs.define(slots=False)
 class AlreadyPresentError(SupervisorError):
     """The supervisor has a spec for that id already, without a running process."""
 
-    child_id: str
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
     @property
     def message(self) -> str:
@@ -270,11 +276,12 @@ class AlreadyPresentError(SupervisorError):
         return f"child {self.child_id} is already present, but not running"
 
 
-@attrs.define(slots=False)
 class ChildRunningError(SupervisorError):
     """The child runs; stop it first."""
 
-    child_id: str
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
     @property
     def message(self) -> str:
@@ -282,11 +289,12 @@ class ChildRunningError(SupervisorError):
         return f"child {self.child_id} is running"
 
 
-@attrs.define(slots=False)
 class ChildRestartingError(SupervisorError):
     """The child is between two starts."""
 
-    child_id: str
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
     @property
     def message(self) -> str:
@@ -294,11 +302,12 @@ class ChildRestartingError(SupervisorError):
         return f"child {self.child_id} is restarting"
 
 
-@attrs.define(slots=False)
 class ChildNotFoundError(SupervisorError, LookupError):
     """The supervisor has no child with that id."""
 
-    child_id: str
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
     @property
     def message(self) -> str:
@@ -306,11 +315,12 @@ class ChildNotFoundError(SupervisorError, LookupError):
         return f"no child {self.child_id}"
 
 
-@attrs.define(slots=False)
 class MaxChildrenError(SupervisorError):
     """The dynamic supervisor has as many children as it may have."""
 
-    max_children: int
+    def __init__(self, max_children: int) -> None:
+        super().__init__(max_children)
+        self.max_children = max_children
 
     @property
     def message(self) -> str:
@@ -322,11 +332,12 @@ class SessionError(JidocodeError):
     """Something about a coding session."""
 
 
-@attrs.define(slots=False)
 class SessionNotFoundError(SessionError, LookupError):
     """No session with that id, path or name."""
 
-    wanted: str
+    def __init__(self, wanted: str) -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
 
     @property
     def message(self) -> str:
@@ -338,7 +349,6 @@ class InvalidSessionIdError(SessionError, ValueError):
     """A session id is not a lower-case UUID4 string."""
 
 
-@attrs.define(slots=False)
 class InvalidSessionError(SessionError, ValueError):
     """A session record breaks one or more rules; nothing was started.
 
@@ -346,8 +356,10 @@ class InvalidSessionError(SessionError, ValueError):
     *codes* are their short names, in the same order (`path_not_found`, ...).
     """
 
-    codes: tuple[str, ...]
-    reasons: tuple[str, ...]
+    def __init__(self, codes: tuple[str, ...], reasons: tuple[str, ...]) -> None:
+        super().__init__(codes, reasons)
+        self.codes = codes
+        self.reasons = reasons
 
     @property
     def message(self) -> str:
@@ -359,15 +371,16 @@ class InvalidRequestError(SessionError, ValueError):
     """A request to a Manager or State breaks a rule; nothing was changed."""
 
 
-@attrs.define(slots=False)
 class EventGapError(SessionError):
     """The event after *after_seq* is not there any more, or never was.
 
     Read what the State holds, and go on after *resume_after*.
     """
 
-    after_seq: int
-    resume_after: int
+    def __init__(self, after_seq: int, resume_after: int) -> None:
+        super().__init__(after_seq, resume_after)
+        self.after_seq = after_seq
+        self.resume_after = resume_after
 
     @property
     def message(self) -> str:
@@ -376,12 +389,13 @@ class EventGapError(SessionError):
         return f"no event follows {after}; events are known after {self.resume_after}"
 
 
-@attrs.define(slots=False)
 class SessionLimitError(SessionError):
     """As many sessions are open as may be."""
 
-    current: int
-    max: int
+    def __init__(self, current: int, max: int) -> None:  # noqa: A002 - as the field is called
+        super().__init__(current, max)
+        self.current = current
+        self.max = max
 
     @property
     def message(self) -> str:
@@ -389,11 +403,12 @@ class SessionLimitError(SessionError):
         return f"{self.current} of {self.max} sessions are open"
 
 
-@attrs.define(slots=False)
 class SessionExistsError(SessionError):
     """A session with that id is open."""
 
-    session_id: str
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
 
     @property
     def message(self) -> str:
@@ -401,15 +416,16 @@ class SessionExistsError(SessionError):
         return f"session {self.session_id} is already open"
 
 
-@attrs.define(slots=False)
 class ProjectAlreadyOpenError(SessionError):
     """Another session has that project directory open, under whatever path.
 
     Or, if *nested*, one directory lies inside the other.
     """
 
-    session_id: str
-    nested: bool = False
+    def __init__(self, session_id: str, nested: bool = False) -> None:  # noqa: FBT001, FBT002 - an error is pickled by position
+        super().__init__(session_id, nested)
+        self.session_id = session_id
+        self.nested = nested
 
     @property
     def message(self) -> str:
@@ -419,11 +435,12 @@ class ProjectAlreadyOpenError(SessionError):
         return f"the project is already open in session {self.session_id}"
 
 
-@attrs.define(slots=False)
 class RateLimitedError(SessionError):
     """Sessions are created too fast; try again after *retry_after* seconds."""
 
-    retry_after: float
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
 
     @property
     def message(self) -> str:

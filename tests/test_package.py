@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import attrs
 import pytest
+from msgspec import Struct
 
 import jidocode
 import jidocode.errors
@@ -81,7 +81,7 @@ def test_whatever_an_app_passes_and_gets_can_be_imported() -> None:
     direct = set[type]().union(*map(classes_in, methods()))
     reached = [*direct, *Change.__subclasses__()]
     for each in reached:
-        if attrs.has(each):
+        if issubclass(each, Struct):
             reached += classes_in(each) - set(reached)
 
     assert {each.__name__ for each in direct} - set(jidocode.__all__) == set()

@@ -6,11 +6,10 @@ dies with its actor: a port is reused within a few starts, a nonce never is.
 
 from __future__ import annotations
 
-import attrs
+from msgspec import Struct
 
 
-@attrs.frozen(cache_hash=True)
-class LoopbackAddress:
+class LoopbackAddress(Struct, frozen=True, cache_hash=True):
     """Where an actor listens on 127.0.0.1, and which life of it is meant.
 
     It is what Thespian calls the details of an `ActorAddress`.

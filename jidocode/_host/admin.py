@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 from thespian.actors import WatchMessage
 from thespian.system.messages.admin import PendingActor
 from thespian.system.multiprocCommon import MultiProcAdmin
@@ -105,7 +105,7 @@ class HostAdmin(Replicator, MultiProcAdmin):
         news = RootExited(order.incarnation, reason, restarting=again)
         self.transport.send(order.app, news)
         if again:
-            request.targetActorReq = attrs.evolve(order, incarnation=order.incarnation + 1)
+            request.targetActorReq = replace(order, incarnation=order.incarnation + 1)
             # One that died before it had connected would be waited for, for ever.
             self._pendingChildren.clear()
             self.h_PendingActor(root)

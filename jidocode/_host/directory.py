@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, SupervisorEvent
 from jidocode.otp.exits import ExitReason, Killed
@@ -22,8 +22,7 @@ from jidocode.otp.refs import ActorRef, Name
 REMEMBERED_DEATHS = 4096
 
 
-@attrs.frozen
-class _Place:
+class _Place(Struct, frozen=True):
     supervisor: ActorRef
     name: Name | None
 

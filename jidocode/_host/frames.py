@@ -26,7 +26,7 @@ import time
 from hashlib import blake2b
 from typing import NamedTuple
 
-import attrs
+from msgspec import Struct, field
 
 from jidocode._host.address import LoopbackAddress
 from jidocode.errors import HostError
@@ -73,8 +73,7 @@ class Kind(enum.IntEnum):
     """The life that the sender means does not listen here any more."""
 
 
-@attrs.define
-class Frame:
+class Frame(Struct):
     """One frame as it was cut from the stream; its MAC is not checked yet."""
 
     kind: int
@@ -188,8 +187,7 @@ class FrameDecoder:
         return Frame(*self._head, body)
 
 
-@attrs.frozen
-class Hello:
+class Hello(Struct, frozen=True):
     """The first frame of a connection: who speaks to which life of whom, and when.
 
     Attributes:
@@ -201,8 +199,8 @@ class Hello:
 
     sender: LoopbackAddress
     target_nonce: int
-    stamp: int = attrs.field(factory=time.monotonic_ns)
-    salt: bytes = attrs.field(factory=lambda: secrets.token_bytes(16))
+    stamp: int = field(default_factory=time.monotonic_ns)
+    salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
     def pack(self) -> bytes:
         """Return the body of the HELLO frame."""

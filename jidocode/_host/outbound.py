@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import attrs
 from loguru import logger
+from msgspec import Struct
 from thespian.system.transport import SendStatus
 
 from jidocode._host.address import LoopbackAddress
@@ -74,8 +74,7 @@ TOO_MANY = Undelivered("too many messages wait there already")
 UNREACHABLE = Undelivered("every connection breaks")
 
 
-@attrs.define(eq=False)
-class Parcel:
+class Parcel(Struct, eq=False):
     """One message on its way to one peer.
 
     Attributes:

@@ -12,15 +12,14 @@ import os
 import pickle
 from collections.abc import Callable
 
-import attrs
 from loguru import logger
+from msgspec import Struct
 
 from jidocode._host import processes
 from jidocode._host.wire import SpawnOrder, StandbyOrder
 
 
-@attrs.frozen(eq=False)
-class Standby:
+class Standby(Struct, frozen=True, eq=False):
     """A process that waits for its turn, seen from its parent.
 
     Attributes:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 from loguru import logger
+from msgspec import Struct
 from thespian.actors import ActorAddress, ChildActorExited, ThespianWatch
 
 from jidocode._host import processes, wire
@@ -35,8 +35,7 @@ REFILL_DELAY = 0.01
 """Seconds after a start until its standby process is replaced: whoever waits is answered first."""
 
 
-@attrs.define
-class Spawned:
+class Spawned(Struct):
     """A child process, and what it was told about the registry when it was forked."""
 
     process: processes.ChildProcess

@@ -24,8 +24,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn, Self
 
-import attrs
 from loguru import logger
+from msgspec import Struct
 from thespian.actors import (
     ActorAddress,
     ActorExitRequest,
@@ -57,6 +57,7 @@ from jidocode._host.inbound import Acceptor
 from jidocode._host.outbound import TOO_LONG, Link, Parcel, Settle
 from jidocode._host.poller import Poller, Watch
 from jidocode.errors import HostError
+from jidocode.records import Discreet
 
 _BACKLOG = 1024
 _NONCE_BITS = 63
@@ -69,8 +70,7 @@ def new_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
 
 
-@attrs.frozen
-class LoopbackEndpoint(TransportInit__Base):
+class LoopbackEndpoint(Discreet, TransportInit__Base, frozen=True):
     """What a forked child needs to join the system; it passes by fork, never by argv or disk.
 
     Attributes:
@@ -80,10 +80,12 @@ class LoopbackEndpoint(TransportInit__Base):
         addrInst: The parent's number for the child; Thespian's name.
     """
 
-    key: bytes = attrs.field(repr=False)
-    admin: ActorAddress | None = attrs.field(default=None, kw_only=True)
-    parent: ActorAddress | None = attrs.field(default=None, kw_only=True)
-    addrInst: int | None = attrs.field(default=None, kw_only=True)  # noqa: N815 - Thespian's name
+    unshown = ("key",)
+
+    key: bytes
+    admin: ActorAddress | None = None
+    parent: ActorAddress | None = None
+    addrInst: int | None = None  # noqa: N815 - Thespian's name
 
 
 class Envelope(ReceiveEnvelope):
@@ -107,8 +109,7 @@ class Envelope(ReceiveEnvelope):
         return ActorAddress(self.origin)
 
 
-@attrs.define
-class _Wakeup:
+class _Wakeup(Struct):
     transport: LoopbackTransport
     period: float | timedelta
     payload: object

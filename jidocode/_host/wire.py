@@ -13,7 +13,7 @@ import pickle
 import struct
 from typing import NamedTuple
 
-import attrs
+from msgspec import Struct
 
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import MAX_BODY, Body
@@ -23,23 +23,20 @@ from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import Start
 
 
-@attrs.define
-class Call:
+class Call(Struct):
     """A request whose sender waits for an `Answer` with the same id."""
 
     request_id: int
     payload: Body
 
 
-@attrs.define
-class Cast:
+class Cast(Struct):
     """A request that nobody waits for."""
 
     payload: Body
 
 
-@attrs.define
-class Info:
+class Info(Struct):
     """Any other message."""
 
     payload: Body
@@ -51,8 +48,7 @@ class Ping(NamedTuple):
     request_id: int
 
 
-@attrs.define
-class Answer:
+class Answer(Struct):
     """The answer to a `Call` or a `Ping`; *failed* if the payload is an error to raise."""
 
     request_id: int
@@ -97,8 +93,7 @@ class RootExited(NamedTuple):
     restarting: bool
 
 
-@attrs.frozen
-class Pulse:
+class Pulse(Struct, frozen=True):
     """How a process is, by its own account.
 
     Attributes:
@@ -113,8 +108,7 @@ class Pulse:
     memory: int | None
 
 
-@attrs.frozen
-class SpawnOrder:
+class SpawnOrder(Struct, frozen=True):
     """What a new process is told, by fork or, if it stood by, over a pipe.
 
     Attributes:
@@ -140,8 +134,7 @@ class SpawnOrder:
     memory_limit: int | None = None
 
 
-@attrs.frozen
-class StandbyOrder:
+class StandbyOrder(Struct, frozen=True):
     """What a process is told that is to stand by.
 
     Attributes:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.exits import SHUTDOWN, Crashed, ExitReason, best_reason
 from jidocode.otp.refs import ActorRef, Name
@@ -121,76 +121,66 @@ TRANSITIONS: dict[LifeState, dict[News, LifeState]] = {
 # ----- events: news from the host about the child of one incarnation ------------
 
 
-@attrs.frozen
-class NameClaimed:
+class NameClaimed(Struct, frozen=True):
     """The registry has given the child's name to its supervisor."""
 
     incarnation: int
 
 
-@attrs.frozen
-class NameTaken:
+class NameTaken(Struct, frozen=True):
     """The name belongs to somebody else: *holder*, if it has a process."""
 
     incarnation: int
     holder: ActorRef | None
 
 
-@attrs.frozen
-class ChildReady:
+class ChildReady(Struct, frozen=True):
     """`init` is done; *ref* is the process."""
 
     incarnation: int
     ref: ActorRef
 
 
-@attrs.frozen
-class ChildIgnored:
+class ChildIgnored(Struct, frozen=True):
     """`init` returned `Ignore`."""
 
     incarnation: int
 
 
-@attrs.frozen
-class ChildFailed:
+class ChildFailed(Struct, frozen=True):
     """`init` failed with *reason*, or the process could not be made at all."""
 
     incarnation: int
     reason: ExitReason
 
 
-@attrs.frozen
-class ExitNoted:
+class ExitNoted(Struct, frozen=True):
     """The child says that it leaves with *reason*; it may not be gone yet."""
 
     incarnation: int
     reason: ExitReason
 
 
-@attrs.frozen
-class ChildGone:
+class ChildGone(Struct, frozen=True):
     """The process is dead; *status* as `subprocess` counts it, None if not seen."""
 
     incarnation: int
     status: int | None
 
 
-@attrs.frozen
-class PulseHeard:
+class PulseHeard(Struct, frozen=True):
     """The child has answered a `Probe`."""
 
     incarnation: int
 
 
-@attrs.frozen
-class HeartbeatDue:
+class HeartbeatDue(Struct, frozen=True):
     """Time to look whether the child has answered, and to probe it again."""
 
     incarnation: int
 
 
-@attrs.frozen
-class ChildTimeout:
+class ChildTimeout(Struct, frozen=True):
     """A deadline of the child passed: *news* says which."""
 
     incarnation: int
@@ -227,8 +217,7 @@ _Told = (
 # ----- effects: what the host shall do -------------------------------------------
 
 
-@attrs.frozen
-class Claim:
+class Claim(Struct, frozen=True):
     """Claim *name* at the registry; the answer is `NameClaimed` or `NameTaken`.
 
     *ref* is the live process behind it, if there is one already.
@@ -240,37 +229,32 @@ class Claim:
     ref: ActorRef | None = None
 
 
-@attrs.frozen
-class Spawn:
+class Spawn(Struct, frozen=True):
     """Start a process for *spec*."""
 
     incarnation: int
     spec: ChildSpec
 
 
-@attrs.frozen
-class AskToStop:
+class AskToStop(Struct, frozen=True):
     """Tell the process to stop with reason `shutdown`, behind what waits in its mailbox."""
 
     incarnation: int
 
 
-@attrs.frozen
-class Kill:
+class Kill(Struct, frozen=True):
     """Kill the process and everything below it, at once."""
 
     incarnation: int
 
 
-@attrs.frozen
-class Probe:
+class Probe(Struct, frozen=True):
     """Ask the process for a sign of life; the answer is `PulseHeard`."""
 
     incarnation: int
 
 
-@attrs.frozen
-class After:
+class After(Struct, frozen=True):
     """Feed *event* back after *delay* seconds, behind what waits already."""
 
     delay: float
@@ -280,8 +264,7 @@ class After:
 ChildEffect = Claim | Spawn | AskToStop | Kill | Probe | After
 
 
-@attrs.define
-class Life:
+class Life(Struct):
     """The life of the process that *incarnation* names; see the module's table."""
 
     spec: ChildSpec

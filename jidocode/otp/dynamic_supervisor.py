@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import attrs
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidChildSpecError, MaxChildrenError, SupervisorError, shown
 from jidocode.otp.children import Life
@@ -32,7 +33,7 @@ from jidocode.otp.specs import AutoShutdown, ChildSpec, ChildType, Flags, Start,
 from jidocode.otp.strategy import Strategy, Verdict
 
 
-def _check_flags(_options: object, _field: object, value: Any) -> None:
+def _check_flags(value: object) -> None:
     if not isinstance(value, Flags):
         raise InvalidChildSpecError(f"flags must be Flags, got {shown(value)}")
     if value.strategy is not Strategy.ONE_FOR_ONE:
@@ -41,13 +42,12 @@ def _check_flags(_options: object, _field: object, value: Any) -> None:
         raise InvalidChildSpecError("a dynamic supervisor's auto_shutdown is always NEVER")
 
 
-def _check_max_children(_options: object, _field: object, value: Any) -> None:
+def _check_max_children(value: object) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
         raise InvalidChildSpecError(f"max_children must be None or an int >= 0, got {shown(value)}")
 
 
-@attrs.frozen(kw_only=True)
-class DynamicFlags:
+class DynamicFlags(Struct, frozen=True, kw_only=True):
     """What a dynamic supervisor does (Elixir: DynamicSupervisor.init/1).
 
     Attributes:
@@ -61,11 +61,17 @@ class DynamicFlags:
         standby_below: How many each of them keeps for children of its own.
     """
 
-    flags: Flags = attrs.field(factory=Flags, validator=_check_flags)
-    max_children: int | None = attrs.field(default=None, validator=_check_max_children)
+    flags: Flags = field(default_factory=Flags)
+    max_children: int | None = None
     extra_arguments: Sequence[object] = ()
-    standby: int = attrs.field(default=0, validator=check_count)
-    standby_below: int = attrs.field(default=0, validator=check_count)
+    standby: int = 0
+    standby_below: int = 0
+
+    def __post_init__(self) -> None:
+        _check_flags(self.flags)
+        _check_max_children(self.max_children)
+        check_count("standby", self.standby)
+        check_count("standby_below", self.standby_below)
 
 
 class DynamicSupervisor:
@@ -200,7 +206,7 @@ class DynamicSupervisorLoop(Keeper):
         if limit is not None and len(self.children) >= limit:
             raise MaxChildrenError(limit)
         start = spec.start.with_extra(self._options.extra_arguments)
-        child = Child(attrs.evolve(spec, start=start))
+        child = Child(replace(spec, start=start))
         self.children[child.id] = child
         self._starters[child.id] = caller
         self._start(child)

@@ -5,14 +5,13 @@ Facts of one supervisor are delivered in the order in which they happened.
 
 from __future__ import annotations
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef, Name
 
 
-@attrs.frozen(kw_only=True)
-class ChildStarting:
+class ChildStarting(Struct, frozen=True, kw_only=True):
     """A child has a process, which runs its `init` now.
 
     Attributes:
@@ -28,8 +27,7 @@ class ChildStarting:
     name: Name | None = None
 
 
-@attrs.frozen(kw_only=True)
-class ChildStarted:
+class ChildStarted(Struct, frozen=True, kw_only=True):
     """A child's `init` is done and it answers.
 
     Attributes:
@@ -48,8 +46,7 @@ class ChildStarted:
     recovered_after: float | None = None
 
 
-@attrs.frozen(kw_only=True)
-class ChildExited:
+class ChildExited(Struct, frozen=True, kw_only=True):
     """A child that had started is gone, and so is every process below it.
 
     Attributes:
@@ -72,8 +69,7 @@ class ChildExited:
     restarting: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class ChildStartFailed:
+class ChildStartFailed(Struct, frozen=True, kw_only=True):
     """A child's `init` failed, hung or was killed; *restarting* if it is to be tried again."""
 
     supervisor: ActorRef
@@ -83,8 +79,7 @@ class ChildStartFailed:
     restarting: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class GaveUp:
+class GaveUp(Struct, frozen=True, kw_only=True):
     """Too many restarts (OTP: reached_max_restart_intensity); the supervisor ends.
 
     *child_id* is the child whose death was one too many, *reason* its reason.
@@ -95,8 +90,7 @@ class GaveUp:
     reason: ExitReason
 
 
-@attrs.frozen(kw_only=True)
-class HeartbeatMissed:
+class HeartbeatMissed(Struct, frozen=True, kw_only=True):
     """A child has not answered a probe; after *missed* of them in a row it may be killed."""
 
     supervisor: ActorRef

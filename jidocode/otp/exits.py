@@ -7,19 +7,19 @@ what is known when a process could not say anything itself.
 
 from __future__ import annotations
 
-import attrs
+from msgspec import Struct
+
+from jidocode.records import Discreet
 
 
-@attrs.frozen
-class Normal:
+class Normal(Struct, frozen=True):
     """It finished its work (OTP: `normal`)."""
 
     def __str__(self) -> str:
         return "normal"
 
 
-@attrs.frozen
-class Shutdown:
+class Shutdown(Struct, frozen=True):
     """It was told to stop, or gave up in order (OTP: `shutdown`, `{shutdown, Detail}`)."""
 
     detail: str = ""
@@ -28,8 +28,7 @@ class Shutdown:
         return f"shutdown ({self.detail})" if self.detail else "shutdown"
 
 
-@attrs.frozen
-class Killed:
+class Killed(Struct, frozen=True):
     """A signal ended it before it could say anything (OTP: `killed`).
 
     *signal* is the signal's number, 0 if the exit status was not seen.
@@ -41,23 +40,23 @@ class Killed:
         return f"killed by signal {self.signal}" if self.signal else "killed"
 
 
-@attrs.frozen
-class Crashed:
+class Crashed(Discreet, frozen=True):
     """It failed: an exception, a bad return value, or an exit status of its own.
 
     *error* is the exception's type name and message, *traceback* the traceback
     as text, empty if there was none.
     """
 
+    unshown = ("traceback",)
+
     error: str
-    traceback: str = attrs.field(default="", repr=False)
+    traceback: str = ""
 
     def __str__(self) -> str:
         return f"crashed: {self.error}"
 
 
-@attrs.frozen
-class NoProcess:
+class NoProcess(Struct, frozen=True):
     """It was dead, or never there, when somebody asked (OTP: `noproc`)."""
 
     def __str__(self) -> str:

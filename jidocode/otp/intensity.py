@@ -8,16 +8,14 @@ clock to whole seconds; this window is a float.
 
 from __future__ import annotations
 
-import attrs
 
-
-@attrs.define
 class RestartIntensity:
     """The restart budget of one supervisor, shared by all its children."""
 
-    max_restarts: int
-    max_seconds: float
-    _restarts: list[float] = attrs.field(factory=list[float], init=False)
+    def __init__(self, max_restarts: int, max_seconds: float) -> None:
+        self.max_restarts = max_restarts
+        self.max_seconds = max_seconds
+        self._restarts: list[float] = []
 
     def is_spent(self, now: float) -> bool:
         """Whether a restart at monotonic time *now* (seconds) would be one too many."""

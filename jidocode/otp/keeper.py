@@ -12,7 +12,8 @@ import abc
 from collections.abc import Iterable
 from typing import Any, Protocol, Self
 
-import attrs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.errors import (
     AlreadyPresentError,
@@ -71,34 +72,29 @@ from jidocode.otp.strategy import Restart, Verdict, verdict
 # ----- events and effects of a supervisor, beyond those of its children ----------
 
 
-@attrs.frozen
-class RequestReceived:
+class RequestReceived(Struct, frozen=True):
     """*caller* waits for the answer to *request*."""
 
     caller: Caller
     request: Request
 
 
-@attrs.frozen
-class RetryRestart:
+class RetryRestart(Struct, frozen=True):
     """Try again to restart a child; stale unless *incarnation* was its last try."""
 
     child_id: str
     incarnation: int
 
 
-@attrs.frozen
-class RegistryUp:
+class RegistryUp(Struct, frozen=True):
     """A registry is there, the first one or a new one that knows nothing yet."""
 
 
-@attrs.frozen
-class RegistryDown:
+class RegistryDown(Struct, frozen=True):
     """The registry is gone, and what it was asked will not be answered."""
 
 
-@attrs.frozen
-class ShutdownRequested:
+class ShutdownRequested(Struct, frozen=True):
     """Stop all children and end with *reason*."""
 
     reason: ExitReason
@@ -109,15 +105,13 @@ KeeperEvent = (
 )
 
 
-@attrs.frozen
-class Announce:
+class Announce(Struct, frozen=True):
     """Tell the registry and the app."""
 
     event: SupervisorEvent
 
 
-@attrs.frozen
-class Release:
+class Release(Struct, frozen=True):
     """Give *name* back: its child has no process, and will not come again by itself."""
 
     name: Name
@@ -136,8 +130,7 @@ KeeperEffect = (
 )
 
 
-@attrs.frozen
-class Standbys:
+class Standbys(Struct, frozen=True):
     """Processes to have ready, forked and idle.
 
     Attributes:
@@ -151,8 +144,7 @@ class Standbys:
     soon: bool = False
 
 
-@attrs.define
-class Child:
+class Child(Struct):
     """A spec that a supervisor keeps, with its present life if it has one."""
 
     spec: ChildSpec
@@ -372,7 +364,7 @@ class Keeper(abc.ABC):
         """Forget what a temporary child was started with: it has one life (OTP: save_child)."""
         if child.spec.restart is Restart.TEMPORARY:
             bare = Start(child.spec.start.target)
-            child.spec = life.spec = attrs.evolve(child.spec, start=bare)
+            child.spec = life.spec = replace(child.spec, start=bare)
 
     @staticmethod
     def _is_due(child: Child, incarnation: int) -> bool:
@@ -518,9 +510,9 @@ class Keeper(abc.ABC):
     def _update(self, child: Child, change: UpdateChild) -> None:
         spec = child.spec
         if change.start is not None and spec.restart is not Restart.TEMPORARY:
-            spec = attrs.evolve(spec, start=change.start)
+            spec = replace(spec, start=change.start)
         if change.value is not None:
-            spec = attrs.evolve(spec, value=change.value)
+            spec = replace(spec, value=change.value)
         child.spec = spec
         if child.claimed and child.life is not None and spec.name is not None:
             # Claiming what one holds tells the registry the new value.

@@ -8,60 +8,52 @@ from __future__ import annotations
 
 import enum
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.specs import ChildSpec, ChildType, Start
 
 
-@attrs.frozen
-class StartChild:
+class StartChild(Struct, frozen=True):
     """Start *spec*; answered with its `ActorRef`, or None if its `init` ignored."""
 
     spec: ChildSpec
 
 
-@attrs.frozen
-class TerminateChild:
+class TerminateChild(Struct, frozen=True):
     """Stop the child by its shutdown rule; answered when it and all below it are dead."""
 
     child_id: str
 
 
-@attrs.frozen
-class RestartChild:
+class RestartChild(Struct, frozen=True):
     """Start a stopped child again; answered like `StartChild`."""
 
     child_id: str
 
 
-@attrs.frozen
-class DeleteChild:
+class DeleteChild(Struct, frozen=True):
     """Forget a stopped child's spec."""
 
     child_id: str
 
 
-@attrs.frozen
-class WhichChildren:
+class WhichChildren(Struct, frozen=True):
     """Answered with a tuple of `ChildInfo`, in start order (OTP: last started first)."""
 
 
-@attrs.frozen
-class CountChildren:
+class CountChildren(Struct, frozen=True):
     """Answered with `ChildCounts`."""
 
 
-@attrs.frozen
-class GetChildSpec:
+class GetChildSpec(Struct, frozen=True):
     """Answered with the child's `ChildSpec`."""
 
     child_id: str
 
 
-@attrs.frozen
-class UpdateChild:
+class UpdateChild(Struct, frozen=True):
     """Change what the child is started with from its next start on, and what is kept by its name.
 
     None leaves as it is. The child is not restarted for it. Answered with None.
@@ -94,8 +86,7 @@ class ChildStatus(enum.Enum):
     STOPPED = "stopped"
 
 
-@attrs.frozen
-class ChildInfo:
+class ChildInfo(Struct, frozen=True):
     """One line of `WhichChildren`.
 
     Attributes:
@@ -115,8 +106,7 @@ class ChildInfo:
     last_exit: ExitReason | None = None
 
 
-@attrs.frozen
-class ChildCounts:
+class ChildCounts(Struct, frozen=True):
     """Answer to `CountChildren` (OTP: count_children).
 
     Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.exits import NoProcess
 from jidocode.otp.server import Down
@@ -25,8 +25,7 @@ TOMBSTONES = 4096
 """How many dead refs are remembered: more than can have messages under way."""
 
 
-@attrs.frozen
-class Send:
+class Send(Struct, frozen=True):
     """An effect: send *message* to *to*, whatever names a receiver to the host."""
 
     to: Hashable

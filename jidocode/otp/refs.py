@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TypeGuard
 
-import attrs
+from jidocode.records import Discreet
 
 Name = tuple[str, str]
 """A registered name: the kind of process and the id it serves, `("manager", session_id)`."""
@@ -24,8 +24,7 @@ def is_name(value: object) -> TypeGuard[Name]:
             return False
 
 
-@attrs.frozen
-class ActorRef:
+class ActorRef(Discreet, frozen=True):
     """One life of one process.
 
     Attributes:
@@ -36,10 +35,12 @@ class ActorRef:
         address: Where its host reaches it; opaque, unique to this life.
     """
 
+    unshown = ("address",)
+
     kind: str
     incarnation: int
     os_pid: int
-    address: Hashable = attrs.field(default=None, repr=False)
+    address: Hashable = None
 
     def __str__(self) -> str:
         return f"{self.kind}#{self.incarnation} (pid {self.os_pid})"

@@ -27,7 +27,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidChildSpecError, shown
 from jidocode.otp.exits import Killed
@@ -41,36 +42,31 @@ if TYPE_CHECKING:
     from jidocode.otp.refs import ActorRef, Name
 
 
-@attrs.frozen
-class Live:
+class Live(Struct, frozen=True):
     """A look-up's answer: *ref* runs under the name. It may have died a moment ago."""
 
     ref: ActorRef
     value: object = None
 
 
-@attrs.frozen
-class Restarting:
+class Restarting(Struct, frozen=True):
     """A look-up's answer: the name is held, and no process runs under it at the moment."""
 
     value: object = None
 
 
-@attrs.frozen
-class NotFound:
+class NotFound(Struct, frozen=True):
     """A look-up's answer: nobody holds the name."""
 
 
-@attrs.frozen
-class Granted:
+class Granted(Struct, frozen=True):
     """To an owner: the name is yours, for the start that *incarnation* counts."""
 
     name: Name
     incarnation: int
 
 
-@attrs.frozen
-class Refused:
+class Refused(Struct, frozen=True):
     """To an owner: the name is taken (OTP: `already_started`), by *holder* if it runs."""
 
     name: Name
@@ -78,8 +74,7 @@ class Refused:
     holder: ActorRef | None
 
 
-@attrs.frozen
-class Registered:
+class Registered(Struct, frozen=True):
     """To a listener: *ref* runs under the name."""
 
     name: Name
@@ -87,16 +82,14 @@ class Registered:
     value: object
 
 
-@attrs.frozen
-class Unregistered:
+class Unregistered(Struct, frozen=True):
     """To a listener: *ref* gave the name up, and may live on."""
 
     name: Name
     ref: ActorRef
 
 
-@attrs.frozen
-class Gone:
+class Gone(Struct, frozen=True):
     """To a listener: *ref* died under the name, of whatever cause.
 
     Elixir's registry does not tell its listeners of crashes; this one does.
@@ -107,16 +100,14 @@ class Gone:
     reason: ExitReason
 
 
-@attrs.frozen
-class Answer:
+class Answer(Struct, frozen=True):
     """An effect: the waiting look-up *token* is over."""
 
     token: Hashable
     found: Live | NotFound
 
 
-@attrs.frozen
-class Watch:
+class Watch(Struct, frozen=True):
     """An effect: watch the process of *ref*, and call `vanished` when it has ended.
 
     If there is no such process, call `vanished` with `NoProcess`.
@@ -128,8 +119,7 @@ class Watch:
 Effect = Send | Answer | Watch
 
 
-@attrs.frozen
-class Entry:
+class Entry(Struct, frozen=True):
     """A held name.
 
     Attributes:
@@ -144,9 +134,9 @@ class Entry:
     name: Name
     owner: ActorRef
     newest: int
-    value: object = attrs.field(default=None, kw_only=True)
-    ref: ActorRef | None = attrs.field(default=None, kw_only=True)
-    orphaned: bool = attrs.field(default=False, kw_only=True)
+    value: object = None
+    ref: ActorRef | None = None
+    orphaned: bool = False
 
     def is_held_by(self, owner: ActorRef) -> bool:
         """Whether *owner* holds the name and has not let go of it."""
@@ -227,7 +217,7 @@ class Registry:
             return [Send(owner, Refused(name, ref.incarnation, entry.ref))]
         if entry.is_late(ref):
             return []
-        self._entries[name] = attrs.evolve(entry, ref=ref, newest=ref.incarnation)
+        self._entries[name] = replace(entry, ref=ref, newest=ref.incarnation)
         return [
             *self._watch(ref if entry.orphaned else owner),
             *self._replaced(name, entry.ref),
@@ -242,7 +232,7 @@ class Registry:
         entry = self._entries.get(name)
         if entry is None or entry.ref != ref:
             return []
-        self._entries[name] = attrs.evolve(entry, ref=None)
+        self._entries[name] = replace(entry, ref=None)
         return [
             *self._tell(Unregistered(name, ref)),
             *self._look_after(ref),
@@ -254,7 +244,7 @@ class Registry:
         entry = self._entries.get(name)
         if entry is None or holder not in (entry.owner, entry.ref):
             return False
-        self._entries[name] = attrs.evolve(entry, value=value)
+        self._entries[name] = replace(entry, value=value)
         return True
 
     # Deaths.
@@ -273,7 +263,7 @@ class Registry:
         self._claims = {key: claim for key, claim in self._claims.items() if key[1] != ref}
         names = self.keys(ref)
         for name in names:
-            self._entries[name] = attrs.evolve(self._entries[name], ref=None)
+            self._entries[name] = replace(self._entries[name], ref=None)
         effects: list[Effect] = [*self._monitors.gone(ref, reason)]
         for name in names:
             effects += self._tell(Gone(name, ref, reason))
@@ -378,7 +368,7 @@ class Registry:
         if entry.owner != owner:
             return [Send(owner, Refused(name, incarnation, entry.ref))]
         newest = max(incarnation, entry.newest)
-        self._entries[name] = attrs.evolve(entry, newest=newest, value=value)
+        self._entries[name] = replace(entry, newest=newest, value=value)
         return [Send(owner, Granted(name, incarnation))]
 
     def _free(self, name: Name) -> list[Effect]:
@@ -392,7 +382,7 @@ class Registry:
 
     def _orphan(self, entry: Entry) -> list[Effect]:
         """Take *entry* from its owner: free it, or have it wait for its process to end."""
-        self._entries[entry.name] = attrs.evolve(entry, orphaned=True)
+        self._entries[entry.name] = replace(entry, orphaned=True)
         if entry.ref is None:
             return self._free(entry.name)
         return self._look_after(entry.ref)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import attrs
+from msgspec import Struct
 
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.events import (
@@ -34,6 +34,7 @@ from jidocode.otp.registry import (
     check_name,
 )
 from jidocode.otp.server import Caller, CallResult, Down, GenServer, NoReply, Refuse, Reply, Result
+from jidocode.records import Discreet
 
 REASON_GRACE = 0.25
 """Seconds that a supervisor's word on the death of a child without a name may be under way."""
@@ -41,18 +42,18 @@ REASON_GRACE = 0.25
 # ----- from supervisors -----------------------------------------------------------
 
 
-@attrs.frozen
-class ClaimName:
+class ClaimName(Discreet, frozen=True):
     """*name* is for the start *incarnation* of a child of *owner*."""
+
+    unshown = ("value",)
 
     name: Name
     owner: ActorRef
     incarnation: int
-    value: object = attrs.field(default=None, repr=False)
+    value: object = None
 
 
-@attrs.frozen
-class RegisterName:
+class RegisterName(Struct, frozen=True):
     """*ref*, a child of *owner*, runs under *name* (said again to a registry that lost it)."""
 
     name: Name
@@ -60,16 +61,14 @@ class RegisterName:
     ref: ActorRef
 
 
-@attrs.frozen
-class ReleaseName:
+class ReleaseName(Struct, frozen=True):
     """*owner* will not use *name* again."""
 
     name: Name
     owner: ActorRef
 
 
-@attrs.frozen
-class Reported:
+class Reported(Struct, frozen=True):
     """*owner* has claimed and registered all that is its own."""
 
     owner: ActorRef
@@ -78,8 +77,7 @@ class Reported:
 # ----- from watchers ----------------------------------------------------------------
 
 
-@attrs.frozen
-class MonitorProcess:
+class MonitorProcess(Struct, frozen=True):
     """*watcher* wants one `Down` with *token* when *target* dies."""
 
     token: int
@@ -87,8 +85,7 @@ class MonitorProcess:
     watcher: ActorRef
 
 
-@attrs.frozen
-class DemonitorProcess:
+class DemonitorProcess(Struct, frozen=True):
     """*watcher* does not want the `Down` with *token* any more."""
 
     token: int
@@ -98,50 +95,43 @@ class DemonitorProcess:
 # ----- questions --------------------------------------------------------------------
 
 
-@attrs.frozen
-class LookUp:
+class LookUp(Struct, frozen=True):
     """Answered at once with `Live`, `Restarting` or `NotFound`."""
 
     name: Name
 
 
-@attrs.frozen
-class AwaitLive:
+class AwaitLive(Struct, frozen=True):
     """Answered with `Live` once a process runs under *name*, `NotFound` if nobody holds it."""
 
     name: Name
 
 
-@attrs.frozen
-class Entries:
+class Entries(Struct, frozen=True):
     """Answered with the entries of all held names, of one *kind* if given, in claim order."""
 
     kind: str | None = None
 
 
-@attrs.frozen
-class Keys:
+class Keys(Struct, frozen=True):
     """Answered with the names under which *ref* runs, in claim order."""
 
     ref: ActorRef
 
 
-@attrs.frozen
-class Count:
+class Count(Struct, frozen=True):
     """Answered with the number of held names, of one *kind* if given."""
 
     kind: str | None = None
 
 
-@attrs.frozen
-class GetMeta:
+class GetMeta(Struct, frozen=True):
     """Answered with what is kept beside the names under *key*, None if nothing is."""
 
     key: str
 
 
-@attrs.frozen
-class LookUpDuplicates:
+class LookUpDuplicates(Struct, frozen=True):
     """Answered with all processes under *key* and their values; send to each to dispatch."""
 
     key: Name
@@ -150,30 +140,26 @@ class LookUpDuplicates:
 # ----- from any process ----------------------------------------------------------------
 
 
-@attrs.frozen
-class PutMeta:
+class PutMeta(Struct, frozen=True):
     """Keep *value* beside the names under *key*; None deletes it. Lost with the registry."""
 
     key: str
     value: object
 
 
-@attrs.frozen
-class Subscribe:
+class Subscribe(Struct, frozen=True):
     """*listener* wants to hear `Registered`, `Unregistered` and `Gone` of all names."""
 
     listener: ActorRef
 
 
-@attrs.frozen
-class Unsubscribe:
+class Unsubscribe(Struct, frozen=True):
     """*listener* wants to hear no more."""
 
     listener: ActorRef
 
 
-@attrs.frozen
-class RegisterDuplicate:
+class RegisterDuplicate(Struct, frozen=True):
     """*ref* joins the processes under *key*, where any number may be, with *value*."""
 
     key: Name
@@ -181,16 +167,14 @@ class RegisterDuplicate:
     value: object = None
 
 
-@attrs.frozen
-class UnregisterDuplicate:
+class UnregisterDuplicate(Struct, frozen=True):
     """*ref* leaves the processes under *key*."""
 
     key: Name
     ref: ActorRef
 
 
-@attrs.frozen
-class _Vanished:
+class _Vanished(Struct, frozen=True):
     """To itself: the watch saw *ref* end, and its supervisor has had time to say why."""
 
     ref: ActorRef

@@ -18,7 +18,7 @@ from __future__ import annotations
 import traceback
 from typing import Any, ClassVar, Self
 
-import attrs
+from msgspec import Struct
 
 from jidocode.errors import ActorExitedError, CallError, HandlerError, clipped, shown, told
 from jidocode.otp.exits import NORMAL, Crashed, ExitReason
@@ -26,8 +26,7 @@ from jidocode.otp.refs import ActorRef
 from jidocode.otp.specs import ChildSpec, ChildType, Start
 
 
-@attrs.frozen
-class Caller:
+class Caller(Struct, frozen=True):
     """Who waits for a reply; keep it to `GenServer.reply` later.
 
     Attributes:
@@ -42,24 +41,26 @@ class Caller:
 # ----- what a callback returns ------------------------------------------------
 
 
-@attrs.frozen
-class Reply:
-    """Answer the call with *value*, and go on.
+class _GoOn(Struct, frozen=True, kw_only=True):
+    """What happens next.
 
     Attributes:
-        value: Must pickle.
         timeout: Seconds without a message after which `handle_info` gets a
             `Timeout`; None for never (OTP: timeout in a return tuple).
         then: If not None, `handle_continue` gets it before any other message.
     """
 
+    timeout: float | None = None
+    then: object = None
+
+
+class Reply(_GoOn, frozen=True):
+    """Answer the call with *value*, which must pickle, and go on."""
+
     value: object = None
-    timeout: float | None = attrs.field(default=None, kw_only=True)
-    then: object = attrs.field(default=None, kw_only=True)
 
 
-@attrs.frozen
-class Refuse:
+class Refuse(_GoOn, frozen=True):
     """Answer the call with *error*, which the caller raises, and go on.
 
     For failures that are part of the contract. An exception that leaves a
@@ -67,16 +68,10 @@ class Refuse:
     """
 
     error: Exception
-    timeout: float | None = attrs.field(default=None, kw_only=True)
-    then: object = attrs.field(default=None, kw_only=True)
 
 
-@attrs.frozen
-class NoReply:
+class NoReply(_GoOn, frozen=True):
     """Go on without an answer; a caller is answered later by `GenServer.reply`."""
-
-    timeout: float | None = attrs.field(default=None, kw_only=True)
-    then: object = attrs.field(default=None, kw_only=True)
 
 
 class _Unset:
@@ -86,8 +81,7 @@ class _Unset:
 _UNSET = _Unset()
 
 
-@attrs.frozen
-class Stop:
+class Stop(Struct, frozen=True):
     """End this process with *reason*, after `terminate`.
 
     With *reply* the caller gets that value, otherwise an `ActorExitedError`.
@@ -95,11 +89,10 @@ class Stop:
     """
 
     reason: ExitReason = NORMAL
-    reply: object = attrs.field(default=_UNSET, kw_only=True)
+    reply: object = _UNSET
 
 
-@attrs.frozen
-class Ignore:
+class Ignore(Struct, frozen=True):
     """From `init`: do not run, and that is no failure (OTP: `ignore`)."""
 
 
@@ -111,13 +104,11 @@ InitResult = NoReply | Stop | Ignore | None
 # ----- messages that a server gets from the machinery -------------------------
 
 
-@attrs.frozen
-class Timeout:
+class Timeout(Struct, frozen=True):
     """No message came within the *timeout* that the last callback asked for."""
 
 
-@attrs.frozen
-class Down:
+class Down(Struct, frozen=True):
     """A monitored process is gone.
 
     Attributes:
@@ -131,8 +122,7 @@ class Down:
     reason: ExitReason
 
 
-@attrs.frozen
-class Response:
+class Response(Struct, frozen=True):
     """The answer to a `GenServer.send_request`.
 
     Exactly one of *value* and *error* is meant: *error* is None on success.
@@ -146,57 +136,49 @@ class Response:
 # ----- effects ----------------------------------------------------------------
 
 
-@attrs.frozen
-class Initialised:
+class Initialised(Struct, frozen=True):
     """`init` is done: tell the supervisor."""
 
 
-@attrs.frozen
-class InitIgnored:
+class InitIgnored(Struct, frozen=True):
     """`init` returned `Ignore`: tell the supervisor, and leave."""
 
 
-@attrs.frozen
-class InitFailed:
+class InitFailed(Struct, frozen=True):
     """`init` failed with *reason*: tell the supervisor, and leave. `terminate` does not run."""
 
     reason: ExitReason
 
 
-@attrs.frozen
-class SendReply:
+class SendReply(Struct, frozen=True):
     """Send *value* to *caller*."""
 
     caller: Caller
     value: object
 
 
-@attrs.frozen
-class SendError:
+class SendError(Struct, frozen=True):
     """Send *error* to *caller*, who raises it."""
 
     caller: Caller
     error: Exception
 
 
-@attrs.frozen
-class SendCast:
+class SendCast(Struct, frozen=True):
     """Send *request* to *ref*; it gets a `handle_cast`."""
 
     ref: ActorRef
     request: object
 
 
-@attrs.frozen
-class SendInfo:
+class SendInfo(Struct, frozen=True):
     """Send *message* to *ref*; it gets a `handle_info`."""
 
     ref: ActorRef
     message: object
 
 
-@attrs.frozen
-class SendRequest:
+class SendRequest(Struct, frozen=True):
     """Call *ref*; the answer comes back as a `Response` with *token*."""
 
     token: int
@@ -204,68 +186,59 @@ class SendRequest:
     request: object
 
 
-@attrs.frozen
-class SendAfter:
+class SendAfter(Struct, frozen=True):
     """Deliver *message* to the server itself after *delay* seconds."""
 
     delay: float
     message: object
 
 
-@attrs.frozen
-class SetIdleTimer:
+class SetIdleTimer(Struct, frozen=True):
     """Feed `IdleTimerFired(generation)` back after *delay* seconds."""
 
     generation: int
     delay: float
 
 
-@attrs.frozen
-class GoOn:
+class GoOn(Struct, frozen=True):
     """Feed `Continued(then)` back at once, before any message that waits."""
 
     then: object
 
 
-@attrs.frozen
-class StartMonitor:
+class StartMonitor(Struct, frozen=True):
     """Watch *ref*; its end comes back as a `Down` with *token*."""
 
     token: int
     ref: ActorRef
 
 
-@attrs.frozen
-class WatchProcess:
+class WatchProcess(Struct, frozen=True):
     """Watch the process of *ref* at the kernel; its end comes back as a `Down` with *token*."""
 
     token: int
     ref: ActorRef
 
 
-@attrs.frozen
-class StopMonitor:
+class StopMonitor(Struct, frozen=True):
     """Forget the monitor *token*."""
 
     token: int
 
 
-@attrs.frozen
-class Unexpected:
+class Unexpected(Struct, frozen=True):
     """A message of type *type_name* that nobody handles: log it, once per type."""
 
     type_name: str
 
 
-@attrs.frozen
-class Publish:
+class Publish(Struct, frozen=True):
     """Tell the app *fact*."""
 
     fact: object
 
 
-@attrs.frozen
-class Exit:
+class Exit(Struct, frozen=True):
     """End the process with *reason*; `terminate` has run."""
 
     reason: ExitReason
@@ -295,44 +268,38 @@ Effect = (
 # ----- events -----------------------------------------------------------------
 
 
-@attrs.frozen
-class CallReceived:
+class CallReceived(Struct, frozen=True):
     """*caller* waits for the answer to *request*."""
 
     caller: Caller
     request: object
 
 
-@attrs.frozen
-class CastReceived:
+class CastReceived(Struct, frozen=True):
     """*request* came, and nobody waits."""
 
     request: object
 
 
-@attrs.frozen
-class InfoReceived:
+class InfoReceived(Struct, frozen=True):
     """Any other *message*."""
 
     message: object
 
 
-@attrs.frozen
-class IdleTimerFired:
+class IdleTimerFired(Struct, frozen=True):
     """The idle timer of *generation* ran out."""
 
     generation: int
 
 
-@attrs.frozen
-class Continued:
+class Continued(Struct, frozen=True):
     """The server goes on with what it left in `then=`."""
 
     then: object
 
 
-@attrs.frozen
-class StopReceived:
+class StopReceived(Struct, frozen=True):
     """The supervisor tells the server to stop with *reason*."""
 
     reason: ExitReason

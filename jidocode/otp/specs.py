@@ -10,13 +10,15 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from jidocode.errors import InvalidChildSpecError, shown
 from jidocode.otp.refs import Name, is_name
 from jidocode.otp.strategy import Restart, Strategy
+from jidocode.records import Discreet
 
 
 class BrutalKill(enum.Enum):
@@ -34,6 +36,7 @@ INFINITY = math.inf
 MAX_SECONDS = 1e9
 """The longest time that is not `INFINITY`: some thirty years."""
 DEFAULT_SHUTDOWN = 5.0
+_BY_TYPE: Any = object()
 DEFAULT_INIT_TIMEOUT = 10.0
 
 
@@ -81,16 +84,15 @@ class Start:
     __hash__ = None  # type: ignore[assignment] # arguments need not be hashable
 
 
-def _as_start(value: type[Any] | Start) -> Start:
-    return Start(value) if isinstance(value, type) else value
+_Startable = Start | type[Any]
 
 
-def _check_child_id(_spec: object, _field: object, value: Any) -> None:
+def _check_child_id(value: object) -> None:
     if not isinstance(value, str) or not value:
         raise InvalidChildSpecError(f"id must be a non-empty str, got {shown(value)}")
 
 
-def _check_start(_spec: object, _field: object, value: Any) -> None:
+def _check_start(value: object) -> None:
     if not isinstance(value, Start) or not isinstance(value.target, type):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
         raise InvalidChildSpecError(f"start must be a class or a Start, got {shown(value)}")
     target = value.target
@@ -106,27 +108,22 @@ def _check_start(_spec: object, _field: object, value: Any) -> None:
         )
 
 
-def _one_of(kind: type[enum.Enum]) -> Any:
-    def check(_spec: object, field: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, kind):
-            expected = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-            raise InvalidChildSpecError(
-                f"{field.name} must be one of {expected}, got {shown(value)}"
-            )
-
-    return check
+def _check_one_of(kind: type[enum.Enum], name: str, value: object) -> None:
+    if not isinstance(value, kind):
+        expected = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+        raise InvalidChildSpecError(f"{name} must be one of {expected}, got {shown(value)}")
 
 
-def _check_significant(spec: ChildSpec, _field: object, value: Any) -> None:
+def _check_significant(value: object, restart: Restart) -> None:
     if not isinstance(value, bool):
         raise InvalidChildSpecError(f"significant must be a bool, got {shown(value)}")
-    if value and spec.restart is Restart.PERMANENT:
+    if value and restart is Restart.PERMANENT:
         raise InvalidChildSpecError(
             "a permanent child cannot be significant: it never ends for good"
         )
 
 
-def _check_shutdown(_spec: object, _field: object, value: Any) -> None:
+def _check_shutdown(value: object) -> None:
     if value is BRUTAL_KILL or _is_seconds(value):
         return
     raise InvalidChildSpecError(
@@ -134,19 +131,19 @@ def _check_shutdown(_spec: object, _field: object, value: Any) -> None:
     )
 
 
-def _check_init_timeout(_spec: object, _field: object, value: Any) -> None:
+def _check_init_timeout(value: object) -> None:
     if not _is_seconds(value) or value == 0:
         raise InvalidChildSpecError(f"init_timeout must be seconds > 0, got {shown(value)}")
 
 
-def _check_heartbeat(_spec: object, _field: object, value: Any) -> None:
+def _check_heartbeat(value: object) -> None:
     if value is not None and (not _is_seconds(value) or value in (0, INFINITY)):
         raise InvalidChildSpecError(
             f"heartbeat must be None or finite seconds > 0, got {shown(value)}"
         )
 
 
-def _check_memory_limit(_spec: object, _field: object, value: Any) -> None:
+def _check_memory_limit(value: Any) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if value is not None and (not whole or not 0 < value < 2**63):
         raise InvalidChildSpecError(
@@ -154,7 +151,7 @@ def _check_memory_limit(_spec: object, _field: object, value: Any) -> None:
         )
 
 
-def _check_name(_spec: object, _field: object, value: Any) -> None:
+def _check_name(value: object) -> None:
     if value is not None and not is_name(value):
         raise InvalidChildSpecError(
             f"name must be None or a pair of str (kind, id), got {shown(value)}"
@@ -169,12 +166,7 @@ def _is_seconds(value: object) -> bool:
     )
 
 
-def _default_shutdown(spec: ChildSpec) -> float:
-    return INFINITY if spec.type is ChildType.SUPERVISOR else DEFAULT_SHUTDOWN
-
-
-@attrs.frozen(kw_only=True)
-class ChildSpec:
+class ChildSpec(Discreet, frozen=True, kw_only=True):
     """How a supervisor starts, restarts and stops one child.
 
     The fields are checked in OTP's order (id, start, restart, significant,
@@ -203,39 +195,74 @@ class ChildSpec:
         value: Kept in the registry beside *name*.
     """
 
-    id: str = attrs.field(validator=_check_child_id)
-    start: Start = attrs.field(converter=_as_start, validator=_check_start)
-    restart: Restart = attrs.field(default=Restart.PERMANENT, validator=_one_of(Restart))
-    significant: bool = attrs.field(default=False, validator=_check_significant)
-    type: ChildType = attrs.field(default=ChildType.WORKER, validator=_one_of(ChildType))
-    shutdown: float | BrutalKill = attrs.field(
-        default=attrs.Factory(_default_shutdown, takes_self=True), validator=_check_shutdown
-    )
-    init_timeout: float = attrs.field(default=DEFAULT_INIT_TIMEOUT, validator=_check_init_timeout)
-    heartbeat: float | None = attrs.field(default=None, validator=_check_heartbeat)
-    memory_limit: int | None = attrs.field(default=None, validator=_check_memory_limit)
-    name: Name | None = attrs.field(default=None, validator=_check_name)
-    value: object = attrs.field(default=None, repr=False)
+    unshown = ("value",)
+
+    id: str
+    start: Start
+    restart: Restart = Restart.PERMANENT
+    significant: bool = False
+    type: ChildType = ChildType.WORKER
+    shutdown: float | BrutalKill = _BY_TYPE
+    init_timeout: float = DEFAULT_INIT_TIMEOUT
+    heartbeat: float | None = None
+    memory_limit: int | None = None
+    name: Name | None = None
+    value: object = None
+
+    if TYPE_CHECKING:  # a class is made a `Start`, which a checker cannot know
+
+        def __init__(  # noqa: PLR0913 - one each
+            self,
+            *,
+            id: str,  # noqa: A002 - OTP's name
+            start: _Startable,
+            restart: Restart = ...,
+            significant: bool = ...,
+            type: ChildType = ...,  # noqa: A002 - idem
+            shutdown: float | BrutalKill = ...,
+            init_timeout: float = ...,
+            heartbeat: float | None = ...,
+            memory_limit: int | None = ...,
+            name: Name | None = ...,
+            value: object = ...,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        given: _Startable = self.start
+        if isinstance(given, type):
+            force_setattr(self, "start", Start(given))
+        _check_child_id(self.id)
+        _check_start(self.start)
+        _check_one_of(Restart, "restart", self.restart)
+        _check_significant(self.significant, self.restart)
+        _check_one_of(ChildType, "type", self.type)
+        if self.shutdown is _BY_TYPE:
+            supervises = self.type is ChildType.SUPERVISOR
+            force_setattr(self, "shutdown", INFINITY if supervises else DEFAULT_SHUTDOWN)
+        _check_shutdown(self.shutdown)
+        _check_init_timeout(self.init_timeout)
+        _check_heartbeat(self.heartbeat)
+        _check_memory_limit(self.memory_limit)
+        _check_name(self.name)
 
 
-def check_count(_flags: object, field: attrs.Attribute[Any], value: Any) -> None:
-    """Raise `InvalidChildSpecError` unless *value* is an int of 0 or more (called by attrs)."""
+def check_count(name: str, value: object) -> None:
+    """Raise `InvalidChildSpecError` unless *value* is an int of 0 or more."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidChildSpecError(f"{field.name} must be an int >= 0, got {shown(value)}")
+        raise InvalidChildSpecError(f"{name} must be an int >= 0, got {shown(value)}")
 
 
-def _check_period(_flags: object, _field: object, value: Any) -> None:
+def _check_period(value: object) -> None:
     if not _is_seconds(value) or value in (0, INFINITY):
         raise InvalidChildSpecError(f"max_seconds must be finite seconds > 0, got {shown(value)}")
 
 
-def _check_backoff(_flags: object, _field: object, value: Any) -> None:
+def _check_backoff(value: object) -> None:
     if not _is_seconds(value) or value == INFINITY:
         raise InvalidChildSpecError(f"backoff must be finite seconds >= 0, got {shown(value)}")
 
 
-@attrs.frozen(kw_only=True)
-class Flags:
+class Flags(Struct, frozen=True, kw_only=True):
     """What a supervisor does when children die (OTP: supervisor flags).
 
     Attributes:
@@ -248,13 +275,18 @@ class Flags:
             as in OTP, where the budget of restarts is the only brake.
     """
 
-    strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ONE, validator=_one_of(Strategy))
-    max_restarts: int = attrs.field(default=3, validator=check_count)
-    max_seconds: float = attrs.field(default=5.0, validator=_check_period)
-    auto_shutdown: AutoShutdown = attrs.field(
-        default=AutoShutdown.NEVER, validator=_one_of(AutoShutdown)
-    )
-    backoff: float = attrs.field(default=0.0, validator=_check_backoff)
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    max_restarts: int = 3
+    max_seconds: float = 5.0
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
+    backoff: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_one_of(Strategy, "strategy", self.strategy)
+        check_count("max_restarts", self.max_restarts)
+        _check_period(self.max_seconds)
+        _check_one_of(AutoShutdown, "auto_shutdown", self.auto_shutdown)
+        _check_backoff(self.backoff)
 
 
 def check_children(children: Iterable[object], flags: Flags) -> tuple[ChildSpec, ...]:

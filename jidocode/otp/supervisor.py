@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import attrs
+from msgspec import Struct, field
 
 from jidocode.errors import (
     ChildRestartingError,
@@ -97,18 +97,13 @@ class Kind(enum.Enum):
     SHUT_DOWN = "stop all"
 
 
-def _queue(child_ids: Iterable[str]) -> deque[str]:
-    return deque(child_ids)
-
-
-@attrs.define(kw_only=True)
-class Operation:
+class Operation(Struct, kw_only=True):
     """Stop some children in order, then start some in order, one at a time."""
 
     kind: Kind
-    stop: deque[str] = attrs.field(factory=deque[str], converter=_queue)
+    stop: deque[str] = field(default_factory=deque[str])
     """Still to be stopped, last started first."""
-    start: deque[str] = attrs.field(factory=deque[str], converter=_queue)
+    start: deque[str] = field(default_factory=deque[str])
     """Still to be started, in start order."""
     current: str | None = None
     """The child whose stop or start is under way."""
@@ -149,7 +144,7 @@ class SupervisorLoop(Keeper):
             case (Flags() as flags, specs):
                 self.children = {spec.id: Child(spec) for spec in check_children(specs, flags)}
                 self._use(flags)
-                self._operation = Operation(kind=Kind.INIT, start=self.children)
+                self._operation = Operation(kind=Kind.INIT, start=deque(self.children))
             case _:
                 raise InvalidChildSpecError(
                     f"init must return Flags and a sequence of children, got {shown(result)}"
@@ -288,8 +283,10 @@ class SupervisorLoop(Keeper):
             group = self._group(child)
             self._operation = Operation(
                 kind=Kind.RESTART,
-                stop=[other.id for other in reversed(group) if other is not child],
-                start=[other.id for other in group if other.spec.restart is not Restart.TEMPORARY],
+                stop=deque(other.id for other in reversed(group) if other is not child),
+                start=deque(
+                    other.id for other in group if other.spec.restart is not Restart.TEMPORARY
+                ),
             )
 
     def _group(self, child: Child) -> list[Child]:
@@ -326,7 +323,7 @@ class SupervisorLoop(Keeper):
         under_way = self._operation.current if self._operation else None
         last_first = list(reversed(self.children))
         stop = sorted(last_first, key=lambda child_id: child_id != under_way)
-        self._operation = Operation(kind=kind, stop=stop, reason=reason)
+        self._operation = Operation(kind=kind, stop=deque(stop), reason=reason)
 
     # Requests
 
@@ -354,7 +351,7 @@ class SupervisorLoop(Keeper):
             self._refuse(caller, error)
 
     def _begin_start(self, kind: Kind, caller: Caller, child: Child) -> None:
-        self._operation = Operation(kind=kind, start=[child.id], caller=caller)
+        self._operation = Operation(kind=kind, start=deque([child.id]), caller=caller)
 
     def _terminate_child(self, caller: Caller, child: Child) -> None:
         if child.due is not None:
@@ -362,7 +359,9 @@ class SupervisorLoop(Keeper):
             for other in self._group(child):
                 if other.life is None and other.due is None:
                     self._rest(other)
-        self._operation = Operation(kind=Kind.TERMINATE_CHILD, stop=[child.id], caller=caller)
+        self._operation = Operation(
+            kind=Kind.TERMINATE_CHILD, stop=deque([child.id]), caller=caller
+        )
 
     def _stopped_child(self, child_id: str) -> Child:
         child = self._known(child_id)

@@ -34,7 +34,7 @@ from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING, Literal, Self, cast
 
-import attrs
+from msgspec import Struct
 
 from jidocode.errors import BoundaryError, shown
 
@@ -66,8 +66,7 @@ class Tier(enum.Enum):
     """By opening one component at a time."""
 
 
-@attrs.frozen
-class Entry:
+class Entry(Struct, frozen=True):
     """One name in a directory.
 
     Attributes:

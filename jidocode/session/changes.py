@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import attrs
+from msgspec import Struct
 
+from jidocode.records import Discreet
 from jidocode.session.record import Session
 
 Role = Literal["user", "assistant", "system", "tool"]
@@ -38,8 +39,7 @@ def _json_length(value: Mapping[str, Any]) -> int:
     return len(json.dumps(value)) if value else 0
 
 
-@attrs.frozen(kw_only=True)
-class Change:
+class Change(Discreet, frozen=True, kw_only=True):
     """Something that changed.
 
     Attributes:
@@ -54,8 +54,7 @@ class Change:
         return 0
 
 
-@attrs.frozen(kw_only=True)
-class Message(Change):
+class Message(Change, frozen=True, kw_only=True):
     """One message.
 
     Attributes:
@@ -68,10 +67,12 @@ class Message(Change):
             `interrupted` because State crashed meanwhile.
     """
 
+    unshown = ("content", "metadata")
+
     id: str
     role: Role
-    content: str = attrs.field(repr=False)
-    metadata: Mapping[str, Any] = attrs.field(repr=False)
+    content: str
+    metadata: Mapping[str, Any]
     created_at: datetime
     status: MessageStatus = "complete"
 
@@ -81,13 +82,11 @@ class Message(Change):
         return len(self.content) + _json_length(self.metadata)
 
 
-@attrs.frozen(kw_only=True)
-class MessagesCleared(Change):
+class MessagesCleared(Change, frozen=True, kw_only=True):
     """All messages were dropped."""
 
 
-@attrs.frozen(kw_only=True)
-class StreamBegan(Change):
+class StreamBegan(Change, frozen=True, kw_only=True):
     """A message is being said; it becomes a `Message` with the same id.
 
     Attributes:
@@ -97,9 +96,11 @@ class StreamBegan(Change):
         created_at: When State took it, in UTC.
     """
 
+    unshown = ("metadata",)
+
     id: str
     role: Role
-    metadata: Mapping[str, Any] = attrs.field(repr=False)
+    metadata: Mapping[str, Any]
     created_at: datetime
 
     @property
@@ -108,8 +109,7 @@ class StreamBegan(Change):
         return _json_length(self.metadata)
 
 
-@attrs.frozen(kw_only=True)
-class StreamChunk(Change):
+class StreamChunk(Change, frozen=True, kw_only=True):
     """More of a message that is being said.
 
     Attributes:
@@ -118,9 +118,11 @@ class StreamChunk(Change):
         text: What came.
     """
 
+    unshown = ("text",)
+
     stream_id: str
     offset: int
-    text: str = attrs.field(repr=False)
+    text: str
 
     @property
     def length(self) -> int:
@@ -128,8 +130,7 @@ class StreamChunk(Change):
         return len(self.text)
 
 
-@attrs.frozen(kw_only=True)
-class ReasoningStep(Change):
+class ReasoningStep(Change, frozen=True, kw_only=True):
     """A step on the way to an answer.
 
     Attributes:
@@ -138,8 +139,10 @@ class ReasoningStep(Change):
         created_at: When State took it, in UTC.
     """
 
+    unshown = ("content",)
+
     id: str
-    content: str = attrs.field(repr=False)
+    content: str
     created_at: datetime
 
     @property
@@ -148,13 +151,11 @@ class ReasoningStep(Change):
         return len(self.content)
 
 
-@attrs.frozen(kw_only=True)
-class ReasoningCleared(Change):
+class ReasoningCleared(Change, frozen=True, kw_only=True):
     """All reasoning steps were dropped."""
 
 
-@attrs.frozen(kw_only=True)
-class ToolResult(Change):
+class ToolResult(Change, frozen=True, kw_only=True):
     """What came of a tool call.
 
     Attributes:
@@ -164,8 +165,10 @@ class ToolResult(Change):
         created_at: When State took it, in UTC.
     """
 
+    unshown = ("content",)
+
     call_id: str
-    content: str = attrs.field(repr=False)
+    content: str
     is_error: bool
     created_at: datetime
 
@@ -175,8 +178,7 @@ class ToolResult(Change):
         return len(self.content)
 
 
-@attrs.frozen(kw_only=True)
-class ToolCall(Change):
+class ToolCall(Change, frozen=True, kw_only=True):
     """One call of a tool.
 
     Attributes:
@@ -187,9 +189,11 @@ class ToolCall(Change):
         result: None as long as there is none.
     """
 
+    unshown = ("arguments",)
+
     id: str
     name: str
-    arguments: Mapping[str, Any] = attrs.field(repr=False)
+    arguments: Mapping[str, Any]
     created_at: datetime
     result: ToolResult | None = None
 
@@ -199,8 +203,7 @@ class ToolCall(Change):
         return _json_length(self.arguments) + (self.result.length if self.result else 0)
 
 
-@attrs.frozen
-class Todo:
+class Todo(Struct, frozen=True):
     """One thing to do; checked when the list is replaced.
 
     Attributes:
@@ -212,8 +215,7 @@ class Todo:
     status: TodoStatus = "pending"
 
 
-@attrs.frozen(kw_only=True)
-class TodosReplaced(Change):
+class TodosReplaced(Change, frozen=True, kw_only=True):
     """The list of todos is *todos* now."""
 
     todos: tuple[Todo, ...]
@@ -224,11 +226,12 @@ class TodosReplaced(Change):
         return sum(len(todo.content) for todo in self.todos)
 
 
-@attrs.frozen(kw_only=True)
-class ToolContextReplaced(Change):
+class ToolContextReplaced(Change, frozen=True, kw_only=True):
     """What tools are given to know is *context* now."""
 
-    context: Mapping[str, Any] = attrs.field(repr=False)
+    unshown = ("context",)
+
+    context: Mapping[str, Any]
 
     @property
     def length(self) -> int:
@@ -236,11 +239,12 @@ class ToolContextReplaced(Change):
         return _json_length(self.context)
 
 
-@attrs.frozen(kw_only=True)
-class SettingsChanged(Change):
+class SettingsChanged(Change, frozen=True, kw_only=True):
     """The session's settings are *settings* now, all of them."""
 
-    settings: Mapping[str, Any] = attrs.field(repr=False)
+    unshown = ("settings",)
+
+    settings: Mapping[str, Any]
 
     @property
     def length(self) -> int:
@@ -248,15 +252,13 @@ class SettingsChanged(Change):
         return _json_length(self.settings)
 
 
-@attrs.frozen(kw_only=True)
-class SessionChanged(Change):
+class SessionChanged(Change, frozen=True, kw_only=True):
     """The session's record is *session* now."""
 
     session: Session
 
 
-@attrs.frozen(kw_only=True)
-class PromptAdded(Change):
+class PromptAdded(Change, frozen=True, kw_only=True):
     """Somebody typed a prompt.
 
     Attributes:
@@ -265,8 +267,10 @@ class PromptAdded(Change):
         created_at: When State took it, in UTC.
     """
 
+    unshown = ("text",)
+
     id: str
-    text: str = attrs.field(repr=False)
+    text: str
     created_at: datetime
 
     @property
@@ -275,8 +279,7 @@ class PromptAdded(Change):
         return len(self.text)
 
 
-@attrs.frozen(kw_only=True)
-class FileAccess(Change):
+class FileAccess(Change, frozen=True, kw_only=True):
     """A file of the project was read or written.
 
     Attributes:
@@ -297,8 +300,7 @@ class FileAccess(Change):
         return len(self.path)
 
 
-@attrs.frozen(kw_only=True)
-class Opened(Change):
+class Opened(Change, frozen=True, kw_only=True):
     """A State opened the journal.
 
     Attributes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import attrs
+from msgspec.structs import asdict
 
 from jidocode.errors import JournalDamagedError, JournalVersionError, shown
 from jidocode.session.changes import (
@@ -56,7 +56,7 @@ _CLASSES: dict[str, type[Change]] = {
 }
 # The result of a call is a change of its own.
 _SHAPES = {
-    cls: (kind, [field.name for field in attrs.fields(cls) if field.name not in ("seq", "result")])
+    cls: (kind, [name for name in cls.__struct_fields__ if name not in ("seq", "result")])
     for kind, cls in _CLASSES.items()
 }
 
@@ -64,7 +64,7 @@ _SHAPES = {
 def _plain(value: Any) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
-    return {field.name: getattr(value, field.name) for field in attrs.fields(value.__class__)}
+    return asdict(value)
 
 
 def _session(fields: dict[str, Any]) -> Session:

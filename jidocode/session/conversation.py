@@ -23,7 +23,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar, get_args
 
-import attrs
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from jidocode.errors import EventGapError, InvalidRequestError, shown
 from jidocode.session import checks
@@ -80,8 +81,7 @@ MAX_PAGE_LENGTH = 4 * 2**20
 """Characters in one page that holds more than one record."""
 
 
-@attrs.frozen(kw_only=True)
-class ConversationStatistics:
+class ConversationStatistics(Struct, frozen=True, kw_only=True):
     """How much a conversation holds.
 
     Attributes:
@@ -103,14 +103,13 @@ class ConversationStatistics:
     last_seq: int
 
 
-@attrs.define
-class _Stream:
+class _Stream(Struct):
     """A message that is being said: what is in the log, and what waits for more."""
 
     began: StreamBegan
     seqs: list[int]
-    parts: list[str] = attrs.field(factory=list[str])
-    waiting: list[str] = attrs.field(factory=list[str])
+    parts: list[str] = field(default_factory=list[str])
+    waiting: list[str] = field(default_factory=list[str])
     logged: int = 0
     length: int = 0
 
@@ -639,7 +638,7 @@ class Conversation:
     def _apply_result(self, result: ToolResult) -> None:
         call = self._tool_calls.get(result.call_id)
         if call is not None:  # its call may have been dropped, or damaged in the file
-            dropped = self._tool_calls.put(call.id, attrs.evolve(call, result=result))
+            dropped = self._tool_calls.put(call.id, replace(call, result=result))
             self._dropped_tool_calls += len(dropped)
 
     def _apply_access(self, access: FileAccess) -> None:

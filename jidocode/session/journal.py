@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-import attrs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.errors import (
     JournalDamagedError,
@@ -53,8 +54,7 @@ RECENT = 1000
 Durability = Literal["process", "power"]
 
 
-@attrs.frozen(kw_only=True)
-class Repair:
+class Repair(Struct, frozen=True, kw_only=True):
     """What was found when a journal was opened, and what was done about it.
 
     Attributes:
@@ -196,7 +196,7 @@ class Journal:
         try:
             journal._ready()
         except JournalWriteError as error:
-            journal.repair = attrs.evolve(journal.repair, pending=error.message)
+            journal.repair = replace(journal.repair, pending=error.message)
         return journal
 
     @property
@@ -365,7 +365,7 @@ class Journal:
             # Numbers of lost records may be known to somebody: they are not given out again.
             self._rewrite(list(self._index.seqs), self._last_seq + self._numbers_lost)
         self._needs_repair = False
-        self.repair = attrs.evolve(self.repair, pending="")
+        self.repair = replace(self.repair, pending="")
 
     def _write_first_line(self) -> None:
         writer = cast("int", self._writer)
@@ -388,7 +388,7 @@ class Journal:
             copy.unlink(missing_ok=True)
             raise
         names = (*self.repair.kept_aside, copy.name)
-        self.repair = attrs.evolve(self.repair, kept_aside=names)
+        self.repair = replace(self.repair, kept_aside=names)
 
     def _free_name(self, why: str) -> Path:
         number = 1
@@ -440,8 +440,7 @@ def _written(path: Path, seqs: Sequence[int], last_seq: int, records: Iterable[R
     return _File(index, size, header.seq)
 
 
-@attrs.frozen
-class _File:
+class _File(Struct, frozen=True):
     index: Index
     size: int
     gap_end: int

@@ -23,7 +23,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import attrs
+from msgspec import Struct, field
 
 from jidocode.errors import JournalDamagedError, JournalVersionError
 
@@ -51,8 +51,7 @@ class Record(NamedTuple):
     payload: bytes
 
 
-@attrs.frozen
-class Span:
+class Span(Struct, frozen=True):
     """Bytes of a file."""
 
     offset: int
@@ -92,8 +91,7 @@ class Index:
             place += 1
 
 
-@attrs.define
-class Scan:
+class Scan(Struct):
     """What a file holds, good and bad.
 
     Attributes:
@@ -107,8 +105,8 @@ class Scan:
 
     size: int = 0
     header: Header | None = None
-    index: Index = attrs.field(factory=Index)
-    bad: list[Span] = attrs.field(factory=list[Span])
+    index: Index = field(default_factory=Index)
+    bad: list[Span] = field(default_factory=list[Span])
     torn: Span | None = None
     good_end: int = 0
 
@@ -128,8 +126,7 @@ class Scan:
         return max(0, self.header.records - before) + self.last_seq - self.header.seq - after
 
 
-@attrs.frozen
-class Header:
+class Header(Struct, frozen=True):
     """The first line: *records* numbers up to *seq* are in use, then all are."""
 
     seq: int

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import attrs
+from msgspec import Struct
 
 from jidocode.errors import (
     InvalidRequestError,
@@ -49,8 +49,7 @@ _HEADER_SIZE = 256
 _BLOCK = 2**18
 
 
-@attrs.frozen(kw_only=True)
-class Resumable:
+class Resumable(Struct, frozen=True, kw_only=True):
     """A journal that was found.
 
     Attributes:
@@ -71,7 +70,7 @@ class Resumable:
     damaged: bool
 
 
-def list_journals(directory: str | Path) -> list[Resumable]:
+def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
     """Return what sessions have a journal in *directory*, latest first.
 
     Only the ends of the files are read, back to the last record of the session.
@@ -228,8 +227,7 @@ def _resumable(path: Path) -> Resumable:
     )
 
 
-@attrs.frozen
-class _End:
+class _End(Struct, frozen=True):
     """What the end of a journal says."""
 
     session: Session | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.server import CallResult, GenServer
 from jidocode.session.project import MAX_LINES, FileSlice, Listing, Project
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
     from jidocode.session.record import Session
 
 
-class ManagerRequest(Request[Project, Answer]):
+class ManagerRequest(Request[Project, Answer], frozen=True):
     """A request that a Manager answers, next to every `SessionRequest`."""
 
 
-@attrs.frozen
-class GetProjectRoot(ManagerRequest[str]):
+class GetProjectRoot(ManagerRequest[str], frozen=True):
     """See `Project.root`."""
 
     def answer(self, holder: Project) -> str:
@@ -44,8 +43,7 @@ class GetProjectRoot(ManagerRequest[str]):
         return holder.root
 
 
-@attrs.frozen
-class ValidatePath(ManagerRequest[str]):
+class ValidatePath(ManagerRequest[str], frozen=True):
     """See `Project.validate_path`."""
 
     path: str | os.PathLike[str]
@@ -55,8 +53,7 @@ class ValidatePath(ManagerRequest[str]):
         return holder.validate_path(self.path)
 
 
-@attrs.frozen
-class ReadFile(ManagerRequest[FileSlice]):
+class ReadFile(ManagerRequest[FileSlice], frozen=True):
     """See `Project.read_file`."""
 
     path: str | os.PathLike[str]
@@ -68,20 +65,20 @@ class ReadFile(ManagerRequest[FileSlice]):
         return holder.read_file(self.path, offset=self.offset, limit=self.limit)
 
 
-@attrs.frozen
-class WriteFile(ManagerRequest[str]):
+class WriteFile(ManagerRequest[str], frozen=True):
     """See `Project.write_file`."""
 
+    unshown = ("content",)
+
     path: str | os.PathLike[str]
-    content: str = attrs.field(repr=False)
+    content: str
 
     def answer(self, holder: Project) -> str:
         """Write, and return the relative path."""
         return holder.write_file(self.path, self.content)
 
 
-@attrs.frozen
-class ListDirectory(ManagerRequest[Listing]):
+class ListDirectory(ManagerRequest[Listing], frozen=True):
     """See `Project.list_directory`."""
 
     path: str | os.PathLike[str] = "."
@@ -122,8 +119,7 @@ class Manager(GenServer):
         self.project.close()
 
 
-@attrs.frozen
-class ManagerClient:
+class ManagerClient(Struct, frozen=True):
     """A Manager, as others see it. Each method asks the process and waits.
 
     What the project refuses is raised here: `BoundaryError`, OSError with the

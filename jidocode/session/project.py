@@ -12,9 +12,10 @@ import errno
 import os
 from typing import TYPE_CHECKING, Self, cast
 
-import attrs
+from msgspec import Struct
 
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError, shown
+from jidocode.records import Discreet
 from jidocode.session.boundary import Boundary, Entry
 from jidocode.session.record import Session, unusable_project
 from jidocode.session.requests import require_int
@@ -34,8 +35,7 @@ _BINARY_PROBE = 8192
 _BLOCK = 65_536
 
 
-@attrs.frozen(kw_only=True)
-class FileSlice:
+class FileSlice(Discreet, frozen=True, kw_only=True):
     """Some lines of a text file. As text (`str`) it is numbered, like `cat -n`.
 
     Attributes:
@@ -47,8 +47,10 @@ class FileSlice:
         truncated: Whether more lines follow, or a line was cut.
     """
 
+    unshown = ("text",)
+
     path: str
-    text: str = attrs.field(repr=False)
+    text: str
     first_line: int
     total_lines: int | None
     truncated: bool
@@ -60,8 +62,7 @@ class FileSlice:
         )
 
 
-@attrs.frozen(kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """What a directory holds.
 
     Attributes:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 
-import attrs
 
-
-@attrs.define
 class TokenBucket:
     """Allows *attempts* at once, and on average as many per *seconds*.
 
@@ -16,10 +13,11 @@ class TokenBucket:
         seconds: How long an empty bucket takes to fill.
     """
 
-    attempts: int
-    seconds: float
-    _tokens: float = attrs.field(default=0.0, init=False)
-    _filled_at: float = attrs.field(default=-math.inf, init=False)
+    def __init__(self, attempts: int, seconds: float) -> None:
+        self.attempts = attempts
+        self.seconds = seconds
+        self._tokens = 0.0
+        self._filled_at = -math.inf
 
     def take(self, now: float) -> float:
         """Take a token at monotonic time *now*; return 0.0, or the seconds until there is one.

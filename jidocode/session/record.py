@@ -27,9 +27,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Any, cast
 
-import attrs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidSessionError, InvalidSessionIdError, shown
+from jidocode.records import Discreet
 
 MAX_NAME_LENGTH = 50
 """Characters in a session's name."""
@@ -139,8 +141,7 @@ def _is_too_deep(value: dict[str, object]) -> bool:
     return bool(level)
 
 
-@attrs.frozen(kw_only=True)
-class SessionConfig:
+class SessionConfig(Discreet, frozen=True, kw_only=True):
     """Which language model a session works with.
 
     Attributes:
@@ -152,11 +153,13 @@ class SessionConfig:
             text, because text is immutable, whatever it holds.
     """
 
+    unshown = ("extra_json",)
+
     provider: str = "anthropic"
     model: str = "claude-3-5-sonnet-20241022"
     temperature: float = 0.7
     max_tokens: int = 4096
-    extra_json: str = attrs.field(default="{}", repr=False)
+    extra_json: str = "{}"
 
     @property
     def extra(self) -> dict[str, Any]:
@@ -172,8 +175,7 @@ class SessionConfig:
 _KNOWN_KEYS = ("provider", "model", "temperature", "max_tokens")
 
 
-@attrs.frozen(kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """What a coding session is; made by `Session.new`.
 
     It can be pickled, and survives every crash: a restarted process gets the
@@ -313,7 +315,7 @@ class Session:
     def _changed(self, **changes: Any) -> Session:
         # The wall clock may stand still or go back; the order of changes may not.
         updated_at = max(datetime.now(UTC), self.updated_at + timedelta(microseconds=1))
-        return attrs.evolve(self, updated_at=updated_at, **changes)
+        return replace(self, updated_at=updated_at, **changes)
 
 
 def validate_name(name: object) -> str:

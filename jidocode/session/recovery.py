@@ -7,12 +7,14 @@ they were interrupted. A tool is never run again for it: nobody knows what it di
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import attrs
 from loguru import logger
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from jidocode.errors import JournalError, JournalWriteError, shown
 from jidocode.session.changes import (
@@ -45,8 +47,7 @@ class Unsettled(Protocol):
         ...
 
 
-@attrs.frozen
-class RecordChosen:
+class RecordChosen(Struct, frozen=True):
     """This record of the session counts."""
 
     session: Session
@@ -58,8 +59,7 @@ class RecordChosen:
         return SessionChanged(seq=seq, session=self.session)
 
 
-@attrs.frozen
-class StreamLeftOpen:
+class StreamLeftOpen(Struct, frozen=True):
     """A message was being said."""
 
     message_id: str
@@ -69,8 +69,7 @@ class StreamLeftOpen:
         return conversation.ended(self.message_id, "interrupted", seq)
 
 
-@attrs.frozen
-class CallLeftOpen:
+class CallLeftOpen(Struct, frozen=True):
     """A tool was called."""
 
     call_id: str
@@ -87,8 +86,7 @@ class CallLeftOpen:
         )
 
 
-@attrs.frozen
-class LogOpened:
+class LogOpened(Struct, frozen=True):
     """The journal was opened."""
 
     def change(self, seq: int, conversation: Conversation) -> Change:
@@ -98,7 +96,7 @@ class LogOpened:
 
 
 def _plain(repair: Repair) -> dict[str, Any]:
-    fields = attrs.asdict(repair)
+    fields = asdict(repair)
     return fields | {"kept_aside": list(repair.kept_aside)}
 
 
@@ -137,7 +135,7 @@ def _message(record: Record) -> Message:
     return change
 
 
-def journal_path(directory: str | Path, session_id: str) -> Path:
+def journal_path(directory: str | os.PathLike[str], session_id: str) -> Path:
     """Return where the journal of a session is in *directory*."""
     return Path(directory) / f"{session_id}.jsonl"
 
@@ -155,7 +153,9 @@ def check_place(path: Path, session: Session) -> None:
         )
 
 
-def recover(conversation: Conversation, directory: str | Path, durability: Durability) -> None:
+def recover(
+    conversation: Conversation, directory: str | os.PathLike[str], durability: Durability
+) -> None:
     """Rebuild an empty *conversation* from its journal in *directory*, and keep it there.
 
     The later one of two records of the session counts: the journal's, or the
@@ -194,7 +194,7 @@ def _chosen(known: Session | None, given: Session) -> Session:
     if known.id != given.id or not same_project:
         raise JournalError("the journal is of another session or project")
     latest = max(given, known, key=lambda session: session.updated_at)
-    return attrs.evolve(latest, project_path=given.project_path, project_key=given.project_key)
+    return replace(latest, project_path=given.project_path, project_key=given.project_key)
 
 
 def _left_open(conversation: Conversation, session: Session) -> list[Unsettled]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import attrs
+from msgspec import Struct
 
 from jidocode.errors import (
     NoProcessError,
@@ -38,8 +38,7 @@ REGISTRY: Name = ("system", "registry")
 SESSIONS: Name = ("system", "sessions")
 
 
-@attrs.frozen
-class StartSession:
+class StartSession(Struct, frozen=True):
     """Start *spec*, the supervisor of *session*; answered with its ref.
 
     Refused with `RateLimitedError`, `SessionLimitError`, `SessionExistsError` or
@@ -53,35 +52,30 @@ class StartSession:
     again: bool = False
 
 
-@attrs.frozen
-class StopSession:
+class StopSession(Struct, frozen=True):
     """Stop a session; answered when all its processes are dead."""
 
     session_id: str
 
 
-@attrs.frozen
-class GetSession:
+class GetSession(Struct, frozen=True):
     """Answered with the record of an open session."""
 
     session_id: str
 
 
-@attrs.frozen
-class ListSessions:
+class ListSessions(Struct, frozen=True):
     """Answered with the records of all open sessions, oldest first."""
 
 
-@attrs.frozen
-class FindSession:
+class FindSession(Struct, frozen=True):
     """Answered with the oldest open session with that project or that exact name."""
 
     project_key: ProjectKey | None = None
     name: str | None = None
 
 
-@attrs.frozen
-class UpdateRecord:
+class UpdateRecord(Struct, frozen=True):
     """Take *session* for the record of an open session, if it is a later one.
 
     Answered with the record that counts now. Refused with `InvalidRequestError`
@@ -97,8 +91,7 @@ _SessionQuestion = (
 )
 
 
-@attrs.frozen(kw_only=True)
-class Admission:
+class Admission(Struct, frozen=True, kw_only=True):
     """Who is let in.
 
     Attributes:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from typing import Any, Generic, Protocol, TypeVar
 
-import attrs
-
 from jidocode.errors import InvalidRequestError, JournalError, SessionError, shown
 from jidocode.otp.server import Refuse, Reply
+from jidocode.records import Discreet
 from jidocode.session.record import Session
 
 Holder = TypeVar("Holder", contravariant=True)  # noqa: PLC0105 - the names read better in requests
 Answer = TypeVar("Answer", covariant=True)  # noqa: PLC0105 - idem
 
 
-class Request(Generic[Holder, Answer]):
+class Request(Discreet, Generic[Holder, Answer], frozen=True):
     """Something that a *Holder* can be asked, answered with an *Answer*. Must pickle."""
 
     def answer(self, holder: Holder) -> Answer:
@@ -63,12 +62,11 @@ class SessionHolder(Protocol):
     session: Session
 
 
-class SessionRequest(Request[SessionHolder, Answer]):
+class SessionRequest(Request[SessionHolder, Answer], frozen=True):
     """A request that each process of a session answers."""
 
 
-@attrs.frozen
-class GetSession(SessionRequest[Session]):
+class GetSession(SessionRequest[Session], frozen=True):
     """The session's record, as this process has it."""
 
     def answer(self, holder: SessionHolder) -> Session:
@@ -76,8 +74,7 @@ class GetSession(SessionRequest[Session]):
         return holder.session
 
 
-@attrs.frozen
-class UpdateSession(SessionRequest[Session]):
+class UpdateSession(SessionRequest[Session], frozen=True):
     """Take *session* for the record, unless the process has a later one.
 
     Answered with the record that counts now. Its id and project cannot change.

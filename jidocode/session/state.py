@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-import attrs
 from loguru import logger
+from msgspec import Struct
 
 from jidocode.errors import (
     ActorExitedError,
@@ -99,8 +99,7 @@ CHUNK_BATCH = 2**14
 _ANSWER_TIME = 5.0
 
 
-@attrs.frozen
-class _Flush:
+class _Flush(Struct, frozen=True):
     """Write down what waits."""
 
 
@@ -242,8 +241,7 @@ class State(GenServer):
             logger.warning("chunks were lost: {}", error.message)
 
 
-@attrs.frozen
-class StateClient:
+class StateClient(Struct, frozen=True):
     """A State, as others see it. Each method asks the process and waits.
 
     A request that breaks a rule raises `InvalidRequestError` (for the config

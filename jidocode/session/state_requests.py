@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
-
 from jidocode.session.changes import (
     Change,
     FileAccess,
@@ -29,26 +27,26 @@ from jidocode.session.journal import Repair
 from jidocode.session.requests import Answer, Request
 
 
-class StateRequest(Request[Conversation, Answer]):
+class StateRequest(Request[Conversation, Answer], frozen=True):
     """A request that a State answers, next to every `SessionRequest`."""
 
 
-@attrs.frozen
-class AppendMessage(StateRequest[Message]):
+class AppendMessage(StateRequest[Message], frozen=True):
     """See `Conversation.append_message`."""
+
+    unshown = ("content", "metadata")
 
     message_id: str
     role: Role
-    content: str = attrs.field(repr=False)
-    metadata: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    content: str
+    metadata: Mapping[str, Any] | None = None
 
     def answer(self, holder: Conversation) -> Message:
         """Append, and return the message."""
         return holder.append_message(self.message_id, self.role, self.content, self.metadata)
 
 
-@attrs.frozen
-class GetMessages(StateRequest[list[Message]]):
+class GetMessages(StateRequest[list[Message]], frozen=True):
     """See `Conversation.messages`."""
 
     after_seq: int = 0
@@ -59,8 +57,7 @@ class GetMessages(StateRequest[list[Message]]):
         return holder.messages(after_seq=self.after_seq, limit=self.limit)
 
 
-@attrs.frozen
-class ClearMessages(StateRequest[None]):
+class ClearMessages(StateRequest[None], frozen=True):
     """See `Conversation.clear_messages`."""
 
     def answer(self, holder: Conversation) -> None:
@@ -68,34 +65,35 @@ class ClearMessages(StateRequest[None]):
         holder.clear_messages()
 
 
-@attrs.frozen
-class BeginStream(StateRequest[StreamBegan]):
+class BeginStream(StateRequest[StreamBegan], frozen=True):
     """See `Conversation.begin_stream`."""
+
+    unshown = ("metadata",)
 
     message_id: str
     role: Role = "assistant"
-    metadata: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    metadata: Mapping[str, Any] | None = None
 
     def answer(self, holder: Conversation) -> StreamBegan:
         """Begin, and return the beginning."""
         return holder.begin_stream(self.message_id, self.role, self.metadata)
 
 
-@attrs.frozen
-class AppendChunk(StateRequest[int]):
+class AppendChunk(StateRequest[int], frozen=True):
     """See `Conversation.append_chunk`."""
+
+    unshown = ("text",)
 
     message_id: str
     offset: int
-    text: str = attrs.field(repr=False)
+    text: str
 
     def answer(self, holder: Conversation) -> int:
         """Append, and return how many characters there are."""
         return holder.append_chunk(self.message_id, self.offset, self.text)
 
 
-@attrs.frozen
-class EndStream(StateRequest[Message]):
+class EndStream(StateRequest[Message], frozen=True):
     """See `Conversation.end_stream`."""
 
     message_id: str
@@ -106,8 +104,7 @@ class EndStream(StateRequest[Message]):
         return holder.end_stream(self.message_id, self.status)
 
 
-@attrs.frozen
-class GetStreams(StateRequest[tuple[StreamBegan, ...]]):
+class GetStreams(StateRequest[tuple[StreamBegan, ...]], frozen=True):
     """See `Conversation.streams`."""
 
     def answer(self, holder: Conversation) -> tuple[StreamBegan, ...]:
@@ -115,20 +112,20 @@ class GetStreams(StateRequest[tuple[StreamBegan, ...]]):
         return holder.streams()
 
 
-@attrs.frozen
-class AddReasoningStep(StateRequest[ReasoningStep]):
+class AddReasoningStep(StateRequest[ReasoningStep], frozen=True):
     """See `Conversation.add_reasoning_step`."""
 
+    unshown = ("content",)
+
     step_id: str
-    content: str = attrs.field(repr=False)
+    content: str
 
     def answer(self, holder: Conversation) -> ReasoningStep:
         """Add, and return the step."""
         return holder.add_reasoning_step(self.step_id, self.content)
 
 
-@attrs.frozen
-class ClearReasoning(StateRequest[None]):
+class ClearReasoning(StateRequest[None], frozen=True):
     """See `Conversation.clear_reasoning`."""
 
     def answer(self, holder: Conversation) -> None:
@@ -136,8 +133,7 @@ class ClearReasoning(StateRequest[None]):
         holder.clear_reasoning()
 
 
-@attrs.frozen
-class GetReasoning(StateRequest[list[ReasoningStep]]):
+class GetReasoning(StateRequest[list[ReasoningStep]], frozen=True):
     """See `Conversation.reasoning`."""
 
     after_seq: int = 0
@@ -148,25 +144,27 @@ class GetReasoning(StateRequest[list[ReasoningStep]]):
         return holder.reasoning(after_seq=self.after_seq, limit=self.limit)
 
 
-@attrs.frozen
-class AddToolCall(StateRequest[ToolCall]):
+class AddToolCall(StateRequest[ToolCall], frozen=True):
     """See `Conversation.add_tool_call`."""
+
+    unshown = ("arguments",)
 
     call_id: str
     name: str
-    arguments: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    arguments: Mapping[str, Any] | None = None
 
     def answer(self, holder: Conversation) -> ToolCall:
         """Add, and return the call."""
         return holder.add_tool_call(self.call_id, self.name, self.arguments)
 
 
-@attrs.frozen
-class AddToolResult(StateRequest[ToolCall]):
+class AddToolResult(StateRequest[ToolCall], frozen=True):
     """See `Conversation.add_tool_result`."""
 
+    unshown = ("content",)
+
     call_id: str
-    content: str = attrs.field(repr=False)
+    content: str
     is_error: bool = False
 
     def answer(self, holder: Conversation) -> ToolCall:
@@ -174,8 +172,7 @@ class AddToolResult(StateRequest[ToolCall]):
         return holder.add_tool_result(self.call_id, self.content, is_error=self.is_error)
 
 
-@attrs.frozen
-class GetToolCalls(StateRequest[list[ToolCall]]):
+class GetToolCalls(StateRequest[list[ToolCall]], frozen=True):
     """See `Conversation.tool_calls`."""
 
     after_seq: int = 0
@@ -186,8 +183,7 @@ class GetToolCalls(StateRequest[list[ToolCall]]):
         return holder.tool_calls(after_seq=self.after_seq, limit=self.limit)
 
 
-@attrs.frozen
-class ReplaceTodos(StateRequest[tuple[Todo, ...]]):
+class ReplaceTodos(StateRequest[tuple[Todo, ...]], frozen=True):
     """See `Conversation.replace_todos`."""
 
     todos: Sequence[Todo]
@@ -197,8 +193,7 @@ class ReplaceTodos(StateRequest[tuple[Todo, ...]]):
         return holder.replace_todos(self.todos)
 
 
-@attrs.frozen
-class GetTodos(StateRequest[tuple[Todo, ...]]):
+class GetTodos(StateRequest[tuple[Todo, ...]], frozen=True):
     """See `Conversation.todos`."""
 
     def answer(self, holder: Conversation) -> tuple[Todo, ...]:
@@ -206,19 +201,19 @@ class GetTodos(StateRequest[tuple[Todo, ...]]):
         return holder.todos()
 
 
-@attrs.frozen
-class ReplaceToolContext(StateRequest[None]):
+class ReplaceToolContext(StateRequest[None], frozen=True):
     """See `Conversation.replace_tool_context`."""
 
-    context: Mapping[str, Any] = attrs.field(repr=False)
+    unshown = ("context",)
+
+    context: Mapping[str, Any]
 
     def answer(self, holder: Conversation) -> None:
         """Replace."""
         holder.replace_tool_context(self.context)
 
 
-@attrs.frozen
-class GetToolContext(StateRequest[Mapping[str, Any]]):
+class GetToolContext(StateRequest[Mapping[str, Any]], frozen=True):
     """See `Conversation.tool_context`."""
 
     def answer(self, holder: Conversation) -> Mapping[str, Any]:
@@ -226,19 +221,19 @@ class GetToolContext(StateRequest[Mapping[str, Any]]):
         return holder.tool_context()
 
 
-@attrs.frozen
-class UpdateSettings(StateRequest[Mapping[str, Any]]):
+class UpdateSettings(StateRequest[Mapping[str, Any]], frozen=True):
     """See `Conversation.update_settings`."""
 
-    changes: Mapping[str, Any] = attrs.field(repr=False)
+    unshown = ("changes",)
+
+    changes: Mapping[str, Any]
 
     def answer(self, holder: Conversation) -> Mapping[str, Any]:
         """Merge, and return all settings."""
         return holder.update_settings(self.changes)
 
 
-@attrs.frozen
-class GetSettings(StateRequest[Mapping[str, Any]]):
+class GetSettings(StateRequest[Mapping[str, Any]], frozen=True):
     """See `Conversation.settings`."""
 
     def answer(self, holder: Conversation) -> Mapping[str, Any]:
@@ -246,20 +241,20 @@ class GetSettings(StateRequest[Mapping[str, Any]]):
         return holder.settings()
 
 
-@attrs.frozen
-class AddPrompt(StateRequest[None]):
+class AddPrompt(StateRequest[None], frozen=True):
     """See `Conversation.add_prompt`."""
 
+    unshown = ("text",)
+
     prompt_id: str
-    text: str = attrs.field(repr=False)
+    text: str
 
     def answer(self, holder: Conversation) -> None:
         """Add."""
         holder.add_prompt(self.prompt_id, self.text)
 
 
-@attrs.frozen
-class GetPrompts(StateRequest[list[PromptAdded]]):
+class GetPrompts(StateRequest[list[PromptAdded]], frozen=True):
     """See `Conversation.prompts`."""
 
     after_seq: int = 0
@@ -270,8 +265,7 @@ class GetPrompts(StateRequest[list[PromptAdded]]):
         return holder.prompts(after_seq=self.after_seq, limit=self.limit)
 
 
-@attrs.frozen
-class AddFileAccess(StateRequest[FileAccess]):
+class AddFileAccess(StateRequest[FileAccess], frozen=True):
     """See `Conversation.add_file_access`."""
 
     path: str
@@ -283,8 +277,7 @@ class AddFileAccess(StateRequest[FileAccess]):
         return holder.add_file_access(self.path, self.kind, self.sha256)
 
 
-@attrs.frozen
-class GetFileAccess(StateRequest[FileAccess | None]):
+class GetFileAccess(StateRequest[FileAccess | None], frozen=True):
     """See `Conversation.file_access`."""
 
     path: str
@@ -295,8 +288,7 @@ class GetFileAccess(StateRequest[FileAccess | None]):
         return holder.file_access(self.path, self.kind)
 
 
-@attrs.frozen
-class GetFileAccesses(StateRequest[list[FileAccess]]):
+class GetFileAccesses(StateRequest[list[FileAccess]], frozen=True):
     """See `Conversation.file_accesses`."""
 
     after_seq: int = 0
@@ -307,8 +299,7 @@ class GetFileAccesses(StateRequest[list[FileAccess]]):
         return holder.file_accesses(after_seq=self.after_seq, limit=self.limit)
 
 
-@attrs.frozen
-class GetStatistics(StateRequest[ConversationStatistics]):
+class GetStatistics(StateRequest[ConversationStatistics], frozen=True):
     """See `Conversation.statistics`."""
 
     def answer(self, holder: Conversation) -> ConversationStatistics:
@@ -316,8 +307,7 @@ class GetStatistics(StateRequest[ConversationStatistics]):
         return holder.statistics()
 
 
-@attrs.frozen
-class GetRepair(StateRequest[Repair]):
+class GetRepair(StateRequest[Repair], frozen=True):
     """See `Conversation.repair`."""
 
     def answer(self, holder: Conversation) -> Repair:
@@ -325,8 +315,7 @@ class GetRepair(StateRequest[Repair]):
         return holder.repair
 
 
-@attrs.frozen
-class GetEvents(StateRequest[list[Change]]):
+class GetEvents(StateRequest[list[Change]], frozen=True):
     """See `Conversation.events`; with *wait* the answer waits for an event, or that many seconds.
 
     At most `state.MAX_WAIT` seconds; without an event the answer is empty.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
+from msgspec import Struct
 
 from jidocode.errors import EventGapError, InvalidRequestError, JournalError, shown
 from jidocode.otp.refs import ActorRef
@@ -27,8 +27,7 @@ PAGE = 100
 """Events in one message to a subscriber."""
 
 
-@attrs.frozen
-class Subscribe:
+class Subscribe(Struct, frozen=True):
     """Ask a State to send *subscriber* every event after *after_seq*; answered with `last_seq`.
 
     They come to its `handle_info` as `Events`, as long as both processes live;
@@ -41,15 +40,13 @@ class Subscribe:
     after_seq: int = 0
 
 
-@attrs.frozen
-class Unsubscribe:
+class Unsubscribe(Struct, frozen=True):
     """Ask a State to send *subscriber* no more events; fine if it gets none."""
 
     subscriber: ActorRef
 
 
-@attrs.frozen
-class Events:
+class Events(Struct, frozen=True):
     """Events for a subscriber, with numbers that follow each other.
 
     Attributes:
@@ -61,8 +58,7 @@ class Events:
     events: Sequence[Change]
 
 
-@attrs.frozen
-class SubscriptionLost:
+class SubscriptionLost(Struct, frozen=True):
     """No more events come, because the next one cannot be read.
 
     Attributes:
@@ -74,28 +70,24 @@ class SubscriptionLost:
     error: Exception
 
 
-@attrs.frozen
-class WaitOver:
+class WaitOver(Struct, frozen=True):
     """A caller waited long enough (a State sends this to itself)."""
 
     number: int
 
 
-@attrs.frozen
-class SendMore:
+class SendMore(Struct, frozen=True):
     """A subscriber has more to get (a State sends this to itself)."""
 
     subscriber: ActorRef
 
 
-@attrs.define
-class _Subscriber:
+class _Subscriber(Struct):
     token: int
     after_seq: int
 
 
-@attrs.frozen
-class _Waiting:
+class _Waiting(Struct, frozen=True):
     caller: Caller
     request: GetEvents
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-import attrs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidChildSpecError, shown
 from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor
@@ -58,8 +59,7 @@ class Application(Supervisor):
         ]
 
 
-@attrs.frozen(kw_only=True)
-class Upkeep:
+class Upkeep(Struct, frozen=True, kw_only=True):
     """What the processes of every session are started with, besides its record.
 
     Attributes:
@@ -133,4 +133,4 @@ def named(spec: Any, session_id: str) -> ChildSpec:
             f"a session's child is registered under its id and its session's, "
             f"so name must be None, got {shown(spec.name)}"
         )
-    return attrs.evolve(spec, name=name)
+    return replace(spec, name=name)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
-import attrs
+from msgspec.structs import replace
 
 from jidocode._host.client import HostClient, Monitor
 from jidocode.errors import (
@@ -111,7 +111,7 @@ class SessionSystem:
             raise TypeError(
                 f"settings must be Settings, got {shown(settings)}; Settings.load reads a file"
             )
-        self.settings = attrs.evolve(settings or Settings(), **overrides)
+        self.settings = replace(settings or Settings(), **overrides)
         self._hub = EventHub(self.settings.event_buffer)
         hub = self._hub  # the reader thread holds this, and not the system
         self._client = HostClient(
@@ -261,7 +261,7 @@ class SessionSystem:
                 back = self._router.await_process(SESSIONS, deadline)
                 if back is None or time.monotonic() >= deadline:
                     raise
-                request = attrs.evolve(request, again=True)
+                request = replace(request, again=True)
             else:
                 return
 
@@ -439,7 +439,7 @@ class SessionSystem:
             InvalidSessionError: *name* breaks a rule.
         """
         path = self._journal(session_id)
-        record = attrs.evolve(load_record(path), id=new_session_id())
+        record = replace(load_record(path), id=new_session_id())
         copy = record if name is None else record.rename(name)
         fork_journal(path, copy, upto_seq=upto_seq)
         return copy
@@ -467,7 +467,8 @@ class SessionSystem:
     def _journal_dir(self) -> Path:
         if self.settings.durability == "memory":
             raise JournalError("this system keeps its sessions in memory")
-        return self.settings.state_dir or default_state_dir()
+        folder = self.settings.state_dir
+        return default_state_dir() if folder is None else Path(folder)
 
     def _upkeep(self) -> Upkeep:
         durability = self.settings.durability

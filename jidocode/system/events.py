@@ -16,20 +16,18 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-import attrs
+from msgspec import Struct, field
 
 from jidocode.errors import RateLimitedError, SessionLimitError
 
 
-@attrs.frozen
-class SessionRefused:
+class SessionRefused(Struct, frozen=True):
     """A session was not let in, for the limit or the rate."""
 
     error: SessionLimitError | RateLimitedError
 
 
-@attrs.frozen
-class Event:
+class Event(Struct, frozen=True):
     """One fact.
 
     Attributes:
@@ -44,7 +42,7 @@ class Event:
 
     fact: object
     session_id: str | None
-    at: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class EventStream:

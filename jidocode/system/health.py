@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.management import ChildStatus
@@ -26,8 +26,7 @@ class HealthStatus(enum.Enum):
     """It ended, or was stopped, and is not coming back by itself."""
 
 
-@attrs.frozen(kw_only=True)
-class ChildHealth:
+class ChildHealth(Struct, frozen=True, kw_only=True):
     """One child of a session.
 
     Attributes:
@@ -49,8 +48,7 @@ class ChildHealth:
     memory: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """A session's health: that of its children, asked all at once.
 
     Attributes:
@@ -74,8 +72,7 @@ def overall(children: tuple[ChildHealth, ...]) -> HealthStatus:
     return HealthStatus.DEGRADED
 
 
-@attrs.frozen(kw_only=True)
-class SystemHealth:
+class SystemHealth(Struct, frozen=True, kw_only=True):
     """The health of a whole system, asked from the tree itself, not from the registry.
 
     Attributes:
@@ -89,8 +86,7 @@ class SystemHealth:
     sessions: tuple[Health, ...]
 
 
-@attrs.frozen(kw_only=True)
-class TreeNode:
+class TreeNode(Struct, frozen=True, kw_only=True):
     """One process of the live tree, and what is below it; `str()` draws it."""
 
     id: str
@@ -116,8 +112,7 @@ class TreeNode:
         return lines
 
 
-@attrs.frozen(kw_only=True)
-class Statistics:
+class Statistics(Struct, frozen=True, kw_only=True):
     """A snapshot of a system.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import attrs
+from msgspec import Struct
 
 from jidocode._host.client import ROOT, HostClient, NotSentError
 from jidocode.errors import (
@@ -127,8 +127,7 @@ class Router:
         return NoProcessError(f"{kind} of session {session_id}")
 
 
-@attrs.frozen
-class _Way:
+class _Way(Struct, frozen=True):
     """The way to the process under one name."""
 
     router: Router

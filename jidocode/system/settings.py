@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-import attrs
 from loguru import logger
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from jidocode.errors import InvalidSettingError, shown
 from jidocode.otp.specs import MAX_SECONDS, Flags
@@ -28,18 +29,17 @@ Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
 
 
-@attrs.frozen
-class _Kind:
+class _Kind(Struct, frozen=True):
     """What the values of a setting are: in words, as a test, and how text becomes one."""
 
     expected: str
     fits: Callable[[Any], bool]
     read: Callable[[str], Any]
 
-    def check(self, _settings: object, field: attrs.Attribute[Any], value: Any) -> None:
-        """Raise `InvalidSettingError` for a bad value (called by attrs)."""
+    def check(self, name: str, value: object) -> None:
+        """Raise `InvalidSettingError` if *value* is not fit to be the setting *name*."""
         if not self.fits(value):
-            raise self.refusal(field.name, value)
+            raise self.refusal(name, value)
 
     def take(self, name: str, given: object, origin: str) -> Any:
         """Return the value of the setting *name* that stands as *given* in *origin*."""
@@ -117,12 +117,7 @@ _RATE = _Kind(
 )
 
 
-def _setting(default: object, kind: _Kind) -> Any:
-    return attrs.field(default=default, validator=kind.check, metadata={"kind": kind})
-
-
-@attrs.frozen
-class CreationRate:
+class CreationRate(Struct, frozen=True):
     """How often a session may be tried to be created; a bad value raises `InvalidSettingError`.
 
     Attributes:
@@ -130,12 +125,15 @@ class CreationRate:
         seconds: How long it takes until as many may be made again.
     """
 
-    attempts: int = attrs.field(validator=_POSITIVE.check)
-    seconds: float = attrs.field(validator=_SECONDS.check)
+    attempts: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _POSITIVE.check("attempts", self.attempts)
+        _SECONDS.check("seconds", self.seconds)
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """How a `SessionSystem` behaves; a bad value raises `InvalidSettingError`.
 
     `Settings()` takes its arguments and nothing else; `Settings.load` looks
@@ -175,24 +173,24 @@ class Settings:
             it is killed. 10 by default.
     """
 
-    max_sessions: int = _setting(10, _POSITIVE)
-    creation_rate: CreationRate | None = _setting(CreationRate(30, 10.0), _RATE.or_none())  # noqa: RUF009 - an attrs.field
-    allow_nested: bool = _setting(default=False, kind=_FLAG)
-    strategy: Strategy = _setting(Strategy.ONE_FOR_ALL, _STRATEGY)  # noqa: RUF009 - idem
-    max_restarts: int = _setting(3, _COUNT)
-    max_seconds: float = _setting(5.0, _SECONDS)
-    heartbeat: float | None = _setting(10.0, _SECONDS.or_none())
-    event_buffer: int = _setting(1000, _POSITIVE)
-    state_dir: Path | None = attrs.field(
-        default=None,
-        converter=_as_folder,
-        validator=_FOLDER.check,
-        metadata={"kind": _FOLDER},
-    )
-    durability: Durability = _setting("process", _DURABILITY)  # noqa: RUF009 - idem
-    call_timeout: float = _setting(5.0, _SECONDS)
-    start_timeout: float = _setting(30.0, _SECONDS)
-    shutdown: float = _setting(10.0, _SECONDS)
+    max_sessions: int = 10
+    creation_rate: CreationRate | None = CreationRate(30, 10.0)
+    allow_nested: bool = False
+    strategy: Strategy = Strategy.ONE_FOR_ALL
+    max_restarts: int = 3
+    max_seconds: float = 5.0
+    heartbeat: float | None = 10.0
+    event_buffer: int = 1000
+    state_dir: str | os.PathLike[str] | None = None
+    durability: Durability = "process"
+    call_timeout: float = 5.0
+    start_timeout: float = 30.0
+    shutdown: float = 10.0
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "state_dir", _as_folder(self.state_dir))
+        for name, kind in _KINDS.items():
+            kind.check(name, getattr(self, name))
 
     @classmethod
     def load(
@@ -252,32 +250,45 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("HOME") or Path.home(), ".local", "state", "jidocode")
 
 
-def _kinds() -> dict[str, _Kind]:
-    return {field.name: field.metadata["kind"] for field in attrs.fields(Settings)}
+_KINDS = {
+    "max_sessions": _POSITIVE,
+    "creation_rate": _RATE.or_none(),
+    "allow_nested": _FLAG,
+    "strategy": _STRATEGY,
+    "max_restarts": _COUNT,
+    "max_seconds": _SECONDS,
+    "heartbeat": _SECONDS.or_none(),
+    "event_buffer": _POSITIVE,
+    "state_dir": _FOLDER,
+    "durability": _DURABILITY,
+    "call_timeout": _SECONDS,
+    "start_timeout": _SECONDS,
+    "shutdown": _SECONDS,
+}
+"""The kind of each setting, in the order in which they are checked."""
 
 
 def _from_file(path: Path) -> dict[str, Any]:
     origin = shown(str(path))
-    kinds = _kinds()
     with path.open("rb") as file:
         try:
             table = tomllib.load(file)
         except ValueError as error:  # no TOML, or no UTF-8
             problem = f"cannot be read as TOML: {shown(str(error))}"
             raise InvalidSettingError("the file", problem, origin) from error
-    for key in table.keys() - kinds.keys():
-        problem = f"is no setting{_hint(key, kinds)}"
+    for key in table.keys() - _KINDS.keys():
+        problem = f"is no setting{_hint(key, _KINDS)}"
         raise InvalidSettingError(shown(key), problem, f"key in {origin}")
-    return {key: kinds[key].take(key, given, f"key in {origin}") for key, given in table.items()}
+    return {key: _KINDS[key].take(key, given, f"key in {origin}") for key, given in table.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = {f"{PREFIX}{name.upper()}": name for name in _kinds()}
+    names = {f"{PREFIX}{name.upper()}": name for name in _KINDS}
     given = {variable: text for variable, text in environ.items() if variable.startswith(PREFIX)}
     for variable in given.keys() - names.keys():
         logger.warning("{} is no setting{}", shown(variable), _hint(variable, names))
     return {
-        name: _kinds()[name].take(name, given[variable], f"variable {variable}")
+        name: _KINDS[name].take(name, given[variable], f"variable {variable}")
         for variable, name in names.items()
         if variable in given
     }

@@ -19,9 +19,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from limits import limited
+from msgspec import Struct
 from thespian.actors import ActorAddress
 from thespian.system.transport import ReceiveEnvelope
 
@@ -46,8 +46,7 @@ KEY = new_key()
 ME = LoopbackAddress(1, 1)
 
 
-@attrs.frozen
-class Trap:
+class Trap(Struct, frozen=True):
     """Leaves a mark where it is unpickled."""
 
     mark: Path

@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from loguru import logger
+from msgspec.structs import replace
 from thespian.actors import (
     ActorAddress,
     ActorExitRequest,
@@ -1265,7 +1265,7 @@ def test_an_address_travels_and_stays_the_same() -> None:
 
     assert copy == address
     assert hash(copy) == hash(address)
-    assert address != attrs.evolve(address, nonce=98)
+    assert address != replace(address, nonce=98)
     assert address.isLocalAddr()
     assert address.isSameSystem(ActorAddress(copy))
     assert not address.isSameSystem(ActorAddress("other"))

@@ -13,9 +13,9 @@ import abc
 from collections import deque
 from typing import Any
 
-import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import Struct, field
 
 from jidocode.otp.children import (
     NOTE_GRACE,
@@ -68,8 +68,7 @@ Command = tuple[Any, ...]
 """What a supervisor has done to the world, in the world's words."""
 
 
-@attrs.define
-class Process:
+class Process(Struct):
     """A process as it really is, and what of it is still to be heard.
 
     Attributes:
@@ -82,8 +81,8 @@ class Process:
     alive: bool = True
     initialising: bool = True
     told_to_stop: bool = False
-    words: deque[ChildEvent] = attrs.field(factory=deque[ChildEvent])
-    notices: list[ChildEvent] = attrs.field(factory=list[ChildEvent])
+    words: deque[ChildEvent] = field(default_factory=deque[ChildEvent])
+    notices: list[ChildEvent] = field(default_factory=list[ChildEvent])
 
     @property
     def ref(self) -> ActorRef:
@@ -91,8 +90,7 @@ class Process:
         return ActorRef("worker", self.incarnation, 1000 + self.incarnation)
 
 
-@attrs.define(eq=False)
-class Fate:
+class Fate(Struct, eq=False):
     """What a supervisor can know of one start, and what follows from that.
 
     It is over when the death is known, unless somebody might still say why:
@@ -261,12 +259,11 @@ class Reference(abc.ABC):
                 return False
 
 
-@attrs.define
-class Registry:
+class Registry(Struct):
     """The names that the supervisor holds, and those that others hold."""
 
-    held: set[Name] = attrs.field(factory=set[Name])
-    taken: set[Name] = attrs.field(factory=set[Name])
+    held: set[Name] = field(default_factory=set[Name])
+    taken: set[Name] = field(default_factory=set[Name])
 
 
 NAMES: dict[str, Name] = {"a": ("k", "1"), "c": ("k", "3")}

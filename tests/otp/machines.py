@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import attrs
+from msgspec import Struct
 
 from jidocode.otp.children import (
     After,
@@ -89,8 +89,7 @@ def worker(child_id: str, /, **options: Any) -> ChildSpec:
     return ChildSpec(id=child_id, start=Start(Worker), **options)
 
 
-@attrs.define
-class Process:
+class Process(Struct):
     """A process that a machine had started."""
 
     spec: ChildSpec

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-import attrs
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.otp.children import (
     NOTE_GRACE,
@@ -89,7 +90,7 @@ def test_news_goes_where_the_table_says_and_stale_news_changes_nothing(
 ) -> None:
     """A pair that is not in the table leaves every field as it was, and does nothing."""
     life = life_in(state)
-    before = attrs.evolve(life)
+    before = replace(life)
 
     effects = life.handle(EVENTS[news])
 
@@ -198,8 +199,7 @@ def test_silence_is_given_a_moment_for_the_note() -> None:
 # ----- every order in which a death can become known -------------------------------
 
 
-@attrs.frozen
-class Cause:
+class Cause(Struct, frozen=True):
     """What really happened to a process: what it said, and how it ended."""
 
     name: str
@@ -273,10 +273,10 @@ class OnePermanentChild:
         self.loop.start(start, 0.0)
 
     def feed(self, event: ChildEvent) -> list[KeeperEffect]:
-        return self.loop.handle(attrs.evolve(event, incarnation=self.incarnation), 0.0)
+        return self.loop.handle(replace(event, incarnation=self.incarnation), 0.0)
 
     def ready(self) -> None:
-        self.feed(ChildReady(0, attrs.evolve(REF, incarnation=self.incarnation)))
+        self.feed(ChildReady(0, replace(REF, incarnation=self.incarnation)))
 
     def deaths(self, order: Sequence[ChildEvent]) -> list[ExitReason]:
         """Feed *order* and what timers there are; return the reasons of announced ends."""

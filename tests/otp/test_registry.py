@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.exits import Crashed, Killed, NoProcess, Normal, Shutdown
@@ -201,7 +201,7 @@ def test_a_late_register_never_replaces_a_newer_process(live: Registry) -> None:
     live.register(NAME, SUP, NEW)
     live.gone(NEW, KILLED)
 
-    assert live.register(NAME, SUP, attrs.evolve(OLD, address="never seen")) == []
+    assert live.register(NAME, SUP, replace(OLD, address="never seen")) == []
     assert live.lookup(NAME) == Restarting("v")
 
 

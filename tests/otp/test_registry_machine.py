@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import Struct, field
 
 from jidocode.otp.exits import Crashed, ExitReason, Killed
 from jidocode.otp.monitors import Send
@@ -43,8 +43,7 @@ WHY = Crashed("told by its supervisor")
 Step = Callable[[], list[Effect]]
 
 
-@attrs.define(eq=False)
-class Slot:
+class Slot(Struct, eq=False):
     """A name that a supervisor wants, and the process that it runs under it."""
 
     claim: tuple[ActorRef, int] | None = None
@@ -52,14 +51,13 @@ class Slot:
     process: ActorRef | None = None
 
 
-@attrs.define(eq=False)
-class Supervisor:
+class Supervisor(Struct, eq=False):
     """What a supervisor knows, and what it has sent that has not arrived."""
 
     ref: ActorRef
     starts: int = 0
-    slots: dict[Name, Slot] = attrs.field(factory=dict["Name", Slot])
-    outbox: deque[Step] = attrs.field(factory=deque[Step])
+    slots: dict[Name, Slot] = field(default_factory=dict["Name", Slot])
+    outbox: deque[Step] = field(default_factory=deque[Step])
 
 
 class RegistryMachine(RuleBasedStateMachine):

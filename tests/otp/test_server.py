@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from jidocode.errors import ActorExitedError, CallError, HandlerError
 from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
@@ -224,7 +224,7 @@ def test_init_may_go_on_and_may_wait() -> None:
 
 def bare(reason: ExitReason) -> ExitReason:
     """Return *reason* without its traceback."""
-    return attrs.evolve(reason, traceback="") if isinstance(reason, Crashed) else reason
+    return replace(reason, traceback="") if isinstance(reason, Crashed) else reason
 
 
 # ----- messages --------------------------------------------------------------------

@@ -6,8 +6,8 @@ import math
 import pickle
 from typing import Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.dynamic_supervisor import DynamicFlags
@@ -212,4 +212,4 @@ def test_spec_crosses_a_process_boundary_unharmed() -> None:
 
     assert copy == spec
     assert copy.shutdown is BRUTAL_KILL
-    assert attrs.evolve(copy, shutdown=INFINITY).shutdown == INFINITY
+    assert replace(copy, shutdown=INFINITY).shutdown == INFINITY

@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.otp.exits import SHUTDOWN, ExitReason
 from jidocode.otp.management import (
@@ -32,8 +33,7 @@ from tests.otp.machines import SUPERVISOR, Tree
 Waiting = Iterator[None]
 
 
-@attrs.define
-class Record:
+class Record(Struct):
     """OTP's child record: `pid` is a start, or None; `restarting` while it is to be tried again."""
 
     spec: ChildSpec
@@ -296,7 +296,7 @@ class SupervisorInChaos(Chaos):
         spec: ChildSpec = data.draw(specs(child_id))
         can_be = self.options.auto_shutdown is not AutoShutdown.NEVER
         if can_be and spec.restart is not Restart.PERMANENT:
-            return attrs.evolve(spec, significant=data.draw(st.booleans()))
+            return replace(spec, significant=data.draw(st.booleans()))
         return spec
 
     def somebody_asks(self, data: st.DataObject) -> None:

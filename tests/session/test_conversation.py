@@ -8,7 +8,6 @@ from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-import attrs
 import pytest
 from conversations import snapshot
 from hypothesis import given, settings
@@ -183,8 +182,7 @@ def test_todos_are_replaced_as_a_whole(conversation: Conversation) -> None:
     assert conversation.replace_todos([]) == ()
 
 
-@attrs.frozen
-class UrgentTodo(Todo):
+class UrgentTodo(Todo, frozen=True):
     """What an app might make of a todo; a journal would not know it."""
 
     deadline: str = "today"

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-import attrs
 import pytest
 from conversations import all_pages, snapshot
 from hypothesis import settings
@@ -24,6 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType] # hypothesis leaves it unannotated
 )
 from limits import limited
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jidocode.errors import (
     ActorExitedError,
@@ -72,8 +73,7 @@ def no_descriptor_is_left() -> Iterator[None]:
     assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
-@attrs.define
-class Life:
+class Life(Struct):
     """One State after the other, on one journal."""
 
     connect: Callable[..., Any]
@@ -243,10 +243,10 @@ def test_a_project_may_move_but_not_change(life: Life, session: Session) -> None
     """The same path with another inode, or the same inode under another path, is the same."""
     life.start()
     life.crash()
-    moved = attrs.evolve(session, project_path="/elsewhere")
+    moved = replace(session, project_path="/elsewhere")
     assert life.start(session=moved).session().project_path == "/elsewhere"
     life.crash()
-    restored = attrs.evolve(moved, project_key=(1, 2))
+    restored = replace(moved, project_key=(1, 2))
     assert life.start(session=restored).session().project_key == (1, 2)
     life.crash()
 
@@ -596,8 +596,7 @@ def test_a_caller_can_wait_for_an_event(life: Life) -> None:
             life.wire(GetEvents(last, wait=wait))  # type: ignore[arg-type] # on purpose
 
 
-@attrs.define
-class Way:
+class Way(Struct):
     """The way to whatever State there is; a call to a crashed one says so, once."""
 
     life: Life
@@ -1002,7 +1001,7 @@ def plain(value: object) -> object:
     if isinstance(value, Session):
         return value.config
     if isinstance(value, Change):
-        names = [field.name for field in attrs.fields(type(value))]
+        names = type(value).__struct_fields__
         return {
             name: plain(getattr(value, name))
             for name in names

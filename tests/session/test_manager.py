@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from jidocode.errors import (
     BoundaryError,
@@ -110,7 +110,7 @@ def test_what_it_does_not_know_is_refused(
     assert manager.session() == session
 
 
-class Divide(ManagerRequest[float]):
+class Divide(ManagerRequest[float], frozen=True):
     """A request with a bug in its handler."""
 
     def answer(self, holder: Project) -> float:
@@ -156,7 +156,7 @@ def test_a_record_that_breaks_a_rule_is_refused(
 ) -> None:
     """A bare record is not trusted for being one."""
     nothing: dict[str, Any] = {field: None}
-    broken = attrs.evolve(session, **nothing)
+    broken = replace(session, **nothing)
     with pytest.raises(InvalidSessionError) as caught:
         wire(UpdateSession(broken))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidRequestError, NoProcessError, RateLimitedError
 from jidocode.otp import ActorRef, Killed, Start
@@ -83,7 +83,7 @@ def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> No
     with pytest.raises(NoProcessError):
         registry.call(start)
     with pytest.raises(NoProcessError):
-        registry.call(attrs.evolve(start, again=True))
+        registry.call(replace(start, again=True))
     with pytest.raises(RateLimitedError):
         registry.call(start)
 

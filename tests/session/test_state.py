@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
 from jidocode.otp.exits import SHUTDOWN, Crashed
@@ -87,7 +87,7 @@ def test_a_record_that_breaks_a_rule_is_refused(
     wire: Any, state: StateClient, session: Session
 ) -> None:
     """Nothing has changed then."""
-    broken = attrs.evolve(session, config=SessionConfig(temperature=9))
+    broken = replace(session, config=SessionConfig(temperature=9))
     with pytest.raises(InvalidSessionError):
         wire(UpdateSession(broken))
     with pytest.raises(InvalidRequestError):
@@ -136,7 +136,7 @@ def test_what_it_does_not_know_is_refused(wire: Any, state: StateClient) -> None
     assert state.messages() == []
 
 
-class Divide(StateRequest[float]):
+class Divide(StateRequest[float], frozen=True):
     """A request with a bug in its handler."""
 
     def answer(self, holder: Conversation) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start
@@ -111,4 +111,4 @@ def test_two_children_of_one_id_are_refused_before_anything_starts(session: Sess
     """OTP: duplicate_child_name."""
     manager, state = session_children(session, upkeep=Upkeep())
     with pytest.raises(InvalidChildSpecError, match="two children"):
-        SessionSupervisor.child_spec(session, [manager, attrs.evolve(state, id="manager")])
+        SessionSupervisor.child_spec(session, [manager, replace(state, id="manager")])

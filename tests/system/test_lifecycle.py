@@ -354,7 +354,7 @@ def test_the_key_is_neither_in_arguments_nor_in_the_environment(system: SessionS
 
 def test_a_user_folder_cannot_shadow_modules_of_the_host(tmp_path: Path) -> None:
     """The app may be started in a folder with a subprocess.py of its own."""
-    for name in ("subprocess.py", "thespian.py", "attrs.py"):
+    for name in ("subprocess.py", "thespian.py", "msgspec.py"):
         (tmp_path / name).write_text("raise SystemExit('the wrong module')\n")
     (tmp_path / "main").mkdir()
     script = tmp_path / "main" / "run.py"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +18,7 @@ from jidocode.errors import InvalidSettingError
 from jidocode.system.settings import CreationRate, default_state_dir
 
 DOCS = Path(__file__).parents[2] / "docs"
-NAMES = [field.name for field in attrs.fields(Settings)]
+NAMES = Settings.__struct_fields__
 WriteFile = Callable[[str], Path]
 
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
-import attrs
 import pytest
 from folders import new_folders
+from msgspec.structs import replace
 
 from jidocode import (
     CallTimeoutError,
@@ -86,14 +86,14 @@ def test_an_update_cannot_move_a_session(
     before = session.session
     (folder,) = new_folders(tmp_path, 1)
     other = system.create_session(folder).session
-    moved = attrs.evolve(before, project_path=other.project_path, project_key=other.project_key)
+    moved = replace(before, project_path=other.project_path, project_key=other.project_key)
     for record in (moved, other.rename("mine")):
 
-        def replace(_: Session, record: Session = record) -> Session:
+        def put(_: Session, record: Session = record) -> Session:
             return record
 
         with pytest.raises(InvalidRequestError):
-            system.update_session(session.id, replace)
+            system.update_session(session.id, put)
 
     assert records(session) == [before] * 3
     assert system.session_record(other.id) == other

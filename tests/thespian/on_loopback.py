@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
-import attrs
 import thespian.system.multiprocTCPBase
 from thespian.actors import ActorAddress
 from thespian.system.messages.convention import CONV_ADDR_IPV4_CAPABILITY
@@ -32,11 +31,10 @@ def admin_at(port: int) -> ActorAddress:
     return ActorAddress(LoopbackAddress(port, nonce=port))
 
 
-@attrs.frozen
-class AdminEndpoint(LoopbackEndpoint):
+class AdminEndpoint(LoopbackEndpoint, frozen=True, kw_only=True):
     """What an Admin needs that has to listen at a given place."""
 
-    place: LoopbackAddress = attrs.field(kw_only=True)
+    place: LoopbackAddress
 
 
 class SuiteTransport(LoopbackTransport):
