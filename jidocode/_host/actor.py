@@ -313,8 +313,8 @@ class Shell(Actor):
 def private_memory() -> int | None:
     """Return the bytes of memory that this process shares with no other; None if it cannot tell."""
     try:
-        rollup = Path("/proc/self/smaps_rollup").read_text("ascii")
+        rollup = Path("/proc/self/smaps_rollup").read_bytes()
     except OSError:  # no descriptor is left
         return None
-    kilobytes = (line.split()[1] for line in rollup.splitlines() if line.startswith("Private_"))
+    kilobytes = (line.split()[1] for line in rollup.splitlines() if line.startswith(b"Private_"))
     return 1024 * sum(map(int, kilobytes))

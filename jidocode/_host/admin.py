@@ -23,7 +23,7 @@ from thespian.system.messages.admin import PendingActor
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import logs, processes
+from jidocode._host import logs, processes, signals
 from jidocode._host.manager import Replicator
 from jidocode._host.transport import LoopbackTransport
 from jidocode._host.wire import RootExited, SpawnOrder
@@ -129,5 +129,6 @@ def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     signal.signal(signal.SIGCHLD, admin.signalChildDied)
     for module in preload:
         importlib.import_module(module)
+    signals.reset()  # whatever these modules did
     gc.freeze()
     gc.enable()

@@ -183,4 +183,4 @@ def bury_orphans(children: Iterable[int]) -> None:
 
 
 def _child_pids() -> list[int]:
-    return [int(pid) for pid in Path("/proc/thread-self/children").read_text("ascii").split()]
+    return [int(pid) for pid in Path("/proc/thread-self/children").read_bytes().split()]

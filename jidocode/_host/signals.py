@@ -20,21 +20,29 @@ _DEFAULTED = signal.valid_signals() - {
     signal.SIGABRT,
     signal.SIGBUS,
     signal.SIGILL,
+    # the host has its own use for these
+    signal.SIGCHLD,
+    signal.SIGTERM,
+    signal.SIGHUP,
 }
 
 Handler = Callable[[int, FrameType | None], object]
 
 
-def set_up(*, on_child_died: Handler, on_terminate: Handler) -> None:
-    """Give every signal its default action, but for these.
+def reset() -> None:
+    """Give every signal the action that it has in all actors: the kernel's own, with two exceptions.
 
-    SIGCHLD looks after the children, SIGTERM asks for an orderly stop, SIGINT
-    is ignored (a Ctrl-C in the app's terminal is the app's affair), and so is
-    SIGPIPE.
+    For the host, which they are forked from. SIGINT is ignored (a Ctrl-C in the
+    app's terminal is the app's affair), and so is SIGPIPE.
     """
     for number in _DEFAULTED:
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, on_child_died)
-    signal.signal(signal.SIGTERM, on_terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a lost peer is an error of send(), not a death
+
+
+def set_up(*, on_child_died: Handler, on_terminate: Handler) -> None:
+    """Have SIGCHLD look after this actor's children, and SIGTERM ask it for an orderly stop."""
+    signal.signal(signal.SIGCHLD, on_child_died)
+    signal.signal(signal.SIGTERM, on_terminate)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
