@@ -193,6 +193,10 @@ class Shell(Actor):
         except BaseException as error:  # noqa: BLE001 - what it names may even exit when imported
             return None, CallError(f"{self.order.kind} cannot read the request: {told(error)}")
 
+    def tell_host(self, message: object) -> None:
+        """Send *message* to the host."""
+        self.send(self.transport.resolve(self.transport.adminAddress), message)
+
     def tell_registry(self, message: object) -> None:
         """Cast *message* to the registry; one that is down loses nothing (see `on_registry`)."""
         if self.registry is not None:
@@ -260,7 +264,7 @@ class Shell(Actor):
         if self.order.parent is not None:
             self.send(self.order.parent, ChildFailed(self.order.incarnation, reason))
         else:
-            self._tell_host(reason)
+            self._tell_end_to_host(reason)
         self._myRef.leave(1)
 
     def leave(self, reason: ExitReason) -> None:
@@ -270,12 +274,11 @@ class Shell(Actor):
         if self.order.parent is not None:
             self.send(self.order.parent, ExitNoted(self.order.incarnation, reason))
         else:
-            self._tell_host(reason)
+            self._tell_end_to_host(reason)
         self._myRef.leave(0 if is_normal(reason) else 1)
 
-    def _tell_host(self, reason: ExitReason) -> None:
-        farewell = wire.RootExited(self.order.incarnation, reason, restarting=False)
-        self.send(self.transport.resolve(self.transport.adminAddress), farewell)
+    def _tell_end_to_host(self, reason: ExitReason) -> None:
+        self.tell_host(wire.RootExited(self.order.incarnation, reason, restarting=False))
 
     # Messages that every process handles
 

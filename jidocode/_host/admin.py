@@ -1,9 +1,10 @@
-"""The host: Thespian's Admin, which holds the root of the tree.
+"""The host: Thespian's Admin, which makes all processes and holds the root of the tree.
 
-Differs from Thespian's Admin in three things. It has no logger process to die
-of. It ends when the guard does, which ends with the app. And it starts the
-root again when the root dies, within a budget of restarts, for a globally
-named actor has no supervisor.
+Differs from Thespian's Admin in four things. It has no logger process to die
+of. It ends when the guard does, which ends with the app. It makes, ends and
+buries processes for the supervisors, as Thespian's Admin does for actors that
+cannot do it themselves ("nannying"). And it starts the root again when the root
+dies, within a budget of restarts, for a globally named actor has no supervisor.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
+from loguru import logger
 from msgspec.structs import replace
-from thespian.actors import WatchMessage
+from thespian.actors import ActorAddress, ChildActorExited, WatchMessage
 from thespian.system.messages.admin import PendingActor
+from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import logs, processes, signals
-from jidocode._host.manager import Replicator
-from jidocode._host.transport import LoopbackTransport
+from jidocode._host import logs, processes, signals, wire
+from jidocode._host.address import LoopbackAddress
+from jidocode._host.manager import run_actor
+from jidocode._host.nursery import Nursery, Ward
+from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.otp.exits import best_reason
 from jidocode.otp.intensity import RestartIntensity
@@ -37,18 +42,24 @@ CAPABILITIES = {
 }
 ROOT_MAX_RESTARTS = 3
 ROOT_MAX_SECONDS = 5.0
+REFILL_DELAY = 0.01
+"""Seconds until a standby that was needed is replaced: whoever waits is answered first."""
 
 
-class HostAdmin(Replicator, MultiProcAdmin):
+class HostAdmin(MultiProcAdmin):
     """The Admin of one system, in its own process."""
+
+    transport: LoopbackTransport
 
     def __init__(self, transport: LoopbackTransport, guard: int, log: int, run_dir: str) -> None:
         """Take over *transport*, log to *log*; end, and remove *run_dir*, when *guard* is gone."""
-        self._child_procs = []
         self.shipper = logs.Shipper(log, "host")
         self._run_dir = run_dir
+        self._nursery = Nursery(self._fork)
+        self._refill_due = False
         self._root: ReceiveEnvelope | None = None
-        self._process: processes.ChildProcess | None = None
+        self._root_number = 0  # Thespian's
+        self._root_process: Ward | None = None
         self._farewell: RootExited | None = None
         self._restarts = RestartIntensity(ROOT_MAX_RESTARTS, ROOT_MAX_SECONDS)
         super().__init__(transport, transport.myAddress, dict(CAPABILITIES), None, None)
@@ -56,50 +67,134 @@ class HostAdmin(Replicator, MultiProcAdmin):
         self._activate()
         transport.set_watch([guard])
 
-    def handleIncoming(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
+    def handleIncoming(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
         """Handle one message; the end of the guard is the end of everything."""
-        match envelope.message:
+        message = envelope.message
+        match message:
             case WatchMessage():
                 processes.bury_orphans(())
                 shutil.rmtree(self._run_dir, ignore_errors=True)
                 os._exit(0)
-            case RootExited() as farewell:
-                self._farewell = farewell
-                return True
+            case wire.Fork():
+                self._on_fork(message, envelope.origin)
+            case wire.Kill():
+                self._on_kill(message, envelope.origin)
+            case RootExited():
+                self._farewell = message
             case _:
                 return bool(super().handleIncoming(envelope))
+        return True
 
     def h_LogRecord(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Drop it: logs do not travel through the Admin."""
         del envelope
         return True
 
+    # Processes
+
+    def _fork(self, number: int, order: bytes, turn: int | None) -> processes.ChildProcess:
+        endpoint = LoopbackEndpoint(
+            self.transport.key,
+            admin=self.transport.myAddress,
+            parent=self.transport.myAddress,
+            addrInst=number,
+        )
+        run = partial(run_actor, endpoint, order, turn, self.capabilities, self.shipper)
+        pipe = () if turn is None else (turn,)
+        return processes.fork(run, keep=[self.shipper.descriptor, *pipe])
+
+    def _on_fork(self, message: wire.Fork, sender: LoopbackAddress) -> None:
+        parent = self._nursery.find(sender)
+        if parent is None:  # it has died meanwhile
+            return
+        try:
+            pid = self._nursery.start(message.order, parent, message.incarnation).process.pid
+        except OSError as error:
+            logger.warning("no process could be forked: {}", error.strerror)
+            pid = None
+        self.transport.send(sender, wire.Forked(message.incarnation, pid))
+        self._refill_later()
+
+    def _on_kill(self, message: wire.Kill, sender: LoopbackAddress) -> None:
+        parent = self._nursery.find(sender)
+        ward = parent.below.get(message.incarnation) if parent else None
+        if ward is not None:
+            ward.process.kill()
+
+    def _refill_later(self) -> None:
+        if not self._refill_due:
+            self._refill_due = True
+            self.transport.call_at(time.monotonic() + REFILL_DELAY, self._refill)
+
+    def _refill(self) -> None:
+        """Have one more process stand by if one is missing, one at a time: a fork takes a while."""
+        self._refill_due = False
+        try:
+            if not self.isShuttingDown() and self._nursery.stand_by():
+                self._refill_later()
+        except OSError as error:
+            logger.debug("no process can stand by: {}", error.strerror)
+
+    def h_EndpointConnected(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
+        """Take in where a process listens."""
+        assert isinstance(envelope.message, EndpointConnected)  # noqa: S101 - called for it alone
+        ward = self._nursery.connected(envelope.message.childInstance, envelope.origin)
+        if ward is not None and ward is self._root_process:
+            self._pendingActorReady(self._root_number, envelope.sender)
+        return True
+
+    def childDied(self) -> bool:  # noqa: N802 - Thespian's name
+        """Bury the dead, and tell each one's supervisor (called after SIGCHLD)."""
+        for ward in self._nursery.bury():
+            status = ward.process.status
+            if ward is self._root_process:
+                address = ActorAddress(ward.address)
+                self.transport.deliver(self.transport.address, ChildActorExited(address))
+            elif ward.parent is not None and ward.parent.address and status is not None:
+                news = wire.ChildExited(ward.incarnation, ward.address, status)
+                self.transport.send(ward.parent.address, news)
+            else:
+                self._refill_later()
+        return True
+
+    # The root
+
     def h_PendingActor(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
         """Start an actor; the app asks for one, the root."""
         self._root = envelope
         return super().h_PendingActor(envelope)
 
-    def _startChildActor(self, *args: Any, **options: Any) -> None:  # noqa: N802 - Thespian's name
-        super()._startChildActor(*args, **options)
-        self._process = self._child_procs[-1].childProc
+    def _startChildActor(  # noqa: N802, PLR0913, PLR0917 - Thespian's name and signature
+        self,
+        childAddr: ActorAddress,  # noqa: N803 - Thespian's name
+        childClass: object,  # noqa: ARG002, N803 - Thespian's name
+        globalName: str | None,  # noqa: ARG002, N803 - Thespian's name
+        parentAddr: ActorAddress,  # noqa: ARG002, N803 - Thespian's name
+        notifyAddr: ActorAddress,  # noqa: ARG002, N803 - Thespian's name
+        childRequirements: SpawnOrder,  # noqa: N803 - Thespian's name
+        sourceHash: str | None = None,  # noqa: ARG002, N803 - Thespian's name
+        sourceToLoad: object = None,  # noqa: ARG002, N803 - Thespian's name
+    ) -> None:
+        """Start the root's process; Thespian's Admin calls this for `h_PendingActor`."""
+        self._root_number = getattr(childAddr.addressDetails, "addressInstanceNum", 0)
+        self._root_process = self._nursery.start(wire.pack(childRequirements))
+        self._refill_later()
 
     def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
-        """Bury what the root has left; start it again, unless it left by itself."""
-        self.log_trace(self._process)
-        processes.bury_orphans(())
+        """Start the root again, unless it left by itself."""
         result = super().h_ChildActorExited(envelope)
         if self._root is not None and not self.isShuttingDown():
             self._replace(self._root)
         return result
 
     def _replace(self, root: ReceiveEnvelope) -> None:
-        request, farewell, process = root.message, self._farewell, self._process
+        request, farewell, process = root.message, self._farewell, self._root_process
         assert isinstance(request, PendingActor)  # noqa: S101 - its handler kept it
         assert isinstance(request.targetActorReq, SpawnOrder)  # noqa: S101 - the app sends no other
         order = request.targetActorReq
         self._farewell = None
         reason = best_reason(
-            farewell.reason if farewell else None, process.poll() if process else None
+            farewell.reason if farewell else None, process.process.status if process else None
         )
         again = farewell is None and self._restarts.allow(time.monotonic())
         news = RootExited(order.incarnation, reason, restarting=again)
@@ -111,6 +206,9 @@ class HostAdmin(Replicator, MultiProcAdmin):
             self.h_PendingActor(root)
         else:
             self.transport.abort_run(drain=True)
+
+    def _childExited(self, childAddr: ActorAddress) -> None:  # noqa: N802, N803 - Thespian's names
+        """Do nothing: it is buried."""
 
     def _cleanupAdmin(self, finish_cleanup: Callable[[], None]) -> None:  # noqa: N802 - Thespian's name
         """Finish: there is no logger to wait for."""

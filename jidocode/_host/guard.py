@@ -35,7 +35,7 @@ def stand_guard(
     host = processes.fork(run_host, keep=keep, dies_with_parent=False)
     for descriptor in keep:
         os.close(descriptor)
-    processes.wait_for_any([*lifelines, host.pidfd])
+    processes.wait_for_any([*lifelines, os.pidfd_open(host.pid)])
     processes.bury_orphans(())
     shutil.rmtree(run_dir, ignore_errors=True)
     os._exit(0)

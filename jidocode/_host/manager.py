@@ -1,36 +1,32 @@
-"""How Thespian's processes are started, watched and ended here.
+"""The half of an actor's process that talks to Thespian's system.
 
 Thespian splits every process in two: a manager that talks to the system, and
-the actor that it runs. `Replicator` is the half of both managers (the Admin's
-and the actors') that makes children; `ActorHost` is the actors' manager.
-
-What differs from Thespian's own: children are forked lean and die with their
-parent, every death is announced exactly once, our own messages reach the actor
-without detours, and an actor leaves in order only when it says so itself.
+the actor that it runs. Differs from Thespian's own manager in three things: a
+process is somebody only when it is told whom to run (see `nursery`), our own
+messages reach the actor without detours, and an actor leaves in order only when
+it says so itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import resource
 import time
-from functools import partial
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loguru import logger
-from thespian.actors import Actor, ActorAddress, ActorExitRequest, ChildActorExited
+from thespian.actors import Actor, ActorExitRequest
 from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
-from thespian.system.multiprocCommon import ChildInfo, MultiProcReplicator
+from thespian.system.multiprocCommon import MultiProcReplicator
 from thespian.system.transport import TransmitOnly
 
-from jidocode._host import logs, processes, signals
+from jidocode._host import logs, processes, signals, wire
 from jidocode._host.rehearsal import rehearse
-from jidocode._host.standby import Standbys, await_turn
 from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport
-from jidocode._host.wire import SpawnOrder, StandbyOrder
 
 if TYPE_CHECKING:
     from jidocode._host.actor import Shell
@@ -39,82 +35,14 @@ FAREWELL_SECONDS = 1.0
 """How long a leaving actor may take to deliver its last words."""
 
 
-class Replicator(MultiProcReplicator):
-    """Makes child processes for a manager, and tells of their deaths."""
-
-    transport: LoopbackTransport
-    shipper: logs.Shipper
-    """How this process and its children log."""
-    _child_procs: list[ChildInfo]
-
-    def _startChildActor(  # noqa: N802, PLR0913, PLR0917 - Thespian's name and signature
-        self,
-        childAddr: ActorAddress,  # noqa: N803 - Thespian's name
-        childClass: object,  # noqa: N803 - Thespian's name
-        globalName: str | None,  # noqa: N803 - Thespian's name
-        parentAddr: ActorAddress,  # noqa: N803 - Thespian's name
-        notifyAddr: ActorAddress,  # noqa: N803 - Thespian's name
-        childRequirements: SpawnOrder | StandbyOrder,  # noqa: N803 - Thespian's name
-        sourceHash: str | None = None,  # noqa: ARG002, N803 - Thespian's name
-        sourceToLoad: object = None,  # noqa: ARG002, N803 - Thespian's name
-    ) -> None:
-        """Fork a process for a new actor; Thespian's managers call this from `createActor`."""
-        endpoint = self.transport.prepEndpoint(childAddr, self.capabilities)
-        run = partial(
-            run_actor,
-            endpoint,
-            globalName,
-            parentAddr,
-            notifyAddr,
-            self._adminAddr,
-            childRequirements,
-            self.capabilities,
-            self.shipper,
-        )
-        turn = (childRequirements.turn,) if isinstance(childRequirements, StandbyOrder) else ()
-        process = processes.fork(run, keep=[self.shipper.descriptor, *turn])
-        info = ChildInfo(childAddr, childClass, process, endpoint.addrInst)
-        self._child_procs.append(info)
-        self.transport.connectEndpoint(endpoint)
-
-    def childDied(self) -> bool:  # noqa: N802 - Thespian's name
-        """Announce each child that is dead, once (called after SIGCHLD)."""
-        dead = [info for info in self._child_procs if not info.childProc.is_alive()]
-        for info in dead:
-            self._child_procs.remove(info)
-            address = getattr(info, "childRealAddr", info.childAddr)
-            self.transport.deliver(self.transport.address, ChildActorExited(address))
-        return True
-
-    @staticmethod
-    def log_trace(process: processes.ChildProcess | None) -> None:
-        """Log where a dead child was when a fatal signal hit it, if it could still say."""
-        trace = process.trace() if process else ""
-        if process and trace:
-            logger.bind(pid=process.pid).error("a fatal signal ended a process\n{}", trace)
-
-    def _childExited(self, childAddr: ActorAddress) -> None:  # noqa: N802, N803 - Thespian's names
-        """Do nothing: `childDied` has dropped the child.
-
-        Thespian's own drops every child that is dead by now, and so loses the
-        notices of those that died together with *childAddr*.
-        """
-
-
-class ActorHost(Replicator, ActorManager):
+class ActorHost(MultiProcReplicator, ActorManager):
     """The manager of one actor process."""
 
     actorInst: Shell  # noqa: N815 - Thespian's name
+    transport: LoopbackTransport
     _exit_status: int | None = None
 
-    def __init__(self, *args: Any) -> None:
-        """Take what Thespian gives its manager of an actor."""
-        super().__init__(*args)
-        self._child_procs = []
-        self._below_standbys = 0
-        self.standbys = Standbys(self._fork_standby)
-
-    def run(self, order: SpawnOrder) -> None:
+    def run(self, order: wire.SpawnOrder) -> None:
         """Create the shell with *order*, let it begin, and deliver messages until it leaves."""
         # Thespian's own way to an instance inspects signatures, which costs time and memory.
         self.actorInst = resolve_name(order.shell)(order)
@@ -153,74 +81,39 @@ class ActorHost(Replicator, ActorManager):
         """Whether the process ends after the present message."""
         return self._exit_status is not None
 
-    def spawn(self, order: SpawnOrder) -> processes.ChildProcess | None:
-        """Start a child with *order*, by a standby process if there is one.
 
-        None if the kernel refused.
-        """
-        return self.standbys.take(order) or self._fork(order)
-
-    @property
-    def standby_count(self) -> int:
-        """How many processes stand by."""
-        return len(self.standbys)
-
-    def have_stand_by(self, count: int, *, each: int = 0) -> None:
-        """Have *count* processes stand by, with *each* of their own standing by below them."""
-        self._below_standbys = each
-        before = self.standby_count
-        self.standbys.keep(count)
-        if self.standby_count < before:
-            processes.bury_orphans(self.children())
-
-    def _fork(self, order: SpawnOrder | StandbyOrder) -> processes.ChildProcess | None:
-        before = len(self._child_procs)
-        self.createActor(Actor, order, None)
-        if len(self._child_procs) == before:
-            return None
-        process: processes.ChildProcess = self._child_procs[-1].childProc
-        return process
-
-    def _fork_standby(self, turn: int) -> processes.ChildProcess | None:
-        return self._fork(StandbyOrder(turn, self._below_standbys))
-
-    def children(self) -> list[int]:
-        """Return the pids of the children that are not known to be dead."""
-        return [info.childProc.pid for info in self._child_procs if info.childProc.status is None]
-
-
-def run_actor(  # noqa: PLR0913, PLR0917 - the counterpart of Thespian's startChild
+def run_actor(
     endpoint: LoopbackEndpoint,
-    global_name: str | None,
-    parent: ActorAddress,
-    notify: ActorAddress,
-    admin: ActorAddress,
-    order: SpawnOrder | StandbyOrder,
+    order: bytes,
+    turn: int | None,
     capabilities: dict[str, object],
     shipper: logs.Shipper,
 ) -> int:
-    """Be an actor process, from just after the fork to the exit status."""
+    """Be an actor's process, from just after the fork to the exit status.
+
+    It runs what *order* says, a pickled `SpawnOrder`; with *turn*, the pipe on
+    which that will come, it stands by until then.
+    """
     gc.freeze()
     processes.set_name("jido:standby")
     transport = LoopbackTransport(endpoint)
+    admin = transport.adminAddress
     host = ActorHost(
-        Actor, global_name, transport, None, None, parent, admin, order, capabilities, None, None
+        Actor, None, transport, None, None, admin, admin, None, capabilities, None, None
     )
     host.asLogger = admin
-    host.shipper = shipper
     signals.set_up(
-        on_child_died=host.signalChildDied,
-        on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True),
+        on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True)
     )
-    transport.send(transport.resolve(notify), EndpointConnected(endpoint.addrInst))
-    if isinstance(order, StandbyOrder):
-        host.standbys.keep(order.standbys)
-        rehearse(transport.address, supervises=order.standbys > 0)
-        real = await_turn(order)
-        if real is None:
+    transport.send(transport.resolve(admin), EndpointConnected(endpoint.addrInst))
+    if turn is not None:
+        rehearse(transport.address)
+        with os.fdopen(turn, "rb") as pipe:
+            order = pipe.read()
+        if not order:  # nobody will ever want it
             return 0
-    else:
-        real = order
+    real = wire.unpack(order)
+    assert isinstance(real, wire.SpawnOrder)  # noqa: S101 - its sender has pickled one
     shipper.process = real.kind
     if real.memory_limit is not None:
         _limit_memory(real.memory_limit)

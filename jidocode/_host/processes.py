@@ -54,44 +54,34 @@ def set_name(name: str) -> None:
 
 
 class ChildProcess:
-    """A forked child: its pid, a descriptor of it, and its exit status once it is dead."""
+    """A forked child.
+
+    Attributes:
+        pid: Its process id; nobody else's as long as *status* is None, for it is not reaped.
+        status: How it ended, as `subprocess` counts it, once that is known.
+    """
 
     def __init__(self, pid: int, trace: int) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
         self.status: int | None = None
         self._trace = trace
-
-    def poll(self) -> int | None:
-        """Return the exit status as `subprocess` counts it, None while it lives."""
-        if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = os.waitstatus_to_exitcode(status)
-        return self.status
 
     def wait(self) -> None:
         """Wait until it is dead."""
         if self.status is None:
             self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
-    def is_alive(self) -> bool:
-        """Whether it lives (the question that Thespian asks)."""
-        return self.poll() is None
-
     def kill(self) -> None:
         """Send SIGKILL; nothing happens if it is dead already."""
         if self.status is None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
 
     def trace(self) -> str:
         """Return what faulthandler wrote when a fatal signal ended it, if it did."""
         return os.pread(self._trace, MAX_TRACE, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Close the descriptors; once, after its end."""
-        os.close(self.pidfd)
+        """Close the descriptor of its trace; once, after its end."""
         os.close(self._trace)
 
 
@@ -107,9 +97,13 @@ def fork(
     parent = os.getpid()
     _flush()
     trace = os.memfd_create("jidocode-trace")
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(trace)
+        raise
     if pid:
-        return _watched(pid, trace)
+        return ChildProcess(pid, trace)
     status = 1
     try:
         if dies_with_parent:
@@ -130,23 +124,13 @@ def _flush() -> None:
             stream.flush()
 
 
-def _watched(pid: int, trace: int) -> ChildProcess:
-    try:
-        return ChildProcess(pid, trace)
-    except OSError:  # no descriptor is left, and a child that cannot be watched must not be
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(trace)
-        raise
-
-
 def _close_all_but(keep: Collection[int]) -> None:
     """Close every inherited descriptor above standard error, except *keep*."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is wanted
-        descriptor = int(name)
-        if descriptor > STDERR and descriptor not in keep:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+    first = STDERR + 1
+    for kept in sorted(keep):
+        os.closerange(first, kept)
+        first = kept + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def wait_for_any(descriptors: Iterable[int], timeout: float | None = None) -> bool:

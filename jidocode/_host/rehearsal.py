@@ -8,18 +8,13 @@ copies pages, and takes many times as long as later. A standby has the time.
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Sequence
 from typing import Any
 
 from jidocode._host import wire
 from jidocode._host.address import LoopbackAddress
-from jidocode._host.wire import SpawnOrder
-from jidocode.otp.children import ChildReady, Spawn
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import Caller, CallReceived, CallResult, GenServer, Reply, ServerLoop
-from jidocode.otp.specs import ChildSpec, Flags, Start
-from jidocode.otp.supervisor import Supervisor, SupervisorLoop
+from jidocode.otp.specs import Start
 
 
 class _Understudy(GenServer):
@@ -31,28 +26,14 @@ class _Understudy(GenServer):
         return Reply(request)
 
 
-class _Company(Supervisor):
-    """Supervises an understudy."""
-
-    def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
-        """Return the one child."""
-        return Flags(), [_Understudy.child_spec()]
-
-
-def rehearse(address: LoopbackAddress, *, supervises: bool) -> None:
+def rehearse(address: LoopbackAddress) -> None:
     """Go through the beginning of a process at *address*; nothing is sent or started."""
-    start = Start(_Company if supervises else _Understudy)
-    order = SpawnOrder(start, "", "understudy", 1, address, parent=address)
-    real: SpawnOrder = pickle.loads(pickle.dumps(order, pickle.HIGHEST_PROTOCOL))
-    ref = ActorRef(real.kind, real.incarnation, os.getpid(), address)
-    if supervises:
-        company = SupervisorLoop.of(real.start, ref)
-        effects = company.start(real.start, 0.0)
-        incarnation = next(e.incarnation for e in effects if isinstance(e, Spawn))
-        company.handle(ChildReady(incarnation, ref), 0.0)
-    else:
-        understudy = ServerLoop.of(real.start, ref)
-        understudy.start(real.start)
-        request = wire.unpack(wire.pack(ref))
-        understudy.handle(CallReceived(Caller(address, 1), request))
-        wire.decode(wire.encode(wire.answer(1, request)))
+    start = Start(_Understudy)
+    order = wire.SpawnOrder(start, "", "understudy", 1, address, parent=address)
+    wire.unpack(wire.pack(order))
+    ref = ActorRef(order.kind, order.incarnation, os.getpid(), address)
+    understudy = ServerLoop.of(start, ref)
+    understudy.start(start)
+    request = wire.unpack(wire.pack(ref))
+    understudy.handle(CallReceived(Caller(address, 1), request))
+    wire.decode(wire.encode(wire.answer(1, request)))

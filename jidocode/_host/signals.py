@@ -30,7 +30,7 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 def reset() -> None:
-    """Give every signal the action that it has in all actors: the kernel's own, with two exceptions.
+    """Give every signal the action that it has in all actors: the kernel's own, but for two.
 
     For the host, which they are forked from. SIGINT is ignored (a Ctrl-C in the
     app's terminal is the app's affair), and so is SIGPIPE.
@@ -41,8 +41,8 @@ def reset() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a lost peer is an error of send(), not a death
 
 
-def set_up(*, on_child_died: Handler, on_terminate: Handler) -> None:
-    """Have SIGCHLD look after this actor's children, and SIGTERM ask it for an orderly stop."""
-    signal.signal(signal.SIGCHLD, on_child_died)
+def set_up(*, on_terminate: Handler) -> None:
+    """Have SIGTERM ask this actor for an orderly stop, and give back what the host made its own."""
     signal.signal(signal.SIGTERM, on_terminate)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

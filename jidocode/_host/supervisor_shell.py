@@ -1,4 +1,4 @@
-"""The shell of a supervisor, static or dynamic: it starts, watches, stops and buries children."""
+"""The shell of a supervisor, static or dynamic: it has children started, stopped and killed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Any
 
 from loguru import logger
 from msgspec import Struct
-from thespian.actors import ActorAddress, ChildActorExited, ThespianWatch
 
-from jidocode._host import processes, wire
+from jidocode._host import wire
 from jidocode._host.actor import Shell
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.server_shell import ServerShell
 from jidocode._host.wire import SpawnOrder
-from jidocode.errors import shown
+from jidocode.errors import shown, told
 from jidocode.otp import children, keeper, registry, server
 from jidocode.otp.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
 from jidocode.otp.events import ChildStarted, ChildStarting
 from jidocode.otp.exits import SHUTDOWN, Crashed, ExitReason
-from jidocode.otp.refs import ActorRef
+from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.registry_server import (
     ClaimName,
     RegisterName,
@@ -31,16 +30,15 @@ from jidocode.otp.registry_server import (
 from jidocode.otp.specs import Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
 
-REFILL_DELAY = 0.01
-"""Seconds after a start until its standby process is replaced: whoever waits is answered first."""
-
 
 class Spawned(Struct):
-    """A child process, and what it was told about the registry when it was forked."""
+    """A child that the host was asked for, and what it was told about the registry."""
 
-    process: processes.ChildProcess
+    id: str
+    name: Name | None
     registry: ActorRef | None
     is_registry: bool
+    announced: bool = False
     ref: ActorRef | None = None
 
 
@@ -62,7 +60,6 @@ class SupervisorShell(Shell):
         """Take the order; Thespian calls this in the new process."""
         super().__init__(requirements)
         self._children: dict[int, Spawned] = {}
-        self._standby_due = False
         self._unwatch_registry: Callable[[], None] = _nothing
         news = (
             children.ChildReady,
@@ -76,6 +73,8 @@ class SupervisorShell(Shell):
             children.ChildReady: self._on_ready,
             wire.Cast: self._on_info,
             wire.Info: self._on_info,
+            wire.Forked: self._on_forked,
+            wire.ChildExited: self._on_child_exited,
         }
         self._effects |= {
             server.Initialised: self._on_initialised,
@@ -91,7 +90,6 @@ class SupervisorShell(Shell):
 
     def start(self) -> None:
         """Run the supervisor's `init` and start its children."""
-        processes.adopt_orphans()
         start, now = self.order.start, time.monotonic()
         if self.registry is not None:
             self._watch_registry(self.registry)
@@ -126,40 +124,8 @@ class SupervisorShell(Shell):
         self._unwatch_registry()
         self._unwatch_registry = self.watch_process(ref, gone)
 
-    def receiveMessage(self, msg: object, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802 - Thespian's name
-        """Handle one of Thespian's own messages: `ChildActorExited` above all."""
-        if isinstance(msg, ChildActorExited):
-            self._look_for_dead()
-        return super().receiveMessage(msg, sender)
-
     def _feed(self, event: keeper.KeeperEvent) -> None:
         self.perform(self._loop.handle(event, time.monotonic()))
-
-    def perform(self, effects: list[Any]) -> None:
-        """Carry out what the machine wants, and have ready what it will want next."""
-        super().perform(effects)
-        if not self._to_do:
-            self._have_stand_by()
-
-    def _have_stand_by(self) -> None:
-        """Have as many processes ready as the machine will want, now or soon."""
-        wanted = self._loop.standbys()
-        have = self._myRef.standby_count
-        if wanted is None or wanted.count == have:
-            return
-        if not wanted.soon or wanted.count < have:
-            self._myRef.have_stand_by(wanted.count, each=wanted.below)
-        elif not self._standby_due:
-            # One at a time, and behind what waits already: a fork takes milliseconds.
-            self._standby_due = True
-            self.after(REFILL_DELAY, self._add_standby)
-
-    def _add_standby(self) -> None:
-        self._standby_due = False
-        wanted = self._loop.standbys()
-        if wanted is not None and self._myRef.standby_count < wanted.count:
-            self._myRef.have_stand_by(self._myRef.standby_count + 1, each=wanted.below)
-        self._have_stand_by()
 
     def _on_initialised(self, _effect: server.Initialised) -> None:
         self.tell_registry(Reported(self.ref))
@@ -171,6 +137,7 @@ class SupervisorShell(Shell):
         child = self._children.get(event.incarnation)
         if child is not None:
             child.ref = event.ref
+            self._announce_process(child, event.ref.os_pid)
             self._tell_registry_to(child)
         self._feed(event)
 
@@ -186,52 +153,63 @@ class SupervisorShell(Shell):
             case _:
                 self.ignore(type(content).__name__)
 
-    # Deaths: two witnesses come here, the exit notice and the process descriptor
-
-    def _look_for_dead(self) -> None:
-        for incarnation, child in list(self._children.items()):
-            if not child.process.is_alive():
-                self._bury(incarnation)
-
-    def _bury(self, incarnation: int) -> None:
-        child = self._children.get(incarnation)
-        if child is None or child.process.is_alive():
+    def _on_forked(self, message: wire.Forked, _sender: LoopbackAddress) -> None:
+        incarnation, child = message.incarnation, self._children.get(message.incarnation)
+        if child is None:
             return
-        del self._children[incarnation]
-        self.unwatch(child.process.pidfd)
-        self._myRef.log_trace(child.process)
-        child.process.close()
-        processes.bury_orphans(self._myRef.children())
-        self._feed(children.ChildGone(incarnation, child.process.status))
+        if message.os_pid is not None:
+            self._announce_process(child, message.os_pid)
+        else:
+            del self._children[incarnation]
+            self._feed_failure(incarnation, "no process could be forked")
+
+    def _announce_process(self, child: Spawned, os_pid: int) -> None:
+        if not child.announced:
+            child.announced = True
+            starting = ChildStarting(
+                supervisor=self.ref, child_id=child.id, os_pid=os_pid, name=child.name
+            )
+            self.send(self.order.app, starting)
+
+    def _feed_failure(self, incarnation: int, why: str) -> None:
+        self._feed(children.ChildFailed(incarnation, Crashed(why)))
+        self._feed(children.ChildGone(incarnation, None))
+
+    def _on_child_exited(self, message: wire.ChildExited, _sender: LoopbackAddress) -> None:
+        """Have the machine decide, once all that the child has said is heard."""
+
+        def decide() -> None:
+            if self._children.pop(message.incarnation, None) is not None:
+                self._feed(children.ChildGone(message.incarnation, message.status))
+
+        if message.address is None:
+            self.after(0.0, decide)
+        else:
+            self.transport.after_last_words(message.address, decide)
 
     # Effects
 
     def _spawn(self, effect: children.Spawn) -> None:
         spec, incarnation = effect.spec, effect.incarnation
-        process = self._myRef.spawn(
-            SpawnOrder(
-                start=spec.start,
-                shell=shell_for(spec.start),
-                kind=spec.start.target.kind,
-                incarnation=incarnation,
-                app=self.order.app,
-                name=spec.name,
-                parent=self.transport.address,
-                registry=self.registry,
-                memory_limit=spec.memory_limit,
-            )
+        order = SpawnOrder(
+            start=spec.start,
+            shell=shell_for(spec.start),
+            kind=spec.start.target.kind,
+            incarnation=incarnation,
+            app=self.order.app,
+            name=spec.name,
+            parent=self.transport.address,
+            registry=self.registry,
+            memory_limit=spec.memory_limit,
         )
-        if process is None:
-            self._feed(children.ChildFailed(incarnation, Crashed("no process could be forked")))
-            self._feed(children.ChildGone(incarnation, None))
+        try:
+            packed = wire.pack(order)
+        except Exception as error:  # noqa: BLE001 - whatever pickling a user's arguments raises
+            self._feed_failure(incarnation, f"its arguments cannot be pickled: {told(error)}")
             return
         is_registry = issubclass(spec.start.target, RegistryServer)
-        self._children[incarnation] = Spawned(process, self.registry, is_registry)
-        self.watch(process.pidfd, lambda: self._bury(incarnation))
-        starting = ChildStarting(
-            supervisor=self.ref, child_id=spec.id, os_pid=process.pid, name=spec.name
-        )
-        self.send(self.order.app, starting)
+        self._children[incarnation] = Spawned(spec.id, spec.name, self.registry, is_registry)
+        self.tell_host(wire.Fork(incarnation, packed))
 
     def _ask_to_stop(self, effect: children.AskToStop) -> None:
         child = self._children.get(effect.incarnation)
@@ -239,9 +217,7 @@ class SupervisorShell(Shell):
             self.send_to(child.ref, wire.StopOrder(SHUTDOWN))
 
     def _kill(self, effect: children.Kill) -> None:
-        child = self._children.get(effect.incarnation)
-        if child is not None:
-            child.process.kill()
+        self.tell_host(wire.Kill(effect.incarnation))
 
     def _probe(self, effect: children.Probe) -> None:
         child = self._children.get(effect.incarnation)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import NamedTuple
 
 from msgspec import Struct
+from thespian.actors import ActorAddress, ChildActorExited
 
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.frames import MAX_BODY, Body
@@ -42,7 +42,7 @@ class Info(Struct):
     payload: Body
 
 
-class Ping(NamedTuple):
+class Ping(Struct, frozen=True):
     """Are you there? Answered by the shell, between two messages, with a `Pulse`."""
 
     request_id: int
@@ -56,36 +56,74 @@ class Answer(Struct):
     payload: Body
 
 
-class Heartbeat(NamedTuple):
+class Heartbeat(Struct, frozen=True):
     """From a supervisor: give a sign of life; answered with `otp.children.PulseHeard`."""
 
 
-class News(NamedTuple):
+class News(Struct, frozen=True):
     """From a server, registered as *name*, to the app: something that it wants to be known."""
 
     name: Name | None
     payload: bytes
 
 
-class StopOrder(NamedTuple):
+class StopOrder(Struct, frozen=True):
     """From a supervisor: stop with *reason*."""
 
     reason: ExitReason
 
 
-class RegistryAt(NamedTuple):
+class RegistryAt(Struct, frozen=True):
     """From a supervisor: the registry is *ref* now."""
 
     ref: ActorRef
 
 
-class RootReady(NamedTuple):
+class Fork(Struct, frozen=True):
+    """From a supervisor to the host: start a child with *order*, a pickled `SpawnOrder`."""
+
+    incarnation: int
+    order: bytes
+
+
+class Forked(Struct, frozen=True):
+    """From the host to a supervisor: that child is a process now; None if it could not be."""
+
+    incarnation: int
+    os_pid: int | None
+
+
+class Kill(Struct, frozen=True):
+    """From a supervisor to the host: kill that child."""
+
+    incarnation: int
+
+
+class ChildExited(ChildActorExited):
+    """From the host to a supervisor: that child is dead, and all below it.
+
+    Thespian's own notice, with what that does not say.
+
+    Attributes:
+        incarnation: Which start it was.
+        address: Where it listened, if it had got so far.
+        status: Its exit status as `subprocess` counts it (negative: a signal).
+    """
+
+    def __init__(self, incarnation: int, address: LoopbackAddress | None, status: int) -> None:
+        super().__init__(ActorAddress(address))
+        self.incarnation = incarnation
+        self.address = address
+        self.status = status
+
+
+class RootReady(Struct, frozen=True):
     """From the root of the tree to the app: everything below it has started."""
 
     ref: ActorRef
 
 
-class RootExited(NamedTuple):
+class RootExited(Struct, frozen=True):
     """From the root of the tree, or the host, to the app: the root is gone, or could not start."""
 
     incarnation: int
@@ -109,7 +147,7 @@ class Pulse(Struct, frozen=True):
 
 
 class SpawnOrder(Struct, frozen=True):
-    """What a new process is told, by fork or, if it stood by, over a pipe.
+    """What a new process is told, pickled, by fork or, if it stood by, over a pipe.
 
     Attributes:
         start: The class to run, and its arguments.
@@ -132,18 +170,6 @@ class SpawnOrder(Struct, frozen=True):
     parent: LoopbackAddress | None = None
     registry: ActorRef | None = None
     memory_limit: int | None = None
-
-
-class StandbyOrder(Struct, frozen=True):
-    """What a process is told that is to stand by.
-
-    Attributes:
-        turn: The pipe on which it will be given its `SpawnOrder`.
-        standbys: Processes that it has stand by itself meanwhile.
-    """
-
-    turn: int
-    standbys: int = 0
 
 
 # The first byte of an encoded message; that of a pickle is 0x80.

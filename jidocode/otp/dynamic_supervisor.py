@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from jidocode.errors import InvalidChildSpecError, MaxChildrenError, SupervisorError, shown
 from jidocode.otp.children import Life
 from jidocode.otp.exits import ExitReason
-from jidocode.otp.keeper import Child, Keeper, RequestReceived, Standbys, start_error
+from jidocode.otp.keeper import Child, Keeper, RequestReceived, start_error
 from jidocode.otp.management import StartChild, TerminateChild
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import (
@@ -29,7 +29,7 @@ from jidocode.otp.server import (
     Ignore,
     Initialised,
 )
-from jidocode.otp.specs import AutoShutdown, ChildSpec, ChildType, Flags, Start, check_count
+from jidocode.otp.specs import AutoShutdown, ChildSpec, ChildType, Flags, Start
 from jidocode.otp.strategy import Strategy, Verdict
 
 
@@ -56,22 +56,15 @@ class DynamicFlags(Struct, frozen=True, kw_only=True):
         max_children: How many children there may be, counting those that are
             starting or restarting; None for no limit.
         extra_arguments: Put before the arguments of each child's `init`.
-        standby: Processes that are kept forked ahead, so that the next child
-            starts at once; each costs a few megabytes. None by default.
-        standby_below: How many each of them keeps for children of its own.
     """
 
     flags: Flags = field(default_factory=Flags)
     max_children: int | None = None
     extra_arguments: Sequence[object] = ()
-    standby: int = 0
-    standby_below: int = 0
 
     def __post_init__(self) -> None:
         _check_flags(self.flags)
         _check_max_children(self.max_children)
-        check_count("standby", self.standby)
-        check_count("standby_below", self.standby_below)
 
 
 class DynamicSupervisor:
@@ -112,14 +105,6 @@ class DynamicSupervisorLoop(Keeper):
         self._options = result
         self._use(result.flags)
         self._effects.append(Initialised())
-
-    def standbys(self) -> Standbys | None:
-        """Return what the flags say, once no child is being started."""
-        if self._exit is not None or self._is_over:
-            return Standbys(0)
-        if any(child.life and not child.life.ref for child in self.children.values()):
-            return None
-        return Standbys(self._options.standby, self._options.standby_below, soon=True)
 
     # News of lives
 

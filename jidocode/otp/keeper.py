@@ -130,20 +130,6 @@ KeeperEffect = (
 )
 
 
-class Standbys(Struct, frozen=True):
-    """Processes to have ready, forked and idle.
-
-    Attributes:
-        count: How many.
-        below: How many each of them has stand by below itself.
-        soon: Whether they may wait until what is under way is answered.
-    """
-
-    count: int
-    below: int = 0
-    soon: bool = False
-
-
 class Child(Struct):
     """A spec that a supervisor keeps, with its present life if it has one."""
 
@@ -254,10 +240,6 @@ class Keeper(abc.ABC):
     def _use(self, flags: Flags) -> None:
         self.flags = flags
         self._intensity = RestartIntensity(flags.max_restarts, flags.max_seconds)
-
-    @abc.abstractmethod
-    def standbys(self) -> Standbys | None:
-        """Return which processes should stand by now; None to leave them as they are."""
 
     # For the subclasses to decide
 

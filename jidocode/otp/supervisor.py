@@ -27,9 +27,9 @@ from jidocode.errors import (
     SupervisorError,
     shown,
 )
-from jidocode.otp.children import Life, LifeState
+from jidocode.otp.children import Life
 from jidocode.otp.exits import SHUTDOWN, ExitReason, Shutdown
-from jidocode.otp.keeper import Child, Keeper, RequestReceived, Standbys, start_error
+from jidocode.otp.keeper import Child, Keeper, RequestReceived, start_error
 from jidocode.otp.management import (
     DeleteChild,
     Request,
@@ -81,10 +81,6 @@ class Supervisor:
         raise NotImplementedError
 
 
-MAX_STANDBYS = 2
-"""How many processes may stand by while others start."""
-
-
 class Kind(enum.Enum):
     """What an operation is for."""
 
@@ -129,15 +125,6 @@ class SupervisorLoop(Keeper):
         self._operation: Operation | None = None
         # Requests to serve and lives that ended, in the order they came.
         self._waiting: deque[RequestReceived | Life] = deque()
-
-    def standbys(self) -> Standbys:
-        """Return a process for each of the next children that the operation will start."""
-        operation = self._operation
-        if operation is None or self._is_over:
-            return Standbys(0)
-        current = self.children.get(operation.current or "")
-        claiming = current and current.life and current.life.state is LifeState.CLAIMING
-        return Standbys(min(len(operation.start) + bool(claiming), MAX_STANDBYS))
 
     def _begin(self, result: Any) -> None:
         match result:

@@ -36,8 +36,8 @@ class SessionsSupervisor(DynamicSupervisor):
     kind: ClassVar[str] = "sessions"
 
     def init(self) -> DynamicFlags:
-        """Keep the processes of one more session ready (called by the host, first)."""
-        return DynamicFlags(standby=1, standby_below=2)
+        """Return the flags: the registry says how many children (called by the host, first)."""
+        return DynamicFlags()
 
 
 class Application(Supervisor):

@@ -1,7 +1,7 @@
 from thespian.actors import ActorSystemMessage
 
 class EndpointConnected(ActorSystemMessage):
-    childInstance: int | None
+    childInstance: int
     def __init__(self, childInstance: int | None) -> None: ...
 
 class LoggerConnected(ActorSystemMessage): ...
