@@ -30,6 +30,7 @@ from jidocode._host import logs, processes, signals, wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.manager import run_actor
 from jidocode._host.nursery import Nursery, Ward
+from jidocode._host.rehearsal import Standby
 from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.otp.exits import best_reason
@@ -42,8 +43,8 @@ CAPABILITIES = {
 }
 ROOT_MAX_RESTARTS = 3
 ROOT_MAX_SECONDS = 5.0
-REFILL_DELAY = 0.01
-"""Seconds until a standby that was needed is replaced: whoever waits is answered first."""
+REFILL_DELAY = 0.05
+"""Seconds without an order until the missing standbys are made: whoever waits is answered first."""
 
 
 class HostAdmin(MultiProcAdmin):
@@ -57,6 +58,7 @@ class HostAdmin(MultiProcAdmin):
         self._run_dir = run_dir
         self._nursery = Nursery(self._fork)
         self._refill_due = False
+        self._quiet_at = 0.0
         self._root: ReceiveEnvelope | None = None
         self._root_number = 0  # Thespian's
         self._root_process: Ward | None = None
@@ -92,15 +94,15 @@ class HostAdmin(MultiProcAdmin):
 
     # Processes
 
-    def _fork(self, number: int, order: bytes, turn: int | None) -> processes.ChildProcess:
+    def _fork(self, number: int, order: bytes | Standby) -> processes.ChildProcess:
         endpoint = LoopbackEndpoint(
             self.transport.key,
             admin=self.transport.myAddress,
             parent=self.transport.myAddress,
             addrInst=number,
         )
-        run = partial(run_actor, endpoint, order, turn, self.capabilities, self.shipper)
-        pipe = () if turn is None else (turn,)
+        run = partial(run_actor, endpoint, order, self.capabilities, self.shipper)
+        pipe = (order.turn,) if isinstance(order, Standby) else ()
         return processes.fork(run, keep=[self.shipper.descriptor, *pipe])
 
     def _on_fork(self, message: wire.Fork, sender: LoopbackAddress) -> None:
@@ -108,7 +110,10 @@ class HostAdmin(MultiProcAdmin):
         if parent is None:  # it has died meanwhile
             return
         try:
-            pid = self._nursery.start(message.order, parent, message.incarnation).process.pid
+            ward = self._nursery.start(
+                message.order, parent, message.incarnation, supervises=message.supervises
+            )
+            pid = ward.process.pid
         except OSError as error:
             logger.warning("no process could be forked: {}", error.strerror)
             pid = None
@@ -122,16 +127,20 @@ class HostAdmin(MultiProcAdmin):
             ward.process.kill()
 
     def _refill_later(self) -> None:
+        """Have processes stand by again as soon as none was wanted for a while."""
+        self._quiet_at = time.monotonic() + REFILL_DELAY
         if not self._refill_due:
             self._refill_due = True
-            self.transport.call_at(time.monotonic() + REFILL_DELAY, self._refill)
+            self.transport.call_at(self._quiet_at, self._refill)
 
     def _refill(self) -> None:
-        """Have one more process stand by if one is missing, one at a time: a fork takes a while."""
+        if time.monotonic() < self._quiet_at:
+            self.transport.call_at(self._quiet_at, self._refill)
+            return
         self._refill_due = False
         try:
-            if not self.isShuttingDown() and self._nursery.stand_by():
-                self._refill_later()
+            while not self.isShuttingDown() and self._nursery.stand_by():
+                pass
         except OSError as error:
             logger.debug("no process can stand by: {}", error.strerror)
 
@@ -177,7 +186,7 @@ class HostAdmin(MultiProcAdmin):
     ) -> None:
         """Start the root's process; Thespian's Admin calls this for `h_PendingActor`."""
         self._root_number = getattr(childAddr.addressDetails, "addressInstanceNum", 0)
-        self._root_process = self._nursery.start(wire.pack(childRequirements))
+        self._root_process = self._nursery.start(wire.pack(childRequirements), supervises=True)
         self._refill_later()
 
     def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name

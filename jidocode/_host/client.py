@@ -48,7 +48,6 @@ from jidocode.otp.specs import Start
 
 ROOT_NAME = "jidocode"
 ROOT: Name = ("root", ROOT_NAME)
-SHELL = "jidocode._host.supervisor_shell:SupervisorShell"
 REASON_GRACE = 0.25
 """Seconds to wait for the reason of a death that only the transport has noticed."""
 
@@ -168,8 +167,10 @@ class HostClient:
             raise
 
     def _start_root(self, root: Start, deadline: float) -> None:
-        order = wire.SpawnOrder(root, SHELL, root.target.kind, 1, self._transport.address)
-        request = PendingActor(SHELL, None, 1, order, globalName=ROOT_NAME)
+        order = wire.SpawnOrder(
+            root, wire.SUPERVISOR_SHELL, root.target.kind, 1, self._transport.address
+        )
+        request = PendingActor(wire.SUPERVISOR_SHELL, None, 1, order, globalName=ROOT_NAME)
         self._transport.send(self._host.admin, request)
         give_up = lambda: self._ended is not None or self._root_failure is not None  # noqa: E731
         if self.directory.wait_for(ROOT, deadline, give_up) is None:

@@ -25,7 +25,7 @@ from thespian.system.multiprocCommon import MultiProcReplicator
 from thespian.system.transport import TransmitOnly
 
 from jidocode._host import logs, processes, signals, wire
-from jidocode._host.rehearsal import rehearse
+from jidocode._host.rehearsal import Standby, rehearse
 from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport
 
 if TYPE_CHECKING:
@@ -84,15 +84,13 @@ class ActorHost(MultiProcReplicator, ActorManager):
 
 def run_actor(
     endpoint: LoopbackEndpoint,
-    order: bytes,
-    turn: int | None,
+    order: bytes | Standby,
     capabilities: dict[str, object],
     shipper: logs.Shipper,
 ) -> int:
     """Be an actor's process, from just after the fork to the exit status.
 
-    It runs what *order* says, a pickled `SpawnOrder`; with *turn*, the pipe on
-    which that will come, it stands by until then.
+    It runs what *order* says, a pickled `SpawnOrder`, or stands by until it is told.
     """
     gc.freeze()
     processes.set_name("jido:standby")
@@ -106,9 +104,9 @@ def run_actor(
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True)
     )
     transport.send(transport.resolve(admin), EndpointConnected(endpoint.addrInst))
-    if turn is not None:
-        rehearse(transport.address)
-        with os.fdopen(turn, "rb") as pipe:
+    if isinstance(order, Standby):
+        rehearse(transport, supervises=order.supervises)
+        with os.fdopen(order.turn, "rb") as pipe:
             order = pipe.read()
         if not order:  # nobody will ever want it
             return 0

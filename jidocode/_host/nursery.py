@@ -20,14 +20,15 @@ from msgspec import Struct, field
 
 from jidocode._host import processes
 from jidocode._host.address import LoopbackAddress
+from jidocode._host.rehearsal import Standby
 
-STANDBYS = 3
-"""Processes that stand by: as many as a session begins with."""
+STANDBYS = {False: 2, True: 1}
+"""How many stand by, by whether they are to supervise: as many as a session begins with."""
 MAX_TOLD = 1 << 15
 """Bytes that a standby can be told: they fit into its pipe, so telling it never waits."""
 
-Fork = Callable[[int, bytes, int | None], processes.ChildProcess]
-"""Forks a process, with its number, and its order or the pipe on which that will come."""
+Fork = Callable[[int, bytes | Standby], processes.ChildProcess]
+"""Forks a process with its number and its order, or one that stands by."""
 
 
 class Ward(Struct, eq=False):
@@ -56,6 +57,13 @@ class Ward(Struct, eq=False):
             yield from ward.descendants()
 
 
+class _Waiting(Struct, frozen=True):
+    """How a standby is told, and whether it is ready to supervise."""
+
+    go: int
+    supervises: bool
+
+
 class Nursery:
     """The processes of one system; for the single-threaded host."""
 
@@ -66,7 +74,7 @@ class Nursery:
         self._wards: dict[int, Ward] = {}  # by pid
         self._by_number: dict[int, Ward] = {}  # until they have said where they listen
         self._by_address: dict[LoopbackAddress, Ward] = {}
-        self._standbys: dict[Ward, int] = {}  # and the pipes on which they wait
+        self._standbys: dict[Ward, _Waiting] = {}
 
     def find(self, address: LoopbackAddress) -> Ward | None:
         """Return the process that listens at *address*, unless it is buried."""
@@ -80,17 +88,24 @@ class Nursery:
             self._by_address[address] = ward
         return ward
 
-    def start(self, order: bytes, parent: Ward | None = None, incarnation: int = 0) -> Ward:
+    def start(
+        self, order: bytes, parent: Ward | None = None, incarnation: int = 0, *, supervises: bool
+    ) -> Ward:
         """Start a process with *order* below *parent*: a standby if there is one.
 
         Raises:
             OSError: The kernel refuses.
         """
-        ward = self._told(order) or self._add(order, None)
+        ward = self._told(order, supervises=supervises) or self._add(order)
         ward.parent, ward.incarnation = parent, incarnation
         if parent is not None:
             parent.below[incarnation] = ward
         return ward
+
+    @property
+    def has_standbys(self) -> bool:
+        """Whether any process stands by."""
+        return bool(self._standbys)
 
     def stand_by(self) -> bool:
         """Have one more process stand by, unless there are enough; return whether it was forked.
@@ -98,16 +113,19 @@ class Nursery:
         Raises:
             OSError: The kernel refuses.
         """
-        if len(self._standbys) >= STANDBYS:
+        have = [waiting.supervises for waiting in self._standbys.values()]
+        missing = [kind for kind, count in STANDBYS.items() if have.count(kind) < count]
+        if not missing:
             return False
         turn, go = os.pipe()
         try:
-            self._standbys[self._add(b"", turn)] = go
+            ward = self._add(Standby(turn, missing[0]))
         except OSError:
             os.close(go)
             raise
         finally:
             os.close(turn)
+        self._standbys[ward] = _Waiting(go, missing[0])
         return True
 
     def bury(self) -> list[Ward]:
@@ -131,17 +149,20 @@ class Nursery:
                 ward.parent.below.pop(ward.incarnation, None)
         return [ward for ward in dead if ward.parent is None or ward.parent.process.status is None]
 
-    def _add(self, order: bytes, turn: int | None) -> Ward:
+    def _add(self, order: bytes | Standby) -> Ward:
         number = next(self._numbers)
-        ward = Ward(self._fork(number, order, turn), number)
+        ward = Ward(self._fork(number, order), number)
         self._wards[ward.process.pid] = ward
         self._by_number[number] = ward
         return ward
 
-    def _told(self, order: bytes) -> Ward | None:
+    def _told(self, order: bytes, *, supervises: bool) -> Ward | None:
+        """Have a standby run *order*, one that is ready for it if there is one."""
         while self._standbys and len(order) <= MAX_TOLD:
-            ward = next(iter(self._standbys))
-            go = self._standbys.pop(ward)
+            standbys = self._standbys.items()
+            ready = (ward for ward, waiting in standbys if waiting.supervises is supervises)
+            ward = next(ready, None) or next(iter(self._standbys))
+            go = self._standbys.pop(ward).go
             try:
                 with os.fdopen(go, "wb", buffering=0) as pipe:
                     pipe.write(order)
@@ -163,9 +184,9 @@ class Nursery:
         self._by_number.pop(ward.number, None)
         if ward.address is not None:
             self._by_address.pop(ward.address, None)
-        go = self._standbys.pop(ward, None)
-        if go is not None:
-            os.close(go)
+        waiting = self._standbys.pop(ward, None)
+        if waiting is not None:
+            os.close(waiting.go)
         trace = ward.process.trace()
         if trace:
             logger.bind(pid=ward.process.pid).error("a fatal signal ended a process\n{}", trace)

@@ -8,13 +8,34 @@ copies pages, and takes many times as long as later. A standby has the time.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pkgutil import resolve_name
 from typing import Any
 
+from msgspec import Struct
+
 from jidocode._host import wire
-from jidocode._host.address import LoopbackAddress
+from jidocode._host.transport import Envelope, LoopbackTransport
+from jidocode.otp.children import ChildReady, Spawn
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.server import Caller, CallReceived, CallResult, GenServer, Reply, ServerLoop
-from jidocode.otp.specs import Start
+from jidocode.otp.specs import ChildSpec, Flags, Start
+from jidocode.otp.supervisor import Supervisor, SupervisorLoop
+
+PATIENCE = 1.0
+"""Seconds that the rehearsed call may take; it goes by this machine's loopback, as all do."""
+
+
+class Standby(Struct, frozen=True):
+    """What a process is told that is to stand by.
+
+    Attributes:
+        turn: The pipe on which its order will come.
+        supervises: Whether it is to be ready to supervise.
+    """
+
+    turn: int
+    supervises: bool
 
 
 class _Understudy(GenServer):
@@ -26,14 +47,45 @@ class _Understudy(GenServer):
         return Reply(request)
 
 
-def rehearse(address: LoopbackAddress) -> None:
-    """Go through the beginning of a process at *address*; nothing is sent or started."""
-    start = Start(_Understudy)
-    order = wire.SpawnOrder(start, "", "understudy", 1, address, parent=address)
+class _Company(Supervisor):
+    """Supervises an understudy."""
+
+    def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
+        """Return the one child."""
+        return Flags(), [_Understudy.child_spec()]
+
+
+def rehearse(transport: LoopbackTransport, *, supervises: bool) -> None:
+    """Go through the beginning of a process and its first call; nobody else has part in it."""
+    start = Start(_Company if supervises else _Understudy)
+    shell = wire.SUPERVISOR_SHELL if supervises else wire.SERVER_SHELL
+    address = transport.address
+    order = wire.SpawnOrder(start, shell, "understudy", 1, address, parent=address)
     wire.unpack(wire.pack(order))
+    resolve_name(order.shell)(order)
     ref = ActorRef(order.kind, order.incarnation, os.getpid(), address)
-    understudy = ServerLoop.of(start, ref)
-    understudy.start(start)
-    request = wire.unpack(wire.pack(ref))
-    understudy.handle(CallReceived(Caller(address, 1), request))
-    wire.decode(wire.encode(wire.answer(1, request)))
+    if supervises:
+        company = SupervisorLoop.of(start, ref)
+        effects = company.start(start, 0.0)
+        incarnation = next(e.incarnation for e in effects if isinstance(e, Spawn))
+        company.handle(ChildReady(incarnation, ref), 0.0)
+    else:
+        understudy = ServerLoop.of(start, ref)
+        understudy.start(start)
+        understudy.handle(CallReceived(Caller(address, 1), ref))
+    _call(transport, ref)
+
+
+def _call(transport: LoopbackTransport, ref: ActorRef) -> None:
+    """Have a client of this process's own call it, and be answered."""
+    client = LoopbackTransport.for_client(transport.key, transport.address)
+    try:
+        client.send(transport.address, wire.Call(1, wire.pack(ref)))
+        called = transport.run(None, PATIENCE)
+        if isinstance(called, Envelope) and isinstance(called.message, wire.Call):
+            answer = wire.answer(1, wire.unpack(called.message.payload))
+            transport.send(called.origin, answer)
+            client.run(None, PATIENCE)
+    finally:
+        client.close()
+    transport.run(None, 0.0)  # it sees that the client is gone

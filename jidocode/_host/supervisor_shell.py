@@ -12,7 +12,6 @@ from msgspec import Struct
 from jidocode._host import wire
 from jidocode._host.actor import Shell
 from jidocode._host.address import LoopbackAddress
-from jidocode._host.server_shell import ServerShell
 from jidocode._host.wire import SpawnOrder
 from jidocode.errors import shown, told
 from jidocode.otp import children, keeper, registry, server
@@ -27,7 +26,6 @@ from jidocode.otp.registry_server import (
     ReleaseName,
     Reported,
 )
-from jidocode.otp.specs import Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
 
 
@@ -44,13 +42,6 @@ class Spawned(Struct):
 
 def _nothing() -> None:
     """Stop watching nothing."""
-
-
-def shell_for(start: Start) -> str:
-    """Return the name of the shell that can run *start*."""
-    supervises = issubclass(start.target, (Supervisor, DynamicSupervisor))
-    shell = SupervisorShell if supervises else ServerShell
-    return f"{shell.__module__}:{shell.__qualname__}"
 
 
 class SupervisorShell(Shell):
@@ -191,9 +182,10 @@ class SupervisorShell(Shell):
 
     def _spawn(self, effect: children.Spawn) -> None:
         spec, incarnation = effect.spec, effect.incarnation
+        is_supervisor = issubclass(spec.start.target, (Supervisor, DynamicSupervisor))
         order = SpawnOrder(
             start=spec.start,
-            shell=shell_for(spec.start),
+            shell=wire.SUPERVISOR_SHELL if is_supervisor else wire.SERVER_SHELL,
             kind=spec.start.target.kind,
             incarnation=incarnation,
             app=self.order.app,
@@ -209,7 +201,7 @@ class SupervisorShell(Shell):
             return
         is_registry = issubclass(spec.start.target, RegistryServer)
         self._children[incarnation] = Spawned(spec.id, spec.name, self.registry, is_registry)
-        self.tell_host(wire.Fork(incarnation, packed))
+        self.tell_host(wire.Fork(incarnation, packed, supervises=is_supervisor))
 
     def _ask_to_stop(self, effect: children.AskToStop) -> None:
         child = self._children.get(effect.incarnation)

@@ -22,6 +22,10 @@ from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import Start
 
+SERVER_SHELL = "jidocode._host.server_shell:ServerShell"
+SUPERVISOR_SHELL = "jidocode._host.supervisor_shell:SupervisorShell"
+"""Where an actor's shell is to be found, by what it runs."""
+
 
 class Call(Struct):
     """A request whose sender waits for an `Answer` with the same id."""
@@ -84,6 +88,7 @@ class Fork(Struct, frozen=True):
 
     incarnation: int
     order: bytes
+    supervises: bool
 
 
 class Forked(Struct, frozen=True):
@@ -151,7 +156,7 @@ class SpawnOrder(Struct, frozen=True):
 
     Attributes:
         start: The class to run, and its arguments.
-        shell: The shell to run it in.
+        shell: The shell to run it in: `SERVER_SHELL` or `SUPERVISOR_SHELL`.
         kind: What the process is, in one word.
         incarnation: Which start of its supervisor it is.
         app: Where the app listens for news.
