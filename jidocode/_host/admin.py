@@ -43,8 +43,12 @@ CAPABILITIES = {
 }
 ROOT_MAX_RESTARTS = 3
 ROOT_MAX_SECONDS = 5.0
+SHORT_REFILL_DELAY = 0.01
 REFILL_DELAY = 0.05
-"""Seconds without an order until the missing standbys are made: whoever waits is answered first."""
+"""Seconds without an order until the missing standbys are made; the short one if none is left.
+
+Whoever waits is answered first.
+"""
 
 
 class HostAdmin(MultiProcAdmin):
@@ -128,7 +132,8 @@ class HostAdmin(MultiProcAdmin):
 
     def _refill_later(self) -> None:
         """Have processes stand by again as soon as none was wanted for a while."""
-        self._quiet_at = time.monotonic() + REFILL_DELAY
+        delay = REFILL_DELAY if self._nursery.has_standbys else SHORT_REFILL_DELAY
+        self._quiet_at = time.monotonic() + delay
         if not self._refill_due:
             self._refill_due = True
             self.transport.call_at(self._quiet_at, self._refill)

@@ -18,8 +18,12 @@ from typing import Any
 
 from jidocode._host.guard import stand_guard
 
-MIN_DESCRIPTORS = 4096
-"""How many a process of the system may have open, if it is allowed to; a session takes four."""
+MIN_DESCRIPTORS = 16_384
+"""How many a process of the system may have open, if it is allowed to.
+
+A session takes seven of the host's: a connection and a trace for each of its
+three processes, and a connection back to its supervisor.
+"""
 
 
 def main(orders: dict[str, Any]) -> None:

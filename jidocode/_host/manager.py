@@ -94,6 +94,7 @@ def run_actor(
     """
     gc.freeze()
     processes.set_name("jido:standby")
+    processes.adopt_orphans()  # its own: they end with it, and with nobody else
     transport = LoopbackTransport(endpoint)
     admin = transport.adminAddress
     host = ActorHost(

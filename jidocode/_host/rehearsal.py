@@ -88,4 +88,5 @@ def _call(transport: LoopbackTransport, ref: ActorRef) -> None:
             client.run(None, PATIENCE)
     finally:
         client.close()
-    transport.run(None, 0.0)  # it sees that the client is gone
+    for _ in range(2):  # it reads the acknowledgement, and that the client is gone
+        transport.run(None, 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 from collections import Counter
@@ -15,7 +14,6 @@ import pytest
 from actors import group, mourner, pool, subject
 from trees import MakeTree, Tree
 
-from jidocode._host import processes
 from jidocode.errors import (
     ActorExitedError,
     AlreadyPresentError,
@@ -36,6 +34,7 @@ from jidocode.otp import (
     ChildExited,
     ChildStarted,
     ChildStartFailed,
+    ChildStarting,
     ChildStatus,
     Crashed,
     Flags,
@@ -656,14 +655,13 @@ def test_who_waits_for_a_start_learns_of_the_death_of_the_supervisor(
     with ThreadPoolExecutor(1) as threads:
         start = threads.submit(running.start, subject("a", log, "wait", "a", gate), "pool")
         eventually(lambda: notes(log, "begins"), "the slow init")
-        below = descendants(running.ref("pool"))
+        (starting,) = running.events(ChildStarting, "a")
         supervisor = running.kill("pool")
         error = start.exception()
 
     assert isinstance(error, ActorExitedError)
     assert error.reason == KILLED
-    assert len(below) == 1
-    assert [pid for pid in below if is_alive(pid)] == []
+    assert not is_alive(starting.os_pid)
     running.successor(supervisor, "pool")
     assert running.children("pool") == {}
 
@@ -721,22 +719,3 @@ def test_the_reason_of_each_of_several_deaths_is_its_own(tree: MakeTree) -> None
             "b": Normal(),
             "c": Crashed("exited with status 3 and without a word"),
         }
-
-
-def test_a_child_that_cannot_be_watched_is_not_left_running(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """If no descriptor is left for it, it is dead before the error is raised."""
-
-    def refuse(_pid: int, _flags: int = 0) -> int:
-        raise OSError(errno.EMFILE, "no descriptor is left")
-
-    def pause() -> int:
-        signal.pause()
-        return 0
-
-    monkeypatch.setattr(os, "pidfd_open", refuse)
-    with pytest.raises(OSError, match="no descriptor is left"):
-        processes.fork(pause, keep=())
-
-    assert psutil.Process().children() == []

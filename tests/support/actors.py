@@ -257,6 +257,10 @@ class Subject(Worker):
                 family = "setsid sleep 1000 & sleep 1000 & wait"
                 subprocess.Popen(["sh", "-c", family], start_new_session=True)
                 return Reply(os.getpid())
+            case "daemon":
+                daemon = "setsid sleep 1000 > /dev/null 2>&1 & echo $!"
+                done = subprocess.run(["sh", "-c", daemon], stdout=subprocess.PIPE, check=True)
+                return Reply(int(done.stdout))
             case _:
                 return super().handle_call(request, caller)
 

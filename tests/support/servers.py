@@ -164,6 +164,15 @@ class Group(Supervisor):
         return flags, children
 
 
+class Smugglers(Supervisor):
+    """A supervisor whose child is given what cannot leave the process."""
+
+    kind: ClassVar[str] = "smugglers"
+
+    def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
+        return Flags(), [ChildSpec(id="child", start=Start(Worker, lambda: None))]
+
+
 class WithoutRegistry(Supervisor):
     """The application's tree as it was before the registry was put into it."""
 

@@ -1,0 +1,176 @@
+"""The host makes and buries all processes: which one runs what, and whose end takes whom along."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Generator
+
+import psutil
+import pytest
+from actors import group, pool, subject
+from servers import Smugglers, Worker
+from trees import MakeTree, Tree
+
+from jidocode._host import processes
+from jidocode._host.nursery import MAX_TOLD, STANDBYS
+from jidocode._host.rehearsal import rehearse
+from jidocode._host.transport import LoopbackTransport, new_key
+from jidocode.errors import StartFailedError
+from jidocode.otp import ChildSpec, Flags, Start
+from jidocode.testing import eventually, is_alive
+
+ALL = sum(STANDBYS.values())
+MANY = Flags(max_restarts=100_000)
+
+
+def standbys(running: Tree) -> list[int]:
+    """Return the pids of those that stand by."""
+    children = psutil.Process(running.client.host_pid).children()
+    return [child.pid for child in children if child.name() == "jido:standby"]
+
+
+def all_standbys(running: Tree) -> list[int]:
+    """Return the pids of those that stand by, once there are as many as there should be."""
+    return eventually(
+        lambda: pids if len(pids := standbys(running)) == ALL else [], "the processes that stand by"
+    )
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Generator[None]:
+    """Hold a process while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_child_starts_in_a_process_that_stands_by(tree: MakeTree) -> None:
+    """And another one takes its place."""
+    running = tree(Flags(), pool())
+    before = all_standbys(running)
+    ref = running.start(subject("a"), "pool")
+
+    assert ref is not None
+    assert ref.os_pid in before
+    assert ref.os_pid not in all_standbys(running)
+
+
+def test_supervisors_and_servers_stand_by_apart(tree: MakeTree) -> None:
+    """Three children take all that stands by, the supervisor last: each its own kind."""
+    running = tree(Flags(), pool())
+    before = all_standbys(running)
+    refs = [running.start(spec, "pool") for spec in (subject("a"), subject("b"))]
+    last = running.start(group("g", Flags(), []), "pool")
+
+    assert {ref.os_pid for ref in [*refs, last] if ref} == set(before)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_child_starts_without_those_that_died_while_they_stood_by(
+    tree: MakeTree, *, held: bool
+) -> None:
+    """Whether the host has heard of that, or is *held* until it is asked."""
+    running = tree(Flags(), pool())
+    dead = all_standbys(running)
+    with stopped(running.client.host_pid) if held else contextlib.nullcontext():
+        for pid in dead:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(map(is_alive, dead)), "the deaths")
+    ref = running.start(subject("a"), "pool")
+
+    assert ref is not None
+    assert ref.os_pid not in dead
+    assert running.children("pool")["a"].ref == ref
+    assert set(all_standbys(running)).isdisjoint([*dead, ref.os_pid])
+
+
+def test_more_than_fits_into_a_pipe_is_told_by_fork(tree: MakeTree) -> None:
+    """The host never waits for who reads."""
+    running = tree(Flags(), pool())
+    before = all_standbys(running)
+    spec = ChildSpec(id="a", start=Start(Worker, None, "x" * 2 * MAX_TOLD))
+    ref = running.start(spec, "pool")
+
+    assert ref is not None
+    assert ref.os_pid not in before
+    assert standbys(running) == before
+
+
+def test_arguments_that_cannot_be_pickled_are_a_failed_start(tree: MakeTree) -> None:
+    """The supervisor says so; nothing is left of it."""
+    running = tree(Flags(), pool())
+    with pytest.raises(StartFailedError, match="its arguments cannot be pickled"):
+        running.start(ChildSpec(id="s", start=Start(Smugglers)), "pool")
+
+    assert running.children("pool") == {}
+
+
+def test_without_a_descriptor_no_process_can_be_forked(tree: MakeTree) -> None:
+    """That is a failed start, and the next one goes well."""
+    running = tree(Flags(), pool())
+    running.start(subject("first"), "pool")  # host and supervisor have talked
+    all_standbys(running)
+    host = psutil.Process(running.client.host_pid)
+    before = host.rlimit(resource.RLIMIT_NOFILE)
+    host.rlimit(resource.RLIMIT_NOFILE, (1, before[1]))
+    for number in range(ALL):
+        running.start(subject(f"a{number}"), "pool")
+    with pytest.raises(StartFailedError, match="no process could be forked"):
+        running.start(subject("b"), "pool")
+    host.rlimit(resource.RLIMIT_NOFILE, before)
+
+    assert running.start(subject("c"), "pool") is not None
+    assert set(running.children("pool")) == {"first", "a0", "a1", "a2", "c"}
+
+
+def daemon_of(running: Tree, child_id: str) -> int:
+    """Have a child start a process that becomes a daemon; return its pid."""
+    pid: int = running.call(child_id, "daemon")
+    return pid
+
+
+def test_a_daemon_dies_with_its_worker_and_with_nobody_else(tree: MakeTree) -> None:
+    """Neither with a sibling of it nor with a stranger."""
+    running = tree(MANY, subject("a"), subject("b"), group("g", MANY, [subject("c")]))
+    mine, other = daemon_of(running, "a"), daemon_of(running, "b")
+    for child_id in ("b", "c", "g"):
+        ref = running.kill(child_id)
+        running.successor(ref, child_id)
+
+    assert not is_alive(other)
+    assert is_alive(mine)
+    running.kill("a")
+    assert not is_alive(mine)
+
+
+def test_a_fork_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the place for its trace."""
+
+    def refuse() -> int:
+        raise BlockingIOError("there are too many processes")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are all that is wanted
+    with pytest.raises(OSError, match="too many processes"):
+        processes.fork(lambda: 0, keep=())
+
+    assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208 - idem
+
+
+@pytest.mark.parametrize("supervises", [True, False])
+def test_a_rehearsal_leaves_nothing_behind(*, supervises: bool) -> None:
+    """It goes through to its end; afterwards the transport is as it was."""
+    transport = LoopbackTransport.for_admin(new_key())
+    before = transport.protectedFileNumList()
+    try:
+        rehearse(transport, supervises=supervises)
+        assert transport.outstanding() == 0
+        assert transport.next_deadline() is None
+        assert transport.protectedFileNumList() == before
+    finally:
+        transport.close()
