@@ -167,8 +167,6 @@ class HostAdmin(MultiProcAdmin):
             elif ward.parent is not None and ward.parent.address and status is not None:
                 news = wire.ChildExited(ward.incarnation, ward.address, status)
                 self.transport.send(ward.parent.address, news)
-            else:
-                self._refill_later()
         return True
 
     # The root

@@ -1,9 +1,9 @@
 """Processes as the kernel sees them: fork, watch, kill, reap.
 
 Nothing here knows an actor. Two kernel features carry the promise that no
-process is left behind: every child asks to be killed when its parent dies
-(PR_SET_PDEATHSIG), and every parent of parents adopts what its dead children
-leave (PR_SET_CHILD_SUBREAPER) and kills it before it reports the death.
+process is left behind: every child asks to be killed when its parent, the host,
+dies (PR_SET_PDEATHSIG), and host and guard adopt what a dead process has left
+(PR_SET_CHILD_SUBREAPER) and kill it before anybody hears of that death.
 """
 
 from __future__ import annotations

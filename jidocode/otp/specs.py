@@ -59,7 +59,7 @@ class Start:
     """What to run: a class and the arguments of its `init`.
 
     `Start(Indexer, root, depth=2)` runs `Indexer().init(root, depth=2)` in the
-    child's process, at the first start and at each restart.
+    child's process, at the first start and at each restart. The arguments must pickle.
     """
 
     __slots__ = ("args", "kwargs", "target")

@@ -116,7 +116,7 @@ class SessionSystem:
         hub = self._hub  # the reader thread holds this, and not the system
         self._client = HostClient(
             self._root(),
-            preload=PRELOAD,
+            preload=[*PRELOAD, *self.settings.preload],
             start_timeout=self.settings.start_timeout,
             on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
             on_end=hub.close,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -78,6 +78,19 @@ def _read_flag(text: str) -> bool:
     return text.lower() in ("true", "1")
 
 
+def _are_module_names(value: Any) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    names: Iterable[object] = value  # pyright: ignore[reportUnknownVariableType] # looked at now
+    return all(
+        isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names
+    )
+
+
+def _read_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _read_rate(text: str) -> CreationRate:
     attempts, _, seconds = text.partition("/")
     return CreationRate(int(attempts), float(seconds))
@@ -110,6 +123,11 @@ _DURABILITY = _Kind(
     str,
 )
 _FOLDER = _Kind("the path of a folder", lambda value: isinstance(value, Path), _as_folder).or_none()
+_MODULES = _Kind(
+    "names of modules, in a list or a tuple (as text: with commas between them)",
+    _are_module_names,
+    _read_names,
+)
 _RATE = _Kind(
     "a CreationRate (as text: attempts/seconds, such as 30/10)",
     lambda value: isinstance(value, CreationRate),
@@ -165,6 +183,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             default, the death of any process; `power` a loss of power too, for
             one `fdatasync` per change; `memory` no crash of State, and nothing
             is written to disk.
+        preload: Modules that the host imports once, before there is any other
+            process: those of your own children, and what they import. Each
+            process has them from its start then, and shares their memory;
+            otherwise a child's process imports them at each of its starts. One
+            that cannot be imported is a `HostStartError`. None by default.
         call_timeout: Seconds that a call waits for its answer unless it says
             otherwise. 5 by default.
         start_timeout: Seconds that the whole system may take to start; then
@@ -183,6 +206,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     event_buffer: int = 1000
     state_dir: str | os.PathLike[str] | None = None
     durability: Durability = "process"
+    preload: Sequence[str] = ()
     call_timeout: float = 5.0
     start_timeout: float = 30.0
     shutdown: float = 10.0
@@ -191,6 +215,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         force_setattr(self, "state_dir", _as_folder(self.state_dir))
         for name, kind in _KINDS.items():
             kind.check(name, getattr(self, name))
+        force_setattr(self, "preload", tuple(self.preload))
 
     @classmethod
     def load(
@@ -261,6 +286,7 @@ _KINDS = {
     "event_buffer": _POSITIVE,
     "state_dir": _FOLDER,
     "durability": _DURABILITY,
+    "preload": _MODULES,
     "call_timeout": _SECONDS,
     "start_timeout": _SECONDS,
     "shutdown": _SECONDS,

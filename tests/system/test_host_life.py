@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import resource
 import shutil
@@ -24,7 +25,9 @@ from limits import limited
 import jidocode
 from jidocode import HostStartError, SessionSystem
 from jidocode._host.launcher import HostProcess
-from jidocode.testing import eventually, is_alive
+from jidocode._host.main import MIN_DESCRIPTORS
+from jidocode.otp import ChildSpec
+from jidocode.testing import eventually, is_alive, kill, wait_for_restart
 
 APP = """
 import os, sys, warnings
@@ -331,7 +334,7 @@ def test_the_system_may_have_descriptors_for_many_sessions() -> None:
     with limited(resource.RLIMIT_NOFILE, soft), SessionSystem() as system:
         root = system.tree().ref
         assert root is not None
-        assert psutil.Process(root.os_pid).rlimit(resource.RLIMIT_NOFILE) == (4096, hard)
+        assert psutil.Process(root.os_pid).rlimit(resource.RLIMIT_NOFILE) == (MIN_DESCRIPTORS, hard)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
@@ -436,3 +439,40 @@ def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:
     )
 
     assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_preloaded_module_is_imported_once_for_all_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Path
+) -> None:
+    """By the host: no child's process does it again, at its first start or at a later one."""
+    (tmp_path / "heavy.py").write_text(
+        textwrap.dedent(f"""
+            import os
+            from pathlib import Path
+            from servers import Worker
+
+            class Heavy(Worker):
+                kind = "heavy"
+
+            with Path({str(tmp_path / "importers")!r}).open("a") as log:
+                print(os.getpid(), file=log)
+        """)
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    heavy = importlib.import_module("heavy")
+    child = ChildSpec(id="heavy", start=heavy.Heavy)
+    with SessionSystem(preload=["heavy"]) as system:
+        session = system.create_session(project, children=[child])
+        down = kill(system, session, "heavy")
+        wait_for_restart(system, session, "heavy", after=down.ref)
+        importers = (tmp_path / "importers").read_text().split()
+
+        assert importers == [str(os.getpid()), str(system.host_pid)]
+
+
+def test_a_module_that_cannot_be_preloaded_is_a_failed_start() -> None:
+    """It says which; nothing is left."""
+    with pytest.raises(HostStartError, match="No module named 'no_such_module'"):
+        SessionSystem(preload=["no_such_module"])
+
+    assert psutil.Process().children() == []

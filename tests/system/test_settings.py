@@ -85,6 +85,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "event_buffer": ("1", "1", 1),
     "state_dir": ("/var/lib/shop", '"/var/lib/shop"', Path("/var/lib/shop")),
     "durability": ("power", '"power"', "power"),
+    "preload": ("shop.agents, shop", '["shop.agents", "shop"]', ["shop.agents", "shop"]),
     "call_timeout": ("1e3", "1e3", 1000.0),
     "start_timeout": ("7", "7", 7),
     "shutdown": ("7", "7.0", 7),
@@ -112,6 +113,9 @@ def test_none_is_written_in_words(name: str) -> None:
 
 
 BAD: list[tuple[str, Any, str]] = [
+    ("preload", ["shop", "no module"], "names of modules, in a list or a tuple"),
+    ("preload", [1], "names of modules, in a list or a tuple"),
+    ("preload", 7, "names of modules, in a list or a tuple"),
     ("max_sessions", 0, "an int > 0 and < 2**31, got 0"),
     ("max_sessions", True, "an int > 0 and < 2**31, got True"),
     ("max_sessions", "ten", "an int > 0 and < 2**31, got 'ten'"),
