@@ -12,7 +12,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 from loguru import logger
 from msgspec import Struct
@@ -81,7 +81,7 @@ def _read_flag(text: str) -> bool:
 def _are_module_names(value: Any) -> bool:
     if not isinstance(value, list | tuple):
         return False
-    names: Iterable[object] = value  # pyright: ignore[reportUnknownVariableType] # looked at now
+    names = cast("Sequence[object]", value)
     return all(
         isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names
     )
