@@ -15,6 +15,8 @@ from typing import Any
 from msgspec import Struct
 
 from jidocode._host import wire
+from jidocode._host.frames import Kind
+from jidocode._host.outbound import Parcel
 from jidocode._host.transport import Envelope, LoopbackTransport
 from jidocode.otp.children import ChildReady, Spawn
 from jidocode.otp.refs import ActorRef
@@ -77,16 +79,11 @@ def rehearse(transport: LoopbackTransport, *, supervises: bool) -> None:
 
 
 def _call(transport: LoopbackTransport, ref: ActorRef) -> None:
-    """Have a client of this process's own call it, and be answered."""
-    client = LoopbackTransport.for_client(transport.key, transport.address)
-    try:
-        client.send(transport.address, wire.Call(1, wire.pack(ref)))
-        called = transport.run(None, PATIENCE)
-        if isinstance(called, Envelope) and isinstance(called.message, wire.Call):
-            answer = wire.answer(1, wire.unpack(called.message.payload))
-            transport.send(called.origin, answer)
-            client.run(None, PATIENCE)
-    finally:
-        client.close()
-    for _ in range(2):  # it reads the acknowledgement, and that the client is gone
-        transport.run(None, 0.0)
+    """Have this process call itself, by way of the kernel, and answer."""
+    call = wire.encode(wire.Call(1, wire.pack(ref)))
+    transport.post(transport.address, Parcel(Kind.MESSAGE, call))
+    called = transport.run(None, PATIENCE)
+    if isinstance(called, Envelope) and isinstance(called.message, wire.Call):
+        wire.encode(wire.answer(1, wire.unpack(called.message.payload)))
+    transport.hang_up(transport.address)
+    transport.run(None, 0.0)  # it sees that nobody is there any more
