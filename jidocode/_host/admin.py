@@ -237,7 +237,7 @@ def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     processes.set_name("jido-host")
     admin.shipper.install()
     signal.signal(signal.SIGCHLD, admin.signalChildDied)
-    for module in preload:
+    for module in (wire.SERVER_SHELL[0], wire.SUPERVISOR_SHELL[0], *preload):
         importlib.import_module(module)
     signals.reset()  # whatever these modules did
     gc.freeze()

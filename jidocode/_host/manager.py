@@ -13,8 +13,8 @@ import contextlib
 import gc
 import os
 import resource
+import sys
 import time
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -44,8 +44,10 @@ class ActorHost(MultiProcReplicator, ActorManager):
 
     def run(self, order: wire.SpawnOrder) -> None:
         """Create the shell with *order*, let it begin, and deliver messages until it leaves."""
-        # Thespian's own way to an instance inspects signatures, which costs time and memory.
-        self.actorInst = resolve_name(order.shell)(order)
+        # Thespian's own way to an instance inspects signatures, `pkgutil.resolve_name` compiles an
+        # expression: milliseconds, and pages that are this process's own from then on.
+        module, name = order.shell
+        self.actorInst = getattr(sys.modules[module], name)(order)
         self.actorInst._myRef = self  # noqa: SLF001 - the name by which an actor knows its manager
         self.actorInst.begin()
         if not self.is_leaving:
@@ -106,7 +108,7 @@ def run_actor(
     )
     transport.send(transport.resolve(admin), EndpointConnected(endpoint.addrInst))
     if isinstance(order, Standby):
-        rehearse(transport, supervises=order.supervises)
+        rehearse(transport.address, supervises=order.supervises)
         with os.fdopen(order.turn, "rb") as pipe:
             order = pipe.read()
         if not order:  # nobody will ever want it

@@ -409,12 +409,6 @@ class LoopbackTransport:
         """Give *link* no more messages."""
         self._links.pop(link.target.nonce, None)
 
-    def hang_up(self, address: LoopbackAddress) -> None:
-        """Close the connection to *address*; what was not acknowledged ends as DeadTarget."""
-        link = self._links.get(address.nonce)
-        if link is not None:
-            link.close(SendStatus.DeadTarget)
-
     def spare_descriptor(self) -> None:
         """Close one connection that nobody needs now."""
         if not self._acceptor.close_oldest_stranger():
@@ -525,8 +519,9 @@ class LoopbackTransport:
         """End what is on its way to *childAddr* as DeadTarget; Thespian saw it die."""
         known = addressManager.exportAddr(childAddr)
         details = getattr(known, "addressDetails", None)
-        if isinstance(details, LoopbackAddress):
-            self.hang_up(details)
+        link = self._links.get(details.nonce) if isinstance(details, LoopbackAddress) else None
+        if link is not None:
+            link.close(SendStatus.DeadTarget)
 
     def getAdminAddr(self, capabilities: object) -> ActorAddress:  # noqa: ARG002 - Thespian's signature
         """Return the Admin's address: it is part of the endpoint, not of the capabilities."""

@@ -22,9 +22,9 @@ from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef, Name
 from jidocode.otp.specs import Start
 
-SERVER_SHELL = "jidocode._host.server_shell:ServerShell"
-SUPERVISOR_SHELL = "jidocode._host.supervisor_shell:SupervisorShell"
-"""Where an actor's shell is to be found, by what it runs."""
+SERVER_SHELL = "jidocode._host.server_shell", "ServerShell"
+SUPERVISOR_SHELL = "jidocode._host.supervisor_shell", "SupervisorShell"
+"""An actor's shell, by what it runs: its module, which the host has imported, and its name."""
 
 
 class Call(Struct):
@@ -167,7 +167,7 @@ class SpawnOrder(Struct, frozen=True):
     """
 
     start: Start
-    shell: str
+    shell: tuple[str, str]
     kind: str
     incarnation: int
     app: LoopbackAddress

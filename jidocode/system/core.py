@@ -73,7 +73,7 @@ from jidocode.system.probe import Probe
 from jidocode.system.router import Router, left
 from jidocode.system.settings import Settings, default_state_dir
 
-PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
+PRELOAD = ("jidocode.session.tree",)
 
 
 class SessionSystem:

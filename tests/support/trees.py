@@ -23,7 +23,7 @@ from jidocode.testing import PATIENCE
 T = TypeVar("T")
 E = TypeVar("E")
 REGISTRY_ID = "registry"
-PRELOAD = ("jidocode._host.supervisor_shell", "jidocode.session.tree")
+PRELOAD = ("jidocode.session.tree",)
 LONG = 60.0
 """A call's timeout that no test could wait for."""
 
