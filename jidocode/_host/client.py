@@ -167,12 +167,9 @@ class HostClient:
             raise
 
     def _start_root(self, root: Start, deadline: float) -> None:
-        order = wire.SpawnOrder(
-            root, wire.SUPERVISOR_SHELL, root.target.kind, 1, self._transport.address
-        )
-        request = PendingActor(
-            ":".join(wire.SUPERVISOR_SHELL), None, 1, order, globalName=ROOT_NAME
-        )
+        shell, app = wire.SUPERVISOR_SHELL, self._transport.address
+        order = wire.SpawnOrder(root, shell, root.target.kind, 1, app)
+        request = PendingActor(":".join(shell), None, 1, order, globalName=ROOT_NAME)
         self._transport.send(self._host.admin, request)
         give_up = lambda: self._ended is not None or self._root_failure is not None  # noqa: E731
         if self.directory.wait_for(ROOT, deadline, give_up) is None:
