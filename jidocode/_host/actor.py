@@ -37,6 +37,7 @@ from jidocode.otp import server
 from jidocode.otp.children import ChildFailed, ChildIgnored, ChildReady, ExitNoted, PulseHeard
 from jidocode.otp.exits import SHUTDOWN, ExitReason, is_normal
 from jidocode.otp.refs import ActorRef
+from jidocode.otp.specs import Start
 
 Handler = Callable[[Any, LoopbackAddress], object]
 
@@ -85,9 +86,14 @@ class Shell(Actor):
         address = self.transport.address
         self.ref = ActorRef(self.order.kind, self.order.incarnation, pid, address)
         try:
-            self.start()
-        except Exception as error:  # noqa: BLE001 - whatever the class's own constructor raises
+            self.start(self._read_start())
+        except Exception as error:  # noqa: BLE001 - whatever a class and its arguments raise
             self.tell_failed(server.crash_reason(error))
+
+    def _read_start(self) -> Start:
+        start = wire.unpack(self.order.start)
+        assert isinstance(start, Start)  # noqa: S101 - the supervisor has pickled one
+        return start
 
     def deliver(self, message: object, sender: LoopbackAddress) -> bool:
         """Handle one of our own messages; False if it is one of Thespian's."""
@@ -106,8 +112,8 @@ class Shell(Actor):
 
     # For the subclasses to fill in
 
-    def start(self) -> None:
-        """Start the machine."""
+    def start(self, start: Start) -> None:
+        """Start the machine that *start* says."""
         raise NotImplementedError
 
     def on_stop(self, reason: ExitReason) -> None:

@@ -168,7 +168,7 @@ class HostClient:
 
     def _start_root(self, root: Start, deadline: float) -> None:
         shell, app = wire.SUPERVISOR_SHELL, self._transport.address
-        order = wire.SpawnOrder(root, shell, root.target.kind, 1, app)
+        order = wire.SpawnOrder(wire.pack(root), shell, root.target.kind, 1, app)
         request = PendingActor(":".join(shell), None, 1, order, globalName=ROOT_NAME)
         self._transport.send(self._host.admin, request)
         give_up = lambda: self._ended is not None or self._root_failure is not None  # noqa: E731

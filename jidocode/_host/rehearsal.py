@@ -55,8 +55,9 @@ def rehearse(address: LoopbackAddress, *, supervises: bool) -> None:
     """Go through the beginning of a process at *address*; nothing is sent or started."""
     start = Start(_Company if supervises else _Understudy)
     shell = wire.SUPERVISOR_SHELL if supervises else wire.SERVER_SHELL
-    order = wire.SpawnOrder(start, shell, "understudy", 1, address, parent=address)
+    order = wire.SpawnOrder(wire.pack(start), shell, "understudy", 1, address, parent=address)
     wire.unpack(wire.pack(order))
+    wire.unpack(order.start)
     ref = ActorRef(order.kind, order.incarnation, os.getpid(), address)
     if supervises:
         company = SupervisorLoop.of(start, ref)

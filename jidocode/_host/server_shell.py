@@ -19,6 +19,7 @@ from jidocode.otp import server
 from jidocode.otp.exits import ExitReason, Killed, NoProcess
 from jidocode.otp.refs import ActorRef
 from jidocode.otp.registry_server import DemonitorProcess, MonitorProcess
+from jidocode.otp.specs import Start
 
 
 class ServerShell(Shell):
@@ -53,10 +54,10 @@ class ServerShell(Shell):
             server.Unexpected: lambda effect: self.ignore(effect.type_name),
         }
 
-    def start(self) -> None:
+    def start(self, start: Start) -> None:
         """Run the server's `init`."""
-        self._loop = server.ServerLoop.of(self.order.start, self.ref)
-        self.perform(self._loop.start(self.order.start))
+        self._loop = server.ServerLoop.of(start, self.ref)
+        self.perform(self._loop.start(start))
 
     def on_stop(self, reason: ExitReason) -> None:
         """Run the server's `terminate` and leave."""

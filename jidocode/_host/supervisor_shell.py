@@ -26,6 +26,7 @@ from jidocode.otp.registry_server import (
     ReleaseName,
     Reported,
 )
+from jidocode.otp.specs import Start
 from jidocode.otp.supervisor import Supervisor, SupervisorLoop
 
 
@@ -79,9 +80,9 @@ class SupervisorShell(Shell):
             keeper.Release: self._release,
         }
 
-    def start(self) -> None:
+    def start(self, start: Start) -> None:
         """Run the supervisor's `init` and start its children."""
-        start, now = self.order.start, time.monotonic()
+        now = time.monotonic()
         if self.registry is not None:
             self._watch_registry(self.registry)
         dynamic = issubclass(start.target, DynamicSupervisor)
@@ -183,8 +184,13 @@ class SupervisorShell(Shell):
     def _spawn(self, effect: children.Spawn) -> None:
         spec, incarnation = effect.spec, effect.incarnation
         is_supervisor = issubclass(spec.start.target, (Supervisor, DynamicSupervisor))
+        try:
+            start = wire.pack(spec.start)
+        except Exception as error:  # noqa: BLE001 - whatever pickling a user's arguments raises
+            self._feed_failure(incarnation, f"its arguments cannot be pickled: {told(error)}")
+            return
         order = SpawnOrder(
-            start=spec.start,
+            start=start,
             shell=wire.SUPERVISOR_SHELL if is_supervisor else wire.SERVER_SHELL,
             kind=spec.start.target.kind,
             incarnation=incarnation,
@@ -194,14 +200,9 @@ class SupervisorShell(Shell):
             registry=self.registry,
             memory_limit=spec.memory_limit,
         )
-        try:
-            packed = wire.pack(order)
-        except Exception as error:  # noqa: BLE001 - whatever pickling a user's arguments raises
-            self._feed_failure(incarnation, f"its arguments cannot be pickled: {told(error)}")
-            return
         is_registry = issubclass(spec.start.target, RegistryServer)
         self._children[incarnation] = Spawned(spec.id, spec.name, self.registry, is_registry)
-        self.tell_host(wire.Fork(incarnation, packed, supervises=is_supervisor))
+        self.tell_host(wire.Fork(incarnation, wire.pack(order), supervises=is_supervisor))
 
     def _ask_to_stop(self, effect: children.AskToStop) -> None:
         child = self._children.get(effect.incarnation)

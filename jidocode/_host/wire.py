@@ -20,7 +20,6 @@ from jidocode._host.frames import MAX_BODY, Body
 from jidocode.errors import CallError, shown, told
 from jidocode.otp.exits import ExitReason
 from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.specs import Start
 
 SERVER_SHELL = "jidocode._host.server_shell", "ServerShell"
 SUPERVISOR_SHELL = "jidocode._host.supervisor_shell", "SupervisorShell"
@@ -155,7 +154,7 @@ class SpawnOrder(Struct, frozen=True):
     """What a new process is told, pickled, by fork or, if it stood by, over a pipe.
 
     Attributes:
-        start: The class to run, and its arguments.
+        start: A pickled `Start`: only the new process can tell whether it can be read there.
         shell: The shell to run it in: `SERVER_SHELL` or `SUPERVISOR_SHELL`.
         kind: What the process is, in one word.
         incarnation: Which start of its supervisor it is.
@@ -166,7 +165,7 @@ class SpawnOrder(Struct, frozen=True):
         memory_limit: Bytes that the process may have for itself, None for no limit.
     """
 
-    start: Start
+    start: bytes
     shell: tuple[str, str]
     kind: str
     incarnation: int

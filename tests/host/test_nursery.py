@@ -11,7 +11,7 @@ from collections.abc import Generator
 import psutil
 import pytest
 from actors import group, pool, subject
-from servers import Smugglers, Worker
+from servers import Fuse, Smugglers, Worker
 from trees import MakeTree, Tree
 
 from jidocode._host import processes
@@ -106,6 +106,17 @@ def test_arguments_that_cannot_be_pickled_are_a_failed_start(tree: MakeTree) -> 
     running = tree(Flags(), pool())
     with pytest.raises(StartFailedError, match="its arguments cannot be pickled"):
         running.start(ChildSpec(id="s", start=Start(Smugglers)), "pool")
+
+    assert running.children("pool") == {}
+
+
+@pytest.mark.parametrize("size", [1, 2 * MAX_TOLD])
+def test_arguments_that_the_child_cannot_read_are_a_failed_start(tree: MakeTree, size: int) -> None:
+    """With the error's own words, whether the process stood by or was forked for it."""
+    running = tree(Flags(), pool())
+    all_standbys(running)
+    with pytest.raises(StartFailedError, match="ValueError: the fuse has burnt down"):
+        running.start(ChildSpec(id="a", start=Start(Worker, Fuse(), "x" * size)), "pool")
 
     assert running.children("pool") == {}
 

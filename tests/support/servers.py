@@ -164,6 +164,18 @@ class Group(Supervisor):
         return flags, children
 
 
+class Fuse:
+    """An argument that travels to a supervisor, and cannot be read when it travels on."""
+
+    def __init__(self, journeys: int = 2) -> None:
+        if not journeys:
+            raise ValueError("the fuse has burnt down")
+        self.journeys = journeys
+
+    def __reduce__(self) -> tuple[type[Fuse], tuple[int]]:
+        return Fuse, (self.journeys - 1,)
+
+
 class Smugglers(Supervisor):
     """A supervisor whose child is given what cannot leave the process."""
 
