@@ -11,6 +11,7 @@ import contextlib
 import copy
 import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -442,7 +443,8 @@ class HostClient:
     def _stop_reading(self) -> None:
         if self._reader.is_alive():
             self._transport.abort_run()
-            if self._reader is not threading.current_thread():  # the collector runs anywhere
+            # The collector runs anywhere; and no thread goes on while the interpreter ends.
+            if self._reader is not threading.current_thread() and not sys.is_finalizing():
                 self._reader.join()
         if self._ended is None:
             self._end(HostExitedError("the system was closed"))

@@ -155,7 +155,7 @@ class Receiver:
             self._socket.shutdown(socket.SHUT_RD)
         if not self._thread.is_alive():
             self._socket.close()
-        elif self._thread is not threading.current_thread():
+        elif self._thread is not threading.current_thread() and not sys.is_finalizing():
             self._thread.join(FAREWELL_SECONDS)
 
     def _relay(self) -> None:

@@ -655,7 +655,7 @@ def test_who_waits_for_a_start_learns_of_the_death_of_the_supervisor(
     with ThreadPoolExecutor(1) as threads:
         start = threads.submit(running.start, subject("a", log, "wait", "a", gate), "pool")
         eventually(lambda: notes(log, "begins"), "the slow init")
-        (starting,) = running.events(ChildStarting, "a")
+        (starting,) = running.until(lambda: running.events(ChildStarting, "a"))
         supervisor = running.kill("pool")
         error = start.exception()
 
