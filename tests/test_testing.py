@@ -630,4 +630,4 @@ def test_last_words_that_cannot_be_sent_are_the_reason_of_the_end() -> None:
     child.stop()
 
     assert isinstance(child.exit_reason, Crashed)
-    assert "pickle" in child.exit_reason.error
+    assert "BadLastWords.terminate.<locals>.<lambda>" in child.exit_reason.error
