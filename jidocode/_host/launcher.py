@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from jidocode._host import logs, processes
 from jidocode._host.address import LoopbackAddress
@@ -70,12 +70,18 @@ class HostProcess:
         with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
-            with shipping:
+            with shipping, contextlib.ExitStack() as theirs:
                 self._log.start()
                 log = shipping.fileno()
                 self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
                 undo.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
-                self._process = _start_guard(log, self._run_dir)
+                orders, self._lifeline = _pipe()
+                theirs.callback(orders.close)
+                undo.callback(self._lifeline.close)
+                self._report, report = _pipe()
+                theirs.callback(report.close)
+                undo.callback(self._report.close)
+                self._process = _start_guard(orders, report, log, self._run_dir)
             undo.callback(self._abandon)
             self.ends.append(os.pidfd_open(self._process.pid))
             self._send_orders(preload, log)
@@ -104,10 +110,9 @@ class HostProcess:
         self._end(BURIAL_SECONDS)
 
     def _end(self, patience: float) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        for pipe in (self._lifeline, self._report):
+            with contextlib.suppress(OSError):
+                pipe.close()
         self._signal(self.ends, signal.SIGCONT)  # whoever is stopped would not notice
         for end in self.ends:  # the host buries what a killed guard has left
             if not self.wait(patience):
@@ -133,14 +138,12 @@ class HostProcess:
             "log": log,
             "run_dir": self._run_dir,
         }
-        assert self._process.stdin is not None  # noqa: S101 - Popen was told to make it
         with contextlib.suppress(BrokenPipeError):  # the report will say why
-            self._process.stdin.write(json.dumps(orders).encode("ascii") + b"\n")
-            self._process.stdin.flush()
+            self._lifeline.write(json.dumps(orders).encode("ascii") + b"\n")
+            self._lifeline.flush()
 
     def _await_report(self, deadline: float) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101 - idem
-        descriptor = self._process.stdout.fileno()
+        descriptor = self._report.fileno()
         line = b""
         while not line.endswith(b"\n"):
             left = deadline - time.monotonic()
@@ -181,12 +184,20 @@ def _app_has_stderr() -> bool:
         return False
 
 
-def _start_guard(log: int, run_dir: str) -> subprocess.Popen[bytes]:
+def _pipe() -> tuple[BinaryIO, BinaryIO]:
+    """Return the two ends; made here, for `Popen` may leave one open when it fails to make more."""
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+
+
+def _start_guard(
+    orders: BinaryIO, report: BinaryIO, log: int, run_dir: str
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603 - the interpreter of the app, and our own words
             [sys.executable, "-Ic", BOOTSTRAP, run_dir],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=orders,
+            stdout=report,
             stderr=None if _app_has_stderr() else subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=[log],
