@@ -219,9 +219,6 @@ class HostAdmin(MultiProcAdmin):
         else:
             self.transport.abort_run(drain=True)
 
-    def _childExited(self, childAddr: ActorAddress) -> None:  # noqa: N802, N803 - Thespian's names
-        """Do nothing: it is buried."""
-
     def _cleanupAdmin(self, finish_cleanup: Callable[[], None]) -> None:  # noqa: N802 - Thespian's name
         """Finish: there is no logger to wait for."""
         finish_cleanup()
