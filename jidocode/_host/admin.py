@@ -31,7 +31,7 @@ from jidocode._host.address import LoopbackAddress
 from jidocode._host.manager import run_actor
 from jidocode._host.nursery import Nursery, Ward
 from jidocode._host.rehearsal import Standby
-from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport
+from jidocode._host.transport import Envelope, LoopbackTransport
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.otp.exits import best_reason
 from jidocode.otp.intensity import RestartIntensity
@@ -65,7 +65,7 @@ class HostAdmin(MultiProcAdmin):
         self._quiet_at = 0.0
         self._root: ReceiveEnvelope | None = None
         self._root_number = 0  # Thespian's
-        self._root_process: Ward | None = None
+        self._root_ward: Ward | None = None
         self._farewell: RootExited | None = None
         self._restarts = RestartIntensity(ROOT_MAX_RESTARTS, ROOT_MAX_SECONDS)
         super().__init__(transport, transport.myAddress, dict(CAPABILITIES), None, None)
@@ -99,12 +99,7 @@ class HostAdmin(MultiProcAdmin):
     # Processes
 
     def _fork(self, number: int, order: bytes | Standby) -> processes.ChildProcess:
-        endpoint = LoopbackEndpoint(
-            self.transport.key,
-            admin=self.transport.myAddress,
-            parent=self.transport.myAddress,
-            addrInst=number,
-        )
+        endpoint = self.transport.endpoint_for(number)
         run = partial(run_actor, endpoint, order, self.capabilities, self.shipper)
         pipe = (order.turn,) if isinstance(order, Standby) else ()
         return processes.fork(run, keep=[self.shipper.descriptor, *pipe])
@@ -153,7 +148,7 @@ class HostAdmin(MultiProcAdmin):
         """Take in where a process listens."""
         assert isinstance(envelope.message, EndpointConnected)  # noqa: S101 - called for it alone
         ward = self._nursery.connected(envelope.message.childInstance, envelope.origin)
-        if ward is not None and ward is self._root_process:
+        if ward is not None and ward is self._root_ward:
             self._pendingActorReady(self._root_number, envelope.sender)
         return True
 
@@ -161,7 +156,7 @@ class HostAdmin(MultiProcAdmin):
         """Bury the dead, and tell each one's supervisor (called after SIGCHLD)."""
         for ward in self._nursery.bury():
             status = ward.process.status
-            if ward is self._root_process:
+            if ward is self._root_ward:
                 address = ActorAddress(ward.address)
                 self.transport.deliver(self.transport.address, ChildActorExited(address))
             elif ward.parent is not None and ward.parent.address and status is not None:
@@ -189,7 +184,7 @@ class HostAdmin(MultiProcAdmin):
     ) -> None:
         """Start the root's process; Thespian's Admin calls this for `h_PendingActor`."""
         self._root_number = getattr(childAddr.addressDetails, "addressInstanceNum", 0)
-        self._root_process = self._nursery.start(wire.pack(childRequirements), supervises=True)
+        self._root_ward = self._nursery.start(wire.pack(childRequirements), supervises=True)
         self._refill_later()
 
     def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
@@ -200,13 +195,13 @@ class HostAdmin(MultiProcAdmin):
         return result
 
     def _replace(self, root: ReceiveEnvelope) -> None:
-        request, farewell, process = root.message, self._farewell, self._root_process
+        request, farewell, ward = root.message, self._farewell, self._root_ward
         assert isinstance(request, PendingActor)  # noqa: S101 - its handler kept it
         assert isinstance(request.targetActorReq, SpawnOrder)  # noqa: S101 - the app sends no other
         order = request.targetActorReq
         self._farewell = None
         reason = best_reason(
-            farewell.reason if farewell else None, process.process.status if process else None
+            farewell.reason if farewell else None, ward.process.status if ward else None
         )
         again = farewell is None and self._restarts.allow(time.monotonic())
         news = RootExited(order.incarnation, reason, restarting=again)
@@ -233,9 +228,11 @@ def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     processes.adopt_orphans()
     processes.set_name("jido-host")
     admin.shipper.install()
-    signal.signal(signal.SIGCHLD, admin.signalChildDied)
     for module in (wire.SERVER_SHELL[0], wire.SUPERVISOR_SHELL[0], *preload):
         importlib.import_module(module)
     signals.reset()  # whatever these modules did
+    signal.signal(signal.SIGCHLD, admin.signalChildDied)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the host ends after the app
+        signal.signal(number, signal.SIG_IGN)
     gc.freeze()
     gc.enable()

@@ -491,11 +491,13 @@ class LoopbackTransport:
         capabilities: object,  # noqa: ARG002 - Thespian's signature
     ) -> LoopbackEndpoint:
         """Return what the child to be started needs; the parent calls this before it forks."""
+        number = getattr(assignedLocalAddr.addressDetails, "addressInstanceNum", None)
+        return self.endpoint_for(number)
+
+    def endpoint_for(self, number: int | None) -> LoopbackEndpoint:
+        """Return what the child with that *number* needs."""
         return LoopbackEndpoint(
-            self.key,
-            admin=self.adminAddress,
-            parent=self.myAddress,
-            addrInst=getattr(assignedLocalAddr.addressDetails, "addressInstanceNum", None),
+            self.key, admin=self.adminAddress, parent=self.myAddress, addrInst=number
         )
 
     def connectEndpoint(self, endPoint: LoopbackEndpoint) -> None:  # noqa: N803 - Thespian's name

@@ -187,7 +187,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             process: those of your own children, and what they import. Each
             process has them from its start then, and shares their memory;
             otherwise a child's process imports them at each of its starts. One
-            that cannot be imported is a `HostStartError`. None by default.
+            that cannot be imported is a `HostStartError`. They must not start
+            threads, which no fork has. None by default.
         call_timeout: Seconds that a call waits for its answer unless it says
             otherwise. 5 by default.
         start_timeout: Seconds that the whole system may take to start; then

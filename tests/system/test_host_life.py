@@ -476,3 +476,17 @@ def test_a_module_that_cannot_be_preloaded_is_a_failed_start() -> None:
         SessionSystem(preload=["no_such_module"])
 
     assert psutil.Process().children() == []
+
+
+def test_a_preloaded_module_cannot_make_the_host_deaf(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Path
+) -> None:
+    """To the deaths of its children: whatever it did to signals is undone."""
+    meddler = "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_DFL)\n"
+    (tmp_path / "meddler.py").write_text(meddler)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with SessionSystem(preload=["meddler"]) as system:
+        session = system.create_session(project)
+        down = kill(system, session, "manager")
+
+        assert wait_for_restart(system, session, "manager", after=down.ref) != down.ref
