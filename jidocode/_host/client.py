@@ -11,7 +11,6 @@ import contextlib
 import copy
 import itertools
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from thespian.actors import WakeupMessage, WatchMessage
 from thespian.system.messages.admin import PendingActor, SystemShutdown
 from thespian.system.transport import ReceiveEnvelope, SendStatus
 
-from jidocode._host import wire
+from jidocode._host import threads, wire
 from jidocode._host.address import LoopbackAddress
 from jidocode._host.directory import Directory
 from jidocode._host.frames import Body
@@ -443,8 +442,6 @@ class HostClient:
     def _stop_reading(self) -> None:
         if self._reader.is_alive():
             self._transport.abort_run()
-            # The collector runs anywhere; and no thread goes on while the interpreter ends.
-            if self._reader is not threading.current_thread() and not sys.is_finalizing():
-                self._reader.join()
+            threads.join(self._reader)
         if self._ended is None:
             self._end(HostExitedError("the system was closed"))

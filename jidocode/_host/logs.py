@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from jidocode._host import threads
 from jidocode.errors import shown
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ class Receiver:
             self._socket.shutdown(socket.SHUT_RD)
         if not self._thread.is_alive():
             self._socket.close()
-        elif self._thread is not threading.current_thread() and not sys.is_finalizing():
-            self._thread.join(FAREWELL_SECONDS)
+        else:
+            threads.join(self._thread, FAREWELL_SECONDS)
 
     def _relay(self) -> None:
         with self._socket:

@@ -135,13 +135,12 @@ class Nursery:
             Those of them whose parents live, or that have none. Their statuses are known.
         """
         dead = [ward for pid, status in _reaped() if (ward := self._exited(pid, status))]
-        for ward in dead:
-            for other in ward.descendants():
-                other.process.kill()
-        for ward in dead:
-            for other in ward.descendants():
-                other.process.wait()
-                self._forget(other)
+        below = [other for ward in dead for other in ward.descendants()]
+        for ward in below:
+            ward.process.kill()
+        for ward in below:
+            ward.process.wait()
+            self._forget(ward)
         if dead:
             processes.bury_orphans(self._wards)
         for ward in dead:

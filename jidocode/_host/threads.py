@@ -1,0 +1,16 @@
+"""Ends of threads in an app that may be ending itself."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+
+def join(thread: threading.Thread, timeout: float | None = None) -> None:
+    """Wait until *thread* has ended, if it can: at most *timeout* seconds, None for any time.
+
+    It cannot while it is the one that asks (a finalizer runs in any thread),
+    nor while the interpreter ends, when no other thread goes on.
+    """
+    if thread is not threading.current_thread() and not sys.is_finalizing():
+        thread.join(timeout)
