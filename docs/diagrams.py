@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jidocode.otp.children import TRANSITIONS, LifeState
+from jidocode.otp.supervision.life import TRANSITIONS, LifeState
 
 PAGE = Path(__file__).with_name("semantics.md")
 BEGIN = "<!-- begin: life of a child -->\n"

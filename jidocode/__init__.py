@@ -67,8 +67,7 @@ from jidocode.otp import (
     Restart,
     Strategy,
 )
-from jidocode.session.boundary import Entry
-from jidocode.session.changes import (
+from jidocode.session.conversation.changes import (
     Change,
     FileAccess,
     FileAccessKind,
@@ -91,14 +90,15 @@ from jidocode.session.changes import (
     ToolContextReplaced,
     ToolResult,
 )
-from jidocode.session.conversation import ConversationStatistics
-from jidocode.session.journal import Repair
-from jidocode.session.journals import Resumable
-from jidocode.session.manager import ManagerClient
-from jidocode.session.project import FileSlice, Listing
+from jidocode.session.conversation.conversation import ConversationStatistics
+from jidocode.session.journal.catalogue import Resumable
+from jidocode.session.journal.file import Repair
+from jidocode.session.manager.client import ManagerClient
+from jidocode.session.project.boundary import Entry
+from jidocode.session.project.files import FileSlice, Listing
 from jidocode.session.record import Session, SessionConfig
 from jidocode.session.requests import Call
-from jidocode.session.state import StateClient
+from jidocode.session.state.client import StateClient
 from jidocode.session.tree import SessionChildren, Upkeep, session_children
 from jidocode.system import (
     ChildHealth,

@@ -39,53 +39,18 @@ JidocodeError
 
 All of them pickle: an error that crosses a process keeps its type and message.
 Each class builds its message once, says what was expected and what came, and
-never holds raw user input: foreign values pass through `shown`.
+never holds raw user input: foreign values pass through `quote`.
 """
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING, Any
 
+from jidocode.base.text import quote
+
 if TYPE_CHECKING:
-    from jidocode.otp.exits import ExitReason
-    from jidocode.otp.refs import ActorRef
-
-SHOWN_LENGTH = 80
-TOLD_LENGTH = 16_384
-
-
-def shown(value: object) -> str:
-    """Return *value* as one bounded, printable, ASCII-only line.
-
-    For error messages and logs: control characters, line breaks and
-    overlong values cannot reach a terminal or a log file through it.
-    """
-    if isinstance(value, str):
-        text = ascii(value[: SHOWN_LENGTH + 1])
-    elif isinstance(value, (bytes, bytearray)):
-        text = ascii(bytes(value[: SHOWN_LENGTH + 1]))
-    elif value is None or isinstance(value, (bool, float)):
-        text = repr(value)
-    elif isinstance(value, int):
-        # A huge int is neither short nor cheap to print.
-        text = repr(value) if value.bit_length() <= 64 else f"an int of {value.bit_length()} bits"  # noqa: PLR2004 - a machine word
-    else:
-        return f"a value of type {type(value).__name__[:SHOWN_LENGTH]}"
-    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
-
-
-def told(error: BaseException) -> str:
-    """Return the type and the message of *error*, which its class may have broken, bounded."""
-    return clipped("".join(traceback.format_exception_only(error)).strip())
-
-
-def clipped(text: str) -> str:
-    """Return *text*, only its beginning and its end if it is overlong."""
-    if len(text) <= TOLD_LENGTH:
-        return text
-    half = TOLD_LENGTH // 2
-    return f"{text[:half]}... {len(text) - 2 * half} characters ...{text[-half:]}"
+    from jidocode.base.exits import ExitReason
+    from jidocode.base.refs import ActorRef
 
 
 class JidocodeError(Exception):
@@ -385,7 +350,7 @@ class EventGapError(SessionError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        after = shown(self.after_seq)
+        after = quote(self.after_seq)
         return f"no event follows {after}; events are known after {self.resume_after}"
 
 

@@ -31,7 +31,8 @@ from jidocode import (
     SessionSystem,
     StateClient,
 )
-from jidocode.errors import JidocodeError, shown
+from jidocode.base.text import quote
+from jidocode.errors import JidocodeError
 
 ROOT = Path(__file__).parents[1]
 MODULES = [jidocode, jidocode.otp, jidocode.system, jidocode.testing]
@@ -124,12 +125,12 @@ def test_every_error_is_in_the_tree_of_the_module_docstring() -> None:
 )
 def test_foreign_values_are_shown_in_one_bounded_line(value: object, text: str) -> None:
     """Whatever they are."""
-    assert shown(value) == text
+    assert quote(value) == text
 
 
 def test_a_huge_value_is_shown_short() -> None:
     """A megabyte does not reach a log."""
-    assert len(shown("x" * 1_000_000)) < 100
+    assert len(quote("x" * 1_000_000)) < 100
 
 
 def test_errors_survive_the_journey_between_processes() -> None:

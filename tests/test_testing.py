@@ -50,9 +50,11 @@ from jidocode.otp import (
     Start,
     Stop,
 )
-from jidocode.otp.server import CallResult, InitResult, SendCast, SendRequest, StartMonitor
+from jidocode.otp.server.machine import SendCast, SendRequest, StartMonitor
+from jidocode.otp.server.results import CallResult, InitResult
 from jidocode.session.record import Session
-from jidocode.session.state import State, StateClient
+from jidocode.session.state.client import StateClient
+from jidocode.session.state.server import State
 from jidocode.testing import (
     FakeChild,
     FakeClock,

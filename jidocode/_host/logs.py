@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from jidocode._host import threads
-from jidocode.errors import shown
+from jidocode.base.text import quote
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -126,7 +126,7 @@ def _text(value: object) -> str:
     try:
         return str(value)
     except Exception:  # noqa: BLE001 - whatever was bound; the rest of the record shall arrive
-        return shown(value)
+        return quote(value)
 
 
 def _traceback(error: Any) -> str:

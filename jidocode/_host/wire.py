@@ -15,14 +15,15 @@ import struct
 from msgspec import Struct
 from thespian.actors import ActorAddress, ChildActorExited
 
-from jidocode._host.address import LoopbackAddress
-from jidocode._host.frames import MAX_BODY, Body
-from jidocode.errors import CallError, shown, told
-from jidocode.otp.exits import ExitReason
-from jidocode.otp.refs import ActorRef, Name
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.frames import MAX_BODY, Body
+from jidocode.base.exits import ExitReason
+from jidocode.base.refs import ActorRef, Name
+from jidocode.base.text import describe, quote
+from jidocode.errors import CallError
 
-SERVER_SHELL = "jidocode._host.server_shell", "ServerShell"
-SUPERVISOR_SHELL = "jidocode._host.supervisor_shell", "SupervisorShell"
+SERVER_SHELL = "jidocode._host.actor.server_shell", "ServerShell"
+SUPERVISOR_SHELL = "jidocode._host.actor.supervisor_shell", "SupervisorShell"
 """An actor's shell, by what it runs: its module, which the host has imported, and its name."""
 
 
@@ -233,7 +234,7 @@ def pack_request(value: object) -> bytes:
     try:
         return pack(value)
     except Exception as error:
-        raise CallError(f"the request cannot be pickled: {told(error)}") from error
+        raise CallError(f"the request cannot be pickled: {describe(error)}") from error
 
 
 def unpack(payload: Body) -> object:
@@ -245,7 +246,7 @@ def error_in(content: object, what: str = "the error") -> Exception:
     """Return what a failed answer is to raise: its *content*, unless that is no error here."""
     if isinstance(content, Exception):
         return content
-    return CallError(f"{what} cannot be read here: {shown(content)}")
+    return CallError(f"{what} cannot be read here: {quote(content)}")
 
 
 def answer(request_id: int, value: object) -> Answer:
@@ -253,7 +254,7 @@ def answer(request_id: int, value: object) -> Answer:
     try:
         return Answer(request_id, failed=False, payload=_pack_answer(value))
     except BaseException as error:  # noqa: BLE001 - the value's hooks may even exit
-        return refusal(request_id, CallError(f"the reply cannot be sent: {told(error)}"))
+        return refusal(request_id, CallError(f"the reply cannot be sent: {describe(error)}"))
 
 
 def refusal(request_id: int, error: object) -> Answer:
@@ -266,7 +267,7 @@ def refusal(request_id: int, error: object) -> Answer:
         if not isinstance(unpack(payload), Exception):
             raise TypeError("it unpickles as something else")  # noqa: TRY301 - the one way out
     except BaseException:  # noqa: BLE001 - idem
-        what = told(error) if isinstance(error, BaseException) else shown(error)
+        what = describe(error) if isinstance(error, BaseException) else quote(error)
         payload = pack(CallError(f"refused with an error that cannot be sent: {what}"))
     return Answer(request_id, failed=True, payload=payload)
 

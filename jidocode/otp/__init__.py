@@ -19,6 +19,8 @@ events.py              what supervisors announce
 exits.py, refs.py      why a process ended, and which one is meant
 """
 
+from jidocode.base.exits import Crashed, ExitReason, Killed, NoProcess, Normal, Shutdown
+from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import (
     AlreadyPresentError,
     AlreadyStartedError,
@@ -30,8 +32,11 @@ from jidocode.errors import (
     StartFailedError,
     SupervisorError,
 )
-from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor
-from jidocode.otp.events import (
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.messages import Caller, Down, Response, Timeout
+from jidocode.otp.server.results import Ignore, NoReply, Refuse, Reply, Stop
+from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
+from jidocode.otp.supervision.events import (
     ChildExited,
     ChildStarted,
     ChildStartFailed,
@@ -39,22 +44,8 @@ from jidocode.otp.events import (
     GaveUp,
     HeartbeatMissed,
 )
-from jidocode.otp.exits import Crashed, ExitReason, Killed, NoProcess, Normal, Shutdown
-from jidocode.otp.management import ChildCounts, ChildInfo, ChildStatus
-from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.server import (
-    Caller,
-    Down,
-    GenServer,
-    Ignore,
-    NoReply,
-    Refuse,
-    Reply,
-    Response,
-    Stop,
-    Timeout,
-)
-from jidocode.otp.specs import (
+from jidocode.otp.supervision.management import ChildCounts, ChildInfo, ChildStatus
+from jidocode.otp.supervision.specs import (
     BRUTAL_KILL,
     INFINITY,
     AutoShutdown,
@@ -63,8 +54,8 @@ from jidocode.otp.specs import (
     Flags,
     Start,
 )
-from jidocode.otp.strategy import Restart, Strategy
-from jidocode.otp.supervisor import Supervisor
+from jidocode.otp.supervision.strategy import Restart, Strategy
+from jidocode.otp.supervision.supervisor import Supervisor
 
 __all__ = [
     "BRUTAL_KILL",

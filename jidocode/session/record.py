@@ -15,28 +15,25 @@ The rules and their short names are JidoCode's (session.ex). Deviations:
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
 import re
-import stat
 import unicodedata
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Any, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jidocode.errors import InvalidSessionError, InvalidSessionIdError, shown
-from jidocode.records import Discreet
+from jidocode.base.records import Discreet
+from jidocode.base.text import quote
+from jidocode.errors import InvalidSessionError, InvalidSessionIdError
+from jidocode.session.project.locate import ProjectKey, detect_language, locate_project
 
 MAX_NAME_LENGTH = 50
 """Characters in a session's name."""
-MAX_PATH_LENGTH = 4096
-"""Bytes in a project path, before and after expansion."""
 MAX_LABEL_LENGTH = 200
 """Characters in the name of a provider, model or language."""
 MAX_TOKENS = 2**31 - 1
@@ -46,36 +43,10 @@ MAX_EXTRA_LENGTH = 65_536
 MAX_JSON_DEPTH = 64
 """Mappings and lists within each other, the outermost counted, in any JSON that is kept."""
 
-ProjectKey = tuple[int, int]
-"""What makes a directory the same under all its names: `(st_dev, st_ino)`."""
 _Container = dict[str, object] | list[object] | tuple[object, ...]
 
 _ID_LENGTH = 36
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-# The first one found decides.
-_LANGUAGE_BY_MARKER = {
-    "mix.exs": "elixir",
-    "Cargo.toml": "rust",
-    "go.mod": "go",
-    "pyproject.toml": "python",
-    "setup.py": "python",
-    "requirements.txt": "python",
-    "tsconfig.json": "typescript",
-    "package.json": "javascript",
-    "Gemfile": "ruby",
-    "composer.json": "php",
-    "build.gradle.kts": "kotlin",
-    "build.gradle": "java",
-    "pom.xml": "java",
-    "CMakeLists.txt": "cpp",
-}
-
-_CODE_BY_ERRNO = {
-    errno.EACCES: "path_permission_denied",
-    errno.EPERM: "path_permission_denied",
-    errno.ENAMETOOLONG: "path_too_long",
-}
 
 
 def new_session_id() -> str:
@@ -98,13 +69,13 @@ def validate_session_id(value: object) -> str:
         InvalidSessionIdError: It is not a lower-case UUID4 in a str.
     """
     if not isinstance(value, str):
-        raise InvalidSessionIdError(f"a session id must be a str, not {shown(value)}")
+        raise InvalidSessionIdError(f"a session id must be a str, not {quote(value)}")
     if len(value) != _ID_LENGTH:
         raise InvalidSessionIdError(
-            f"a session id has {_ID_LENGTH} characters, not {len(value)}: {shown(value)}"
+            f"a session id has {_ID_LENGTH} characters, not {len(value)}: {quote(value)}"
         )
     if not is_session_id(value):
-        raise InvalidSessionIdError(f"a session id is a lower-case UUID4, not {shown(value)}")
+        raise InvalidSessionIdError(f"a session id is a lower-case UUID4, not {quote(value)}")
     return value
 
 
@@ -153,7 +124,7 @@ class SessionConfig(Discreet, frozen=True, kw_only=True):
             text, because text is immutable, whatever it holds.
     """
 
-    unshown = ("extra_json",)
+    hidden = ("extra_json",)
 
     provider: str = "anthropic"
     model: str = "claude-3-5-sonnet-20241022"
@@ -328,63 +299,6 @@ def validate_name(name: object) -> str:
     return str(name)
 
 
-def locate_project(path: object) -> tuple[str, ProjectKey]:
-    """Return the absolute, expanded form of *path*, and what identifies the directory.
-
-    Raises:
-        InvalidSessionError: With one code: `invalid_project_path`,
-            `missing_project_path`, `path_too_long`, `path_traversal_detected`,
-            `path_not_found`, `path_not_directory` or `path_permission_denied`.
-    """
-    text = _path_text(path)
-    try:
-        # abspath keeps two leading slashes, which POSIX allows to mean something else.
-        absolute = "/" + os.path.abspath(os.path.expanduser(text)).lstrip("/")  # noqa: PTH100, PTH111 - Path.absolute keeps "." components
-    except FileNotFoundError as error:
-        reason = f"project path {shown(text)} is relative, and the current directory is gone"
-        raise _invalid("path_not_found", reason) from error
-    return absolute, _directory_key(absolute)
-
-
-def enclosing_keys(path: str) -> list[ProjectKey]:
-    """Return the keys of the directories around the one at *path*, nearest first.
-
-    What cannot be looked at is left out: it cannot be an open project either.
-    """
-    keys: list[ProjectKey] = []
-    here = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - all paths here are str
-    while True:
-        with contextlib.suppress(OSError):
-            status = os.stat(here)  # noqa: PTH116 - idem
-            keys.append((status.st_dev, status.st_ino))
-        above = os.path.dirname(here)  # noqa: PTH120 - idem
-        if above == here:
-            return keys
-        here = above
-
-
-def detect_language(path: str) -> str | None:
-    """Return the main language of the project at *path* by its marker files, or None.
-
-    Only names in the directory itself are looked at.
-
-    Raises:
-        InvalidSessionError: With the code `path_not_found` or
-            `path_permission_denied`: the directory cannot be listed any more.
-    """
-    try:
-        names = frozenset(os.listdir(path))  # noqa: PTH208 - a Path per file is not cheap
-    except OSError as error:
-        raise unusable_project(path, error) from error
-    return next((lang for marker, lang in _LANGUAGE_BY_MARKER.items() if marker in names), None)
-
-
-def unusable_project(path: str, error: OSError) -> InvalidSessionError:
-    """Return what to raise from *error*, which came when the project at *path* was opened."""
-    code = _CODE_BY_ERRNO.get(error.errno or 0, "path_not_found")
-    return _invalid(code, f"project path {shown(path)} cannot be used: {error.strerror}")
-
-
 _Broken = Iterator[tuple[str, str]]
 """Broken rules: the short name of each, and a sentence."""
 
@@ -396,59 +310,9 @@ def _refuse(broken: list[tuple[str, str]]) -> None:
         )
 
 
-def _invalid(code: str, reason: str) -> InvalidSessionError:
-    return InvalidSessionError((code,), (reason,))
-
-
-def _directory_key(path: str) -> ProjectKey:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - the path is text throughout
-    except OSError as error:
-        raise unusable_project(path, error) from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise _invalid("path_not_directory", f"project path {shown(path)} is not a directory")
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        raise _invalid(
-            "path_permission_denied", f"project path {shown(path)} may not be read and written"
-        )
-    return (status.st_dev, status.st_ino)
-
-
-def _is_too_long(path: str) -> bool:
-    # The number of characters is known; only what may fit is worth encoding.
-    if len(path) > MAX_PATH_LENGTH:
-        return True
-    return len(path.encode("utf-8", "surrogatepass")) > MAX_PATH_LENGTH
-
-
-def _is_impossible(path: str) -> bool:
-    try:
-        return b"\0" in os.fsencode(path)
-    except UnicodeEncodeError:
-        return True
-
-
-_PATH_RULES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-    ("missing_project_path", "is empty", lambda path: not path),
-    ("path_too_long", f"has more than {MAX_PATH_LENGTH} bytes", _is_too_long),
-    ("invalid_project_path", "holds characters that no path can hold", _is_impossible),
-    ("path_traversal_detected", "has a '..' in it", lambda path: ".." in path.split("/")),
-)
-
-
-def _path_text(path: object) -> str:
-    text = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
-    if not isinstance(text, str):
-        raise _invalid("invalid_project_path", f"a project path must be a str, not {shown(text)}")
-    for code, reason, breaks in _PATH_RULES:
-        if breaks(text):
-            raise _invalid(code, f"project path {shown(text)} {reason}")
-    return text
-
-
 def _broken_project(path: object, key: object) -> _Broken:
     if isinstance(path, str) and path and not path.startswith("/"):
-        yield "path_not_absolute", f"project path {shown(path)} is not absolute"
+        yield "path_not_absolute", f"project path {quote(path)} is not absolute"
         return
     try:
         _, found = locate_project(path)
@@ -456,13 +320,13 @@ def _broken_project(path: object, key: object) -> _Broken:
         yield from zip(error.codes, error.reasons, strict=True)
     else:
         if found != key:
-            yield "project_path_changed", f"another directory stands at {shown(path)} now"
+            yield "project_path_changed", f"another directory stands at {quote(path)} now"
 
 
 def _broken_class(session: Session) -> _Broken:
     # What a subclass adds would not come back from a journal.
     if type(session) is not Session:
-        yield "invalid_record", f"a record must be just a Session, not {shown(session)}"
+        yield "invalid_record", f"a record must be just a Session, not {quote(session)}"
 
 
 def _broken_id(value: object) -> _Broken:
@@ -481,7 +345,7 @@ def _broken_name(name: object) -> _Broken:
     if isinstance(name, str) and len(name) > MAX_NAME_LENGTH:
         yield "name_too_long", f"a name has at most {MAX_NAME_LENGTH} characters, not {len(name)}"
     elif not isinstance(name, str) or not name.strip() or not _is_plain(name):
-        yield "invalid_name", f"a name must be one line of text, not {shown(name)}"
+        yield "invalid_name", f"a name must be one line of text, not {quote(name)}"
 
 
 def _default_name(path: str) -> str:
@@ -501,14 +365,14 @@ def _is_label(value: object) -> bool:
 
 def _broken_language(language: object) -> _Broken:
     if language is not None and not _is_label(language):
-        yield "invalid_language", f"a language must be a word or None, not {shown(language)}"
+        yield "invalid_language", f"a language must be a word or None, not {quote(language)}"
 
 
 def _broken_time(field: str, value: object) -> _Broken:
     # The next change must find a later time.
     if not isinstance(value, datetime) or value.utcoffset() != timedelta() or value.year == MAXYEAR:
         rule = f"a datetime in UTC, before the year {MAXYEAR}"
-        yield f"invalid_{field}", f"{field} must be {rule}, not {shown(value)}"
+        yield f"invalid_{field}", f"{field} must be {rule}, not {quote(value)}"
 
 
 def _merge(config: SessionConfig, changes: object) -> Any:
@@ -533,15 +397,15 @@ def _broken_config(config: object) -> _Broken:
         yield "invalid_config", reason
         return
     if not _is_label(config.provider):
-        yield "invalid_provider", f"provider must be a name, not {shown(config.provider)}"
+        yield "invalid_provider", f"provider must be a name, not {quote(config.provider)}"
     if not _is_label(config.model):
-        yield "invalid_model", f"model must be a name, not {shown(config.model)}"
+        yield "invalid_model", f"model must be a name, not {quote(config.model)}"
     if not _is_number(config.temperature) or not 0 <= config.temperature <= 2:  # noqa: PLR2004 - the range that providers accept
-        yield "invalid_temperature", f"temperature must be 0 to 2, not {shown(config.temperature)}"
+        yield "invalid_temperature", f"temperature must be 0 to 2, not {quote(config.temperature)}"
     if not _is_number(config.max_tokens, int) or not 1 <= config.max_tokens <= MAX_TOKENS:
         yield (
             "invalid_max_tokens",
-            f"max_tokens must be 1 to {MAX_TOKENS}, not {shown(config.max_tokens)}",
+            f"max_tokens must be 1 to {MAX_TOKENS}, not {quote(config.max_tokens)}",
         )
 
 

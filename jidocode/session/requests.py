@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any, Generic, Protocol, TypeVar
 
-from jidocode.errors import InvalidRequestError, JournalError, SessionError, shown
-from jidocode.otp.server import Refuse, Reply
-from jidocode.records import Discreet
+from jidocode.base.records import Discreet
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError, JournalError, SessionError
+from jidocode.otp.server.results import Refuse, Reply
 from jidocode.session.record import Session
 
 Holder = TypeVar("Holder", contravariant=True)  # noqa: PLC0105 - the names read better in requests
@@ -38,7 +39,7 @@ class Call(Protocol):
     ) -> Answer: ...
 
 
-def answered(request: Request[Holder, object], holder: Holder) -> Reply | Refuse:
+def answer_or_refuse(request: Request[Holder, object], holder: Holder) -> Reply | Refuse:
     """Return what a server does about *request*: reply, or refuse and go on.
 
     Failures that are part of the contract are refusals (`SessionError`,
@@ -53,7 +54,7 @@ def answered(request: Request[Holder, object], holder: Holder) -> Reply | Refuse
 def require_int(what: str, value: object, *, least: int) -> None:
     """Raise InvalidRequestError unless *value* is an int of *least* or more."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidRequestError(f"{what} must be an int of {least} or more, not {shown(value)}")
+        raise InvalidRequestError(f"{what} must be an int of {least} or more, not {quote(value)}")
 
 
 class SessionHolder(Protocol):
@@ -101,7 +102,7 @@ def later(given: object, current: Session) -> Session:
         InvalidSessionError: It breaks a rule.
     """
     if not isinstance(given, Session):
-        raise InvalidRequestError(f"a session's record must be a Session, not {shown(given)}")
+        raise InvalidRequestError(f"a session's record must be a Session, not {quote(given)}")
     if _identity(given) != _identity(current):
         raise InvalidRequestError("the record is of another session or project")
     return max(current, given.validate_values(), key=lambda session: session.updated_at)

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start, check_children
-from jidocode.otp.strategy import Restart, Strategy
-from jidocode.otp.supervisor import Supervisor
+from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start, check_children
+from jidocode.otp.supervision.strategy import Restart, Strategy
+from jidocode.otp.supervision.supervisor import Supervisor
 from jidocode.session.record import Session
 
 DEFAULT_FLAGS = Flags(strategy=Strategy.ONE_FOR_ALL)

@@ -17,16 +17,17 @@ from typing import Any, ClassVar, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jidocode.errors import InvalidChildSpecError, shown
-from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor
-from jidocode.otp.specs import ChildSpec, Flags
-from jidocode.otp.strategy import Strategy
-from jidocode.otp.supervisor import Supervisor
-from jidocode.session.journal import Durability
-from jidocode.session.manager import Manager
+from jidocode.base.text import quote
+from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
+from jidocode.otp.supervision.specs import ChildSpec, Flags
+from jidocode.otp.supervision.strategy import Strategy
+from jidocode.otp.supervision.supervisor import Supervisor
+from jidocode.session.admission.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
+from jidocode.session.journal.file import Durability
+from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
-from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
-from jidocode.session.state import State
+from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 
 
@@ -100,7 +101,7 @@ class SessionChildren(Protocol):
         ...
 
 
-def built(
+def build_children(
     build: SessionChildren, session: Session, own: Sequence[ChildSpec] = (), *, upkeep: Upkeep
 ) -> tuple[ChildSpec, ...]:
     """Return what *build* makes of *session*, each child with its name.
@@ -108,7 +109,7 @@ def built(
     Raises:
         InvalidChildSpecError: One is no `ChildSpec`, or Manager or State is missing.
     """
-    children = tuple(named(spec, session.id) for spec in build(session, own, upkeep=upkeep))
+    children = tuple(with_name(spec, session.id) for spec in build(session, own, upkeep=upkeep))
     missing = {"manager", "state"} - {spec.id for spec in children}
     if missing:
         raise InvalidChildSpecError(
@@ -117,20 +118,20 @@ def built(
     return children
 
 
-def named(spec: Any, session_id: str) -> ChildSpec:
+def with_name(spec: Any, session_id: str) -> ChildSpec:
     """Return *spec* with the name under which its session's handle finds it.
 
     Raises:
         InvalidChildSpecError: It is no `ChildSpec`, or means to run under another name.
     """
     if not isinstance(spec, ChildSpec):
-        raise InvalidChildSpecError(f"a child must be a ChildSpec, got {shown(spec)}")
+        raise InvalidChildSpecError(f"a child must be a ChildSpec, got {quote(spec)}")
     name = (spec.id, session_id)
     if spec.id == SessionSupervisor.kind:
         raise InvalidChildSpecError("the id 'session' is that of the session's supervisor")
     if spec.name not in (None, name):
         raise InvalidChildSpecError(
             f"a session's child is registered under its id and its session's, "
-            f"so name must be None, got {shown(spec.name)}"
+            f"so name must be None, got {quote(spec.name)}"
         )
     return replace(spec, name=name)

@@ -1,7 +1,6 @@
 """What an app uses: `SessionSystem`, the handles it gives out, and what they tell."""
 
-from jidocode._host.client import Monitor
-from jidocode.system.core import SessionSystem
+from jidocode._host.client.monitor import Monitor
 from jidocode.system.events import Event, EventStream, SessionRefused
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import (
@@ -13,6 +12,7 @@ from jidocode.system.health import (
     TreeNode,
 )
 from jidocode.system.settings import CreationRate, Durability, Settings, default_state_dir
+from jidocode.system.system import SessionSystem
 
 __all__ = [
     "ChildHealth",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jidocode.otp.management import (
+from jidocode.base.refs import ActorRef
+from jidocode.otp.supervision.management import (
     ChildCounts,
     ChildInfo,
     CountChildren,
@@ -15,17 +16,16 @@ from jidocode.otp.management import (
     TerminateChild,
     WhichChildren,
 )
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.specs import ChildSpec
-from jidocode.session.manager import ManagerClient
+from jidocode.otp.supervision.specs import ChildSpec
+from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import Session
-from jidocode.session.state import StateClient
-from jidocode.session.tree import named
+from jidocode.session.state.client import StateClient
+from jidocode.session.tree import with_name
 from jidocode.system.events import EventStream
 
 if TYPE_CHECKING:
-    from jidocode.system.core import SessionSystem
     from jidocode.system.health import Health
+    from jidocode.system.system import SessionSystem
 
 
 class SessionHandle:
@@ -140,7 +140,7 @@ class SessionHandle:
             InvalidChildSpecError: The spec breaks a rule, or has a name of its own.
             CallError: It cannot be pickled.
         """
-        ref: ActorRef | None = self._ask(StartChild(named(spec, self.id)))
+        ref: ActorRef | None = self._ask(StartChild(with_name(spec, self.id)))
         return ref
 
     def terminate_child(self, child_id: str) -> None:

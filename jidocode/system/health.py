@@ -6,9 +6,9 @@ import enum
 
 from msgspec import Struct
 
-from jidocode.otp.exits import ExitReason
-from jidocode.otp.management import ChildStatus
-from jidocode.otp.refs import ActorRef
+from jidocode.base.exits import ExitReason
+from jidocode.base.refs import ActorRef
+from jidocode.otp.supervision.management import ChildStatus
 
 
 class HealthStatus(enum.Enum):

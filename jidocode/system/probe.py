@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from jidocode._host.client import ROOT, HostClient
+from jidocode._host.client.client import ROOT, HostClient
 from jidocode._host.wire import Pulse
+from jidocode.base.refs import ActorRef
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -17,10 +18,9 @@ from jidocode.errors import (
     NoProcessError,
     SessionNotFoundError,
 )
-from jidocode.otp.management import ChildInfo, ChildStatus, WhichChildren
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.specs import ChildType
-from jidocode.session.registry import SESSIONS
+from jidocode.otp.supervision.management import ChildInfo, ChildStatus, WhichChildren
+from jidocode.otp.supervision.specs import ChildType
+from jidocode.session.admission.registry import SESSIONS
 from jidocode.system.health import (
     ChildHealth,
     Health,
@@ -29,7 +29,7 @@ from jidocode.system.health import (
     TreeNode,
     overall,
 )
-from jidocode.system.router import Router, left
+from jidocode.system.router import Router, seconds_until
 
 
 class Probe:
@@ -52,12 +52,12 @@ class Probe:
     def system(self) -> SystemHealth:
         """Return the health of everything; see `SessionSystem.system_health`."""
         deadline = self._router.deadline()
-        infos = self._infos(self._root(), left(deadline) / 2)
+        infos = self._infos(self._root(), seconds_until(deadline) / 2)
         found: dict[str, ActorRef] = {}
         for info in infos:
             if info.id == SESSIONS[1] and info.ref is not None:
                 with suppress(CallError):  # its own health says why
-                    below = self._infos(info.ref, left(deadline) / 2)
+                    below = self._infos(info.ref, seconds_until(deadline) / 2)
                     found = {child.id: child.ref for child in below if child.ref is not None}
         processes, sessions = self._look(infos, found, deadline)
         statuses = {child.status for child in processes} | {each.status for each in sessions}
@@ -89,7 +89,7 @@ class Probe:
     def _node(self, info: ChildInfo) -> TreeNode:
         children: list[TreeNode] = []
         if info.type is ChildType.SUPERVISOR and info.ref is not None:
-            for child in self._infos(info.ref, left(self._router.deadline())):
+            for child in self._infos(info.ref, seconds_until(self._router.deadline())):
                 with suppress(ActorExitedError, NoProcessError):  # it ended meanwhile
                     children.append(self._node(child))
         return TreeNode(
@@ -106,7 +106,7 @@ class Probe:
         """Return the health of *processes* and of the sessions that do not end meanwhile."""
         # The supervisors get half of the time, so that the children can be asked in any case.
         answers = self._client.call_all(
-            list(supervisors.values()), WhichChildren(), timeout=left(deadline) / 2
+            list(supervisors.values()), WhichChildren(), timeout=seconds_until(deadline) / 2
         )
         infos = [() if isinstance(each, CallError) else each for each in answers]
         health, *children = self._pulses([processes, *infos], deadline)
@@ -122,7 +122,7 @@ class Probe:
     ) -> list[tuple[ChildHealth, ...]]:
         """Return the health of all children of each group, all of them asked at once."""
         refs = [info.ref for infos in groups for info in infos if info.ref is not None]
-        pulses = self._client.ping_all(refs, timeout=left(deadline))
+        pulses = self._client.ping_all(refs, timeout=seconds_until(deadline))
         answers = dict(zip(refs, pulses, strict=True))
         return [
             tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from jidocode._host.client import ROOT, HostClient, NotSentError
+from jidocode._host.client.client import ROOT, HostClient, NotSentError
+from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import (
     CallError,
     CallTimeoutError,
@@ -15,10 +16,9 @@ from jidocode.errors import (
     RegistryNotRunningError,
     SessionNotFoundError,
 )
-from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.registry import Live, NotFound
-from jidocode.otp.registry_server import LookUp
-from jidocode.session.registry import REGISTRY
+from jidocode.otp.naming.server import LookUp
+from jidocode.otp.naming.table import Live, NotFound
+from jidocode.session.admission.registry import REGISTRY
 from jidocode.session.requests import Answer, Call, Request
 
 
@@ -57,7 +57,9 @@ class Router:
         while True:
             ref = self._directory.find(name) or self.find(name, deadline)
             try:
-                return self._client.call(ref, request, timeout=left(deadline), target=target)
+                return self._client.call(
+                    ref, request, timeout=seconds_until(deadline), target=target
+                )
             except NotSentError as error:
                 if time.monotonic() >= deadline:
                     raise NoProcessError(error.target) from None
@@ -97,7 +99,9 @@ class Router:
                 self._client.check()
                 raise RegistryNotRunningError
             try:
-                return self._client.call(ref, request, timeout=left(deadline), target=target)
+                return self._client.call(
+                    ref, request, timeout=seconds_until(deadline), target=target
+                )
             except NotSentError as error:
                 if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error
@@ -138,6 +142,6 @@ class _Way(Struct, frozen=True):
         return answer
 
 
-def left(deadline: float) -> float:
+def seconds_until(deadline: float) -> float:
     """Return how many seconds are left until *deadline* (monotonic), at least 0."""
     return max(0.0, deadline - time.monotonic())

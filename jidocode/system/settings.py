@@ -18,9 +18,10 @@ from loguru import logger
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from jidocode.errors import InvalidSettingError, shown
-from jidocode.otp.specs import MAX_SECONDS, Flags
-from jidocode.otp.strategy import Strategy
+from jidocode.base.text import quote
+from jidocode.errors import InvalidSettingError
+from jidocode.otp.supervision.specs import MAX_SECONDS, Flags
+from jidocode.otp.supervision.strategy import Strategy
 
 PREFIX = "JIDOCODE_"
 """What the names of environment variables begin with: `JIDOCODE_MAX_SESSIONS`."""
@@ -53,7 +54,7 @@ class _Kind(Struct, frozen=True):
 
     def refusal(self, name: str, given: object, *origin: str) -> InvalidSettingError:
         """Return the error for a bad value."""
-        return InvalidSettingError(name, f"must be {self.expected}, got {shown(given)}", *origin)
+        return InvalidSettingError(name, f"must be {self.expected}, got {quote(given)}", *origin)
 
     def or_none(self) -> _Kind:
         """Return the kind whose values may be None as well, written `none`."""
@@ -296,16 +297,16 @@ _KINDS = {
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    origin = shown(str(path))
+    origin = quote(str(path))
     with path.open("rb") as file:
         try:
             table = tomllib.load(file)
         except ValueError as error:  # no TOML, or no UTF-8
-            problem = f"cannot be read as TOML: {shown(str(error))}"
+            problem = f"cannot be read as TOML: {quote(str(error))}"
             raise InvalidSettingError("the file", problem, origin) from error
     for key in table.keys() - _KINDS.keys():
         problem = f"is no setting{_hint(key, _KINDS)}"
-        raise InvalidSettingError(shown(key), problem, f"key in {origin}")
+        raise InvalidSettingError(quote(key), problem, f"key in {origin}")
     return {key: _KINDS[key].take(key, given, f"key in {origin}") for key, given in table.items()}
 
 
@@ -313,7 +314,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     names = {f"{PREFIX}{name.upper()}": name for name in _KINDS}
     given = {variable: text for variable, text in environ.items() if variable.startswith(PREFIX)}
     for variable in given.keys() - names.keys():
-        logger.warning("{} is no setting{}", shown(variable), _hint(variable, names))
+        logger.warning("{} is no setting{}", quote(variable), _hint(variable, names))
     return {
         name: _KINDS[name].take(name, given[variable], f"variable {variable}")
         for variable, name in names.items()

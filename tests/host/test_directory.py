@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from jidocode._host.directory import Directory
+from jidocode._host.client.directory import Directory
 from jidocode.otp import ActorRef, ChildStarted, ExitReason, Killed, Name
 
 ROOT: Name = ("root", "jidocode")

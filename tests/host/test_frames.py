@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jidocode._host.address import LoopbackAddress
-from jidocode._host.frames import (
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.frames import (
     HEADER,
     MAX_BODY,
     MAX_HELLO_BODY,

@@ -25,9 +25,9 @@ from msgspec import Struct
 from thespian.actors import ActorAddress
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import inbound as inbound_module
-from jidocode._host.address import LoopbackAddress
-from jidocode._host.frames import (
+from jidocode._host.transport import inbound as inbound_module
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.frames import (
     HEADER,
     MAX_HELLO_BODY,
     ConnectionKeys,
@@ -38,8 +38,8 @@ from jidocode._host.frames import (
     hello_mac,
     unpack_count,
 )
-from jidocode._host.inbound import MAX_STRANGERS, Inbound
-from jidocode._host.transport import Envelope, LoopbackTransport, new_key
+from jidocode._host.transport.inbound import MAX_STRANGERS, Inbound
+from jidocode._host.transport.transport import Envelope, LoopbackTransport, new_key
 
 DEADLINE = 20.0
 KEY = new_key()

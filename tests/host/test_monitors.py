@@ -24,8 +24,8 @@ from jidocode.otp import (
     Shutdown,
     Start,
 )
-from jidocode.otp.registry import Live, NotFound
-from jidocode.otp.registry_server import LookUp
+from jidocode.otp.naming.server import LookUp
+from jidocode.otp.naming.table import Live, NotFound
 from jidocode.testing import PATIENCE, eventually
 
 MANY = Flags(max_restarts=100_000)

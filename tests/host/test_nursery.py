@@ -14,10 +14,10 @@ from actors import group, pool, subject
 from servers import Fuse, Smugglers, Worker
 from trees import MakeTree, Tree
 
-from jidocode._host import processes
-from jidocode._host.nursery import MAX_TOLD, STANDBYS
-from jidocode._host.rehearsal import rehearse
-from jidocode._host.transport import LoopbackTransport, new_key
+from jidocode._host.actor.rehearsal import rehearse
+from jidocode._host.daemon import processes
+from jidocode._host.daemon.nursery import MAX_TOLD, STANDBYS
+from jidocode._host.transport.transport import LoopbackTransport, new_key
 from jidocode.errors import StartFailedError
 from jidocode.otp import ChildSpec, Flags, Start
 from jidocode.testing import eventually, is_alive

@@ -12,28 +12,28 @@ import pytest
 from actors import Registrar, group, pool, subject
 from trees import REGISTRY_ID, MakeTree, Tree
 
-from jidocode._host.client import ROOT
+from jidocode._host.client.client import ROOT
 from jidocode.errors import AlreadyStartedError, StartFailedError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStatus, Flags, Name, Start
-from jidocode.otp.management import RestartChild
-from jidocode.otp.registry import Entry, Live, NotFound, Restarting
-from jidocode.otp.registry_server import AwaitLive, Entries
+from jidocode.otp.naming.server import AwaitLive, Entries
+from jidocode.otp.naming.table import Entry, Live, NotFound, Restarting
+from jidocode.otp.supervision.management import RestartChild
 from jidocode.testing import eventually
 
 MANY = Flags(max_restarts=100_000)
 NAMES: list[Name] = [("kind", "a"), ("kind", "b"), ("other", "a")]
 
 
-def named(child_id: str, name: Name, *args: object) -> ChildSpec:
+def with_name(child_id: str, name: Name, *args: object) -> ChildSpec:
     return subject(child_id, *args, name=name, value=f"value of {child_id}")
 
 
 @pytest.fixture
 def running(tree: MakeTree) -> Tree:
     """A registry, a pool, and named children at three levels."""
-    inner = group("inner", MANY, [named("c", NAMES[2])])
-    outer = group("outer", MANY, [named("b", NAMES[1]), inner])
-    running: Tree = tree(MANY, named("a", NAMES[0]), outer, pool(), registry=True)
+    inner = group("inner", MANY, [with_name("c", NAMES[2])])
+    outer = group("outer", MANY, [with_name("b", NAMES[1]), inner])
+    running: Tree = tree(MANY, with_name("a", NAMES[0]), outer, pool(), registry=True)
     return running
 
 
@@ -73,8 +73,8 @@ def test_names_lead_to_processes_and_their_values(running: Tree) -> None:
 def test_a_name_follows_its_child(running: Tree, log: Path, gate: Path) -> None:
     """It is held while the child restarts, and free when the child was stopped."""
     name = ("kind", "d")
-    running.start(named("d", name, log, "wait again", "d", gate.with_name("never")), "pool")
-    running.start(named("e", ("kind", "e"), log, "hang again", "e", gate), "pool")
+    running.start(with_name("d", name, log, "wait again", "d", gate.with_name("never")), "pool")
+    running.start(with_name("e", ("kind", "e"), log, "hang again", "e", gate), "pool")
     until_registered(running, ("kind", "e"), "e")
     gate.touch()
     running.kill("e")
@@ -109,7 +109,7 @@ def test_a_taken_name_is_refused_with_its_holder(running: Tree, log: Path) -> No
     holder = running.ref("c")
     for supervisor in (None, "pool", "outer"):
         with pytest.raises(AlreadyStartedError) as refused:
-            running.start(named("late", NAMES[2], log), supervisor)
+            running.start(with_name("late", NAMES[2], log), supervisor)
 
         assert refused.value.ref == holder
     assert not log.exists()
@@ -123,7 +123,7 @@ def test_of_many_starts_under_one_name_one_wins(tree: MakeTree, log: Path) -> No
 
     def start(number: int) -> str:
         try:
-            spec = named(f"c{number}", ("kind", "x"), log)
+            spec = with_name(f"c{number}", ("kind", "x"), log)
             return type(running.start(spec, pools[number % 5])).__name__
         except AlreadyStartedError:
             return "refused"
@@ -141,8 +141,8 @@ def test_a_start_that_fails_has_freed_its_name(running: Tree, log: Path) -> None
     running.start(pool("second"))
     for number in range(20):
         with pytest.raises(StartFailedError):
-            running.start(named(f"x{number}", name, log, "raise"), "pool")
-        ref = running.start(named(f"y{number}", name), "second")
+            running.start(with_name(f"x{number}", name, log, "raise"), "pool")
+        ref = running.start(with_name(f"y{number}", name), "second")
         running.stop(f"y{number}", "second")
 
         assert ref is not None
@@ -152,7 +152,7 @@ def test_a_stopped_child_gives_its_name_to_others_and_may_take_it_again(running:
     """Unless somebody else has it then."""
     until_all_registered(running)
     running.stop("a")
-    other = running.start(named("late", NAMES[0]), "pool")
+    other = running.start(with_name("late", NAMES[0]), "pool")
     with pytest.raises(AlreadyStartedError) as refused:
         running.ask(RestartChild("a"))
     running.stop("late", "pool")
@@ -166,7 +166,7 @@ def test_a_process_that_goes_by_the_registrys_kind_is_not_taken_for_it(running: 
     """What a process is called is its author's choice."""
     until_all_registered(running)
     running.start(ChildSpec(id="false", start=Start(Registrar)))
-    running.start(named("d", ("kind", "d")))
+    running.start(with_name("d", ("kind", "d")))
 
     until_registered(running, ("kind", "d"), "d")
     assert running.call("false", "handled") == 1
@@ -177,7 +177,7 @@ def test_a_process_that_goes_by_the_registrys_kind_is_not_taken_for_it(running: 
 
 def test_a_killed_registry_loses_nothing(running: Tree) -> None:
     """Ten rounds: names, values, and who holds them; nobody else is touched."""
-    running.start(named("d", ("kind", "d")), "pool")
+    running.start(with_name("d", ("kind", "d")), "pool")
     refs = {child: running.ref(child) for child in "abcd"}
     expected = dict(zip([*NAMES, ("kind", "d")], "abcd", strict=True))
     for _ in range(10):
@@ -185,7 +185,7 @@ def test_a_killed_registry_loses_nothing(running: Tree) -> None:
         for name, child in expected.items():
             until_registered(running, name, child)
         with pytest.raises(AlreadyStartedError):
-            running.start(named("late", NAMES[1]), "pool")
+            running.start(with_name("late", NAMES[1]), "pool")
         entries: list[Entry] = running.call(REGISTRY_ID, Entries())
 
         assert {entry.name: entry.value for entry in entries} == {
@@ -199,14 +199,14 @@ def test_a_start_during_which_the_registry_dies_succeeds(
 ) -> None:
     """While the child's `init` runs."""
     with ThreadPoolExecutor(1) as threads:
-        spec = named("d", ("kind", "d"), log, "wait", "d", gate)
+        spec = with_name("d", ("kind", "d"), log, "wait", "d", gate)
         start = threads.submit(running.start, spec, "pool")
         eventually(lambda: notes(log, "begins"), "the slow init")
         running.successor(running.kill(REGISTRY_ID), REGISTRY_ID)
         held = Restarting("value of d")
         eventually(lambda: running.look_up(("kind", "d")) == held, "the claim")
         with pytest.raises(AlreadyStartedError) as refused:
-            running.start(named("e", ("kind", "d")), "outer")
+            running.start(with_name("e", ("kind", "d")), "outer")
         gate.touch()
         ref = start.result()
 
@@ -221,7 +221,9 @@ def test_a_claim_that_a_dying_registry_took_with_it_is_made_again(running: Tree)
     os.kill(registry.os_pid, signal.SIGSTOP)
     with ThreadPoolExecutor(3) as threads:
         starts = [
-            threads.submit(running.start, named(f"d{number}", ("kind", f"d{number}")), supervisor)
+            threads.submit(
+                running.start, with_name(f"d{number}", ("kind", f"d{number}")), supervisor
+            )
             for number, supervisor in enumerate(("pool", "outer", None))
         ]
         eventually(lambda: "d0" in running.children("pool"), "the claim")
@@ -262,7 +264,7 @@ def test_names_below_a_killed_supervisor_are_taken_again(
         running.successor(old["c"], "c")
         until_all_registered(running)
         with pytest.raises(AlreadyStartedError):
-            running.start(named("late", NAMES[2]), "pool")
+            running.start(with_name("late", NAMES[2]), "pool")
 
 
 def test_a_registry_that_dies_while_a_supervisor_restarts_its_children_is_told_of_them(
@@ -303,6 +305,6 @@ def test_a_name_is_not_given_to_two(running: Tree, victim: str) -> None:
         running.successor(old, "c")
     until_all_registered(running)
     with pytest.raises(AlreadyStartedError) as refused:
-        running.start(named("thief", NAMES[2]), "pool")
+        running.start(with_name("thief", NAMES[2]), "pool")
 
     assert refused.value.ref == running.ref("c")

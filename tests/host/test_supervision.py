@@ -45,7 +45,7 @@ from jidocode.otp import (
     Shutdown,
     Strategy,
 )
-from jidocode.otp.management import (
+from jidocode.otp.supervision.management import (
     CountChildren,
     DeleteChild,
     GetChildSpec,

@@ -46,11 +46,16 @@ from thespian.system.transport import (
     TransmitOnly,
 )
 
-from jidocode._host import inbound, outbound
-from jidocode._host import transport as transport_module
-from jidocode._host.address import LoopbackAddress
-from jidocode._host.frames import FrameDecoder, Kind, connection_keys, pack_count
-from jidocode._host.transport import Envelope, LoopbackEndpoint, LoopbackTransport, new_key
+from jidocode._host.transport import inbound, outbound
+from jidocode._host.transport import transport as transport_module
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.frames import FrameDecoder, Kind, connection_keys, pack_count
+from jidocode._host.transport.transport import (
+    Envelope,
+    LoopbackEndpoint,
+    LoopbackTransport,
+    new_key,
+)
 from jidocode.errors import HostError
 from jidocode.testing import eventually
 

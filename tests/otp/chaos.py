@@ -17,7 +17,31 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import Struct, field
 
-from jidocode.otp.children import (
+from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, is_normal
+from jidocode.base.refs import ActorRef, Name
+from jidocode.otp.server.machine import Exit, InitFailed, Initialised, SendError, SendReply
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
+from jidocode.otp.supervision.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    GaveUp,
+    HeartbeatMissed,
+    SupervisorEvent,
+)
+from jidocode.otp.supervision.keeper import (
+    Announce,
+    KeeperEffect,
+    KeeperEvent,
+    RegistryDown,
+    RegistryUp,
+    Release,
+    RequestReceived,
+    RetryRestart,
+    ShutdownRequested,
+)
+from jidocode.otp.supervision.life import (
     NOTE_GRACE,
     After,
     AskToStop,
@@ -35,33 +59,10 @@ from jidocode.otp.children import (
     News,
     Spawn,
 )
-from jidocode.otp.dynamic_supervisor import DynamicSupervisorLoop
-from jidocode.otp.events import (
-    ChildExited,
-    ChildStarted,
-    ChildStartFailed,
-    GaveUp,
-    HeartbeatMissed,
-    SupervisorEvent,
-)
-from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, is_normal
-from jidocode.otp.keeper import (
-    Announce,
-    KeeperEffect,
-    KeeperEvent,
-    RegistryDown,
-    RegistryUp,
-    Release,
-    RequestReceived,
-    RetryRestart,
-    ShutdownRequested,
-)
-from jidocode.otp.management import CountChildren, Request
-from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.server import Caller, Exit, InitFailed, Initialised, SendError, SendReply
-from jidocode.otp.specs import BRUTAL_KILL, ChildSpec, Flags
-from jidocode.otp.strategy import Restart
-from jidocode.otp.supervisor import SupervisorLoop
+from jidocode.otp.supervision.management import CountChildren, Request
+from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Flags
+from jidocode.otp.supervision.strategy import Restart
+from jidocode.otp.supervision.supervisor import SupervisorLoop
 from tests.otp.machines import worker
 
 Command = tuple[Any, ...]

@@ -13,7 +13,40 @@ from typing import Any
 
 from msgspec import Struct
 
-from jidocode.otp.children import (
+from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason
+from jidocode.base.refs import ActorRef, Name
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.machine import (
+    Exit,
+    InitFailed,
+    Initialised,
+    InitIgnored,
+    SendError,
+    SendReply,
+)
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.supervision.dynamic_supervisor import (
+    DynamicFlags,
+    DynamicSupervisor,
+    DynamicSupervisorLoop,
+)
+from jidocode.otp.supervision.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    GaveUp,
+    HeartbeatMissed,
+    SupervisorEvent,
+)
+from jidocode.otp.supervision.keeper import (
+    Announce,
+    KeeperEffect,
+    KeeperEvent,
+    Release,
+    RequestReceived,
+    ShutdownRequested,
+)
+from jidocode.otp.supervision.life import (
     After,
     AskToStop,
     ChildFailed,
@@ -28,38 +61,9 @@ from jidocode.otp.children import (
     Probe,
     Spawn,
 )
-from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisor, DynamicSupervisorLoop
-from jidocode.otp.events import (
-    ChildExited,
-    ChildStarted,
-    ChildStartFailed,
-    GaveUp,
-    HeartbeatMissed,
-    SupervisorEvent,
-)
-from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason
-from jidocode.otp.keeper import (
-    Announce,
-    KeeperEffect,
-    KeeperEvent,
-    Release,
-    RequestReceived,
-    ShutdownRequested,
-)
-from jidocode.otp.management import Request
-from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.server import (
-    Caller,
-    Exit,
-    GenServer,
-    InitFailed,
-    Initialised,
-    InitIgnored,
-    SendError,
-    SendReply,
-)
-from jidocode.otp.specs import ChildSpec, Flags, Start
-from jidocode.otp.supervisor import Supervisor, SupervisorLoop
+from jidocode.otp.supervision.management import Request
+from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
+from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop
 
 SUPERVISOR = ActorRef("supervisor", 1, 100)
 

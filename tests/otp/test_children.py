@@ -9,7 +9,11 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jidocode.otp.children import (
+from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Killed
+from jidocode.base.refs import ActorRef
+from jidocode.otp.supervision.events import ChildExited, ChildStartFailed
+from jidocode.otp.supervision.keeper import Announce, KeeperEffect
+from jidocode.otp.supervision.life import (
     NOTE_GRACE,
     TRANSITIONS,
     After,
@@ -30,12 +34,8 @@ from jidocode.otp.children import (
     News,
     Spawn,
 )
-from jidocode.otp.events import ChildExited, ChildStartFailed
-from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Killed
-from jidocode.otp.keeper import Announce, KeeperEffect
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.specs import BRUTAL_KILL, INFINITY, Flags, Start
-from jidocode.otp.supervisor import SupervisorLoop
+from jidocode.otp.supervision.specs import BRUTAL_KILL, INFINITY, Flags, Start
+from jidocode.otp.supervision.supervisor import SupervisorLoop
 from tests.otp.machines import SUPERVISOR, Tree, worker
 
 REF = ActorRef("worker", 1, 1001)

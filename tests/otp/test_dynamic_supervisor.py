@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from jidocode.base.exits import NORMAL, SHUTDOWN
+from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.children import ChildGone, ChildReady, NameClaimed
-from jidocode.otp.dynamic_supervisor import DynamicSupervisorLoop
-from jidocode.otp.exits import NORMAL, SHUTDOWN
-from jidocode.otp.keeper import RegistryUp, RetryRestart
-from jidocode.otp.management import (
+from jidocode.otp.server.results import Ignore
+from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
+from jidocode.otp.supervision.keeper import RegistryUp, RetryRestart
+from jidocode.otp.supervision.life import ChildGone, ChildReady, NameClaimed
+from jidocode.otp.supervision.management import (
     ChildCounts,
     ChildStatus,
     CountChildren,
@@ -22,10 +24,8 @@ from jidocode.otp.management import (
     TerminateChild,
     WhichChildren,
 )
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import Ignore
-from jidocode.otp.specs import BRUTAL_KILL, ChildSpec, Flags, Start
-from jidocode.otp.strategy import Restart
+from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Flags, Start
+from jidocode.otp.supervision.strategy import Restart
 from tests.otp.machines import (
     SUPERVISOR,
     Pool,

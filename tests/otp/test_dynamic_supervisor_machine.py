@@ -12,10 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant
 
-from jidocode.otp.dynamic_supervisor import DynamicFlags, DynamicSupervisorLoop
-from jidocode.otp.exits import SHUTDOWN, ExitReason
-from jidocode.otp.management import Request, StartChild, TerminateChild
-from jidocode.otp.specs import Flags, Start
+from jidocode.base.exits import SHUTDOWN, ExitReason
+from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisorLoop
+from jidocode.otp.supervision.management import Request, StartChild, TerminateChild
+from jidocode.otp.supervision.specs import Flags, Start
 from tests.otp.chaos import CHILD_IDS, Chaos, Fate, Reference, Registry, flags, specs
 from tests.otp.machines import SUPERVISOR, Pool
 

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from jidocode.otp.exits import (
+from jidocode.base.exits import (
     NORMAL,
     SHUTDOWN,
     Crashed,

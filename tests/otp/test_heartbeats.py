@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from jidocode.base.exits import Crashed
+from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.children import (
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.supervision.life import (
     MISSED_HEARTBEATS,
     After,
     ChildGone,
@@ -20,10 +23,7 @@ from jidocode.otp.children import (
     Probe,
     PulseHeard,
 )
-from jidocode.otp.exits import Crashed
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import GenServer
-from jidocode.otp.specs import INFINITY, ChildSpec, ChildType
+from jidocode.otp.supervision.specs import INFINITY, ChildSpec, ChildType
 from tests.otp.machines import supervise, worker
 
 REF = ActorRef("worker", 1, 1001)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jidocode.otp.intensity import RestartIntensity
+from jidocode.otp.supervision.intensity import RestartIntensity
 
 
 @pytest.mark.parametrize(("max_restarts", "deaths"), [(0, 1), (1, 2), (3, 4)])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jidocode.otp.exits import Crashed, Killed, NoProcess, Normal
-from jidocode.otp.monitors import TOMBSTONES, Monitors, Send
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import Down
+from jidocode.base.exits import Crashed, Killed, NoProcess, Normal
+from jidocode.base.refs import ActorRef
+from jidocode.otp.naming.monitors import TOMBSTONES, Monitors, Send
+from jidocode.otp.server.messages import Down
 
 
 def life(number: int) -> ActorRef:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from jidocode.base.exits import Killed
+from jidocode.base.refs import ActorRef
 from jidocode.errors import AlreadyStartedError
-from jidocode.otp.exits import Killed
-from jidocode.otp.keeper import RegistryDown, RegistryUp
-from jidocode.otp.management import RestartChild, StartChild, TerminateChild
-from jidocode.otp.monitors import Send
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.registry import Granted, Refused, Registry
+from jidocode.otp.naming.monitors import Send
+from jidocode.otp.naming.table import Granted, Refused, Registry
+from jidocode.otp.supervision.keeper import RegistryDown, RegistryUp
+from jidocode.otp.supervision.management import RestartChild, StartChild, TerminateChild
 from tests.otp.machines import supervise, supervise_dynamically, worker
 
 NAME = ("k", "1")

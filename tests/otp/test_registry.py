@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
+from jidocode.base.exits import Crashed, Killed, NoProcess, Normal, Shutdown
+from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.exits import Crashed, Killed, NoProcess, Normal, Shutdown
-from jidocode.otp.monitors import Send
-from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.registry import (
+from jidocode.otp.naming.duplicates import DuplicateTable
+from jidocode.otp.naming.monitors import Send
+from jidocode.otp.naming.table import (
     Answer,
-    DuplicateRegistry,
     Effect,
     Entry,
     Gone,
@@ -27,7 +27,7 @@ from jidocode.otp.registry import (
     Unregistered,
     Watch,
 )
-from jidocode.otp.server import Down
+from jidocode.otp.server.messages import Down
 
 NAME = ("manager", "s1")
 OTHER_NAME = ("state", "s1")
@@ -176,7 +176,7 @@ def test_a_name_that_is_no_pair_of_str_is_refused(table: Registry, name: Name) -
     with pytest.raises(InvalidChildSpecError, match="pair of str"):
         table.register(name, SUP, OLD)
     with pytest.raises(InvalidChildSpecError, match="pair of str"):
-        DuplicateRegistry().register(name, OLD)
+        DuplicateTable().register(name, OLD)
 
     assert table.count() == 0
 
@@ -566,7 +566,7 @@ def test_a_registered_process_is_not_watched_for_its_monitors(live: Registry) ->
 
 def test_a_duplicate_key_holds_many_processes_and_one_of_them_twice() -> None:
     """Elixir: `keys: :duplicate`; the list is what a dispatch goes over."""
-    table = DuplicateRegistry()
+    table = DuplicateTable()
 
     assert table.register(NAME, OLD, value=1) == [Watch(OLD)]
     assert table.register(NAME, OLD, value=2) == []
@@ -580,7 +580,7 @@ def test_a_duplicate_key_holds_many_processes_and_one_of_them_twice() -> None:
 
 def test_unregister_takes_all_entries_of_the_caller_and_of_nobody_else() -> None:
     """Elixir: unregister of a duplicate key."""
-    table = DuplicateRegistry()
+    table = DuplicateTable()
     for key, holder in ((NAME, OLD), (NAME, OLD), (NAME, NEW), (OTHER_NAME, OLD)):
         table.register(key, holder)
     table.unregister(NAME, OLD)
@@ -591,7 +591,7 @@ def test_unregister_takes_all_entries_of_the_caller_and_of_nobody_else() -> None
 
 def test_the_dead_leave_all_duplicate_keys_and_do_not_come_back() -> None:
     """A register under way while its process died changes nothing."""
-    table = DuplicateRegistry()
+    table = DuplicateTable()
     table.register(NAME, OLD)
     table.register(OTHER_NAME, OLD)
     table.gone(OLD)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import Struct, field
 
-from jidocode.otp.exits import Crashed, ExitReason, Killed
-from jidocode.otp.monitors import Send
-from jidocode.otp.refs import ActorRef, Name
-from jidocode.otp.registry import (
+from jidocode.base.exits import Crashed, ExitReason, Killed
+from jidocode.base.refs import ActorRef, Name
+from jidocode.otp.naming.monitors import Send
+from jidocode.otp.naming.table import (
     Answer,
     Effect,
     Gone,
@@ -34,7 +34,7 @@ from jidocode.otp.registry import (
     Unregistered,
     Watch,
 )
-from jidocode.otp.server import Down
+from jidocode.otp.server.messages import Down
 
 SUPERVISOR_NAMES: list[Name] = [("session", "a"), ("session", "b")]
 CHILD_NAMES: list[Name] = [("manager", "a"), ("state", "a")]

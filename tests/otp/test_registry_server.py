@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from jidocode.base.exits import Killed
+from jidocode.base.refs import ActorRef
 from jidocode.otp import Start
-from jidocode.otp.events import ChildExited
-from jidocode.otp.exits import Killed
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.registry import Entry, Gone, Live, Registered, Restarting
-from jidocode.otp.registry_server import (
+from jidocode.otp.naming.server import (
     ClaimName,
     Count,
     Entries,
@@ -26,16 +24,18 @@ from jidocode.otp.registry_server import (
     UnregisterDuplicate,
     Unsubscribe,
 )
-from jidocode.otp.server import (
-    Caller,
+from jidocode.otp.naming.table import Entry, Gone, Live, Registered, Restarting
+from jidocode.otp.server.loop import ServerLoop
+from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
     Effect,
     SendInfo,
     SendReply,
-    ServerLoop,
     WatchProcess,
 )
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.supervision.events import ChildExited
 
 OWNER = ActorRef("supervisor", 1, 100)
 CHILD = ActorRef("worker", 1, 101)
@@ -59,7 +59,7 @@ class Asked:
     def tell(self, *requests: object) -> list[Effect]:
         return [effect for each in requests for effect in self.loop.handle(CastReceived(each))]
 
-    def told(self, *requests: object) -> list[object]:
+    def describe(self, *requests: object) -> list[object]:
         """Return what the listener is told of *requests*."""
         effects = self.tell(*requests)
         sent = [effect for effect in effects if isinstance(effect, SendInfo)]
@@ -88,7 +88,7 @@ def test_names_are_found_counted_and_listed() -> None:
 def test_listeners_hear_of_crashes_until_they_unsubscribe() -> None:
     """Unlike in Elixir, where a crash sends nothing."""
     registry = Asked()
-    told = registry.told(
+    told = registry.describe(
         Subscribe(LISTENER),
         ClaimName(NAME, OWNER, 1, "value"),
         RegisterName(NAME, OWNER, CHILD),
@@ -96,7 +96,7 @@ def test_listeners_hear_of_crashes_until_they_unsubscribe() -> None:
     )
 
     assert told == [Registered(NAME, CHILD, "value"), Gone(NAME, CHILD, Killed(9))]
-    assert registry.told(Unsubscribe(LISTENER), RegisterName(NAME, OWNER, OTHER)) == []
+    assert registry.describe(Unsubscribe(LISTENER), RegisterName(NAME, OWNER, OTHER)) == []
 
 
 def test_metadata_is_kept_beside_the_names() -> None:

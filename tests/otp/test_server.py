@@ -9,47 +9,40 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
+from jidocode.base.refs import ActorRef
 from jidocode.errors import ActorExitedError, CallError, HandlerError
-from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import (
-    Caller,
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.loop import ServerLoop
+from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
     Continued,
-    Down,
     Effect,
     Event,
     Exit,
-    GenServer,
     GoOn,
     IdleTimerFired,
-    Ignore,
     InfoReceived,
     InitFailed,
     Initialised,
     InitIgnored,
-    NoReply,
-    Refuse,
-    Reply,
-    Response,
     SendAfter,
     SendCast,
     SendError,
     SendInfo,
     SendReply,
     SendRequest,
-    ServerLoop,
     SetIdleTimer,
     StartMonitor,
-    Stop,
     StopMonitor,
     StopReceived,
-    Timeout,
     Unexpected,
     WatchProcess,
 )
-from jidocode.otp.specs import Start
+from jidocode.otp.server.messages import Caller, Down, Response, Timeout
+from jidocode.otp.server.results import Ignore, NoReply, Refuse, Reply, Stop
+from jidocode.otp.supervision.specs import Start
 
 ME = ActorRef("script", 1, 100)
 OTHER = ActorRef("other", 1, 200)

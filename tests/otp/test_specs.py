@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.dynamic_supervisor import DynamicFlags
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.specs import (
+from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags
+from jidocode.otp.supervision.specs import (
     BRUTAL_KILL,
     INFINITY,
     AutoShutdown,
@@ -23,7 +23,7 @@ from jidocode.otp.specs import (
     check_child,
     check_children,
 )
-from jidocode.otp.strategy import Restart, Strategy
+from jidocode.otp.supervision.strategy import Restart, Strategy
 from tests.otp.machines import Pool, Tree, Worker, worker
 
 HUGE = 10**400

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jidocode.otp.exits import (
-    NORMAL,
-    SHUTDOWN,
-    Crashed,
-    ExitReason,
-    Killed,
-    NoProcess,
-    Shutdown,
-)
-from jidocode.otp.strategy import Restart, Strategy, Verdict, affected, verdict
+from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Killed, NoProcess, Shutdown
+from jidocode.otp.supervision.strategy import Restart, Strategy, Verdict, restart_group, verdict
 
 RESTART, KEEP, FORGET = Verdict.RESTART, Verdict.KEEP, Verdict.FORGET
 
@@ -55,4 +47,4 @@ def test_strategy_decides_who_shares_the_fate_of_the_dead(
     strategy: Strategy, dead: str, group: tuple[str, ...]
 ) -> None:
     """The group is in start order, the dead child in its place."""
-    assert affected(strategy, dead, ["a", "b", "c"]) == group
+    assert restart_group(strategy, dead, ["a", "b", "c"]) == group

@@ -6,16 +6,24 @@ from typing import Any
 
 import pytest
 
+from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
+from jidocode.base.refs import ActorRef
 from jidocode.errors import (
     AlreadyStartedError,
     ChildNotFoundError,
     SupervisorError,
 )
-from jidocode.otp.children import ChildFailed, ChildGone, ChildReady, NameClaimed
-from jidocode.otp.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
-from jidocode.otp.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
-from jidocode.otp.keeper import RegistryUp, RequestReceived, RetryRestart, ShutdownRequested
-from jidocode.otp.management import (
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.server.results import Ignore
+from jidocode.otp.supervision.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
+from jidocode.otp.supervision.keeper import (
+    RegistryUp,
+    RequestReceived,
+    RetryRestart,
+    ShutdownRequested,
+)
+from jidocode.otp.supervision.life import ChildFailed, ChildGone, ChildReady, NameClaimed
+from jidocode.otp.supervision.management import (
     ChildCounts,
     ChildStatus,
     CountChildren,
@@ -26,9 +34,7 @@ from jidocode.otp.management import (
     TerminateChild,
     WhichChildren,
 )
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import Caller, Ignore
-from jidocode.otp.specs import (
+from jidocode.otp.supervision.specs import (
     BRUTAL_KILL,
     INFINITY,
     AutoShutdown,
@@ -37,8 +43,8 @@ from jidocode.otp.specs import (
     Flags,
     Start,
 )
-from jidocode.otp.strategy import Restart, Strategy
-from jidocode.otp.supervisor import SupervisorLoop
+from jidocode.otp.supervision.strategy import Restart, Strategy
+from jidocode.otp.supervision.supervisor import SupervisorLoop
 from tests.otp.machines import SUPERVISOR, Tree, Worker, World, supervise, worker
 
 KILLED = "killed by signal 9"

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jidocode.otp.exits import SHUTDOWN, ExitReason
-from jidocode.otp.management import (
+from jidocode.base.exits import SHUTDOWN, ExitReason
+from jidocode.otp.supervision.management import (
     DeleteChild,
     Request,
     RestartChild,
     StartChild,
     TerminateChild,
 )
-from jidocode.otp.specs import AutoShutdown, ChildSpec, Flags, Start
-from jidocode.otp.strategy import Restart, Strategy
-from jidocode.otp.supervisor import SupervisorLoop
+from jidocode.otp.supervision.specs import AutoShutdown, ChildSpec, Flags, Start
+from jidocode.otp.supervision.strategy import Restart, Strategy
+from jidocode.otp.supervision.supervisor import SupervisorLoop
 from tests.otp.chaos import CHILD_IDS, Chaos, Fate, Reference, Registry, flags, specs
 from tests.otp.machines import SUPERVISOR, Tree
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from jidocode.base.refs import ActorRef
 from jidocode.errors import ChildNotFoundError
-from jidocode.otp.children import ChildGone, ChildReady, Claim, NameClaimed, Spawn
-from jidocode.otp.keeper import KeeperEffect, RegistryUp, RequestReceived
-from jidocode.otp.management import GetChildSpec, UpdateChild
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import Caller, GenServer, SendError, SendReply
-from jidocode.otp.specs import ChildSpec, Flags, Start
-from jidocode.otp.supervisor import Supervisor, SupervisorLoop
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.machine import SendError, SendReply
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.supervision.keeper import KeeperEffect, RegistryUp, RequestReceived
+from jidocode.otp.supervision.life import ChildGone, ChildReady, Claim, NameClaimed, Spawn
+from jidocode.otp.supervision.management import GetChildSpec, UpdateChild
+from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
+from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop
 
 CALLER = Caller("somebody", 1)
 SPEC = ChildSpec(id="a", start=Start(GenServer, 1), name=("k", "a"), value="old")

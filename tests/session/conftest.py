@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import (
-    Caller,
+from jidocode.base.refs import ActorRef
+from jidocode.otp.server.loop import ServerLoop
+from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
     Exit,
@@ -19,17 +19,18 @@ from jidocode.otp.server import (
     Initialised,
     SendError,
     SendReply,
-    ServerLoop,
     StopReceived,
 )
-from jidocode.otp.specs import Start
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.supervision.specs import Start
 from jidocode.session.record import Session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from jidocode.otp.exits import ExitReason
-    from jidocode.otp.server import Effect, GenServer
+    from jidocode.base.exits import ExitReason
+    from jidocode.otp.server.gen_server import GenServer
+    from jidocode.otp.server.machine import Effect
 
 
 class Wire:

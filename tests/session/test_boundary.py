@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jidocode.errors import BoundaryError
-from jidocode.session import boundary as module
-from jidocode.session.boundary import Boundary, Entry, Tier
+from jidocode.session.project import boundary as module
+from jidocode.session.project.boundary import Boundary, Entry, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,6 +26,8 @@ from limits import limited
 from msgspec import Struct
 from msgspec.structs import replace
 
+from jidocode.base.exits import SHUTDOWN, Crashed, Killed
+from jidocode.base.refs import ActorRef
 from jidocode.errors import (
     ActorExitedError,
     EventGapError,
@@ -36,30 +38,30 @@ from jidocode.errors import (
     JournalVersionError,
     JournalWriteError,
 )
-from jidocode.otp.exits import SHUTDOWN, Crashed, Killed
-from jidocode.otp.refs import ActorRef
-from jidocode.otp.server import Down, SendAfter, SendInfo, SendReply, WatchProcess
-from jidocode.session import conversation as conversation_module
-from jidocode.session import journal as journal_module
-from jidocode.session import journal_format as format_module
-from jidocode.session import log as log_module
-from jidocode.session.changes import Change, Message, Opened, Todo
-from jidocode.session.codec import encode
-from jidocode.session.conversation import Conversation
-from jidocode.session.journal_format import FIRST_LINE, MAX_LINE, format_line
-from jidocode.session.journals import (
+from jidocode.otp.server.machine import SendAfter, SendInfo, SendReply, WatchProcess
+from jidocode.otp.server.messages import Down
+from jidocode.session.conversation import conversation as conversation_module
+from jidocode.session.conversation import log as log_module
+from jidocode.session.conversation.changes import Change, Message, Opened, Todo
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.conversation.recovery import INTERRUPTED_CALL, journal_path, recover
+from jidocode.session.journal import file as journal_module
+from jidocode.session.journal import format as format_module
+from jidocode.session.journal.catalogue import (
     delete_journal,
     export_journal,
     fork_journal,
     list_journals,
     load_record,
 )
+from jidocode.session.journal.codec import encode
+from jidocode.session.journal.format import FIRST_LINE, MAX_LINE, format_line
 from jidocode.session.record import Session, new_session_id
-from jidocode.session.recovery import INTERRUPTED_CALL, journal_path, recover
 from jidocode.session.requests import UpdateSession
-from jidocode.session.state import CHUNK_BATCH, CHUNK_DELAY, CHUNK_RETRY, State, StateClient
-from jidocode.session.state_requests import AppendChunk, GetEvents
-from jidocode.session.subscriptions import Events, Subscribe, SubscriptionLost, Unsubscribe
+from jidocode.session.state.client import StateClient
+from jidocode.session.state.requests import AppendChunk, GetEvents
+from jidocode.session.state.server import CHUNK_BATCH, CHUNK_DELAY, CHUNK_RETRY, State
+from jidocode.session.state.subscriptions import Events, Subscribe, SubscriptionLost, Unsubscribe
 
 ME = ActorRef("agent", 1, 4321)
 
@@ -907,13 +909,14 @@ def test_a_deleted_journal_leaves_nothing(life: Life) -> None:
 KILLED_STATE = """
 import os, random, signal, sys
 from pathlib import Path
-from jidocode.session import journal, log
-from jidocode.session.changes import Todo
-from jidocode.session.conversation import Conversation
+from jidocode.session.conversation import log
+from jidocode.session.conversation.changes import Todo
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.conversation.recovery import recover
+from jidocode.session.journal import file
 from jidocode.session.record import Session
-from jidocode.session.recovery import recover
 
-log.COMPACT_FROM, journal.RECENT = 60_000, 30
+log.COMPACT_FROM, file.RECENT = 60_000, 30
 rounds = int(sys.argv[2])
 session = Session.new(project_path=sys.argv[3])
 

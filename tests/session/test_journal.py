@@ -33,9 +33,9 @@ from jidocode.errors import (
     JournalVersionError,
     JournalWriteError,
 )
-from jidocode.session import journal as module
-from jidocode.session.journal import Journal
-from jidocode.session.journal_format import FIRST_LINE, Record, format_line
+from jidocode.session.journal import file as module
+from jidocode.session.journal.file import Journal
+from jidocode.session.journal.format import FIRST_LINE, Record, format_line
 
 PAYLOADS = [b"{}", b'{"a":1}', "{'ä': 'ö\u2028'}".encode(), b"x" * 40, b"0", b"7 7 7"]
 
@@ -379,7 +379,9 @@ def test_a_record_that_is_damaged_while_the_journal_is_open_is_not_returned(path
 
 def test_a_second_writer_is_refused_until_the_first_one_closes(path: Path) -> None:
     """In the same process and in another one; also after the file was replaced."""
-    program = "import sys; from pathlib import Path; from jidocode.session.journal import Journal\n"
+    program = (
+        "import sys; from pathlib import Path; from jidocode.session.journal.file import Journal\n"
+    )
     program += "Journal.open(Path(sys.argv[1]))"
     with opened(path) as first:
         first.append(b"{}")
@@ -582,8 +584,8 @@ def test_what_a_killed_compaction_left_is_removed(path: Path) -> None:
 KILLED_WRITER = """
 import os, random, signal, sys
 from pathlib import Path
-from jidocode.session import journal as module
-from jidocode.session.journal import Journal
+from jidocode.session.journal import file as module
+from jidocode.session.journal.file import Journal
 
 def write(path, acks, durability):
     journal = Journal.open(path, durability=durability)

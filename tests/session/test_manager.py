@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from msgspec.structs import replace
 
+from jidocode.base.exits import SHUTDOWN, Crashed
 from jidocode.errors import (
     BoundaryError,
     CallError,
@@ -17,19 +18,19 @@ from jidocode.errors import (
     InvalidSessionError,
     JidocodeError,
 )
-from jidocode.otp.exits import SHUTDOWN, Crashed
-from jidocode.session.manager import Manager, ManagerClient, ManagerRequest
-from jidocode.session.project import Project
+from jidocode.session.manager.client import ManagerClient
+from jidocode.session.manager.server import Manager, ManagerRequest
+from jidocode.session.project.files import Project
 from jidocode.session.record import Session, new_session_id
 from jidocode.session.requests import UpdateSession
-from jidocode.session.state_requests import GetMessages
+from jidocode.session.state.requests import GetMessages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jidocode.otp.exits import ExitReason
-    from jidocode.otp.server import GenServer
+    from jidocode.base.exits import ExitReason
+    from jidocode.otp.server.gen_server import GenServer
 
 Connect = Callable[["type[GenServer]", Session], Any]
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError
-from jidocode.session import project as module
-from jidocode.session.boundary import Boundary, Entry, Tier
-from jidocode.session.project import MAX_LINE_LENGTH, MAX_LINES, FileSlice, Project
+from jidocode.session.project import files as module
+from jidocode.session.project.boundary import Boundary, Entry, Tier
+from jidocode.session.project.files import MAX_LINE_LENGTH, MAX_LINES, FileSlice, Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

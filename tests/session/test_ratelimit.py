@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jidocode.session.ratelimit import TokenBucket
+from jidocode.session.admission.bucket import TokenBucket
 
 
 def test_a_full_bucket_allows_a_burst_and_then_says_how_long_to_wait() -> None:

@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from jidocode.errors import InvalidSessionError, InvalidSessionIdError
+from jidocode.session.project.locate import detect_language, locate_project
 from jidocode.session.record import (
     Session,
     SessionConfig,
-    detect_language,
     json_object,
-    locate_project,
     new_session_id,
     validate_session_id,
 )
@@ -254,7 +253,7 @@ def test_a_bind_mount_names_the_same_project(project: Path) -> None:
     """In a mount namespace of its own, where the kernel lets us have one."""
     mounted = project.with_name("mounted")
     mounted.mkdir()
-    look = "from sys import argv; from jidocode.session.record import locate_project as l;"
+    look = "from sys import argv; from jidocode.session.project.locate import locate_project as l;"
     look += "print(l(argv[1])[1] == l(argv[2])[1])"
     # Before the mount they differ, or equal keys would show nothing.
     command = 'look() { "$1" -c "$2" "$3" "$4"; }; look "$@"; mount --bind "$3" "$4" && look "$@"'

@@ -10,12 +10,11 @@ from msgspec.structs import replace
 
 from jidocode.errors import InvalidRequestError, NoProcessError, RateLimitedError
 from jidocode.otp import ActorRef, Killed, Start
-from jidocode.otp.events import ChildExited
-from jidocode.otp.management import StartChild, TerminateChild
-from jidocode.otp.registry_server import ClaimName, RegisterName, Reported
-from jidocode.otp.server import SendRequest
-from jidocode.session.record import Session
-from jidocode.session.registry import (
+from jidocode.otp.naming.server import ClaimName, RegisterName, Reported
+from jidocode.otp.server.machine import SendRequest
+from jidocode.otp.supervision.events import ChildExited
+from jidocode.otp.supervision.management import StartChild, TerminateChild
+from jidocode.session.admission.registry import (
     REGISTRY,
     SESSIONS,
     Admission,
@@ -27,6 +26,7 @@ from jidocode.session.registry import (
     StopSession,
     UpdateRecord,
 )
+from jidocode.session.record import Session
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.testing import FakeChild

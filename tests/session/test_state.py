@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
+from jidocode.base.exits import SHUTDOWN, Crashed
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
-from jidocode.otp.exits import SHUTDOWN, Crashed
-from jidocode.session.changes import Todo
-from jidocode.session.conversation import Conversation
-from jidocode.session.manager import ReadFile
+from jidocode.session.conversation.changes import Todo
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.manager.server import ReadFile
 from jidocode.session.record import Session, SessionConfig
 from jidocode.session.requests import UpdateSession
-from jidocode.session.state import State, StateClient
-from jidocode.session.state_requests import AppendMessage, StateRequest
+from jidocode.session.state.client import StateClient
+from jidocode.session.state.requests import AppendMessage, StateRequest
+from jidocode.session.state.server import State
 
 if TYPE_CHECKING:
-    from jidocode.otp.server import GenServer
+    from jidocode.otp.server.gen_server import GenServer
 
 Connect = Callable[["type[GenServer]", Session], Any]
 

@@ -8,14 +8,20 @@ import pytest
 from msgspec.structs import replace
 
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.specs import ChildSpec, ChildType, Flags, Start
-from jidocode.otp.strategy import Restart, Strategy
-from jidocode.session.manager import Manager
+from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start
+from jidocode.otp.supervision.strategy import Restart, Strategy
+from jidocode.session.admission.registry import REGISTRY, SESSIONS, Admission
+from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
-from jidocode.session.registry import REGISTRY, SESSIONS, Admission
-from jidocode.session.state import State
+from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import Application, SessionChildren, Upkeep, built, session_children
+from jidocode.session.tree import (
+    Application,
+    SessionChildren,
+    Upkeep,
+    build_children,
+    session_children,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +80,7 @@ def test_own_children_come_last_and_get_a_name(session: Session) -> None:
         ChildSpec(id="tests", start=Start(Manager)),
         ChildSpec(id="docs", start=Start(Manager), name=("docs", session.id)),
     ]
-    children = built(session_children, session, own, upkeep=Upkeep())
+    children = build_children(session_children, session, own, upkeep=Upkeep())
 
     assert [child.id for child in children] == ["manager", "state", "tests", "docs"]
     assert [child.name for child in children[2:]] == [("tests", session.id), ("docs", session.id)]
@@ -83,7 +89,7 @@ def test_own_children_come_last_and_get_a_name(session: Session) -> None:
         ChildSpec(id="session", start=Start(Manager)),
     ):
         with pytest.raises(InvalidChildSpecError):
-            built(session_children, session, [wrong], upkeep=Upkeep())
+            build_children(session_children, session, [wrong], upkeep=Upkeep())
 
 
 def only(child_id: str) -> SessionChildren:
@@ -104,7 +110,7 @@ def test_a_builder_may_not_leave_out_manager_or_state(
 ) -> None:
     """Handles could not work without them."""
     with pytest.raises(InvalidChildSpecError, match=f"needs a child called {missing}"):
-        built(only(kept), session, upkeep=Upkeep())
+        build_children(only(kept), session, upkeep=Upkeep())
 
 
 def test_two_children_of_one_id_are_refused_before_anything_starts(session: Session) -> None:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NoReturn
 
 from servers import Group, Worker
 
-from jidocode._host import outbound
+from jidocode._host.transport import outbound
 from jidocode.otp import (
     ActorRef,
     Caller,
@@ -40,8 +40,8 @@ from jidocode.otp import (
     Start,
     Stop,
 )
-from jidocode.otp.registry_server import LookUp
-from jidocode.otp.server import CallResult, InitResult, Result
+from jidocode.otp.naming.server import LookUp
+from jidocode.otp.server.results import CallResult, InitResult, Result
 
 
 class Unfit(BaseException):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from jidocode.session.changes import Change
-from jidocode.session.conversation import Conversation
+from jidocode.session.conversation.changes import Change
+from jidocode.session.conversation.conversation import Conversation
 
 C = TypeVar("C", bound=Change)
 

@@ -29,8 +29,8 @@ from jidocode.otp import (
     Stop,
     Supervisor,
 )
-from jidocode.otp.server import CallResult, InitResult, Result
-from jidocode.session.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
+from jidocode.otp.server.results import CallResult, InitResult, Result
+from jidocode.session.admission.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
 from jidocode.session.tree import SessionsSupervisor
 
 

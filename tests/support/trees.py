@@ -11,13 +11,13 @@ from typing import Any, Self, TypeVar
 
 from servers import Group
 
-from jidocode._host.client import ROOT, HostClient
+from jidocode._host.client.client import ROOT, HostClient
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
-from jidocode.otp.events import ChildStarting, SupervisorEvent
-from jidocode.otp.management import ChildInfo, StartChild, TerminateChild, WhichChildren
-from jidocode.otp.registry import Live, NotFound, Restarting
-from jidocode.otp.registry_server import LookUp, RegistryServer
+from jidocode.otp.naming.server import LookUp, RegistryServer
+from jidocode.otp.naming.table import Live, NotFound, Restarting
+from jidocode.otp.supervision.events import ChildStarting, SupervisorEvent
+from jidocode.otp.supervision.management import ChildInfo, StartChild, TerminateChild, WhichChildren
 from jidocode.testing import PATIENCE
 
 T = TypeVar("T")

@@ -24,9 +24,9 @@ from jidocode.otp import (
     Killed,
     Start,
 )
-from jidocode.otp.events import HeartbeatMissed
-from jidocode.session.journal import Repair
-from jidocode.session.recovery import journal_path
+from jidocode.otp.supervision.events import HeartbeatMissed
+from jidocode.session.conversation.recovery import journal_path
+from jidocode.session.journal.file import Repair
 from jidocode.system import Event, EventStream, SessionRefused
 from jidocode.testing import PATIENCE, eventually, kill, wait_for_restart
 

@@ -24,8 +24,8 @@ from limits import limited
 
 import jidocode
 from jidocode import HostStartError, SessionSystem
-from jidocode._host.launcher import HostProcess
-from jidocode._host.main import MIN_DESCRIPTORS
+from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.daemon.main import MIN_DESCRIPTORS
 from jidocode.otp import ChildSpec
 from jidocode.testing import eventually, is_alive, kill, wait_for_restart
 
@@ -304,7 +304,7 @@ def test_the_system_runs_the_same_jidocode_as_the_app(tmp_path: Path, *, packed:
     """From wherever the app has it, and not whatever else is installed."""
     library = tmp_path / "lib"
     shutil.copytree(Path(jidocode.__file__).parent, library / "jidocode")
-    guard = library / "jidocode" / "_host" / "guard.py"
+    guard = library / "jidocode" / "_host" / "daemon" / "guard.py"
     guard.write_text(guard.read_text().replace("jido-guard", "another"))
     if packed:
         library = Path(shutil.make_archive(str(library), "zip", library))
@@ -381,7 +381,7 @@ def test_an_app_killed_around_its_orders_leaves_no_folder(tmp_path: Path, when: 
     code = """
         import os, sys
         from jidocode import SessionSystem
-        from jidocode._host.launcher import HostProcess
+        from jidocode._host.daemon.launcher import HostProcess
         send = HostProcess._send_orders
         def die(*args):
             if sys.argv[1] == "after":

@@ -86,9 +86,9 @@ def test_ctrl_c_while_starting_leaves_nothing(after: float) -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        "launcher.subprocess.Popen",
-        "launcher.os.pidfd_open",
-        "client.LoopbackTransport.for_client",
+        "daemon.launcher.subprocess.Popen",
+        "daemon.launcher.os.pidfd_open",
+        "client.client.LoopbackTransport.for_client",
         "logs.Receiver.start",
     ],
 )

@@ -13,8 +13,8 @@ from thespian.actors import ActorAddress
 from thespian.system.messages.convention import CONV_ADDR_IPV4_CAPABILITY
 from thespian.system.transport import ExternalInterfaceTransportInit, TransportInit__Base
 
-from jidocode._host.address import LoopbackAddress
-from jidocode._host.transport import LoopbackEndpoint, LoopbackTransport, new_key
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.transport import LoopbackEndpoint, LoopbackTransport, new_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

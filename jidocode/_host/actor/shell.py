@@ -1,0 +1,337 @@
+"""The shell: the one kind of actor there is here, and what both of its kinds share.
+
+A shell runs a machine from `otp` (a server or a supervisor). It turns what
+arrives into events, and carries out the effects; it decides nothing. This is
+the only place where a Thespian actor meets our own classes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+from thespian.actors import (
+    Actor,
+    ActorAddress,
+    ActorExitRequest,
+    ThespianWatch,
+    WakeupMessage,
+    WatchMessage,
+)
+
+from jidocode._host import wire
+from jidocode._host.actor.process import ActorHost
+from jidocode._host.daemon import processes
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.frames import Body
+from jidocode._host.transport.outbound import Settle
+from jidocode._host.transport.transport import LoopbackTransport
+from jidocode._host.wire import SpawnOrder
+from jidocode.base.exits import SHUTDOWN, ExitReason, is_normal
+from jidocode.base.refs import ActorRef
+from jidocode.base.text import describe, quote
+from jidocode.errors import CallError
+from jidocode.otp.server import loop, machine, messages
+from jidocode.otp.supervision.life import (
+    ChildFailed,
+    ChildIgnored,
+    ChildReady,
+    ExitNoted,
+    PulseHeard,
+)
+from jidocode.otp.supervision.specs import Start
+
+Handler = Callable[[Any, LoopbackAddress], object]
+
+
+class Shell(Actor):
+    """Runs one process; its subclasses know what kind."""
+
+    _myRef: ActorHost  # noqa: N815 - Thespian's name
+    transport: LoopbackTransport
+    """How messages leave this process."""
+
+    def __init__(self, requirements: SpawnOrder) -> None:
+        """Take the order; Thespian calls this in the new process."""
+        super().__init__()
+        self.order = requirements
+        self.registry = requirements.registry
+        self._started_at = 0.0
+        self._descriptors: dict[int, Callable[[], None]] = {}
+        self._epoll: select.epoll | None = None
+        self._to_do: deque[Any] = deque()
+        self._unexpected: set[str] = set()
+        self._effects: dict[type, Callable[[Any], object]] = {
+            machine.InitIgnored: lambda _effect: self.tell_ignored(),
+            machine.InitFailed: lambda effect: self.tell_failed(effect.reason),
+            machine.SendReply: self._send_reply,
+            machine.SendError: self._send_error,
+            machine.Exit: lambda effect: self.leave(effect.reason),
+        }
+        self._handlers: dict[type, Handler] = {
+            wire.Call: self._on_call,
+            wire.Ping: self._on_ping,
+            wire.Heartbeat: self._on_heartbeat,
+            wire.StopOrder: self._on_stop_order,
+            wire.RegistryAt: lambda message, _sender: self.on_registry(message.ref),
+            WakeupMessage: lambda message, _sender: message.payload(),
+            WatchMessage: self._on_descriptors,
+        }
+
+    # Called by the process's manager
+
+    def begin(self) -> None:
+        """Start the machine; the manager calls this once, before any message."""
+        self.transport = self._myRef.transport
+        pid = os.getpid()
+        processes.set_name(f"jido:{self.order.kind}")
+        address = self.transport.address
+        self.ref = ActorRef(self.order.kind, self.order.incarnation, pid, address)
+        try:
+            self.start(self._read_start())
+        except Exception as error:  # noqa: BLE001 - whatever a class and its arguments raise
+            self.tell_failed(loop.crash_reason(error))
+
+    def _read_start(self) -> Start:
+        start = wire.unpack(self.order.start)
+        assert isinstance(start, Start)  # noqa: S101 - the supervisor has pickled one
+        return start
+
+    def deliver(self, message: object, sender: LoopbackAddress) -> bool:
+        """Handle one of our own messages; False if it is one of Thespian's."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            return False
+        handler(message, sender)
+        return True
+
+    def receiveMessage(self, msg: object, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802 - Thespian's name
+        """Handle one of Thespian's own messages; its manager calls this."""
+        del sender
+        if isinstance(msg, ActorExitRequest):
+            self.on_stop(SHUTDOWN)
+        return ThespianWatch([self._epoll.fileno()]) if self._epoll else None
+
+    # For the subclasses to fill in
+
+    def start(self, start: Start) -> None:
+        """Start the machine that *start* says."""
+        raise NotImplementedError
+
+    def on_stop(self, reason: ExitReason) -> None:
+        """The supervisor wants this process to stop."""
+        raise NotImplementedError
+
+    def on_request(self, caller: messages.Caller, request: Any) -> None:
+        """*caller* asks *request*."""
+        raise NotImplementedError
+
+    def on_registry(self, ref: ActorRef) -> None:
+        """The registry is *ref* now."""
+        self.registry = ref
+
+    def fail(self, reason: ExitReason) -> None:
+        """End, because the first of the effects to do could not be carried out."""
+        self._to_do.clear()
+        self.leave(reason)
+
+    # What the machines want
+
+    def perform(self, effects: list[Any]) -> None:
+        """Carry out what a machine wants, in order.
+
+        Effects that an effect brings about come after those that wait already.
+        """
+        idle = not self._to_do
+        self._to_do.extend(effects)
+        if idle:
+            try:
+                self._carry_out()
+            except BaseException as error:  # noqa: BLE001 - what a server sends may raise anything
+                self.fail(loop.crash_reason(error))
+
+    def _carry_out(self) -> None:
+        while self._to_do:
+            effect = self._to_do[0]
+            self._effects[type(effect)](effect)
+            self._to_do.popleft()
+
+    def _send_reply(self, effect: machine.SendReply) -> None:
+        self.answer(effect.caller, wire.answer(effect.caller.request_id, effect.value))
+
+    def _send_error(self, effect: machine.SendError) -> None:
+        self.answer(effect.caller, wire.refusal(effect.caller.request_id, effect.error))
+
+    def ignore(self, type_name: str) -> None:
+        """Log once that nobody here handles messages of that type."""
+        if type_name not in self._unexpected:
+            self._unexpected.add(type_name)
+            logger.warning("{} ignores messages of type {}", self.order.kind, type_name)
+
+    # What the machines' effects need
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `init` is done, and the supervisor was told so."""
+        return self._started_at > 0.0
+
+    def send(
+        self,
+        target: LoopbackAddress,
+        message: object,
+        on_failure: Settle | None = None,
+    ) -> None:
+        """Send *message* to *target*."""
+        self.transport.send(target, message, on_failure)
+
+    def send_to(self, ref: ActorRef, message: object, on_failure: Settle | None = None) -> None:
+        """Send *message* to the process *ref*."""
+        if isinstance(ref.address, LoopbackAddress):
+            self.send(ref.address, message, on_failure)
+
+    def answer(self, caller: messages.Caller, answer: wire.Answer) -> None:
+        """Send the answer of a call to whoever waits for it."""
+        if isinstance(caller.address, LoopbackAddress):
+            self.transport.send(caller.address, answer)
+
+    def unpack(self, payload: Body) -> tuple[object, CallError | None]:
+        """Return what *payload* holds, or why it cannot be read here."""
+        try:
+            return wire.unpack(payload), None
+        except BaseException as error:  # noqa: BLE001 - what it names may even exit when imported
+            return None, CallError(f"{self.order.kind} cannot read the request: {describe(error)}")
+
+    def tell_host(self, message: object) -> None:
+        """Send *message* to the host."""
+        self.send(self.transport.resolve(self.transport.adminAddress), message)
+
+    def tell_registry(self, message: object) -> None:
+        """Cast *message* to the registry; one that is down loses nothing (see `on_registry`)."""
+        if self.registry is not None:
+            self.send_to(self.registry, wire.Cast(wire.pack(message)))
+
+    def after(self, delay: float, callback: Callable[[], object]) -> None:
+        """Call *callback* after *delay* seconds, behind the messages that wait already."""
+        self.transport.addWakeup(delay, callback)
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        """Call *callback* whenever *descriptor* is readable."""
+        if self._epoll is None:
+            # Thespian watches this one; it stands for all the others.
+            self._epoll = select.epoll()
+            self.transport.set_watch([self._epoll.fileno()])
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._descriptors[descriptor] = callback
+
+    def unwatch(self, descriptor: int) -> None:
+        """Forget *descriptor*; unknown ones are fine."""
+        if self._descriptors.pop(descriptor, None) is not None and self._epoll:
+            self._epoll.unregister(descriptor)
+
+    def watch_process(self, ref: ActorRef, on_gone: Callable[[bool], None]) -> Callable[[], None]:
+        """Call *on_gone* once when the process of *ref* has ended; return how to stop watching.
+
+        It is told whether there was anything to watch.
+        """
+        try:
+            descriptor = os.pidfd_open(ref.os_pid)
+        except ProcessLookupError:
+            self.after(0.0, lambda: on_gone(False))  # noqa: FBT003 - one fact, told to a callback
+            return lambda: None
+
+        def stop() -> None:
+            if self._descriptors.get(descriptor) is gone:  # the number may be another's by now
+                self.unwatch(descriptor)
+                os.close(descriptor)
+
+        def gone() -> None:
+            stop()
+            on_gone(True)  # noqa: FBT003 - idem
+
+        self.watch(descriptor, gone)
+        return stop
+
+    # Beginnings and ends
+
+    def tell_ready(self) -> None:
+        """Tell the supervisor, or the app, that `init` is done."""
+        self._started_at = time.monotonic()
+        if self.order.parent is not None:
+            self.send(self.order.parent, ChildReady(self.order.incarnation, self.ref))
+        else:
+            self.send(self.order.app, wire.RootReady(self.ref))
+
+    def tell_ignored(self) -> None:
+        """Tell the supervisor that there is nothing to run, and leave."""
+        if self.order.parent is not None:
+            self.send(self.order.parent, ChildIgnored(self.order.incarnation))
+        self._myRef.leave(0)
+
+    def tell_failed(self, reason: ExitReason) -> None:
+        """Tell the supervisor that `init` has failed, and leave."""
+        if self.order.parent is not None:
+            self.send(self.order.parent, ChildFailed(self.order.incarnation, reason))
+        else:
+            self._tell_end_to_host(reason)
+        self._myRef.leave(1)
+
+    def leave(self, reason: ExitReason) -> None:
+        """Tell the supervisor why, and leave."""
+        if not is_normal(reason):
+            logger.bind(process=str(self.ref)).warning("ends: {}", quote(str(reason)))
+        if self.order.parent is not None:
+            self.send(self.order.parent, ExitNoted(self.order.incarnation, reason))
+        else:
+            self._tell_end_to_host(reason)
+        self._myRef.leave(0 if is_normal(reason) else 1)
+
+    def _tell_end_to_host(self, reason: ExitReason) -> None:
+        self.tell_host(wire.RootExited(self.order.incarnation, reason, restarting=False))
+
+    # Messages that every process handles
+
+    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
+        request, error = self.unpack(message.payload)
+        caller = messages.Caller(sender, message.request_id)
+        if error is not None:
+            self.answer(caller, wire.refusal(message.request_id, error))
+        else:
+            self.on_request(caller, request)
+
+    def _on_heartbeat(self, _message: wire.Heartbeat, sender: LoopbackAddress) -> None:
+        self.send(sender, PulseHeard(self.order.incarnation))
+
+    def _on_ping(self, message: wire.Ping, sender: LoopbackAddress) -> None:
+        uptime = time.monotonic() - self._started_at
+        pulse = wire.Pulse(self.ref, uptime, private_memory())
+        self.send(sender, wire.answer(message.request_id, pulse))
+
+    def _on_stop_order(self, message: wire.StopOrder, _sender: LoopbackAddress) -> None:
+        # What others have sent before it comes by other ways, and is handled first.
+        self.after(0.0, lambda: self.on_stop(message.reason))
+
+    def _on_descriptors(self, _message: WatchMessage, _sender: LoopbackAddress) -> None:
+        # All that are ready, for deaths come before what follows from them. But asked for
+        # one by one: what the first one brings about may end this process, or close the
+        # second and open another under its number.
+        for _ in range(len(self._descriptors)):
+            ready = self._epoll.poll(0, 1) if self._epoll else []
+            if not ready or self._myRef.is_leaving:
+                return
+            self._descriptors[ready[0][0]]()
+
+
+def private_memory() -> int | None:
+    """Return the bytes of memory that this process shares with no other; None if it cannot tell."""
+    try:
+        rollup = Path("/proc/self/smaps_rollup").read_bytes()
+    except OSError:  # no descriptor is left
+        return None
+    kilobytes = (line.split()[1] for line in rollup.splitlines() if line.startswith(b"Private_"))
+    return 1024 * sum(map(int, kilobytes))

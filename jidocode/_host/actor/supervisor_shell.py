@@ -1,0 +1,252 @@
+"""The shell of a supervisor, static or dynamic: it has children started, stopped and killed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from loguru import logger
+from msgspec import Struct
+
+from jidocode._host import wire
+from jidocode._host.actor.shell import Shell
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.wire import SpawnOrder
+from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason
+from jidocode.base.refs import ActorRef, Name
+from jidocode.base.text import describe, quote
+from jidocode.otp.naming import table as registry
+from jidocode.otp.naming.server import (
+    ClaimName,
+    RegisterName,
+    RegistryServer,
+    ReleaseName,
+    Reported,
+)
+from jidocode.otp.server import machine, messages
+from jidocode.otp.supervision import keeper
+from jidocode.otp.supervision import life as children
+from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
+from jidocode.otp.supervision.events import ChildStarted, ChildStarting
+from jidocode.otp.supervision.specs import Start
+from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop
+
+
+class Spawned(Struct):
+    """A child that the host was asked for, and what it was told about the registry."""
+
+    id: str
+    name: Name | None
+    registry: ActorRef | None
+    is_registry: bool
+    announced: bool = False
+    ref: ActorRef | None = None
+
+
+def _nothing() -> None:
+    """Stop watching nothing."""
+
+
+class SupervisorShell(Shell):
+    """Runs one supervisor's machine: news in, effects out."""
+
+    def __init__(self, requirements: SpawnOrder) -> None:
+        """Take the order; Thespian calls this in the new process."""
+        super().__init__(requirements)
+        self._children: dict[int, Spawned] = {}
+        self._unwatch_registry: Callable[[], None] = _nothing
+        news = (
+            children.ChildReady,
+            children.ChildIgnored,
+            children.ChildFailed,
+            children.ExitNoted,
+            children.PulseHeard,
+        )
+        self._handlers |= dict.fromkeys(news, lambda event, _sender: self._feed(event))
+        self._handlers |= {
+            children.ChildReady: self._on_ready,
+            wire.Cast: self._on_info,
+            wire.Info: self._on_info,
+            wire.Forked: self._on_forked,
+            wire.ChildExited: self._on_child_exited,
+        }
+        self._effects |= {
+            machine.Initialised: self._on_initialised,
+            children.Claim: self._claim,
+            children.Spawn: self._spawn,
+            children.AskToStop: self._ask_to_stop,
+            children.Kill: self._kill,
+            children.Probe: self._probe,
+            children.After: self._after,
+            keeper.Announce: self._announce,
+            keeper.Release: self._release,
+        }
+
+    def start(self, start: Start) -> None:
+        """Run the supervisor's `init` and start its children."""
+        now = time.monotonic()
+        if self.registry is not None:
+            self._watch_registry(self.registry)
+        dynamic = issubclass(start.target, DynamicSupervisor)
+        self._loop = (DynamicSupervisorLoop if dynamic else SupervisorLoop).of(start, self.ref)
+        self.perform(self._loop.start(start, now, registry_up=self.registry is not None))
+
+    def on_stop(self, reason: ExitReason) -> None:
+        """Stop the children, then leave."""
+        self._feed(keeper.ShutdownRequested(reason))
+
+    def on_registry(self, ref: ActorRef) -> None:
+        """Tell the registry what is ours, and all children where it is."""
+        super().on_registry(ref)
+        self._watch_registry(ref)
+        self._feed(keeper.RegistryUp())
+        if self.is_ready:  # else there is more to come
+            self.tell_registry(Reported(self.ref))
+        for child in self._children.values():
+            self._tell_registry_to(child)
+
+    def on_request(self, caller: messages.Caller, request: Any) -> None:
+        """Have the machine decide; it checks what it is asked."""
+        self._feed(keeper.RequestReceived(caller, request))
+
+    def _watch_registry(self, ref: ActorRef) -> None:
+        def gone(_was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
+            if self.registry == ref:
+                self.registry = None
+                self._feed(keeper.RegistryDown())
+
+        self._unwatch_registry()
+        self._unwatch_registry = self.watch_process(ref, gone)
+
+    def _feed(self, event: keeper.KeeperEvent) -> None:
+        self.perform(self._loop.handle(event, time.monotonic()))
+
+    def _on_initialised(self, _effect: machine.Initialised) -> None:
+        self.tell_registry(Reported(self.ref))
+        self.tell_ready()
+
+    # Messages
+
+    def _on_ready(self, event: children.ChildReady, _sender: LoopbackAddress) -> None:
+        child = self._children.get(event.incarnation)
+        if child is not None:
+            child.ref = event.ref
+            self._announce_process(child, event.ref.os_pid)
+            self._tell_registry_to(child)
+        self._feed(event)
+
+    def _on_info(self, message: wire.Info | wire.Cast, _sender: LoopbackAddress) -> None:
+        content, error = self.unpack(message.payload)
+        match content:
+            case registry.Granted(incarnation=incarnation):
+                self._feed(children.NameClaimed(incarnation))
+            case registry.Refused(incarnation=incarnation, holder=holder):
+                self._feed(children.NameTaken(incarnation, holder))
+            case _ if error is not None:
+                logger.warning("{}", quote(str(error)))
+            case _:
+                self.ignore(type(content).__name__)
+
+    def _on_forked(self, message: wire.Forked, _sender: LoopbackAddress) -> None:
+        incarnation, child = message.incarnation, self._children.get(message.incarnation)
+        if child is None:
+            return
+        if message.os_pid is not None:
+            self._announce_process(child, message.os_pid)
+        else:
+            del self._children[incarnation]
+            self._feed_failure(incarnation, "no process could be forked")
+
+    def _announce_process(self, child: Spawned, os_pid: int) -> None:
+        if not child.announced:
+            child.announced = True
+            starting = ChildStarting(
+                supervisor=self.ref, child_id=child.id, os_pid=os_pid, name=child.name
+            )
+            self.send(self.order.app, starting)
+
+    def _feed_failure(self, incarnation: int, why: str) -> None:
+        self._feed(children.ChildFailed(incarnation, Crashed(why)))
+        self._feed(children.ChildGone(incarnation, None))
+
+    def _on_child_exited(self, message: wire.ChildExited, _sender: LoopbackAddress) -> None:
+        """Have the machine decide, once all that the child has said is heard."""
+
+        def decide() -> None:
+            if self._children.pop(message.incarnation, None) is not None:
+                self._feed(children.ChildGone(message.incarnation, message.status))
+
+        if message.address is None:
+            self.after(0.0, decide)
+        else:
+            self.transport.after_last_words(message.address, decide)
+
+    # Effects
+
+    def _spawn(self, effect: children.Spawn) -> None:
+        spec, incarnation = effect.spec, effect.incarnation
+        is_supervisor = issubclass(spec.start.target, (Supervisor, DynamicSupervisor))
+        try:
+            start = wire.pack(spec.start)
+        except Exception as error:  # noqa: BLE001 - whatever pickling a user's arguments raises
+            self._feed_failure(incarnation, f"its arguments cannot be pickled: {describe(error)}")
+            return
+        order = SpawnOrder(
+            start=start,
+            shell=wire.SUPERVISOR_SHELL if is_supervisor else wire.SERVER_SHELL,
+            kind=spec.start.target.kind,
+            incarnation=incarnation,
+            app=self.order.app,
+            name=spec.name,
+            parent=self.transport.address,
+            registry=self.registry,
+            memory_limit=spec.memory_limit,
+        )
+        is_registry = issubclass(spec.start.target, RegistryServer)
+        self._children[incarnation] = Spawned(spec.id, spec.name, self.registry, is_registry)
+        self.tell_host(wire.Fork(incarnation, wire.pack(order), supervises=is_supervisor))
+
+    def _ask_to_stop(self, effect: children.AskToStop) -> None:
+        child = self._children.get(effect.incarnation)
+        if child is not None and child.ref is not None:
+            self.send_to(child.ref, wire.StopOrder(SHUTDOWN))
+
+    def _kill(self, effect: children.Kill) -> None:
+        self.tell_host(wire.Kill(effect.incarnation))
+
+    def _probe(self, effect: children.Probe) -> None:
+        child = self._children.get(effect.incarnation)
+        if child is not None and child.ref is not None:
+            self.send_to(child.ref, wire.Heartbeat())
+
+    def _after(self, effect: children.After) -> None:
+        self.after(effect.delay, lambda: self._feed(effect.event))  # type: ignore[arg-type] # the machine's own event
+
+    def _announce(self, effect: keeper.Announce) -> None:
+        event = effect.event
+        if isinstance(event, ChildStarted) and self._is_registry(event.ref):
+            self.on_registry(event.ref)
+        else:
+            self.tell_registry(event)
+        # The app hears last: what it asks the registry after that, the registry knows, unless
+        # the machine is busy, for nothing keeps two connections in step.
+        self.send(self.order.app, event)
+
+    def _is_registry(self, ref: ActorRef) -> bool:
+        child = self._children.get(ref.incarnation)  # it may have died over its first words
+        return child is not None and child.is_registry
+
+    def _claim(self, effect: children.Claim) -> None:
+        self.tell_registry(ClaimName(effect.name, self.ref, effect.incarnation, effect.value))
+        if effect.ref is not None:
+            self.tell_registry(RegisterName(effect.name, self.ref, effect.ref))
+
+    def _release(self, effect: keeper.Release) -> None:
+        self.tell_registry(ReleaseName(effect.name, self.ref))
+
+    def _tell_registry_to(self, child: Spawned) -> None:
+        if child.ref is not None and self.registry is not None:
+            if child.registry != self.registry:
+                self.send_to(child.ref, wire.RegistryAt(self.registry))
+            child.registry = self.registry

@@ -1,0 +1,1 @@
+"""How the app talks to its processes: calls, monitors, and what it knows of the tree."""

@@ -1,0 +1,167 @@
+"""What the app knows of the tree, from what the supervisors announce.
+
+A supervisor's news come in order, so this copy is never older than the last
+word that has arrived, and a call needs no look-up: it is the cache of names,
+filled and emptied by the processes that know. Threads wait here for a name
+whose process is being replaced.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from jidocode.base.exits import ExitReason, Killed
+from jidocode.base.refs import ActorRef, Name
+from jidocode.otp.supervision.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    SupervisorEvent,
+)
+
+REMEMBERED_DEATHS = 4096
+
+
+class _Place(Struct, frozen=True):
+    supervisor: ActorRef
+    name: Name | None
+
+
+class Directory:
+    """Live processes by name, and recent deaths with their reasons; thread-safe."""
+
+    def __init__(self, on_death: Callable[[ActorRef, ExitReason], None]) -> None:
+        """Call *on_death* for every process that ends, once, in the thread that hears of it."""
+        self._on_death = on_death
+        self._lock = threading.RLock()  # taken by itself: Ctrl-C cannot come in between
+        self._changed = threading.Condition(self._lock)
+        self._places: dict[ActorRef, _Place] = {}
+        self._names: dict[Name, ActorRef] = {}
+        self._expected: dict[Name, ActorRef] = {}
+        self._deaths: OrderedDict[ActorRef, ExitReason] = OrderedDict()
+
+    # News
+
+    def take(self, event: SupervisorEvent) -> None:
+        """Take in what a supervisor announces."""
+        match event:
+            case ChildStarted():
+                self._started(event.supervisor, event.ref, event.name)
+            case ChildExited():
+                expected = event.name if event.restarting else None
+                self._ended(event.ref, event.reason, expected, event.supervisor)
+            case ChildStartFailed() if event.name is not None and not event.restarting:
+                with self._lock:
+                    self._expected.pop(event.name, None)
+                    self._changed.notify_all()
+            case _:
+                pass
+
+    def root_started(self, ref: ActorRef, name: Name) -> None:
+        """Take in that the root of the tree runs."""
+        self._started(ref, ref, name)
+
+    def root_ended(
+        self, name: Name, incarnation: int, reason: ExitReason, *, restarting: bool
+    ) -> None:
+        """Take in that this life of the root is gone, and with it everything below.
+
+        That may be heard after the next one has said that it runs.
+        """
+        for ref, place in list(self._places.items()):
+            if place.name == name and ref.incarnation == incarnation:
+                expected = name if restarting and self.find(name) == ref else None
+                self._ended(ref, reason, expected, ref)
+        with self._lock:
+            self._changed.notify_all()
+
+    def close(self, reason: ExitReason) -> None:
+        """Take in that nothing is left."""
+        for ref in list(self._places):
+            self._ended(ref, reason, None, ref)
+        with self._lock:
+            self._changed.notify_all()
+
+    def _started(self, supervisor: ActorRef, ref: ActorRef, name: Name | None) -> None:
+        with self._lock:
+            if supervisor in self._deaths:
+                return  # late news of a supervisor that is gone with all its children
+            self._places[ref] = _Place(supervisor, name)
+            if name is not None:
+                self._names[name] = ref
+                self._expected.pop(name, None)
+            self._changed.notify_all()
+
+    def _ended(
+        self, ref: ActorRef, reason: ExitReason, expected: Name | None, supervisor: ActorRef
+    ) -> None:
+        with self._lock:
+            ended = self._forget(ref, reason)
+            if expected is not None:
+                self._expected[expected] = supervisor
+            self._changed.notify_all()
+        for gone, why in ended:
+            self._on_death(gone, why)
+
+    def _forget(self, ref: ActorRef, reason: ExitReason) -> list[tuple[ActorRef, ExitReason]]:
+        """Bury *ref* and whatever was below it; return what was not known to be dead."""
+        place = self._places.pop(ref, None)
+        if place is not None and place.name is not None and self._names.get(place.name) == ref:
+            del self._names[place.name]
+        self._expected = {name: boss for name, boss in self._expected.items() if boss != ref}
+        self._deaths[ref] = reason
+        while len(self._deaths) > REMEMBERED_DEATHS:
+            self._deaths.popitem(last=False)
+        ended = [(ref, reason)]
+        for below in [other for other, place in self._places.items() if place.supervisor == ref]:
+            ended += self._forget(below, Killed())
+        return ended
+
+    # Questions
+
+    def find(self, name: Name) -> ActorRef | None:
+        """Return the process that runs under *name*, if one is known."""
+        return self._names.get(name)
+
+    def names_above(self, ref: ActorRef) -> list[Name]:
+        """Return the names of *ref* and of the supervisors above it, nearest first."""
+        names: list[Name] = []
+        while (place := self._places.get(ref)) is not None:
+            if place.name is not None:
+                names.append(place.name)
+            if place.supervisor == ref:  # the root
+                break
+            ref = place.supervisor
+        return names
+
+    def death_of(self, ref: ActorRef) -> ExitReason | None:
+        """Return why *ref* ended, if it is known to have ended."""
+        return self._deaths.get(ref)
+
+    def is_expected(self, name: Name) -> bool:
+        """Whether the process under *name* is being replaced."""
+        return name in self._expected
+
+    def live(self) -> list[ActorRef]:
+        """Return every process that is known to run, the root first."""
+        with self._lock:
+            return list(self._places)
+
+    def wait_for(self, name: Name, deadline: float, give_up: Callable[[], bool]) -> ActorRef | None:
+        """Return the process under *name* as soon as there is one.
+
+        None if *deadline* (monotonic seconds) passes, or when *give_up* says so
+        after some news.
+        """
+        with self._lock:
+            while (ref := self._names.get(name)) is None:
+                left = deadline - time.monotonic()
+                if left <= 0 or give_up():
+                    return None
+                self._changed.wait(left)
+            return ref

@@ -1,0 +1,207 @@
+"""Starts the guard and the host from the app, and ends them.
+
+The app is never forked: they are a fresh interpreter, so no lock, socket, heap
+or thread of the app reaches an actor. A pipe that only the app holds open is
+their lifeline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from typing import Any, BinaryIO
+
+from jidocode._host import logs
+from jidocode._host.daemon import processes
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.transport import new_key
+from jidocode.errors import HostStartError
+
+BOOTSTRAP = """
+import json, os, sys
+line = sys.stdin.readline()
+if line.endswith("\\n"):
+    orders = json.loads(line)
+    sys.path[:] = orders["path"]
+    from jidocode._host.daemon.main import main
+    main(orders)
+else:  # the app was gone before it could say what it wanted
+    os.rmdir(sys.argv[1])
+"""
+"""What the new interpreter runs: before its orders, it can find only what comes with Python."""
+
+BURIAL_SECONDS = 10.0
+"""How long the guard, and then the host, may take to kill what is left."""
+
+ABANDON_SECONDS = 1.0
+"""The same, after a start that has failed."""
+
+
+class HostProcess:
+    """The guard and the host of one system, seen from the app.
+
+    Attributes:
+        key: The system's one-time key.
+        admin: Where the host's Admin listens.
+        pid: The host's process id.
+        ends: Descriptors, one of which is readable when the system is ending:
+            the host's process and the guard's.
+    """
+
+    def __init__(self, *, preload: Sequence[str], timeout: float) -> None:
+        """Start a guard and a host, and wait until the host is ready.
+
+        Args:
+            preload: Modules to import once, for all actors to share.
+            timeout: Seconds to wait.
+
+        Raises:
+            HostStartError: It did not start, or not in time. Nothing is left.
+        """
+        self.key = new_key()
+        self.ends: list[int] = []
+        with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
+            self._log, shipping = logs.open_channel()
+            undo.callback(self._log.close)
+            with shipping, contextlib.ExitStack() as theirs:
+                self._log.start()
+                log = shipping.fileno()
+                self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
+                undo.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
+                orders, self._lifeline = _pipe()
+                theirs.callback(orders.close)
+                undo.callback(self._lifeline.close)
+                self._report, report = _pipe()
+                theirs.callback(report.close)
+                undo.callback(self._report.close)
+                self._process = _start_guard(orders, report, log, self._run_dir)
+            undo.callback(self._abandon)
+            self.ends.append(os.pidfd_open(self._process.pid))
+            self._send_orders(preload, log)
+            facts = self._await_report(time.monotonic() + timeout)
+            self.pid: int = facts["pid"]
+            self.ends.append(os.pidfd_open(self.pid))
+            self.admin = LoopbackAddress(facts["port"], facts["nonce"])
+            undo.pop_all()
+
+    def _abandon(self) -> None:
+        if not self.ends:  # it can be awaited in no other way, and has no orders yet
+            self._process.kill()
+        self._end(ABANDON_SECONDS)  # there is no telling what it is
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until everything is gone; False if it is not after *timeout* seconds."""
+        deadline = time.monotonic() + timeout
+        return all(
+            processes.wait_for_any([end], max(0.0, deadline - time.monotonic()))
+            for end in self.ends
+        )
+
+    def close(self, timeout: float) -> None:
+        """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
+        self.wait(timeout)
+        self._end(BURIAL_SECONDS)
+
+    def _end(self, patience: float) -> None:
+        for pipe in (self._lifeline, self._report):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        self._signal(self.ends, signal.SIGCONT)  # whoever is stopped would not notice
+        for end in self.ends:  # the host buries what a killed guard has left
+            if not self.wait(patience):
+                self._signal([end], signal.SIGKILL)
+        self._process.wait()
+        for descriptor in self.ends:
+            os.close(descriptor)
+        self._log.close()
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    @staticmethod
+    def _signal(ends: Sequence[int], number: signal.Signals) -> None:
+        for end in ends:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(end, number)
+
+    def _send_orders(self, preload: Sequence[str], log: int) -> None:
+        orders = {
+            "key": self.key.hex(),
+            "path": _import_path(),
+            "app": os.getpid(),
+            "preload": list(preload),
+            "log": log,
+            "run_dir": self._run_dir,
+        }
+        with contextlib.suppress(BrokenPipeError):  # the report will say why
+            self._lifeline.write(json.dumps(orders).encode("ascii") + b"\n")
+            self._lifeline.flush()
+
+    def _await_report(self, deadline: float) -> dict[str, Any]:
+        descriptor = self._report.fileno()
+        line = b""
+        while not line.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            if left <= 0 or not processes.wait_for_any([descriptor], left):
+                raise HostStartError("the host process was not ready in time")
+            chunk = os.read(descriptor, 4096)
+            if not chunk:
+                status = self._process.wait()
+                raise HostStartError(f"the host process ended at its start with status {status}")
+            line += chunk
+        facts: dict[str, Any] = json.loads(line)
+        if "error" in facts:
+            raise HostStartError(f"the host process could not start: {facts['error']}")
+        return facts
+
+
+def _import_path() -> list[str]:
+    entries: list[object] = [*sys.path]  # what an app puts there that is not text is ignored
+    return [os.path.abspath(each) for each in entries if isinstance(each, str)]  # noqa: PTH100 - "" is the current folder
+
+
+@contextlib.contextmanager
+def _standard_streams_taken() -> Generator[None]:
+    """Keep descriptors 0 to 2 from being given to what is opened meanwhile, if the app has none."""
+    with contextlib.ExitStack() as undo:
+        while True:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            undo.callback(os.close, nothing)
+            if nothing > processes.STDERR:
+                break
+        yield
+
+
+def _app_has_stderr() -> bool:
+    try:
+        return os.get_inheritable(processes.STDERR)
+    except OSError:
+        return False
+
+
+def _pipe() -> tuple[BinaryIO, BinaryIO]:
+    """Return the two ends; made here, for `Popen` may leave one open when it fails to make more."""
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+
+
+def _start_guard(
+    orders: BinaryIO, report: BinaryIO, log: int, run_dir: str
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - the interpreter of the app, and our own words
+            [sys.executable, "-Ic", BOOTSTRAP, run_dir],
+            stdin=orders,
+            stdout=report,
+            stderr=None if _app_has_stderr() else subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=[log],
+        )
+    except OSError as error:
+        raise HostStartError(f"the host process cannot be started: {error}") from error

@@ -1,0 +1,1 @@
+"""How messages travel between our processes: authenticated frames over loopback sockets."""

@@ -1,0 +1,293 @@
+"""The wire format: bytes in, frames out, every one of them proven by a keyed MAC.
+
+There is no socket here; `inbound` and `outbound` read and write the bytes. A
+connection carries messages one way and their acknowledgements the other way::
+
+    opener   -> HELLO, then MESSAGE, CONFIRM or NUDGE, ...
+    listener -> ACK or REJECT, ..., or REFUSE and the end
+
+A frame is a header (length of the body, kind, MAC) and the body. HELLO is
+proven by the system's key and names the sender, the life of the target that is
+meant, and a fresh connection. From it both ends derive two keys, one per
+direction; each later frame is proven by the key of its direction over its
+place in the order, its kind, its length and its body. So no frame can be
+forged, changed, dropped, repeated or moved, neither within a connection nor
+from one to another, and nothing is unpickled before that is proven.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import hmac
+import secrets
+import struct
+import time
+from hashlib import blake2b
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode.errors import HostError
+
+KEY_BYTES = 32
+MAC_BYTES = 16
+MAX_BODY = 1 << 30
+"""Bytes of the largest body an authenticated peer may send: 1 GiB."""
+MAX_HELLO_BODY = 512 - 21
+"""Bytes of the largest body of a first frame, which with its header has at most 512."""
+MAX_REPLY_BODY = 64
+"""Bytes of the largest body that travels back to the opener."""
+
+HEADER = struct.Struct(f">IB{MAC_BYTES}s")
+_PLACE = struct.Struct(">QBI")
+_COUNT = struct.Struct(">Q")
+_HELLO = struct.Struct(">8sQ16sHQQ")
+_MAGIC = b"jidoco01"
+_REMEMBERED = 4096
+
+Body = bytes | bytearray
+
+
+class FrameError(HostError):
+    """What came is no frame of this system: its length, kind, order or MAC is wrong."""
+
+
+class Kind(enum.IntEnum):
+    """What a frame is for."""
+
+    HELLO = 1
+    """Opens a connection."""
+    MESSAGE = 2
+    """A pickled message; acknowledged together with others."""
+    CONFIRM = 3
+    """A pickled message whose sender waits for the acknowledgement: it comes at once."""
+    NUDGE = 4
+    """No message, but counted as one: acknowledge all there is, at once."""
+    ACK = 5
+    """How many messages of this connection have arrived, counted from its start."""
+    REJECT = 6
+    """The place of a message that the receiver cannot unpickle."""
+    REFUSE = 7
+    """The life that the sender means does not listen here any more."""
+
+
+class Frame(Struct):
+    """One frame as it was cut from the stream; its MAC is not checked yet."""
+
+    kind: int
+    mac: bytes
+    body: Body
+
+
+class FrameMac:
+    """Seals, or checks, the frames of one direction of one connection, in their order.
+
+    Attributes:
+        place: How many frames come before the next one. Only who seals sets it,
+            to seal again what was not sent.
+    """
+
+    __slots__ = ("_keyed", "place")
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = blake2b(digest_size=MAC_BYTES, key=key)
+        self.place = 0
+
+    def seal(self, kind: Kind, body: Body) -> bytes:
+        """Return the header that makes *body* the next frame."""
+        return HEADER.pack(len(body), kind, self._next_mac(kind, body))
+
+    def check(self, frame: Frame) -> None:
+        """Accept *frame* as the next one.
+
+        Raises:
+            FrameError: It is not what the holder of the key sent next.
+        """
+        if not hmac.compare_digest(self._next_mac(frame.kind, frame.body), frame.mac):
+            raise FrameError("a frame does not carry the MAC of this connection")
+
+    def _next_mac(self, kind: int, body: Body) -> bytes:
+        mac = self._keyed.copy()
+        mac.update(_PLACE.pack(self.place, kind, len(body)))
+        mac.update(body)
+        self.place += 1
+        return mac.digest()
+
+
+class FrameDecoder:
+    """Cuts a byte stream into frames, in whatever pieces it comes.
+
+    Give it bytes with `receive` and take frames with `next_frame` until that
+    returns None. While a long body is on its way, `room` is the place where
+    the next bytes belong: read into it and tell `filled`, and nothing is copied.
+
+    Attributes:
+        limit: Bytes that the body of the next frame may have.
+        spent: Whether it holds no byte that is not part of a frame it has returned.
+    """
+
+    __slots__ = ("_at", "_body", "_data", "_got", "_head", "limit", "spent")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.spent = True
+        self._data: bytes = b""
+        self._at = 0
+        self._head = (0, b"")
+        self._body: bytearray | None = None
+        self._got = 0
+
+    def receive(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        rest = self._data[self._at :]
+        self._data = rest + data if rest else data
+        self._at = 0
+        self.spent = False
+
+    def room(self) -> memoryview | None:
+        """Return where the rest of a begun body belongs, or None between frames."""
+        return None if self._body is None else memoryview(self._body)[self._got :]
+
+    def filled(self, count: int) -> None:
+        """Count *count* bytes that were written into `room`."""
+        self._got += count
+
+    def next_frame(self) -> Frame | None:
+        """Return the next whole frame, or None when more bytes are needed.
+
+        Raises:
+            FrameError: A header announces a body beyond the limit.
+        """
+        if self._body is not None:
+            return self._long_frame(self._body)
+        start = self._at + HEADER.size
+        if len(self._data) < start:
+            return None
+        length, kind, mac = HEADER.unpack_from(self._data, self._at)
+        if length > self.limit:
+            raise FrameError(f"a frame of {length} bytes came where {self.limit} are allowed")
+        if len(self._data) >= start + length:
+            self._at = start + length
+            self.spent = self._at == len(self._data)
+            return Frame(kind, mac, self._data[start : self._at])
+        self._head, self._body, self._got, self._at = (kind, mac), bytearray(length), 0, start
+        return self._long_frame(self._body)
+
+    def _long_frame(self, body: bytearray) -> Frame | None:
+        piece = self._data[self._at : self._at + len(body) - self._got]
+        body[self._got : self._got + len(piece)] = piece
+        self._at += len(piece)
+        self._got += len(piece)
+        if self._got < len(body):
+            return None
+        self._body = None
+        self.spent = self._at == len(self._data)
+        return Frame(*self._head, body)
+
+
+class Hello(Struct, frozen=True):
+    """The first frame of a connection: who speaks to which life of whom, and when.
+
+    Attributes:
+        sender: Where the opener itself listens.
+        target_nonce: The life of the target that is meant.
+        stamp: Monotonic clock of this machine at the opening, in nanoseconds.
+        salt: 16 random bytes.
+    """
+
+    sender: LoopbackAddress
+    target_nonce: int
+    stamp: int = field(default_factory=time.monotonic_ns)
+    salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+
+    def pack(self) -> bytes:
+        """Return the body of the HELLO frame."""
+        sender = self.sender
+        return _HELLO.pack(
+            _MAGIC, self.stamp, self.salt, sender.port, sender.nonce, self.target_nonce
+        )
+
+    @classmethod
+    def unpack(cls, frame: Frame) -> Hello:
+        """Return what a checked first frame says.
+
+        Raises:
+            FrameError: It is no HELLO of this version.
+        """
+        if frame.kind != Kind.HELLO or len(frame.body) != _HELLO.size:
+            raise FrameError("a connection did not begin with HELLO")
+        magic, stamp, salt, port, nonce, target_nonce = _HELLO.unpack(frame.body)
+        if magic != _MAGIC:
+            raise FrameError("a connection began with the HELLO of another version")
+        return cls(LoopbackAddress(port, nonce), target_nonce, stamp, salt)
+
+
+class ConnectionKeys(NamedTuple):
+    """The two directions of one connection."""
+
+    forward: FrameMac
+    """From the opener to the listener."""
+    back: FrameMac
+    """From the listener to the opener."""
+
+
+def hello_mac(key: bytes) -> FrameMac:
+    """Return what seals, or checks, one HELLO of the system with that key."""
+    return FrameMac(_derive(key, b"jidocode.hello", b""))
+
+
+def connection_keys(key: bytes, hello: Body) -> ConnectionKeys:
+    """Return the keys of the connection that the body *hello* opened."""
+    return ConnectionKeys(
+        FrameMac(_derive(key, b"jidocode.forward", hello)),
+        FrameMac(_derive(key, b"jidocode.back", hello)),
+    )
+
+
+def pack_count(count: int) -> bytes:
+    """Return the body of an ACK or a REJECT."""
+    return _COUNT.pack(count)
+
+
+def unpack_count(frame: Frame) -> int:
+    """Return what an ACK or a REJECT says.
+
+    Raises:
+        FrameError: Its body is not a count.
+    """
+    if len(frame.body) != _COUNT.size:
+        raise FrameError("an acknowledgement has the wrong length")
+    count: int = _COUNT.unpack(frame.body)[0]
+    return count
+
+
+class HelloMemory:
+    """Knows which connections were opened before, so that none is opened by a copy.
+
+    It keeps the newest few thousand and refuses whatever is older than those,
+    so its size is bounded and its answer exact.
+    """
+
+    def __init__(self, size: int = _REMEMBERED) -> None:
+        self._size = size
+        self._seen: set[tuple[int, bytes]] = set()
+        self._by_age: list[tuple[int, bytes]] = []
+        self._oldest = (-1, b"")
+
+    def admit(self, hello: Hello) -> bool:
+        """Return whether *hello* is new, and remember it."""
+        mark = (hello.stamp, hello.salt)
+        if mark <= self._oldest or mark in self._seen:
+            return False
+        self._seen.add(mark)
+        heapq.heappush(self._by_age, mark)
+        if len(self._by_age) > self._size:
+            self._oldest = heapq.heappop(self._by_age)
+            self._seen.remove(self._oldest)
+        return True
+
+
+def _derive(key: bytes, purpose: bytes, hello: Body) -> bytes:
+    return blake2b(hello, digest_size=KEY_BYTES, key=key, person=purpose).digest()

@@ -1,0 +1,95 @@
+"""Why a process ended: the exit reasons, and which of them count as normal.
+
+OTP's reasons are terms (`normal`, `shutdown`, `{shutdown, T}`, anything else);
+here each is a small record. `Killed` and a `Crashed` without a traceback are
+what is known when a process could not say anything itself.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from jidocode.base.records import Discreet
+
+
+class Normal(Struct, frozen=True):
+    """It finished its work (OTP: `normal`)."""
+
+    def __str__(self) -> str:
+        return "normal"
+
+
+class Shutdown(Struct, frozen=True):
+    """It was told to stop, or gave up in order (OTP: `shutdown`, `{shutdown, Detail}`)."""
+
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"shutdown ({self.detail})" if self.detail else "shutdown"
+
+
+class Killed(Struct, frozen=True):
+    """A signal ended it before it could say anything (OTP: `killed`).
+
+    *signal* is the signal's number, 0 if the exit status was not seen.
+    """
+
+    signal: int = 0
+
+    def __str__(self) -> str:
+        return f"killed by signal {self.signal}" if self.signal else "killed"
+
+
+class Crashed(Discreet, frozen=True):
+    """It failed: an exception, a bad return value, or an exit status of its own.
+
+    *error* is the exception's type name and message, *traceback* the traceback
+    as text, empty if there was none.
+    """
+
+    hidden = ("traceback",)
+
+    error: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"crashed: {self.error}"
+
+
+class NoProcess(Struct, frozen=True):
+    """It was dead, or never there, when somebody asked (OTP: `noproc`)."""
+
+    def __str__(self) -> str:
+        return "no process"
+
+
+ExitReason = Normal | Shutdown | Killed | Crashed | NoProcess
+
+NORMAL = Normal()
+SHUTDOWN = Shutdown()
+
+
+def is_normal(reason: ExitReason) -> bool:
+    """Whether a transient child with this *reason* stays down (OTP: `normal`, `shutdown`)."""
+    return isinstance(reason, (Normal, Shutdown))
+
+
+def best_reason(note: ExitReason | None, status: int | None) -> ExitReason:
+    """Return the best reason that a dead process's traces give.
+
+    Args:
+        note: What the process said before it left, if it said anything.
+        status: Its exit status as `subprocess` counts it (negative: a signal),
+            None if nobody saw it.
+
+    A signal beats the note: a process that was killed while it left did not
+    finish leaving. Without a note even status 0 is a crash, for a server that
+    ends in order says so (`os._exit(0)` in a handler is no order).
+    """
+    if status is not None and status < 0:
+        return Killed(-status)
+    if note is not None:
+        return note
+    if status is None:
+        return Killed()
+    return Crashed(f"exited with status {status} and without a word")

@@ -1,0 +1,46 @@
+"""References to processes.
+
+An `ActorRef` names one life of one process. After a restart the new process
+has a new ref, and nothing sent to the old one can reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TypeGuard
+
+from jidocode.base.records import Discreet
+
+Name = tuple[str, str]
+"""A registered name: the kind of process and the id it serves, `("manager", session_id)`."""
+
+
+def is_name(value: object) -> TypeGuard[Name]:
+    """Whether *value* is a pair of str, so that 1, 1.0 and True cannot meet as one name."""
+    match value:
+        case (str(), str()):
+            return isinstance(value, tuple)
+        case _:
+            return False
+
+
+class ActorRef(Discreet, frozen=True):
+    """One life of one process.
+
+    Attributes:
+        kind: What it is, in one word: `manager`, `state`, `supervisor`, ...
+        incarnation: Counts the starts that its supervisor has made; a later
+            start under the same supervisor has a higher number.
+        os_pid: Its process id. Valid while the process lives.
+        address: Where its host reaches it; opaque, unique to this life.
+    """
+
+    hidden = ("address",)
+
+    kind: str
+    incarnation: int
+    os_pid: int
+    address: Hashable = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}#{self.incarnation} (pid {self.os_pid})"

@@ -1,0 +1,48 @@
+"""Foreign text, made fit to be shown: bounded, printable, on one line."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+QUOTE_LENGTH = 80
+
+
+TEXT_LENGTH = 16_384
+
+
+def quote(value: object) -> str:
+    """Return *value* as one bounded, printable, ASCII-only line.
+
+    For error messages and logs: control characters, line breaks and
+    overlong values cannot reach a terminal or a log file through it.
+    """
+    if isinstance(value, str):
+        text = ascii(value[: QUOTE_LENGTH + 1])
+    elif isinstance(value, (bytes, bytearray)):
+        text = ascii(bytes(value[: QUOTE_LENGTH + 1]))
+    elif value is None or isinstance(value, (bool, float)):
+        text = repr(value)
+    elif isinstance(value, int):
+        # A huge int is neither short nor cheap to print.
+        text = repr(value) if value.bit_length() <= 64 else f"an int of {value.bit_length()} bits"  # noqa: PLR2004 - a machine word
+    else:
+        return f"a value of type {type(value).__name__[:QUOTE_LENGTH]}"
+    return text if len(text) <= QUOTE_LENGTH else f"{text[:QUOTE_LENGTH]}..."
+
+
+def describe(error: BaseException) -> str:
+    """Return the type and the message of *error*, which its class may have broken, bounded."""
+    return clip("".join(traceback.format_exception_only(error)).strip())
+
+
+def clip(text: str) -> str:
+    """Return *text*, only its beginning and its end if it is overlong."""
+    if len(text) <= TEXT_LENGTH:
+        return text
+    half = TEXT_LENGTH // 2
+    return f"{text[:half]}... {len(text) - 2 * half} characters ...{text[-half:]}"

@@ -1,0 +1,161 @@
+"""The machine that drives one `GenServer`."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Self
+
+from jidocode.base.exits import NORMAL, Crashed, ExitReason
+from jidocode.base.refs import ActorRef
+from jidocode.base.text import clip, describe, quote
+from jidocode.errors import ActorExitedError, HandlerError
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.machine import (
+    CallReceived,
+    CastReceived,
+    Continued,
+    Effect,
+    Event,
+    Exit,
+    GoOn,
+    IdleTimerFired,
+    InfoReceived,
+    InitFailed,
+    Initialised,
+    InitIgnored,
+    SendError,
+    SendReply,
+    SetIdleTimer,
+    StopReceived,
+)
+from jidocode.otp.server.messages import Caller, Timeout
+from jidocode.otp.server.results import UNSET, Ignore, NoReply, Refuse, Reply, Stop
+from jidocode.otp.supervision.specs import Start
+
+
+class ServerLoop:
+    """Drives one `GenServer`: events in, effects out."""
+
+    def __init__(self, server: GenServer, ref: ActorRef) -> None:
+        self._server = server
+        self._server.ref = ref
+        self._server._outbox = []  # noqa: SLF001 - the two halves of one thing
+        self._generation = 0
+
+    @classmethod
+    def of(cls, start: Start, ref: ActorRef) -> Self:
+        """Return the loop of a fresh server of *start*'s class."""
+        return cls(start.target(), ref)
+
+    def start(self, start: Start) -> list[Effect]:
+        """Run `init` with the arguments of *start*."""
+        result: Any
+        try:
+            result = self._server.init(*start.args, **start.kwargs)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
+            return [*self._sent(), InitFailed(crash_reason(error))]
+        match result:
+            case None | NoReply():
+                return [*self._sent(), Initialised(), *self._after(result)]
+            case Ignore():
+                return [*self._sent(), InitIgnored()]
+            case Stop():
+                return [*self._sent(), InitFailed(result.reason)]
+            case _:
+                return [*self._sent(), InitFailed(_bad_return("init", result))]
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Let the server handle *event*."""
+        match event:
+            case CallReceived():
+                return self._run(event.caller, "handle_call", event.request, event.caller)
+            case CastReceived():
+                return self._run(None, "handle_cast", event.request)
+            case InfoReceived():
+                return self._run(None, "handle_info", event.message)
+            case IdleTimerFired():
+                if event.generation != self._generation:
+                    return []
+                return self._run(None, "handle_info", Timeout())
+            case Continued():
+                return self._run(None, "handle_continue", event.then)
+            case StopReceived():
+                return self._stop(event.reason)
+
+    def _run(self, caller: Caller | None, callback: str, *args: object) -> list[Effect]:
+        self._generation += 1
+        try:
+            result = getattr(self._server, callback)(*args)
+        except BaseException as error:  # noqa: BLE001 - the first exception ends the process
+            return self._crash(caller, error)
+        match result:
+            case Reply() if caller is not None:
+                return [*self._sent(), SendReply(caller, result.value), *self._after(result)]
+            case Refuse() if caller is not None:
+                return [*self._sent(), SendError(caller, result.error), *self._after(result)]
+            case NoReply():
+                return [*self._sent(), *self._after(result)]
+            case None if caller is None:
+                return self._sent()
+            case Stop():
+                return self._stop(result.reason, caller, result.reply)
+            case _:
+                return self._stop(_bad_return(callback, result), caller)
+
+    def _after(self, result: Reply | Refuse | NoReply | None) -> list[Effect]:
+        """Return what the callback left to do before the next message."""
+        if result is None:
+            return []
+        if result.then is not None:
+            return [GoOn(result.then)]
+        if result.timeout is not None:
+            return [SetIdleTimer(self._generation, result.timeout)]
+        return []
+
+    def _stop(
+        self, reason: ExitReason, caller: Caller | None = None, reply: object = UNSET
+    ) -> list[Effect]:
+        reason = self._terminate(reason)
+        effects = self._sent()
+        if caller is not None and reply is not UNSET:
+            effects.append(SendReply(caller, reply))
+        elif caller is not None:
+            effects.append(SendError(caller, ActorExitedError(self._server.kind, reason)))
+        return [*effects, Exit(reason)]
+
+    def _crash(self, caller: Caller | None, error: BaseException) -> list[Effect]:
+        reason = crash_reason(error)
+        if not isinstance(reason, Crashed):
+            return self._stop(reason, caller)
+        exit_reason = self._terminate(reason)
+        effects = self._sent()
+        if caller is not None:
+            answer = HandlerError(self._server.kind, reason.error, reason.traceback)
+            effects.append(SendError(caller, answer))
+        return [*effects, Exit(exit_reason)]
+
+    def _terminate(self, reason: ExitReason) -> ExitReason:
+        """Run `terminate`; if that fails, its failure is the reason (gen_server: terminate)."""
+        try:
+            self._server.terminate(reason)
+        except BaseException as error:  # noqa: BLE001 - reported as the reason of the exit
+            return crash_reason(error)
+        return reason
+
+    def _sent(self) -> list[Effect]:
+        return self._server._take_outbox()  # noqa: SLF001 - the two halves of one thing
+
+
+def crash_reason(error: BaseException) -> ExitReason:
+    """Return the exit reason of a process that *error* ends.
+
+    `sys.exit()` in a handler is a normal end (OTP: `exit(normal)`), with a
+    status it is a crash. Its texts are bounded: they are kept and passed on.
+    """
+    if isinstance(error, SystemExit) and not error.code:
+        return NORMAL
+    return Crashed(describe(error), clip("".join(traceback.format_exception(error))))
+
+
+def _bad_return(callback: str, result: object) -> Crashed:
+    return Crashed(f"bad return value: {callback} returned {quote(result)}")

@@ -1,0 +1,49 @@
+"""What a server is sent by the machinery, and who waits for its answers."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from jidocode.base.exits import ExitReason
+from jidocode.base.refs import ActorRef
+
+
+class Caller(Struct, frozen=True):
+    """Who waits for a reply; keep it to `GenServer.reply` later.
+
+    Attributes:
+        address: Where the reply goes; opaque.
+        request_id: Which request it answers. The caller drops a late reply.
+    """
+
+    address: object
+    request_id: int
+
+
+class Timeout(Struct, frozen=True):
+    """No message came within the *timeout* that the last callback asked for."""
+
+
+class Down(Struct, frozen=True):
+    """A monitored process is gone.
+
+    Attributes:
+        token: What `GenServer.monitor` returned.
+        ref: The process.
+        reason: Why it ended; `NoProcess` if it was gone before.
+    """
+
+    token: int
+    ref: ActorRef
+    reason: ExitReason
+
+
+class Response(Struct, frozen=True):
+    """The answer to a `GenServer.send_request`.
+
+    Exactly one of *value* and *error* is meant: *error* is None on success.
+    """
+
+    token: int
+    value: object
+    error: Exception | None

@@ -1,0 +1,1 @@
+"""How processes are kept alive: specs, strategies, the life of a child, supervisors."""

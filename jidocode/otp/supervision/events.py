@@ -1,0 +1,104 @@
+"""What supervisors announce: facts about their children, for the registry and the app.
+
+Facts of one supervisor are delivered in the order in which they happened.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from jidocode.base.exits import ExitReason
+from jidocode.base.refs import ActorRef, Name
+
+
+class ChildStarting(Struct, frozen=True, kw_only=True):
+    """A child has a process, which runs its `init` now.
+
+    Attributes:
+        supervisor: Who starts it.
+        child_id: Its id there.
+        os_pid: The process id.
+        name: The name it is registered under, if any.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    os_pid: int
+    name: Name | None = None
+
+
+class ChildStarted(Struct, frozen=True, kw_only=True):
+    """A child's `init` is done and it answers.
+
+    Attributes:
+        supervisor: Who started it.
+        child_id: Its id there.
+        ref: The new process.
+        name: The name it is registered under, if any.
+        recovered_after: Seconds since its predecessor was known to be dead;
+            None at a first start.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    ref: ActorRef
+    name: Name | None = None
+    recovered_after: float | None = None
+
+
+class ChildExited(Struct, frozen=True, kw_only=True):
+    """A child that had started is gone, and so is every process below it.
+
+    Attributes:
+        supervisor: Who has seen it.
+        child_id: Its id there.
+        ref: The process that is gone.
+        reason: The best reason known.
+        name: The name it was registered under, if any.
+        on_request: Whether its supervisor had told it to stop.
+        restarting: Whether it is to be started again. What happens until its
+            turn comes can change that: a request, a shutdown, other deaths.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    ref: ActorRef
+    reason: ExitReason
+    name: Name | None = None
+    on_request: bool = False
+    restarting: bool = False
+
+
+class ChildStartFailed(Struct, frozen=True, kw_only=True):
+    """A child's `init` failed, hung or was killed; *restarting* if it is to be tried again."""
+
+    supervisor: ActorRef
+    child_id: str
+    reason: ExitReason
+    name: Name | None = None
+    restarting: bool = False
+
+
+class GaveUp(Struct, frozen=True, kw_only=True):
+    """Too many restarts (OTP: reached_max_restart_intensity); the supervisor ends.
+
+    *child_id* is the child whose death was one too many, *reason* its reason.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    reason: ExitReason
+
+
+class HeartbeatMissed(Struct, frozen=True, kw_only=True):
+    """A child has not answered a probe; after *missed* of them in a row it may be killed."""
+
+    supervisor: ActorRef
+    child_id: str
+    ref: ActorRef
+    missed: int
+    name: Name | None = None
+
+
+SupervisorEvent = ChildStarted | ChildExited | ChildStartFailed | HeartbeatMissed | GaveUp
+"""What a supervisor decides or learns, and says; of a `ChildStarting` its host tells the app."""

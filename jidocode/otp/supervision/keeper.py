@@ -1,0 +1,561 @@
+"""What static and dynamic supervisors have in common: keeping children.
+
+A `Keeper` starts and stops lives, turns news about them into at most one call
+of `_ready` and exactly one of `_ended` for each, and answers questions. Which child is started or
+stopped when is decided by its two subclasses, `SupervisorLoop` and
+`DynamicSupervisorLoop`.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import Any, Protocol, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from jidocode.base.exits import SHUTDOWN, ExitReason
+from jidocode.base.refs import ActorRef, Name
+from jidocode.base.text import quote
+from jidocode.errors import (
+    AlreadyPresentError,
+    AlreadyStartedError,
+    ChildNotFoundError,
+    StartFailedError,
+    SupervisorError,
+)
+from jidocode.otp.server.loop import crash_reason
+from jidocode.otp.server.machine import (
+    Exit,
+    InitFailed,
+    Initialised,
+    InitIgnored,
+    SendError,
+    SendReply,
+)
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.server.results import Ignore
+from jidocode.otp.supervision.events import (
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    GaveUp,
+    HeartbeatMissed,
+    SupervisorEvent,
+)
+from jidocode.otp.supervision.intensity import RestartIntensity
+from jidocode.otp.supervision.life import (
+    After,
+    ChildEffect,
+    ChildEvent,
+    Claim,
+    HeartbeatDue,
+    Life,
+    LifeState,
+    NameClaimed,
+    NameTaken,
+)
+from jidocode.otp.supervision.management import (
+    ChildCounts,
+    ChildInfo,
+    ChildStatus,
+    CountChildren,
+    GetChildSpec,
+    Request,
+    UpdateChild,
+    WhichChildren,
+)
+from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start, check_child
+from jidocode.otp.supervision.strategy import Restart, Verdict, verdict
+
+# ----- events and effects of a supervisor, beyond those of its children ----------
+
+
+class RequestReceived(Struct, frozen=True):
+    """*caller* waits for the answer to *request*."""
+
+    caller: Caller
+    request: Request
+
+
+class RetryRestart(Struct, frozen=True):
+    """Try again to restart a child; stale unless *incarnation* was its last try."""
+
+    child_id: str
+    incarnation: int
+
+
+class RegistryUp(Struct, frozen=True):
+    """A registry is there, the first one or a new one that knows nothing yet."""
+
+
+class RegistryDown(Struct, frozen=True):
+    """The registry is gone, and what it was asked will not be answered."""
+
+
+class ShutdownRequested(Struct, frozen=True):
+    """Stop all children and end with *reason*."""
+
+    reason: ExitReason
+
+
+KeeperEvent = (
+    ChildEvent | RequestReceived | RetryRestart | RegistryUp | RegistryDown | ShutdownRequested
+)
+
+
+class Announce(Struct, frozen=True):
+    """Tell the registry and the app."""
+
+    event: SupervisorEvent
+
+
+class Release(Struct, frozen=True):
+    """Give *name* back: its child has no process, and will not come again by itself."""
+
+    name: Name
+
+
+KeeperEffect = (
+    ChildEffect
+    | Announce
+    | Release
+    | SendReply
+    | SendError
+    | Initialised
+    | InitIgnored
+    | InitFailed
+    | Exit
+)
+
+
+class Child(Struct):
+    """A spec that a supervisor keeps, with its present life if it has one."""
+
+    spec: ChildSpec
+    life: Life | None = None
+    claimed: bool = False
+    """Whether its name is ours, or was asked for."""
+    restarts: int = 0
+    last_exit: ExitReason | None = None
+    due: Life | None = None
+    """Its last life, if nothing was done about the end of that yet."""
+    died_at: float | None = None
+    """When its last process was known to be dead, while it is being replaced."""
+
+    @property
+    def id(self) -> str:
+        """The id of the spec."""
+        return self.spec.id
+
+    @property
+    def ref(self) -> ActorRef | None:
+        """The process, once its `init` is done and until its end."""
+        return self.life.ref if self.life else None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has answered and was not told to stop."""
+        return self.life is not None and self.life.state is LifeState.RUNNING
+
+    @property
+    def status(self) -> ChildStatus:
+        """How it stands, for those who ask."""
+        if self.life is None:
+            return ChildStatus.STOPPED if self.died_at is None else ChildStatus.RESTARTING
+        match self.life.state:
+            case LifeState.CLAIMING | LifeState.STARTING:
+                return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
+            case LifeState.RUNNING:
+                return ChildStatus.RUNNING
+            case _:
+                return ChildStatus.STOPPING
+
+
+class Initialises(Protocol):
+    """A supervisor, seen from the machine that drives it."""
+
+    def init(self, *args: Any, **kwargs: Any) -> object:
+        """Return what to do; the machine calls it once, first."""
+
+
+class Keeper(abc.ABC):
+    """Keeps children by id, in start order, and their lives by incarnation."""
+
+    def __init__(self, supervisor: Initialises, ref: ActorRef) -> None:
+        self._supervisor = supervisor
+        self.ref = ref
+        self.children: dict[str, Child] = {}
+        self._by_incarnation: dict[int, Child] = {}
+        self._incarnations = 0
+        self._registry_up = False
+        self._use(Flags())
+        self._is_over = False
+        self._effects: list[KeeperEffect] = []
+        self.now = 0.0
+
+    @classmethod
+    def of(cls, start: Start, ref: ActorRef) -> Self:
+        """Return the loop of a fresh supervisor of *start*'s class."""
+        return cls(start.target(), ref)
+
+    def start(self, start: Start, now: float, *, registry_up: bool = False) -> list[KeeperEffect]:
+        """Run `init` with the arguments of *start* and begin with what it returns."""
+        self.now, self._registry_up = now, registry_up
+        try:
+            result = self._supervisor.init(*start.args, **start.kwargs)
+            if isinstance(result, Ignore):
+                self._end(InitIgnored())
+            else:
+                self._begin(result)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
+            self._end(InitFailed(crash_reason(error)))
+        self._work()
+        return self._take()
+
+    def handle(self, event: KeeperEvent, now: float) -> list[KeeperEffect]:
+        """Take *event* in at monotonic time *now* (seconds); return what to do."""
+        self.now = now
+        if self._is_over:
+            return []
+        match event:
+            case RequestReceived():
+                self._request(event)
+            case RetryRestart():
+                child = self.children.get(event.child_id)
+                if child is not None and self._is_due(child, event.incarnation):
+                    self._retry(child)
+            case RegistryUp():
+                self._claim_again()
+            case RegistryDown():
+                self._go_on_unclaimed()
+            case ShutdownRequested():
+                self._shut_down(event.reason)
+            case _:
+                self._news(event)
+        self._work()
+        return self._take()
+
+    def _use(self, flags: Flags) -> None:
+        self.flags = flags
+        self._intensity = RestartIntensity(flags.max_restarts, flags.max_seconds)
+
+    # For the subclasses to decide
+
+    @abc.abstractmethod
+    def _begin(self, result: Any) -> None:
+        """Begin with what `init` returned, or raise `InvalidChildSpecError`."""
+
+    @abc.abstractmethod
+    def _ready(self, child: Child) -> None:
+        """*child* answers now (called once per life)."""
+
+    @abc.abstractmethod
+    def _ended(self, child: Child, life: Life) -> None:
+        """*life* of *child* is over, whether it had been ready or not (called once per life)."""
+
+    @abc.abstractmethod
+    def _change(self, event: RequestReceived) -> None:
+        """Serve a request that changes something."""
+
+    @abc.abstractmethod
+    def _retry(self, child: Child) -> None:
+        """Try the failed restart of *child* again."""
+
+    @abc.abstractmethod
+    def _shut_down(self, reason: ExitReason) -> None:
+        """Stop all children, then end with *reason*."""
+
+    @abc.abstractmethod
+    def _work(self) -> None:
+        """Do what can be done now (called last, after any event)."""
+
+    # Lives
+
+    def _start(self, child: Child) -> None:
+        self._incarnations += 1
+        life = Life(child.spec, self._incarnations)
+        child.life, child.due = life, None
+        self._by_incarnation[life.incarnation] = child
+        rival = self._rival_of(child)
+        if rival is not None:
+            self._do(life.handle(NameTaken(life.incarnation, rival.ref)))
+            self._settle(child, life)
+            return
+        claim = self._registry_up and not child.claimed and child.spec.name is not None
+        child.claimed = child.claimed or claim
+        self._do(life.begin(claim=claim))
+
+    def _rival_of(self, child: Child) -> Child | None:
+        """Return another child that has the name; the registry tells owners apart, not children."""
+        name = child.spec.name
+        rivals = (
+            other
+            for other in self.children.values()
+            if other is not child and (other.claimed or other.life is not None)
+        )
+        return next((rival for rival in rivals if rival.spec.name == name is not None), None)
+
+    def _stop(self, child: Child) -> None:
+        """Stop *child*; `_ended` follows, within this call if it has no process yet."""
+        life = child.life
+        if life is not None:
+            self._do(life.stop())
+            self._settle(child, life)
+
+    def _news(self, event: ChildEvent) -> None:
+        child = self._by_incarnation.get(event.incarnation)
+        life = child.life if child else None
+        if child is None or life is None:
+            return
+        was_ready = life.ref is not None
+        if isinstance(event, HeartbeatDue) and life.missed and life.ref is not None:
+            self._announce_missed(child, life.ref, life.missed)
+        self._do(life.handle(event))
+        if isinstance(event, NameTaken):
+            child.claimed = False
+        if life.ref is not None and not was_ready:
+            self._drop_arguments(child, life)
+            self._announce_start(child, life.ref)
+            self._ready(child)
+        self._settle(child, life)
+
+    def _announce_missed(self, child: Child, ref: ActorRef, missed: int) -> None:
+        self._effects.append(
+            Announce(
+                HeartbeatMissed(
+                    supervisor=self.ref,
+                    child_id=child.id,
+                    ref=ref,
+                    missed=missed,
+                    name=child.spec.name,
+                )
+            )
+        )
+
+    def _settle(self, child: Child, life: Life) -> None:
+        if life.state is not LifeState.ENDED or child.life is not life:
+            return
+        child.life, child.last_exit = None, life.reason
+        del self._by_incarnation[life.incarnation]
+        self._ended(child, life)
+
+    @staticmethod
+    def _drop_arguments(child: Child, life: Life) -> None:
+        """Forget what a temporary child was started with: it has one life (OTP: save_child)."""
+        if child.spec.restart is Restart.TEMPORARY:
+            bare = Start(child.spec.start.target)
+            child.spec = life.spec = replace(child.spec, start=bare)
+
+    @staticmethod
+    def _is_due(child: Child, incarnation: int) -> bool:
+        return child.due is not None and child.due.incarnation == incarnation
+
+    # Restarts
+
+    @staticmethod
+    def _verdict(child: Child, life: Life) -> Verdict:
+        """Return what becomes of *child*; a restart whose start failed is tried again."""
+        return Verdict.RESTART if life.ref is None else verdict(child.spec.restart, life.reason)
+
+    def _announce_death(self, child: Child, life: Life) -> None:
+        """Announce the end of a *life* that nobody asked for."""
+        comes_back = self._verdict(child, life) is Verdict.RESTART
+        self._announce_end(
+            child, life, restarting=comes_back and not self._intensity.is_spent(self.now)
+        )
+        child.due = life
+        if comes_back and child.died_at is None:
+            child.died_at = self.now
+
+    def _may_restart(self, child: Child, life: Life) -> bool:
+        """Count a restart after *life*; if it is one too many, give up instead."""
+        if self._intensity.allow(self.now):
+            return True
+        gave_up = GaveUp(supervisor=self.ref, child_id=child.id, reason=life.reason)
+        self._effects.append(Announce(gave_up))
+        self._shut_down(SHUTDOWN)
+        return False
+
+    def _try_later(self, child: Child, life: Life) -> None:
+        """Try the restart that failed with *life* again, behind what waits already."""
+        self._announce_death(child, life)
+        self._effects.append(After(self.flags.backoff, RetryRestart(child.id, life.incarnation)))
+
+    def _end(self, last: Exit | InitFailed | InitIgnored) -> None:
+        """Leave; nothing that is heard after it changes anything."""
+        self._effects.append(last)
+        self._is_over = True
+
+    def _announce_start(self, child: Child, ref: ActorRef) -> None:
+        recovered_after = None
+        if child.died_at is not None:
+            child.restarts += 1
+            recovered_after = self.now - child.died_at
+            child.died_at = None
+        self._effects.append(
+            Announce(
+                ChildStarted(
+                    supervisor=self.ref,
+                    child_id=child.id,
+                    ref=ref,
+                    name=child.spec.name,
+                    recovered_after=recovered_after,
+                )
+            )
+        )
+
+    def _announce_end(self, child: Child, life: Life, *, restarting: bool) -> None:
+        """Announce the end of *life*; must come before what is done about it."""
+        event: SupervisorEvent
+        if life.ref is not None:
+            event = ChildExited(
+                supervisor=self.ref,
+                child_id=child.id,
+                ref=life.ref,
+                reason=life.reason,
+                name=child.spec.name,
+                on_request=life.on_request,
+                restarting=restarting,
+            )
+        else:
+            event = ChildStartFailed(
+                supervisor=self.ref,
+                child_id=child.id,
+                reason=life.reason,
+                name=child.spec.name,
+                restarting=restarting,
+            )
+        self._effects.append(Announce(event))
+
+    # Names
+
+    def _claim_again(self) -> None:
+        """Tell a registry that knows nothing what belongs to whom."""
+        self._registry_up = True
+        for child in self.children.values():
+            life, name = child.life, child.spec.name
+            child.claimed = life is not None and name is not None
+            if life is not None and name is not None:
+                self._effects.append(Claim(life.incarnation, name, child.spec.value, life.ref))
+
+    def _go_on_unclaimed(self) -> None:
+        """Start those that wait for the registry: its own restart may wait for them.
+
+        The next registry is told of them by `_claim_again`.
+        """
+        self._registry_up = False
+        for child in list(self.children.values()):
+            if child.life is not None and child.life.state is LifeState.CLAIMING:
+                child.claimed = False
+                self._do(child.life.handle(NameClaimed(child.life.incarnation)))
+
+    def _rest(self, child: Child) -> None:
+        """Leave *child* without a process, and its name to others."""
+        child.due = child.died_at = None
+        if child.claimed and child.spec.name is not None:
+            self._effects.append(Release(child.spec.name))
+        child.claimed = False
+
+    def _forget(self, child: Child) -> None:
+        """Drop the spec of *child*."""
+        del self.children[child.id]
+        self._rest(child)
+
+    # Requests
+
+    def _request(self, event: RequestReceived) -> None:
+        match event.request:
+            case WhichChildren():
+                children = tuple(self._info(child) for child in self.children.values())
+                self._reply(event.caller, children)
+            case CountChildren():
+                self._reply(event.caller, self._counts())
+            case GetChildSpec() | UpdateChild():
+                self._look_up(event.caller, event.request)
+            case _:
+                self._change(event)
+
+    def _look_up(self, caller: Caller, request: GetChildSpec | UpdateChild) -> None:
+        try:
+            child = self._known(request.child_id)
+        except ChildNotFoundError as error:
+            self._refuse(caller, error)
+            return
+        if isinstance(request, UpdateChild):
+            self._update(child, request)
+            self._reply(caller, None)
+        else:
+            self._reply(caller, child.spec)
+
+    def _update(self, child: Child, change: UpdateChild) -> None:
+        spec = child.spec
+        if change.start is not None and spec.restart is not Restart.TEMPORARY:
+            spec = replace(spec, start=change.start)
+        if change.value is not None:
+            spec = replace(spec, value=change.value)
+        child.spec = spec
+        if child.claimed and child.life is not None and spec.name is not None:
+            # Claiming what one holds tells the registry the new value.
+            claim = Claim(child.life.incarnation, spec.name, spec.value, child.ref)
+            self._effects.append(claim)
+
+    def _new_spec(self, child: object) -> ChildSpec:
+        """Return *child* as a spec that can be added."""
+        spec = check_child(child, self.flags)
+        present = self.children.get(spec.id)
+        if present is not None and present.life is not None:
+            raise AlreadyStartedError(spec.id, present.ref)
+        if present is not None:
+            raise AlreadyPresentError(spec.id)
+        return spec
+
+    def _known(self, child_id: Any) -> Child:
+        child = self.children.get(child_id) if isinstance(child_id, str) else None
+        if child is None:
+            raise ChildNotFoundError(quote(child_id))
+        return child
+
+    @staticmethod
+    def _info(child: Child) -> ChildInfo:
+        return ChildInfo(
+            id=child.id,
+            ref=child.ref,
+            status=child.status,
+            type=child.spec.type,
+            restarts=child.restarts,
+            last_exit=child.last_exit,
+        )
+
+    def _counts(self) -> ChildCounts:
+        children = self.children.values()
+        supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in children)
+        return ChildCounts(
+            specs=len(children),
+            active=sum(child.running for child in children),
+            supervisors=supervisors,
+            workers=len(children) - supervisors,
+        )
+
+    def _reply(self, caller: Caller | None, value: object) -> None:
+        if caller is not None:
+            self._effects.append(SendReply(caller, value))
+
+    def _refuse(self, caller: Caller | None, error: SupervisorError) -> None:
+        if caller is not None:
+            self._effects.append(SendError(caller, error))
+
+    def _do(self, effects: Iterable[KeeperEffect]) -> None:
+        self._effects.extend(effects)
+
+    def _take(self) -> list[KeeperEffect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+
+def start_error(child: Child, life: Life) -> SupervisorError:
+    """Return the error for whoever asked for a start that ended with *life*."""
+    if life.refused:
+        return AlreadyStartedError(child.id, life.holder)
+    return StartFailedError(child.id, life.reason)

@@ -1,0 +1,1 @@
+"""The file that keeps a conversation: its format, its repair, and all of a folder's journals."""

@@ -1,0 +1,295 @@
+"""The journals in a directory: list, load, export, fork and delete them.
+
+Nothing of this needs a running session. Reading does not lock, because a
+journal only grows: what is read of one that is open is what it held then. So
+an incomplete line at the end is not damage here: it may be just being written.
+`journal.py` is about the one that is open for writing.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from jidocode.base.text import quote
+from jidocode.errors import (
+    InvalidRequestError,
+    InvalidSessionIdError,
+    JournalDamagedError,
+    JournalError,
+    JournalVersionError,
+)
+from jidocode.session.conversation.changes import SessionChanged
+from jidocode.session.conversation.recovery import journal_path
+from jidocode.session.journal.codec import decode, encode, is_kind
+from jidocode.session.journal.file import create_file, lock_file
+from jidocode.session.journal.format import (
+    MAX_LINE,
+    Header,
+    Record,
+    Scan,
+    header_in,
+    parse_line,
+    read_span,
+    scan,
+)
+from jidocode.session.record import Session, validate_session_id
+from jidocode.session.requests import require_int
+
+_HEADER_SIZE = 256
+_BLOCK = 2**18
+
+
+class Resumable(Struct, frozen=True, kw_only=True):
+    """A journal that was found.
+
+    Attributes:
+        session_id: Whose it is, by its name.
+        session: The record in it; None if it cannot be read, or is not written yet.
+        last_seq: The number of its last change; 0 if it cannot be read.
+        size: Bytes.
+        modified_at: When it was last written, in UTC.
+        damaged: Whether its end, its beginning or its record is not right, or it
+            cannot be read; the rest is only looked at when it is opened.
+    """
+
+    session_id: str
+    session: Session | None
+    last_seq: int
+    size: int
+    modified_at: datetime
+    damaged: bool
+
+
+def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
+    """Return what sessions have a journal in *directory*, latest first.
+
+    Only the ends of the files are read, back to the last record of the session.
+
+    Raises:
+        JournalError: The directory cannot be listed. If it does not exist, it is empty.
+    """
+    found: list[Resumable] = []
+    try:
+        for path in Path(directory).iterdir():
+            if path.suffix == ".jsonl" and _is_session_id(path.stem):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    found.append(_resumable(path))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise JournalError(f"journals cannot be listed: {error.strerror}") from error
+    return sorted(found, key=lambda each: (each.modified_at, each.session_id), reverse=True)
+
+
+def load_record(path: Path) -> Session:
+    """Return the session's record in the journal at *path*, the latest one.
+
+    Raises:
+        JournalDamagedError: It holds none that can be read.
+        JournalVersionError: A newer version wrote it.
+        JournalError: It cannot be read.
+    """
+    with _reading(path) as fd:
+        _header(fd)
+        session = _end_of(fd, os.fstat(fd).st_size).session
+    if session is None:
+        raise JournalDamagedError(f"no session's record in {quote(path.name)} can be read")
+    return session
+
+
+def export_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield every change in the journal at *path* as a JSON object, oldest first.
+
+    Each has `seq` and one more key, the kind of the change. What is damaged comes
+    as `{"damaged": {"bytes": n, "missing": n}}` in the end, with how many bytes are
+    no record and how many numbers are not there.
+
+    Raises:
+        JournalVersionError: A newer version wrote it.
+        JournalError: It cannot be read.
+    """
+    with _reading(path) as fd:
+        found = scan(fd)
+        for seq in found.index.seqs:
+            record = read_span(fd, seq, found.index.span(seq))
+            yield {"seq": seq, **json.loads(record.payload)}
+        wrong = sum(span.size for span in found.bad)
+        if wrong or found.missing or found.header is None:
+            yield {"damaged": {"bytes": wrong, "missing": found.missing}}
+
+
+def fork_journal(path: Path, session: Session, *, upto_seq: int | None = None) -> Path:
+    """Begin the journal of *session* with a copy of the one at *path*, and return its path.
+
+    Args:
+        path: The journal to copy; it may be open.
+        session: A new record, with an id of its own.
+        upto_seq: The last change that is copied; None for all. What was superseded
+            and compacted away before is not copied.
+
+    Raises:
+        InvalidRequestError: *upto_seq* is no number of the journal.
+        JournalDamagedError: Something is wrong with it: open it first, to repair it.
+        JournalError: It cannot be read, or *session* has a journal already, or it
+            cannot be written; then nothing is left of it.
+    """
+    target = journal_path(path.parent, session.id)
+    with _reading(path) as fd:
+        found = scan(fd)
+        if found.bad or found.missing or found.header is None:
+            raise JournalDamagedError(f"{quote(path.name)} is damaged; open it to repair it")
+        last_seq = _checked_end(upto_seq, found)
+        kept = [seq for seq in found.index.seqs if seq <= last_seq]
+        renamed = Record(last_seq + 1, encode(SessionChanged(seq=last_seq + 1, session=session)))
+        copied = (read_span(fd, seq, found.index.span(seq)) for seq in kept)
+        create_file(target, [*kept, renamed.seq], chain(copied, [renamed]))
+    return target
+
+
+def _checked_end(upto_seq: int | None, found: Scan) -> int:
+    if upto_seq is None:
+        return found.last_seq
+    require_int("upto_seq", upto_seq, least=1)
+    if upto_seq > found.last_seq:
+        raise InvalidRequestError(
+            f"the journal ends with {found.last_seq}, before {quote(upto_seq)}"
+        )
+    return upto_seq
+
+
+def delete_journal(path: Path) -> None:
+    """Delete the journal at *path*, and what was kept aside of it.
+
+    Raises:
+        JournalLockedError: It is open.
+        JournalError: There is none, or it cannot be deleted.
+    """
+    try:
+        fd, _ = lock_file(path, create=False)
+        try:
+            for other in path.parent.glob(f"{glob.escape(path.name)}.*"):
+                other.unlink()
+            path.unlink()
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise JournalError(f"the journal cannot be deleted: {error.strerror}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[int]:
+    # A FIFO of that name must not hang us.
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _reading(path: Path) -> Generator[int]:
+    """Open a journal for reading, and turn an OSError into a `JournalError`."""
+    try:
+        with _opened(path) as fd:
+            yield fd
+    except OSError as error:
+        raise JournalError(f"the journal cannot be read: {error.strerror}") from error
+
+
+def _is_session_id(text: str) -> bool:
+    try:
+        validate_session_id(text)
+    except InvalidSessionIdError:
+        return False
+    return True
+
+
+def _resumable(path: Path) -> Resumable:
+    status = path.lstat()
+    end = _end_at(path)
+    return Resumable(
+        session_id=path.stem,
+        session=end.session,
+        last_seq=end.last_seq,
+        size=status.st_size,
+        modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
+        damaged=end.damaged,
+    )
+
+
+class _End(Struct, frozen=True):
+    """What the end of a journal says."""
+
+    session: Session | None
+    last_seq: int
+    damaged: bool
+
+
+def _end_at(path: Path) -> _End:
+    """Return what the end of the journal at *path* says, also if that is nothing.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    try:
+        with _opened(path) as fd:
+            return _end_of(fd, os.fstat(fd).st_size)
+    except FileNotFoundError:
+        raise
+    except (OSError, JournalError):
+        return _End(session=None, last_seq=0, damaged=True)
+
+
+def _end_of(fd: int, size: int) -> _End:
+    last_seq, damaged = 0, not _has_header(fd)
+    for line in _lines_backwards(fd, size):
+        record = parse_line(line)
+        damaged = damaged or record is None
+        last_seq = last_seq or (record.seq if record else 0)
+        if record is not None and is_kind(record, SessionChanged):
+            return _End(_session_in(record), last_seq, damaged)
+    # A journal that was just created has its first line only.
+    return _End(None, last_seq, damaged or last_seq > 0)
+
+
+def _header(fd: int) -> Header | None:
+    line, newline, _ = os.pread(fd, _HEADER_SIZE, 0).partition(b"\n")
+    record = parse_line(line + newline)
+    return None if record is None else header_in(record)
+
+
+def _has_header(fd: int) -> bool:
+    try:
+        return _header(fd) is not None
+    except JournalVersionError:
+        return False
+
+
+def _session_in(record: Record) -> Session:
+    change = decode(record)
+    assert isinstance(change, SessionChanged)  # noqa: S101 - told from its first bytes
+    return change.session
+
+
+def _lines_backwards(fd: int, size: int) -> Iterator[bytes]:
+    """Yield the lines of a file, last one first, without an incomplete one at the end."""
+    carry = b""
+    while size > 0 and len(carry) <= MAX_LINE:
+        start = max(0, size - _BLOCK)
+        first, *lines = (os.pread(fd, size - start, start) + carry).split(b"\n")
+        for line in reversed(lines[:-1]):
+            yield line + b"\n"
+        carry = first + b"\n" if lines else first
+        size = start
+    if carry.endswith(b"\n") or len(carry) > MAX_LINE:
+        yield carry

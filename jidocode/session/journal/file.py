@@ -1,0 +1,508 @@
+"""`Journal`: an append-only file of numbered records, each with a checksum.
+
+It keeps bytes and does not know what they mean; `codec.py` does. What a file
+looks like stands in `journal_format.py`; `journals.py` reads files that others
+have open.
+
+- A record is in the file before `append` returns: the kernel has it, so it
+  survives the death of the process (`"process"`), or the disk has it, so it
+  survives a loss of power (`"power"`).
+- A number is never given out twice.
+- What is wrong with a file is found when it is opened, kept aside, repaired
+  and reported; nothing is dropped in silence. A file in which nothing is
+  readable is refused and left as it is.
+- One writer: the file is locked with flock(2), which ends with the process.
+- A failed write leaves the journal readable, and is tried again by the next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from jidocode.base.text import quote
+from jidocode.errors import JournalDamagedError, JournalError, JournalLockedError, JournalWriteError
+from jidocode.session.journal.format import (
+    FIRST_LINE,
+    MAX_RECORD_SIZE,
+    MIN_LINE,
+    Header,
+    Index,
+    Record,
+    Scan,
+    Span,
+    format_line,
+    ignore,
+    read_span,
+    scan,
+)
+
+RECENT = 1000
+"""Records at the end of a file that a compaction keeps in any case."""
+
+Durability = Literal["process", "power"]
+
+
+class Repair(Struct, frozen=True, kw_only=True):
+    """What was found when a journal was opened, and what was done about it.
+
+    Attributes:
+        created: There was no file.
+        header_lost: The header could not be read, and was written anew.
+        torn_bytes: Bytes of an incomplete record at the end; cut off. It was
+            never acknowledged.
+        bad_records: Lines that are no valid record; taken out.
+        missing: Numbers that should be in the file and are not.
+        kept_aside: Names of the files, next to the journal, that hold what was cut
+            off and taken out.
+        pending: Why the repair could not be carried out yet; empty if it was.
+            The next append tries again.
+    """
+
+    created: bool = False
+    header_lost: bool = False
+    torn_bytes: int = 0
+    bad_records: int = 0
+    missing: int = 0
+    kept_aside: tuple[str, ...] = ()
+    pending: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was wrong."""
+        return not (self.header_lost or self.torn_bytes or self.bad_records or self.missing)
+
+
+def lock_file(path: Path, *, create: bool) -> tuple[int, bool]:
+    """Open the file at *path* for reading, locked; say whether it was created.
+
+    Raises:
+        JournalLockedError: Another process, or another journal, holds the lock.
+        OSError: It cannot be opened, or does not exist and *create* is False.
+    """
+    while True:
+        fd, created = _opened(path, create=create)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(fd, path):
+                return fd, created
+        except BlockingIOError as error:
+            os.close(fd)
+            raise JournalLockedError(f"the journal {quote(path.name)} is in use") from error
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(fd)  # it was replaced between open and lock
+
+
+def _opened(path: Path, *, create: bool) -> tuple[int, bool]:
+    flags = os.O_RDONLY | os.O_NOFOLLOW
+    if create:
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+        except FileExistsError:
+            pass  # the usual case: it is opened below
+    return os.open(path, flags), False
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+class Journal:
+    """One open journal, made by `Journal.open`. Not thread-safe.
+
+    Attributes:
+        path: The file.
+        repair: What was found when it was opened.
+    """
+
+    _index: Index
+    _end: int
+    _last_seq: int
+    _gap_end: int
+
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability,
+        fd: int,
+        each: Callable[[Record], None],
+        *,
+        created: bool,
+    ) -> None:
+        self.path = path
+        self._durability = durability
+        self._fd = fd
+        self._writer: int | None = None
+        self._unclean = True
+        self._take(scan(fd, each), created=created)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        durability: Durability = "process",
+        each: Callable[[Record], None] = ignore,
+    ) -> Journal:
+        """Open the journal at *path*, or create it; its directory is created with mode 0700.
+
+        Damage is repaired if possible: see `Journal.repair`. If the disk is full
+        or the file may not be written, the journal can be read nevertheless.
+
+        Args:
+            path: The file. It must not be reached by anything that is not trusted.
+            durability: What an append survives: the death of the `"process"`, or
+                the loss of `"power"`.
+            each: Gets every record that is there, in order.
+
+        Raises:
+            JournalLockedError: It is open already.
+            JournalVersionError: It was written by a newer version.
+            JournalDamagedError: It holds something, but not one readable record.
+            JournalError: It cannot be created or read.
+            ValueError: *durability* is neither of both.
+        """
+        if durability not in get_args(Durability):
+            raise ValueError(f"durability is process or power, not {quote(durability)}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd, created = lock_file(path, create=True)
+        except OSError as error:
+            raise JournalError(f"the journal cannot be opened: {error.strerror}") from error
+        try:
+            journal = cls(path, durability, fd, each, created=created)
+        except OSError as error:
+            os.close(fd)
+            raise JournalError(f"the journal cannot be read: {error.strerror}") from error
+        except BaseException:
+            os.close(fd)
+            raise
+        try:
+            journal._ready()
+        except JournalWriteError as error:
+            journal.repair = replace(journal.repair, pending=error.message)
+        return journal
+
+    @property
+    def last_seq(self) -> int:
+        """The highest number given out, 0 for none."""
+        return self._last_seq
+
+    @property
+    def gap_end(self) -> int:
+        """The number after which there are no gaps."""
+        return self._gap_end
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._end
+
+    # Reading
+
+    def read(self, seq: int) -> Record:
+        """Return record *seq*.
+
+        Raises:
+            JournalDamagedError: It is not there, or not as it was written.
+        """
+        return read_span(self._fd, seq, self._index.span(seq))
+
+    def records(self, after_seq: int = 0) -> Iterator[Record]:
+        """Yield all records with a number above *after_seq*, in order; raises as `read`."""
+        for seq in self._index.after(after_seq):
+            yield self.read(seq)
+
+    def first_after(self, after_seq: int) -> int | None:
+        """Return the first number above *after_seq* that is in the file, None if none is."""
+        return next(self._index.after(after_seq), None)
+
+    def size_of(self, seq: int) -> int:
+        """Return how many bytes record *seq* takes in the file."""
+        return self._index.span(seq).size
+
+    # Writing
+
+    def append(self, payload: bytes) -> int:
+        """Write *payload* down and return its number; see the module for what it survives.
+
+        Args:
+            payload: Not empty, without a newline, at most `MAX_RECORD_SIZE` bytes.
+
+        Raises:
+            JournalWriteError: It could not be written, and is not in the journal.
+            ValueError: *payload* breaks a rule.
+        """
+        if not payload or b"\n" in payload or len(payload) > MAX_RECORD_SIZE:
+            raise ValueError("a record is one line, not empty and not too long")
+        writer = self._ready()
+        seq = self._last_seq + 1
+        line = format_line(seq, payload)
+        self._unclean = True  # until it is known that the whole line is there
+        with _Writing(self.path):
+            try:
+                _write_all(writer, line)
+                if self._durability == "power":
+                    os.fdatasync(writer)
+            except OSError:
+                self._cut_back(writer)
+                raise
+        self._unclean = False
+        self._index.add(seq, self._end, len(line))
+        self._end += len(line)
+        self._last_seq = seq
+        return seq
+
+    def compact(self, keep: Iterable[int]) -> None:
+        """Replace the file by one with only the records *keep*, and the `RECENT` last ones.
+
+        The new file is on the disk before it takes the place of the old one, so
+        there is a whole one at any time. Numbers stay as they are.
+
+        Args:
+            keep: Numbers of records that are in the file.
+
+        Raises:
+            JournalWriteError: It could not be written; the old file stays.
+            JournalDamagedError: A record cannot be read; the old file stays.
+        """
+        self._ready()
+        self._rewrite(sorted({*keep, *self._index.seqs[-RECENT:]}), self._last_seq)
+
+    def close(self) -> None:
+        """Close the file and give up the lock; closing twice is fine."""
+        for fd in (self._fd, self._writer):
+            if fd is not None and fd >= 0:
+                os.close(fd)
+        self._fd, self._writer = -1, None
+
+    # Getting ready to write
+
+    def _ready(self) -> int:
+        """Return the descriptor to write to, with the end of the file where it should be."""
+        with _Writing(self.path):
+            if self._writer is None:
+                _new_path(self.path).unlink(missing_ok=True)  # left by a compaction that was killed
+                self._writer = self._open_writer()
+            if self._needs_repair:
+                self._mend()
+            if self._unclean:
+                os.ftruncate(self._writer, self._end)
+                self._unclean = False
+            if os.fstat(self._writer).st_nlink == 0:
+                raise FileNotFoundError(None, "somebody deleted it")
+            return self._writer
+
+    def _open_writer(self) -> int:
+        writer = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        if not os.path.samestat(os.fstat(writer), os.fstat(self._fd)):
+            os.close(writer)
+            raise FileNotFoundError(None, "another file took its place")
+        return writer
+
+    def _cut_back(self, writer: int) -> None:
+        try:
+            os.ftruncate(writer, self._end)
+        except OSError:
+            return  # still unclean: the next append tries again, and fails if that fails
+        self._unclean = False
+
+    # Repair
+
+    def _take(self, found: Scan, *, created: bool) -> None:
+        self._index = found.index
+        self._end = found.good_end
+        self._last_seq = found.last_seq
+        self._gap_end = found.header.seq if found.header and not found.missing else found.last_seq
+        self._torn_header = self._is_torn_header(found)
+        if (found.bad or not (found.header or self._torn_header)) and not found.index.seqs:
+            raise JournalDamagedError(f"nothing in {quote(self.path.name)} can be read")
+        self.repair = Repair(
+            created=created,
+            header_lost=found.header is None and not created,
+            torn_bytes=found.torn.size if found.torn else 0,
+            bad_records=len(found.bad),
+            missing=found.missing,
+        )
+        torn = [found.torn] if found.torn else []
+        self._aside = [(why, spans) for why, spans in (("torn", torn), ("bad", found.bad)) if spans]
+        self._numbers_lost = _most_records_in(
+            span for span in found.bad if span.offset >= self._end
+        )
+        self._needs_repair = found.header is None or not self.repair.clean
+
+    def _is_torn_header(self, found: Scan) -> bool:
+        """Whether the creation of the file was cut short."""
+        if found.header or found.index.seqs or found.size >= len(FIRST_LINE):
+            return False
+        return FIRST_LINE.startswith(os.pread(self._fd, found.size, 0))
+
+    def _mend(self) -> None:
+        """Keep aside what is wrong with the file, and make it right."""
+        while self._aside:
+            why, spans = self._aside[-1]
+            self._keep_aside(why, spans)
+            self._aside.pop()
+        if self._torn_header:
+            self._write_first_line()
+        elif self.repair.header_lost or self.repair.bad_records or self.repair.missing:
+            # Numbers of lost records may be known to somebody: they are not given out again.
+            self._rewrite(list(self._index.seqs), self._last_seq + self._numbers_lost)
+        self._needs_repair = False
+        self.repair = replace(self.repair, pending="")
+
+    def _write_first_line(self) -> None:
+        writer = cast("int", self._writer)
+        os.ftruncate(writer, 0)
+        _write_all(writer, FIRST_LINE)
+        self._end = len(FIRST_LINE)
+        if self._durability == "power":
+            os.fsync(writer)
+            _sync_directory(self.path.parent)
+            _sync_directory(self.path.parent.parent)
+
+    def _keep_aside(self, why: str, spans: list[Span]) -> None:
+        copy = self._free_name(why)
+        try:
+            with open(copy, "xb", opener=_private) as file:
+                file.writelines(os.pread(self._fd, span.size, span.offset) for span in spans)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            copy.unlink(missing_ok=True)
+            raise
+        names = (*self.repair.kept_aside, copy.name)
+        self.repair = replace(self.repair, kept_aside=names)
+
+    def _free_name(self, why: str) -> Path:
+        number = 1
+        while (path := self.path.with_name(f"{self.path.name}.{why}-{number}")).exists():
+            number += 1
+        return path
+
+    # Writing the file anew
+
+    def _rewrite(self, keep: list[int], last_seq: int) -> None:
+        """Replace the file by one with the records *keep*, whose next number is above *last_seq*.
+
+        Locked before it takes the old one's place, so the lock is never free.
+        """
+        new = _new_path(self.path)
+        with _Writing(self.path):
+            fds: list[int] = []
+            try:
+                written = _written(new, keep, last_seq, map(self.read, keep))
+                fds.append(os.open(new, os.O_RDONLY | os.O_NOFOLLOW))
+                fcntl.flock(fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fds.append(os.open(new, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
+                new.replace(self.path)
+            except BaseException:
+                for fd in fds:
+                    os.close(fd)
+                new.unlink(missing_ok=True)
+                raise
+            self.close()
+            self._fd, self._writer = fds
+            self._index, self._end = written.index, written.size
+            self._last_seq, self._gap_end = last_seq, written.gap_end
+            self._unclean = False
+            _sync_directory(self.path.parent)
+
+
+def _written(path: Path, seqs: Sequence[int], last_seq: int, records: Iterable[Record]) -> _File:
+    """Write a whole file with *records*, which have the numbers *seqs*; the disk has it then."""
+    index = Index()
+    header = Header(*_last_gap(seqs, last_seq))
+    with open(path, "wb", buffering=2**20, opener=_private) as file:
+        size = file.write(header.line())
+        for record in records:
+            line = format_line(*record)
+            index.add(record.seq, size, len(line))
+            size += file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    return _File(index, size, header.seq)
+
+
+class _File(Struct, frozen=True):
+    index: Index
+    size: int
+    gap_end: int
+
+
+def create_file(path: Path, seqs: Sequence[int], records: Iterable[Record]) -> None:
+    """Create the file of a journal with *records*, which have the numbers *seqs*.
+
+    Raises:
+        JournalWriteError: It could not be written, or there is one already; nothing is left.
+    """
+    new = _new_path(path)
+    with _Writing(path):
+        try:
+            _written(new, seqs, seqs[-1], records)
+            os.link(new, path)  # unlike a rename it replaces nothing
+        finally:
+            new.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+
+
+def _new_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+class _Writing:
+    """Turns an OSError into a `JournalWriteError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise JournalWriteError(
+                f"the journal {quote(self._path.name)} cannot be written: {error.strerror}"
+            ) from error
+
+
+def _last_gap(seqs: Sequence[int], last_seq: int) -> tuple[int, int]:
+    """Return the number after which no gap comes up to *last_seq*, and how many are up to it."""
+    place, expected = len(seqs), last_seq
+    while place and seqs[place - 1] == expected:
+        place -= 1
+        expected -= 1
+    return expected, place
+
+
+def _most_records_in(spans: Iterable[Span]) -> int:
+    return -(-sum(span.size for span in spans) // MIN_LINE)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

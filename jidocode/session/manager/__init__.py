@@ -1,0 +1,1 @@
+"""The process that holds the project's files, and its client."""

@@ -1,0 +1,1 @@
+"""A project folder: where it is, the boundary that nothing leaves, and its files."""

@@ -1,0 +1,198 @@
+"""State: the process that keeps a session's conversation.
+
+Its sibling `manager.py` holds the project's files. With a directory for
+journals, whatever a State has answered survives the death of every process of
+the system: the next State goes on with it. Without one it is kept in memory,
+and a restart begins with an empty conversation, and with the record that the
+supervisor holds (OTP: restarts begin with the spec's arguments).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from loguru import logger
+from msgspec import Struct
+
+from jidocode.base.exits import ExitReason
+from jidocode.errors import (
+    InvalidRequestError,
+    JournalError,
+    JournalWriteError,
+    SessionError,
+)
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.messages import Caller, Down
+from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.conversation.recovery import recover
+from jidocode.session.journal.file import Durability
+from jidocode.session.record import Session
+from jidocode.session.requests import (
+    Request,
+    SessionRequest,
+    answer_or_refuse,
+)
+from jidocode.session.state.requests import (
+    AppendChunk,
+    GetEvents,
+    StateRequest,
+)
+from jidocode.session.state.subscriptions import (
+    SendMore,
+    Subscribe,
+    Subscriptions,
+    Unsubscribe,
+    WaitOver,
+)
+
+CHUNK_DELAY = 0.05
+"""Seconds after which a chunk that was cast is written down."""
+CHUNK_RETRY = 1.0
+"""Seconds after which that is tried again if it failed."""
+CHUNK_BATCH = 2**14
+"""Characters of chunks that were cast, with which they are written down at once."""
+
+
+class _Flush(Struct, frozen=True):
+    """Write down what waits."""
+
+
+class State(GenServer):
+    """The server: one `Conversation`, asked by `StateRequest` and `SessionRequest`.
+
+    A refusal (`SessionError`, `JournalError`) goes to the caller, and the State
+    goes on; anything else ends it, and its supervisor decides. With a journal,
+    what a call changes is written down before its answer.
+
+    `AppendChunk` may be cast as well: then it is written down within
+    `CHUNK_DELAY`, together with others. One that is of no running message is
+    ignored; one that breaks a rule ends its message as `interrupted`.
+
+    Other actors may send it a `Subscribe`.
+    """
+
+    kind: ClassVar[str] = "state"
+
+    conversation: Conversation
+
+    def init(
+        self,
+        session: Session,
+        journal_dir: str | None = None,
+        durability: Durability = "process",
+    ) -> None:
+        """Begin or resume the conversation of *session* (called by the host, first).
+
+        A journal that was damaged is announced to the app, as a `Repair`.
+
+        Args:
+            session: The record. If the journal has a later one, that counts.
+            journal_dir: Where journals are; created if need be. None for memory.
+            durability: What a change survives once it is acknowledged: the death
+                of the `"process"`, or the loss of `"power"`.
+
+        Raises:
+            JournalError: The journal cannot be opened; see `recovery.recover`.
+        """
+        self.conversation = Conversation(session)
+        if journal_dir is not None:
+            recover(self.conversation, journal_dir, durability)
+            if not self.conversation.repair.clean:
+                self.announce(self.conversation.repair)
+        self._subscriptions = Subscriptions(self, self.conversation)
+        self._will_flush = False
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        """Answer *request*."""
+        try:
+            result = self._answer(request, caller)
+        except (SessionError, JournalError) as error:
+            result = Refuse(error)
+        self._subscriptions.publish()
+        return result
+
+    def _answer(self, request: Any, caller: Caller) -> CallResult:
+        match request:
+            case GetEvents() if self._subscriptions.wait(caller, request):
+                return NoReply()
+            case StateRequest() | SessionRequest():
+                return answer_or_refuse(
+                    cast("Request[Conversation, object]", request), self.conversation
+                )
+            case Subscribe():
+                return Reply(self._subscriptions.subscribe(request))
+            case Unsubscribe():
+                self._subscriptions.unsubscribe(request.subscriber)
+                return Reply()
+            case _:
+                return super().handle_call(request, caller)
+
+    def handle_cast(self, request: Any) -> Result:
+        """Take in a chunk that nobody waits for."""
+        if not isinstance(request, AppendChunk):
+            return super().handle_cast(request)
+        try:
+            self.conversation.append_chunk(
+                request.message_id, request.offset, request.text, wait=True
+            )
+        except InvalidRequestError as error:
+            self._interrupt(request.message_id, error)
+        except JournalWriteError as error:
+            logger.warning("a chunk was lost: {}", error.message)
+        self._flush_when_due()
+        self._subscriptions.publish()
+        return None
+
+    def _interrupt(self, message_id: object, error: InvalidRequestError) -> None:
+        """End the message of a chunk that cannot be taken, if it runs."""
+        if any(stream.id == message_id for stream in self.conversation.streams()):
+            logger.warning("a message is interrupted: {}", error.message)
+            try:
+                self.conversation.end_stream(str(message_id), "interrupted")
+            except JournalWriteError as failure:
+                logger.warning("its end has to wait for the next chunk: {}", failure.message)
+
+    def handle_info(self, message: Any) -> Result:
+        """Act on timers, and on the deaths of subscribers."""
+        match message:
+            case _Flush():
+                self._will_flush = False
+                self._flush()
+            case SendMore():
+                self._subscriptions.send(message.subscriber)
+            case WaitOver():
+                self._subscriptions.wait_over(message.number)
+            case Down():
+                self._subscriptions.unsubscribe(message.ref)
+            case _:
+                return super().handle_info(message)
+        self._subscriptions.publish()
+        return None
+
+    def _flush_when_due(self) -> None:
+        waiting = self.conversation.waiting_length
+        if waiting >= CHUNK_BATCH:
+            self._flush()
+        elif waiting:
+            self._flush_after(CHUNK_DELAY)
+
+    def _flush_after(self, delay: float) -> None:
+        if not self._will_flush:
+            self._will_flush = True
+            self.send_after(delay, _Flush())
+
+    def _flush(self) -> None:
+        try:
+            self.conversation.flush()
+        except JournalWriteError as error:
+            logger.warning("chunks have to wait: {}", error.message)
+            self._flush_after(CHUNK_RETRY)
+
+    def terminate(self, reason: ExitReason) -> None:
+        """Write down what waits, and close the journal."""
+        del reason
+        try:
+            self.conversation.close()
+        except JournalWriteError as error:
+            logger.warning("chunks were lost: {}", error.message)

@@ -1,0 +1,196 @@
+"""Who gets the events of a State: actors that subscribed, and callers that wait.
+
+Every event has a number, so who comes back after a crash says which one was
+the last, and gets the next: no gap, no double. If it is not there any more,
+that is said (`EventGapError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from jidocode.base.refs import ActorRef
+from jidocode.base.text import quote
+from jidocode.errors import EventGapError, InvalidRequestError, JournalError
+from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.server.results import Reply
+from jidocode.session.conversation.changes import Change
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.requests import answer_or_refuse
+from jidocode.session.state.requests import GetEvents
+
+MAX_SUBSCRIBERS = 64
+"""Subscribers of a State, and callers that wait for events."""
+MAX_WAIT = 60.0
+"""Seconds that a caller may wait for an event."""
+PAGE = 100
+"""Events in one message to a subscriber."""
+
+
+class Subscribe(Struct, frozen=True):
+    """Ask a State to send *subscriber* every event after *after_seq*; answered with `last_seq`.
+
+    They come to its `handle_info` as `Events`, as long as both processes live;
+    if the State dies, subscribe to the next one with the number of the last
+    event. A second subscription takes the place of the first. Refused with
+    `EventGapError` if the event after *after_seq* is not there.
+    """
+
+    subscriber: ActorRef
+    after_seq: int = 0
+
+
+class Unsubscribe(Struct, frozen=True):
+    """Ask a State to send *subscriber* no more events; fine if it gets none."""
+
+    subscriber: ActorRef
+
+
+class Events(Struct, frozen=True):
+    """Events for a subscriber, with numbers that follow each other.
+
+    Attributes:
+        state: Who sends them.
+        events: At least one.
+    """
+
+    state: ActorRef
+    events: Sequence[Change]
+
+
+class SubscriptionLost(Struct, frozen=True):
+    """No more events come, because the next one cannot be read.
+
+    Attributes:
+        state: Who says so.
+        error: Why: mostly an `EventGapError`.
+    """
+
+    state: ActorRef
+    error: Exception
+
+
+class WaitOver(Struct, frozen=True):
+    """A caller waited long enough (a State sends this to itself)."""
+
+    number: int
+
+
+class SendMore(Struct, frozen=True):
+    """A subscriber has more to get (a State sends this to itself)."""
+
+    subscriber: ActorRef
+
+
+class _Subscriber(Struct):
+    token: int
+    after_seq: int
+
+
+class _Waiting(Struct, frozen=True):
+    caller: Caller
+    request: GetEvents
+
+
+class Subscriptions:
+    """Sends a conversation's events on, in the name of the *server* that holds it."""
+
+    def __init__(self, server: GenServer, conversation: Conversation) -> None:
+        self._server = server
+        self._conversation = conversation
+        self._published = conversation.last_seq
+        self._subscribers: dict[ActorRef, _Subscriber] = {}
+        self._waiting: dict[int, _Waiting] = {}
+        self._waits = 0
+
+    def subscribe(self, request: Subscribe) -> int:
+        """Take a subscriber in and send it what there is; return the last number.
+
+        Raises:
+            EventGapError: The event after its number is not there.
+            InvalidRequestError: The request breaks a rule, or there are too many.
+        """
+        ref = _require_ref(request.subscriber)
+        self._conversation.events(after_seq=request.after_seq, limit=1)
+        self.unsubscribe(ref)
+        self._require_place()
+        token = self._server.watch_process(ref)
+        self._subscribers[ref] = _Subscriber(token, request.after_seq)
+        self.send(ref)
+        return self._conversation.last_seq
+
+    def unsubscribe(self, ref: ActorRef) -> None:
+        """Forget a subscriber, if it is one."""
+        known = self._subscribers.pop(_require_ref(ref), None)
+        if known is not None:
+            self._server.demonitor(known.token)
+
+    def wait(self, caller: Caller, request: GetEvents) -> bool:
+        """Keep *caller* until there is an event for it; False if it need not wait.
+
+        Raises:
+            InvalidRequestError: It may not wait that long, or too many do.
+        """
+        _require_seconds(request.wait)
+        if request.wait == 0 or request.after_seq != self._conversation.last_seq:
+            return False
+        self._require_place()
+        self._waits += 1
+        self._waiting[self._waits] = _Waiting(caller, request)
+        self._server.send_after(request.wait, WaitOver(self._waits))
+        return True
+
+    def _require_place(self) -> None:
+        if len(self._subscribers) + len(self._waiting) >= MAX_SUBSCRIBERS:
+            raise InvalidRequestError(f"a State has at most {MAX_SUBSCRIBERS} subscribers")
+
+    def wait_over(self, number: int) -> None:
+        """Answer a caller that waited in vain."""
+        waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            self._server.reply(waiting.caller, [])
+
+    def publish(self) -> None:
+        """Send what is new to everybody; called after whatever may have changed something."""
+        if self._conversation.last_seq == self._published:
+            return
+        self._published = self._conversation.last_seq
+        for waiting in self._waiting.values():
+            answer = answer_or_refuse(waiting.request, self._conversation)
+            if isinstance(answer, Reply):
+                self._server.reply(waiting.caller, answer.value)
+            else:
+                self._server.refuse(waiting.caller, answer.error)
+        self._waiting.clear()
+        for ref in list(self._subscribers):
+            self.send(ref)
+
+    def send(self, ref: ActorRef) -> None:
+        """Send a subscriber its next events, and what is left of them later."""
+        known = self._subscribers.get(ref)
+        if known is None or known.after_seq == self._conversation.last_seq:
+            return
+        try:
+            events = self._conversation.events(after_seq=known.after_seq, limit=PAGE)
+        except (EventGapError, JournalError) as error:
+            self.unsubscribe(ref)
+            self._server.send(ref, SubscriptionLost(self._server.ref, error))
+            return
+        known.after_seq = events[-1].seq
+        self._server.send(ref, Events(self._server.ref, events))
+        if known.after_seq < self._conversation.last_seq:
+            self._server.send_after(0, SendMore(ref))
+
+
+def _require_ref(value: object) -> ActorRef:
+    if not isinstance(value, ActorRef):
+        raise InvalidRequestError(f"a subscriber must be an ActorRef, not {quote(value)}")
+    return value
+
+
+def _require_seconds(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_WAIT:
+        raise InvalidRequestError(f"wait must be 0 to {MAX_WAIT:g} seconds, not {quote(value)}")
