@@ -17,202 +17,175 @@ import sys
 if not sys.platform.startswith("linux"):
     raise ImportError(f"jidocode runs on Linux so far, not on {sys.platform}")
 
-from loguru import logger
+from typing import TYPE_CHECKING
 
-from jidocode.errors import (
-    ActorExitedError,
-    AlreadyPresentError,
-    AlreadyStartedError,
-    BoundaryError,
-    CallError,
-    CallTimeoutError,
-    ChildNotFoundError,
-    ChildRestartingError,
-    ChildRunningError,
-    EventGapError,
-    HandlerError,
-    HostError,
-    HostExitedError,
-    HostStartError,
-    InvalidChildSpecError,
-    InvalidRequestError,
-    InvalidSessionError,
-    InvalidSessionIdError,
-    InvalidSettingError,
-    JidocodeError,
-    JournalDamagedError,
-    JournalError,
-    JournalLockedError,
-    JournalVersionError,
-    JournalWriteError,
-    MaxChildrenError,
-    NoProcessError,
-    ProjectAlreadyOpenError,
-    RateLimitedError,
-    RegistryNotRunningError,
-    SessionError,
-    SessionExistsError,
-    SessionLimitError,
-    SessionNotFoundError,
-    StartFailedError,
-    SupervisorError,
-)
-from jidocode.otp import (
-    ActorRef,
-    ChildCounts,
-    ChildInfo,
-    ChildSpec,
-    Flags,
-    GenServer,
-    Restart,
-    Strategy,
-)
-from jidocode.session.conversation.changes import (
-    Change,
-    FileAccess,
-    FileAccessKind,
-    Message,
-    MessagesCleared,
-    MessageStatus,
-    Opened,
-    PromptAdded,
-    ReasoningCleared,
-    ReasoningStep,
-    Role,
-    SessionChanged,
-    SettingsChanged,
-    StreamBegan,
-    StreamChunk,
-    Todo,
-    TodosReplaced,
-    TodoStatus,
-    ToolCall,
-    ToolContextReplaced,
-    ToolResult,
-)
-from jidocode.session.conversation.conversation import ConversationStatistics
-from jidocode.session.journal.catalogue import Resumable
-from jidocode.session.journal.file import Repair
-from jidocode.session.manager.client import ManagerClient
-from jidocode.session.project.boundary import Entry
-from jidocode.session.project.files import FileSlice, Listing
-from jidocode.session.record import Session, SessionConfig
-from jidocode.session.requests import Call
-from jidocode.session.state.client import StateClient
-from jidocode.session.tree import SessionChildren, Upkeep, session_children
-from jidocode.system import (
-    ChildHealth,
-    CreationRate,
-    Durability,
-    Event,
-    EventStream,
-    Health,
-    HealthStatus,
-    Monitor,
-    SessionHandle,
-    SessionRefused,
-    SessionSystem,
-    Settings,
-    Statistics,
-    SystemHealth,
-    TreeNode,
-)
+if TYPE_CHECKING:
+    from jidocode._host.client.monitor import Monitor as Monitor
+    from jidocode.base.refs import ActorRef as ActorRef
+    from jidocode.errors import (
+        ActorExitedError as ActorExitedError,
+        AlreadyPresentError as AlreadyPresentError,
+        AlreadyStartedError as AlreadyStartedError,
+        BoundaryError as BoundaryError,
+        CallError as CallError,
+        CallTimeoutError as CallTimeoutError,
+        ChildNotFoundError as ChildNotFoundError,
+        ChildRestartingError as ChildRestartingError,
+        ChildRunningError as ChildRunningError,
+        EventGapError as EventGapError,
+        HandlerError as HandlerError,
+        HostError as HostError,
+        HostExitedError as HostExitedError,
+        HostStartError as HostStartError,
+        InvalidChildSpecError as InvalidChildSpecError,
+        InvalidRequestError as InvalidRequestError,
+        InvalidSessionError as InvalidSessionError,
+        InvalidSessionIdError as InvalidSessionIdError,
+        InvalidSettingError as InvalidSettingError,
+        JidocodeError as JidocodeError,
+        JournalDamagedError as JournalDamagedError,
+        JournalError as JournalError,
+        JournalLockedError as JournalLockedError,
+        JournalVersionError as JournalVersionError,
+        JournalWriteError as JournalWriteError,
+        MaxChildrenError as MaxChildrenError,
+        NoProcessError as NoProcessError,
+        ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        RateLimitedError as RateLimitedError,
+        RegistryNotRunningError as RegistryNotRunningError,
+        SessionError as SessionError,
+        SessionExistsError as SessionExistsError,
+        SessionLimitError as SessionLimitError,
+        SessionNotFoundError as SessionNotFoundError,
+        StartFailedError as StartFailedError,
+        SupervisorError as SupervisorError,
+    )
+    from jidocode.otp.server.gen_server import GenServer as GenServer
+    from jidocode.otp.supervision.management import (
+        ChildCounts as ChildCounts,
+        ChildInfo as ChildInfo,
+    )
+    from jidocode.otp.supervision.specs import ChildSpec as ChildSpec, Flags as Flags
+    from jidocode.otp.supervision.strategy import Restart as Restart, Strategy as Strategy
+    from jidocode.session.conversation.changes import (
+        Change as Change,
+        FileAccess as FileAccess,
+        FileAccessKind as FileAccessKind,
+        Message as Message,
+        MessagesCleared as MessagesCleared,
+        MessageStatus as MessageStatus,
+        Opened as Opened,
+        PromptAdded as PromptAdded,
+        ReasoningCleared as ReasoningCleared,
+        ReasoningStep as ReasoningStep,
+        Role as Role,
+        SessionChanged as SessionChanged,
+        SettingsChanged as SettingsChanged,
+        StreamBegan as StreamBegan,
+        StreamChunk as StreamChunk,
+        Todo as Todo,
+        TodosReplaced as TodosReplaced,
+        TodoStatus as TodoStatus,
+        ToolCall as ToolCall,
+        ToolContextReplaced as ToolContextReplaced,
+        ToolResult as ToolResult,
+    )
+    from jidocode.session.conversation.conversation import (
+        ConversationStatistics as ConversationStatistics,
+    )
+    from jidocode.session.journal.catalogue import Resumable as Resumable
+    from jidocode.session.journal.file import Repair as Repair
+    from jidocode.session.manager.client import ManagerClient as ManagerClient
+    from jidocode.session.project.boundary import Entry as Entry
+    from jidocode.session.project.files import FileSlice as FileSlice, Listing as Listing
+    from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
+    from jidocode.session.requests import Call as Call
+    from jidocode.session.state.client import StateClient as StateClient
+    from jidocode.session.tree import (
+        SessionChildren as SessionChildren,
+        Upkeep as Upkeep,
+        session_children as session_children,
+    )
+    from jidocode.system.events import (
+        Event as Event,
+        EventStream as EventStream,
+        SessionRefused as SessionRefused,
+    )
+    from jidocode.system.handle import SessionHandle as SessionHandle
+    from jidocode.system.health import (
+        ChildHealth as ChildHealth,
+        Health as Health,
+        HealthStatus as HealthStatus,
+        Statistics as Statistics,
+        SystemHealth as SystemHealth,
+        TreeNode as TreeNode,
+    )
+    from jidocode.system.settings import (
+        CreationRate as CreationRate,
+        Durability as Durability,
+        Settings as Settings,
+    )
+    from jidocode.system.system import SessionSystem as SessionSystem
+else:
+    from jidocode.base.lazy import lazy_names
 
-__all__ = [
-    "ActorExitedError",
-    "ActorRef",
-    "AlreadyPresentError",
-    "AlreadyStartedError",
-    "BoundaryError",
-    "Call",
-    "CallError",
-    "CallTimeoutError",
-    "Change",
-    "ChildCounts",
-    "ChildHealth",
-    "ChildInfo",
-    "ChildNotFoundError",
-    "ChildRestartingError",
-    "ChildRunningError",
-    "ChildSpec",
-    "ConversationStatistics",
-    "CreationRate",
-    "Durability",
-    "Entry",
-    "Event",
-    "EventGapError",
-    "EventStream",
-    "FileAccess",
-    "FileAccessKind",
-    "FileSlice",
-    "Flags",
-    "GenServer",
-    "HandlerError",
-    "Health",
-    "HealthStatus",
-    "HostError",
-    "HostExitedError",
-    "HostStartError",
-    "InvalidChildSpecError",
-    "InvalidRequestError",
-    "InvalidSessionError",
-    "InvalidSessionIdError",
-    "InvalidSettingError",
-    "JidocodeError",
-    "JournalDamagedError",
-    "JournalError",
-    "JournalLockedError",
-    "JournalVersionError",
-    "JournalWriteError",
-    "Listing",
-    "ManagerClient",
-    "MaxChildrenError",
-    "Message",
-    "MessageStatus",
-    "MessagesCleared",
-    "Monitor",
-    "NoProcessError",
-    "Opened",
-    "ProjectAlreadyOpenError",
-    "PromptAdded",
-    "RateLimitedError",
-    "ReasoningCleared",
-    "ReasoningStep",
-    "RegistryNotRunningError",
-    "Repair",
-    "Restart",
-    "Resumable",
-    "Role",
-    "Session",
-    "SessionChanged",
-    "SessionChildren",
-    "SessionConfig",
-    "SessionError",
-    "SessionExistsError",
-    "SessionHandle",
-    "SessionLimitError",
-    "SessionNotFoundError",
-    "SessionRefused",
-    "SessionSystem",
-    "Settings",
-    "SettingsChanged",
-    "StartFailedError",
-    "StateClient",
-    "Statistics",
-    "Strategy",
-    "StreamBegan",
-    "StreamChunk",
-    "SupervisorError",
-    "SystemHealth",
-    "Todo",
-    "TodoStatus",
-    "TodosReplaced",
-    "ToolCall",
-    "ToolContextReplaced",
-    "ToolResult",
-    "TreeNode",
-    "Upkeep",
-    "session_children",
-]
-
-logger.disable("jidocode")  # a library is quiet until its app says `logger.enable("jidocode")`
+    names = """
+        jidocode._host.client.monitor
+            Monitor
+        jidocode.base.refs
+            ActorRef
+        jidocode.errors
+            ActorExitedError AlreadyPresentError AlreadyStartedError BoundaryError CallError
+            CallTimeoutError ChildNotFoundError ChildRestartingError ChildRunningError
+            EventGapError HandlerError HostError HostExitedError HostStartError
+            InvalidChildSpecError InvalidRequestError InvalidSessionError InvalidSessionIdError
+            InvalidSettingError JidocodeError JournalDamagedError JournalError JournalLockedError
+            JournalVersionError JournalWriteError MaxChildrenError NoProcessError
+            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
+            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
+            SupervisorError
+        jidocode.otp.server.gen_server
+            GenServer
+        jidocode.otp.supervision.management
+            ChildCounts ChildInfo
+        jidocode.otp.supervision.specs
+            ChildSpec Flags
+        jidocode.otp.supervision.strategy
+            Restart Strategy
+        jidocode.session.conversation.changes
+            Change FileAccess FileAccessKind Message MessageStatus MessagesCleared Opened
+            PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged
+            StreamBegan StreamChunk Todo TodoStatus TodosReplaced ToolCall ToolContextReplaced
+            ToolResult
+        jidocode.session.conversation.conversation
+            ConversationStatistics
+        jidocode.session.journal.catalogue
+            Resumable
+        jidocode.session.journal.file
+            Repair
+        jidocode.session.manager.client
+            ManagerClient
+        jidocode.session.project.boundary
+            Entry
+        jidocode.session.project.files
+            FileSlice Listing
+        jidocode.session.record
+            Session SessionConfig
+        jidocode.session.requests
+            Call
+        jidocode.session.state.client
+            StateClient
+        jidocode.session.tree
+            SessionChildren Upkeep session_children
+        jidocode.system.events
+            Event EventStream SessionRefused
+        jidocode.system.handle
+            SessionHandle
+        jidocode.system.health
+            ChildHealth Health HealthStatus Statistics SystemHealth TreeNode
+        jidocode.system.settings
+            CreationRate Durability Settings
+        jidocode.system.system
+            SessionSystem
+    """
+    __getattr__, __dir__, __all__ = lazy_names(__name__, names)

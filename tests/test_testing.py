@@ -18,8 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from actors import BadLastWords, Subject, subject
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from servers import worker
 
 from jidocode import (

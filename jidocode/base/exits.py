@@ -7,19 +7,21 @@ what is known when a process could not say anything itself.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from attrs import field, frozen
 
-from jidocode.base.records import Discreet
+from jidocode.base.records import Record
 
 
-class Normal(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Normal(Record):
     """It finished its work (OTP: `normal`)."""
 
     def __str__(self) -> str:
         return "normal"
 
 
-class Shutdown(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Shutdown(Record):
     """It was told to stop, or gave up in order (OTP: `shutdown`, `{shutdown, Detail}`)."""
 
     detail: str = ""
@@ -28,7 +30,8 @@ class Shutdown(Struct, frozen=True):
         return f"shutdown ({self.detail})" if self.detail else "shutdown"
 
 
-class Killed(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Killed(Record):
     """A signal ended it before it could say anything (OTP: `killed`).
 
     *signal* is the signal's number, 0 if the exit status was not seen.
@@ -40,23 +43,23 @@ class Killed(Struct, frozen=True):
         return f"killed by signal {self.signal}" if self.signal else "killed"
 
 
-class Crashed(Discreet, frozen=True):
+@frozen(eq=False, repr=False)
+class Crashed(Record):
     """It failed: an exception, a bad return value, or an exit status of its own.
 
     *error* is the exception's type name and message, *traceback* the traceback
     as text, empty if there was none.
     """
 
-    hidden = ("traceback",)
-
     error: str
-    traceback: str = ""
+    traceback: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"crashed: {self.error}"
 
 
-class NoProcess(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class NoProcess(Record):
     """It was dead, or never there, when somebody asked (OTP: `noproc`)."""
 
     def __str__(self) -> str:

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TypeGuard
 
-from jidocode.base.records import Discreet
+from attrs import field, frozen
+
+from jidocode.base.records import Record
 
 Name = tuple[str, str]
 """A registered name: the kind of process and the id it serves, `("manager", session_id)`."""
+
+LOCAL_NODE = "local"
+"""The node of every process so far: the machine that the app runs on."""
 
 
 def is_name(value: object) -> TypeGuard[Name]:
@@ -24,23 +29,24 @@ def is_name(value: object) -> TypeGuard[Name]:
             return False
 
 
-class ActorRef(Discreet, frozen=True):
+@frozen(eq=False, repr=False)
+class ActorRef(Record):
     """One life of one process.
 
     Attributes:
         kind: What it is, in one word: `manager`, `state`, `supervisor`, ...
         incarnation: Counts the starts that its supervisor has made; a later
             start under the same supervisor has a higher number.
-        os_pid: Its process id. Valid while the process lives.
+        os_pid: Its process id on its node. Valid while the process lives.
         address: Where its host reaches it; opaque, unique to this life.
+        node: The machine that it runs on.
     """
-
-    hidden = ("address",)
 
     kind: str
     incarnation: int
     os_pid: int
-    address: Hashable = None
+    address: Hashable = field(default=None, repr=False)
+    node: str = LOCAL_NODE
 
     def __str__(self) -> str:
         return f"{self.kind}#{self.incarnation} (pid {self.os_pid})"

@@ -19,91 +19,100 @@ events.py              what supervisors announce
 exits.py, refs.py      why a process ended, and which one is meant
 """
 
-from jidocode.base.exits import Crashed, ExitReason, Killed, NoProcess, Normal, Shutdown
-from jidocode.base.refs import ActorRef, Name
-from jidocode.errors import (
-    AlreadyPresentError,
-    AlreadyStartedError,
-    ChildNotFoundError,
-    ChildRestartingError,
-    ChildRunningError,
-    InvalidChildSpecError,
-    MaxChildrenError,
-    StartFailedError,
-    SupervisorError,
-)
-from jidocode.otp.server.gen_server import GenServer
-from jidocode.otp.server.messages import Caller, Down, Response, Timeout
-from jidocode.otp.server.results import Ignore, NoReply, Refuse, Reply, Stop
-from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
-from jidocode.otp.supervision.events import (
-    ChildExited,
-    ChildStarted,
-    ChildStartFailed,
-    ChildStarting,
-    GaveUp,
-    HeartbeatMissed,
-)
-from jidocode.otp.supervision.management import ChildCounts, ChildInfo, ChildStatus
-from jidocode.otp.supervision.specs import (
-    BRUTAL_KILL,
-    INFINITY,
-    AutoShutdown,
-    ChildSpec,
-    ChildType,
-    Flags,
-    Start,
-)
-from jidocode.otp.supervision.strategy import Restart, Strategy
-from jidocode.otp.supervision.supervisor import Supervisor
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "BRUTAL_KILL",
-    "INFINITY",
-    "ActorRef",
-    "AlreadyPresentError",
-    "AlreadyStartedError",
-    "AutoShutdown",
-    "Caller",
-    "ChildCounts",
-    "ChildExited",
-    "ChildInfo",
-    "ChildNotFoundError",
-    "ChildRestartingError",
-    "ChildRunningError",
-    "ChildSpec",
-    "ChildStartFailed",
-    "ChildStarted",
-    "ChildStarting",
-    "ChildStatus",
-    "ChildType",
-    "Crashed",
-    "Down",
-    "DynamicFlags",
-    "DynamicSupervisor",
-    "ExitReason",
-    "Flags",
-    "GaveUp",
-    "GenServer",
-    "HeartbeatMissed",
-    "Ignore",
-    "InvalidChildSpecError",
-    "Killed",
-    "MaxChildrenError",
-    "Name",
-    "NoProcess",
-    "NoReply",
-    "Normal",
-    "Refuse",
-    "Reply",
-    "Response",
-    "Restart",
-    "Shutdown",
-    "Start",
-    "StartFailedError",
-    "Stop",
-    "Strategy",
-    "Supervisor",
-    "SupervisorError",
-    "Timeout",
-]
+if TYPE_CHECKING:
+    from jidocode.base.exits import (
+        Crashed as Crashed,
+        ExitReason as ExitReason,
+        Killed as Killed,
+        NoProcess as NoProcess,
+        Normal as Normal,
+        Shutdown as Shutdown,
+    )
+    from jidocode.base.refs import ActorRef as ActorRef, Name as Name
+    from jidocode.errors import (
+        AlreadyPresentError as AlreadyPresentError,
+        AlreadyStartedError as AlreadyStartedError,
+        ChildNotFoundError as ChildNotFoundError,
+        ChildRestartingError as ChildRestartingError,
+        ChildRunningError as ChildRunningError,
+        InvalidChildSpecError as InvalidChildSpecError,
+        MaxChildrenError as MaxChildrenError,
+        StartFailedError as StartFailedError,
+        SupervisorError as SupervisorError,
+    )
+    from jidocode.otp.server.gen_server import GenServer as GenServer
+    from jidocode.otp.server.messages import (
+        Caller as Caller,
+        Down as Down,
+        Response as Response,
+        Timeout as Timeout,
+    )
+    from jidocode.otp.server.results import (
+        Ignore as Ignore,
+        NoReply as NoReply,
+        Refuse as Refuse,
+        Reply as Reply,
+        Stop as Stop,
+    )
+    from jidocode.otp.supervision.dynamic_supervisor import (
+        DynamicFlags as DynamicFlags,
+        DynamicSupervisor as DynamicSupervisor,
+    )
+    from jidocode.otp.supervision.events import (
+        ChildExited as ChildExited,
+        ChildStarted as ChildStarted,
+        ChildStartFailed as ChildStartFailed,
+        ChildStarting as ChildStarting,
+        GaveUp as GaveUp,
+        HeartbeatMissed as HeartbeatMissed,
+    )
+    from jidocode.otp.supervision.management import (
+        ChildCounts as ChildCounts,
+        ChildInfo as ChildInfo,
+        ChildStatus as ChildStatus,
+    )
+    from jidocode.otp.supervision.specs import (
+        BRUTAL_KILL as BRUTAL_KILL,
+        INFINITY as INFINITY,
+        AutoShutdown as AutoShutdown,
+        ChildSpec as ChildSpec,
+        ChildType as ChildType,
+        Flags as Flags,
+        Start as Start,
+    )
+    from jidocode.otp.supervision.strategy import Restart as Restart, Strategy as Strategy
+    from jidocode.otp.supervision.supervisor import Supervisor as Supervisor
+else:
+    from jidocode.base.lazy import lazy_names
+
+    names = """
+        jidocode.base.exits
+            Crashed ExitReason Killed NoProcess Normal Shutdown
+        jidocode.base.refs
+            ActorRef Name
+        jidocode.errors
+            AlreadyPresentError AlreadyStartedError ChildNotFoundError ChildRestartingError
+            ChildRunningError InvalidChildSpecError MaxChildrenError StartFailedError
+            SupervisorError
+        jidocode.otp.server.gen_server
+            GenServer
+        jidocode.otp.server.messages
+            Caller Down Response Timeout
+        jidocode.otp.server.results
+            Ignore NoReply Refuse Reply Stop
+        jidocode.otp.supervision.dynamic_supervisor
+            DynamicFlags DynamicSupervisor
+        jidocode.otp.supervision.events
+            ChildExited ChildStartFailed ChildStarted ChildStarting GaveUp HeartbeatMissed
+        jidocode.otp.supervision.management
+            ChildCounts ChildInfo ChildStatus
+        jidocode.otp.supervision.specs
+            AutoShutdown BRUTAL_KILL ChildSpec ChildType Flags INFINITY Start
+        jidocode.otp.supervision.strategy
+            Restart Strategy
+        jidocode.otp.supervision.supervisor
+            Supervisor
+    """
+    __getattr__, __dir__, __all__ = lazy_names(__name__, names)

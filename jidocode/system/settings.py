@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
-from loguru import logger
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from jidocode.base import log
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
 from jidocode.otp.supervision.specs import MAX_SECONDS, Flags
@@ -314,7 +314,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     names = {f"{PREFIX}{name.upper()}": name for name in _KINDS}
     given = {variable: text for variable, text in environ.items() if variable.startswith(PREFIX)}
     for variable in given.keys() - names.keys():
-        logger.warning("{} is no setting{}", quote(variable), _hint(variable, names))
+        log.warning("{} is no setting{}", quote(variable), _hint(variable, names))
     return {
         name: _KINDS[name].take(name, given[variable], f"variable {variable}")
         for variable, name in names.items()

@@ -61,7 +61,8 @@ from jidocode.otp.server.machine import (
 from jidocode.otp.server.messages import Caller, Down, Response
 from jidocode.otp.supervision.management import ChildStatus
 from jidocode.otp.supervision.specs import Start
-from jidocode.system import SessionHandle, SessionSystem
+from jidocode.system.handle import SessionHandle
+from jidocode.system.system import SessionSystem
 
 try:
     import pytest

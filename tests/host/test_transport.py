@@ -46,8 +46,7 @@ from thespian.system.transport import (
     TransmitOnly,
 )
 
-from jidocode._host.transport import inbound, outbound
-from jidocode._host.transport import transport as transport_module
+from jidocode._host.transport import inbound, outbound, transport as transport_module
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import FrameDecoder, Kind, connection_keys, pack_count
 from jidocode._host.transport.transport import (

@@ -6,8 +6,7 @@ import pickle
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from jidocode._host import wire
 from jidocode.errors import CallError

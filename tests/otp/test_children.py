@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import pytest
+from attrs import evolve
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -276,7 +277,7 @@ class OnePermanentChild:
         return self.loop.handle(replace(event, incarnation=self.incarnation), 0.0)
 
     def ready(self) -> None:
-        self.feed(ChildReady(0, replace(REF, incarnation=self.incarnation)))
+        self.feed(ChildReady(0, evolve(REF, incarnation=self.incarnation)))
 
     def deaths(self, order: Sequence[ChildEvent]) -> list[ExitReason]:
         """Feed *order* and what timers there are; return the reasons of announced ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from msgspec.structs import replace
+from attrs import evolve
 
 from jidocode.base.exits import Crashed, Killed, NoProcess, Normal, Shutdown
 from jidocode.base.refs import ActorRef, Name
@@ -201,7 +201,7 @@ def test_a_late_register_never_replaces_a_newer_process(live: Registry) -> None:
     live.register(NAME, SUP, NEW)
     live.gone(NEW, KILLED)
 
-    assert live.register(NAME, SUP, replace(OLD, address="never seen")) == []
+    assert live.register(NAME, SUP, evolve(OLD, address="never seen")) == []
     assert live.lookup(NAME) == Restarting("v")
 
 

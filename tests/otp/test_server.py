@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from attrs import evolve
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
 from jidocode.base.refs import ActorRef
@@ -217,7 +217,7 @@ def test_init_may_go_on_and_may_wait() -> None:
 
 def bare(reason: ExitReason) -> ExitReason:
     """Return *reason* without its traceback."""
-    return replace(reason, traceback="") if isinstance(reason, Crashed) else reason
+    return evolve(reason, traceback="") if isinstance(reason, Crashed) else reason
 
 
 # ----- messages --------------------------------------------------------------------

@@ -10,12 +10,10 @@ from typing import Any, cast
 
 import pytest
 from conversations import snapshot
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jidocode.errors import EventGapError, InvalidRequestError
-from jidocode.session.conversation import conversation as module
-from jidocode.session.conversation import log as log_module
+from jidocode.session.conversation import conversation as module, log as log_module
 from jidocode.session.conversation.changes import Change, Message, Todo, new_record_id
 from jidocode.session.conversation.conversation import MAX_MESSAGES, MAX_TOOL_CALLS, Conversation
 from jidocode.session.record import Session

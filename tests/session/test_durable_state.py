@@ -13,8 +13,7 @@ from typing import Any, cast
 
 import pytest
 from conversations import all_pages, snapshot
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -40,13 +39,11 @@ from jidocode.errors import (
 )
 from jidocode.otp.server.machine import SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.otp.server.messages import Down
-from jidocode.session.conversation import conversation as conversation_module
-from jidocode.session.conversation import log as log_module
+from jidocode.session.conversation import conversation as conversation_module, log as log_module
 from jidocode.session.conversation.changes import Change, Message, Opened, Todo
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.conversation.recovery import INTERRUPTED_CALL, journal_path, recover
-from jidocode.session.journal import file as journal_module
-from jidocode.session.journal import format as format_module
+from jidocode.session.journal import file as journal_module, format as format_module
 from jidocode.session.journal.catalogue import (
     delete_journal,
     export_journal,

@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError
 from jidocode.session.project import files as module

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 from servers import Group, Poison, worker
 
-from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
+from jidocode import (
+    Event,
+    EventStream,
+    SessionHandle,
+    SessionLimitError,
+    SessionRefused,
+    SessionSystem,
+    Strategy,
+)
 from jidocode.otp import (
     ChildExited,
     ChildSpec,
@@ -27,7 +35,6 @@ from jidocode.otp import (
 from jidocode.otp.supervision.events import HeartbeatMissed
 from jidocode.session.conversation.recovery import journal_path
 from jidocode.session.journal.file import Repair
-from jidocode.system import Event, EventStream, SessionRefused
 from jidocode.testing import PATIENCE, eventually, kill, wait_for_restart
 
 

@@ -15,9 +15,9 @@ import os
 import resource
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING
 
-from loguru import logger
 from thespian.actors import Actor, ActorExitRequest
 from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
@@ -29,6 +29,7 @@ from jidocode._host.actor import signals
 from jidocode._host.actor.rehearsal import Standby, rehearse
 from jidocode._host.daemon import processes
 from jidocode._host.transport.transport import Envelope, LoopbackEndpoint, LoopbackTransport
+from jidocode.base import log
 
 if TYPE_CHECKING:
     from jidocode._host.actor.shell import Shell
@@ -123,7 +124,7 @@ def run_actor(
     try:
         host.run(real)
     except Exception:
-        logger.opt(exception=True).error("an actor's process failed outside its handlers")
+        log.error("an actor's process failed outside its handlers\n{}", traceback.format_exc())
         raise
     finally:
         with contextlib.suppress(OSError):

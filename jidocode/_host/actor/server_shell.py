@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from loguru import logger
 from thespian.system.transport import SendStatus
 
 from jidocode._host import wire
 from jidocode._host.actor.shell import Shell
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
+from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
@@ -91,14 +91,14 @@ class ServerShell(Shell):
     def _on_cast(self, message: wire.Cast, _sender: LoopbackAddress) -> None:
         request, error = self.unpack(message.payload)
         if error is not None:
-            logger.warning("{}", quote(str(error)))
+            log.warning("{}", quote(str(error)))
         else:
             self._feed(machine.CastReceived(request))
 
     def _on_info(self, message: wire.Info, _sender: LoopbackAddress) -> None:
         content, error = self.unpack(message.payload)
         if error is not None:
-            logger.warning("{}", quote(str(error)))
+            log.warning("{}", quote(str(error)))
         elif isinstance(content, messages.Down):
             self._on_down(content)
         else:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loguru import logger
 from thespian.actors import (
     Actor,
     ActorAddress,
@@ -33,6 +32,7 @@ from jidocode._host.transport.frames import Body
 from jidocode._host.transport.outbound import Settle
 from jidocode._host.transport.transport import LoopbackTransport
 from jidocode._host.wire import SpawnOrder
+from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, ExitReason, is_normal
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import describe, quote
@@ -172,7 +172,7 @@ class Shell(Actor):
         """Log once that nobody here handles messages of that type."""
         if type_name not in self._unexpected:
             self._unexpected.add(type_name)
-            logger.warning("{} ignores messages of type {}", self.order.kind, type_name)
+            log.warning("{} ignores messages of type {}", self.order.kind, type_name)
 
     # What the machines' effects need
 
@@ -284,7 +284,7 @@ class Shell(Actor):
     def leave(self, reason: ExitReason) -> None:
         """Tell the supervisor why, and leave."""
         if not is_normal(reason):
-            logger.bind(process=str(self.ref)).warning("ends: {}", quote(str(reason)))
+            log.warning("ends: {}", quote(str(reason)), process=str(self.ref))
         if self.order.parent is not None:
             self.send(self.order.parent, ExitNoted(self.order.incarnation, reason))
         else:

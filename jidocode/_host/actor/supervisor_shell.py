@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from loguru import logger
 from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.actor.shell import Shell
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
+from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import describe, quote
@@ -25,8 +25,7 @@ from jidocode.otp.naming.server import (
     Reported,
 )
 from jidocode.otp.server import machine, messages
-from jidocode.otp.supervision import keeper
-from jidocode.otp.supervision import life as children
+from jidocode.otp.supervision import keeper, life as children
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
 from jidocode.otp.supervision.events import ChildStarted, ChildStarting
 from jidocode.otp.supervision.specs import Start
@@ -144,7 +143,7 @@ class SupervisorShell(Shell):
             case registry.Refused(incarnation=incarnation, holder=holder):
                 self._feed(children.NameTaken(incarnation, holder))
             case _ if error is not None:
-                logger.warning("{}", quote(str(error)))
+                log.warning("{}", quote(str(error)))
             case _:
                 self.ignore(type(content).__name__)
 

@@ -13,12 +13,12 @@ import itertools
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from loguru import logger
 from thespian.actors import WakeupMessage, WatchMessage
 from thespian.system.messages.admin import PendingActor, SystemShutdown
 from thespian.system.transport import ReceiveEnvelope, SendStatus
@@ -30,6 +30,7 @@ from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.transport import LoopbackTransport
+from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import describe, quote
@@ -329,7 +330,7 @@ class HostClient:
         try:
             fact = wire.unpack(message.payload)
         except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
-            logger.warning("news cannot be read here: {}", quote(describe(error)))
+            log.warning("news cannot be read here: {}", quote(describe(error)))
         else:
             self._tell(fact, self._names_of(message.name))
 
@@ -342,7 +343,7 @@ class HostClient:
             try:
                 self._on_event(fact, names)
             except Exception:  # noqa: BLE001 - a listener's failure is not the reader's
-                logger.opt(exception=True).error("a listener to supervisor events failed")
+                log.error("a listener to supervisor events failed\n{}", traceback.format_exc())
 
     def _on_root_exited(self, message: wire.RootExited) -> None:
         if not message.restarting:

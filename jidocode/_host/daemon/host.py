@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from loguru import logger
 from msgspec.structs import replace
 from thespian.actors import ActorAddress, ChildActorExited, WatchMessage
 from thespian.system.messages.admin import PendingActor
@@ -35,6 +34,7 @@ from jidocode._host.daemon.nursery import Nursery, Ward
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.transport import Envelope, LoopbackTransport
 from jidocode._host.wire import RootExited, SpawnOrder
+from jidocode.base import log
 from jidocode.base.exits import best_reason
 from jidocode.otp.supervision.intensity import RestartIntensity
 
@@ -116,7 +116,7 @@ class HostAdmin(MultiProcAdmin):
             )
             pid = ward.process.pid
         except OSError as error:
-            logger.warning("no process could be forked: {}", error.strerror)
+            log.warning("no process could be forked: {}", error.strerror)
             pid = None
         self.transport.send(sender, wire.Forked(message.incarnation, pid))
         self._refill_later()
@@ -144,7 +144,7 @@ class HostAdmin(MultiProcAdmin):
             while not self.isShuttingDown() and self._nursery.stand_by():
                 pass
         except OSError as error:
-            logger.debug("no process can stand by: {}", error.strerror)
+            log.debug("no process can stand by: {}", error.strerror)
 
     def h_EndpointConnected(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
         """Take in where a process listens."""

@@ -15,12 +15,12 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 
-from loguru import logger
 from msgspec import Struct, field
 
 from jidocode._host.actor.rehearsal import Standby
 from jidocode._host.daemon import processes
 from jidocode._host.transport.address import LoopbackAddress
+from jidocode.base import log
 
 STANDBYS = {False: 2, True: 1}
 """How many stand by, by whether they are to supervise: as many as a session begins with."""
@@ -188,7 +188,7 @@ class Nursery:
             os.close(waiting.go)
         trace = ward.process.trace()
         if trace:
-            logger.bind(pid=ward.process.pid).error("a fatal signal ended a process\n{}", trace)
+            log.error("a fatal signal ended a process\n{}", trace, pid=ward.process.pid)
         ward.process.close()
 
 

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from loguru import logger
-
 from jidocode._host import wire
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import (
@@ -32,6 +30,7 @@ from jidocode._host.transport.frames import (
     pack_count,
 )
 from jidocode._host.transport.poller import READ, WRITE, Poller
+from jidocode.base import log
 
 MAX_STRANGERS = 64
 """Connections that may be open without having proven the key; beyond it the oldest goes."""
@@ -160,7 +159,7 @@ class Acceptor:
 
     def _pause(self, error: OSError) -> None:
         """Make room and try again soon: a full table of descriptors must not make us spin."""
-        logger.warning("cannot accept a connection: {}", error.strerror)
+        log.warning("cannot accept a connection: {}", error.strerror)
         self._hub.spare_descriptor()
         self._hub.poller.modify(self._listener.fileno(), 0)
         self._hub.call_at(time.monotonic() + _ACCEPT_PAUSE, self._resume)
@@ -209,7 +208,7 @@ class Inbound:
             if events & ~WRITE and not self._read():
                 self.close()
         except (FrameError, OSError) as error:
-            logger.debug("dropped a connection: {}", error)
+            log.debug("dropped a connection: {}", error)
             self.close()
 
     def acknowledge(self) -> None:
@@ -306,7 +305,7 @@ class Inbound:
         try:
             message = wire.decode(body)
         except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
-            logger.warning("dropped a message that cannot be unpickled: {}", type(error).__name__)
+            log.warning("dropped a message that cannot be unpickled: {}", type(error).__name__)
             self._reply(Kind.REJECT, self._received)
             return False
         self._hub.deliver(sender, message)

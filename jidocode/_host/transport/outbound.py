@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from loguru import logger
 from msgspec import Struct
 from thespian.system.transport import SendStatus
 
@@ -37,6 +36,7 @@ from jidocode._host.transport.frames import (
     unpack_count,
 )
 from jidocode._host.transport.poller import READ, WRITE, Poller
+from jidocode.base import log
 
 MAX_QUEUED_MESSAGES = 10_000
 """Messages to one peer that may wait for their acknowledgement."""
@@ -378,7 +378,7 @@ class Link:
             self._flush()
 
     def _warn(self) -> None:
-        logger.warning("messages to port {} are lost: {}", self.target.port, TOO_MANY)
+        log.warning("messages to port {} are lost: {}", self.target.port, TOO_MANY)
 
     def _read_replies(self) -> None:
         if self._socket is None:

@@ -16,8 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from loguru import logger
-
+from jidocode.base import log
 from jidocode.errors import HostError
 
 READ = select.EPOLLIN
@@ -211,7 +210,7 @@ class Watch:
             try:
                 self._epoll.register(fd, READ)
             except OSError as error:
-                logger.warning("cannot watch descriptor {}: {}", fd, error.strerror)
+                log.warning("cannot watch descriptor {}: {}", fd, error.strerror)
         self._poller.register(self._epoll.fileno(), READ, self._on_event)
 
     def _on_event(self, _events: int) -> None:

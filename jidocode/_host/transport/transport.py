@@ -24,7 +24,6 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn, Self
 
-from loguru import logger
 from msgspec import Struct
 from thespian.actors import (
     ActorAddress,
@@ -56,6 +55,7 @@ from jidocode._host.transport.frames import KEY_BYTES, MAX_BODY, Kind
 from jidocode._host.transport.inbound import Acceptor
 from jidocode._host.transport.outbound import TOO_LONG, Link, Parcel, Settle
 from jidocode._host.transport.poller import Poller, Watch
+from jidocode.base import log
 from jidocode.base.records import Discreet
 from jidocode.errors import HostError
 
@@ -384,7 +384,7 @@ class LoopbackTransport:
     def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
         """Send *parcel* to *address*, over the link there is or a new one."""
         if len(parcel.body) > MAX_BODY:
-            logger.warning("a message of {} bytes is too long to send", len(parcel.body))
+            log.warning("a message of {} bytes is too long to send", len(parcel.body))
             self.settle(parcel, TOO_LONG)
             return
         link = self._links.get(address.nonce)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from loguru import logger
-
+from jidocode.base import log
 from jidocode.errors import JournalDamagedError, JournalError
 from jidocode.session.conversation.changes import Change
 from jidocode.session.conversation.shelf import Shelf
@@ -176,7 +175,7 @@ class JournalLog:
             try:
                 self._journal.compact(seqs)
             except JournalError as error:
-                logger.warning("a journal could not be compacted: {}", error.message)
+                log.warning("a journal could not be compacted: {}", error.message)
         self._compact_at = max(COMPACT_FROM, 2 * self._journal.size)
 
     def close(self) -> None:

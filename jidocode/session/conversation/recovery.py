@@ -12,10 +12,10 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from loguru import logger
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from jidocode.base import log
 from jidocode.base.text import quote
 from jidocode.errors import JournalError, JournalWriteError
 from jidocode.session.conversation.changes import (
@@ -178,12 +178,12 @@ def recover(
         journal.close()
         raise
     if not journal.repair.clean:
-        logger.warning("the journal of session {} was damaged: {}", session.id, journal.repair)
+        log.warning("the journal of session {} was damaged: {}", session.id, journal.repair)
     conversation.unsettle(_left_open(conversation, chosen))
     try:
         conversation.settle()
     except JournalWriteError as error:
-        logger.warning("session {} can only be read: {}", session.id, error.message)
+        log.warning("session {} can only be read: {}", session.id, error.message)
 
 
 def _chosen(known: Session | None, given: Session) -> Session:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, cast
 
-from loguru import logger
 from msgspec import Struct
 
+from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.errors import (
     InvalidRequestError,
@@ -139,7 +139,7 @@ class State(GenServer):
         except InvalidRequestError as error:
             self._interrupt(request.message_id, error)
         except JournalWriteError as error:
-            logger.warning("a chunk was lost: {}", error.message)
+            log.warning("a chunk was lost: {}", error.message)
         self._flush_when_due()
         self._subscriptions.publish()
         return None
@@ -147,11 +147,11 @@ class State(GenServer):
     def _interrupt(self, message_id: object, error: InvalidRequestError) -> None:
         """End the message of a chunk that cannot be taken, if it runs."""
         if any(stream.id == message_id for stream in self.conversation.streams()):
-            logger.warning("a message is interrupted: {}", error.message)
+            log.warning("a message is interrupted: {}", error.message)
             try:
                 self.conversation.end_stream(str(message_id), "interrupted")
             except JournalWriteError as failure:
-                logger.warning("its end has to wait for the next chunk: {}", failure.message)
+                log.warning("its end has to wait for the next chunk: {}", failure.message)
 
     def handle_info(self, message: Any) -> Result:
         """Act on timers, and on the deaths of subscribers."""
@@ -186,7 +186,7 @@ class State(GenServer):
         try:
             self.conversation.flush()
         except JournalWriteError as error:
-            logger.warning("chunks have to wait: {}", error.message)
+            log.warning("chunks have to wait: {}", error.message)
             self._flush_after(CHUNK_RETRY)
 
     def terminate(self, reason: ExitReason) -> None:
@@ -195,4 +195,4 @@ class State(GenServer):
         try:
             self.conversation.close()
         except JournalWriteError as error:
-            logger.warning("chunks were lost: {}", error.message)
+            log.warning("chunks were lost: {}", error.message)

@@ -1,0 +1,125 @@
+"""jidocode's own log lines, and where they go.
+
+In an app they go to loguru, and only if the app has imported it: else nobody can have
+asked for them, and to import it would cost a start as much as all the rest. In the
+processes of a system they go to whatever `send_lines_to` names.
+
+A library is quiet until its app says `logger.enable("jidocode")`, before or after.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from loguru import Logger, Record
+
+PACKAGE = "jidocode"
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """One line of the log, of jidocode's own or of whoever uses loguru in a process.
+
+    Attributes:
+        level: Name of its level.
+        number: Its severity, for a reader that does not know that level.
+        text: What it says, a traceback included.
+        name: The module that wrote it.
+        function: The function.
+        line: The line in its file.
+        extra: What was bound to it.
+    """
+
+    level: str
+    number: int
+    text: str
+    name: str | None
+    function: str
+    line: int
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def debug(text: str, *values: object, **extra: object) -> None:
+    """Log *text*, with *values* for its braces, at the level DEBUG."""
+    _write("DEBUG", 10, text, values, extra)
+
+
+def warning(text: str, *values: object, **extra: object) -> None:
+    """Log *text*, with *values* for its braces, at the level WARNING."""
+    _write("WARNING", 30, text, values, extra)
+
+
+def error(text: str, *values: object, **extra: object) -> None:
+    """Log *text*, with *values* for its braces, at the level ERROR."""
+    _write("ERROR", 40, text, values, extra)
+
+
+def write_to_loguru(line: Line) -> None:
+    """Hand *line* to this process's loguru; one of jidocode's own only if that is imported."""
+    if "loguru" not in sys.modules and _is_ours(line):
+        return
+    from loguru import logger  # noqa: PLC0415 - see above
+
+    _silence(logger)
+    restored = logger.bind(**line.extra).patch(partial(_restore, line))
+    try:
+        restored.log(line.level, "{}", line.text)
+    except ValueError:  # a level that only the other process knows
+        restored.log(line.number, "{}", line.text)
+
+
+def send_lines_to(target: Callable[[Line], None]) -> None:
+    """Have every line of this process, and of its forks, go to *target*."""
+    global _target  # noqa: PLW0603 - a process has one log
+    _target = target
+
+
+_target: Callable[[Line], None] = write_to_loguru
+_silenced = False
+
+
+def _write(
+    level: str, number: int, text: str, values: tuple[object, ...], extra: Mapping[str, object]
+) -> None:
+    caller = sys._getframe(2)  # noqa: SLF001 - as `logging` does it
+    _target(
+        Line(
+            level=level,
+            number=number,
+            text=text.format(*values),
+            name=caller.f_globals.get("__name__"),
+            function=caller.f_code.co_name,
+            line=caller.f_lineno,
+            extra=extra,
+        )
+    )
+
+
+def _silence(logger: Logger) -> None:
+    """Disable the package's lines once, unless the app has said already what it wants.
+
+    What it has said is only in loguru's own list, which a test holds against loguru.
+    """
+    global _silenced  # noqa: PLW0603 - once a process
+    if _silenced:
+        return
+    _silenced = True
+    core: Any = getattr(logger, "_core", None)
+    said: list[tuple[str, bool]] = getattr(core, "activation_list", [])
+    if not any(name == f"{PACKAGE}." for name, _ in said):
+        logger.disable(PACKAGE)
+
+
+def _is_ours(line: Line) -> bool:
+    return line.name is not None and f"{line.name}.".startswith(f"{PACKAGE}.")
+
+
+def _restore(line: Line, record: Record) -> None:
+    record["name"] = line.name
+    record["function"] = line.function
+    record["line"] = line.line
