@@ -98,3 +98,13 @@ class Root(ActorTypeDispatcher):
         """Pass the answer on."""
         del sender
         self.send(self.asker, facts)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    import socket  # noqa: PLC0415 - once
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
-from stock_tree import COLLECT, Root
+from stock_tree import COLLECT, Root, free_port
 from thespian.actors import ActorSystem
 
 MESSAGE = "x" * 1024
@@ -190,13 +190,3 @@ class Stock(Subject):
     def close(self) -> None:
         """End the system."""
         self.asys.shutdown()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    import socket  # noqa: PLC0415 - once
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
