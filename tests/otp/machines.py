@@ -8,7 +8,7 @@ log. Processes behave well unless a test says otherwise.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -336,12 +336,8 @@ def supervise(*children: ChildSpec, **flags: Any) -> World:
     return World(SupervisorLoop.of(start, SUPERVISOR), start)
 
 
-def supervise_dynamically(
-    max_children: int | None = None, extra_arguments: Sequence[object] = (), **flags: Any
-) -> World:
+def supervise_dynamically(max_children: int | None = None, **flags: Any) -> World:
     """Return the world of a dynamic supervisor, not started yet."""
-    options = DynamicFlags(
-        flags=Flags(**flags), max_children=max_children, extra_arguments=extra_arguments
-    )
+    options = DynamicFlags(flags=Flags(**flags), max_children=max_children)
     start = Start(Pool, options)
     return World(DynamicSupervisorLoop.of(start, SUPERVISOR), start)

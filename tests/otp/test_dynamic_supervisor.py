@@ -172,18 +172,6 @@ def test_significant_child_is_refused() -> None:
     ]
 
 
-def test_extra_arguments_come_first_at_start_and_at_restart() -> None:
-    """I4: before the spec's own."""
-    world = supervise_dynamically(extra_arguments=("x", "y"))
-    world.start()
-    world.ask(StartChild(ChildSpec(id="a", start=Start(Worker, 1, depth=2))))
-    world.kill("a")
-
-    starts = [process.spec.start for process in world.processes.values()]
-
-    assert starts == [Start(Worker, "x", "y", 1, depth=2)] * 2
-
-
 def test_temporary_child_keeps_no_arguments() -> None:
     """A5: a session's payload is not kept by the supervisor of all sessions."""
     world = pool()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from attrs import field, frozen
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 
 
-class Caller(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Caller(Record):
     """Who waits for a reply; keep it to `GenServer.reply` later.
 
     Attributes:
@@ -20,11 +22,13 @@ class Caller(Struct, frozen=True):
     request_id: int
 
 
-class Timeout(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Timeout(Record):
     """No message came within the *timeout* that the last callback asked for."""
 
 
-class Down(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Down(Record):
     """A monitored process is gone.
 
     Attributes:
@@ -38,12 +42,13 @@ class Down(Struct, frozen=True):
     reason: ExitReason
 
 
-class Response(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Response(Record):
     """The answer to a `GenServer.send_request`.
 
     Exactly one of *value* and *error* is meant: *error* is None on success.
     """
 
     token: int
-    value: object
+    value: object = field(repr=False)
     error: Exception | None

@@ -11,13 +11,12 @@ them by pid): a stale id cannot hit the wrong process after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from msgspec import Struct, field
-from msgspec.structs import replace
+from attrs import field, frozen
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError, MaxChildrenError, SupervisorError
@@ -27,11 +26,18 @@ from jidocode.otp.server.results import Ignore
 from jidocode.otp.supervision.keeper import Child, Keeper, RequestReceived, start_error
 from jidocode.otp.supervision.life import Life
 from jidocode.otp.supervision.management import StartChild, TerminateChild
-from jidocode.otp.supervision.specs import AutoShutdown, ChildSpec, ChildType, Flags, Start
+from jidocode.otp.supervision.specs import (
+    AutoShutdown,
+    ChildSpec,
+    ChildType,
+    Flags,
+    Start,
+    is_count,
+)
 from jidocode.otp.supervision.strategy import Strategy, Verdict
 
 
-def _check_flags(value: object) -> None:
+def _is_for_dynamic(_: object, __: object, value: Any) -> None:
     if not isinstance(value, Flags):
         raise InvalidChildSpecError(f"flags must be Flags, got {quote(value)}")
     if value.strategy is not Strategy.ONE_FOR_ONE:
@@ -40,12 +46,13 @@ def _check_flags(value: object) -> None:
         raise InvalidChildSpecError("a dynamic supervisor's auto_shutdown is always NEVER")
 
 
-def _check_max_children(value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+def _is_max_children(_: object, __: object, value: Any) -> None:
+    if value is not None and not is_count(value):
         raise InvalidChildSpecError(f"max_children must be None or an int >= 0, got {quote(value)}")
 
 
-class DynamicFlags(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class DynamicFlags(Record):
     """What a dynamic supervisor does (Elixir: DynamicSupervisor.init/1).
 
     Attributes:
@@ -53,16 +60,10 @@ class DynamicFlags(Struct, frozen=True, kw_only=True):
             one_for_one, auto_shutdown always never.
         max_children: How many children there may be, counting those that are
             starting or restarting; None for no limit.
-        extra_arguments: Put before the arguments of each child's `init`.
     """
 
-    flags: Flags = field(default_factory=Flags)
-    max_children: int | None = None
-    extra_arguments: Sequence[object] = ()
-
-    def __post_init__(self) -> None:
-        _check_flags(self.flags)
-        _check_max_children(self.max_children)
+    flags: Flags = field(factory=Flags, validator=_is_for_dynamic)
+    max_children: int | None = field(default=None, validator=_is_max_children)
 
 
 class DynamicSupervisor:
@@ -188,8 +189,6 @@ class DynamicSupervisorLoop(Keeper):
         limit = self._options.max_children
         if limit is not None and len(self.children) >= limit:
             raise MaxChildrenError(limit)
-        start = spec.start.with_extra(self._options.extra_arguments)
-        child = Child(replace(spec, start=start))
-        self.children[child.id] = child
+        child = self.children[spec.id] = Child(spec)
         self._starters[child.id] = caller
         self._start(child)

@@ -12,8 +12,8 @@ import abc
 from collections.abc import Iterable
 from typing import Any, Protocol, Self
 
+from attrs import evolve
 from msgspec import Struct
-from msgspec.structs import replace
 
 from jidocode.base.exits import SHUTDOWN, ExitReason
 from jidocode.base.refs import ActorRef, Name
@@ -346,7 +346,7 @@ class Keeper(abc.ABC):
         """Forget what a temporary child was started with: it has one life (OTP: save_child)."""
         if child.spec.restart is Restart.TEMPORARY:
             bare = Start(child.spec.start.target)
-            child.spec = life.spec = replace(child.spec, start=bare)
+            child.spec = life.spec = evolve(child.spec, start=bare)
 
     @staticmethod
     def _is_due(child: Child, incarnation: int) -> bool:
@@ -492,9 +492,9 @@ class Keeper(abc.ABC):
     def _update(self, child: Child, change: UpdateChild) -> None:
         spec = child.spec
         if change.start is not None and spec.restart is not Restart.TEMPORARY:
-            spec = replace(spec, start=change.start)
+            spec = evolve(spec, start=change.start)
         if change.value is not None:
-            spec = replace(spec, value=change.value)
+            spec = evolve(spec, value=change.value)
         child.spec = spec
         if child.claimed and child.life is not None and spec.name is not None:
             # Claiming what one holds tells the registry the new value.
