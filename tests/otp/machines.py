@@ -18,8 +18,8 @@ from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import (
     Exit,
+    InitDone,
     InitFailed,
-    Initialised,
     InitIgnored,
     SendError,
     SendReply,
@@ -38,16 +38,9 @@ from jidocode.otp.supervision.events import (
     HeartbeatMissed,
     SupervisorEvent,
 )
-from jidocode.otp.supervision.keeper import (
-    Announce,
-    KeeperEffect,
-    KeeperEvent,
-    Release,
-    RequestReceived,
-    ShutdownRequested,
-)
-from jidocode.otp.supervision.life import (
+from jidocode.otp.supervision.machine import (
     After,
+    Announce,
     AskToStop,
     ChildFailed,
     ChildGone,
@@ -55,10 +48,15 @@ from jidocode.otp.supervision.life import (
     ChildReady,
     Claim,
     ExitNoted,
+    KeeperEffect,
+    KeeperEvent,
     Kill,
     NameClaimed,
     NameTaken,
     Probe,
+    Release,
+    RequestReceived,
+    ShutdownRequested,
     Spawn,
 )
 from jidocode.otp.supervision.management import Request
@@ -264,7 +262,7 @@ class World:
             case SendError(caller, error):
                 self.errors[caller.request_id] = error
                 return f"refuse {caller.request_id}: {type(error).__name__}: {error}"
-            case Initialised():
+            case InitDone():
                 return "initialised"
             case InitIgnored():
                 return "ignored"

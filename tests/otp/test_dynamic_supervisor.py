@@ -11,8 +11,13 @@ from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.server.results import Ignore
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
-from jidocode.otp.supervision.keeper import RegistryUp, RetryRestart
-from jidocode.otp.supervision.life import ChildGone, ChildReady, NameClaimed
+from jidocode.otp.supervision.machine import (
+    ChildGone,
+    ChildReady,
+    NameClaimed,
+    RegistryUp,
+    RetryRestart,
+)
 from jidocode.otp.supervision.management import (
     ChildCounts,
     ChildStatus,

@@ -7,7 +7,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.errors import AlreadyStartedError
 from jidocode.otp.naming.monitors import Send
 from jidocode.otp.naming.table import Granted, Refused, Registry
-from jidocode.otp.supervision.keeper import RegistryDown, RegistryUp
+from jidocode.otp.supervision.machine import RegistryDown, RegistryUp
 from jidocode.otp.supervision.management import RestartChild, StartChild, TerminateChild
 from tests.otp.machines import supervise, supervise_dynamically, worker
 

@@ -23,6 +23,7 @@ from jidocode.base.text import quote
 from jidocode.errors import CallError
 from jidocode.otp.server.machine import (
     Effect,
+    LogUnexpected,
     Publish,
     SendAfter,
     SendCast,
@@ -32,7 +33,6 @@ from jidocode.otp.server.machine import (
     SendRequest,
     StartMonitor,
     StopMonitor,
-    Unexpected,
     WatchProcess,
 )
 from jidocode.otp.server.messages import Caller
@@ -101,12 +101,12 @@ class GenServer:
 
     def handle_cast(self, request: Any) -> Result:
         """Act on *request*; nobody waits (called once per cast)."""
-        self._outbox.append(Unexpected(type(request).__name__))
+        self._outbox.append(LogUnexpected(type(request).__name__))
         return None
 
     def handle_info(self, message: Any) -> Result:
         """Act on any other *message*: `Timeout`, `Down`, `Response`, your own."""
-        self._outbox.append(Unexpected(type(message).__name__))
+        self._outbox.append(LogUnexpected(type(message).__name__))
         return None
 
     def handle_continue(self, then: Any) -> Result:

@@ -13,15 +13,15 @@ from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
-    Continued,
+    Continue,
+    ContinueReceived,
     Effect,
     Event,
     Exit,
-    GoOn,
     IdleTimerFired,
     InfoReceived,
+    InitDone,
     InitFailed,
-    Initialised,
     InitIgnored,
     SendError,
     SendReply,
@@ -56,7 +56,7 @@ class ServerLoop:
             return [*self._sent(), InitFailed(crash_reason(error))]
         match result:
             case None | NoReply():
-                return [*self._sent(), Initialised(), *self._after(result)]
+                return [*self._sent(), InitDone(), *self._after(result)]
             case Ignore():
                 return [*self._sent(), InitIgnored()]
             case Stop():
@@ -77,7 +77,7 @@ class ServerLoop:
                 if event.generation != self._generation:
                     return []
                 return self._run(None, "handle_info", Timeout())
-            case Continued():
+            case ContinueReceived():
                 return self._run(None, "handle_continue", event.then)
             case StopReceived():
                 return self._stop(event.reason)
@@ -107,7 +107,7 @@ class ServerLoop:
         if result is None:
             return []
         if result.then is not None:
-            return [GoOn(result.then)]
+            return [Continue(result.then)]
         if result.timeout is not None:
             return [SetIdleTimer(self._generation, result.timeout)]
         return []

@@ -12,7 +12,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.otp.server.messages import Caller
 
 
-class Initialised(Struct, frozen=True):
+class InitDone(Struct, frozen=True):
     """`init` is done: tell the supervisor."""
 
 
@@ -76,8 +76,8 @@ class SetIdleTimer(Struct, frozen=True):
     delay: float
 
 
-class GoOn(Struct, frozen=True):
-    """Feed `Continued(then)` back at once, before any message that waits."""
+class Continue(Struct, frozen=True):
+    """Feed `ContinueReceived(then)` back at once, before any message that waits."""
 
     then: object
 
@@ -102,7 +102,7 @@ class StopMonitor(Struct, frozen=True):
     token: int
 
 
-class Unexpected(Struct, frozen=True):
+class LogUnexpected(Struct, frozen=True):
     """A message of type *type_name* that nobody handles: log it, once per type."""
 
     type_name: str
@@ -121,7 +121,7 @@ class Exit(Struct, frozen=True):
 
 
 Effect = (
-    Initialised
+    InitDone
     | InitIgnored
     | InitFailed
     | SendReply
@@ -131,11 +131,11 @@ Effect = (
     | SendRequest
     | SendAfter
     | SetIdleTimer
-    | GoOn
+    | Continue
     | StartMonitor
     | WatchProcess
     | StopMonitor
-    | Unexpected
+    | LogUnexpected
     | Publish
     | Exit
 )
@@ -166,7 +166,7 @@ class IdleTimerFired(Struct, frozen=True):
     generation: int
 
 
-class Continued(Struct, frozen=True):
+class ContinueReceived(Struct, frozen=True):
     """The server goes on with what it left in `then=`."""
 
     then: object
@@ -178,4 +178,6 @@ class StopReceived(Struct, frozen=True):
     reason: ExitReason
 
 
-Event = CallReceived | CastReceived | InfoReceived | IdleTimerFired | Continued | StopReceived
+Event = (
+    CallReceived | CastReceived | InfoReceived | IdleTimerFired | ContinueReceived | StopReceived
+)

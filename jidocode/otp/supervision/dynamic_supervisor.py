@@ -20,11 +20,13 @@ from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError, MaxChildrenError, SupervisorError
-from jidocode.otp.server.machine import Exit, Initialised
+from jidocode.otp.server.machine import Exit, InitDone
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Ignore
-from jidocode.otp.supervision.keeper import Child, Keeper, RequestReceived, start_error
+from jidocode.otp.supervision.children import Child
+from jidocode.otp.supervision.keeper import Keeper, start_error
 from jidocode.otp.supervision.life import Life
+from jidocode.otp.supervision.machine import RequestReceived
 from jidocode.otp.supervision.management import StartChild, TerminateChild
 from jidocode.otp.supervision.specs import (
     AutoShutdown,
@@ -32,6 +34,7 @@ from jidocode.otp.supervision.specs import (
     ChildType,
     Flags,
     Start,
+    check_child,
     is_count,
 )
 from jidocode.otp.supervision.strategy import Strategy, Verdict
@@ -103,7 +106,7 @@ class DynamicSupervisorLoop(Keeper):
             raise InvalidChildSpecError(f"init must return DynamicFlags, got {quote(result)}")
         self._options = result
         self._use(result.flags)
-        self._effects.append(Initialised())
+        self._effects.append(InitDone())
 
     # News of lives
 
@@ -112,7 +115,7 @@ class DynamicSupervisorLoop(Keeper):
 
     def _ended(self, child: Child, life: Life) -> None:
         first_start_failed = life.ref is None and child.died_at is None
-        wanted = not (life.on_request or life.ignored or first_start_failed)
+        wanted = not (life.on_request or life.init_ignored or first_start_failed)
         if not wanted or self._verdict(child, life) is not Verdict.RESTART:
             self._drop(child, life)
         elif life.ref is None:
@@ -123,11 +126,11 @@ class DynamicSupervisorLoop(Keeper):
 
     def _drop(self, child: Child, life: Life) -> None:
         """Forget a child that is not wanted back, and answer whoever asked for its start."""
-        if not life.ignored:
+        if not life.init_ignored:
             self._announce_end(child, life, restarting=False)
         self._forget(child)
         starter = self._starters.pop(child.id, None)
-        if life.ignored:
+        if life.init_ignored:
             self._reply(starter, None)
         else:
             self._refuse(starter, start_error(child, life))
@@ -142,8 +145,8 @@ class DynamicSupervisorLoop(Keeper):
             self._start(child)
 
     def _retry(self, child: Child) -> None:
-        if child.due is not None:
-            self._restart(child, child.due)
+        if child.pending is not None:
+            self._restart(child, child.pending)
 
     # Ends
 
@@ -175,7 +178,7 @@ class DynamicSupervisorLoop(Keeper):
                 case StartChild(spec):
                     self._start_child(caller, spec)
                 case TerminateChild(child_id):
-                    child = self._known(child_id)
+                    child = self.children.find(child_id)
                     self._stoppers.setdefault(child.id, []).append(caller)
                     self._remove(child)
                 case _:
@@ -185,10 +188,11 @@ class DynamicSupervisorLoop(Keeper):
             self._refuse(caller, error)
 
     def _start_child(self, caller: Caller, child_spec: object) -> None:
-        spec = self._new_spec(child_spec)
+        spec = check_child(child_spec, self.flags)
+        self.children.check_free(spec.id)
         limit = self._options.max_children
         if limit is not None and len(self.children) >= limit:
             raise MaxChildrenError(limit)
-        child = self.children[spec.id] = Child(spec)
+        child = self.children.add(spec)
         self._starters[child.id] = caller
         self._start(child)
