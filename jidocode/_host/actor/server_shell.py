@@ -18,7 +18,7 @@ from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, NoProcessError
-from jidocode.otp.naming.server import DemonitorProcess, MonitorProcess
+from jidocode.otp.naming.messages import DemonitorProcess, MonitorProcess
 from jidocode.otp.server import loop, machine, messages
 from jidocode.otp.supervision.specs import Start
 

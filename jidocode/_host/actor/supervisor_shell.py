@@ -16,14 +16,15 @@ from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import describe, quote
-from jidocode.otp.naming import table as registry
-from jidocode.otp.naming.server import (
+from jidocode.otp.naming.messages import (
     ClaimName,
+    NameGranted,
+    NameRefused,
     RegisterName,
-    RegistryServer,
     ReleaseName,
-    Reported,
+    ReportComplete,
 )
+from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.server import machine, messages
 from jidocode.otp.supervision import machine as supervision
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
@@ -101,7 +102,7 @@ class SupervisorShell(Shell):
         self._watch_registry(ref)
         self._feed(supervision.RegistryUp())
         if self.is_ready:  # else there is more to come
-            self.tell_registry(Reported(self.ref))
+            self.tell_registry(ReportComplete(self.ref))
         for child in self._children.values():
             self._tell_registry_to(child)
 
@@ -122,7 +123,7 @@ class SupervisorShell(Shell):
         self.perform(self._loop.handle(event, time.monotonic()))
 
     def _on_initialised(self, _effect: machine.InitDone) -> None:
-        self.tell_registry(Reported(self.ref))
+        self.tell_registry(ReportComplete(self.ref))
         self.tell_ready()
 
     # Messages
@@ -138,9 +139,9 @@ class SupervisorShell(Shell):
     def _on_info(self, message: wire.Info | wire.Cast, _sender: LoopbackAddress) -> None:
         content, error = self.unpack(message.payload)
         match content:
-            case registry.Granted(incarnation=incarnation):
+            case NameGranted(incarnation=incarnation):
                 self._feed(supervision.NameClaimed(incarnation))
-            case registry.Refused(incarnation=incarnation, holder=holder):
+            case NameRefused(incarnation=incarnation, holder=holder):
                 self._feed(supervision.NameTaken(incarnation, holder))
             case _ if error is not None:
                 log.warning("{}", quote(str(error)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Discreet
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.server.machine import (
     Exit,
@@ -157,11 +158,13 @@ ChildEvent = (
 # ----- effects for a child: what the host shall do --------------------------------
 
 
-class Claim(Struct, frozen=True):
+class Claim(Discreet, frozen=True):
     """Claim *name* at the registry; the answer is `NameClaimed` or `NameTaken`.
 
     *ref* is the live process behind it, if there is one already.
     """
+
+    hidden = ("value",)
 
     incarnation: int
     name: Name
