@@ -1,6 +1,6 @@
-"""What a machine is fed and what it wants: the events and effects of a server.
+"""What a server's machine is fed and what it wants: its events and effects.
 
-A host turns what arrives into events, and carries out the effects.
+A host turns what arrives into events, and carries out the effects, in order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,53 @@ from msgspec import Struct
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef
 from jidocode.otp.server.messages import Caller
+
+# ----- events --------------------------------------------------------------------------
+
+
+class CallReceived(Struct, frozen=True):
+    """*caller* waits for the answer to *request*."""
+
+    caller: Caller
+    request: object
+
+
+class CastReceived(Struct, frozen=True):
+    """*request* came, and nobody waits."""
+
+    request: object
+
+
+class InfoReceived(Struct, frozen=True):
+    """Any other *message*."""
+
+    message: object
+
+
+class IdleTimerFired(Struct, frozen=True):
+    """The idle timer of *generation* ran out."""
+
+    generation: int
+
+
+class ContinueReceived(Struct, frozen=True):
+    """The server goes on with what it left in `then=`."""
+
+    then: object
+
+
+class StopReceived(Struct, frozen=True):
+    """The supervisor tells the server to stop with *reason*."""
+
+    reason: ExitReason
+
+
+Event = (
+    CallReceived | CastReceived | InfoReceived | IdleTimerFired | ContinueReceived | StopReceived
+)
+
+
+# ----- effects -------------------------------------------------------------------------
 
 
 class InitDone(Struct, frozen=True):
@@ -103,7 +150,7 @@ class StopMonitor(Struct, frozen=True):
 
 
 class LogUnexpected(Struct, frozen=True):
-    """A message of type *type_name* that nobody handles: log it, once per type."""
+    """Log that nobody handles messages of type *type_name*, once per type."""
 
     type_name: str
 
@@ -138,46 +185,4 @@ Effect = (
     | LogUnexpected
     | Publish
     | Exit
-)
-
-
-class CallReceived(Struct, frozen=True):
-    """*caller* waits for the answer to *request*."""
-
-    caller: Caller
-    request: object
-
-
-class CastReceived(Struct, frozen=True):
-    """*request* came, and nobody waits."""
-
-    request: object
-
-
-class InfoReceived(Struct, frozen=True):
-    """Any other *message*."""
-
-    message: object
-
-
-class IdleTimerFired(Struct, frozen=True):
-    """The idle timer of *generation* ran out."""
-
-    generation: int
-
-
-class ContinueReceived(Struct, frozen=True):
-    """The server goes on with what it left in `then=`."""
-
-    then: object
-
-
-class StopReceived(Struct, frozen=True):
-    """The supervisor tells the server to stop with *reason*."""
-
-    reason: ExitReason
-
-
-Event = (
-    CallReceived | CastReceived | InfoReceived | IdleTimerFired | ContinueReceived | StopReceived
 )

@@ -1,4 +1,8 @@
-"""What a server is sent by the machinery, and who waits for its answers."""
+"""What a server meets in its handlers: who waits for an answer, and news it has asked for.
+
+A `Caller` comes with each call; `Timeout`, `Down` and `Response` come to `handle_info`,
+each because a callback has asked for it.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +28,15 @@ class Caller(Record):
 
 @frozen(eq=False, repr=False)
 class Timeout(Record):
-    """No message came within the *timeout* that the last callback asked for."""
+    """No message came within the `timeout=` that the last callback returned."""
 
 
 @frozen(eq=False, repr=False)
 class Down(Record):
-    """A monitored process is gone.
+    """A monitored process is gone (OTP: `'DOWN'`).
 
     Attributes:
-        token: What `GenServer.monitor` returned.
+        token: What `GenServer.monitor` or `GenServer.watch_process` returned.
         ref: The process.
         reason: Why it ended; `NoProcess` if it was gone before.
     """
@@ -44,9 +48,14 @@ class Down(Record):
 
 @frozen(eq=False, repr=False)
 class Response(Record):
-    """The answer to a `GenServer.send_request`.
+    """The answer to a `GenServer.send_request` (OTP gen_server: send_request).
 
     Exactly one of *value* and *error* is meant: *error* is None on success.
+
+    Attributes:
+        token: What `GenServer.send_request` returned.
+        value: What the other server answered.
+        error: What a plain call would have raised.
     """
 
     token: int
