@@ -6,6 +6,7 @@ two markers; a test fails when it is not the current one.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from jidocode.otp.supervision.life import TRANSITIONS, LifeState
@@ -20,9 +21,14 @@ def life_of_a_child() -> str:
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {LifeState.CLAIMING.value}"]
     for state, row in TRANSITIONS.items():
         for target in dict.fromkeys(row.values()):
-            news = [each.value for each, other in row.items() if other is target]
+            news = [_words(event) for event, other in row.items() if other is target]
             lines.append(f"    {state.value} --> {target.value}: {', '.join(news)}")
     return "\n".join([*lines, f"    {LifeState.ENDED.value} --> [*]", "```", ""])
+
+
+def _words(event: type) -> str:
+    """Return the name of an event's class as words: `ExitNoted`, "exit noted"."""
+    return re.sub("(?<!^)(?=[A-Z])", " ", event.__name__).lower()
 
 
 def updated(page: str) -> str:

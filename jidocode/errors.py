@@ -37,14 +37,14 @@ JidocodeError
     ├── JournalDamagedError     it cannot be read
     └── JournalWriteError       it cannot be written now; reads go on
 
-All of them pickle: an error that crosses a process keeps its type and message.
-Each class builds its message once, says what was expected and what came, and
-never holds raw user input: foreign values pass through `quote`.
+All of them pickle: an error that crosses a process keeps its type, attributes and
+message. Each class says its message once, as a sentence over its attributes, and never
+holds raw user input: foreign values pass through `quote`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jidocode.base.text import quote
 
@@ -56,12 +56,17 @@ if TYPE_CHECKING:
 class JidocodeError(Exception):
     """Anything that jidocode raises on purpose."""
 
+    _sentence: ClassVar[str] = ""
+    """The message, with the attributes in braces; empty if the arguments are the message."""
+
     def __str__(self) -> str:
         return self.message
 
     @property
     def message(self) -> str:
         """One sentence for a person."""
+        if self._sentence:
+            return self._sentence.format_map(vars(self))
         return " ".join(str(arg) for arg in self.args)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,16 +81,13 @@ class InvalidSettingError(JidocodeError, ValueError):
     where the value stands: a keyword argument, a variable, a file and its key.
     """
 
+    _sentence = "{setting} {problem} ({origin})"
+
     def __init__(self, setting: str, problem: str, origin: str = "keyword argument") -> None:
         super().__init__(setting, problem, origin)
         self.setting = setting
         self.problem = problem
         self.origin = origin
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"{self.setting} {self.problem} ({self.origin})"
 
 
 class HostError(JidocodeError):
@@ -127,14 +129,11 @@ class CallTimeoutError(CallError, TimeoutError):
 class NoProcessError(CallError):
     """Nobody runs under that name (OTP: noproc)."""
 
+    _sentence = "no process for {target}"
+
     def __init__(self, target: str) -> None:
         super().__init__(target)
         self.target = target
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"no process for {self.target}"
 
 
 class ActorExitedError(CallError):
@@ -144,15 +143,12 @@ class ActorExitedError(CallError):
     *reason* is the best reason known.
     """
 
+    _sentence = "{target} exited before it answered: {reason}"
+
     def __init__(self, target: str, reason: ExitReason) -> None:
         super().__init__(target, reason)
         self.target = target
         self.reason = reason
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"{self.target} exited before it answered: {self.reason}"
 
 
 class HandlerError(CallError):
@@ -162,16 +158,13 @@ class HandlerError(CallError):
     traceback as text. The supervisor decides about the restart.
     """
 
+    _sentence = "the handler of {target} raised {error}"
+
     def __init__(self, target: str, error: str, remote_traceback: str = "") -> None:
         super().__init__(target, error, remote_traceback)
         self.target = target
         self.error = error
         self.remote_traceback = remote_traceback
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"the handler of {self.target} raised {self.error}"
 
     def __str__(self) -> str:
         if not self.remote_traceback:
@@ -203,94 +196,65 @@ class StartFailedError(SupervisorError):
     *reason* is the exit reason of the start (OTP: failed_to_start_child).
     """
 
+    _sentence = "child {child_id} could not be started: {reason}"
+
     def __init__(self, child_id: str, reason: ExitReason) -> None:
         super().__init__(child_id, reason)
         self.child_id = child_id
         self.reason = reason
 
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"child {self.child_id} could not be started: {self.reason}"
-
 
 class AlreadyStartedError(SupervisorError):
     """A child with that id, or a process with that name, runs already."""
+
+    _sentence = "{child_id} is already started"
 
     def __init__(self, child_id: str, ref: ActorRef | None = None) -> None:
         super().__init__(child_id, ref)
         self.child_id = child_id
         self.ref = ref
 
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"{self.child_id} is already started"
+
+class _OneChildError(SupervisorError):
+    """Something about the child with one id."""
+
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
 
-class AlreadyPresentError(SupervisorError):
+class AlreadyPresentError(_OneChildError):
     """The supervisor has a spec for that id already, without a running process."""
 
-    def __init__(self, child_id: str) -> None:
-        super().__init__(child_id)
-        self.child_id = child_id
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"child {self.child_id} is already present, but not running"
+    _sentence = "child {child_id} is already present, but not running"
 
 
-class ChildRunningError(SupervisorError):
+class ChildRunningError(_OneChildError):
     """The child runs; stop it first."""
 
-    def __init__(self, child_id: str) -> None:
-        super().__init__(child_id)
-        self.child_id = child_id
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"child {self.child_id} is running"
+    _sentence = "child {child_id} is running"
 
 
-class ChildRestartingError(SupervisorError):
+class ChildRestartingError(_OneChildError):
     """The child is between two starts."""
 
-    def __init__(self, child_id: str) -> None:
-        super().__init__(child_id)
-        self.child_id = child_id
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"child {self.child_id} is restarting"
+    _sentence = "child {child_id} is restarting"
 
 
-class ChildNotFoundError(SupervisorError, LookupError):
+class ChildNotFoundError(_OneChildError, LookupError):
     """The supervisor has no child with that id."""
 
-    def __init__(self, child_id: str) -> None:
-        super().__init__(child_id)
-        self.child_id = child_id
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"no child {self.child_id}"
+    _sentence = "no child {child_id}"
 
 
 class MaxChildrenError(SupervisorError):
     """The dynamic supervisor has as many children as it may have."""
 
+    _sentence = "all {max_children} places for children are taken"
+
     def __init__(self, max_children: int) -> None:
         super().__init__(max_children)
         self.max_children = max_children
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"all {self.max_children} places for children are taken"
 
 
 class SessionError(JidocodeError):
@@ -300,14 +264,11 @@ class SessionError(JidocodeError):
 class SessionNotFoundError(SessionError, LookupError):
     """No session with that id, path or name."""
 
+    _sentence = "no session {wanted}"
+
     def __init__(self, wanted: str) -> None:
         super().__init__(wanted)
         self.wanted = wanted
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"no session {self.wanted}"
 
 
 class InvalidSessionIdError(SessionError, ValueError):
@@ -357,28 +318,22 @@ class EventGapError(SessionError):
 class SessionLimitError(SessionError):
     """As many sessions are open as may be."""
 
+    _sentence = "{current} of {max} sessions are open"
+
     def __init__(self, current: int, max: int) -> None:  # noqa: A002 - as the field is called
         super().__init__(current, max)
         self.current = current
         self.max = max
 
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"{self.current} of {self.max} sessions are open"
-
 
 class SessionExistsError(SessionError):
     """A session with that id is open."""
 
+    _sentence = "session {session_id} is already open"
+
     def __init__(self, session_id: str) -> None:
         super().__init__(session_id)
         self.session_id = session_id
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"session {self.session_id} is already open"
 
 
 class ProjectAlreadyOpenError(SessionError):
@@ -403,14 +358,11 @@ class ProjectAlreadyOpenError(SessionError):
 class RateLimitedError(SessionError):
     """Sessions are created too fast; try again after *retry_after* seconds."""
 
+    _sentence = "too many attempts to create a session; retry after {retry_after:.3g} s"
+
     def __init__(self, retry_after: float) -> None:
         super().__init__(retry_after)
         self.retry_after = retry_after
-
-    @property
-    def message(self) -> str:
-        """One sentence for a person."""
-        return f"too many attempts to create a session; retry after {self.retry_after:.3g} s"
 
 
 class BoundaryError(JidocodeError, PermissionError):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 QUOTE_LENGTH = 80
-
+"""Characters of a foreign value that one line shows."""
 
 TEXT_LENGTH = 16_384
+"""Characters of a longer text, a traceback, that are kept."""
 
 
 def quote(value: object) -> str:

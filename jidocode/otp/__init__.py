@@ -1,22 +1,33 @@
 """Supervision as OTP means it: the classes to write, and the machines that drive them.
 
 Pure logic: no process, clock, socket or actor library. A host feeds the
-machines events and carries out the effects that they return.
+machines events and carries out the effects that they return; so each rule can
+be read, and tested, without a process.
 
-server.py              `GenServer`, and the loop that drives one
-specs.py               what a supervisor is told: child specs and flags
-strategy.py            the two tables: who is restarted, and whether
-intensity.py           how many restarts are too many
-children.py            one life of one child, from its name to its grave
-keeper.py              what both kinds of supervisor share
-supervisor.py          `Supervisor`: an ordered list of children
-dynamic_supervisor.py  `DynamicSupervisor`: children on demand
-management.py          the requests that supervisors answer
-registry.py            the table of names
-registry_server.py     `RegistryServer`: the process that owns it
-monitors.py            the table of monitors
-events.py              what supervisors announce
-exits.py, refs.py      why a process ended, and which one is meant
+server/                a single process
+    gen_server.py          `GenServer`, the class to write
+    results.py             what its callbacks return
+    messages.py            what comes to its handlers from the machinery
+    machine.py             events and effects of the loop
+    loop.py                `ServerLoop`: the rules of gen_server
+supervision/           children: started, watched, restarted, stopped
+    specs.py               what a supervisor is told: child specs and flags
+    strategy.py            the two tables: who is restarted, and whether
+    intensity.py           how many restarts are too many
+    supervisor.py          `Supervisor`: an ordered list of children, and its loop
+    dynamic_supervisor.py  `DynamicSupervisor`: children on demand, and its loop
+    keeper.py              what the two loops share
+    children.py            the children that one keeps
+    life.py                one life of one child, from its name to its grave
+    machine.py             events and effects of all these
+    management.py          the requests that supervisors answer
+    events.py              what supervisors announce
+naming/                how processes are found and watched
+    server.py              `RegistryServer`: the process that owns the tables
+    messages.py            what is said to it, and what it says
+    table.py               names, at most one process each
+    duplicates.py          keys, any number of processes each
+    monitors.py            who wants to know when a process dies
 """
 
 from typing import TYPE_CHECKING

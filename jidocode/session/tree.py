@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
+from attrs import evolve
 from msgspec import Struct
-from msgspec.structs import replace
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
@@ -134,4 +134,4 @@ def with_name(spec: Any, session_id: str) -> ChildSpec:
             f"a session's child is registered under its id and its session's, "
             f"so name must be None, got {quote(spec.name)}"
         )
-    return replace(spec, name=name)
+    return evolve(spec, name=name)

@@ -16,8 +16,7 @@ from jidocode.errors import (
     RegistryNotRunningError,
     SessionNotFoundError,
 )
-from jidocode.otp.naming.server import LookUp
-from jidocode.otp.naming.table import Live, NotFound
+from jidocode.otp.naming.messages import Live, LookUp, NotFound
 from jidocode.session.admission.registry import REGISTRY
 from jidocode.session.requests import Answer, Call, Request
 

@@ -31,8 +31,7 @@ from jidocode.errors import (
     SessionLimitError,
     SessionNotFoundError,
 )
-from jidocode.otp.naming.server import AwaitLive, LookUp
-from jidocode.otp.naming.table import Live
+from jidocode.otp.naming.messages import AwaitLive, Live, LookUp
 from jidocode.otp.supervision.management import UpdateChild
 from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
 from jidocode.otp.supervision.strategy import Strategy

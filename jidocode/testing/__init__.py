@@ -39,15 +39,15 @@ from jidocode.otp.server.loop import ServerLoop, crash_reason
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
-    Continued,
+    Continue,
+    ContinueReceived,
     Effect,
     Event,
     Exit,
-    GoOn,
     IdleTimerFired,
     InfoReceived,
+    InitDone,
     InitFailed,
-    Initialised,
     InitIgnored,
     SendAfter,
     SendCast,
@@ -514,8 +514,8 @@ class FakeChild:
     def _carry_out(self, effect: Effect) -> list[Effect]:
         """Carry out *effect*; return what has to be done before the next message."""
         match effect:
-            case GoOn(then):
-                return self._loop.handle(Continued(then))
+            case Continue(then):
+                return self._loop.handle(ContinueReceived(then))
             case SendReply(caller, value):
                 self._answer(caller, value, None)
             case SendError(caller, error):
@@ -531,7 +531,7 @@ class FakeChild:
                 self.clock.call_after(delay, lambda: self._receive(InfoReceived(message)))
             case SetIdleTimer(generation, delay):
                 self.clock.call_after(delay, lambda: self._receive(IdleTimerFired(generation)))
-            case Initialised():
+            case InitDone():
                 self._started = True
             case InitIgnored():
                 self._started = True

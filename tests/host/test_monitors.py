@@ -24,8 +24,7 @@ from jidocode.otp import (
     Shutdown,
     Start,
 )
-from jidocode.otp.naming.server import LookUp
-from jidocode.otp.naming.table import Live, NotFound
+from jidocode.otp.naming.messages import Live, LookUp, NotFound
 from jidocode.testing import PATIENCE, eventually
 
 MANY = Flags(max_restarts=100_000)

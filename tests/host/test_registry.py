@@ -15,8 +15,8 @@ from trees import REGISTRY_ID, MakeTree, Tree
 from jidocode._host.client.client import ROOT
 from jidocode.errors import AlreadyStartedError, StartFailedError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStatus, Flags, Name, Start
-from jidocode.otp.naming.server import AwaitLive, Entries
-from jidocode.otp.naming.table import Entry, Live, NotFound, Restarting
+from jidocode.otp.naming.messages import AwaitLive, Entries, Live, NotFound, Restarting
+from jidocode.otp.naming.table import Entry
 from jidocode.otp.supervision.management import RestartChild
 from jidocode.testing import eventually
 

@@ -613,15 +613,6 @@ def test_a_slow_init_blocks_nobody(tree: MakeTree, log: Path, gate: Path) -> Non
         assert slow.result() == running.ref("slow")
 
 
-def test_extra_arguments_come_first_at_every_start(tree: MakeTree, log: Path) -> None:
-    """At a restart, too."""
-    running = tree(MANY, pool(extra_arguments=(log, "ready")))
-    running.start(subject("a", "label"), "pool")
-    running.successor(running.kill("a"), "a")
-
-    assert [line.split()[:2] for line in notes(log, "init")] == [["label", "init"]] * 2
-
-
 def test_a_dynamic_supervisor_stops_all_its_children_at_once(tree: MakeTree, log: Path) -> None:
     """None waits for another, and it returns when all are dead."""
     running = tree(MANY, pool())

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, is_normal
 from jidocode.base.refs import ActorRef, Name
-from jidocode.otp.server.machine import Exit, InitFailed, Initialised, SendError, SendReply
+from jidocode.otp.server.machine import Exit, InitDone, InitFailed, SendError, SendReply
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
 from jidocode.otp.supervision.events import (
@@ -30,34 +30,33 @@ from jidocode.otp.supervision.events import (
     HeartbeatMissed,
     SupervisorEvent,
 )
-from jidocode.otp.supervision.keeper import (
-    Announce,
-    KeeperEffect,
-    KeeperEvent,
-    RegistryDown,
-    RegistryUp,
-    Release,
-    RequestReceived,
-    RetryRestart,
-    ShutdownRequested,
-)
-from jidocode.otp.supervision.life import (
-    NOTE_GRACE,
+from jidocode.otp.supervision.life import NOTE_GRACE
+from jidocode.otp.supervision.machine import (
     After,
+    Announce,
     AskToStop,
     ChildEvent,
     ChildFailed,
     ChildGone,
     ChildIgnored,
     ChildReady,
-    ChildTimeout,
     Claim,
     ExitNoted,
+    InitTimeout,
+    KeeperEffect,
+    KeeperEvent,
     Kill,
     NameClaimed,
     NameTaken,
-    News,
+    NoteTimeout,
+    RegistryDown,
+    RegistryUp,
+    Release,
+    RequestReceived,
+    RetryRestart,
+    ShutdownRequested,
     Spawn,
+    StopTimeout,
 )
 from jidocode.otp.supervision.management import CountChildren, Request
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Flags
@@ -223,21 +222,20 @@ class Reference(abc.ABC):
             case RetryRestart(child_id, incarnation):
                 due = self.timers.pop(("retry", child_id, incarnation))
                 self.retry(child_id, incarnation)
-            case ChildTimeout(incarnation, news):
-                kinds = {News.INIT_TIMEOUT: "init", News.STOP_TIMEOUT: "stop"}
-                due = self.timers.pop((kinds.get(news, "note"), incarnation))
-                self._deadline(self.fates[incarnation], news)
+            case InitTimeout(incarnation) | StopTimeout(incarnation) | NoteTimeout(incarnation):
+                due = self.timers.pop((DEADLINES[type(event)], incarnation))
+                self._deadline(self.fates[incarnation], event)
             case _:
                 raise AssertionError(event)
         assert due == self.now
 
-    def _deadline(self, fate: Fate, news: News) -> None:
+    def _deadline(self, fate: Fate, event: InitTimeout | StopTimeout | NoteTimeout) -> None:
         if fate.over:
             return
-        if news is News.NOTE_TIMEOUT:
+        if isinstance(event, NoteTimeout):
             fate.over = True
             self.ended(fate)
-        elif news is News.STOP_TIMEOUT or not fate.ready:
+        elif isinstance(event, StopTimeout) or not fate.ready:
             self.kill(fate)
 
     def may_restart(self, fate: Fate) -> bool:
@@ -267,6 +265,7 @@ class Registry(Struct):
     taken: set[Name] = field(default_factory=set[Name])
 
 
+DEADLINES: dict[type, str] = {InitTimeout: "init", StopTimeout: "stop", NoteTimeout: "note"}
 NAMES: dict[str, Name] = {"a": ("k", "1"), "c": ("k", "3")}
 CHILD_IDS = ("a", "b", "c", "d")
 
@@ -360,7 +359,7 @@ class Chaos(RuleBasedStateMachine):
                 self.reference.call(caller.request_id, request)
             case ShutdownRequested(reason):
                 self.reference.shut_down(reason)
-            case RetryRestart() | ChildTimeout():
+            case RetryRestart() | InitTimeout() | StopTimeout() | NoteTimeout():
                 self.reference.ring(event)
             case RegistryUp() | RegistryDown():
                 pass
@@ -399,7 +398,7 @@ class Chaos(RuleBasedStateMachine):
                 self.commands.append(("reply", caller.request_id, value))
             case SendError(caller, error):
                 self.commands.append(("refuse", caller.request_id, type(error).__name__))
-            case Initialised():
+            case InitDone():
                 self.commands.append(("initialised",))
             case InitFailed():
                 self.commands.append(("failed",))
@@ -619,7 +618,7 @@ class Chaos(RuleBasedStateMachine):
     def children_with_a_process_have_their_names(self) -> None:
         """Unless the registry gave it to somebody else meanwhile."""
         for child in self.loop.children.values():
-            if child.life is not None and child.spec.name is not None and child.claimed:
+            if child.life is not None and child.spec.name is not None and child.has_claim:
                 assert child.spec.name in self.names.held
 
     @invariant()

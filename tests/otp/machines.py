@@ -8,7 +8,7 @@ log. Processes behave well unless a test says otherwise.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -18,8 +18,8 @@ from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import (
     Exit,
+    InitDone,
     InitFailed,
-    Initialised,
     InitIgnored,
     SendError,
     SendReply,
@@ -38,16 +38,9 @@ from jidocode.otp.supervision.events import (
     HeartbeatMissed,
     SupervisorEvent,
 )
-from jidocode.otp.supervision.keeper import (
-    Announce,
-    KeeperEffect,
-    KeeperEvent,
-    Release,
-    RequestReceived,
-    ShutdownRequested,
-)
-from jidocode.otp.supervision.life import (
+from jidocode.otp.supervision.machine import (
     After,
+    Announce,
     AskToStop,
     ChildFailed,
     ChildGone,
@@ -55,10 +48,15 @@ from jidocode.otp.supervision.life import (
     ChildReady,
     Claim,
     ExitNoted,
+    KeeperEffect,
+    KeeperEvent,
     Kill,
     NameClaimed,
     NameTaken,
     Probe,
+    Release,
+    RequestReceived,
+    ShutdownRequested,
     Spawn,
 )
 from jidocode.otp.supervision.management import Request
@@ -264,7 +262,7 @@ class World:
             case SendError(caller, error):
                 self.errors[caller.request_id] = error
                 return f"refuse {caller.request_id}: {type(error).__name__}: {error}"
-            case Initialised():
+            case InitDone():
                 return "initialised"
             case InitIgnored():
                 return "ignored"
@@ -336,12 +334,8 @@ def supervise(*children: ChildSpec, **flags: Any) -> World:
     return World(SupervisorLoop.of(start, SUPERVISOR), start)
 
 
-def supervise_dynamically(
-    max_children: int | None = None, extra_arguments: Sequence[object] = (), **flags: Any
-) -> World:
+def supervise_dynamically(max_children: int | None = None, **flags: Any) -> World:
     """Return the world of a dynamic supervisor, not started yet."""
-    options = DynamicFlags(
-        flags=Flags(**flags), max_children=max_children, extra_arguments=extra_arguments
-    )
+    options = DynamicFlags(flags=Flags(**flags), max_children=max_children)
     start = Start(Pool, options)
     return World(DynamicSupervisorLoop.of(start, SUPERVISOR), start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import pytest
 from attrs import evolve
@@ -13,27 +14,32 @@ from msgspec.structs import replace
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Killed
 from jidocode.base.refs import ActorRef
 from jidocode.otp.supervision.events import ChildExited, ChildStartFailed
-from jidocode.otp.supervision.keeper import Announce, KeeperEffect
-from jidocode.otp.supervision.life import (
-    NOTE_GRACE,
-    TRANSITIONS,
+from jidocode.otp.supervision.life import NOTE_GRACE, TRANSITIONS, Life, LifeState
+from jidocode.otp.supervision.machine import (
     After,
+    Announce,
     AskToStop,
+    CauseUnknown,
     ChildEvent,
     ChildFailed,
     ChildGone,
     ChildIgnored,
     ChildReady,
-    ChildTimeout,
     Claim,
     ExitNoted,
+    HeartbeatDue,
+    HeartbeatLost,
+    InitTimeout,
+    KeeperEffect,
     Kill,
-    Life,
-    LifeState,
+    KillRequested,
     NameClaimed,
     NameTaken,
-    News,
+    NoteTimeout,
+    PulseHeard,
     Spawn,
+    StopRequested,
+    StopTimeout,
 )
 from jidocode.otp.supervision.specs import BRUTAL_KILL, INFINITY, Flags, Start
 from jidocode.otp.supervision.supervisor import SupervisorLoop
@@ -53,7 +59,7 @@ def life_in(state: LifeState) -> Life:
         LifeState.STARTING: [NameClaimed(1)],
         LifeState.RUNNING: [NameClaimed(1), ChildReady(1, REF)],
         LifeState.STOPPING: [NameClaimed(1), ChildReady(1, REF)],
-        LifeState.KILLING: [NameClaimed(1), ChildTimeout(1, News.INIT_TIMEOUT)],
+        LifeState.KILLING: [NameClaimed(1), InitTimeout(1)],
         LifeState.SILENT: [NameClaimed(1), ChildGone(1, None)],
         LifeState.ENDED: [NameClaimed(1), ChildGone(1, -9)],
     }
@@ -66,18 +72,21 @@ def life_in(state: LifeState) -> Life:
     return life
 
 
-EVENTS: dict[News, ChildEvent] = {
-    News.CLAIMED: NameClaimed(1),
-    News.REFUSED: NameTaken(1, REF),
-    News.READY: ChildReady(1, REF),
-    News.IGNORED: ChildIgnored(1),
-    News.FAILED: ChildFailed(1, SAID),
-    News.INIT_TIMEOUT: ChildTimeout(1, News.INIT_TIMEOUT),
-    News.STOP_TIMEOUT: ChildTimeout(1, News.STOP_TIMEOUT),
-    News.GONE: ChildGone(1, -11),
-    News.GONE_SILENTLY: ChildGone(1, 0),
-    News.NOTED: ExitNoted(1, NORMAL),
-    News.NOTE_TIMEOUT: ChildTimeout(1, News.NOTE_TIMEOUT),
+EVENTS: dict[type[ChildEvent], ChildEvent] = {
+    NameClaimed: NameClaimed(1),
+    NameTaken: NameTaken(1, REF),
+    ChildReady: ChildReady(1, REF),
+    ChildIgnored: ChildIgnored(1),
+    ChildFailed: ChildFailed(1, SAID),
+    InitTimeout: InitTimeout(1),
+    StopRequested: StopRequested(1),
+    KillRequested: KillRequested(1),
+    StopTimeout: StopTimeout(1),
+    HeartbeatLost: HeartbeatLost(1),
+    ExitNoted: ExitNoted(1, NORMAL),
+    ChildGone: ChildGone(1, -11),
+    CauseUnknown: ChildGone(1, 0),
+    NoteTimeout: NoteTimeout(1),
 }
 
 
@@ -87,7 +96,7 @@ EVENTS: dict[News, ChildEvent] = {
 @pytest.mark.parametrize("state", LifeState)
 @pytest.mark.parametrize("news", EVENTS)
 def test_news_goes_where_the_table_says_and_stale_news_changes_nothing(
-    state: LifeState, news: News
+    state: LifeState, news: type[ChildEvent]
 ) -> None:
     """A pair that is not in the table leaves every field as it was, and does nothing."""
     life = life_in(state)
@@ -101,6 +110,14 @@ def test_news_goes_where_the_table_says_and_stale_news_changes_nothing(
     else:
         assert life.state is target
         assert target is not state or effects == []
+
+
+def test_the_table_knows_every_event_but_the_beats() -> None:
+    """What can be heard is listed once, and each of it leads somewhere."""
+    heard = {news for row in TRANSITIONS.values() for news in row}
+
+    assert heard == set(EVENTS)
+    assert set(get_args(ChildEvent)) - heard == {HeartbeatDue, PulseHeard}
 
 
 @pytest.mark.parametrize("state", LifeState)
@@ -117,7 +134,7 @@ def test_every_state_but_the_last_leads_to_the_end(state: LifeState) -> None:
 def test_every_death_is_heard_of_in_every_state_with_a_process() -> None:
     """A death notice is never stale while the process is known to be there."""
     for state in set(LifeState) - {LifeState.CLAIMING, LifeState.ENDED}:
-        assert {News.GONE, News.GONE_SILENTLY, News.NOTED} <= set(TRANSITIONS[state])
+        assert {ChildGone, CauseUnknown, ExitNoted} <= set(TRANSITIONS[state])
 
 
 # ----- what a life asks for ------------------------------------------------------
@@ -130,7 +147,7 @@ def test_name_is_claimed_with_its_value_before_the_spawn() -> None:
     assert life.begin(claim=True) == [Claim(1, ("k", "1"), "v")]
     assert life.handle(NameClaimed(1)) == [
         Spawn(1, NAMED),
-        After(10.0, ChildTimeout(1, News.INIT_TIMEOUT)),
+        After(10.0, InitTimeout(1)),
     ]
 
 
@@ -151,9 +168,9 @@ def test_stop_asks_first_and_kills_at_the_deadline() -> None:
     """F3: a second stop changes nothing."""
     life = life_in(LifeState.RUNNING)
 
-    assert life.stop() == [AskToStop(1), After(5.0, ChildTimeout(1, News.STOP_TIMEOUT))]
+    assert life.stop() == [AskToStop(1), After(5.0, StopTimeout(1))]
     assert life.stop() == []
-    assert life.handle(ChildTimeout(1, News.STOP_TIMEOUT)) == [Kill(1)]
+    assert life.handle(StopTimeout(1)) == [Kill(1)]
 
 
 @pytest.mark.parametrize("shutdown", [BRUTAL_KILL, 0])
@@ -183,7 +200,7 @@ def test_refused_name_is_the_reason() -> None:
     other = life_in(LifeState.CLAIMING)
     other.handle(NameTaken(1, None))
 
-    assert (life.refused, life.holder) == (True, REF)
+    assert (life.name_taken, life.holder) == (True, REF)
     assert life.reason == Crashed("its name is taken by worker#1 (pid 1001)")
     assert other.reason == Crashed("its name is taken by another child")
 
@@ -193,7 +210,7 @@ def test_silence_is_given_a_moment_for_the_note() -> None:
     life = life_in(LifeState.RUNNING)
 
     assert life.handle(ChildGone(1, 0)) == [
-        After(NOTE_GRACE, ChildTimeout(1, News.NOTE_TIMEOUT)),
+        After(NOTE_GRACE, NoteTimeout(1)),
     ]
 
 
@@ -282,8 +299,8 @@ class OnePermanentChild:
     def deaths(self, order: Sequence[ChildEvent]) -> list[ExitReason]:
         """Feed *order* and what timers there are; return the reasons of announced ends."""
         effects = [effect for event in order for effect in self.feed(event)]
-        for news in (News.NOTE_TIMEOUT, News.STOP_TIMEOUT, News.INIT_TIMEOUT):
-            effects += self.feed(ChildTimeout(0, news))
+        for timeout in (NoteTimeout(0), StopTimeout(0), InitTimeout(0)):
+            effects += self.feed(timeout)
         reasons = [
             effect.event.reason
             for effect in effects
@@ -311,7 +328,7 @@ def test_each_death_of_a_stopping_child_is_one_end_with_the_best_reason(cause: C
     """The stop does not hide why it ended."""
     for order in orders(cause.witnesses()):
         life = life_in(LifeState.STOPPING)
-        for event in [*order, ChildTimeout(1, News.NOTE_TIMEOUT)]:
+        for event in [*order, NoteTimeout(1)]:
             life.handle(event)
 
         assert (order, life.state, life.reason) == (order, LifeState.ENDED, best_known(order))
@@ -330,12 +347,12 @@ def test_each_failed_start_is_one_end_with_the_best_reason(cause: Cause) -> None
     for order in orders(cause.witnesses()):
         life = life_in(LifeState.STARTING)
         ends = 0
-        for event in [*order, ChildTimeout(1, News.NOTE_TIMEOUT)]:
+        for event in [*order, NoteTimeout(1)]:
             was = life.state
             life.handle(event)
             ends += was is not LifeState.ENDED and life.state is LifeState.ENDED
 
-        assert (order, ends, life.ref, life.ignored) == (order, 1, None, False)
+        assert (order, ends, life.ref, life.init_ignored) == (order, 1, None, False)
         assert (order, life.reason) == (order, best_known(order))
 
 
@@ -343,16 +360,16 @@ def test_each_ignored_init_is_one_end_that_is_no_failure() -> None:
     """Ignoring is known as such, in whatever order it and the death are heard of."""
     for order in orders([ChildIgnored(1), *Cause("", None, 0).witnesses()]):
         life = life_in(LifeState.STARTING)
-        for event in [*order, ChildTimeout(1, News.NOTE_TIMEOUT)]:
+        for event in [*order, NoteTimeout(1)]:
             life.handle(event)
 
         assert (order, life.state) == (order, LifeState.ENDED)
-        assert (order, life.ignored) == (order, ChildIgnored(1) in order)
+        assert (order, life.init_ignored) == (order, ChildIgnored(1) in order)
 
 
 @pytest.mark.parametrize(
     "why",
-    [ChildTimeout(1, News.INIT_TIMEOUT), ChildFailed(1, SAID), ChildIgnored(1), None],
+    [InitTimeout(1), ChildFailed(1, SAID), ChildIgnored(1), None],
     ids=["hung", "failed", "ignored", "stopped"],
 )
 def test_child_killed_in_its_init_ends_with_the_first_word_of_its_death(
@@ -370,12 +387,12 @@ def test_child_killed_in_its_init_ends_with_the_first_word_of_its_death(
 def test_later_words_do_not_change_why_a_hung_init_was_killed() -> None:
     """The deadline is the reason, even if init ends between it and the kill."""
     life = life_in(LifeState.STARTING)
-    life.handle(ChildTimeout(1, News.INIT_TIMEOUT))
+    life.handle(InitTimeout(1))
     for event in (ChildReady(1, REF), ChildFailed(1, SAID), ChildIgnored(1), ChildGone(1, -9)):
         life.handle(event)
 
     assert life.reason == Crashed("init took longer than 10 s")
-    assert (life.ref, life.ignored) == (None, False)
+    assert (life.ref, life.init_ignored) == (None, False)
 
 
 def test_child_that_was_ready_and_died_at_once_had_started() -> None:

@@ -11,8 +11,13 @@ from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.server.results import Ignore
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
-from jidocode.otp.supervision.keeper import RegistryUp, RetryRestart
-from jidocode.otp.supervision.life import ChildGone, ChildReady, NameClaimed
+from jidocode.otp.supervision.machine import (
+    ChildGone,
+    ChildReady,
+    NameClaimed,
+    RegistryUp,
+    RetryRestart,
+)
 from jidocode.otp.supervision.management import (
     ChildCounts,
     ChildStatus,
@@ -170,18 +175,6 @@ def test_significant_child_is_refused() -> None:
     assert pool().ask(StartChild(spec)) == [
         "refuse 1: InvalidChildSpecError: child 'a' is significant, but auto_shutdown is NEVER"
     ]
-
-
-def test_extra_arguments_come_first_at_start_and_at_restart() -> None:
-    """I4: before the spec's own."""
-    world = supervise_dynamically(extra_arguments=("x", "y"))
-    world.start()
-    world.ask(StartChild(ChildSpec(id="a", start=Start(Worker, 1, depth=2))))
-    world.kill("a")
-
-    starts = [process.spec.start for process in world.processes.values()]
-
-    assert starts == [Start(Worker, "x", "y", 1, depth=2)] * 2
 
 
 def test_temporary_child_keeps_no_arguments() -> None:

@@ -10,15 +10,13 @@ from jidocode.base.exits import Crashed
 from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.server.gen_server import GenServer
-from jidocode.otp.supervision.life import (
-    MISSED_HEARTBEATS,
+from jidocode.otp.supervision.life import MISSED_HEARTBEATS, Life, LifeState
+from jidocode.otp.supervision.machine import (
     After,
     ChildGone,
     ChildReady,
     HeartbeatDue,
     Kill,
-    Life,
-    LifeState,
     NameClaimed,
     Probe,
     PulseHeard,

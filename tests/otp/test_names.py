@@ -5,9 +5,10 @@ from __future__ import annotations
 from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef
 from jidocode.errors import AlreadyStartedError
-from jidocode.otp.naming.monitors import Send
-from jidocode.otp.naming.table import Granted, Refused, Registry
-from jidocode.otp.supervision.keeper import RegistryDown, RegistryUp
+from jidocode.otp.naming.messages import NameGranted, NameRefused
+from jidocode.otp.naming.monitors import Notify
+from jidocode.otp.naming.table import NameTable
+from jidocode.otp.supervision.machine import RegistryDown, RegistryUp
 from jidocode.otp.supervision.management import RestartChild, StartChild, TerminateChild
 from tests.otp.machines import supervise, supervise_dynamically, worker
 
@@ -63,18 +64,18 @@ def test_a_child_starts_unclaimed_while_there_is_no_registry() -> None:
 
 def test_claims_wait_for_a_suspected_owner() -> None:
     """Its end was seen, and why is still to be told."""
-    table = Registry()
+    table = NameTable()
     table.claim(NAME, OLD, 1)
     table.suspect(OLD)
 
     assert table.claim(NAME, NEW, 1)[1:] == []
-    assert Send(NEW, Granted(NAME, 1)) in table.gone(OLD, Killed(9))
+    assert Notify(NEW, NameGranted(NAME, 1)) in table.process_died(OLD, Killed(9))
 
 
 def test_an_owner_that_is_well_keeps_its_name() -> None:
     """Who else claims it is told who runs under it."""
-    table = Registry()
+    table = NameTable()
     table.claim(NAME, OLD, 1)
     table.register(NAME, OLD, CHILD)
 
-    assert Send(NEW, Refused(NAME, 1, CHILD)) in table.claim(NAME, NEW, 1)
+    assert Notify(NEW, NameRefused(NAME, 1, CHILD)) in table.claim(NAME, NEW, 1)

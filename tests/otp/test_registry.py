@@ -11,22 +11,18 @@ from jidocode.base.exits import Crashed, Killed, NoProcess, Normal, Shutdown
 from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.duplicates import DuplicateTable
-from jidocode.otp.naming.monitors import Send
-from jidocode.otp.naming.table import (
-    Answer,
-    Effect,
-    Entry,
-    Gone,
-    Granted,
+from jidocode.otp.naming.messages import (
     Live,
+    NameDown,
+    NameGranted,
+    NameRefused,
+    NameRegistered,
+    NameUnregistered,
     NotFound,
-    Refused,
-    Registered,
-    Registry,
     Restarting,
-    Unregistered,
-    Watch,
 )
+from jidocode.otp.naming.monitors import Notify
+from jidocode.otp.naming.table import AnswerLookUp, Entry, NameTable, TableEffect, Watch
 from jidocode.otp.server.messages import Down
 
 NAME = ("manager", "s1")
@@ -45,19 +41,19 @@ OLD = ref("manager", 1)
 NEW = ref("manager", 2)
 
 
-def sent(effects: Sequence[Effect]) -> list[Send]:
-    return [effect for effect in effects if isinstance(effect, Send)]
+def sent(effects: Sequence[TableEffect]) -> list[Notify]:
+    return [effect for effect in effects if isinstance(effect, Notify)]
 
 
 @pytest.fixture
-def table() -> Registry:
-    return Registry()
+def table() -> NameTable:
+    return NameTable()
 
 
 @pytest.fixture
-def live() -> Registry:
+def live() -> NameTable:
     """Return a table in which OLD of SUP runs under NAME."""
-    table = Registry()
+    table = NameTable()
     table.claim(NAME, SUP, 1, value="v")
     table.register(NAME, SUP, OLD)
     return table
@@ -66,110 +62,110 @@ def live() -> Registry:
 # ----- claims -----------------------------------------------------------------
 
 
-def test_a_free_name_is_granted_before_its_process_is_there(table: Registry) -> None:
+def test_a_free_name_is_granted_before_its_process_is_there(table: NameTable) -> None:
     """OTP registers a name before init runs; the owner is watched from then on."""
     effects = table.claim(NAME, SUP, 1, value="v")
 
-    assert effects == [Watch(SUP), Send(SUP, Granted(NAME, 1))]
+    assert effects == [Watch(SUP), Notify(SUP, NameGranted(NAME, 1))]
     assert table.lookup(NAME) == Restarting("v")
 
 
-def test_claiming_what_one_holds_is_granted_again_and_changes_the_value(live: Registry) -> None:
+def test_claiming_what_one_holds_is_granted_again_and_changes_the_value(live: NameTable) -> None:
     """A supervisor that claims twice is not in its own way."""
     effects = live.claim(NAME, SUP, 2, value="w")
 
-    assert effects == [Send(SUP, Granted(NAME, 2))]
+    assert effects == [Notify(SUP, NameGranted(NAME, 2))]
     assert live.lookup(NAME) == Live(OLD, "w")
 
 
 def test_a_name_of_a_living_owner_is_refused_with_the_process_that_holds_it(
-    live: Registry,
+    live: NameTable,
 ) -> None:
     """OTP: `already_started`, with the winner."""
-    assert sent(live.claim(NAME, NEXT_SUP, 5)) == [Send(NEXT_SUP, Refused(NAME, 5, OLD))]
+    assert sent(live.claim(NAME, NEXT_SUP, 5)) == [Notify(NEXT_SUP, NameRefused(NAME, 5, OLD))]
     assert live.lookup(NAME) == Live(OLD, "v")
 
 
-def test_a_name_claimed_without_a_process_is_refused_without_a_holder(table: Registry) -> None:
+def test_a_name_claimed_without_a_process_is_refused_without_a_holder(table: NameTable) -> None:
     """Of two that start at once, one wins before any process is there."""
     table.claim(NAME, SUP, 1)
 
-    assert sent(table.claim(NAME, NEXT_SUP, 1)) == [Send(NEXT_SUP, Refused(NAME, 1, None))]
+    assert sent(table.claim(NAME, NEXT_SUP, 1)) == [Notify(NEXT_SUP, NameRefused(NAME, 1, None))]
 
 
-def test_a_released_name_is_free_at_once(table: Registry) -> None:
+def test_a_released_name_is_free_at_once(table: NameTable) -> None:
     """A failed init gives its name back before its starter hears of the failure."""
     table.claim(NAME, SUP, 1)
     table.release(NAME, SUP)
 
     assert table.lookup(NAME) == NotFound()
-    assert sent(table.claim(NAME, NEXT_SUP, 1)) == [Send(NEXT_SUP, Granted(NAME, 1))]
+    assert sent(table.claim(NAME, NEXT_SUP, 1)) == [Notify(NEXT_SUP, NameGranted(NAME, 1))]
 
 
-def test_only_the_owner_can_release(live: Registry) -> None:
+def test_only_the_owner_can_release(live: NameTable) -> None:
     """A stranger, or an unknown name, changes nothing."""
     assert live.release(NAME, NEXT_SUP) == []
     assert live.release(OTHER_NAME, SUP) == []
     assert live.lookup(NAME) == Live(OLD, "v")
 
 
-def test_a_dead_owners_name_is_granted_only_when_its_process_is_dead(live: Registry) -> None:
+def test_a_dead_owners_name_is_granted_only_when_its_process_is_dead(live: NameTable) -> None:
     """Two processes never serve one name, not even for a moment."""
-    assert live.gone(SUP, KILLED) == [Watch(OLD)]
+    assert live.process_died(SUP, KILLED) == [Watch(OLD)]
     assert sent(live.claim(NAME, NEXT_SUP, 1, value="w")) == []
     assert live.lookup(NAME) == Live(OLD, "v")
 
-    effects = live.vanished(OLD, Killed())
+    effects = live.process_vanished(OLD, Killed())
 
-    assert sent(effects) == [Send(NEXT_SUP, Granted(NAME, 1))]
+    assert sent(effects) == [Notify(NEXT_SUP, NameGranted(NAME, 1))]
     assert live.lookup(NAME) == Restarting("w")
 
 
 def test_of_several_waiting_claims_the_first_wins_and_the_others_hear_of_it(
-    live: Registry,
+    live: NameTable,
 ) -> None:
     """Every claim is answered."""
-    live.gone(SUP, KILLED)
+    live.process_died(SUP, KILLED)
     for owner in (NEXT_SUP, ROOT):
         live.claim(NAME, owner, 4)
 
-    assert sent(live.gone(OLD, KILLED)) == [
-        Send(NEXT_SUP, Granted(NAME, 4)),
-        Send(ROOT, Refused(NAME, 4, None)),
+    assert sent(live.process_died(OLD, KILLED)) == [
+        Notify(NEXT_SUP, NameGranted(NAME, 4)),
+        Notify(ROOT, NameRefused(NAME, 4, None)),
     ]
 
 
-def test_a_waiting_claim_that_was_released_or_whose_owner_died_is_void(live: Registry) -> None:
+def test_a_waiting_claim_that_was_released_or_whose_owner_died_is_void(live: NameTable) -> None:
     """Nobody is granted what nobody wants any more."""
-    live.gone(SUP, KILLED)
+    live.process_died(SUP, KILLED)
     live.claim(NAME, NEXT_SUP, 1)
     live.claim(NAME, ROOT, 1)
     live.release(NAME, NEXT_SUP)
-    live.gone(ROOT, KILLED)
+    live.process_died(ROOT, KILLED)
 
-    assert sent(live.gone(OLD, KILLED)) == []
+    assert sent(live.process_died(OLD, KILLED)) == []
     assert live.lookup(NAME) == NotFound()
 
 
-def test_the_claim_of_a_dead_owner_holds_nothing(table: Registry) -> None:
+def test_the_claim_of_a_dead_owner_holds_nothing(table: NameTable) -> None:
     """Its message was under way while it died."""
-    table.gone(SUP, KILLED)
+    table.process_died(SUP, KILLED)
 
     assert table.claim(NAME, SUP, 1) == []
     assert table.lookup(NAME) == NotFound()
 
 
-def test_releasing_a_name_whose_process_is_not_known_to_be_dead_orphans_it(live: Registry) -> None:
+def test_releasing_a_name_whose_process_is_not_known_to_be_dead_orphans_it(live: NameTable) -> None:
     """The owner itself waits for its old process then."""
     assert live.release(NAME, SUP) == [Watch(OLD)]
     assert sent(live.claim(NAME, SUP, 2)) == []
-    assert sent(live.vanished(OLD, Killed())) == [Send(SUP, Granted(NAME, 2))]
+    assert sent(live.process_vanished(OLD, Killed())) == [Notify(SUP, NameGranted(NAME, 2))]
 
 
 @pytest.mark.parametrize(
     "name", [("manager", 1), ("manager",), ["manager", "s1"], "ab", None, ("manager", "s1", "x")]
 )
-def test_a_name_that_is_no_pair_of_str_is_refused(table: Registry, name: Name) -> None:
+def test_a_name_that_is_no_pair_of_str_is_refused(table: NameTable, name: Name) -> None:
     """1, 1.0 and True would be one key."""
     with pytest.raises(InvalidChildSpecError, match="pair of str"):
         table.claim(name, SUP, 1)
@@ -184,28 +180,28 @@ def test_a_name_that_is_no_pair_of_str_is_refused(table: Registry, name: Name) -
 # ----- processes --------------------------------------------------------------
 
 
-def test_a_dead_process_leaves_its_name_to_its_owner(live: Registry) -> None:
+def test_a_dead_process_leaves_its_name_to_its_owner(live: NameTable) -> None:
     """Between two lives a look-up finds no process, and nobody else gets the name."""
-    live.gone(OLD, KILLED)
+    live.process_died(OLD, KILLED)
 
     assert live.lookup(NAME) == Restarting("v")
-    assert sent(live.claim(NAME, NEXT_SUP, 1)) == [Send(NEXT_SUP, Refused(NAME, 1, None))]
+    assert sent(live.claim(NAME, NEXT_SUP, 1)) == [Notify(NEXT_SUP, NameRefused(NAME, 1, None))]
 
     live.register(NAME, SUP, NEW)
 
     assert live.lookup(NAME) == Live(NEW, "v")
 
 
-def test_a_late_register_never_replaces_a_newer_process(live: Registry) -> None:
+def test_a_late_register_never_replaces_a_newer_process(live: NameTable) -> None:
     """Neither while the newer one runs nor after it has died."""
     live.register(NAME, SUP, NEW)
-    live.gone(NEW, KILLED)
+    live.process_died(NEW, KILLED)
 
     assert live.register(NAME, SUP, evolve(OLD, address="never seen")) == []
     assert live.lookup(NAME) == Restarting("v")
 
 
-def test_a_register_older_than_the_claim_is_late(table: Registry) -> None:
+def test_a_register_older_than_the_claim_is_late(table: NameTable) -> None:
     """A claim for the next start says that the last life is over."""
     table.claim(NAME, SUP, 2)
 
@@ -215,66 +211,66 @@ def test_a_register_older_than_the_claim_is_late(table: Registry) -> None:
 
 @pytest.mark.parametrize(("claimed", "late"), [(1, 1), (4, 3)])
 def test_claiming_again_never_makes_a_late_register_fit(
-    live: Registry, claimed: int, late: int
+    live: NameTable, claimed: int, late: int
 ) -> None:
     """Neither a late claim of an earlier start nor a claim for a later one."""
     live.register(NAME, SUP, NEW)
-    live.gone(NEW, KILLED)
+    live.process_died(NEW, KILLED)
     live.claim(NAME, SUP, claimed)
 
     assert live.register(NAME, SUP, ActorRef("manager", late, 99)) == []
     assert live.lookup(NAME) == Restarting(None)
 
 
-def test_a_newer_process_takes_the_place_of_one_whose_death_nobody_told(live: Registry) -> None:
-    """The lost notice is made up for: `Down`, then `Gone`, then the new one."""
+def test_a_newer_process_takes_the_place_of_one_whose_death_nobody_told(live: NameTable) -> None:
+    """The lost notice is made up for: `Down`, then `NameDown`, then the new one."""
     live.subscribe("listener")
     live.monitor(1, OLD, "app")
 
     assert live.register(NAME, SUP, NEW) == [
-        Send("app", Down(1, OLD, Killed())),
-        Send("listener", Gone(NAME, OLD, Killed())),
-        Send("listener", Registered(NAME, NEW, "v")),
+        Notify("app", Down(1, OLD, Killed())),
+        Notify("listener", NameDown(NAME, OLD, Killed())),
+        Notify("listener", NameRegistered(NAME, NEW, "v")),
     ]
-    assert live.gone(OLD, KILLED) == []
+    assert live.process_died(OLD, KILLED) == []
     assert live.lookup(NAME) == Live(NEW, "v")
 
 
-def test_the_register_of_a_dead_process_changes_nothing(table: Registry) -> None:
+def test_the_register_of_a_dead_process_changes_nothing(table: NameTable) -> None:
     """Its death was told faster than its start."""
     table.claim(NAME, SUP, 1)
-    table.gone(OLD, KILLED)
+    table.process_died(OLD, KILLED)
 
     assert table.register(NAME, SUP, OLD) == []
     assert table.lookup(NAME) == Restarting(None)
 
 
-def test_registering_a_free_name_claims_it(table: Registry) -> None:
+def test_registering_a_free_name_claims_it(table: NameTable) -> None:
     """A registry that was killed is rebuilt by what the supervisors register again."""
     assert table.register(NAME, SUP, OLD) == [Watch(SUP)]
     assert table.register(NAME, SUP, OLD) == []
     assert table.lookup(NAME) == Live(OLD)
 
 
-def test_registering_the_name_of_another_owner_is_refused(live: Registry) -> None:
+def test_registering_the_name_of_another_owner_is_refused(live: NameTable) -> None:
     """Only who holds a name says who runs under it."""
     effects = live.register(NAME, NEXT_SUP, NEW)
 
-    assert effects == [Send(NEXT_SUP, Refused(NAME, 2, OLD))]
+    assert effects == [Notify(NEXT_SUP, NameRefused(NAME, 2, OLD))]
     assert live.lookup(NAME) == Live(OLD, "v")
 
 
-def test_the_late_process_of_a_dead_owner_keeps_its_name_until_it_dies(table: Registry) -> None:
+def test_the_late_process_of_a_dead_owner_keeps_its_name_until_it_dies(table: NameTable) -> None:
     """It may still run, so nobody else may have the name yet."""
     table.claim(NAME, SUP, 1)
-    table.gone(SUP, KILLED)
+    table.process_died(SUP, KILLED)
 
     assert table.register(NAME, SUP, OLD) == [Watch(OLD)]
     assert sent(table.claim(NAME, NEXT_SUP, 1)) == []
-    assert sent(table.vanished(OLD, Killed())) == [Send(NEXT_SUP, Granted(NAME, 1))]
+    assert sent(table.process_vanished(OLD, Killed())) == [Notify(NEXT_SUP, NameGranted(NAME, 1))]
 
 
-def test_unregister_takes_exactly_that_life_from_exactly_that_name(live: Registry) -> None:
+def test_unregister_takes_exactly_that_life_from_exactly_that_name(live: NameTable) -> None:
     """A late one of an earlier life changes nothing (Elixir: deletes are by key and pid)."""
     live.register(NAME, SUP, NEW)
 
@@ -287,7 +283,7 @@ def test_unregister_takes_exactly_that_life_from_exactly_that_name(live: Registr
     assert live.lookup(NAME) == Restarting("v")
 
 
-def test_a_process_may_return_to_its_name(live: Registry) -> None:
+def test_a_process_may_return_to_its_name(live: NameTable) -> None:
     """Elixir: unregister and register again, by the same process."""
     live.unregister(NAME, OLD)
     live.register(NAME, SUP, OLD)
@@ -295,31 +291,31 @@ def test_a_process_may_return_to_its_name(live: Registry) -> None:
     assert live.lookup(NAME) == Live(OLD, "v")
 
 
-def test_an_unregistered_process_is_watched_so_that_its_end_is_told(live: Registry) -> None:
+def test_an_unregistered_process_is_watched_so_that_its_end_is_told(live: NameTable) -> None:
     """No owner answers for it under a name any more."""
     live.monitor(1, OLD, "app")
 
     assert live.unregister(NAME, OLD) == [Watch(OLD)]
-    assert live.vanished(OLD, Killed()) == [Send("app", Down(1, OLD, Killed()))]
+    assert live.process_vanished(OLD, Killed()) == [Notify("app", Down(1, OLD, Killed()))]
 
 
-def test_an_orphaned_name_is_free_when_its_process_gives_it_up(live: Registry) -> None:
+def test_an_orphaned_name_is_free_when_its_process_gives_it_up(live: NameTable) -> None:
     """Nobody has anything to do with the name any more."""
-    live.gone(SUP, KILLED)
+    live.process_died(SUP, KILLED)
     live.claim(NAME, NEXT_SUP, 1)
 
-    assert sent(live.unregister(NAME, OLD)) == [Send(NEXT_SUP, Granted(NAME, 1))]
+    assert sent(live.unregister(NAME, OLD)) == [Notify(NEXT_SUP, NameGranted(NAME, 1))]
 
 
-def test_a_process_may_own_its_own_name(table: Registry) -> None:
+def test_a_process_may_own_its_own_name(table: NameTable) -> None:
     """Elixir: a process registers itself. Its own end is nobody else's to tell."""
     table.register(NAME, OLD, OLD)
-    table.vanished(OLD, Killed())
+    table.process_vanished(OLD, Killed())
 
     assert table.lookup(NAME) == NotFound()
 
 
-def test_the_value_is_changed_by_owner_or_process_only(live: Registry) -> None:
+def test_the_value_is_changed_by_owner_or_process_only(live: NameTable) -> None:
     """Elixir: `update_value` by the owner only."""
     assert live.update_value(NAME, OLD, "by process")
     assert live.lookup(NAME) == Live(OLD, "by process")
@@ -332,153 +328,153 @@ def test_the_value_is_changed_by_owner_or_process_only(live: Registry) -> None:
 # ----- deaths -----------------------------------------------------------------
 
 
-def test_down_is_sent_before_gone_and_both_after_the_name_is_free(live: Registry) -> None:
+def test_down_is_sent_before_name_down_and_both_after_the_name_is_free(live: NameTable) -> None:
     """Who hears of a death does not find the dead under its name."""
     live.subscribe("listener")
     live.monitor(1, OLD, "app")
     reason = Crashed("ValueError: no", "traceback")
 
-    effects = live.gone(OLD, reason)
+    effects = live.process_died(OLD, reason)
 
     assert effects == [
-        Send("app", Down(1, OLD, reason)),
-        Send("listener", Gone(NAME, OLD, reason)),
+        Notify("app", Down(1, OLD, reason)),
+        Notify("listener", NameDown(NAME, OLD, reason)),
     ]
     assert live.lookup(NAME) == Restarting("v")
-    assert live.gone(OLD, reason) == []
+    assert live.process_died(OLD, reason) == []
 
 
-def test_all_names_of_one_process_go_with_it(live: Registry) -> None:
+def test_all_names_of_one_process_go_with_it(live: NameTable) -> None:
     """A process may have several names."""
     live.register(OTHER_NAME, SUP, OLD)
     assert live.keys(OLD) == [NAME, OTHER_NAME]
 
-    live.gone(OLD, KILLED)
+    live.process_died(OLD, KILLED)
 
     assert live.keys(OLD) == []
     assert live.lookup(OTHER_NAME) == Restarting(None)
 
 
-def test_a_dead_owner_without_processes_leaves_nothing(table: Registry) -> None:
+def test_a_dead_owner_without_processes_leaves_nothing(table: NameTable) -> None:
     """No ghost keeps a name."""
     table.claim(NAME, SUP, 1)
     table.claim(OTHER_NAME, SUP, 2)
-    table.gone(SUP, KILLED)
+    table.process_died(SUP, KILLED)
 
     assert table.count() == 0
 
 
-def test_what_a_watch_sees_waits_for_the_reason_of_a_living_owner(table: Registry) -> None:
+def test_what_a_watch_sees_waits_for_the_reason_of_a_living_owner(table: NameTable) -> None:
     """A pidfd knows that a process ended, its supervisor knows why."""
     table.register(("session", "s1"), ROOT, SUP)
     table.register(NAME, SUP, OLD)
     table.monitor(1, SUP, "app")
 
-    assert table.vanished(SUP, Killed()) == []
+    assert table.process_vanished(SUP, Killed()) == []
 
-    effects = table.gone(SUP, Shutdown("gave up"))
+    effects = table.process_died(SUP, Shutdown("gave up"))
 
-    assert sent(effects) == [Send("app", Down(1, SUP, Shutdown("gave up")))]
+    assert sent(effects) == [Notify("app", Down(1, SUP, Shutdown("gave up")))]
 
 
-def test_a_whole_tree_that_dies_at_once_is_freed_without_any_notice(table: Registry) -> None:
+def test_a_whole_tree_that_dies_at_once_is_freed_without_any_notice(table: NameTable) -> None:
     """Only the watches speak, in any order: the inner ones first here."""
     table.register(("session", "s1"), ROOT, SUP)
     table.register(NAME, SUP, OLD)
     table.monitor(1, SUP, "app")
 
-    assert table.vanished(SUP, Killed()) == []
-    assert table.vanished(ROOT, Killed()) == [
-        Send("app", Down(1, SUP, Killed())),
+    assert table.process_vanished(SUP, Killed()) == []
+    assert table.process_vanished(ROOT, Killed()) == [
+        Notify("app", Down(1, SUP, Killed())),
         Watch(OLD),
     ]
-    assert table.vanished(OLD, Killed()) == []
+    assert table.process_vanished(OLD, Killed()) == []
     assert table.count() == 0
 
 
-def test_a_vanished_process_ends_when_its_owner_lets_go_without_a_word(table: Registry) -> None:
+def test_a_vanished_process_ends_when_its_owner_lets_go_without_a_word(table: NameTable) -> None:
     """The notice was lost; the release says enough."""
     table.register(("session", "s1"), ROOT, SUP)
     table.register(NAME, SUP, OLD)
-    table.vanished(SUP, Killed())
+    table.process_vanished(SUP, Killed())
     table.release(("session", "s1"), ROOT)
 
     assert table.lookup(("session", "s1")) == NotFound()
-    assert table.gone(SUP, Normal()) == []
+    assert table.process_died(SUP, Normal()) == []
 
 
 def test_an_owner_that_dies_leaves_none_of_several_names_of_one_dead_process(
-    live: Registry,
+    live: NameTable,
 ) -> None:
     """One of them released before, the other one not."""
     live.register(OTHER_NAME, SUP, OLD)
     live.release(OTHER_NAME, SUP)
-    live.vanished(OLD, Killed())
+    live.process_vanished(OLD, Killed())
     assert live.count() == 2
 
-    live.gone(SUP, KILLED)
+    live.process_died(SUP, KILLED)
 
     assert live.count() == 0
 
 
-def test_a_vanished_process_that_unregisters_late_is_not_waited_for(table: Registry) -> None:
+def test_a_vanished_process_that_unregisters_late_is_not_waited_for(table: NameTable) -> None:
     """Its last message was under way when it died."""
     table.register(("session", "s1"), ROOT, SUP)
     table.claim(NAME, SUP, 1)
-    table.vanished(SUP, Killed())
+    table.process_vanished(SUP, Killed())
     table.unregister(("session", "s1"), SUP)
 
     assert table.lookup(NAME) == NotFound()
 
 
-def test_a_claim_waits_while_a_vanished_owner_is_not_told_of(table: Registry) -> None:
+def test_a_claim_waits_while_a_vanished_owner_is_not_told_of(table: NameTable) -> None:
     """A restarted supervisor is not refused for what its predecessor left."""
     table.register(("session", "s1"), ROOT, SUP)
     table.claim(NAME, SUP, 1)
-    table.vanished(SUP, Killed())
+    table.process_vanished(SUP, Killed())
 
     assert sent(table.claim(NAME, NEXT_SUP, 1)) == []
     assert sent(table.register(("session", "s1"), ROOT, NEXT_SUP)) == [
-        Send(NEXT_SUP, Granted(NAME, 1))
+        Notify(NEXT_SUP, NameGranted(NAME, 1))
     ]
 
 
 # ----- look-ups ---------------------------------------------------------------
 
 
-def test_a_waiting_look_up_is_answered_when_the_process_is_there(live: Registry) -> None:
+def test_a_waiting_look_up_is_answered_when_the_process_is_there(live: NameTable) -> None:
     """A call by name waits for a restart within its own deadline."""
-    assert live.await_live(NAME, "now") == [Answer("now", Live(OLD, "v"))]
-    live.gone(OLD, KILLED)
+    assert live.await_live(NAME, "now") == [AnswerLookUp("now", Live(OLD, "v"))]
+    live.process_died(OLD, KILLED)
     assert live.await_live(NAME, "later") == []
     assert live.await_live(NAME, "cancelled") == []
     live.cancel_wait("cancelled")
 
-    assert live.register(NAME, SUP, NEW) == [Answer("later", Live(NEW, "v"))]
+    assert live.register(NAME, SUP, NEW) == [AnswerLookUp("later", Live(NEW, "v"))]
 
 
-def test_a_waiting_look_up_is_answered_when_the_name_is_free(table: Registry) -> None:
+def test_a_waiting_look_up_is_answered_when_the_name_is_free(table: NameTable) -> None:
     """Nobody waits for a process that will not come."""
-    assert table.await_live(NAME, "now") == [Answer("now", NotFound())]
+    assert table.await_live(NAME, "now") == [AnswerLookUp("now", NotFound())]
     table.claim(NAME, SUP, 1)
     table.await_live(NAME, "later")
 
-    assert table.gone(SUP, KILLED) == [Answer("later", NotFound())]
+    assert table.process_died(SUP, KILLED) == [AnswerLookUp("later", NotFound())]
 
 
-def test_a_waiting_look_up_stays_with_a_name_that_changes_hands(table: Registry) -> None:
+def test_a_waiting_look_up_stays_with_a_name_that_changes_hands(table: NameTable) -> None:
     """An inner supervisor was killed and its successor starts the same children."""
     table.register(("session", "s1"), ROOT, SUP)
     table.claim(NAME, SUP, 1)
     table.await_live(NAME, "later")
-    table.vanished(SUP, Killed())
+    table.process_vanished(SUP, Killed())
     table.claim(NAME, NEXT_SUP, 2)
 
-    assert table.gone(SUP, KILLED) == [Send(NEXT_SUP, Granted(NAME, 2))]
-    assert table.register(NAME, NEXT_SUP, NEW) == [Answer("later", Live(NEW))]
+    assert table.process_died(SUP, KILLED) == [Notify(NEXT_SUP, NameGranted(NAME, 2))]
+    assert table.register(NAME, NEXT_SUP, NEW) == [AnswerLookUp("later", Live(NEW))]
 
 
-def test_keys_values_count_and_select_show_held_names_in_claim_order(live: Registry) -> None:
+def test_keys_values_count_and_select_show_held_names_in_claim_order(live: NameTable) -> None:
     """What Elixir's registry offers for looking around."""
     live.claim(("state", "s2"), SUP, 3, value="w")
     live.claim(("manager", "s2"), ROOT, 1)
@@ -494,7 +490,7 @@ def test_keys_values_count_and_select_show_held_names_in_claim_order(live: Regis
     ]
 
 
-def test_meta_is_a_key_space_of_its_own(live: Registry) -> None:
+def test_meta_is_a_key_space_of_its_own(live: NameTable) -> None:
     """Elixir: `put_meta` and `meta`."""
     live.meta[NAME] = "kept"
     live.release(NAME, SUP)
@@ -505,7 +501,7 @@ def test_meta_is_a_key_space_of_its_own(live: Registry) -> None:
 # ----- listeners and monitors ---------------------------------------------------
 
 
-def test_listeners_hear_of_every_process_that_comes_and_goes(table: Registry) -> None:
+def test_listeners_hear_of_every_process_that_comes_and_goes(table: NameTable) -> None:
     """Of crashes too, which Elixir's do not hear of."""
     table.subscribe("listener")
     heard = [
@@ -513,50 +509,50 @@ def test_listeners_hear_of_every_process_that_comes_and_goes(table: Registry) ->
         *table.register(NAME, SUP, OLD),
         *table.unregister(NAME, OLD),
         *table.register(NAME, SUP, NEW),
-        *table.gone(NEW, KILLED),
+        *table.process_died(NEW, KILLED),
     ]
     table.unsubscribe("listener")
     unheard = table.register(NAME, SUP, ref("manager", 3))
 
     assert [send.message for send in sent(heard) if send.to == "listener"] == [
-        Registered(NAME, OLD, None),
-        Unregistered(NAME, OLD),
-        Registered(NAME, NEW, None),
-        Gone(NAME, NEW, KILLED),
+        NameRegistered(NAME, OLD, None),
+        NameUnregistered(NAME, OLD),
+        NameRegistered(NAME, NEW, None),
+        NameDown(NAME, NEW, KILLED),
     ]
     assert unheard == []
 
 
-def test_a_dead_process_hears_and_waits_for_nothing_any_more(live: Registry) -> None:
+def test_a_dead_process_hears_and_waits_for_nothing_any_more(live: NameTable) -> None:
     """Its subscription and its monitors go with it."""
     live.subscribe(OLD)
     live.monitor(1, SUP, OLD)
-    live.gone(OLD, KILLED)
+    live.process_died(OLD, KILLED)
 
     assert live.register(NAME, SUP, NEW) == []
-    assert live.gone(SUP, KILLED) == [Watch(NEW)]
+    assert live.process_died(SUP, KILLED) == [Watch(NEW)]
 
 
-def test_a_watcher_that_is_no_process_of_ours_can_be_dropped(live: Registry) -> None:
+def test_a_watcher_that_is_no_process_of_ours_can_be_dropped(live: NameTable) -> None:
     """An app that is gone monitors nothing."""
     live.subscribe("app")
     live.monitor(1, OLD, "app")
-    live.watcher_gone("app")
+    live.watcher_died("app")
 
-    assert live.gone(OLD, KILLED) == []
+    assert live.process_died(OLD, KILLED) == []
 
 
-def test_a_monitored_stranger_is_watched_because_nobody_else_would_tell(table: Registry) -> None:
+def test_a_monitored_stranger_is_watched_because_nobody_else_would_tell(table: NameTable) -> None:
     """Dead or alive, exactly one `Down` follows."""
     assert table.monitor(1, OLD, "app") == [Watch(OLD)]
     assert table.monitor(2, OLD, "app") == []
     table.demonitor(2, "app")
 
-    assert table.vanished(OLD, NoProcess()) == [Send("app", Down(1, OLD, NoProcess()))]
-    assert table.monitor(3, OLD, "app") == [Send("app", Down(3, OLD, NoProcess()))]
+    assert table.process_vanished(OLD, NoProcess()) == [Notify("app", Down(1, OLD, NoProcess()))]
+    assert table.monitor(3, OLD, "app") == [Notify("app", Down(3, OLD, NoProcess()))]
 
 
-def test_a_registered_process_is_not_watched_for_its_monitors(live: Registry) -> None:
+def test_a_registered_process_is_not_watched_for_its_monitors(live: NameTable) -> None:
     """Its owner tells, and knows the reason."""
     assert live.monitor(1, OLD, "app") == []
 
@@ -594,8 +590,8 @@ def test_the_dead_leave_all_duplicate_keys_and_do_not_come_back() -> None:
     table = DuplicateTable()
     table.register(NAME, OLD)
     table.register(OTHER_NAME, OLD)
-    table.gone(OLD)
-    table.gone(OLD)
+    table.process_died(OLD)
+    table.process_died(OLD)
 
     assert table.register(NAME, OLD) == []
     assert table.count() == 0

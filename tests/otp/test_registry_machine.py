@@ -18,28 +18,25 @@ from msgspec import Struct, field
 
 from jidocode.base.exits import Crashed, ExitReason, Killed
 from jidocode.base.refs import ActorRef, Name
-from jidocode.otp.naming.monitors import Send
-from jidocode.otp.naming.table import (
-    Answer,
-    Effect,
-    Gone,
-    Granted,
+from jidocode.otp.naming.messages import (
     Live,
+    NameDown,
+    NameGranted,
+    NameRefused,
+    NameRegistered,
+    NameUnregistered,
     NotFound,
-    Refused,
-    Registered,
-    Registry,
     Restarting,
-    Unregistered,
-    Watch,
 )
+from jidocode.otp.naming.monitors import Notify
+from jidocode.otp.naming.table import AnswerLookUp, NameTable, TableEffect, Watch
 from jidocode.otp.server.messages import Down
 
 SUPERVISOR_NAMES: list[Name] = [("session", "a"), ("session", "b")]
 CHILD_NAMES: list[Name] = [("manager", "a"), ("state", "a")]
 WHY = Crashed("told by its supervisor")
 
-Step = Callable[[], list[Effect]]
+Step = Callable[[], list[TableEffect]]
 
 
 class Slot(Struct, eq=False):
@@ -64,7 +61,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = Registry()
+        self.table = NameTable()
         self.table.subscribe("listener")
         self.pids = 0
         self.alive: set[ActorRef] = set()
@@ -116,26 +113,26 @@ class RegistryMachine(RuleBasedStateMachine):
 
     # Carrying out the effects.
 
-    def carry_out(self, effects: list[Effect]) -> None:
+    def carry_out(self, effects: list[TableEffect]) -> None:
         for effect in effects:
             match effect:
                 case Watch(ref):
                     assert ref not in self.watches
                     self.watches.append(ref)
-                case Answer(token, found):
+                case AnswerLookUp(token, found):
                     assert isinstance(token, int)
                     assert self.table.lookup(self.waits.pop(token)) == found
-                case Send("listener", message):
+                case Notify("listener", message):
                     self.heard(message)
-                case Send("app", Down(token, ref, reason)):
+                case Notify("app", Down(token, ref, reason)):
                     self.down(token, ref, reason)
-                case Send(to, message):
+                case Notify(to, message):
                     assert isinstance(to, ActorRef)
                     self.answered(to, message)
 
     def heard(self, event: object) -> None:
         match event:
-            case Registered(name, ref, _):
+            case NameRegistered(name, ref, _):
                 assert name not in self.running
                 self.assert_dead(name, lambda other: other != ref)
                 owner = self.owners[ref]
@@ -143,10 +140,10 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.newest[name, owner] = ref.incarnation
                 self.former.add((name, ref))
                 self.running[name] = ref
-            case Unregistered(name, ref):
+            case NameUnregistered(name, ref):
                 self.former.discard((name, ref))
                 assert self.running.pop(name) == ref
-            case Gone(name, ref, _):
+            case NameDown(name, ref, _):
                 assert ref not in self.alive
                 assert self.running.pop(name) == ref
             case _:
@@ -160,7 +157,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     def answered(self, owner: ActorRef, message: object) -> None:
         match message:
-            case Granted(name, incarnation):
+            case NameGranted(name, incarnation):
                 self.assert_dead(name, lambda other: self.owners[other] != owner)
                 self.last_grant[name] = owner
                 self.pending.discard((name, owner))
@@ -168,7 +165,7 @@ class RegistryMachine(RuleBasedStateMachine):
                     if wanted == name:
                         assert supervisor.ref == owner or not slot.granted
                         slot.granted = slot.granted or slot.claim == (owner, incarnation)
-            case Refused(name):
+            case NameRefused(name):
                 assert self.last_grant[name] != owner
                 assert (name, owner) in self.pending or owner not in self.alive
                 self.pending.discard((name, owner))
@@ -205,7 +202,7 @@ class RegistryMachine(RuleBasedStateMachine):
         if slot.process is not None:
             return
 
-        def arrive() -> list[Effect]:
+        def arrive() -> list[TableEffect]:
             self.pending.add((name, supervisor.ref))
             effects = self.table.claim(name, supervisor.ref, incarnation)
             if not effects and self.table.lookup(name) == NotFound():
@@ -239,7 +236,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def send_registration(
         self, supervisor: Supervisor, name: Name, ref: ActorRef, *, prompt: bool
     ) -> None:
-        def arrive() -> list[Effect]:
+        def arrive() -> list[TableEffect]:
             self.registrations.append((name, supervisor, ref))
             return self.table.register(name, supervisor.ref, ref)
 
@@ -253,7 +250,7 @@ class RegistryMachine(RuleBasedStateMachine):
         ref, slot.process = slot.process, None
         assert ref is not None
         for _ in range(copies):
-            self.send(supervisor, lambda: self.table.gone(ref, WHY), prompt=prompt)
+            self.send(supervisor, lambda: self.table.process_died(ref, WHY), prompt=prompt)
 
     def unnoticed(self) -> list[tuple[Supervisor, Slot]]:
         return [
@@ -270,7 +267,7 @@ class RegistryMachine(RuleBasedStateMachine):
         supervisor, name, _ = data.draw(st.sampled_from(self.slots()))
         del supervisor.slots[name]
 
-        def arrive() -> list[Effect]:
+        def arrive() -> list[TableEffect]:
             self.pending.discard((name, supervisor.ref))
             return self.table.release(name, supervisor.ref)
 
@@ -301,7 +298,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     def fire(self, ref: ActorRef) -> None:
         self.fired.add(ref)
-        self.carry_out(self.table.vanished(ref, Killed()))
+        self.carry_out(self.table.process_vanished(ref, Killed()))
 
     @precondition(lambda self: self.registrations)
     @rule(data=st.data())
@@ -375,7 +372,7 @@ class RegistryMachine(RuleBasedStateMachine):
             self.flush(supervisor, len(supervisor.outbox))
         for ref in self.lives:
             if self.owners.get(ref) == self.root.ref and ref not in self.alive:
-                self.carry_out(self.table.gone(ref, WHY))
+                self.carry_out(self.table.process_died(ref, WHY))
         while ready := self.ready_watches():
             self.fire(ready[0])
 

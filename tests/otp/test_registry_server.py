@@ -7,24 +7,28 @@ from typing import Any
 from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef
 from jidocode.otp import Start
-from jidocode.otp.naming.server import (
+from jidocode.otp.naming.messages import (
     ClaimName,
     Count,
     Entries,
     GetMeta,
     Keys,
+    Live,
     LookUp,
     LookUpDuplicates,
+    NameDown,
+    NameRegistered,
     PutMeta,
     RegisterDuplicate,
     RegisterName,
-    RegistryServer,
     ReleaseName,
+    Restarting,
     Subscribe,
     UnregisterDuplicate,
     Unsubscribe,
 )
-from jidocode.otp.naming.table import Entry, Gone, Live, Registered, Restarting
+from jidocode.otp.naming.server import RegistryServer
+from jidocode.otp.naming.table import Entry
 from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import (
     CallReceived,
@@ -95,7 +99,7 @@ def test_listeners_hear_of_crashes_until_they_unsubscribe() -> None:
         died(CHILD),
     )
 
-    assert told == [Registered(NAME, CHILD, "value"), Gone(NAME, CHILD, Killed(9))]
+    assert told == [NameRegistered(NAME, CHILD, "value"), NameDown(NAME, CHILD, Killed(9))]
     assert registry.describe(Unsubscribe(LISTENER), RegisterName(NAME, OWNER, OTHER)) == []
 
 

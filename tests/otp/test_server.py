@@ -17,16 +17,17 @@ from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
-    Continued,
+    Continue,
+    ContinueReceived,
     Effect,
     Event,
     Exit,
-    GoOn,
     IdleTimerFired,
     InfoReceived,
+    InitDone,
     InitFailed,
-    Initialised,
     InitIgnored,
+    LogUnexpected,
     SendAfter,
     SendCast,
     SendError,
@@ -37,7 +38,6 @@ from jidocode.otp.server.machine import (
     StartMonitor,
     StopMonitor,
     StopReceived,
-    Unexpected,
     WatchProcess,
 )
 from jidocode.otp.server.messages import Caller, Down, Response, Timeout
@@ -107,7 +107,7 @@ def running(*steps: Step, **options: Any) -> tuple[Script, ServerLoop]:
     server = Script()
     loop = ServerLoop(server, ME)
 
-    assert Initialised() in loop.start(Start(Script, *steps, **options))
+    assert InitDone() in loop.start(Start(Script, *steps, **options))
     return server, loop
 
 
@@ -123,7 +123,7 @@ def test_init_that_returns_nothing_special_is_done(result: object) -> None:
     """The supervisor is told, with nothing else to do."""
     loop = ServerLoop.of(Start(Script), ME)
 
-    assert loop.start(Start(Script, returning(result))) == [Initialised()]
+    assert loop.start(Start(Script, returning(result))) == [InitDone()]
 
 
 def test_init_gets_the_arguments_of_its_spec_and_knows_itself() -> None:
@@ -207,9 +207,9 @@ def test_init_may_go_on_and_may_wait() -> None:
     """L9, L10: before any message that waits, or when none comes."""
     on, wait = (ServerLoop(Script(), ME) for _ in range(2))
 
-    assert on.start(Start(Script, returning(NoReply(then="x")))) == [Initialised(), GoOn("x")]
+    assert on.start(Start(Script, returning(NoReply(then="x")))) == [InitDone(), Continue("x")]
     assert wait.start(Start(Script, returning(NoReply(timeout=2.0)))) == [
-        Initialised(),
+        InitDone(),
         SetIdleTimer(0, 2.0),
     ]
     assert wait.handle(IdleTimerFired(0)) == []
@@ -256,7 +256,7 @@ def test_call_may_be_answered_later() -> None:
 
 
 @pytest.mark.parametrize("result", [None, NoReply()])
-@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, ContinueReceived])
 def test_other_messages_have_no_answer(event: Callable[[Step], Event], result: object) -> None:
     """Casts, infos and continues may return nothing."""
     assert running()[1].handle(event(returning(result))) == []
@@ -294,15 +294,15 @@ def test_continue_comes_before_any_waiting_message(event: Event) -> None:
     """L9: after the answer; it wins over a timeout."""
     server, loop = running()
 
-    assert loop.handle(event)[-1] == GoOn("x")
-    assert loop.handle(Continued("x")) == []
+    assert loop.handle(event)[-1] == Continue("x")
+    assert loop.handle(ContinueReceived("x")) == []
     assert server.diary[-1] == "continue"
 
 
 @pytest.mark.parametrize("then", [0, False, "", []])
 def test_continue_takes_any_value_but_none(then: object) -> None:
     """L9: an empty value is a value."""
-    assert running()[1].handle(CastReceived(returning(NoReply(then=then)))) == [GoOn(then)]
+    assert running()[1].handle(CastReceived(returning(NoReply(then=then)))) == [Continue(then)]
 
 
 def test_idle_timer_of_the_last_callback_fires_once() -> None:
@@ -342,9 +342,9 @@ def test_unknown_messages_are_reported_and_ignored() -> None:
     loop = ServerLoop(Plain(), ME)
     loop.start(Start(Plain))
 
-    assert loop.handle(InfoReceived("secret")) == [Unexpected("str")]
-    assert loop.handle(CastReceived({"password": 1})) == [Unexpected("dict")]
-    assert loop.handle(InfoReceived(Down(1, OTHER, NORMAL))) == [Unexpected("Down")]
+    assert loop.handle(InfoReceived("secret")) == [LogUnexpected("str")]
+    assert loop.handle(CastReceived({"password": 1})) == [LogUnexpected("dict")]
+    assert loop.handle(InfoReceived(Down(1, OTHER, NORMAL))) == [LogUnexpected("Down")]
 
 
 def test_unknown_call_is_refused() -> None:
@@ -364,7 +364,7 @@ def test_continue_that_nobody_handles_is_a_crash() -> None:
     loop = ServerLoop(Plain(), ME)
     loop.start(Start(Plain))
 
-    (effect,) = loop.handle(Continued("x"))
+    (effect,) = loop.handle(ContinueReceived("x"))
 
     assert isinstance(effect, Exit)
     assert str(effect.reason) == "crashed: NotImplementedError: Plain returned then='x'"
@@ -403,7 +403,7 @@ def test_stop_without_a_reply_tells_the_caller_of_the_exit() -> None:
     assert exit_heard(answer) == Shutdown("idle")
 
 
-@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, ContinueReceived])
 def test_any_callback_may_stop(event: Callable[[Step], Event]) -> None:
     """L7: a reply has nobody to go to then."""
     _, loop = running()
@@ -435,7 +435,7 @@ def test_first_exception_in_a_call_ends_the_process() -> None:
     assert server.diary == ["call", "terminate crashed: ValueError: no"]
 
 
-@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, ContinueReceived])
 def test_first_exception_anywhere_ends_the_process(event: Callable[[Step], Event]) -> None:
     """L5: what it had sent before is sent."""
     _, loop = running()
@@ -489,7 +489,7 @@ def test_bad_answer_to_a_call_ends_the_process(result: object) -> None:
 
 
 @pytest.mark.parametrize("result", [7, Reply(1), Refuse(ValueError()), Ignore()])
-@pytest.mark.parametrize("event", [CastReceived, InfoReceived, Continued])
+@pytest.mark.parametrize("event", [CastReceived, InfoReceived, ContinueReceived])
 def test_bad_return_value_ends_the_process(event: Callable[[Step], Event], result: object) -> None:
     """L6: a reply to nobody is one, too."""
     _, loop = running()

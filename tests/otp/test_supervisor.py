@@ -16,13 +16,16 @@ from jidocode.errors import (
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Ignore
 from jidocode.otp.supervision.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
-from jidocode.otp.supervision.keeper import (
+from jidocode.otp.supervision.machine import (
+    ChildFailed,
+    ChildGone,
+    ChildReady,
+    NameClaimed,
     RegistryUp,
     RequestReceived,
     RetryRestart,
     ShutdownRequested,
 )
-from jidocode.otp.supervision.life import ChildFailed, ChildGone, ChildReady, NameClaimed
 from jidocode.otp.supervision.management import (
     ChildCounts,
     ChildStatus,

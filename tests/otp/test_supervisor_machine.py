@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from attrs import evolve
 from hypothesis import settings, strategies as st
 from msgspec import Struct
-from msgspec.structs import replace
 
 from jidocode.base.exits import SHUTDOWN, ExitReason
 from jidocode.otp.supervision.management import (
@@ -295,7 +295,7 @@ class SupervisorInChaos(Chaos):
         spec: ChildSpec = data.draw(specs(child_id))
         can_be = self.options.auto_shutdown is not AutoShutdown.NEVER
         if can_be and spec.restart is not Restart.PERMANENT:
-            return replace(spec, significant=data.draw(st.booleans()))
+            return evolve(spec, significant=data.draw(st.booleans()))
         return spec
 
     def somebody_asks(self, data: st.DataObject) -> None:

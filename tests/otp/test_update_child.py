@@ -7,8 +7,16 @@ from jidocode.errors import ChildNotFoundError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import SendError, SendReply
 from jidocode.otp.server.messages import Caller
-from jidocode.otp.supervision.keeper import KeeperEffect, RegistryUp, RequestReceived
-from jidocode.otp.supervision.life import ChildGone, ChildReady, Claim, NameClaimed, Spawn
+from jidocode.otp.supervision.machine import (
+    ChildGone,
+    ChildReady,
+    Claim,
+    KeeperEffect,
+    NameClaimed,
+    RegistryUp,
+    RequestReceived,
+    Spawn,
+)
 from jidocode.otp.supervision.management import GetChildSpec, UpdateChild
 from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
 from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop

@@ -15,8 +15,8 @@ from jidocode.otp.server.machine import (
     CastReceived,
     Exit,
     InfoReceived,
+    InitDone,
     InitFailed,
-    Initialised,
     SendError,
     SendReply,
     StopReceived,
@@ -47,7 +47,7 @@ class Wire:
         self.effects: list[Effect] = []
         """All that it asked for, but for answers that were returned."""
         match self._loop.start(start):
-            case [*announced, Initialised()]:
+            case [*announced, InitDone()]:
                 self.effects += announced
             case [InitFailed(reason)]:
                 self.failure = reason

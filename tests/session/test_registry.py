@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from jidocode.errors import InvalidRequestError, NoProcessError, RateLimitedError
 from jidocode.otp import ActorRef, Killed, Start
-from jidocode.otp.naming.server import ClaimName, RegisterName, Reported
+from jidocode.otp.naming.messages import ClaimName, RegisterName, ReportComplete
 from jidocode.otp.server.machine import SendRequest
 from jidocode.otp.supervision.events import ChildExited
 from jidocode.otp.supervision.management import StartChild, TerminateChild
@@ -42,7 +42,7 @@ def registry() -> FakeChild:
     registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1)))
     registry.cast(ClaimName(SESSIONS, ROOT, OLD.incarnation))
     registry.cast(RegisterName(SESSIONS, ROOT, OLD))
-    registry.cast(Reported(OLD))
+    registry.cast(ReportComplete(OLD))
     exit_ = ChildExited(supervisor=ROOT, child_id="sessions", ref=OLD, reason=Killed(9))
     registry.cast(exit_)
     registry.cast(ClaimName(SESSIONS, ROOT, NEW.incarnation))
@@ -62,7 +62,7 @@ def test_a_session_that_comes_early_is_let_in_once_its_supervisor_is_known_and_h
     registry: FakeChild, start: StartSession, first: int
 ) -> None:
     """Whichever is heard first: the two come from different processes."""
-    news = (Reported(NEW), RegisterName(SESSIONS, ROOT, NEW))
+    news = (ReportComplete(NEW), RegisterName(SESSIONS, ROOT, NEW))
     call = registry.begin_call(start)
     registry.effects.clear()
     registry.cast(news[first])
@@ -79,7 +79,7 @@ def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> No
     """A process that died over it, or was not known yet, is no fault of who asks."""
     registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1, attempts=1)))
     registry.cast(ClaimName(REGISTRY, ROOT, 1))
-    registry.cast(Reported(ROOT))
+    registry.cast(ReportComplete(ROOT))
     with pytest.raises(NoProcessError):
         registry.call(start)
     with pytest.raises(NoProcessError):
@@ -103,10 +103,10 @@ def test_what_is_asked_early_is_answered_once_the_sessions_are_known(start: Star
     calls = [(registry.begin_call(question), answer) for question, answer in questions]
     stop = registry.begin_call(StopSession(session.id))
     for news in (
-        Reported(NEW),
+        ReportComplete(NEW),
         ClaimName(SESSIONS, ROOT, NEW.incarnation),
         ClaimName(REGISTRY, ROOT, 1),
-        Reported(ROOT),
+        ReportComplete(ROOT),
         ClaimName(name, NEW, ref.incarnation, session),
         RegisterName(name, NEW, ref),
     ):
@@ -126,7 +126,7 @@ def test_an_update_with_what_is_no_record_is_refused(
 ) -> None:
     """One client's mistake is nobody else's crash."""
     registry.cast(RegisterName(SESSIONS, ROOT, NEW))
-    registry.cast(Reported(NEW))
+    registry.cast(ReportComplete(NEW))
     name = ("session", start.session.id)
     registry.cast(ClaimName(name, NEW, 1, start.session))
     registry.cast(RegisterName(name, NEW, ActorRef("session", 1, 103)))

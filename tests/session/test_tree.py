@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from msgspec.structs import replace
+from attrs import evolve
 
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start
@@ -117,4 +117,4 @@ def test_two_children_of_one_id_are_refused_before_anything_starts(session: Sess
     """OTP: duplicate_child_name."""
     manager, state = session_children(session, upkeep=Upkeep())
     with pytest.raises(InvalidChildSpecError, match="two children"):
-        SessionSupervisor.child_spec(session, [manager, replace(state, id="manager")])
+        SessionSupervisor.child_spec(session, [manager, evolve(state, id="manager")])

@@ -40,7 +40,7 @@ from jidocode.otp import (
     Start,
     Stop,
 )
-from jidocode.otp.naming.server import LookUp
+from jidocode.otp.naming.messages import LookUp
 from jidocode.otp.server.results import CallResult, InitResult, Result
 
 

@@ -14,8 +14,8 @@ from servers import Group
 from jidocode._host.client.client import ROOT, HostClient
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
-from jidocode.otp.naming.server import LookUp, RegistryServer
-from jidocode.otp.naming.table import Live, NotFound, Restarting
+from jidocode.otp.naming.messages import Live, LookUp, NotFound, Restarting
+from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.supervision.events import ChildStarting, SupervisorEvent
 from jidocode.otp.supervision.management import ChildInfo, StartChild, TerminateChild, WhichChildren
 from jidocode.testing import PATIENCE

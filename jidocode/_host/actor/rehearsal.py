@@ -21,7 +21,7 @@ from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import CallReceived
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Reply
-from jidocode.otp.supervision.life import ChildReady, Spawn
+from jidocode.otp.supervision.machine import ChildReady, Spawn
 from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
 from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop
 

@@ -18,7 +18,7 @@ from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, NoProcessError
-from jidocode.otp.naming.server import DemonitorProcess, MonitorProcess
+from jidocode.otp.naming.messages import DemonitorProcess, MonitorProcess
 from jidocode.otp.server import loop, machine, messages
 from jidocode.otp.supervision.specs import Start
 
@@ -41,18 +41,18 @@ class ServerShell(Shell):
             wire.Answer: self._on_answer,
         }
         self._effects |= {
-            machine.Initialised: lambda _effect: self.tell_ready(),
+            machine.InitDone: lambda _effect: self.tell_ready(),
             machine.SendCast: self._send_cast,
             machine.SendInfo: self._send_info,
             machine.SendRequest: self._send_request,
             machine.SendAfter: self._send_after,
             machine.SetIdleTimer: self._set_idle_timer,
-            machine.GoOn: lambda effect: self._feed(machine.Continued(effect.then)),
+            machine.Continue: lambda effect: self._feed(machine.ContinueReceived(effect.then)),
             machine.StartMonitor: self._start_monitor,
             machine.WatchProcess: self._watch_process,
             machine.StopMonitor: self._stop_monitor,
             machine.Publish: self._publish,
-            machine.Unexpected: lambda effect: self.ignore(effect.type_name),
+            machine.LogUnexpected: lambda effect: self.ignore(effect.type_name),
         }
 
     def start(self, start: Start) -> None:

@@ -38,7 +38,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.base.text import describe, quote
 from jidocode.errors import CallError
 from jidocode.otp.server import loop, machine, messages
-from jidocode.otp.supervision.life import (
+from jidocode.otp.supervision.machine import (
     ChildFailed,
     ChildIgnored,
     ChildReady,

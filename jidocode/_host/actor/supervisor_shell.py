@@ -16,16 +16,17 @@ from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import describe, quote
-from jidocode.otp.naming import table as registry
-from jidocode.otp.naming.server import (
+from jidocode.otp.naming.messages import (
     ClaimName,
+    NameGranted,
+    NameRefused,
     RegisterName,
-    RegistryServer,
     ReleaseName,
-    Reported,
+    ReportComplete,
 )
+from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.server import machine, messages
-from jidocode.otp.supervision import keeper, life as children
+from jidocode.otp.supervision import machine as supervision
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorLoop
 from jidocode.otp.supervision.events import ChildStarted, ChildStarting
 from jidocode.otp.supervision.specs import Start
@@ -56,30 +57,30 @@ class SupervisorShell(Shell):
         self._children: dict[int, Spawned] = {}
         self._unwatch_registry: Callable[[], None] = _nothing
         news = (
-            children.ChildReady,
-            children.ChildIgnored,
-            children.ChildFailed,
-            children.ExitNoted,
-            children.PulseHeard,
+            supervision.ChildReady,
+            supervision.ChildIgnored,
+            supervision.ChildFailed,
+            supervision.ExitNoted,
+            supervision.PulseHeard,
         )
         self._handlers |= dict.fromkeys(news, lambda event, _sender: self._feed(event))
         self._handlers |= {
-            children.ChildReady: self._on_ready,
+            supervision.ChildReady: self._on_ready,
             wire.Cast: self._on_info,
             wire.Info: self._on_info,
             wire.Forked: self._on_forked,
             wire.ChildExited: self._on_child_exited,
         }
         self._effects |= {
-            machine.Initialised: self._on_initialised,
-            children.Claim: self._claim,
-            children.Spawn: self._spawn,
-            children.AskToStop: self._ask_to_stop,
-            children.Kill: self._kill,
-            children.Probe: self._probe,
-            children.After: self._after,
-            keeper.Announce: self._announce,
-            keeper.Release: self._release,
+            machine.InitDone: self._on_initialised,
+            supervision.Claim: self._claim,
+            supervision.Spawn: self._spawn,
+            supervision.AskToStop: self._ask_to_stop,
+            supervision.Kill: self._kill,
+            supervision.Probe: self._probe,
+            supervision.After: self._after,
+            supervision.Announce: self._announce,
+            supervision.Release: self._release,
         }
 
     def start(self, start: Start) -> None:
@@ -93,41 +94,41 @@ class SupervisorShell(Shell):
 
     def on_stop(self, reason: ExitReason) -> None:
         """Stop the children, then leave."""
-        self._feed(keeper.ShutdownRequested(reason))
+        self._feed(supervision.ShutdownRequested(reason))
 
     def on_registry(self, ref: ActorRef) -> None:
         """Tell the registry what is ours, and all children where it is."""
         super().on_registry(ref)
         self._watch_registry(ref)
-        self._feed(keeper.RegistryUp())
+        self._feed(supervision.RegistryUp())
         if self.is_ready:  # else there is more to come
-            self.tell_registry(Reported(self.ref))
+            self.tell_registry(ReportComplete(self.ref))
         for child in self._children.values():
             self._tell_registry_to(child)
 
     def on_request(self, caller: messages.Caller, request: Any) -> None:
         """Have the machine decide; it checks what it is asked."""
-        self._feed(keeper.RequestReceived(caller, request))
+        self._feed(supervision.RequestReceived(caller, request))
 
     def _watch_registry(self, ref: ActorRef) -> None:
         def gone(_was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
             if self.registry == ref:
                 self.registry = None
-                self._feed(keeper.RegistryDown())
+                self._feed(supervision.RegistryDown())
 
         self._unwatch_registry()
         self._unwatch_registry = self.watch_process(ref, gone)
 
-    def _feed(self, event: keeper.KeeperEvent) -> None:
+    def _feed(self, event: supervision.KeeperEvent) -> None:
         self.perform(self._loop.handle(event, time.monotonic()))
 
-    def _on_initialised(self, _effect: machine.Initialised) -> None:
-        self.tell_registry(Reported(self.ref))
+    def _on_initialised(self, _effect: machine.InitDone) -> None:
+        self.tell_registry(ReportComplete(self.ref))
         self.tell_ready()
 
     # Messages
 
-    def _on_ready(self, event: children.ChildReady, _sender: LoopbackAddress) -> None:
+    def _on_ready(self, event: supervision.ChildReady, _sender: LoopbackAddress) -> None:
         child = self._children.get(event.incarnation)
         if child is not None:
             child.ref = event.ref
@@ -138,10 +139,10 @@ class SupervisorShell(Shell):
     def _on_info(self, message: wire.Info | wire.Cast, _sender: LoopbackAddress) -> None:
         content, error = self.unpack(message.payload)
         match content:
-            case registry.Granted(incarnation=incarnation):
-                self._feed(children.NameClaimed(incarnation))
-            case registry.Refused(incarnation=incarnation, holder=holder):
-                self._feed(children.NameTaken(incarnation, holder))
+            case NameGranted(incarnation=incarnation):
+                self._feed(supervision.NameClaimed(incarnation))
+            case NameRefused(incarnation=incarnation, holder=holder):
+                self._feed(supervision.NameTaken(incarnation, holder))
             case _ if error is not None:
                 log.warning("{}", quote(str(error)))
             case _:
@@ -166,15 +167,15 @@ class SupervisorShell(Shell):
             self.send(self.order.app, starting)
 
     def _feed_failure(self, incarnation: int, why: str) -> None:
-        self._feed(children.ChildFailed(incarnation, Crashed(why)))
-        self._feed(children.ChildGone(incarnation, None))
+        self._feed(supervision.ChildFailed(incarnation, Crashed(why)))
+        self._feed(supervision.ChildGone(incarnation, None))
 
     def _on_child_exited(self, message: wire.ChildExited, _sender: LoopbackAddress) -> None:
         """Have the machine decide, once all that the child has said is heard."""
 
         def decide() -> None:
             if self._children.pop(message.incarnation, None) is not None:
-                self._feed(children.ChildGone(message.incarnation, message.status))
+                self._feed(supervision.ChildGone(message.incarnation, message.status))
 
         if message.address is None:
             self.after(0.0, decide)
@@ -183,7 +184,7 @@ class SupervisorShell(Shell):
 
     # Effects
 
-    def _spawn(self, effect: children.Spawn) -> None:
+    def _spawn(self, effect: supervision.Spawn) -> None:
         spec, incarnation = effect.spec, effect.incarnation
         is_supervisor = issubclass(spec.start.target, (Supervisor, DynamicSupervisor))
         try:
@@ -206,23 +207,23 @@ class SupervisorShell(Shell):
         self._children[incarnation] = Spawned(spec.id, spec.name, self.registry, is_registry)
         self.tell_host(wire.Fork(incarnation, wire.pack(order), supervises=is_supervisor))
 
-    def _ask_to_stop(self, effect: children.AskToStop) -> None:
+    def _ask_to_stop(self, effect: supervision.AskToStop) -> None:
         child = self._children.get(effect.incarnation)
         if child is not None and child.ref is not None:
             self.send_to(child.ref, wire.StopOrder(SHUTDOWN))
 
-    def _kill(self, effect: children.Kill) -> None:
+    def _kill(self, effect: supervision.Kill) -> None:
         self.tell_host(wire.Kill(effect.incarnation))
 
-    def _probe(self, effect: children.Probe) -> None:
+    def _probe(self, effect: supervision.Probe) -> None:
         child = self._children.get(effect.incarnation)
         if child is not None and child.ref is not None:
             self.send_to(child.ref, wire.Heartbeat())
 
-    def _after(self, effect: children.After) -> None:
+    def _after(self, effect: supervision.After) -> None:
         self.after(effect.delay, lambda: self._feed(effect.event))  # type: ignore[arg-type] # the machine's own event
 
-    def _announce(self, effect: keeper.Announce) -> None:
+    def _announce(self, effect: supervision.Announce) -> None:
         event = effect.event
         if isinstance(event, ChildStarted) and self._is_registry(event.ref):
             self.on_registry(event.ref)
@@ -236,12 +237,12 @@ class SupervisorShell(Shell):
         child = self._children.get(ref.incarnation)  # it may have died over its first words
         return child is not None and child.is_registry
 
-    def _claim(self, effect: children.Claim) -> None:
+    def _claim(self, effect: supervision.Claim) -> None:
         self.tell_registry(ClaimName(effect.name, self.ref, effect.incarnation, effect.value))
         if effect.ref is not None:
             self.tell_registry(RegisterName(effect.name, self.ref, effect.ref))
 
-    def _release(self, effect: keeper.Release) -> None:
+    def _release(self, effect: supervision.Release) -> None:
         self.tell_registry(ReleaseName(effect.name, self.ref))
 
     def _tell_registry_to(self, child: Spawned) -> None:

@@ -16,7 +16,7 @@ class DuplicateTable:
 
     For groups and publish/subscribe: processes register themselves, nobody
     holds a key for them, and a key without a process is no key. To dispatch,
-    take `lookup` and send to each, in the caller (Elixir: `Registry.dispatch/3`).
+    take `lookup` and send to each, in the caller (Elixir: `NameTable.dispatch/3`).
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class DuplicateTable:
     def register(self, key: Name, ref: ActorRef, *, value: object = None) -> list[Watch]:
         """Add *ref* to *key*, once more if it is there already; a dead *ref* changes nothing.
 
-        Call `gone` when the watch that this asks for sees the end of *ref*.
+        Call `process_died` when the watch that this asks for sees the end of *ref*.
 
         Raises:
             InvalidChildSpecError: If *key* is no pair of str.
@@ -45,7 +45,7 @@ class DuplicateTable:
         """Take all entries of *ref* from *key*."""
         self._entries = [entry for entry in self._entries if entry[:2] != (key, ref)]
 
-    def gone(self, ref: ActorRef) -> None:
+    def process_died(self, ref: ActorRef) -> None:
         """Take note that *ref* is dead; a second notice changes nothing."""
         self._dead.add(ref)
         self._watched.discard(ref)

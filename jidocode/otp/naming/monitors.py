@@ -1,7 +1,7 @@
 """Who wants to know when a process dies: the table of monitors.
 
-A pure table: it is told of deaths and returns the `Down` messages to send.
-`registry.py` knows processes by name; this file knows them by `ActorRef` only,
+A pure table: it is told of deaths, and returns the `Down` messages to send.
+The name table knows processes by name; this one knows them by `ActorRef` only,
 so a monitor never follows a name to the next life of its holder.
 """
 
@@ -25,8 +25,8 @@ TOMBSTONES = 4096
 """How many dead refs are remembered: more than can have messages under way."""
 
 
-class Send(Struct, frozen=True):
-    """An effect: send *message* to *to*, whatever names a receiver to the host."""
+class Notify(Struct, frozen=True):
+    """Send *message* to *to*, whatever names a receiver to the host."""
 
     to: Hashable
     message: object
@@ -57,14 +57,14 @@ class Monitors:
         self._targets: dict[tuple[Hashable, int], ActorRef] = {}
         self._dead = Tombstones()
 
-    def monitor(self, token: int, target: ActorRef, watcher: Hashable) -> list[Send]:
+    def monitor(self, token: int, target: ActorRef, watcher: Hashable) -> list[Notify]:
         """Have *watcher* told, once, when *target* dies; n monitors bring n `Down`s.
 
         A *token* that the watcher has in use already changes nothing. A target
         known to be dead brings `Down` with `NoProcess` at once (OTP: `noproc`).
         """
         if target in self._dead:
-            return [Send(watcher, Down(token, target, NoProcess()))]
+            return [Notify(watcher, Down(token, target, NoProcess()))]
         key = (watcher, token)
         self._monitors.setdefault(self._targets.setdefault(key, target), {})[key] = None
         return []
@@ -79,15 +79,15 @@ class Monitors:
         if not self._monitors[target]:
             del self._monitors[target]
 
-    def gone(self, ref: ActorRef, reason: ExitReason) -> list[Send]:
+    def process_died(self, ref: ActorRef, reason: ExitReason) -> list[Notify]:
         """Return the `Down`s for a dead *ref*; a second notice of a death returns none."""
         self._dead.add(ref)
         keys = self._monitors.pop(ref, {})
         for key in keys:
             del self._targets[key]
-        return [Send(watcher, Down(token, ref, reason)) for watcher, token in keys]
+        return [Notify(watcher, Down(token, ref, reason)) for watcher, token in keys]
 
-    def watcher_gone(self, watcher: Hashable) -> None:
+    def watcher_died(self, watcher: Hashable) -> None:
         """Drop all monitors that *watcher* has set."""
         for token in [token for asker, token in self._targets if asker == watcher]:
             self.demonitor(token, watcher)

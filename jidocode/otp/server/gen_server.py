@@ -1,16 +1,8 @@
-"""`GenServer`: a process written as a plain class, and the machine that drives it.
+"""`GenServer`: a process, written as a plain class.
 
-A server says what to do with each message; it never meets a socket, a thread
-or a timer. `ServerLoop` calls it and turns what it returns into effects, which
-a host carries out. So a server can be tested by calling its methods, and the
-rules of OTP's gen_server stand in this file and nowhere else:
-
-- Messages are handled one at a time, in the order they came.
-- The first exception ends the process: `terminate` runs once, the caller gets
-  a `HandlerError`, the message is not handled again, the rest of the mailbox
-  is lost, and the supervisor decides.
-- `then=` runs before any waiting message; `timeout=` fires only if no message
-  came in time.
+A server says what to do with each message; it never meets a socket, a thread or
+a timer. What it asks for is carried out by others when its callback returns, so
+it can be tested by calling its methods. How it is driven stands in `loop.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +15,7 @@ from jidocode.base.text import quote
 from jidocode.errors import CallError
 from jidocode.otp.server.machine import (
     Effect,
+    LogUnexpected,
     Publish,
     SendAfter,
     SendCast,
@@ -32,23 +25,11 @@ from jidocode.otp.server.machine import (
     SendRequest,
     StartMonitor,
     StopMonitor,
-    Unexpected,
     WatchProcess,
 )
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, InitResult, Refuse, Result
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Start
-
-# ----- what a callback returns ------------------------------------------------
-
-
-# ----- messages that a server gets from the machinery -------------------------
-
-
-# ----- effects ----------------------------------------------------------------
-
-
-# ----- events -----------------------------------------------------------------
 
 
 class GenServer:
@@ -101,12 +82,12 @@ class GenServer:
 
     def handle_cast(self, request: Any) -> Result:
         """Act on *request*; nobody waits (called once per cast)."""
-        self._outbox.append(Unexpected(type(request).__name__))
+        self._outbox.append(LogUnexpected(type(request).__name__))
         return None
 
     def handle_info(self, message: Any) -> Result:
         """Act on any other *message*: `Timeout`, `Down`, `Response`, your own."""
-        self._outbox.append(Unexpected(type(message).__name__))
+        self._outbox.append(LogUnexpected(type(message).__name__))
         return None
 
     def handle_continue(self, then: Any) -> Result:
@@ -157,6 +138,10 @@ class GenServer:
         self._outbox.append(StartMonitor(token, ref))
         return token
 
+    def demonitor(self, token: int) -> None:
+        """Stop watching; no `Down` with *token* comes after this."""
+        self._outbox.append(StopMonitor(token))
+
     def watch_process(self, ref: ActorRef) -> int:
         """Watch the process of *ref* at the kernel; one `Down` with the returned token follows.
 
@@ -170,10 +155,6 @@ class GenServer:
     def announce(self, fact: object) -> None:
         """Tell the app *fact*, which must pickle; it shows up among the system's events."""
         self._outbox.append(Publish(fact))
-
-    def demonitor(self, token: int) -> None:
-        """Stop watching; no `Down` with *token* comes after this."""
-        self._outbox.append(StopMonitor(token))
 
     def _next_token(self) -> int:
         self._tokens += 1

@@ -1,4 +1,19 @@
-"""The machine that drives one `GenServer`."""
+"""The rules of a server: `ServerLoop` calls one `GenServer`, as OTP's gen_server does.
+
+What has arrived comes in as events, what the server returns and asks for goes out as
+effects; a host is between this machine and the world. The rules stand here and
+nowhere else:
+
+- Messages are handled one at a time, in the order they came.
+- The first exception ends the process: `terminate` runs once, the caller gets
+  a `HandlerError`, the message is not handled again, the rest of the mailbox
+  is lost, and the supervisor decides.
+- `then=` runs before any waiting message; `timeout=` fires only if no message
+  came in time.
+- `terminate` runs after `Stop`, an exception, a bad return value and a stop by
+  the supervisor, never after a failed `init`.
+- What a callback asked for goes out before its answer, and also if it fails after that.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +28,15 @@ from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
-    Continued,
+    Continue,
+    ContinueReceived,
     Effect,
     Event,
     Exit,
-    GoOn,
     IdleTimerFired,
     InfoReceived,
+    InitDone,
     InitFailed,
-    Initialised,
     InitIgnored,
     SendError,
     SendReply,
@@ -34,12 +49,17 @@ from jidocode.otp.supervision.specs import Start
 
 
 class ServerLoop:
-    """Drives one `GenServer`: events in, effects out."""
+    """Drives one `GenServer`: events in, effects out.
+
+    The host calls `start` once and then `handle` for each event, one at a time, until
+    an effect ends the process: `InitIgnored`, `InitFailed` or `Exit`.
+    """
 
     def __init__(self, server: GenServer, ref: ActorRef) -> None:
         self._server = server
         self._server.ref = ref
         self._server._outbox = []  # noqa: SLF001 - the two halves of one thing
+        # Counts the callbacks, so that an idle timer set before the last one is known as stale.
         self._generation = 0
 
     @classmethod
@@ -53,16 +73,16 @@ class ServerLoop:
         try:
             result = self._server.init(*start.args, **start.kwargs)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
-            return [*self._sent(), InitFailed(crash_reason(error))]
+            return [*self._take_outbox(), InitFailed(crash_reason(error))]
         match result:
             case None | NoReply():
-                return [*self._sent(), Initialised(), *self._after(result)]
+                return [*self._take_outbox(), InitDone(), *self._after(result)]
             case Ignore():
-                return [*self._sent(), InitIgnored()]
+                return [*self._take_outbox(), InitIgnored()]
             case Stop():
-                return [*self._sent(), InitFailed(result.reason)]
+                return [*self._take_outbox(), InitFailed(result.reason)]
             case _:
-                return [*self._sent(), InitFailed(_bad_return("init", result))]
+                return [*self._take_outbox(), InitFailed(_bad_return("init", result))]
 
     def handle(self, event: Event) -> list[Effect]:
         """Let the server handle *event*."""
@@ -77,7 +97,7 @@ class ServerLoop:
                 if event.generation != self._generation:
                     return []
                 return self._run(None, "handle_info", Timeout())
-            case Continued():
+            case ContinueReceived():
                 return self._run(None, "handle_continue", event.then)
             case StopReceived():
                 return self._stop(event.reason)
@@ -90,13 +110,21 @@ class ServerLoop:
             return self._crash(caller, error)
         match result:
             case Reply() if caller is not None:
-                return [*self._sent(), SendReply(caller, result.value), *self._after(result)]
+                return [
+                    *self._take_outbox(),
+                    SendReply(caller, result.value),
+                    *self._after(result),
+                ]
             case Refuse() if caller is not None:
-                return [*self._sent(), SendError(caller, result.error), *self._after(result)]
+                return [
+                    *self._take_outbox(),
+                    SendError(caller, result.error),
+                    *self._after(result),
+                ]
             case NoReply():
-                return [*self._sent(), *self._after(result)]
+                return [*self._take_outbox(), *self._after(result)]
             case None if caller is None:
-                return self._sent()
+                return self._take_outbox()
             case Stop():
                 return self._stop(result.reason, caller, result.reply)
             case _:
@@ -107,7 +135,7 @@ class ServerLoop:
         if result is None:
             return []
         if result.then is not None:
-            return [GoOn(result.then)]
+            return [Continue(result.then)]
         if result.timeout is not None:
             return [SetIdleTimer(self._generation, result.timeout)]
         return []
@@ -116,7 +144,7 @@ class ServerLoop:
         self, reason: ExitReason, caller: Caller | None = None, reply: object = UNSET
     ) -> list[Effect]:
         reason = self._terminate(reason)
-        effects = self._sent()
+        effects = self._take_outbox()
         if caller is not None and reply is not UNSET:
             effects.append(SendReply(caller, reply))
         elif caller is not None:
@@ -128,7 +156,7 @@ class ServerLoop:
         if not isinstance(reason, Crashed):
             return self._stop(reason, caller)
         exit_reason = self._terminate(reason)
-        effects = self._sent()
+        effects = self._take_outbox()
         if caller is not None:
             answer = HandlerError(self._server.kind, reason.error, reason.traceback)
             effects.append(SendError(caller, answer))
@@ -142,7 +170,7 @@ class ServerLoop:
             return crash_reason(error)
         return reason
 
-    def _sent(self) -> list[Effect]:
+    def _take_outbox(self) -> list[Effect]:
         return self._server._take_outbox()  # noqa: SLF001 - the two halves of one thing
 
 

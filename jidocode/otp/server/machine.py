@@ -1,6 +1,6 @@
-"""What a machine is fed and what it wants: the events and effects of a server.
+"""What a server's machine is fed and what it wants: its events and effects.
 
-A host turns what arrives into events, and carries out the effects.
+A host turns what arrives into events, and carries out the effects, in order.
 """
 
 from __future__ import annotations
@@ -11,8 +11,55 @@ from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef
 from jidocode.otp.server.messages import Caller
 
+# ----- events --------------------------------------------------------------------------
 
-class Initialised(Struct, frozen=True):
+
+class CallReceived(Struct, frozen=True):
+    """*caller* waits for the answer to *request*."""
+
+    caller: Caller
+    request: object
+
+
+class CastReceived(Struct, frozen=True):
+    """*request* came, and nobody waits."""
+
+    request: object
+
+
+class InfoReceived(Struct, frozen=True):
+    """Any other *message*."""
+
+    message: object
+
+
+class IdleTimerFired(Struct, frozen=True):
+    """The idle timer of *generation* ran out."""
+
+    generation: int
+
+
+class ContinueReceived(Struct, frozen=True):
+    """The server goes on with what it left in `then=`."""
+
+    then: object
+
+
+class StopReceived(Struct, frozen=True):
+    """The supervisor tells the server to stop with *reason*."""
+
+    reason: ExitReason
+
+
+Event = (
+    CallReceived | CastReceived | InfoReceived | IdleTimerFired | ContinueReceived | StopReceived
+)
+
+
+# ----- effects -------------------------------------------------------------------------
+
+
+class InitDone(Struct, frozen=True):
     """`init` is done: tell the supervisor."""
 
 
@@ -76,8 +123,8 @@ class SetIdleTimer(Struct, frozen=True):
     delay: float
 
 
-class GoOn(Struct, frozen=True):
-    """Feed `Continued(then)` back at once, before any message that waits."""
+class Continue(Struct, frozen=True):
+    """Feed `ContinueReceived(then)` back at once, before any message that waits."""
 
     then: object
 
@@ -102,8 +149,8 @@ class StopMonitor(Struct, frozen=True):
     token: int
 
 
-class Unexpected(Struct, frozen=True):
-    """A message of type *type_name* that nobody handles: log it, once per type."""
+class LogUnexpected(Struct, frozen=True):
+    """Log that nobody handles messages of type *type_name*, once per type."""
 
     type_name: str
 
@@ -121,7 +168,7 @@ class Exit(Struct, frozen=True):
 
 
 Effect = (
-    Initialised
+    InitDone
     | InitIgnored
     | InitFailed
     | SendReply
@@ -131,51 +178,11 @@ Effect = (
     | SendRequest
     | SendAfter
     | SetIdleTimer
-    | GoOn
+    | Continue
     | StartMonitor
     | WatchProcess
     | StopMonitor
-    | Unexpected
+    | LogUnexpected
     | Publish
     | Exit
 )
-
-
-class CallReceived(Struct, frozen=True):
-    """*caller* waits for the answer to *request*."""
-
-    caller: Caller
-    request: object
-
-
-class CastReceived(Struct, frozen=True):
-    """*request* came, and nobody waits."""
-
-    request: object
-
-
-class InfoReceived(Struct, frozen=True):
-    """Any other *message*."""
-
-    message: object
-
-
-class IdleTimerFired(Struct, frozen=True):
-    """The idle timer of *generation* ran out."""
-
-    generation: int
-
-
-class Continued(Struct, frozen=True):
-    """The server goes on with what it left in `then=`."""
-
-    then: object
-
-
-class StopReceived(Struct, frozen=True):
-    """The supervisor tells the server to stop with *reason*."""
-
-    reason: ExitReason
-
-
-Event = CallReceived | CastReceived | InfoReceived | IdleTimerFired | Continued | StopReceived

@@ -1,14 +1,20 @@
-"""What a server is sent by the machinery, and who waits for its answers."""
+"""What a server meets in its handlers: who waits for an answer, and news it has asked for.
+
+A `Caller` comes with each call; `Timeout`, `Down` and `Response` come to `handle_info`,
+each because a callback has asked for it.
+"""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from attrs import field, frozen
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 
 
-class Caller(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Caller(Record):
     """Who waits for a reply; keep it to `GenServer.reply` later.
 
     Attributes:
@@ -20,15 +26,17 @@ class Caller(Struct, frozen=True):
     request_id: int
 
 
-class Timeout(Struct, frozen=True):
-    """No message came within the *timeout* that the last callback asked for."""
+@frozen(eq=False, repr=False)
+class Timeout(Record):
+    """No message came within the `timeout=` that the last callback returned."""
 
 
-class Down(Struct, frozen=True):
-    """A monitored process is gone.
+@frozen(eq=False, repr=False)
+class Down(Record):
+    """A monitored process is gone (OTP: `'DOWN'`).
 
     Attributes:
-        token: What `GenServer.monitor` returned.
+        token: What `GenServer.monitor` or `GenServer.watch_process` returned.
         ref: The process.
         reason: Why it ended; `NoProcess` if it was gone before.
     """
@@ -38,12 +46,18 @@ class Down(Struct, frozen=True):
     reason: ExitReason
 
 
-class Response(Struct, frozen=True):
-    """The answer to a `GenServer.send_request`.
+@frozen(eq=False, repr=False)
+class Response(Record):
+    """The answer to a `GenServer.send_request` (OTP gen_server: send_request).
 
     Exactly one of *value* and *error* is meant: *error* is None on success.
+
+    Attributes:
+        token: What `GenServer.send_request` returned.
+        value: What the other server answered.
+        error: What a plain call would have raised.
     """
 
     token: int
-    value: object
+    value: object = field(repr=False)
     error: Exception | None

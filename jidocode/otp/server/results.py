@@ -1,32 +1,41 @@
-"""What a callback returns: an answer, and what happens next."""
+"""What a callback of a server returns: an answer, and what happens next.
+
+OTP writes them as tuples (`{reply, Value, State, Timeout}`); here each is a record, and
+the state stays in the server's attributes. What users' data may be in is not printed.
+"""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from attrs import field, frozen
 
 from jidocode.base.exits import NORMAL, ExitReason
+from jidocode.base.records import Record
 
 
-class _GoOn(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class _Next(Record):
     """What happens next.
 
     Attributes:
         timeout: Seconds without a message after which `handle_info` gets a
-            `Timeout`; None for never (OTP: timeout in a return tuple).
-        then: If not None, `handle_continue` gets it before any other message.
+            `Timeout`; None for never (OTP gen_server: timeout in a return tuple).
+        then: If not None, `handle_continue` gets it before any other message
+            (OTP gen_server: `{continue, Then}`).
     """
 
     timeout: float | None = None
-    then: object = None
+    then: object = field(default=None, repr=False)
 
 
-class Reply(_GoOn, frozen=True):
+@frozen(eq=False, repr=False)
+class Reply(_Next):
     """Answer the call with *value*, which must pickle, and go on."""
 
-    value: object = None
+    value: object = field(default=None, repr=False)
 
 
-class Refuse(_GoOn, frozen=True):
+@frozen(eq=False, repr=False)
+class Refuse(_Next):
     """Answer the call with *error*, which the caller raises, and go on.
 
     For failures that are part of the contract. An exception that leaves a
@@ -36,7 +45,8 @@ class Refuse(_GoOn, frozen=True):
     error: Exception
 
 
-class NoReply(_GoOn, frozen=True):
+@frozen(eq=False, repr=False)
+class NoReply(_Next):
     """Go on without an answer; a caller is answered later by `GenServer.reply`."""
 
 
@@ -47,7 +57,8 @@ class _Unset:
 UNSET = _Unset()
 
 
-class Stop(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Stop(Record):
     """End this process with *reason*, after `terminate`.
 
     With *reply* the caller gets that value, otherwise an `ActorExitedError`.
@@ -55,17 +66,19 @@ class Stop(Struct, frozen=True):
     """
 
     reason: ExitReason = NORMAL
-    reply: object = UNSET
+    reply: object = field(default=UNSET, repr=False)
 
 
-class Ignore(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Ignore(Record):
     """From `init`: do not run, and that is no failure (OTP: `ignore`)."""
 
 
 CallResult = Reply | Refuse | NoReply | Stop
-
+"""What `handle_call` returns."""
 
 Result = NoReply | Stop | None
-
+"""What the other handlers return; None is `NoReply()`."""
 
 InitResult = NoReply | Stop | Ignore | None
+"""What `init` returns; None is `NoReply()`."""

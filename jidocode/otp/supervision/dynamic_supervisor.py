@@ -11,27 +11,36 @@ them by pid): a stale id cannot hit the wrong process after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from msgspec import Struct, field
-from msgspec.structs import replace
+from attrs import field, frozen
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError, MaxChildrenError, SupervisorError
-from jidocode.otp.server.machine import Exit, Initialised
+from jidocode.otp.server.machine import Exit, InitDone
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Ignore
-from jidocode.otp.supervision.keeper import Child, Keeper, RequestReceived, start_error
+from jidocode.otp.supervision.children import Child
+from jidocode.otp.supervision.keeper import Keeper, start_error
 from jidocode.otp.supervision.life import Life
+from jidocode.otp.supervision.machine import RequestReceived
 from jidocode.otp.supervision.management import StartChild, TerminateChild
-from jidocode.otp.supervision.specs import AutoShutdown, ChildSpec, ChildType, Flags, Start
+from jidocode.otp.supervision.specs import (
+    AutoShutdown,
+    ChildSpec,
+    ChildType,
+    Flags,
+    Start,
+    check_child,
+    is_count,
+)
 from jidocode.otp.supervision.strategy import Strategy, Verdict
 
 
-def _check_flags(value: object) -> None:
+def _is_for_dynamic(_: object, __: object, value: Any) -> None:
     if not isinstance(value, Flags):
         raise InvalidChildSpecError(f"flags must be Flags, got {quote(value)}")
     if value.strategy is not Strategy.ONE_FOR_ONE:
@@ -40,12 +49,13 @@ def _check_flags(value: object) -> None:
         raise InvalidChildSpecError("a dynamic supervisor's auto_shutdown is always NEVER")
 
 
-def _check_max_children(value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+def _is_max_children(_: object, __: object, value: Any) -> None:
+    if value is not None and not is_count(value):
         raise InvalidChildSpecError(f"max_children must be None or an int >= 0, got {quote(value)}")
 
 
-class DynamicFlags(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class DynamicFlags(Record):
     """What a dynamic supervisor does (Elixir: DynamicSupervisor.init/1).
 
     Attributes:
@@ -53,16 +63,10 @@ class DynamicFlags(Struct, frozen=True, kw_only=True):
             one_for_one, auto_shutdown always never.
         max_children: How many children there may be, counting those that are
             starting or restarting; None for no limit.
-        extra_arguments: Put before the arguments of each child's `init`.
     """
 
-    flags: Flags = field(default_factory=Flags)
-    max_children: int | None = None
-    extra_arguments: Sequence[object] = ()
-
-    def __post_init__(self) -> None:
-        _check_flags(self.flags)
-        _check_max_children(self.max_children)
+    flags: Flags = field(factory=Flags, validator=_is_for_dynamic)
+    max_children: int | None = field(default=None, validator=_is_max_children)
 
 
 class DynamicSupervisor:
@@ -102,7 +106,7 @@ class DynamicSupervisorLoop(Keeper):
             raise InvalidChildSpecError(f"init must return DynamicFlags, got {quote(result)}")
         self._options = result
         self._use(result.flags)
-        self._effects.append(Initialised())
+        self._effects.append(InitDone())
 
     # News of lives
 
@@ -111,7 +115,7 @@ class DynamicSupervisorLoop(Keeper):
 
     def _ended(self, child: Child, life: Life) -> None:
         first_start_failed = life.ref is None and child.died_at is None
-        wanted = not (life.on_request or life.ignored or first_start_failed)
+        wanted = not (life.on_request or life.init_ignored or first_start_failed)
         if not wanted or self._verdict(child, life) is not Verdict.RESTART:
             self._drop(child, life)
         elif life.ref is None:
@@ -122,11 +126,11 @@ class DynamicSupervisorLoop(Keeper):
 
     def _drop(self, child: Child, life: Life) -> None:
         """Forget a child that is not wanted back, and answer whoever asked for its start."""
-        if not life.ignored:
+        if not life.init_ignored:
             self._announce_end(child, life, restarting=False)
         self._forget(child)
         starter = self._starters.pop(child.id, None)
-        if life.ignored:
+        if life.init_ignored:
             self._reply(starter, None)
         else:
             self._refuse(starter, start_error(child, life))
@@ -141,8 +145,8 @@ class DynamicSupervisorLoop(Keeper):
             self._start(child)
 
     def _retry(self, child: Child) -> None:
-        if child.due is not None:
-            self._restart(child, child.due)
+        if child.pending is not None:
+            self._restart(child, child.pending)
 
     # Ends
 
@@ -174,7 +178,7 @@ class DynamicSupervisorLoop(Keeper):
                 case StartChild(spec):
                     self._start_child(caller, spec)
                 case TerminateChild(child_id):
-                    child = self._known(child_id)
+                    child = self.children.find(child_id)
                     self._stoppers.setdefault(child.id, []).append(caller)
                     self._remove(child)
                 case _:
@@ -184,12 +188,11 @@ class DynamicSupervisorLoop(Keeper):
             self._refuse(caller, error)
 
     def _start_child(self, caller: Caller, child_spec: object) -> None:
-        spec = self._new_spec(child_spec)
+        spec = check_child(child_spec, self.flags)
+        self.children.check_free(spec.id)
         limit = self._options.max_children
         if limit is not None and len(self.children) >= limit:
             raise MaxChildrenError(limit)
-        start = spec.start.with_extra(self._options.extra_arguments)
-        child = Child(replace(spec, start=start))
-        self.children[child.id] = child
+        child = self.children.add(spec)
         self._starters[child.id] = caller
         self._start(child)

@@ -5,13 +5,15 @@ Facts of one supervisor are delivered in the order in which they happened.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from attrs import frozen
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef, Name
 
 
-class ChildStarting(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ChildStarting(Record):
     """A child has a process, which runs its `init` now.
 
     Attributes:
@@ -27,7 +29,8 @@ class ChildStarting(Struct, frozen=True, kw_only=True):
     name: Name | None = None
 
 
-class ChildStarted(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ChildStarted(Record):
     """A child's `init` is done and it answers.
 
     Attributes:
@@ -46,7 +49,8 @@ class ChildStarted(Struct, frozen=True, kw_only=True):
     recovered_after: float | None = None
 
 
-class ChildExited(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ChildExited(Record):
     """A child that had started is gone, and so is every process below it.
 
     Attributes:
@@ -69,7 +73,8 @@ class ChildExited(Struct, frozen=True, kw_only=True):
     restarting: bool = False
 
 
-class ChildStartFailed(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ChildStartFailed(Record):
     """A child's `init` failed, hung or was killed; *restarting* if it is to be tried again."""
 
     supervisor: ActorRef
@@ -79,7 +84,8 @@ class ChildStartFailed(Struct, frozen=True, kw_only=True):
     restarting: bool = False
 
 
-class GaveUp(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class GaveUp(Record):
     """Too many restarts (OTP: reached_max_restart_intensity); the supervisor ends.
 
     *child_id* is the child whose death was one too many, *reason* its reason.
@@ -90,7 +96,8 @@ class GaveUp(Struct, frozen=True, kw_only=True):
     reason: ExitReason
 
 
-class HeartbeatMissed(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class HeartbeatMissed(Record):
     """A child has not answered a probe; after *missed* of them in a row it may be killed."""
 
     supervisor: ActorRef

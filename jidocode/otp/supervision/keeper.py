@@ -1,9 +1,9 @@
 """What static and dynamic supervisors have in common: keeping children.
 
 A `Keeper` starts and stops lives, turns news about them into at most one call
-of `_ready` and exactly one of `_ended` for each, and answers questions. Which child is started or
-stopped when is decided by its two subclasses, `SupervisorLoop` and
-`DynamicSupervisorLoop`.
+of `_ready` and exactly one of `_ended` for each, and answers questions. Which
+child is started or stopped when is decided by its two subclasses,
+`SupervisorLoop` and `DynamicSupervisorLoop`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,21 @@ import abc
 from collections.abc import Iterable
 from typing import Any, Protocol, Self
 
-from msgspec import Struct
-from msgspec.structs import replace
+from attrs import evolve
 
 from jidocode.base.exits import SHUTDOWN, ExitReason
-from jidocode.base.refs import ActorRef, Name
-from jidocode.base.text import quote
+from jidocode.base.refs import ActorRef
 from jidocode.errors import (
-    AlreadyPresentError,
     AlreadyStartedError,
     ChildNotFoundError,
     StartFailedError,
     SupervisorError,
 )
 from jidocode.otp.server.loop import crash_reason
-from jidocode.otp.server.machine import (
-    Exit,
-    InitFailed,
-    Initialised,
-    InitIgnored,
-    SendError,
-    SendReply,
-)
+from jidocode.otp.server.machine import Exit, InitFailed, InitIgnored, SendError, SendReply
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Ignore
+from jidocode.otp.supervision.children import Child, Children
 from jidocode.otp.supervision.events import (
     ChildExited,
     ChildStarted,
@@ -45,132 +36,32 @@ from jidocode.otp.supervision.events import (
     SupervisorEvent,
 )
 from jidocode.otp.supervision.intensity import RestartIntensity
-from jidocode.otp.supervision.life import (
+from jidocode.otp.supervision.life import Life, LifeState
+from jidocode.otp.supervision.machine import (
     After,
-    ChildEffect,
+    Announce,
     ChildEvent,
     Claim,
     HeartbeatDue,
-    Life,
-    LifeState,
+    KeeperEffect,
+    KeeperEvent,
     NameClaimed,
     NameTaken,
+    RegistryDown,
+    RegistryUp,
+    Release,
+    RequestReceived,
+    RetryRestart,
+    ShutdownRequested,
 )
 from jidocode.otp.supervision.management import (
-    ChildCounts,
-    ChildInfo,
-    ChildStatus,
     CountChildren,
     GetChildSpec,
-    Request,
     UpdateChild,
     WhichChildren,
 )
-from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start, check_child
+from jidocode.otp.supervision.specs import Flags, Start
 from jidocode.otp.supervision.strategy import Restart, Verdict, verdict
-
-# ----- events and effects of a supervisor, beyond those of its children ----------
-
-
-class RequestReceived(Struct, frozen=True):
-    """*caller* waits for the answer to *request*."""
-
-    caller: Caller
-    request: Request
-
-
-class RetryRestart(Struct, frozen=True):
-    """Try again to restart a child; stale unless *incarnation* was its last try."""
-
-    child_id: str
-    incarnation: int
-
-
-class RegistryUp(Struct, frozen=True):
-    """A registry is there, the first one or a new one that knows nothing yet."""
-
-
-class RegistryDown(Struct, frozen=True):
-    """The registry is gone, and what it was asked will not be answered."""
-
-
-class ShutdownRequested(Struct, frozen=True):
-    """Stop all children and end with *reason*."""
-
-    reason: ExitReason
-
-
-KeeperEvent = (
-    ChildEvent | RequestReceived | RetryRestart | RegistryUp | RegistryDown | ShutdownRequested
-)
-
-
-class Announce(Struct, frozen=True):
-    """Tell the registry and the app."""
-
-    event: SupervisorEvent
-
-
-class Release(Struct, frozen=True):
-    """Give *name* back: its child has no process, and will not come again by itself."""
-
-    name: Name
-
-
-KeeperEffect = (
-    ChildEffect
-    | Announce
-    | Release
-    | SendReply
-    | SendError
-    | Initialised
-    | InitIgnored
-    | InitFailed
-    | Exit
-)
-
-
-class Child(Struct):
-    """A spec that a supervisor keeps, with its present life if it has one."""
-
-    spec: ChildSpec
-    life: Life | None = None
-    claimed: bool = False
-    """Whether its name is ours, or was asked for."""
-    restarts: int = 0
-    last_exit: ExitReason | None = None
-    due: Life | None = None
-    """Its last life, if nothing was done about the end of that yet."""
-    died_at: float | None = None
-    """When its last process was known to be dead, while it is being replaced."""
-
-    @property
-    def id(self) -> str:
-        """The id of the spec."""
-        return self.spec.id
-
-    @property
-    def ref(self) -> ActorRef | None:
-        """The process, once its `init` is done and until its end."""
-        return self.life.ref if self.life else None
-
-    @property
-    def running(self) -> bool:
-        """Whether it has answered and was not told to stop."""
-        return self.life is not None and self.life.state is LifeState.RUNNING
-
-    @property
-    def status(self) -> ChildStatus:
-        """How it stands, for those who ask."""
-        if self.life is None:
-            return ChildStatus.STOPPED if self.died_at is None else ChildStatus.RESTARTING
-        match self.life.state:
-            case LifeState.CLAIMING | LifeState.STARTING:
-                return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
-            case LifeState.RUNNING:
-                return ChildStatus.RUNNING
-            case _:
-                return ChildStatus.STOPPING
 
 
 class Initialises(Protocol):
@@ -186,7 +77,7 @@ class Keeper(abc.ABC):
     def __init__(self, supervisor: Initialises, ref: ActorRef) -> None:
         self._supervisor = supervisor
         self.ref = ref
-        self.children: dict[str, Child] = {}
+        self.children = Children()
         self._by_incarnation: dict[int, Child] = {}
         self._incarnations = 0
         self._registry_up = False
@@ -212,7 +103,7 @@ class Keeper(abc.ABC):
         except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
             self._end(InitFailed(crash_reason(error)))
         self._work()
-        return self._take()
+        return self._take_effects()
 
     def handle(self, event: KeeperEvent, now: float) -> list[KeeperEffect]:
         """Take *event* in at monotonic time *now* (seconds); return what to do."""
@@ -224,7 +115,7 @@ class Keeper(abc.ABC):
                 self._request(event)
             case RetryRestart():
                 child = self.children.get(event.child_id)
-                if child is not None and self._is_due(child, event.incarnation):
+                if child is not None and self._is_pending(child, event.incarnation):
                     self._retry(child)
             case RegistryUp():
                 self._claim_again()
@@ -233,9 +124,9 @@ class Keeper(abc.ABC):
             case ShutdownRequested():
                 self._shut_down(event.reason)
             case _:
-                self._news(event)
+                self._hear(event)
         self._work()
-        return self._take()
+        return self._take_effects()
 
     def _use(self, flags: Flags) -> None:
         self.flags = flags
@@ -276,26 +167,16 @@ class Keeper(abc.ABC):
     def _start(self, child: Child) -> None:
         self._incarnations += 1
         life = Life(child.spec, self._incarnations)
-        child.life, child.due = life, None
+        child.life, child.pending = life, None
         self._by_incarnation[life.incarnation] = child
-        rival = self._rival_of(child)
+        rival = self.children.rival_of(child)
         if rival is not None:
             self._do(life.handle(NameTaken(life.incarnation, rival.ref)))
             self._settle(child, life)
             return
-        claim = self._registry_up and not child.claimed and child.spec.name is not None
-        child.claimed = child.claimed or claim
+        claim = self._registry_up and not child.has_claim and child.spec.name is not None
+        child.has_claim = child.has_claim or claim
         self._do(life.begin(claim=claim))
-
-    def _rival_of(self, child: Child) -> Child | None:
-        """Return another child that has the name; the registry tells owners apart, not children."""
-        name = child.spec.name
-        rivals = (
-            other
-            for other in self.children.values()
-            if other is not child and (other.claimed or other.life is not None)
-        )
-        return next((rival for rival in rivals if rival.spec.name == name is not None), None)
 
     def _stop(self, child: Child) -> None:
         """Stop *child*; `_ended` follows, within this call if it has no process yet."""
@@ -304,7 +185,8 @@ class Keeper(abc.ABC):
             self._do(life.stop())
             self._settle(child, life)
 
-    def _news(self, event: ChildEvent) -> None:
+    def _hear(self, event: ChildEvent) -> None:
+        """Take in news of a life, unless that is over."""
         child = self._by_incarnation.get(event.incarnation)
         life = child.life if child else None
         if child is None or life is None:
@@ -314,27 +196,15 @@ class Keeper(abc.ABC):
             self._announce_missed(child, life.ref, life.missed)
         self._do(life.handle(event))
         if isinstance(event, NameTaken):
-            child.claimed = False
+            child.has_claim = False
         if life.ref is not None and not was_ready:
             self._drop_arguments(child, life)
             self._announce_start(child, life.ref)
             self._ready(child)
         self._settle(child, life)
 
-    def _announce_missed(self, child: Child, ref: ActorRef, missed: int) -> None:
-        self._effects.append(
-            Announce(
-                HeartbeatMissed(
-                    supervisor=self.ref,
-                    child_id=child.id,
-                    ref=ref,
-                    missed=missed,
-                    name=child.spec.name,
-                )
-            )
-        )
-
     def _settle(self, child: Child, life: Life) -> None:
+        """Have `_ended` act once *life* is over."""
         if life.state is not LifeState.ENDED or child.life is not life:
             return
         child.life, child.last_exit = None, life.reason
@@ -346,11 +216,11 @@ class Keeper(abc.ABC):
         """Forget what a temporary child was started with: it has one life (OTP: save_child)."""
         if child.spec.restart is Restart.TEMPORARY:
             bare = Start(child.spec.start.target)
-            child.spec = life.spec = replace(child.spec, start=bare)
+            child.spec = life.spec = evolve(child.spec, start=bare)
 
     @staticmethod
-    def _is_due(child: Child, incarnation: int) -> bool:
-        return child.due is not None and child.due.incarnation == incarnation
+    def _is_pending(child: Child, incarnation: int) -> bool:
+        return child.pending is not None and child.pending.incarnation == incarnation
 
     # Restarts
 
@@ -359,22 +229,11 @@ class Keeper(abc.ABC):
         """Return what becomes of *child*; a restart whose start failed is tried again."""
         return Verdict.RESTART if life.ref is None else verdict(child.spec.restart, life.reason)
 
-    def _announce_death(self, child: Child, life: Life) -> None:
-        """Announce the end of a *life* that nobody asked for."""
-        comes_back = self._verdict(child, life) is Verdict.RESTART
-        self._announce_end(
-            child, life, restarting=comes_back and not self._intensity.is_spent(self.now)
-        )
-        child.due = life
-        if comes_back and child.died_at is None:
-            child.died_at = self.now
-
     def _may_restart(self, child: Child, life: Life) -> bool:
         """Count a restart after *life*; if it is one too many, give up instead."""
         if self._intensity.allow(self.now):
             return True
-        gave_up = GaveUp(supervisor=self.ref, child_id=child.id, reason=life.reason)
-        self._effects.append(Announce(gave_up))
+        self._announce(GaveUp(supervisor=self.ref, child_id=child.id, reason=life.reason))
         self._shut_down(SHUTDOWN)
         return False
 
@@ -388,26 +247,49 @@ class Keeper(abc.ABC):
         self._effects.append(last)
         self._is_over = True
 
+    # Announcements; what has happened is announced before what is done about it
+
+    def _announce(self, event: SupervisorEvent) -> None:
+        self._effects.append(Announce(event))
+
     def _announce_start(self, child: Child, ref: ActorRef) -> None:
         recovered_after = None
         if child.died_at is not None:
             child.restarts += 1
             recovered_after = self.now - child.died_at
             child.died_at = None
-        self._effects.append(
-            Announce(
-                ChildStarted(
-                    supervisor=self.ref,
-                    child_id=child.id,
-                    ref=ref,
-                    name=child.spec.name,
-                    recovered_after=recovered_after,
-                )
+        self._announce(
+            ChildStarted(
+                supervisor=self.ref,
+                child_id=child.id,
+                ref=ref,
+                name=child.spec.name,
+                recovered_after=recovered_after,
             )
         )
 
+    def _announce_missed(self, child: Child, ref: ActorRef, missed: int) -> None:
+        self._announce(
+            HeartbeatMissed(
+                supervisor=self.ref,
+                child_id=child.id,
+                ref=ref,
+                missed=missed,
+                name=child.spec.name,
+            )
+        )
+
+    def _announce_death(self, child: Child, life: Life) -> None:
+        """Announce the end of a *life* that nobody asked for."""
+        comes_back = self._verdict(child, life) is Verdict.RESTART
+        self._announce_end(
+            child, life, restarting=comes_back and not self._intensity.is_spent(self.now)
+        )
+        child.pending = life
+        if comes_back and child.died_at is None:
+            child.died_at = self.now
+
     def _announce_end(self, child: Child, life: Life, *, restarting: bool) -> None:
-        """Announce the end of *life*; must come before what is done about it."""
         event: SupervisorEvent
         if life.ref is not None:
             event = ChildExited(
@@ -427,7 +309,7 @@ class Keeper(abc.ABC):
                 name=child.spec.name,
                 restarting=restarting,
             )
-        self._effects.append(Announce(event))
+        self._announce(event)
 
     # Names
 
@@ -436,7 +318,7 @@ class Keeper(abc.ABC):
         self._registry_up = True
         for child in self.children.values():
             life, name = child.life, child.spec.name
-            child.claimed = life is not None and name is not None
+            child.has_claim = life is not None and name is not None
             if life is not None and name is not None:
                 self._effects.append(Claim(life.incarnation, name, child.spec.value, life.ref))
 
@@ -448,15 +330,15 @@ class Keeper(abc.ABC):
         self._registry_up = False
         for child in list(self.children.values()):
             if child.life is not None and child.life.state is LifeState.CLAIMING:
-                child.claimed = False
+                child.has_claim = False
                 self._do(child.life.handle(NameClaimed(child.life.incarnation)))
 
     def _rest(self, child: Child) -> None:
         """Leave *child* without a process, and its name to others."""
-        child.due = child.died_at = None
-        if child.claimed and child.spec.name is not None:
+        child.pending = child.died_at = None
+        if child.has_claim and child.spec.name is not None:
             self._effects.append(Release(child.spec.name))
-        child.claimed = False
+        child.has_claim = False
 
     def _forget(self, child: Child) -> None:
         """Drop the spec of *child*."""
@@ -466,12 +348,12 @@ class Keeper(abc.ABC):
     # Requests
 
     def _request(self, event: RequestReceived) -> None:
+        """Answer a question at once; leave the rest to the subclass."""
         match event.request:
             case WhichChildren():
-                children = tuple(self._info(child) for child in self.children.values())
-                self._reply(event.caller, children)
+                self._reply(event.caller, self.children.infos())
             case CountChildren():
-                self._reply(event.caller, self._counts())
+                self._reply(event.caller, self.children.counts())
             case GetChildSpec() | UpdateChild():
                 self._look_up(event.caller, event.request)
             case _:
@@ -479,7 +361,7 @@ class Keeper(abc.ABC):
 
     def _look_up(self, caller: Caller, request: GetChildSpec | UpdateChild) -> None:
         try:
-            child = self._known(request.child_id)
+            child = self.children.find(request.child_id)
         except ChildNotFoundError as error:
             self._refuse(caller, error)
             return
@@ -492,51 +374,14 @@ class Keeper(abc.ABC):
     def _update(self, child: Child, change: UpdateChild) -> None:
         spec = child.spec
         if change.start is not None and spec.restart is not Restart.TEMPORARY:
-            spec = replace(spec, start=change.start)
+            spec = evolve(spec, start=change.start)
         if change.value is not None:
-            spec = replace(spec, value=change.value)
+            spec = evolve(spec, value=change.value)
         child.spec = spec
-        if child.claimed and child.life is not None and spec.name is not None:
+        if child.has_claim and child.life is not None and spec.name is not None:
             # Claiming what one holds tells the registry the new value.
             claim = Claim(child.life.incarnation, spec.name, spec.value, child.ref)
             self._effects.append(claim)
-
-    def _new_spec(self, child: object) -> ChildSpec:
-        """Return *child* as a spec that can be added."""
-        spec = check_child(child, self.flags)
-        present = self.children.get(spec.id)
-        if present is not None and present.life is not None:
-            raise AlreadyStartedError(spec.id, present.ref)
-        if present is not None:
-            raise AlreadyPresentError(spec.id)
-        return spec
-
-    def _known(self, child_id: Any) -> Child:
-        child = self.children.get(child_id) if isinstance(child_id, str) else None
-        if child is None:
-            raise ChildNotFoundError(quote(child_id))
-        return child
-
-    @staticmethod
-    def _info(child: Child) -> ChildInfo:
-        return ChildInfo(
-            id=child.id,
-            ref=child.ref,
-            status=child.status,
-            type=child.spec.type,
-            restarts=child.restarts,
-            last_exit=child.last_exit,
-        )
-
-    def _counts(self) -> ChildCounts:
-        children = self.children.values()
-        supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in children)
-        return ChildCounts(
-            specs=len(children),
-            active=sum(child.running for child in children),
-            supervisors=supervisors,
-            workers=len(children) - supervisors,
-        )
 
     def _reply(self, caller: Caller | None, value: object) -> None:
         if caller is not None:
@@ -549,13 +394,13 @@ class Keeper(abc.ABC):
     def _do(self, effects: Iterable[KeeperEffect]) -> None:
         self._effects.extend(effects)
 
-    def _take(self) -> list[KeeperEffect]:
+    def _take_effects(self) -> list[KeeperEffect]:
         effects, self._effects = self._effects, []
         return effects
 
 
 def start_error(child: Child, life: Life) -> SupervisorError:
     """Return the error for whoever asked for a start that ended with *life*."""
-    if life.refused:
+    if life.name_taken:
         return AlreadyStartedError(child.id, life.holder)
     return StartFailedError(child.id, life.reason)

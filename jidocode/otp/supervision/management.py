@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import enum
 
+from attrs import frozen
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Start
 
@@ -86,7 +88,8 @@ class ChildStatus(enum.Enum):
     STOPPED = "stopped"
 
 
-class ChildInfo(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class ChildInfo(Record):
     """One line of `WhichChildren`.
 
     Attributes:
@@ -106,7 +109,8 @@ class ChildInfo(Struct, frozen=True):
     last_exit: ExitReason | None = None
 
 
-class ChildCounts(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class ChildCounts(Record):
     """Answer to `CountChildren` (OTP: count_children).
 
     Attributes:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from msgspec import Struct
-from msgspec.structs import force_setattr
+from attrs import Factory, field, frozen
 
-from jidocode.base.records import Discreet
+from jidocode.base.records import Record
 from jidocode.base.refs import Name, is_name
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.strategy import Restart, Strategy
+
+if TYPE_CHECKING:
+    from attrs import Attribute
 
 
 class BrutalKill(enum.Enum):
@@ -37,7 +39,6 @@ INFINITY = math.inf
 MAX_SECONDS = 1e9
 """The longest time that is not `INFINITY`: some thirty years."""
 DEFAULT_SHUTDOWN = 5.0
-_BY_TYPE: Any = object()
 DEFAULT_INIT_TIMEOUT = 10.0
 
 
@@ -56,46 +57,48 @@ class AutoShutdown(enum.Enum):
     ALL_SIGNIFICANT = "all_significant"
 
 
-class Start:
+@frozen(eq=False, repr=False, init=False)
+class Start(Record):
     """What to run: a class and the arguments of its `init`.
 
     `Start(Indexer, root, depth=2)` runs `Indexer().init(root, depth=2)` in the
-    child's process, at the first start and at each restart. The arguments must pickle.
+    child's process, at the first start and at each restart. The arguments must
+    pickle; they are not printed.
+
+    Attributes:
+        target: The class.
+        args: The positional arguments of its `init`.
+        kwargs: The arguments by name.
     """
 
-    __slots__ = ("args", "kwargs", "target")
+    target: type[Any]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
 
     def __init__(self, target: type[Any], /, *args: object, **kwargs: object) -> None:
-        self.target: type[Any] = target
-        self.args: tuple[object, ...] = args
-        self.kwargs: Mapping[str, object] = kwargs
-
-    def with_extra(self, extra: Sequence[object]) -> Start:
-        """Return the same start with *extra* arguments put first."""
-        return Start(self.target, *extra, *self.args, **self.kwargs)
+        for name, value in (("target", target), ("args", args), ("kwargs", kwargs)):
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return f"Start({self.target.__qualname__})"
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Start):
-            return NotImplemented
-        return (self.target, self.args, self.kwargs) == (other.target, other.args, other.kwargs)
 
-    __hash__ = None  # type: ignore[assignment] # arguments need not be hashable
+def _as_start(value: Start | type[Any]) -> Start:
+    return Start(value) if isinstance(value, type) else value
 
 
-_Startable = Start | type[Any]
+# Validators, called by attrs with the record, the field and the value. A caller may have
+# ignored the types, so each value is any object.
 
 
-def _check_child_id(value: object) -> None:
+def _is_id(_: object, field: Attribute[Any], value: object) -> None:
     if not isinstance(value, str) or not value:
-        raise InvalidChildSpecError(f"id must be a non-empty str, got {quote(value)}")
+        raise _expected(field, "a non-empty str", value)
 
 
-def _check_start(value: object) -> None:
+def _is_start(_: object, field: Attribute[Any], value: object) -> None:
     if not isinstance(value, Start) or not isinstance(value.target, type):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-        raise InvalidChildSpecError(f"start must be a class or a Start, got {quote(value)}")
+        raise _expected(field, "a class or a Start", value)
     target = value.target
     if not callable(getattr(target, "init", None)):
         raise InvalidChildSpecError(
@@ -109,54 +112,67 @@ def _check_start(value: object) -> None:
         )
 
 
-def _check_one_of(kind: type[enum.Enum], name: str, value: object) -> None:
-    if not isinstance(value, kind):
-        expected = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-        raise InvalidChildSpecError(f"{name} must be one of {expected}, got {quote(value)}")
+def _is_one_of(choices: type[enum.Enum]) -> Callable[[object, Attribute[Any], object], None]:
+    def check(_: object, field: Attribute[Any], value: object) -> None:
+        if not isinstance(value, choices):
+            names = ", ".join(f"{choices.__name__}.{choice.name}" for choice in choices)
+            raise _expected(field, f"one of {names}", value)
+
+    return check
 
 
-def _check_significant(value: object, restart: Restart) -> None:
+def _is_significant(spec: ChildSpec, field: Attribute[Any], value: object) -> None:
     if not isinstance(value, bool):
-        raise InvalidChildSpecError(f"significant must be a bool, got {quote(value)}")
-    if value and restart is Restart.PERMANENT:
+        raise _expected(field, "a bool", value)
+    if value and spec.restart is Restart.PERMANENT:
         raise InvalidChildSpecError(
             "a permanent child cannot be significant: it never ends for good"
         )
 
 
-def _check_shutdown(value: object) -> None:
-    if value is BRUTAL_KILL or _is_seconds(value):
-        return
-    raise InvalidChildSpecError(
-        f"shutdown must be seconds >= 0, INFINITY or BRUTAL_KILL, got {quote(value)}"
-    )
+def _is_shutdown(_: object, field: Attribute[Any], value: object) -> None:
+    if value is not BRUTAL_KILL and not _is_seconds(value):
+        raise _expected(field, "seconds >= 0, INFINITY or BRUTAL_KILL", value)
 
 
-def _check_init_timeout(value: object) -> None:
+def _is_init_timeout(_: object, field: Attribute[Any], value: object) -> None:
     if not _is_seconds(value) or value == 0:
-        raise InvalidChildSpecError(f"init_timeout must be seconds > 0, got {quote(value)}")
+        raise _expected(field, "seconds > 0", value)
 
 
-def _check_heartbeat(value: object) -> None:
+def _is_heartbeat(_: object, field: Attribute[Any], value: object) -> None:
     if value is not None and (not _is_seconds(value) or value in (0, INFINITY)):
-        raise InvalidChildSpecError(
-            f"heartbeat must be None or finite seconds > 0, got {quote(value)}"
-        )
+        raise _expected(field, "None or finite seconds > 0", value)
 
 
-def _check_memory_limit(value: Any) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and (not whole or not 0 < value < 2**63):
-        raise InvalidChildSpecError(
-            f"memory_limit must be None or an int of bytes > 0 and < 2**63, got {quote(value)}"
-        )
+def _is_memory_limit(_: object, field: Attribute[Any], value: object) -> None:
+    if value is not None and not (is_count(value) and 0 < value < 2**63):
+        raise _expected(field, "None or an int of bytes > 0 and < 2**63", value)
 
 
-def _check_name(value: object) -> None:
+def _is_registered_name(_: object, field: Attribute[Any], value: object) -> None:
     if value is not None and not is_name(value):
-        raise InvalidChildSpecError(
-            f"name must be None or a pair of str (kind, id), got {quote(value)}"
-        )
+        raise _expected(field, "None or a pair of str (kind, id)", value)
+
+
+def _is_max_restarts(_: object, field: Attribute[Any], value: object) -> None:
+    if not is_count(value):
+        raise _expected(field, "an int >= 0", value)
+
+
+def _is_period(_: object, field: Attribute[Any], value: object) -> None:
+    if not _is_seconds(value) or value in (0, INFINITY):
+        raise _expected(field, "finite seconds > 0", value)
+
+
+def _is_backoff(_: object, field: Attribute[Any], value: object) -> None:
+    if not _is_seconds(value) or value == INFINITY:
+        raise _expected(field, "finite seconds >= 0", value)
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether *value* is an int of 0 or more, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_seconds(value: object) -> bool:
@@ -167,11 +183,20 @@ def _is_seconds(value: object) -> bool:
     )
 
 
-class ChildSpec(Discreet, frozen=True, kw_only=True):
+def _expected(field: Attribute[Any], wanted: str, value: object) -> InvalidChildSpecError:
+    return InvalidChildSpecError(f"{field.name} must be {wanted}, got {quote(value)}")
+
+
+def _shutdown_of_type(spec: ChildSpec) -> float:
+    return INFINITY if spec.type is ChildType.SUPERVISOR else DEFAULT_SHUTDOWN
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class ChildSpec(Record):
     """How a supervisor starts, restarts and stops one child.
 
-    The fields are checked in OTP's order (id, start, restart, significant,
-    type, shutdown), the first rule broken raises `InvalidChildSpecError`.
+    The fields are checked in OTP's order, which is theirs (supervisor:
+    `check_childspec`); the first rule broken raises `InvalidChildSpecError`.
 
     Attributes:
         id: Unique among the children of a `Supervisor`.
@@ -193,78 +218,29 @@ class ChildSpec(Discreet, frozen=True, kw_only=True):
             shared libraries); beyond it Python raises MemoryError there. None
             for no limit.
         name: Registered for the child before its `init` runs; None for none.
-        value: Kept in the registry beside *name*.
+        value: Kept in the registry beside *name*; not printed.
     """
 
-    hidden = ("value",)
-
-    id: str
-    start: Start
-    restart: Restart = Restart.PERMANENT
-    significant: bool = False
-    type: ChildType = ChildType.WORKER
-    shutdown: float | BrutalKill = _BY_TYPE
-    init_timeout: float = DEFAULT_INIT_TIMEOUT
-    heartbeat: float | None = None
-    memory_limit: int | None = None
-    name: Name | None = None
-    value: object = None
-
-    if TYPE_CHECKING:  # a class is made a `Start`, which a checker cannot know
-
-        def __init__(  # noqa: PLR0913 - one each
-            self,
-            *,
-            id: str,  # noqa: A002 - OTP's name
-            start: _Startable,
-            restart: Restart = ...,
-            significant: bool = ...,
-            type: ChildType = ...,  # noqa: A002 - idem
-            shutdown: float | BrutalKill = ...,
-            init_timeout: float = ...,
-            heartbeat: float | None = ...,
-            memory_limit: int | None = ...,
-            name: Name | None = ...,
-            value: object = ...,
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        given: _Startable = self.start
-        if isinstance(given, type):
-            force_setattr(self, "start", Start(given))
-        _check_child_id(self.id)
-        _check_start(self.start)
-        _check_one_of(Restart, "restart", self.restart)
-        _check_significant(self.significant, self.restart)
-        _check_one_of(ChildType, "type", self.type)
-        if self.shutdown is _BY_TYPE:
-            supervises = self.type is ChildType.SUPERVISOR
-            force_setattr(self, "shutdown", INFINITY if supervises else DEFAULT_SHUTDOWN)
-        _check_shutdown(self.shutdown)
-        _check_init_timeout(self.init_timeout)
-        _check_heartbeat(self.heartbeat)
-        _check_memory_limit(self.memory_limit)
-        _check_name(self.name)
+    id: str = field(validator=_is_id)
+    start: Start = field(converter=_as_start, validator=_is_start)
+    restart: Restart = field(default=Restart.PERMANENT, validator=_is_one_of(Restart))
+    significant: bool = field(default=False, validator=_is_significant)
+    type: ChildType = field(default=ChildType.WORKER, validator=_is_one_of(ChildType))
+    shutdown: float | BrutalKill = field(
+        default=Factory(_shutdown_of_type, takes_self=True), validator=_is_shutdown
+    )
+    init_timeout: float = field(default=DEFAULT_INIT_TIMEOUT, validator=_is_init_timeout)
+    heartbeat: float | None = field(default=None, validator=_is_heartbeat)
+    memory_limit: int | None = field(default=None, validator=_is_memory_limit)
+    name: Name | None = field(default=None, validator=_is_registered_name)
+    value: object = field(default=None, repr=False)
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise `InvalidChildSpecError` unless *value* is an int of 0 or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidChildSpecError(f"{name} must be an int >= 0, got {quote(value)}")
-
-
-def _check_period(value: object) -> None:
-    if not _is_seconds(value) or value in (0, INFINITY):
-        raise InvalidChildSpecError(f"max_seconds must be finite seconds > 0, got {quote(value)}")
-
-
-def _check_backoff(value: object) -> None:
-    if not _is_seconds(value) or value == INFINITY:
-        raise InvalidChildSpecError(f"backoff must be finite seconds >= 0, got {quote(value)}")
-
-
-class Flags(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Flags(Record):
     """What a supervisor does when children die (OTP: supervisor flags).
+
+    The fields are checked in their order, like those of a `ChildSpec`.
 
     Attributes:
         strategy: Who is restarted with a dead child.
@@ -276,18 +252,13 @@ class Flags(Struct, frozen=True, kw_only=True):
             as in OTP, where the budget of restarts is the only brake.
     """
 
-    strategy: Strategy = Strategy.ONE_FOR_ONE
-    max_restarts: int = 3
-    max_seconds: float = 5.0
-    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
-    backoff: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_one_of(Strategy, "strategy", self.strategy)
-        check_count("max_restarts", self.max_restarts)
-        _check_period(self.max_seconds)
-        _check_one_of(AutoShutdown, "auto_shutdown", self.auto_shutdown)
-        _check_backoff(self.backoff)
+    strategy: Strategy = field(default=Strategy.ONE_FOR_ONE, validator=_is_one_of(Strategy))
+    max_restarts: int = field(default=3, validator=_is_max_restarts)
+    max_seconds: float = field(default=5.0, validator=_is_period)
+    auto_shutdown: AutoShutdown = field(
+        default=AutoShutdown.NEVER, validator=_is_one_of(AutoShutdown)
+    )
+    backoff: float = field(default=0.0, validator=_is_backoff)
 
 
 def check_children(children: Iterable[object], flags: Flags) -> tuple[ChildSpec, ...]:

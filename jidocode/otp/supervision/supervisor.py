@@ -29,11 +29,13 @@ from jidocode.errors import (
     InvalidChildSpecError,
     SupervisorError,
 )
-from jidocode.otp.server.machine import Exit, InitFailed, Initialised
+from jidocode.otp.server.machine import Exit, InitDone, InitFailed
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Ignore
-from jidocode.otp.supervision.keeper import Child, Keeper, RequestReceived, start_error
+from jidocode.otp.supervision.children import Child, Children
+from jidocode.otp.supervision.keeper import Keeper, start_error
 from jidocode.otp.supervision.life import Life
+from jidocode.otp.supervision.machine import RequestReceived
 from jidocode.otp.supervision.management import (
     DeleteChild,
     Request,
@@ -47,6 +49,7 @@ from jidocode.otp.supervision.specs import (
     ChildType,
     Flags,
     Start,
+    check_child,
     check_children,
 )
 from jidocode.otp.supervision.strategy import Restart, Verdict, restart_group
@@ -77,7 +80,7 @@ class Supervisor:
         raise NotImplementedError
 
 
-class Kind(enum.Enum):
+class Purpose(enum.Enum):
     """What an operation is for."""
 
     INIT = "start all"
@@ -89,10 +92,14 @@ class Kind(enum.Enum):
     SHUT_DOWN = "stop all"
 
 
+_ENDS = (Purpose.ROLL_BACK, Purpose.SHUT_DOWN)
+"""After these there is no supervisor."""
+
+
 class Operation(Struct, kw_only=True):
     """Stop some children in order, then start some in order, one at a time."""
 
-    kind: Kind
+    purpose: Purpose
     stop: deque[str] = field(default_factory=deque[str])
     """Still to be stopped, last started first."""
     start: deque[str] = field(default_factory=deque[str])
@@ -125,9 +132,9 @@ class SupervisorLoop(Keeper):
     def _begin(self, result: Any) -> None:
         match result:
             case (Flags() as flags, specs):
-                self.children = {spec.id: Child(spec) for spec in check_children(specs, flags)}
+                self.children = Children.of(check_children(specs, flags))
                 self._use(flags)
-                self._operation = Operation(kind=Kind.INIT, start=deque(self.children))
+                self._operation = Operation(purpose=Purpose.INIT, start=deque(self.children))
             case _:
                 raise InvalidChildSpecError(
                     f"init must return Flags and a sequence of children, got {quote(result)}"
@@ -159,7 +166,7 @@ class SupervisorLoop(Keeper):
             return
         child = self.children.get(waiting.spec.id)
         # Its end is no longer due if a group restart or a request was faster.
-        if child is not None and child.due is waiting:
+        if child is not None and child.pending is waiting:
             self._act_on_end(child, waiting)
 
     def _stop_next(self, operation: Operation) -> None:
@@ -176,16 +183,16 @@ class SupervisorLoop(Keeper):
         self._start(self.children[operation.current])
 
     def _finish(self, operation: Operation) -> None:
-        match operation.kind:
-            case Kind.INIT:
-                self._effects.append(Initialised())
-            case Kind.ROLL_BACK:
+        match operation.purpose:
+            case Purpose.INIT:
+                self._effects.append(InitDone())
+            case Purpose.ROLL_BACK:
                 self._end(InitFailed(operation.reason))
-            case Kind.SHUT_DOWN:
+            case Purpose.SHUT_DOWN:
                 self._end(Exit(operation.reason))
-            case Kind.TERMINATE_CHILD:
+            case Purpose.TERMINATE_CHILD:
                 self._reply(operation.caller, None)
-            case Kind.RESTART | Kind.START_CHILD | Kind.RESTART_CHILD:
+            case Purpose.RESTART | Purpose.START_CHILD | Purpose.RESTART_CHILD:
                 pass
 
     # News of lives
@@ -214,24 +221,24 @@ class SupervisorLoop(Keeper):
     def _stopped(self, child: Child, operation: Operation) -> None:
         """Have *child* wait for its new start, or keep or forget it without a process."""
         if child.id in operation.start:
-            child.due = None
+            child.pending = None
         elif child.spec.restart is Restart.TEMPORARY:
             self._forget(child)
         else:
             self._rest(child)
 
     def _not_started(self, operation: Operation, child: Child, life: Life) -> None:
-        if life.ignored:
+        if life.init_ignored:
             self._ignored(operation, child)
             return
-        match operation.kind:
-            case Kind.INIT:
+        match operation.purpose:
+            case Purpose.INIT:
                 self._announce_end(child, life, restarting=False)
                 self._roll_back(f"failed to start child {quote(child.id)}: {life.reason}")
-            case Kind.RESTART:
+            case Purpose.RESTART:
                 self._try_later(child, life)
                 self._operation = None
-            case Kind.START_CHILD:
+            case Purpose.START_CHILD:
                 self._announce_end(child, life, restarting=False)
                 self._forget(child)
                 self._refuse(operation.caller, start_error(child, life))
@@ -250,7 +257,7 @@ class SupervisorLoop(Keeper):
     # What to do about an end
 
     def _act_on_end(self, child: Child, life: Life) -> None:
-        child.due = None
+        child.pending = None
         match self._verdict(child, life):
             case Verdict.RESTART:
                 self._restart(child, life)
@@ -265,7 +272,7 @@ class SupervisorLoop(Keeper):
         if self._may_restart(child, life):
             group = self._group(child)
             self._operation = Operation(
-                kind=Kind.RESTART,
+                purpose=Purpose.RESTART,
                 stop=deque(other.id for other in reversed(group) if other is not child),
                 start=deque(
                     other.id for other in group if other.spec.restart is not Restart.TEMPORARY
@@ -278,15 +285,15 @@ class SupervisorLoop(Keeper):
         return [self.children[child_id] for child_id in group]
 
     def _retry(self, child: Child) -> None:
-        if child.due is not None:
-            self._waiting.append(child.due)
+        if child.pending is not None:
+            self._waiting.append(child.pending)
 
     def _maybe_auto_shutdown(self, child: Child) -> None:
         """End with the first significant child, or the last (OTP: do_auto_shutdown)."""
         if not child.spec.significant:
             return
         others = any(
-            other.spec.significant and (other.life is not None or other.due is not None)
+            other.spec.significant and (other.life is not None or other.pending is not None)
             for other in self.children.values()
         )
         if self.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not others:
@@ -295,18 +302,18 @@ class SupervisorLoop(Keeper):
     # Ends of the supervisor itself; whoever waits for an answer hears of the exit
 
     def _roll_back(self, detail: str) -> None:
-        self._stop_all(Kind.ROLL_BACK, Shutdown(detail))
+        self._stop_all(Purpose.ROLL_BACK, Shutdown(detail))
 
     def _shut_down(self, reason: ExitReason) -> None:
-        if self._operation is None or self._operation.kind not in (Kind.SHUT_DOWN, Kind.ROLL_BACK):
-            self._stop_all(Kind.SHUT_DOWN, reason)
+        if self._operation is None or self._operation.purpose not in _ENDS:
+            self._stop_all(Purpose.SHUT_DOWN, reason)
 
-    def _stop_all(self, kind: Kind, reason: ExitReason) -> None:
+    def _stop_all(self, purpose: Purpose, reason: ExitReason) -> None:
         """Stop the child that is under way, then all others, last started first."""
         under_way = self._operation.current if self._operation else None
         last_first = list(reversed(self.children))
         stop = sorted(last_first, key=lambda child_id: child_id != under_way)
-        self._operation = Operation(kind=kind, stop=deque(stop), reason=reason)
+        self._operation = Operation(purpose=purpose, stop=deque(stop), reason=reason)
 
     # Requests
 
@@ -317,13 +324,12 @@ class SupervisorLoop(Keeper):
         try:
             match request:
                 case StartChild(spec):
-                    child = Child(self._new_spec(spec))
-                    self.children[child.id] = child
-                    self._begin_start(Kind.START_CHILD, caller, child)
+                    child = self.children.add(check_child(spec, self.flags))
+                    self._begin_start(Purpose.START_CHILD, caller, child)
                 case TerminateChild(child_id):
-                    self._terminate_child(caller, self._known(child_id))
+                    self._terminate_child(caller, self.children.find(child_id))
                 case RestartChild(child_id):
-                    self._begin_start(Kind.RESTART_CHILD, caller, self._stopped_child(child_id))
+                    self._begin_start(Purpose.RESTART_CHILD, caller, self._stopped_child(child_id))
                 case DeleteChild(child_id):
                     self._forget(self._stopped_child(child_id))
                     self._reply(caller, None)
@@ -333,23 +339,23 @@ class SupervisorLoop(Keeper):
         except SupervisorError as error:
             self._refuse(caller, error)
 
-    def _begin_start(self, kind: Kind, caller: Caller, child: Child) -> None:
-        self._operation = Operation(kind=kind, start=deque([child.id]), caller=caller)
+    def _begin_start(self, purpose: Purpose, caller: Caller, child: Child) -> None:
+        self._operation = Operation(purpose=purpose, start=deque([child.id]), caller=caller)
 
     def _terminate_child(self, caller: Caller, child: Child) -> None:
-        if child.due is not None:
+        if child.pending is not None:
             # The restart that ends here was to bring back siblings, too.
             for other in self._group(child):
-                if other.life is None and other.due is None:
+                if other.life is None and other.pending is None:
                     self._rest(other)
         self._operation = Operation(
-            kind=Kind.TERMINATE_CHILD, stop=deque([child.id]), caller=caller
+            purpose=Purpose.TERMINATE_CHILD, stop=deque([child.id]), caller=caller
         )
 
     def _stopped_child(self, child_id: str) -> Child:
-        child = self._known(child_id)
+        child = self.children.find(child_id)
         if child.life is not None:
             raise ChildRunningError(child.id)
-        if child.due is not None:
+        if child.pending is not None:
             raise ChildRestartingError(child.id)
         return child

@@ -24,8 +24,8 @@ from jidocode.errors import (
     SessionLimitError,
     SessionNotFoundError,
 )
-from jidocode.otp.naming.server import ClaimName, RegistryServer, ReleaseName
-from jidocode.otp.naming.table import Live, NotFound
+from jidocode.otp.naming.messages import ClaimName, Live, NotFound, ReleaseName
+from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.server.messages import Caller, Response
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
 from jidocode.otp.supervision.events import ChildExited
@@ -279,8 +279,8 @@ class ProcessRegistry(RegistryServer):
         """
         found = self.table.lookup(SESSIONS)
         if isinstance(found, Live):
-            return found.ref not in self.reported
-        return not isinstance(found, NotFound) or self._root not in self.reported
+            return found.ref not in self.reporters
+        return not isinstance(found, NotFound) or self._root not in self.reporters
 
     # Look-ups
 

@@ -1,0 +1,134 @@
+"""The children that a supervisor keeps: specs in start order, each with its present life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from jidocode.base.exits import ExitReason
+from jidocode.base.refs import ActorRef
+from jidocode.base.text import quote
+from jidocode.errors import AlreadyPresentError, AlreadyStartedError, ChildNotFoundError
+from jidocode.otp.supervision.life import Life, LifeState
+from jidocode.otp.supervision.management import ChildCounts, ChildInfo, ChildStatus
+from jidocode.otp.supervision.specs import ChildSpec, ChildType
+
+
+class Child(Struct):
+    """A spec that a supervisor keeps, with its present life if it has one."""
+
+    spec: ChildSpec
+    life: Life | None = None
+    has_claim: bool = False
+    """Whether its name is ours, or was asked for."""
+    restarts: int = 0
+    last_exit: ExitReason | None = None
+    pending: Life | None = None
+    """Its last life, if nothing was done about the end of that yet."""
+    died_at: float | None = None
+    """When its last process was known to be dead, while it is being replaced."""
+
+    @property
+    def id(self) -> str:
+        """The id of the spec."""
+        return self.spec.id
+
+    @property
+    def ref(self) -> ActorRef | None:
+        """The process, once its `init` is done and until its end."""
+        return self.life.ref if self.life else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is ready and was not told to stop."""
+        return self.life is not None and self.life.state is LifeState.RUNNING
+
+    @property
+    def status(self) -> ChildStatus:
+        """How it stands, for those who ask."""
+        if self.life is None:
+            return ChildStatus.STOPPED if self.died_at is None else ChildStatus.RESTARTING
+        match self.life.state:
+            case LifeState.CLAIMING | LifeState.STARTING:
+                return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
+            case LifeState.RUNNING:
+                return ChildStatus.RUNNING
+            case _:
+                return ChildStatus.STOPPING
+
+
+class Children(dict[str, Child]):
+    """The children of one supervisor by their ids, in start order."""
+
+    @classmethod
+    def of(cls, specs: Iterable[ChildSpec]) -> Children:
+        """Return children for *specs*, none of them started."""
+        return cls({spec.id: Child(spec) for spec in specs})
+
+    def add(self, spec: ChildSpec) -> Child:
+        """Keep *spec* as the last one; raises what `check_free` raises."""
+        self.check_free(spec.id)
+        child = self[spec.id] = Child(spec)
+        return child
+
+    def check_free(self, child_id: str) -> None:
+        """Make sure that no child has that id.
+
+        Raises:
+            AlreadyStartedError: One has, and a process (OTP: `already_started`).
+            AlreadyPresentError: One has, without a process (OTP: `already_present`).
+        """
+        present = self.get(child_id)
+        if present is None:
+            return
+        if present.life is not None:
+            raise AlreadyStartedError(child_id, present.ref)
+        raise AlreadyPresentError(child_id)
+
+    def find(self, child_id: object) -> Child:
+        """Return the child with that id, which is whatever a caller sent.
+
+        Raises:
+            ChildNotFoundError: There is none.
+        """
+        child = self.get(child_id) if isinstance(child_id, str) else None
+        if child is None:
+            raise ChildNotFoundError(quote(child_id))
+        return child
+
+    def rival_of(self, child: Child) -> Child | None:
+        """Return another child that has the name; the registry tells owners apart, not children."""
+        name = child.spec.name
+        if name is None:
+            return None
+        rivals = (
+            other
+            for other in self.values()
+            if other is not child and other.spec.name == name and (other.has_claim or other.life)
+        )
+        return next(rivals, None)
+
+    def infos(self) -> tuple[ChildInfo, ...]:
+        """Return how each child stands (OTP: which_children)."""
+        return tuple(
+            ChildInfo(
+                id=child.id,
+                ref=child.ref,
+                status=child.status,
+                type=child.spec.type,
+                restarts=child.restarts,
+                last_exit=child.last_exit,
+            )
+            for child in self.values()
+        )
+
+    def counts(self) -> ChildCounts:
+        """Count the children (OTP: count_children)."""
+        supervisors = sum(child.spec.type is ChildType.SUPERVISOR for child in self.values())
+        return ChildCounts(
+            specs=len(self),
+            active=sum(child.is_running for child in self.values()),
+            supervisors=supervisors,
+            workers=len(self) - supervisors,
+        )
