@@ -46,7 +46,6 @@ from jidocode.session.admission.registry import (
     StopSession,
     UpdateRecord,
 )
-from jidocode.session.conversation.recovery import check_place, journal_path
 from jidocode.session.journal.catalogue import (
     Resumable,
     delete_journal,
@@ -55,6 +54,7 @@ from jidocode.session.journal.catalogue import (
     list_journals,
     load_record,
 )
+from jidocode.session.journal.place import check_place, journal_path
 from jidocode.session.project.locate import locate_project
 from jidocode.session.record import (
     Session,
