@@ -14,18 +14,19 @@ from jidocode.otp.naming.server import ClaimName, RegisterName, Reported
 from jidocode.otp.server.machine import SendRequest
 from jidocode.otp.supervision.events import ChildExited
 from jidocode.otp.supervision.management import StartChild, TerminateChild
-from jidocode.session.admission.registry import (
+from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.admission.messages import (
     REGISTRY,
     SESSIONS,
-    Admission,
-    FindSession,
-    GetSession,
-    ListSessions,
-    ProcessRegistry,
+    FindRecord,
+    GetRecord,
+    ListRecords,
+    OpenSession,
     StartSession,
     StopSession,
     UpdateRecord,
 )
+from jidocode.session.admission.registry import ProcessRegistry
 from jidocode.session.record import Session
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Upkeep, session_children
@@ -39,7 +40,7 @@ NEW = ActorRef("sessions", 3, 102)
 @pytest.fixture
 def registry() -> FakeChild:
     """A registry whose supervisor of sessions has just been killed."""
-    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1)))
+    registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=1)))
     registry.cast(ClaimName(SESSIONS, ROOT, OLD.incarnation))
     registry.cast(RegisterName(SESSIONS, ROOT, OLD))
     registry.cast(Reported(OLD))
@@ -54,7 +55,8 @@ def start(tmp_path: Path) -> StartSession:
     """The request to start a session."""
     session = Session.new(project_path=tmp_path)
     children = session_children(session, upkeep=Upkeep())
-    return StartSession(session, SessionSupervisor.child_spec(session, children))
+    opened = OpenSession(session, frozenset())
+    return StartSession(opened, SessionSupervisor.child_spec(opened, children))
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -77,7 +79,7 @@ def test_a_session_that_comes_early_is_let_in_once_its_supervisor_is_known_and_h
 
 def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> None:
     """A process that died over it, or was not known yet, is no fault of who asks."""
-    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1, attempts=1)))
+    registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=1, attempts=1)))
     registry.cast(ClaimName(REGISTRY, ROOT, 1))
     registry.cast(Reported(ROOT))
     with pytest.raises(NoProcessError):
@@ -90,15 +92,15 @@ def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> No
 
 def test_what_is_asked_early_is_answered_once_the_sessions_are_known(start: StartSession) -> None:
     """A new registry says of no session that it is not there, before all have been told."""
-    session, ref = start.session, ActorRef("session", 1, 103)
+    session, ref = start.session.record, ActorRef("session", 1, 103)
     name = ("session", session.id)
-    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1)))
+    registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=1)))
     renamed = session.rename("till")
     questions: list[tuple[object, object]] = [
-        (GetSession(session.id), session),
-        (ListSessions(), [session]),
-        (FindSession(name=session.name), session),
-        (UpdateRecord(session.id, renamed), renamed),
+        (GetRecord(session.id), session),
+        (ListRecords(), [session]),
+        (FindRecord(name=session.name), session),
+        (UpdateRecord(session.id, renamed), replace(start.session, record=renamed)),
     ]
     calls = [(registry.begin_call(question), answer) for question, answer in questions]
     stop = registry.begin_call(StopSession(session.id))
@@ -107,7 +109,7 @@ def test_what_is_asked_early_is_answered_once_the_sessions_are_known(start: Star
         ClaimName(SESSIONS, ROOT, NEW.incarnation),
         ClaimName(REGISTRY, ROOT, 1),
         Reported(ROOT),
-        ClaimName(name, NEW, ref.incarnation, session),
+        ClaimName(name, NEW, ref.incarnation, start.session),
         RegisterName(name, NEW, ref),
     ):
         registry.cast(news)
@@ -127,10 +129,11 @@ def test_an_update_with_what_is_no_record_is_refused(
     """One client's mistake is nobody else's crash."""
     registry.cast(RegisterName(SESSIONS, ROOT, NEW))
     registry.cast(Reported(NEW))
-    name = ("session", start.session.id)
+    session_id = start.session.record.id
+    name = ("session", session_id)
     registry.cast(ClaimName(name, NEW, 1, start.session))
     registry.cast(RegisterName(name, NEW, ActorRef("session", 1, 103)))
 
     with pytest.raises(InvalidRequestError):
-        registry.call(UpdateRecord(start.session.id, cast("Session", wrong)))
-    assert registry.call(GetSession(start.session.id)) == start.session
+        registry.call(UpdateRecord(session_id, cast("Session", wrong)))
+    assert registry.call(GetRecord(session_id)) == start.session.record

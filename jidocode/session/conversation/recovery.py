@@ -12,8 +12,9 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attrs import evolve
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from jidocode.base import log
 from jidocode.base.text import quote
@@ -195,7 +196,7 @@ def _chosen(known: Session | None, given: Session) -> Session:
     if known.id != given.id or not same_project:
         raise JournalError("the journal is of another session or project")
     latest = max(given, known, key=lambda session: session.updated_at)
-    return replace(latest, project_path=given.project_path, project_key=given.project_key)
+    return evolve(latest, project_path=given.project_path, project_key=given.project_key)
 
 
 def _left_open(conversation: Conversation, session: Session) -> list[Unsettled]:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import attrs
 from msgspec.structs import asdict
 
+from jidocode.base.records import Record as Attrs
 from jidocode.base.text import quote
 from jidocode.errors import JournalDamagedError, JournalVersionError
 from jidocode.session.conversation.changes import (
@@ -65,6 +67,8 @@ _SHAPES = {
 def _plain(value: Any) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Attrs):
+        return attrs.asdict(value, recurse=False)
     return asdict(value)
 
 
