@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 from msgspec.structs import replace
 
-from jidocode.errors import InvalidRequestError, NoProcessError, RateLimitedError
+from jidocode.errors import (
+    InvalidRequestError,
+    NoProcessError,
+    ProjectAlreadyOpenError,
+    RateLimitedError,
+)
 from jidocode.otp import ActorRef, Killed, Start
 from jidocode.otp.naming.server import ClaimName, RegisterName, Reported
 from jidocode.otp.server.machine import SendRequest
@@ -27,6 +35,7 @@ from jidocode.session.admission.messages import (
     UpdateRecord,
 )
 from jidocode.session.admission.registry import ProcessRegistry
+from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Upkeep, session_children
@@ -50,13 +59,18 @@ def registry() -> FakeChild:
     return registry
 
 
+def request_to_start(project: Path) -> StartSession:
+    """Return what an app asks to open *project*."""
+    session = Session.new(project_path=project)
+    children = session_children(session, upkeep=Upkeep())
+    opened = OpenSession(session, frozenset(enclosing_keys(session.project_path)))
+    return StartSession(opened, SessionSupervisor.child_spec(opened, children))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> StartSession:
     """The request to start a session."""
-    session = Session.new(project_path=tmp_path)
-    children = session_children(session, upkeep=Upkeep())
-    opened = OpenSession(session, frozenset())
-    return StartSession(opened, SessionSupervisor.child_spec(opened, children))
+    return request_to_start(tmp_path)
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -137,3 +151,49 @@ def test_an_update_with_what_is_no_record_is_refused(
     with pytest.raises(InvalidRequestError):
         registry.call(UpdateRecord(session_id, cast("Session", wrong)))
     assert registry.call(GetRecord(session_id)) == start.session.record
+
+
+@pytest.fixture
+def no_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Makes every look at a disk fail, for as long as a block takes."""
+
+    def look(*args: object, **options: object) -> NoReturn:
+        raise AssertionError(f"looked at {args} {options}")
+
+    @contextmanager
+    def fail() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            for name in ("stat", "lstat", "open", "listdir", "scandir", "readlink", "access"):
+                patch.setattr(os, name, look)
+            yield
+
+    return fail
+
+
+@pytest.mark.parametrize(("opened", "wanted"), [(".", "till"), ("till", ".")])
+def test_a_new_registry_refuses_a_nested_project_and_looks_at_no_disk(
+    tmp_path: Path,
+    opened: str,
+    wanted: str,
+    no_disk: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """What it has to know of folders comes with what the supervisors report: a disk may hang."""
+    (tmp_path / "till").mkdir()
+    first, second = request_to_start(tmp_path / opened), request_to_start(tmp_path / wanted)
+    session_id = first.session.record.id
+    with no_disk():
+        registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=9)))
+        registry.cast(ClaimName(SESSIONS, ROOT, NEW.incarnation))
+        registry.cast(RegisterName(SESSIONS, ROOT, NEW))
+        registry.cast(ClaimName(("session", session_id), NEW, 1, first.spec.value))
+        registry.cast(RegisterName(("session", session_id), NEW, ActorRef("session", 1, 103)))
+        registry.cast(Reported(NEW))
+
+        with pytest.raises(ProjectAlreadyOpenError) as refused:
+            registry.call(second)
+        renamed = registry.call(UpdateRecord(session_id, first.session.record.rename("till")))
+        with pytest.raises(ProjectAlreadyOpenError):
+            registry.call(second)
+
+    assert (refused.value.session_id, refused.value.nested) == (session_id, True)
+    assert renamed.enclosing == first.session.enclosing
