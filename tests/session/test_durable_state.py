@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
 from conversations import all_pages, snapshot
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
@@ -23,7 +24,6 @@ from hypothesis.stateful import (
 )
 from limits import limited
 from msgspec import Struct
-from msgspec.structs import replace
 
 from jidocode.base.exits import SHUTDOWN, Crashed, Killed
 from jidocode.base.refs import ActorRef
@@ -246,10 +246,10 @@ def test_a_project_may_move_but_not_change(life: Life, session: Session) -> None
     """The same path with another inode, or the same inode under another path, is the same."""
     life.start()
     life.crash()
-    moved = replace(session, project_path="/elsewhere")
+    moved = evolve(session, project_path="/elsewhere")
     assert life.start(session=moved).session().project_path == "/elsewhere"
     life.crash()
-    restored = replace(moved, project_key=(1, 2))
+    restored = evolve(moved, project_key=(1, 2))
     assert life.start(session=restored).session().project_key == (1, 2)
     life.crash()
 

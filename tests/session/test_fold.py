@@ -198,24 +198,3 @@ def test_what_is_no_change_is_refused() -> None:
     """It would be a mistake of the program."""
     with pytest.raises(TypeError, match="no change"):
         folded([]).apply(Change(seq=1))
-
-
-@given(history=histories)
-def test_the_text_of_a_change_does_not_say_what_was_said(history: list[Change]) -> None:
-    """It may stand in a log: texts of users and of projects do not."""
-    secret = "do not print"
-    hidden = {
-        "content": secret,
-        "text": secret,
-        "path": secret,
-        "metadata": {secret: secret},
-        "arguments": {secret: secret},
-        "context": {secret: secret},
-        "settings": {secret: secret},
-        "todos": (Todo(secret),),
-    }
-    for each in history:
-        names = {field.name for field in type(each).__attrs_attrs__}
-        told = evolve(each, **{name: hidden[name] for name in names & hidden.keys()})
-        assert type(each).__name__ in repr(told)
-        assert secret not in repr(told)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import JournalDamagedError, JournalVersionError
 from jidocode.session.conversation.changes import (
@@ -66,19 +67,17 @@ _TAGS = {cls: tag for tag, cls in _CLASSES.items()}
 _BEGINNINGS = {cls: b'{"%b":' % tag.encode() for cls, tag in _TAGS.items()}
 
 
-def _names_of(cls: Any) -> dict[str, None]:
+def _names_of(cls: type[Record]) -> dict[str, None]:
     """Return the names of the fields that are written of a class, in their order.
 
     The number of a change is in the line, and the result of a call is a change of its own.
     """
-    if issubclass(cls, msgspec.Struct):
-        return dict.fromkeys(cls.__struct_fields__)
     names = (each.name for each in cls.__attrs_attrs__)
     return dict.fromkeys(name for name in names if name not in ("seq", "result"))
 
 
-_WRITTEN: tuple[type, ...] = (*_TAGS, Session, SessionConfig, Todo)
-_NAMES = {cls: _names_of(cls) for cls in _WRITTEN}
+_WRITTEN: tuple[type[Record], ...] = (*_TAGS, Session, SessionConfig, Todo)
+_NAMES: dict[type, dict[str, None]] = {cls: _names_of(cls) for cls in _WRITTEN}
 
 
 def _plain(value: object) -> object:

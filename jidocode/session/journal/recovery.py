@@ -18,8 +18,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 
-from attrs import asdict
-from msgspec.structs import replace
+from attrs import asdict, evolve
 
 from jidocode.base import log
 from jidocode.errors import JournalError, JournalWriteError
@@ -131,7 +130,7 @@ def _latest(known: Session | None, given: Session) -> Session:
     if known.id != given.id or not same_project:
         raise JournalError("the journal is of another session or project")
     latest = max(given, known, key=lambda session: session.updated_at)
-    return replace(latest, project_path=given.project_path, project_key=given.project_key)
+    return evolve(latest, project_path=given.project_path, project_key=given.project_key)
 
 
 # What is written after a start, in this order: the record first, because a journal without
