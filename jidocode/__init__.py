@@ -71,10 +71,10 @@ if TYPE_CHECKING:
         Change as Change,
         FileAccess as FileAccess,
         FileAccessKind as FileAccessKind,
+        JournalOpened as JournalOpened,
         Message as Message,
         MessagesCleared as MessagesCleared,
         MessageStatus as MessageStatus,
-        Opened as Opened,
         PromptAdded as PromptAdded,
         ReasoningCleared as ReasoningCleared,
         ReasoningStep as ReasoningStep,
@@ -90,11 +90,11 @@ if TYPE_CHECKING:
         ToolContextReplaced as ToolContextReplaced,
         ToolResult as ToolResult,
     )
-    from jidocode.session.conversation.conversation import (
+    from jidocode.session.conversation.reports import (
         ConversationStatistics as ConversationStatistics,
+        Repair as Repair,
     )
     from jidocode.session.journal.catalogue import Resumable as Resumable
-    from jidocode.session.journal.file import Repair as Repair
     from jidocode.session.manager.client import ManagerClient as ManagerClient
     from jidocode.session.project.boundary import Entry as Entry
     from jidocode.session.project.files import FileSlice as FileSlice, Listing as Listing
@@ -153,16 +153,14 @@ else:
         jidocode.otp.supervision.strategy
             Restart Strategy
         jidocode.session.conversation.changes
-            Change FileAccess FileAccessKind Message MessageStatus MessagesCleared Opened
+            Change FileAccess FileAccessKind JournalOpened Message MessageStatus MessagesCleared
             PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged
             StreamBegan StreamChunk Todo TodoStatus TodosReplaced ToolCall ToolContextReplaced
             ToolResult
-        jidocode.session.conversation.conversation
-            ConversationStatistics
+        jidocode.session.conversation.reports
+            ConversationStatistics Repair
         jidocode.session.journal.catalogue
             Resumable
-        jidocode.session.journal.file
-            Repair
         jidocode.session.manager.client
             ManagerClient
         jidocode.session.project.boundary

@@ -24,10 +24,9 @@ from collections.abc import Iterator, Mapping
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Any, cast
 
-from msgspec import Struct
-from msgspec.structs import replace
+from attrs import evolve, field, fields, frozen
 
-from jidocode.base.records import Discreet
+from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSessionError, InvalidSessionIdError
 from jidocode.session.project.locate import ProjectKey, detect_language, locate_project
@@ -112,7 +111,8 @@ def _is_too_deep(value: dict[str, object]) -> bool:
     return bool(level)
 
 
-class SessionConfig(Discreet, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class SessionConfig(Record):
     """Which language model a session works with.
 
     Attributes:
@@ -124,13 +124,11 @@ class SessionConfig(Discreet, frozen=True, kw_only=True):
             text, because text is immutable, whatever it holds.
     """
 
-    hidden = ("extra_json",)
-
     provider: str = "anthropic"
     model: str = "claude-3-5-sonnet-20241022"
     temperature: float = 0.7
     max_tokens: int = 4096
-    extra_json: str = "{}"
+    extra_json: str = field(default="{}", repr=False)
 
     @property
     def extra(self) -> dict[str, Any]:
@@ -143,14 +141,15 @@ class SessionConfig(Discreet, frozen=True, kw_only=True):
         return self.extra | {key: getattr(self, key) for key in _KNOWN_KEYS}
 
 
-_KNOWN_KEYS = ("provider", "model", "temperature", "max_tokens")
+_KNOWN_KEYS = tuple(each.name for each in fields(SessionConfig) if each.name != "extra_json")
 
 
-class Session(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Session(Record):
     """What a coding session is; made by `Session.new`.
 
     It can be pickled, and survives every crash: a restarted process gets the
-    record that its supervisor holds.
+    record that its supervisor holds. Its text shows neither name nor path.
 
     Attributes:
         id: Lower-case UUID4.
@@ -165,8 +164,8 @@ class Session(Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    name: str
-    project_path: str
+    name: str = field(repr=False)
+    project_path: str = field(repr=False)
     project_key: ProjectKey
     config: SessionConfig
     language: str | None
@@ -286,7 +285,7 @@ class Session(Struct, frozen=True, kw_only=True):
     def _changed(self, **changes: Any) -> Session:
         # The wall clock may stand still or go back; the order of changes may not.
         updated_at = max(datetime.now(UTC), self.updated_at + timedelta(microseconds=1))
-        return replace(self, updated_at=updated_at, **changes)
+        return evolve(self, updated_at=updated_at, **changes)
 
 
 def validate_name(name: object) -> str:
@@ -368,11 +367,11 @@ def _broken_language(language: object) -> _Broken:
         yield "invalid_language", f"a language must be a word or None, not {quote(language)}"
 
 
-def _broken_time(field: str, value: object) -> _Broken:
+def _broken_time(what: str, value: object) -> _Broken:
     # The next change must find a later time.
     if not isinstance(value, datetime) or value.utcoffset() != timedelta() or value.year == MAXYEAR:
         rule = f"a datetime in UTC, before the year {MAXYEAR}"
-        yield f"invalid_{field}", f"{field} must be {rule}, not {quote(value)}"
+        yield f"invalid_{what}", f"{what} must be {rule}, not {quote(value)}"
 
 
 def _merge(config: SessionConfig, changes: object) -> Any:

@@ -1,4 +1,4 @@
-"""`SessionSupervisor`: one session's processes, and what happens when one dies.
+"""`SessionSupervisor`: keeps the processes of one session running.
 
 The default strategy is one_for_all: Manager and State answer for the same
 session, and after a crash of either both start afresh from the same record, so
@@ -16,7 +16,7 @@ from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start, check_children
 from jidocode.otp.supervision.strategy import Restart, Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
-from jidocode.session.record import Session
+from jidocode.session.admission.messages import OpenSession
 
 DEFAULT_FLAGS = Flags(strategy=Strategy.ONE_FOR_ALL)
 
@@ -29,7 +29,7 @@ class SessionSupervisor(Supervisor):
     @classmethod
     def child_spec(  # type: ignore[override] # a session is not started without a record
         cls,
-        session: Session,
+        session: OpenSession,
         children: Sequence[ChildSpec],
         *,
         flags: Flags = DEFAULT_FLAGS,
@@ -38,7 +38,7 @@ class SessionSupervisor(Supervisor):
         """Return the spec of *session*'s supervisor over *children*, in start order.
 
         It is temporary: a session that gave up is the app's to look at, and is
-        not started again behind the app's back. The record is registered with it.
+        not started again behind the app's back. *session* is registered with it.
 
         Raises:
             InvalidChildSpecError: The children break a rule, or cannot be pickled.
@@ -50,11 +50,11 @@ class SessionSupervisor(Supervisor):
         except Exception as error:
             raise InvalidChildSpecError(f"the children cannot be pickled: {error}") from error
         return ChildSpec(
-            id=session.id,
+            id=session.record.id,
             start=Start(cls, flags, packed),
             restart=Restart.TEMPORARY,
             type=ChildType.SUPERVISOR,
-            name=("session", session.id),
+            name=("session", session.record.id),
             value=session,
             heartbeat=heartbeat,
         )

@@ -14,16 +14,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from attrs import evolve
-from msgspec import Struct
+from attrs import evolve, field, frozen
 
+from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.supervision.specs import ChildSpec, Flags
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
-from jidocode.session.admission.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
+from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.admission.messages import REGISTRY, SESSIONS
+from jidocode.session.admission.registry import ProcessRegistry
 from jidocode.session.journal.file import Durability
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
@@ -44,23 +46,24 @@ class SessionsSupervisor(DynamicSupervisor):
 class Application(Supervisor):
     """The root: the registry and the supervisor of sessions, each restarted alone.
 
-    One for one, because a new registry is told by the supervisors what runs;
+    One for one, because supervisors report to a new registry what runs;
     restarting the sessions with it would throw away what is well.
     """
 
     kind: ClassVar[str] = "application"
 
     def init(
-        self, admission: Admission, heartbeat: float | None
+        self, rules: AdmissionRules, heartbeat: float | None
     ) -> tuple[Flags, Sequence[ChildSpec]]:
         """Return the two children (called by the host, first)."""
         return Flags(strategy=Strategy.ONE_FOR_ONE), [
-            ProcessRegistry.child_spec(admission, name=REGISTRY, heartbeat=heartbeat),
+            ProcessRegistry.child_spec(rules, name=REGISTRY, heartbeat=heartbeat),
             SessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat),
         ]
 
 
-class Upkeep(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Upkeep(Record):
     """What the processes of every session are started with, besides its record.
 
     Attributes:
@@ -70,7 +73,7 @@ class Upkeep(Struct, frozen=True, kw_only=True):
     """
 
     heartbeat: float | None = None
-    journal_dir: str | None = None
+    journal_dir: str | None = field(default=None, repr=False)
     durability: Durability = "process"
 
 

@@ -16,18 +16,21 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from msgspec import Struct, field
+from attrs import field, frozen
 
+from jidocode.base.records import Record
 from jidocode.errors import RateLimitedError, SessionLimitError
 
 
-class SessionRefused(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class SessionRefused(Record):
     """A session was not let in, for the limit or the rate."""
 
     error: SessionLimitError | RateLimitedError
 
 
-class Event(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Event(Record):
     """One fact.
 
     Attributes:
@@ -42,7 +45,7 @@ class Event(Struct, frozen=True):
 
     fact: object
     session_id: str | None
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    at: datetime = field(factory=lambda: datetime.now(UTC))
 
 
 class EventStream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jidocode.base.refs import ActorRef
 from jidocode.otp.supervision.management import (
@@ -22,10 +22,8 @@ from jidocode.session.record import Session
 from jidocode.session.state.client import StateClient
 from jidocode.session.tree import with_name
 from jidocode.system.events import EventStream
-
-if TYPE_CHECKING:
-    from jidocode.system.health import Health
-    from jidocode.system.system import SessionSystem
+from jidocode.system.health import Health
+from jidocode.system.running import RunningSystem
 
 
 class SessionHandle:
@@ -43,11 +41,11 @@ class SessionHandle:
         state: The conversation.
     """
 
-    def __init__(self, system: SessionSystem, session_id: str) -> None:
+    def __init__(self, system: RunningSystem, session_id: str) -> None:
         self._system = system
         self.id = session_id
-        self.manager = ManagerClient(system.caller("manager", session_id))
-        self.state = StateClient(system.caller("state", session_id))
+        self.manager = ManagerClient(system.way_to("manager", session_id))
+        self.state = StateClient(system.way_to("state", session_id))
 
     def __repr__(self) -> str:
         return f"<SessionHandle {self.id}>"
@@ -55,21 +53,19 @@ class SessionHandle:
     @property
     def session(self) -> Session:
         """The session's record, as the registry has it now."""
-        return self._system.session_record(self.id)
+        return self._system.carry_out(self._system.sessions.record(self.id))
 
     def rename(self, name: str) -> Session:
         """Give the session another name; see `SessionSystem.update_session`."""
-        return self._system.update_session(self.id, lambda session: session.rename(name))
+        return self._system.update(self.id, lambda session: session.rename(name))
 
     def update_config(self, changes: Mapping[str, Any]) -> Session:
         """Merge *changes* into the session's config; see `SessionSystem.update_session`."""
-        return self._system.update_session(self.id, lambda session: session.update_config(changes))
+        return self._system.update(self.id, lambda session: session.update_config(changes))
 
     def update_language(self, language: str | None) -> Session:
         """Set the project's language; see `SessionSystem.update_session`."""
-        return self._system.update_session(
-            self.id, lambda session: session.update_language(language)
-        )
+        return self._system.update(self.id, lambda session: session.update_language(language))
 
     @property
     def agent(self) -> ActorRef:
@@ -78,15 +74,15 @@ class SessionHandle:
         Raises:
             NoProcessError: The session has none.
         """
-        return self._system.get_agent(self.id)
+        return self._system.find("agent", self.id)
 
     def health_check(self) -> Health:
         """Ask every child of the session how it is, all at once."""
-        return self._system.health_check(self.id)
+        return self._system.carry_out(self._system.probe.session(self.id))
 
     def stop(self) -> None:
         """Stop the session; returns when all its processes are dead."""
-        self._system.stop_session(self.id)
+        self._system.carry_out(self._system.sessions.stop(self.id))
 
     def call(self, child_id: str, request: object, *, timeout: float | None = None) -> Any:
         """Send *request* to the `handle_call` of one of the app's own children.
@@ -101,7 +97,7 @@ class SessionHandle:
             CallError: *request* cannot be pickled.
             Exception: Whatever the handler refused with.
         """
-        return self._system.caller(child_id, self.id)(request, timeout=timeout)  # type: ignore[arg-type] # an own child takes what it likes
+        return self._system.way_to(child_id, self.id)(request, timeout=timeout)  # type: ignore[arg-type] # an own child takes what it likes
 
     def cast(self, child_id: str, request: object) -> None:
         """Send *request* to the `handle_cast` of an own child, and wait for nothing.
@@ -118,7 +114,7 @@ class SessionHandle:
         It does not end with the session: that is a `ChildExited` whose `ref.kind`
         is `session`.
         """
-        return self._system.events(self.id)
+        return self._system.hub.stream(self.id)
 
     def which_children(self) -> tuple[ChildInfo, ...]:
         """Return the session's children in start order."""
@@ -168,4 +164,4 @@ class SessionHandle:
         self._ask(DeleteChild(child_id))
 
     def _ask(self, request: object) -> Any:
-        return self._system.caller("session", self.id)(request)  # type: ignore[arg-type] # a supervisor's request
+        return self._system.way_to("session", self.id)(request)  # type: ignore[arg-type] # a supervisor's request

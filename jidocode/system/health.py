@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 
-from msgspec import Struct
+from attrs import frozen
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.otp.supervision.management import ChildStatus
 
@@ -26,7 +27,8 @@ class HealthStatus(enum.Enum):
     """It ended, or was stopped, and is not coming back by itself."""
 
 
-class ChildHealth(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ChildHealth(Record):
     """One child of a session.
 
     Attributes:
@@ -48,7 +50,8 @@ class ChildHealth(Struct, frozen=True, kw_only=True):
     memory: int | None = None
 
 
-class Health(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Health(Record):
     """A session's health: that of its children, asked all at once.
 
     Attributes:
@@ -72,7 +75,8 @@ def overall(children: tuple[ChildHealth, ...]) -> HealthStatus:
     return HealthStatus.DEGRADED
 
 
-class SystemHealth(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class SystemHealth(Record):
     """The health of a whole system, asked from the tree itself, not from the registry.
 
     Attributes:
@@ -86,7 +90,8 @@ class SystemHealth(Struct, frozen=True, kw_only=True):
     sessions: tuple[Health, ...]
 
 
-class TreeNode(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class TreeNode(Record):
     """One process of the live tree, and what is below it; `str()` draws it."""
 
     id: str
@@ -112,7 +117,8 @@ class TreeNode(Struct, frozen=True, kw_only=True):
         return lines
 
 
-class Statistics(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Statistics(Record):
     """A snapshot of a system.
 
     Attributes:

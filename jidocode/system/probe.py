@@ -5,10 +5,11 @@ The registry is not asked, so this works while it is down.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
-from jidocode._host.client.client import ROOT, HostClient
 from jidocode._host.wire import Pulse
 from jidocode.base.refs import ActorRef
 from jidocode.errors import (
@@ -20,7 +21,7 @@ from jidocode.errors import (
 )
 from jidocode.otp.supervision.management import ChildInfo, ChildStatus, WhichChildren
 from jidocode.otp.supervision.specs import ChildType
-from jidocode.session.admission.registry import SESSIONS
+from jidocode.session.admission.messages import SESSIONS
 from jidocode.system.health import (
     ChildHealth,
     Health,
@@ -29,37 +30,37 @@ from jidocode.system.health import (
     TreeNode,
     overall,
 )
-from jidocode.system.router import Router, seconds_until
+from jidocode.system.router import Router
+from jidocode.system.steps import Ask, AskAll, PingAll, Plan, seconds_until
 
 
 class Probe:
     """Looks at the processes of a system, within its call timeout."""
 
-    def __init__(self, client: HostClient, router: Router) -> None:
-        """Ask by *client*, whom *router* finds."""
-        self._client = client
+    def __init__(self, router: Router) -> None:
         self._router = router
 
-    def session(self, session_id: str) -> Health:
+    def session(self, session_id: str) -> Plan[Health]:
         """Return the health of a session; see `SessionSystem.health_check`."""
         deadline = self._router.deadline()
-        supervisor = self._router.find(("session", session_id), deadline)
-        _, sessions = self._look((), {session_id: supervisor}, deadline)
+        supervisor = yield from self._router.find(("session", session_id), deadline)
+        _, sessions = yield from self._look((), {session_id: supervisor}, deadline)
         if not sessions:
             raise SessionNotFoundError(session_id)
         return sessions[0]
 
-    def system(self) -> SystemHealth:
+    def system(self) -> Plan[SystemHealth]:
         """Return the health of everything; see `SessionSystem.system_health`."""
         deadline = self._router.deadline()
-        infos = self._infos(self._root(), seconds_until(deadline) / 2)
+        root = yield from self._router.root(deadline)
+        infos = yield from self._infos(root, _half_way_to(deadline))
         found: dict[str, ActorRef] = {}
         for info in infos:
             if info.id == SESSIONS[1] and info.ref is not None:
                 with suppress(CallError):  # its own health says why
-                    below = self._infos(info.ref, seconds_until(deadline) / 2)
+                    below = yield from self._infos(info.ref, _half_way_to(deadline))
                     found = {child.id: child.ref for child in below if child.ref is not None}
-        processes, sessions = self._look(infos, found, deadline)
+        processes, sessions = yield from self._look(infos, found, deadline)
         statuses = {child.status for child in processes} | {each.status for each in sessions}
         healthy = statuses <= {HealthStatus.HEALTHY}
         return SystemHealth(
@@ -68,30 +69,26 @@ class Probe:
             sessions=sessions,
         )
 
-    def tree(self) -> TreeNode:
+    def tree(self) -> Plan[TreeNode]:
         """Return the live tree; see `SessionSystem.tree`."""
-        root = ChildInfo("jidocode", self._root(), ChildStatus.RUNNING, ChildType.SUPERVISOR, 0)
-        return self._node(root)
+        ref = yield from self._router.root(self._router.deadline())
+        root = ChildInfo("jidocode", ref, ChildStatus.RUNNING, ChildType.SUPERVISOR, 0)
+        return (yield from self._node(root))
 
-    def _root(self) -> ActorRef:
-        self._client.check()
-        root = self._router.await_process(ROOT, self._router.deadline())
-        if root is None:
-            raise NoProcessError("the root of the tree")
-        return root
-
-    def _infos(self, supervisor: ActorRef, timeout: float) -> tuple[ChildInfo, ...]:
-        infos: tuple[ChildInfo, ...] = self._client.call(
-            supervisor, WhichChildren(), timeout=timeout, target=str(supervisor)
+    def _infos(self, supervisor: ActorRef, deadline: float) -> Plan[tuple[ChildInfo, ...]]:
+        infos: tuple[ChildInfo, ...] = yield Ask(
+            supervisor, WhichChildren(), deadline, str(supervisor)
         )
         return infos
 
-    def _node(self, info: ChildInfo) -> TreeNode:
+    def _node(self, info: ChildInfo) -> Plan[TreeNode]:
         children: list[TreeNode] = []
         if info.type is ChildType.SUPERVISOR and info.ref is not None:
-            for child in self._infos(info.ref, seconds_until(self._router.deadline())):
+            below = yield from self._infos(info.ref, self._router.deadline())
+            for child in below:
                 with suppress(ActorExitedError, NoProcessError):  # it ended meanwhile
-                    children.append(self._node(child))
+                    node = yield from self._node(child)
+                    children.append(node)
         return TreeNode(
             id=info.id,
             ref=info.ref,
@@ -102,14 +99,13 @@ class Probe:
 
     def _look(
         self, processes: Sequence[ChildInfo], supervisors: Mapping[str, ActorRef], deadline: float
-    ) -> tuple[tuple[ChildHealth, ...], tuple[Health, ...]]:
+    ) -> Plan[tuple[tuple[ChildHealth, ...], tuple[Health, ...]]]:
         """Return the health of *processes* and of the sessions that do not end meanwhile."""
         # The supervisors get half of the time, so that the children can be asked in any case.
-        answers = self._client.call_all(
-            list(supervisors.values()), WhichChildren(), timeout=seconds_until(deadline) / 2
-        )
+        refs = list(supervisors.values())
+        answers: list[Any] = yield AskAll(refs, WhichChildren(), _half_way_to(deadline))
         infos = [() if isinstance(each, CallError) else each for each in answers]
-        health, *children = self._pulses([processes, *infos], deadline)
+        health, *children = yield from self._pulses([processes, *infos], deadline)
         sessions = tuple(
             _session_health(session_id, answer, below)
             for session_id, answer, below in zip(supervisors, answers, children, strict=True)
@@ -119,15 +115,19 @@ class Probe:
 
     def _pulses(
         self, groups: Sequence[Sequence[ChildInfo]], deadline: float
-    ) -> list[tuple[ChildHealth, ...]]:
+    ) -> Plan[list[tuple[ChildHealth, ...]]]:
         """Return the health of all children of each group, all of them asked at once."""
         refs = [info.ref for infos in groups for info in infos if info.ref is not None]
-        pulses = self._client.ping_all(refs, timeout=seconds_until(deadline))
+        pulses: list[Pulse | CallError] = yield PingAll(refs, deadline)
         answers = dict(zip(refs, pulses, strict=True))
         return [
             tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
             for infos in groups
         ]
+
+
+def _half_way_to(deadline: float) -> float:
+    return time.monotonic() + seconds_until(deadline) / 2
 
 
 def _session_health(session_id: str, answer: object, children: tuple[ChildHealth, ...]) -> Health:

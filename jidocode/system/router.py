@@ -1,14 +1,15 @@
-"""Finding the process under a name, and asking it."""
+"""`Router`: finds the process under a name, and asks it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
-
-from jidocode._host.client.client import ROOT, HostClient, NotSentError
+from jidocode._host.client.client import ROOT, NotSentError
+from jidocode._host.client.directory import Directory
 from jidocode.base.refs import ActorRef, Name
+from jidocode.base.text import quote
 from jidocode.errors import (
     CallError,
     CallTimeoutError,
@@ -17,8 +18,20 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp.naming.messages import Live, LookUp, NotFound
-from jidocode.session.admission.registry import REGISTRY
-from jidocode.session.requests import Answer, Call, Request
+from jidocode.session.admission.messages import REGISTRY
+from jidocode.session.record import validate_session_id
+from jidocode.system.steps import Ask, AwaitName, Plan
+
+
+def process_name(kind: str, session_id: str) -> Name:
+    """Return the name of a session's process.
+
+    Raises:
+        InvalidSessionIdError: *session_id* is no session id.
+    """
+    if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise TypeError(f"kind must be a str, got {quote(kind)}")
+    return kind, validate_session_id(session_id)
 
 
 class Router:
@@ -28,21 +41,23 @@ class Router:
     those that are not.
     """
 
-    def __init__(self, client: HostClient, call_timeout: float) -> None:
-        """Ask by *client*, and wait *call_timeout* seconds unless told otherwise."""
-        self._client = client
-        self._directory = client.directory
-        self._call_timeout = call_timeout
+    def __init__(
+        self, directory: Directory, check: Callable[[], None], call_timeout: float
+    ) -> None:
+        """Know what *directory* knows.
+
+        *check* raises if the system is gone. Where no other time is given, an
+        answer has *call_timeout* seconds.
+        """
+        self._directory = directory
+        self._check = check
+        self.call_timeout = call_timeout
 
     def deadline(self, timeout: float | None = None) -> float:
         """Return when *timeout* seconds, by default the call timeout, are over (monotonic)."""
-        return time.monotonic() + (self._call_timeout if timeout is None else timeout)
+        return time.monotonic() + (self.call_timeout if timeout is None else timeout)
 
-    def way_to(self, name: Name) -> Call:
-        """Return the way to the process under *name*."""
-        return _Way(self, name)
-
-    def ask(self, name: Name, request: object, timeout: float | None = None) -> Any:
+    def ask(self, name: Name, request: object, timeout: float | None = None) -> Plan[Any]:
         """Send *request* to the process under *name*, and return its answer.
 
         Raises:
@@ -54,34 +69,39 @@ class Router:
         deadline = self.deadline(timeout)
         target = f"{name[0]} of session {name[1]}"
         while True:
-            ref = self._directory.find(name) or self.find(name, deadline)
+            ref = self._directory.find(name)
+            if ref is None:
+                ref = yield from self.find(name, deadline)
             try:
-                return self._client.call(
-                    ref, request, timeout=seconds_until(deadline), target=target
-                )
+                return (yield Ask(ref, request, deadline, target))
             except NotSentError as error:
                 if time.monotonic() >= deadline:
                     raise NoProcessError(error.target) from None
 
-    def find(self, name: Name, deadline: float) -> ActorRef:
+    def find(self, name: Name, deadline: float) -> Plan[ActorRef]:
         """Return the process under *name*; raises as `ask`."""
-        self._client.check()
+        self._check()
         ref = self._directory.find(name)
         if ref is not None:
             return ref
-        found = self.ask_registry(LookUp(name), deadline)
+        found = yield from self.ask_registry(LookUp(name), deadline)
         if isinstance(found, Live) and self._directory.death_of(found.ref) is None:
             return found.ref
         if isinstance(found, NotFound) and not self._directory.is_expected(name):
             raise self._missing(name)
-        ref = self._directory.wait_for(name, deadline, lambda: not self._is_coming(name))
-        if ref is None:
+        back: ActorRef | None = yield AwaitName(name, deadline, lambda: not self._is_coming(name))
+        if back is None:
             raise self._why_not(name)
-        return ref
+        return back
+
+    def registered(self, name: Name) -> Plan[ActorRef | None]:
+        """Return what the registry has under *name* now; None while it is restarted."""
+        found = yield from self.ask_registry(LookUp(name))
+        return found.ref if isinstance(found, Live) else None
 
     def ask_registry(
         self, request: object, deadline: float | None = None, *, target: str = "the registry"
-    ) -> Any:
+    ) -> Plan[Any]:
         """Send *request* to the process registry, and return its answer.
 
         *target* is who answers in truth, for the error that tells of a time-out.
@@ -92,28 +112,39 @@ class Router:
         """
         deadline = self.deadline() if deadline is None else deadline
         while True:
-            self._client.check()
-            ref = self.await_process(REGISTRY, deadline)
+            self._check()
+            ref = yield from self.await_process(REGISTRY, deadline)
             if ref is None:
-                self._client.check()
+                self._check()
                 raise RegistryNotRunningError
             try:
-                return self._client.call(
-                    ref, request, timeout=seconds_until(deadline), target=target
-                )
+                return (yield Ask(ref, request, deadline, target))
             except NotSentError as error:
                 if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error
 
-    def await_process(self, name: Name, deadline: float) -> ActorRef | None:
+    def root(self, deadline: float) -> Plan[ActorRef]:
+        """Return the root of the tree.
+
+        Raises:
+            NoProcessError: There is none, and none is being started.
+        """
+        self._check()
+        root = yield from self.await_process(ROOT, deadline)
+        if root is None:
+            raise NoProcessError("the root of the tree")
+        return root
+
+    def await_process(self, name: Name, deadline: float) -> Plan[ActorRef | None]:
         """Return the system's own process under *name*, None if it is not there by *deadline*.
 
         It is waited for only while it is being replaced, or the whole tree is.
         """
         known = self._directory
-        return known.wait_for(
+        ref: ActorRef | None = yield AwaitName(
             name, deadline, lambda: not (known.is_expected(name) or known.is_expected(ROOT))
         )
+        return ref
 
     def _is_coming(self, name: Name) -> bool:
         return self._directory.find(("session", name[1])) is not None
@@ -121,26 +152,10 @@ class Router:
     def _why_not(self, name: Name) -> CallError | SessionNotFoundError:
         if not self._is_coming(name):
             return SessionNotFoundError(name[1])
-        return CallTimeoutError(f"{name[0]} of session {name[1]}", self._call_timeout)
+        return CallTimeoutError(f"{name[0]} of session {name[1]}", self.call_timeout)
 
     def _missing(self, name: Name) -> CallError | SessionNotFoundError:
         kind, session_id = name
         if kind == "session" or not self._is_coming(name):
             return SessionNotFoundError(session_id)
         return NoProcessError(f"{kind} of session {session_id}")
-
-
-class _Way(Struct, frozen=True):
-    """The way to the process under one name."""
-
-    router: Router
-    name: Name
-
-    def __call__(self, request: Request[Any, Answer], /, *, timeout: float | None = None) -> Answer:
-        answer: Answer = self.router.ask(self.name, request, timeout)
-        return answer
-
-
-def seconds_until(deadline: float) -> float:
-    """Return how many seconds are left until *deadline* (monotonic), at least 0."""
-    return max(0.0, deadline - time.monotonic())

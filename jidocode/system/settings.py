@@ -1,8 +1,8 @@
 """`Settings`: everything about a system that can be chosen, checked before anything starts.
 
 A setting comes from a keyword argument, else from an environment variable,
-else from a TOML file that the app names, else it has its default. A `_Kind`
-says once what the values of a setting are, whatever they come from.
+else from a TOML file that the app names, else it has its default. The `_Rule`
+of a field says once what its values are, whatever they come from.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
+from attrs import Attribute, field, fields, frozen
 from msgspec import Struct
-from msgspec.structs import force_setattr
 
 from jidocode.base import log
+from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
 from jidocode.otp.supervision.specs import MAX_SECONDS, Flags
@@ -30,17 +31,20 @@ Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
 
 
-class _Kind(Struct, frozen=True):
-    """What the values of a setting are: in words, as a test, and how text becomes one."""
+class _Rule(Struct, frozen=True):
+    """What the values of a setting are: in words, as a test, and how text becomes one.
+
+    It is the validator of its field.
+    """
 
     expected: str
     fits: Callable[[Any], bool]
     read: Callable[[str], Any]
 
-    def check(self, name: str, value: object) -> None:
-        """Raise `InvalidSettingError` if *value* is not fit to be the setting *name*."""
+    def __call__(self, _settings: object, attribute: Attribute[Any], value: object) -> None:
+        """Raise `InvalidSettingError` unless *value* fits (called by attrs)."""
         if not self.fits(value):
-            raise self.refusal(name, value)
+            raise self.refusal(attribute.name, value)
 
     def take(self, name: str, given: object, origin: str) -> Any:
         """Return the value of the setting *name* that stands as *given* in *origin*."""
@@ -56,9 +60,9 @@ class _Kind(Struct, frozen=True):
         """Return the error for a bad value."""
         return InvalidSettingError(name, f"must be {self.expected}, got {quote(given)}", *origin)
 
-    def or_none(self) -> _Kind:
-        """Return the kind whose values may be None as well, written `none`."""
-        return _Kind(
+    def or_none(self) -> _Rule:
+        """Return the rule that allows None as well, written `none`."""
+        return _Rule(
             f"{self.expected}, or none",
             lambda value: value is None or self.fits(value),
             lambda text: None if text == "none" else self.read(text),
@@ -97,46 +101,52 @@ def _read_rate(text: str) -> CreationRate:
     return CreationRate(int(attempts), float(seconds))
 
 
-def _as_folder(value: str | os.PathLike[str] | None) -> Path | None:
-    if value is None:
+def _as_tuple(names: Sequence[str]) -> Sequence[str]:
+    return tuple(names) if isinstance(names, list) else names
+
+
+def _as_folder(path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    """Return *path* as an absolute `Path`; as it is if it is no path, to be refused then."""
+    if path is None:
         return None
     try:
-        text = os.fspath(value)
-        if not text or "\0" in text:
-            raise ValueError(text)  # noqa: TRY301 - one refusal for all that is no path
-        return Path(text).expanduser().absolute()
-    except (TypeError, ValueError, RuntimeError):  # the last one: a `~` of nobody
-        raise _FOLDER.refusal("state_dir", value) from None
+        text = os.fspath(path)
+        if text and "\0" not in text:
+            return Path(text).expanduser().absolute()
+    except (TypeError, RuntimeError):  # the latter: it begins with the `~` of nobody
+        pass
+    return path
 
 
-_COUNT = _Kind("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
-_POSITIVE = _Kind("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
-_SECONDS = _Kind("seconds > 0 and <= 1e9", _is_seconds, float)
-_FLAG = _Kind("true or false", lambda value: isinstance(value, bool), _read_flag)
-_STRATEGY = _Kind(
+_COUNT = _Rule("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
+_POSITIVE = _Rule("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
+_SECONDS = _Rule("seconds > 0 and <= 1e9", _is_seconds, float)
+_FLAG = _Rule("true or false", lambda value: isinstance(value, bool), _read_flag)
+_STRATEGY = _Rule(
     f"a Strategy (as text: {', '.join(strategy.value for strategy in Strategy)})",
     lambda value: isinstance(value, Strategy),
     Strategy,
 )
-_DURABILITY = _Kind(
+_DURABILITY = _Rule(
     f"one of {', '.join(get_args(Durability))}",
     lambda value: isinstance(value, str) and value in get_args(Durability),
     str,
 )
-_FOLDER = _Kind("the path of a folder", lambda value: isinstance(value, Path), _as_folder).or_none()
-_MODULES = _Kind(
+_FOLDER = _Rule("the path of a folder", lambda value: isinstance(value, Path), _as_folder)
+_MODULES = _Rule(
     "names of modules, in a list or a tuple (as text: with commas between them)",
     _are_module_names,
     _read_names,
 )
-_RATE = _Kind(
+_RATE = _Rule(
     "a CreationRate (as text: attempts/seconds, such as 30/10)",
     lambda value: isinstance(value, CreationRate),
     _read_rate,
 )
 
 
-class CreationRate(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class CreationRate(Record):
     """How often a session may be tried to be created; a bad value raises `InvalidSettingError`.
 
     Attributes:
@@ -144,15 +154,12 @@ class CreationRate(Struct, frozen=True):
         seconds: How long it takes until as many may be made again.
     """
 
-    attempts: int
-    seconds: float
-
-    def __post_init__(self) -> None:
-        _POSITIVE.check("attempts", self.attempts)
-        _SECONDS.check("seconds", self.seconds)
+    attempts: int = field(validator=_POSITIVE)
+    seconds: float = field(validator=_SECONDS)
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Settings(Record):
     """How a `SessionSystem` behaves; a bad value raises `InvalidSettingError`.
 
     `Settings()` takes its arguments and nothing else; `Settings.load` looks
@@ -198,26 +205,24 @@ class Settings(Struct, frozen=True, kw_only=True):
             it is killed. 10 by default.
     """
 
-    max_sessions: int = 10
-    creation_rate: CreationRate | None = CreationRate(30, 10.0)
-    allow_nested: bool = False
-    strategy: Strategy = Strategy.ONE_FOR_ALL
-    max_restarts: int = 3
-    max_seconds: float = 5.0
-    heartbeat: float | None = 10.0
-    event_buffer: int = 1000
-    state_dir: str | os.PathLike[str] | None = None
-    durability: Durability = "process"
-    preload: Sequence[str] = ()
-    call_timeout: float = 5.0
-    start_timeout: float = 30.0
-    shutdown: float = 10.0
-
-    def __post_init__(self) -> None:
-        force_setattr(self, "state_dir", _as_folder(self.state_dir))
-        for name, kind in _KINDS.items():
-            kind.check(name, getattr(self, name))
-        force_setattr(self, "preload", tuple(self.preload))
+    max_sessions: int = field(default=10, validator=_POSITIVE)
+    creation_rate: CreationRate | None = field(
+        default=CreationRate(30, 10.0), validator=_RATE.or_none()
+    )
+    allow_nested: bool = field(default=False, validator=_FLAG)
+    strategy: Strategy = field(default=Strategy.ONE_FOR_ALL, validator=_STRATEGY)
+    max_restarts: int = field(default=3, validator=_COUNT)
+    max_seconds: float = field(default=5.0, validator=_SECONDS)
+    heartbeat: float | None = field(default=10.0, validator=_SECONDS.or_none())
+    event_buffer: int = field(default=1000, validator=_POSITIVE)
+    state_dir: str | os.PathLike[str] | None = field(
+        default=None, converter=_as_folder, validator=_FOLDER.or_none(), repr=False
+    )
+    durability: Durability = field(default="process", validator=_DURABILITY)
+    preload: Sequence[str] = field(default=(), converter=_as_tuple, validator=_MODULES)
+    call_timeout: float = field(default=5.0, validator=_SECONDS)
+    start_timeout: float = field(default=30.0, validator=_SECONDS)
+    shutdown: float = field(default=10.0, validator=_SECONDS)
 
     @classmethod
     def load(
@@ -277,23 +282,10 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("HOME") or Path.home(), ".local", "state", "jidocode")
 
 
-_KINDS = {
-    "max_sessions": _POSITIVE,
-    "creation_rate": _RATE.or_none(),
-    "allow_nested": _FLAG,
-    "strategy": _STRATEGY,
-    "max_restarts": _COUNT,
-    "max_seconds": _SECONDS,
-    "heartbeat": _SECONDS.or_none(),
-    "event_buffer": _POSITIVE,
-    "state_dir": _FOLDER,
-    "durability": _DURABILITY,
-    "preload": _MODULES,
-    "call_timeout": _SECONDS,
-    "start_timeout": _SECONDS,
-    "shutdown": _SECONDS,
+_RULES: Mapping[str, _Rule] = {
+    each.name: cast("_Rule", each.validator) for each in fields(Settings)
 }
-"""The kind of each setting, in the order in which they are checked."""
+"""What `Settings` says of each of its fields, for whoever reads them from text."""
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -304,19 +296,19 @@ def _from_file(path: Path) -> dict[str, Any]:
         except ValueError as error:  # no TOML, or no UTF-8
             problem = f"cannot be read as TOML: {quote(str(error))}"
             raise InvalidSettingError("the file", problem, origin) from error
-    for key in table.keys() - _KINDS.keys():
-        problem = f"is no setting{_hint(key, _KINDS)}"
+    for key in table.keys() - _RULES.keys():
+        problem = f"is no setting{_hint(key, _RULES)}"
         raise InvalidSettingError(quote(key), problem, f"key in {origin}")
-    return {key: _KINDS[key].take(key, given, f"key in {origin}") for key, given in table.items()}
+    return {key: _RULES[key].take(key, given, f"key in {origin}") for key, given in table.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    names = {f"{PREFIX}{name.upper()}": name for name in _KINDS}
+    names = {f"{PREFIX}{name.upper()}": name for name in _RULES}
     given = {variable: text for variable, text in environ.items() if variable.startswith(PREFIX)}
     for variable in given.keys() - names.keys():
         log.warning("{} is no setting{}", quote(variable), _hint(variable, names))
     return {
-        name: _KINDS[name].take(name, given[variable], f"variable {variable}")
+        name: _RULES[name].take(name, given[variable], f"variable {variable}")
         for variable, name in names.items()
         if variable in given
     }

@@ -1,85 +1,33 @@
-"""`SessionSystem`: what an app starts, and talks to its sessions through."""
+"""`SessionSystem`: what an app starts, and talks to its sessions through.
+
+A facade: what a method does is in the service that it names, and how it is waited
+for in `RunningSystem`.
+"""
 
 from __future__ import annotations
 
 import os
-import threading
-import time
-import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakValueDictionary
 
-from msgspec.structs import replace
+from attrs import evolve
 
-from jidocode._host.client.client import HostClient
 from jidocode._host.client.monitor import Monitor
-from jidocode.base.refs import ActorRef, Name
+from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
-from jidocode.errors import (
-    ActorExitedError,
-    CallTimeoutError,
-    ChildNotFoundError,
-    JournalError,
-    JournalLockedError,
-    NoProcessError,
-    RateLimitedError,
-    SessionExistsError,
-    SessionLimitError,
-    SessionNotFoundError,
-)
-from jidocode.otp.naming.messages import AwaitLive, Live, LookUp
-from jidocode.otp.supervision.management import UpdateChild
-from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
+from jidocode.otp.supervision.specs import ChildSpec, Flags
 from jidocode.otp.supervision.strategy import Strategy
-from jidocode.session.admission.registry import (
-    SESSIONS,
-    Admission,
-    FindSession,
-    GetSession,
-    ListSessions,
-    StartSession,
-    StopSession,
-    UpdateRecord,
-)
-from jidocode.session.conversation.recovery import check_place, journal_path
-from jidocode.session.journal.catalogue import (
-    Resumable,
-    delete_journal,
-    export_journal,
-    fork_journal,
-    list_journals,
-    load_record,
-)
-from jidocode.session.project.locate import locate_project
-from jidocode.session.record import (
-    Session,
-    SessionConfig,
-    is_session_id,
-    new_session_id,
-    validate_name,
-    validate_session_id,
-)
-from jidocode.session.requests import Call, UpdateSession
-from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import (
-    Application,
-    SessionChildren,
-    Upkeep,
-    build_children,
-    session_children,
-)
-from jidocode.system.events import EventHub, EventStream, SessionRefused
+from jidocode.session.journal.catalogue import Resumable
+from jidocode.session.record import Session, SessionConfig, validate_session_id
+from jidocode.session.requests import Call
+from jidocode.session.tree import SessionChildren, session_children
+from jidocode.system.events import EventStream
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
-from jidocode.system.probe import Probe
-from jidocode.system.router import Router, seconds_until
-from jidocode.system.settings import Settings, default_state_dir
-
-PRELOAD = ("jidocode.session.tree",)
+from jidocode.system.router import process_name
+from jidocode.system.running import RunningSystem
+from jidocode.system.settings import Settings
 
 
 class SessionSystem:
@@ -110,38 +58,13 @@ class SessionSystem:
         *build* says what every session consists of, if not Manager, State and
         the app's own children.
         """
-        self._guard = threading.RLock()
-        self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
-        self._build = build
         if not isinstance(settings, Settings | None):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
             raise TypeError(
                 f"settings must be Settings, got {quote(settings)}; Settings.load reads a file"
             )
-        self.settings = replace(settings or Settings(), **overrides)
-        self._hub = EventHub(self.settings.event_buffer)
-        hub = self._hub  # the reader thread holds this, and not the system
-        self._client = HostClient(
-            self._root(),
-            preload=[*PRELOAD, *self.settings.preload],
-            start_timeout=self.settings.start_timeout,
-            on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
-            on_end=hub.close,
-        )
-        self._router = Router(self._client, self.settings.call_timeout)
-        self._probe = Probe(self._client, self._router)
-
-    def _root(self) -> Start:
-        return Start(Application, self._admission(), self.settings.heartbeat)
-
-    def _admission(self) -> Admission:
-        settings = self.settings
-        rate = settings.creation_rate
-        return Admission(
-            max_sessions=settings.max_sessions,
-            attempts=rate.attempts if rate else None,
-            seconds=rate.seconds if rate else 1.0,
-            allow_nested=settings.allow_nested,
-        )
+        self.settings = evolve(settings or Settings(), **overrides)
+        self._running = RunningSystem(self.settings, build)
+        self._client = self._running.client
 
     def __enter__(self) -> Self:
         return self
@@ -154,16 +77,8 @@ class SessionSystem:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        client: HostClient | None = getattr(self, "_client", None)  # none if it did not start
-        if client is not None and not client.closed and client.owned:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-            client.close(0.0)
-
     def __repr__(self) -> str:
-        if self._client.closed:
-            return "<SessionSystem closed>"
-        return f"<SessionSystem host pid {self._client.host_pid}>"
+        return repr(self._running)
 
     @property
     def host_pid(self) -> int:
@@ -221,7 +136,7 @@ class SessionSystem:
         session = Session.new(
             project_path=project_path, name=name, config=config, session_id=session_id
         )
-        return self._start(session, strategy, children)
+        return self.start_session(session, strategy=strategy, children=children)
 
     def start_session(
         self,
@@ -231,49 +146,11 @@ class SessionSystem:
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open the session that *session* describes; raises as `create_session`."""
-        if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-            raise TypeError(f"session must be a Session, got {quote(session)}")
-        return self._start(Session.validate(session), strategy, children)
+        plan = self._running.sessions.start(session, strategy, children)
+        return self._handle(self._running.carry_out(plan))
 
-    def _start(
-        self, session: Session, strategy: Strategy | Flags | None, children: Sequence[ChildSpec]
-    ) -> SessionHandle:
-        if self.settings.durability != "memory":
-            check_place(journal_path(self._journal_dir(), session.id), session)
-        spec = SessionSupervisor.child_spec(
-            session,
-            build_children(self._build, session, children, upkeep=self._upkeep()),
-            flags=self.settings.session_flags(strategy),
-            heartbeat=self.settings.heartbeat,
-        )
-        self._ask_to_start(StartSession(session, spec))
-        return SessionHandle(self, session.id)
-
-    def _ask_to_start(self, request: StartSession) -> None:
-        """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
-        deadline = self._router.deadline()
-        while True:
-            try:
-                self._router.ask_registry(request, deadline)
-            except (SessionLimitError, RateLimitedError) as error:
-                self._hub.publish(SessionRefused(error), None)
-                raise
-            except SessionExistsError:
-                # The first attempt's, as it turns out; it may not be through yet.
-                if request.again and self._comes_up(request.session, deadline):
-                    return
-                raise
-            except (ActorExitedError, NoProcessError):
-                back = self._router.await_process(SESSIONS, deadline)
-                if back is None or time.monotonic() >= deadline:
-                    raise
-                request = replace(request, again=True)
-            else:
-                return
-
-    def _comes_up(self, session: Session, deadline: float) -> bool:
-        found = self._router.ask_registry(AwaitLive(("session", session.id)), deadline)
-        return isinstance(found, Live) and found.value == session
+    def _handle(self, session: Session) -> SessionHandle:
+        return SessionHandle(self._running, session.id)
 
     def stop_session(self, session_id: str) -> None:
         """Stop a session; returns when all its processes are dead and its place is free.
@@ -284,24 +161,19 @@ class SessionSystem:
             CallTimeoutError: It has not stopped within `shutdown` seconds, and goes on
                 being stopped: a child takes its time over `terminate`.
         """
-        request = StopSession(validate_session_id(session_id))
-        deadline = self._router.deadline(self.settings.shutdown)
-        self._router.ask_registry(request, deadline, target=f"session {session_id}")
+        self._running.carry_out(self._running.sessions.stop(session_id))
 
     def get_session(self, session_id: str) -> SessionHandle:
         """Return the handle of an open session; raises as `stop_session`."""
-        self.session_record(session_id)
-        return SessionHandle(self, session_id)
+        return self._handle(self.session_record(session_id))
 
     def session_record(self, session_id: str) -> Session:
         """Return the record of an open session; raises as `stop_session`."""
-        session: Session = self._router.ask_registry(GetSession(validate_session_id(session_id)))
-        return session
+        return self._running.carry_out(self._running.sessions.record(session_id))
 
     def list_sessions(self) -> list[Session]:
         """Return the records of all open sessions, oldest first."""
-        sessions: list[Session] = self._router.ask_registry(ListSessions())
-        return sessions
+        return self._running.carry_out(self._running.sessions.records())
 
     def find_session(
         self, *, path: str | os.PathLike[str] | None = None, name: str | None = None
@@ -313,13 +185,7 @@ class SessionSystem:
             InvalidSessionError: *path* is no usable folder, or *name* no name.
             SessionNotFoundError: There is none.
         """
-        if (path is None) == (name is None):
-            raise TypeError("find_session() takes exactly one of path and name")
-        key = None if path is None else locate_project(path)[1]
-        session: Session = self._router.ask_registry(
-            FindSession(key, None if name is None else validate_name(name))
-        )
-        return SessionHandle(self, session.id)
+        return self._handle(self._running.carry_out(self._running.sessions.find(path, name)))
 
     def session_running(self, session_id: str) -> bool:
         """Whether a session with that id is open.
@@ -327,11 +193,7 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
         """
-        try:
-            self.session_record(session_id)
-        except SessionNotFoundError:
-            return False
-        return True
+        return self._running.carry_out(self._running.sessions.is_open(session_id))
 
     def update_session(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change an open session's record everywhere; return the record that counts now.
@@ -356,35 +218,7 @@ class SessionSystem:
             CallError: A process died or did not answer over it: State may have
                 the change. To ask again is safe.
         """
-        deadline = self._router.deadline()
-        with self._turn_to_update(validate_session_id(session_id), deadline):
-            wanted = change(self.session_record(session_id))
-            if not isinstance(wanted, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-                raise TypeError(f"change must return a Session, got {quote(wanted)}")
-            # First the one who writes it down: if it refuses, nothing has changed.
-            self._router.ask(("state", session_id), UpdateSession(wanted))
-            record: Session = self._router.ask_registry(UpdateRecord(session_id, wanted))
-            self._router.ask(SESSIONS, UpdateChild(session_id, value=record))
-            for spec in build_children(self._build, record, upkeep=self._upkeep()):
-                with suppress(ChildNotFoundError):  # deleted: nobody will start from it
-                    self._router.ask(
-                        ("session", session_id), UpdateChild(spec.id, start=spec.start)
-                    )
-            with suppress(NoProcessError):  # stopped: it will start from the spec
-                self._router.ask(("manager", session_id), UpdateSession(record))
-        return record
-
-    @contextmanager
-    def _turn_to_update(self, session_id: str, deadline: float) -> Generator[None]:
-        """Let one thread at a time change the record of a session."""
-        with self._guard:
-            turn = self._turns.setdefault(session_id, threading.RLock())
-        if not turn.acquire(timeout=seconds_until(deadline)):
-            raise CallTimeoutError(f"session {session_id}", self.settings.call_timeout)
-        try:
-            yield
-        finally:
-            turn.release()
+        return self._running.update(session_id, change)
 
     # Journals
 
@@ -394,9 +228,7 @@ class SessionSystem:
         Raises:
             JournalError: The folder of journals cannot be read, or there is none.
         """
-        open_ones = {session.id for session in self.list_sessions()}
-        found = list_journals(self._journal_dir())
-        return [each for each in found if each.session_id not in open_ones]
+        return self._running.carry_out(self._running.sessions.resumable())
 
     def resume_session(
         self,
@@ -415,8 +247,8 @@ class SessionSystem:
             InvalidSessionError: Its project is gone, or another one stands there.
             Exception: Whatever else `create_session` raises.
         """
-        record = load_record(self._journal(session_id))
-        return self.start_session(record, strategy=strategy, children=children)
+        plan = self._running.sessions.resume(session_id, strategy, children)
+        return self._handle(self._running.carry_out(plan))
 
     def export_session(self, session_id: str) -> Iterator[dict[str, Any]]:
         """Yield every change of a session as a JSON object, oldest first; it may be open.
@@ -424,7 +256,7 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError, SessionNotFoundError, JournalError: As `resume_session`.
         """
-        return export_journal(self._journal(session_id))
+        return self._running.archive.export(session_id)
 
     def fork_session(
         self, session_id: str, *, upto_seq: int | None = None, name: str | None = None
@@ -444,11 +276,7 @@ class SessionSystem:
             InvalidRequestError: *upto_seq* is no number of the journal.
             InvalidSessionError: *name* breaks a rule.
         """
-        path = self._journal(session_id)
-        record = replace(load_record(path), id=new_session_id())
-        copy = record if name is None else record.rename(name)
-        fork_journal(path, copy, upto_seq=upto_seq)
-        return copy
+        return self._running.archive.fork(session_id, upto_seq=upto_seq, name=name)
 
     def delete_session(self, session_id: str) -> None:
         """Delete the journal of a session that is not open.
@@ -458,33 +286,7 @@ class SessionSystem:
             JournalLockedError: It is open, here or in another system.
             JournalError: It cannot be deleted.
         """
-        path = self._journal(session_id)
-        # Its State may be between two lives, and nobody holds the lock.
-        if self.session_running(session_id):
-            raise JournalLockedError(f"session {session_id} is open")
-        delete_journal(path)
-
-    def _journal(self, session_id: str) -> Path:
-        path = journal_path(self._journal_dir(), validate_session_id(session_id))
-        if not path.exists():
-            raise SessionNotFoundError(session_id)
-        return path
-
-    def _journal_dir(self) -> Path:
-        if self.settings.durability == "memory":
-            raise JournalError("this system keeps its sessions in memory")
-        folder = self.settings.state_dir
-        return default_state_dir() if folder is None else Path(folder)
-
-    def _upkeep(self) -> Upkeep:
-        durability = self.settings.durability
-        if durability == "memory":
-            return Upkeep(heartbeat=self.settings.heartbeat)
-        return Upkeep(
-            heartbeat=self.settings.heartbeat,
-            journal_dir=str(self._journal_dir()),
-            durability=durability,
-        )
+        self._running.carry_out(self._running.sessions.delete(session_id))
 
     # Processes
 
@@ -502,7 +304,7 @@ class SessionSystem:
             NoProcessError: The session has no such process.
             CallTimeoutError: It was not back in time.
         """
-        return self._router.find(_name(kind, session_id), self._router.deadline())
+        return self._running.find(kind, session_id)
 
     def get_manager(self, session_id: str) -> ActorRef:
         """Return the session's Manager; see `get_process`."""
@@ -536,16 +338,16 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             RegistryNotRunningError: There is no registry to ask.
         """
-        found = self._router.ask_registry(LookUp(_name(kind, session_id)))
-        return found.ref if isinstance(found, Live) else None
+        name = process_name(kind, session_id)
+        return self._running.carry_out(self._running.router.registered(name))
 
     def caller(self, kind: str, session_id: str) -> Call:
         """Return the way to the process of that kind in that session."""
-        return self._router.way_to(_name(kind, session_id))
+        return self._running.way_to(kind, session_id)
 
     def cast(self, kind: str, session_id: str, request: object) -> None:
         """Send *request* to a process, and wait for nothing."""
-        self._client.cast(self.get_process(session_id, kind), request)
+        self._running.cast(kind, session_id, request)
 
     # Looking
 
@@ -559,7 +361,8 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
         """
-        return self._probe.session(validate_session_id(session_id))
+        plan = self._running.probe.session(validate_session_id(session_id))
+        return self._running.carry_out(plan)
 
     def system_health(self) -> SystemHealth:
         """Ask every process of the system how it is, within `call_timeout`.
@@ -570,7 +373,7 @@ class SessionSystem:
         Raises:
             CallError: The root or the supervisor of sessions did not answer.
         """
-        return self._probe.system()
+        return self._running.carry_out(self._running.probe.system())
 
     def tree(self) -> TreeNode:
         """Return the live tree, asked from the supervisors themselves; `str()` draws it.
@@ -581,7 +384,7 @@ class SessionSystem:
             CallTimeoutError: A supervisor did not answer within `call_timeout`.
             ActorExitedError, NoProcessError: The root itself ended.
         """
-        return self._probe.tree()
+        return self._running.carry_out(self._running.probe.tree())
 
     def events(self, session_id: str | None = None) -> EventStream:
         """Return a stream of what happens from now on, of one session if *session_id* is given.
@@ -592,7 +395,8 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
         """
-        return self._hub.stream(None if session_id is None else validate_session_id(session_id))
+        session_id = None if session_id is None else validate_session_id(session_id)
+        return self._running.hub.stream(session_id)
 
     def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
@@ -602,18 +406,3 @@ class SessionSystem:
             processes=len(self._client.directory.live()),
             calls=self._client.calls,
         )
-
-
-def _name(kind: str, session_id: str) -> Name:
-    if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-        raise TypeError(f"kind must be a str, got {quote(kind)}")
-    return kind, validate_session_id(session_id)
-
-
-def _session_id(names: Sequence[Name]) -> str | None:
-    """Return the session of the process that goes by *names*, its own and those above it."""
-    for kind, name_id in names:
-        if kind == "session":
-            return name_id
-    # What a starting session's children do is heard before where they hang.
-    return next((name_id for _, name_id in names if is_session_id(name_id)), None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
 from conversations import all_pages, snapshot
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
@@ -23,7 +24,6 @@ from hypothesis.stateful import (
 )
 from limits import limited
 from msgspec import Struct
-from msgspec.structs import replace
 
 from jidocode.base.exits import SHUTDOWN, Crashed, Killed
 from jidocode.base.refs import ActorRef
@@ -39,11 +39,14 @@ from jidocode.errors import (
 )
 from jidocode.otp.server.machine import SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.otp.server.messages import Down
-from jidocode.session.conversation import conversation as conversation_module, log as log_module
-from jidocode.session.conversation.changes import Change, Message, Opened, Todo
+from jidocode.session.conversation import limits
+from jidocode.session.conversation.changes import Change, JournalOpened, Message, Todo
 from jidocode.session.conversation.conversation import Conversation
-from jidocode.session.conversation.recovery import INTERRUPTED_CALL, journal_path, recover
-from jidocode.session.journal import file as journal_module, format as format_module
+from jidocode.session.journal import (
+    change_log as log_module,
+    file as journal_module,
+    format as format_module,
+)
 from jidocode.session.journal.catalogue import (
     delete_journal,
     export_journal,
@@ -53,6 +56,8 @@ from jidocode.session.journal.catalogue import (
 )
 from jidocode.session.journal.codec import encode
 from jidocode.session.journal.format import FIRST_LINE, MAX_LINE, format_line
+from jidocode.session.journal.place import journal_path
+from jidocode.session.journal.recovery import INTERRUPTED_CALL, recover
 from jidocode.session.record import Session, new_session_id
 from jidocode.session.requests import UpdateSession
 from jidocode.session.state.client import StateClient
@@ -94,8 +99,7 @@ class Life(Struct):
     def crash(self) -> None:
         """Let go of the journal as the kernel does it for a killed process."""
         if self.wire is not None:
-            log = self.conversation._log
-            log.close()
+            self.conversation._ledger.close()
             self.wire = None
 
     def again(self) -> StateClient:
@@ -242,10 +246,10 @@ def test_a_project_may_move_but_not_change(life: Life, session: Session) -> None
     """The same path with another inode, or the same inode under another path, is the same."""
     life.start()
     life.crash()
-    moved = replace(session, project_path="/elsewhere")
+    moved = evolve(session, project_path="/elsewhere")
     assert life.start(session=moved).session().project_path == "/elsewhere"
     life.crash()
-    restored = replace(moved, project_key=(1, 2))
+    restored = evolve(moved, project_key=(1, 2))
     assert life.start(session=restored).session().project_key == (1, 2)
     life.crash()
 
@@ -259,7 +263,7 @@ def test_each_start_is_noted(life: Life) -> None:
     with life.path.open("ab") as file:
         file.write(b"torn")
     state = life.start()
-    notes = [event for event in state.events(after_seq=0) if isinstance(event, Opened)]
+    notes = [event for event in state.events(after_seq=0) if isinstance(event, JournalOpened)]
 
     assert [bool(note.repair) for note in notes] == [False, True]
     assert notes[1].repair["torn_bytes"] == 4
@@ -386,7 +390,7 @@ def test_older_messages_are_read_from_the_journal(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages go from the disk to the memory without a seam, before and after a crash."""
-    monkeypatch.setattr(conversation_module, "MAX_MESSAGES", 3)
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 3)
     state = life.start()
     said = [state.append_message("user", str(number)) for number in range(10)]
     for crashed in (False, True):
@@ -395,12 +399,12 @@ def test_older_messages_are_read_from_the_journal(
         assert reader.messages(after_seq=said[5].seq, limit=2) == said[6:8]
         assert reader.statistics().messages == 10
         assert reader.statistics().dropped_messages == 0
-        assert len(life.conversation._messages) == 3
+        assert len(life.conversation._fold.messages._latest) == 3
 
 
 def test_cleared_messages_stay_cleared(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that were not in memory."""
-    monkeypatch.setattr(conversation_module, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
     state = life.start()
     for number in range(5):
         state.append_message("user", str(number), message_id=str(number))
@@ -432,7 +436,7 @@ def test_a_hundred_thousand_messages_open_with_a_thousand_in_memory(
     state = life.start()
 
     assert state.statistics().messages == count
-    assert len(life.conversation._messages) == 1000
+    assert len(life.conversation._fold.messages._latest) == 1000
     assert [each.id for each in state.messages(after_seq=54_321, limit=2)] == ["54322", "54323"]
     assert state.append_message("user", "next").seq == count + 3
 
@@ -466,9 +470,9 @@ def test_the_oldest_messages_go_when_there_are_too_many(
     """By number and by bytes, with a compaction; never those in memory."""
     monkeypatch.setattr(log_module, "COMPACT_FROM", 5_000)
     monkeypatch.setattr(journal_module, "RECENT", 2)
-    monkeypatch.setattr(conversation_module, "MAX_MESSAGES", 2)
-    monkeypatch.setattr(conversation_module, "MAX_STORED_MESSAGES", 10)
-    monkeypatch.setattr(conversation_module, "MAX_STORED_SIZE", 1_500)
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(limits, "MAX_STORED_MESSAGES", 10)
+    monkeypatch.setattr(limits, "MAX_STORED_SIZE", 1_500)
     state = life.start()
     said = [state.append_message("user", "x" * 100) for _ in range(300)]
     kept = all_pages(state.messages)
@@ -562,7 +566,7 @@ def test_a_subscriber_that_cannot_be_served_is_told(
     for number in range(250):
         state.replace_todos([Todo(str(number))])
     life.wire(Subscribe(ME))
-    life.conversation._log.compact([])
+    life.conversation._ledger._log.compact([])
     for timer in life.timers():
         life.wire.info(timer.message)
     (lost,) = life.sent(SubscriptionLost)
@@ -848,7 +852,7 @@ def test_a_fork_has_what_was_until_then_and_goes_its_own_way(
     said = [state.append_message("user", str(number)) for number in range(5)]
     for number in range(5):
         state.replace_todos([Todo(str(number))])
-    life.conversation._log.compact(life.conversation._needed())
+    life.conversation._ledger.compact()
     before = life.path.read_bytes()
     own = Session.new(project_path=folder, name="fork")
     assert fork_journal(life.path, own, upto_seq=said[2].seq).exists()
@@ -906,20 +910,17 @@ def test_a_deleted_journal_leaves_nothing(life: Life) -> None:
 KILLED_STATE = """
 import os, random, signal, sys
 from pathlib import Path
-from jidocode.session.conversation import log
 from jidocode.session.conversation.changes import Todo
-from jidocode.session.conversation.conversation import Conversation
-from jidocode.session.conversation.recovery import recover
-from jidocode.session.journal import file
+from jidocode.session.journal import change_log, file
+from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session
 
-log.COMPACT_FROM, file.RECENT = 60_000, 30
+change_log.COMPACT_FROM, file.RECENT = 60_000, 30
 rounds = int(sys.argv[2])
 session = Session.new(project_path=sys.argv[3])
 
 def opened():
-    conversation = Conversation(session)
-    recover(conversation, f"{sys.argv[1]}/{number // 20}", "process")
+    conversation = recover(session, f"{sys.argv[1]}/{number // 20}", "process")
     assert conversation.repair.clean or conversation.repair.torn_bytes, conversation.repair
     return conversation
 
@@ -972,7 +973,7 @@ for number in range(rounds):
     assert all(m.content.startswith(m.id[1:] + ":") for m in said if m.id[0] == "m")
     assert all(m.status == "interrupted" for m in said if m.id[0] == "s")
     assert int(conversation.todos()[0].content) in (last, last + 1)
-    assert not conversation.unanswered_calls() and not conversation.streams()
+    assert not conversation._fold.unanswered_calls() and not conversation.streams()
     last = max(int(i[1:]) for i in ids)
     conversation.close()
 print(total)
@@ -1001,7 +1002,7 @@ def plain(value: object) -> object:
     if isinstance(value, Session):
         return value.config
     if isinstance(value, Change):
-        names = type(value).__struct_fields__
+        names = [each.name for each in type(value).__attrs_attrs__]
         return {
             name: plain(getattr(value, name))
             for name in names
@@ -1024,14 +1025,13 @@ class ConversationMachine(RuleBasedStateMachine):
         type(self).counter += 1
         self.place = self.directory / str(self.counter)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(conversation_module, "MAX_MESSAGES", 1000)
-            self.model = Conversation(self.session)
+            patch.setattr(limits, "MAX_MESSAGES", 1000)
+            self.model = Conversation.in_memory(self.session)
         self.ids = 0
         self.open()
 
     def open(self) -> None:
-        self.durable = Conversation(self.session)
-        recover(self.durable, self.place, "process")
+        self.durable = recover(self.session, self.place, "process")
 
     def both(self, method: str, *args: object, **options: object) -> None:
         answers: list[object] = []
@@ -1041,6 +1041,10 @@ class ConversationMachine(RuleBasedStateMachine):
             except InvalidRequestError as error:
                 answers.append(error.message)
         assert answers[0] == answers[1]
+
+    def waiting(self, stream_id: str) -> int:
+        waiting = self.model._streams._waiting.get(stream_id)
+        return waiting.length if waiting else 0
 
     def fresh(self) -> str:
         self.ids += 1
@@ -1063,7 +1067,7 @@ class ConversationMachine(RuleBasedStateMachine):
     @rule(text=st.text(max_size=20), number=st.integers(0, 3), wait=st.booleans())
     def go_on(self, text: str, number: int, *, wait: bool) -> None:
         for stream in self.model.streams()[number : number + 1]:
-            offset = self.model._streams[stream.id].length
+            offset = self.model._fold.streams[stream.id].length + self.waiting(stream.id)
             self.both("append_chunk", stream.id, offset, text, wait=wait)
 
     @rule()
@@ -1121,19 +1125,18 @@ class ConversationMachine(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        self.durable._log.compact(self.durable._needed())
+        self.durable._ledger.compact()
 
     @rule(cut=st.integers(0, 20))
     def crash(self, cut: int) -> None:
-        self.durable._log.close()
+        self.durable._ledger.close()
         with journal_path(self.place, self.session.id).open("ab") as file:
             file.write(b'00000000 1 {"message":{}}'[:cut])
-        for stream in self.model._streams.values():
-            stream.waiting.clear()
+        self.model._streams._waiting.clear()
         for stream_id in [stream.id for stream in self.model.streams()]:
             self.model.end_stream(stream_id, "interrupted")
-        for call_id in self.model.unanswered_calls():
-            self.model.add_tool_result(call_id, INTERRUPTED_CALL, is_error=True)
+        for call in self.model._fold.unanswered_calls():
+            self.model.add_tool_result(call.id, INTERRUPTED_CALL, is_error=True)
         self.open()
         assert self.durable.repair.torn_bytes == cut
 
@@ -1143,20 +1146,22 @@ class ConversationMachine(RuleBasedStateMachine):
             expected, found = snapshot(self.model), snapshot(self.durable)
             for key, value in expected.items():
                 assert plain(found[key]) == plain(value), key
-            events = self.durable.events(after_seq=self.durable._log.gap_end, limit=1000)
+            events = self.durable.events(
+                after_seq=self.durable._ledger._log.readable_after, limit=1000
+            )
             last = self.durable.last_seq
             assert [event.seq for event in events] == list(range(last - len(events) + 1, last + 1))
 
     def teardown(self) -> None:
         if hasattr(self, "durable"):
-            self.durable._log.close()
+            self.durable._ledger.close()
 
 
 def test_a_durable_conversation_behaves_like_one_in_memory(
     tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is said, with crashes and refusals in between."""
-    monkeypatch.setattr(conversation_module, "MAX_MESSAGES", 3)
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 3)
     monkeypatch.setattr(journal_module, "RECENT", 3)
     monkeypatch.setattr(log_module, "COMPACT_FROM", 3000)
     monkeypatch.setattr(ConversationMachine, "directory", tmp_path, raising=False)

@@ -34,7 +34,7 @@ from jidocode.errors import (
 )
 from jidocode.session.journal import file as module
 from jidocode.session.journal.file import Journal
-from jidocode.session.journal.format import FIRST_LINE, Record, format_line
+from jidocode.session.journal.format import FIRST_LINE, JournalRecord, format_line
 
 PAYLOADS = [b"{}", b'{"a":1}', "{'ä': 'ö\u2028'}".encode(), b"x" * 40, b"0", b"7 7 7"]
 
@@ -89,8 +89,8 @@ def replaced(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def numbered(payloads: list[bytes]) -> list[Record]:
-    return [Record(seq, payload) for seq, payload in enumerate(payloads, 1)]
+def numbered(payloads: list[bytes]) -> list[JournalRecord]:
+    return [JournalRecord(seq, payload) for seq, payload in enumerate(payloads, 1)]
 
 
 # ----- writing and reading ----------------------------------------------------
@@ -101,7 +101,7 @@ def test_records_are_numbered_and_read_back_in_order(path: Path) -> None:
     with opened(path) as journal:
         numbers = [journal.append(payload) for payload in PAYLOADS]
         first = list(journal.records())
-    replayed: list[Record] = []
+    replayed: list[JournalRecord] = []
     with opened(path, each=replayed.append) as journal:
         second = list(journal.records())
 
@@ -236,7 +236,7 @@ def test_a_compacted_file_cut_at_any_byte_gives_the_prefix_or_is_refused(
         journal.compact([1, 3])
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
-    kept = [Record(seq, PAYLOADS[seq - 1]) for seq in (1, 3, 5, 6)]
+    kept = [JournalRecord(seq, PAYLOADS[seq - 1]) for seq in (1, 3, 5, 6)]
     for cut in range(1, len(data) + 1):
         replaced(path, data[:cut])
         count = sum(len(b"".join(lines[:n])) <= cut for n in range(1, len(lines) + 1)) - 1

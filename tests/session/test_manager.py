@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from msgspec.structs import replace
+from attrs import evolve
 
 from jidocode.base.exits import SHUTDOWN, Crashed
 from jidocode.errors import (
@@ -157,7 +157,7 @@ def test_a_record_that_breaks_a_rule_is_refused(
 ) -> None:
     """A bare record is not trusted for being one."""
     nothing: dict[str, Any] = {field: None}
-    broken = replace(session, **nothing)
+    broken = evolve(session, **nothing)
     with pytest.raises(InvalidSessionError) as caught:
         wire(UpdateSession(broken))
 

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 from msgspec.structs import replace
 
-from jidocode.errors import InvalidRequestError, NoProcessError, RateLimitedError
+from jidocode.errors import (
+    InvalidRequestError,
+    NoProcessError,
+    ProjectAlreadyOpenError,
+    RateLimitedError,
+)
 from jidocode.otp import ActorRef, Killed, Start
 from jidocode.otp.naming.messages import ClaimName, RegisterName, ReportComplete
 from jidocode.otp.server.machine import SendRequest
 from jidocode.otp.supervision.events import ChildExited
 from jidocode.otp.supervision.management import StartChild, TerminateChild
-from jidocode.session.admission.registry import (
+from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.admission.messages import (
     REGISTRY,
     SESSIONS,
-    Admission,
-    FindSession,
-    GetSession,
-    ListSessions,
-    ProcessRegistry,
+    FindRecord,
+    GetRecord,
+    ListRecords,
+    OpenSession,
     StartSession,
     StopSession,
     UpdateRecord,
 )
+from jidocode.session.admission.registry import ProcessRegistry
+from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import Upkeep, session_children
@@ -39,7 +49,7 @@ NEW = ActorRef("sessions", 3, 102)
 @pytest.fixture
 def registry() -> FakeChild:
     """A registry whose supervisor of sessions has just been killed."""
-    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1)))
+    registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=1)))
     registry.cast(ClaimName(SESSIONS, ROOT, OLD.incarnation))
     registry.cast(RegisterName(SESSIONS, ROOT, OLD))
     registry.cast(ReportComplete(OLD))
@@ -49,12 +59,18 @@ def registry() -> FakeChild:
     return registry
 
 
+def request_to_start(project: Path) -> StartSession:
+    """Return what an app asks to open *project*."""
+    session = Session.new(project_path=project)
+    children = session_children(session, upkeep=Upkeep())
+    opened = OpenSession(session, frozenset(enclosing_keys(session.project_path)))
+    return StartSession(opened, SessionSupervisor.child_spec(opened, children))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> StartSession:
     """The request to start a session."""
-    session = Session.new(project_path=tmp_path)
-    children = session_children(session, upkeep=Upkeep())
-    return StartSession(session, SessionSupervisor.child_spec(session, children))
+    return request_to_start(tmp_path)
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -77,7 +93,7 @@ def test_a_session_that_comes_early_is_let_in_once_its_supervisor_is_known_and_h
 
 def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> None:
     """A process that died over it, or was not known yet, is no fault of who asks."""
-    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1, attempts=1)))
+    registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=1, attempts=1)))
     registry.cast(ClaimName(REGISTRY, ROOT, 1))
     registry.cast(ReportComplete(ROOT))
     with pytest.raises(NoProcessError):
@@ -90,15 +106,15 @@ def test_an_attempt_that_has_to_be_repeated_costs_one(start: StartSession) -> No
 
 def test_what_is_asked_early_is_answered_once_the_sessions_are_known(start: StartSession) -> None:
     """A new registry says of no session that it is not there, before all have been told."""
-    session, ref = start.session, ActorRef("session", 1, 103)
+    session, ref = start.session.record, ActorRef("session", 1, 103)
     name = ("session", session.id)
-    registry = FakeChild(Start(ProcessRegistry, Admission(max_sessions=1)))
+    registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=1)))
     renamed = session.rename("till")
     questions: list[tuple[object, object]] = [
-        (GetSession(session.id), session),
-        (ListSessions(), [session]),
-        (FindSession(name=session.name), session),
-        (UpdateRecord(session.id, renamed), renamed),
+        (GetRecord(session.id), session),
+        (ListRecords(), [session]),
+        (FindRecord(name=session.name), session),
+        (UpdateRecord(session.id, renamed), replace(start.session, record=renamed)),
     ]
     calls = [(registry.begin_call(question), answer) for question, answer in questions]
     stop = registry.begin_call(StopSession(session.id))
@@ -107,7 +123,7 @@ def test_what_is_asked_early_is_answered_once_the_sessions_are_known(start: Star
         ClaimName(SESSIONS, ROOT, NEW.incarnation),
         ClaimName(REGISTRY, ROOT, 1),
         ReportComplete(ROOT),
-        ClaimName(name, NEW, ref.incarnation, session),
+        ClaimName(name, NEW, ref.incarnation, start.session),
         RegisterName(name, NEW, ref),
     ):
         registry.cast(news)
@@ -127,10 +143,57 @@ def test_an_update_with_what_is_no_record_is_refused(
     """One client's mistake is nobody else's crash."""
     registry.cast(RegisterName(SESSIONS, ROOT, NEW))
     registry.cast(ReportComplete(NEW))
-    name = ("session", start.session.id)
+    session_id = start.session.record.id
+    name = ("session", session_id)
     registry.cast(ClaimName(name, NEW, 1, start.session))
     registry.cast(RegisterName(name, NEW, ActorRef("session", 1, 103)))
 
     with pytest.raises(InvalidRequestError):
-        registry.call(UpdateRecord(start.session.id, cast("Session", wrong)))
-    assert registry.call(GetSession(start.session.id)) == start.session
+        registry.call(UpdateRecord(session_id, cast("Session", wrong)))
+    assert registry.call(GetRecord(session_id)) == start.session.record
+
+
+@pytest.fixture
+def no_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Makes every look at a disk fail, for as long as a block takes."""
+
+    def look(*args: object, **options: object) -> NoReturn:
+        raise AssertionError(f"looked at {args} {options}")
+
+    @contextmanager
+    def fail() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            for name in ("stat", "lstat", "open", "listdir", "scandir", "readlink", "access"):
+                patch.setattr(os, name, look)
+            yield
+
+    return fail
+
+
+@pytest.mark.parametrize(("opened", "wanted"), [(".", "till"), ("till", ".")])
+def test_a_new_registry_refuses_a_nested_project_and_looks_at_no_disk(
+    tmp_path: Path,
+    opened: str,
+    wanted: str,
+    no_disk: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """What it has to know of folders comes with what the supervisors report: a disk may hang."""
+    (tmp_path / "till").mkdir()
+    first, second = request_to_start(tmp_path / opened), request_to_start(tmp_path / wanted)
+    session_id = first.session.record.id
+    with no_disk():
+        registry = FakeChild(Start(ProcessRegistry, AdmissionRules(max_sessions=9)))
+        registry.cast(ClaimName(SESSIONS, ROOT, NEW.incarnation))
+        registry.cast(RegisterName(SESSIONS, ROOT, NEW))
+        registry.cast(ClaimName(("session", session_id), NEW, 1, first.spec.value))
+        registry.cast(RegisterName(("session", session_id), NEW, ActorRef("session", 1, 103)))
+        registry.cast(ReportComplete(NEW))
+
+        with pytest.raises(ProjectAlreadyOpenError) as refused:
+            registry.call(second)
+        renamed = registry.call(UpdateRecord(session_id, first.session.record.rename("till")))
+        with pytest.raises(ProjectAlreadyOpenError):
+            registry.call(second)
+
+    assert (refused.value.session_id, refused.value.nested) == (session_id, True)
+    assert renamed.enclosing == first.session.enclosing

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec.structs import replace
+from attrs import evolve
 
 from jidocode.base.exits import SHUTDOWN, Crashed
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
@@ -88,7 +88,7 @@ def test_a_record_that_breaks_a_rule_is_refused(
     wire: Any, state: StateClient, session: Session
 ) -> None:
     """Nothing has changed then."""
-    broken = replace(session, config=SessionConfig(temperature=9))
+    broken = evolve(session, config=SessionConfig(temperature=9))
     with pytest.raises(InvalidSessionError):
         wire(UpdateSession(broken))
     with pytest.raises(InvalidRequestError):

@@ -10,7 +10,8 @@ from attrs import evolve
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start
 from jidocode.otp.supervision.strategy import Restart, Strategy
-from jidocode.session.admission.registry import REGISTRY, SESSIONS, Admission
+from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.admission.messages import REGISTRY, SESSIONS, OpenSession
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
 from jidocode.session.state.server import State
@@ -36,7 +37,7 @@ def session(tmp_path: Path) -> Session:
 
 def test_the_registry_starts_before_the_supervisor_of_sessions() -> None:
     """Each is restarted alone."""
-    flags, children = Application().init(Admission(max_sessions=10), None)
+    flags, children = Application().init(AdmissionRules(max_sessions=10), None)
 
     assert flags.strategy is Strategy.ONE_FOR_ONE
     assert [child.name for child in children] == [REGISTRY, SESSIONS]
@@ -60,9 +61,10 @@ def test_a_session_has_a_manager_and_a_state(session: Session) -> None:
 def test_a_session_is_temporary_and_restarts_all_its_children(session: Session) -> None:
     """Its supervisor is known by the session's id, and holds the record."""
     children = session_children(session, upkeep=Upkeep())
-    spec = SessionSupervisor.child_spec(session, children)
+    opened = OpenSession(session, frozenset({(1, 2)}))
+    spec = SessionSupervisor.child_spec(opened, children)
 
-    assert (spec.id, spec.name, spec.value) == (session.id, ("session", session.id), session)
+    assert (spec.id, spec.name, spec.value) == (session.id, ("session", session.id), opened)
     assert (spec.restart, spec.type) == (Restart.TEMPORARY, ChildType.SUPERVISOR)
     started = SessionSupervisor().init(*cast("tuple[Flags, bytes]", spec.start.args))
     assert started == (Flags(strategy=Strategy.ONE_FOR_ALL), children)
@@ -116,5 +118,6 @@ def test_a_builder_may_not_leave_out_manager_or_state(
 def test_two_children_of_one_id_are_refused_before_anything_starts(session: Session) -> None:
     """OTP: duplicate_child_name."""
     manager, state = session_children(session, upkeep=Upkeep())
+    opened = OpenSession(session, frozenset())
     with pytest.raises(InvalidChildSpecError, match="two children"):
-        SessionSupervisor.child_spec(session, [manager, evolve(state, id="manager")])
+        SessionSupervisor.child_spec(opened, [manager, evolve(state, id="manager")])

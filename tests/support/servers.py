@@ -30,7 +30,9 @@ from jidocode.otp import (
     Supervisor,
 )
 from jidocode.otp.server.results import CallResult, InitResult, Result
-from jidocode.session.admission.registry import REGISTRY, SESSIONS, Admission, ProcessRegistry
+from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.admission.messages import REGISTRY, SESSIONS
+from jidocode.session.admission.registry import ProcessRegistry
 from jidocode.session.tree import SessionsSupervisor
 
 
@@ -200,7 +202,7 @@ class WithoutSessions(Supervisor):
     kind: ClassVar[str] = "application"
 
     def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
-        return Flags(), [ProcessRegistry.child_spec(Admission(max_sessions=10), name=REGISTRY)]
+        return Flags(), [ProcessRegistry.child_spec(AdmissionRules(max_sessions=10), name=REGISTRY)]
 
 
 def worker(child_id: str, *args: Any, **options: Any) -> ChildSpec:

@@ -33,8 +33,8 @@ from jidocode.otp import (
     Start,
 )
 from jidocode.otp.supervision.events import HeartbeatMissed
-from jidocode.session.conversation.recovery import journal_path
-from jidocode.session.journal.file import Repair
+from jidocode.session.conversation.reports import Repair
+from jidocode.session.journal.place import journal_path
 from jidocode.testing import PATIENCE, eventually, kill, wait_for_restart
 
 

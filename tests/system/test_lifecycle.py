@@ -134,7 +134,7 @@ def test_a_system_may_be_collected_by_its_own_reader_thread() -> None:
     host = psutil.Process(system.host_pid)
     registry = system.tree().children[0].ref
     assert registry is not None
-    hub, cycle = system._hub, [system]
+    hub, cycle = system._running.hub, [system]
     publish = hub.publish
     cycle.append(cycle)  # type: ignore[arg-type] # a list in itself is what it takes
 

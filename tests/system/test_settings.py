@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import fields
 from hypothesis import given, strategies as st
 from loguru import logger
 
@@ -17,7 +18,7 @@ from jidocode.errors import InvalidSettingError
 from jidocode.system.settings import CreationRate, default_state_dir
 
 DOCS = Path(__file__).parents[2] / "docs"
-NAMES = Settings.__struct_fields__
+NAMES = [each.name for each in fields(Settings)]
 WriteFile = Callable[[str], Path]
 
 

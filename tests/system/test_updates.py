@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from attrs import evolve
 from folders import new_folders
-from msgspec.structs import replace
 
 from jidocode import (
     CallTimeoutError,
@@ -86,7 +86,7 @@ def test_an_update_cannot_move_a_session(
     before = session.session
     (folder,) = new_folders(tmp_path, 1)
     other = system.create_session(folder).session
-    moved = replace(before, project_path=other.project_path, project_key=other.project_key)
+    moved = evolve(before, project_path=other.project_path, project_key=other.project_key)
     for record in (moved, other.rename("mine")):
 
         def put(_: Session, record: Session = record) -> Session:

@@ -1,1 +1,1 @@
-"""Who is let in: how many sessions, how often, and one for each project."""
+"""Who is let in: how many sessions, how often, one for each project; and the names of all."""

@@ -1,1 +1,12 @@
-"""What was said and done in a session, as changes and what they add up to."""
+"""What was said and done in a session, as changes and what they add up to.
+
+Nothing in this room knows of files: the room `journal` keeps a conversation on the
+disk, and imports this one. From the ground up:
+
+- `changes`: the records of what can happen. `checks` refuses what may not.
+- `fold`: what the changes add up to, with `messages` and `bounded` for its parts.
+- `change_log`: where changes are kept; `MemoryLog` is the one without a file.
+- `ledger`: writes a change to the log, then folds it.
+- `streams`: messages that come in chunks.
+- `conversation`: what a State is asked.
+"""

@@ -1,9 +1,8 @@
-"""The changes of a session, each a frozen record with its number.
+"""The changes of a session: everything that ever happens to a conversation is one of these.
 
-Everything that ever happens to a conversation is one of these. They are what a
-journal keeps (`codec.py`), what `Conversation.apply` carries out, and what
-subscribers get as events. All of a session's changes share one sequence, which
-only grows, so one number serves for paging and for events.
+They are what a journal keeps, what a `Fold` adds up, and what subscribers get as
+events. All changes of a session share one sequence of numbers, which only grows,
+so one number serves for paging and for events.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from msgspec import Struct
+from attrs import field, frozen
 
-from jidocode.base.records import Discreet
+from jidocode.base.records import Record
 from jidocode.session.record import Session
 
 Role = Literal["user", "assistant", "system", "tool"]
@@ -39,7 +38,8 @@ def _json_length(value: Mapping[str, Any]) -> int:
     return len(json.dumps(value)) if value else 0
 
 
-class Change(Discreet, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Change(Record):
     """Something that changed.
 
     Attributes:
@@ -54,7 +54,8 @@ class Change(Discreet, frozen=True, kw_only=True):
         return 0
 
 
-class Message(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Message(Change):
     """One message.
 
     Attributes:
@@ -67,12 +68,10 @@ class Message(Change, frozen=True, kw_only=True):
             `interrupted` because State crashed meanwhile.
     """
 
-    hidden = ("content", "metadata")
-
     id: str
     role: Role
-    content: str
-    metadata: Mapping[str, Any]
+    content: str = field(repr=False)
+    metadata: Mapping[str, Any] = field(repr=False)
     created_at: datetime
     status: MessageStatus = "complete"
 
@@ -82,11 +81,13 @@ class Message(Change, frozen=True, kw_only=True):
         return len(self.content) + _json_length(self.metadata)
 
 
-class MessagesCleared(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class MessagesCleared(Change):
     """All messages were dropped."""
 
 
-class StreamBegan(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class StreamBegan(Change):
     """A message is being said; it becomes a `Message` with the same id.
 
     Attributes:
@@ -96,11 +97,9 @@ class StreamBegan(Change, frozen=True, kw_only=True):
         created_at: When State took it, in UTC.
     """
 
-    hidden = ("metadata",)
-
     id: str
     role: Role
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(repr=False)
     created_at: datetime
 
     @property
@@ -109,7 +108,8 @@ class StreamBegan(Change, frozen=True, kw_only=True):
         return _json_length(self.metadata)
 
 
-class StreamChunk(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class StreamChunk(Change):
     """More of a message that is being said.
 
     Attributes:
@@ -118,11 +118,9 @@ class StreamChunk(Change, frozen=True, kw_only=True):
         text: What came.
     """
 
-    hidden = ("text",)
-
     stream_id: str
     offset: int
-    text: str
+    text: str = field(repr=False)
 
     @property
     def length(self) -> int:
@@ -130,7 +128,8 @@ class StreamChunk(Change, frozen=True, kw_only=True):
         return len(self.text)
 
 
-class ReasoningStep(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ReasoningStep(Change):
     """A step on the way to an answer.
 
     Attributes:
@@ -139,10 +138,8 @@ class ReasoningStep(Change, frozen=True, kw_only=True):
         created_at: When State took it, in UTC.
     """
 
-    hidden = ("content",)
-
     id: str
-    content: str
+    content: str = field(repr=False)
     created_at: datetime
 
     @property
@@ -151,11 +148,13 @@ class ReasoningStep(Change, frozen=True, kw_only=True):
         return len(self.content)
 
 
-class ReasoningCleared(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ReasoningCleared(Change):
     """All reasoning steps were dropped."""
 
 
-class ToolResult(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ToolResult(Change):
     """What came of a tool call.
 
     Attributes:
@@ -165,10 +164,8 @@ class ToolResult(Change, frozen=True, kw_only=True):
         created_at: When State took it, in UTC.
     """
 
-    hidden = ("content",)
-
     call_id: str
-    content: str
+    content: str = field(repr=False)
     is_error: bool
     created_at: datetime
 
@@ -178,7 +175,8 @@ class ToolResult(Change, frozen=True, kw_only=True):
         return len(self.content)
 
 
-class ToolCall(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ToolCall(Change):
     """One call of a tool.
 
     Attributes:
@@ -189,11 +187,9 @@ class ToolCall(Change, frozen=True, kw_only=True):
         result: None as long as there is none.
     """
 
-    hidden = ("arguments",)
-
     id: str
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(repr=False)
     created_at: datetime
     result: ToolResult | None = None
 
@@ -203,7 +199,8 @@ class ToolCall(Change, frozen=True, kw_only=True):
         return _json_length(self.arguments) + (self.result.length if self.result else 0)
 
 
-class Todo(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class Todo(Record):
     """One thing to do; checked when the list is replaced.
 
     Attributes:
@@ -211,11 +208,12 @@ class Todo(Struct, frozen=True):
         status: How far it is.
     """
 
-    content: str
+    content: str = field(repr=False)
     status: TodoStatus = "pending"
 
 
-class TodosReplaced(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class TodosReplaced(Change):
     """The list of todos is *todos* now."""
 
     todos: tuple[Todo, ...]
@@ -226,12 +224,11 @@ class TodosReplaced(Change, frozen=True, kw_only=True):
         return sum(len(todo.content) for todo in self.todos)
 
 
-class ToolContextReplaced(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class ToolContextReplaced(Change):
     """What tools are given to know is *context* now."""
 
-    hidden = ("context",)
-
-    context: Mapping[str, Any]
+    context: Mapping[str, Any] = field(repr=False)
 
     @property
     def length(self) -> int:
@@ -239,12 +236,11 @@ class ToolContextReplaced(Change, frozen=True, kw_only=True):
         return _json_length(self.context)
 
 
-class SettingsChanged(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class SettingsChanged(Change):
     """The session's settings are *settings* now, all of them."""
 
-    hidden = ("settings",)
-
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=False)
 
     @property
     def length(self) -> int:
@@ -252,13 +248,15 @@ class SettingsChanged(Change, frozen=True, kw_only=True):
         return _json_length(self.settings)
 
 
-class SessionChanged(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class SessionChanged(Change):
     """The session's record is *session* now."""
 
     session: Session
 
 
-class PromptAdded(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class PromptAdded(Change):
     """Somebody typed a prompt.
 
     Attributes:
@@ -267,10 +265,8 @@ class PromptAdded(Change, frozen=True, kw_only=True):
         created_at: When State took it, in UTC.
     """
 
-    hidden = ("text",)
-
     id: str
-    text: str
+    text: str = field(repr=False)
     created_at: datetime
 
     @property
@@ -279,7 +275,8 @@ class PromptAdded(Change, frozen=True, kw_only=True):
         return len(self.text)
 
 
-class FileAccess(Change, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class FileAccess(Change):
     """A file of the project was read or written.
 
     Attributes:
@@ -289,7 +286,7 @@ class FileAccess(Change, frozen=True, kw_only=True):
         created_at: When State took it, in UTC.
     """
 
-    path: str
+    path: str = field(repr=False)
     kind: FileAccessKind
     sha256: str
     created_at: datetime
@@ -300,8 +297,9 @@ class FileAccess(Change, frozen=True, kw_only=True):
         return len(self.path)
 
 
-class Opened(Change, frozen=True, kw_only=True):
-    """A State opened the journal.
+@frozen(eq=False, repr=False, kw_only=True)
+class JournalOpened(Change):
+    """A State opened the journal, at its start.
 
     Attributes:
         created_at: When, in UTC.

@@ -1,9 +1,9 @@
-"""The journals in a directory: list, load, export, fork and delete them.
+"""The journals in a directory: list, export, fork and delete them, without a running session.
 
-Nothing of this needs a running session. Reading does not lock, because a
-journal only grows: what is read of one that is open is what it held then. So
-an incomplete line at the end is not damage here: it may be just being written.
-`journal.py` is about the one that is open for writing.
+`file` is about the one journal that a session writes to; here they are read, also while
+a session is writing. That needs no lock, because a journal only grows, and a compaction
+puts another file in its place: what is read is what the journal held at that moment.
+So an incomplete line at the end is not damage here. It may be just being written.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
 from msgspec import Struct
 
+from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import (
     InvalidRequestError,
@@ -29,19 +31,19 @@ from jidocode.errors import (
     JournalVersionError,
 )
 from jidocode.session.conversation.changes import SessionChanged
-from jidocode.session.conversation.recovery import journal_path
-from jidocode.session.journal.codec import decode, encode, is_kind
-from jidocode.session.journal.file import create_file, lock_file
+from jidocode.session.journal.codec import decode_as, encode, holds
 from jidocode.session.journal.format import (
     MAX_LINE,
     Header,
-    Record,
+    JournalRecord,
     Scan,
     header_in,
     parse_line,
     read_span,
     scan,
 )
+from jidocode.session.journal.place import journal_path
+from jidocode.session.journal.writing import create_file, lock_file
 from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import require_int
 
@@ -49,8 +51,9 @@ _HEADER_SIZE = 256
 _BLOCK = 2**18
 
 
-class Resumable(Struct, frozen=True, kw_only=True):
-    """A journal that was found.
+@frozen(eq=False, repr=False, kw_only=True)
+class Resumable(Record):
+    """A session that can be resumed: what a look at its journal says.
 
     Attributes:
         session_id: Whose it is, by its name.
@@ -71,9 +74,9 @@ class Resumable(Struct, frozen=True, kw_only=True):
 
 
 def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
-    """Return what sessions have a journal in *directory*, latest first.
+    """Return the sessions that have a journal in *directory*, the last one written to first.
 
-    Only the ends of the files are read, back to the last record of the session.
+    Of each file only the end is read, back to where the session's record stands.
 
     Raises:
         JournalError: The directory cannot be listed. If it does not exist, it is empty.
@@ -150,9 +153,10 @@ def fork_journal(path: Path, session: Session, *, upto_seq: int | None = None) -
             raise JournalDamagedError(f"{quote(path.name)} is damaged; open it to repair it")
         last_seq = _checked_end(upto_seq, found)
         kept = [seq for seq in found.index.seqs if seq <= last_seq]
-        renamed = Record(last_seq + 1, encode(SessionChanged(seq=last_seq + 1, session=session)))
+        own = SessionChanged(seq=last_seq + 1, session=session)
         copied = (read_span(fd, seq, found.index.span(seq)) for seq in kept)
-        create_file(target, [*kept, renamed.seq], chain(copied, [renamed]))
+        records = chain(copied, [JournalRecord(own.seq, encode(own))])
+        create_file(target, [*kept, own.seq], records)
     return target
 
 
@@ -228,7 +232,7 @@ def _resumable(path: Path) -> Resumable:
 
 
 class _End(Struct, frozen=True):
-    """What the end of a journal says."""
+    """What the end of a journal says: the fields of `Resumable` that are read from it."""
 
     session: Session | None
     last_seq: int
@@ -256,8 +260,8 @@ def _end_of(fd: int, size: int) -> _End:
         record = parse_line(line)
         damaged = damaged or record is None
         last_seq = last_seq or (record.seq if record else 0)
-        if record is not None and is_kind(record, SessionChanged):
-            return _End(_session_in(record), last_seq, damaged)
+        if record is not None and holds(record, SessionChanged):
+            return _End(decode_as(SessionChanged, record).session, last_seq, damaged)
     # A journal that was just created has its first line only.
     return _End(None, last_seq, damaged or last_seq > 0)
 
@@ -273,12 +277,6 @@ def _has_header(fd: int) -> bool:
         return _header(fd) is not None
     except JournalVersionError:
         return False
-
-
-def _session_in(record: Record) -> Session:
-    change = decode(record)
-    assert isinstance(change, SessionChanged)  # noqa: S101 - told from its first bytes
-    return change.session
 
 
 def _lines_backwards(fd: int, size: int) -> Iterator[bytes]:

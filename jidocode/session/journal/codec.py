@@ -1,27 +1,32 @@
-"""How a change is written: one JSON object with one key, the change's kind.
+"""How a change is written: one JSON object with one key, the tag of its class.
 
     {"message":{"id":"a","role":"user","content":"hello",...}}
 
-The number of a change stands outside, in the journal's line.
+The number of a change stands outside, in the journal's line. What is in the object are
+the fields of the class, under their names: a field cannot be renamed, nor one without a
+default added, without another version of the format.
+
+Texts may hold lone surrogates, such as the names of files that are no UTF-8. They are
+written as the three bytes that UTF-8 would have for them, if it had any.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from msgspec.structs import asdict
+import msgspec
 
+from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import JournalDamagedError, JournalVersionError
 from jidocode.session.conversation.changes import (
     Change,
     FileAccess,
+    JournalOpened,
     Message,
     MessagesCleared,
-    Opened,
     PromptAdded,
     ReasoningCleared,
     ReasoningStep,
@@ -35,8 +40,11 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
 )
-from jidocode.session.journal.format import Record
+from jidocode.session.journal.format import JournalRecord
 from jidocode.session.record import Session, SessionConfig
+
+C = TypeVar("C", bound=Change)
+
 
 _CLASSES: dict[str, type[Change]] = {
     "message": Message,
@@ -53,41 +61,32 @@ _CLASSES: dict[str, type[Change]] = {
     "session_changed": SessionChanged,
     "prompt_added": PromptAdded,
     "file_access": FileAccess,
-    "opened": Opened,
+    "opened": JournalOpened,
 }
-# The result of a call is a change of its own.
-_SHAPES = {
-    cls: (kind, [name for name in cls.__struct_fields__ if name not in ("seq", "result")])
-    for kind, cls in _CLASSES.items()
-}
+_TAGS = {cls: tag for tag, cls in _CLASSES.items()}
+_BEGINNINGS = {cls: b'{"%b":' % tag.encode() for cls, tag in _TAGS.items()}
 
 
-def _plain(value: Any) -> object:
+def _names_of(cls: type[Record]) -> dict[str, None]:
+    """Return the names of the fields that are written of a class, in their order.
+
+    The number of a change is in the line, and the result of a call is a change of its own.
+    """
+    names = (each.name for each in cls.__attrs_attrs__)
+    return dict.fromkeys(name for name in names if name not in ("seq", "result"))
+
+
+_WRITTEN: tuple[type[Record], ...] = (*_TAGS, Session, SessionConfig, Todo)
+_NAMES: dict[type, dict[str, None]] = {cls: _names_of(cls) for cls in _WRITTEN}
+
+
+def _plain(value: object) -> object:
+    """Return a time, or a record within a change, as something that JSON has."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return asdict(value)
+    return {name: getattr(value, name) for name in _NAMES[type(value)]}
 
 
-def _session(fields: dict[str, Any]) -> Session:
-    device, inode = fields["project_key"]
-    known: dict[str, Any] = {
-        "project_key": (device, inode),
-        "config": SessionConfig(**fields["config"]),
-        "created_at": datetime.fromisoformat(fields["created_at"]),
-        "updated_at": datetime.fromisoformat(fields["updated_at"]),
-    }
-    return Session(**fields | known)
-
-
-def _todos(items: list[dict[str, Any]]) -> tuple[Todo, ...]:
-    return tuple(Todo(**item) for item in items)
-
-
-_READERS: dict[str, Callable[[Any], object]] = {
-    "created_at": datetime.fromisoformat,
-    "session": _session,
-    "todos": _todos,
-}
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
 )
@@ -95,32 +94,61 @@ _ENCODER = json.JSONEncoder(
 
 def encode(change: Change) -> bytes:
     """Return the payload of *change*; it has no newline in it."""
-    kind, names = _SHAPES[type(change)]
-    text = _ENCODER.encode({kind: {name: getattr(change, name) for name in names}})
-    return text.encode("utf-8", "surrogatepass")
+    cls = type(change)
+    fields = {name: getattr(change, name) for name in _NAMES[cls]}
+    return _ENCODER.encode({_TAGS[cls]: fields}).encode("utf-8", "surrogatepass")
 
 
-def decode(record: Record) -> Change:
+def decode(record: JournalRecord) -> Change:
     """Return the change in *record*.
 
     Raises:
-        JournalVersionError: It is of a kind that is not known here.
+        JournalVersionError: Its tag is not known here.
         JournalDamagedError: It is no change at all.
     """
     try:
-        ((kind, fields),) = json.loads(record.payload).items()
-        cls = _CLASSES.get(kind)
+        ((tag, fields),) = _read_json(record.payload).items()
+        cls = _CLASSES.get(tag)
         if cls is not None:
-            read = {key: _READERS[key](fields[key]) for key in fields.keys() & _READERS.keys()}
-            return cls(seq=record.seq, **fields | read)
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            change = msgspec.convert({**fields, "seq": record.seq}, cls)
+            _refuse_unknown(fields, change)
+            return change
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise JournalDamagedError(f"record {record.seq} of the journal is no change") from error
-    raise JournalVersionError(f"record {record.seq} is of the unknown kind {quote(kind)}")
+    raise JournalVersionError(f"record {record.seq} has the unknown tag {quote(tag)}")
 
 
-def is_kind(record: Record, cls: type[Change]) -> bool:
+def _read_json(payload: bytes) -> Any:
+    try:
+        return msgspec.json.decode(payload)
+    except ValueError:
+        return json.loads(payload)  # slower, but knows surrogates
+
+
+def _refuse_unknown(given: Any, found: object) -> None:
+    """Raise ValueError if *given* has a field that the record *found* has not, at any level.
+
+    msgspec drops those in silence. But only a newer version can have written them, and to
+    go on without what they say would be to lose it.
+    """
+    names = _NAMES.get(type(found))
+    if names is not None:
+        if not given.keys() <= names.keys():
+            raise ValueError("a field is not known")
+        for name, value in given.items():
+            _refuse_unknown(value, getattr(found, name))
+    elif isinstance(found, tuple):
+        for value, part in zip(given, cast("tuple[object, ...]", found), strict=True):
+            _refuse_unknown(value, part)
+
+
+def holds(record: JournalRecord, cls: type[Change]) -> bool:
     """Whether *record* holds a *cls*, told from its first bytes."""
-    return record.payload.startswith(_PREFIXES[cls])
+    return record.payload.startswith(_BEGINNINGS[cls])
 
 
-_PREFIXES = {cls: b'{"%b":' % kind.encode() for kind, cls in _CLASSES.items()}
+def decode_as(cls: type[C], record: JournalRecord) -> C:
+    """Return the change in *record*, which `holds` a *cls*; raises as `decode`."""
+    change = decode(record)
+    assert isinstance(change, cls)  # noqa: S101 - that is what `holds` says
+    return change

@@ -1,8 +1,7 @@
 """`Journal`: an append-only file of numbered records, each with a checksum.
 
-It keeps bytes and does not know what they mean; `codec.py` does. What a file
-looks like stands in `journal_format.py`; `journals.py` reads files that others
-have open.
+It keeps bytes and does not know what they mean; `codec` does. What a file looks like
+stands in `format`; `catalogue` reads files that others have open.
 
 - A record is in the file before `append` returns: the kernel has it, so it
   survives the death of the process (`"process"`), or the disk has it, so it
@@ -19,22 +18,21 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from msgspec import Struct
-from msgspec.structs import replace
+from attrs import evolve
 
 from jidocode.base.text import quote
-from jidocode.errors import JournalDamagedError, JournalError, JournalLockedError, JournalWriteError
+from jidocode.errors import JournalDamagedError, JournalError, JournalWriteError
+from jidocode.session.conversation.reports import Repair
 from jidocode.session.journal.format import (
     FIRST_LINE,
     MAX_RECORD_SIZE,
     MIN_LINE,
-    Header,
     Index,
-    Record,
+    JournalRecord,
     Scan,
     Span,
     format_line,
@@ -42,80 +40,20 @@ from jidocode.session.journal.format import (
     read_span,
     scan,
 )
+from jidocode.session.journal.writing import (
+    WriteErrors,
+    lock_file,
+    new_path,
+    open_private,
+    sync_directory,
+    write_all,
+    write_file,
+)
 
 RECENT = 1000
 """Records at the end of a file that a compaction keeps in any case."""
 
 Durability = Literal["process", "power"]
-
-
-class Repair(Struct, frozen=True, kw_only=True):
-    """What was found when a journal was opened, and what was done about it.
-
-    Attributes:
-        created: There was no file.
-        header_lost: The header could not be read, and was written anew.
-        torn_bytes: Bytes of an incomplete record at the end; cut off. It was
-            never acknowledged.
-        bad_records: Lines that are no valid record; taken out.
-        missing: Numbers that should be in the file and are not.
-        kept_aside: Names of the files, next to the journal, that hold what was cut
-            off and taken out.
-        pending: Why the repair could not be carried out yet; empty if it was.
-            The next append tries again.
-    """
-
-    created: bool = False
-    header_lost: bool = False
-    torn_bytes: int = 0
-    bad_records: int = 0
-    missing: int = 0
-    kept_aside: tuple[str, ...] = ()
-    pending: str = ""
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing was wrong."""
-        return not (self.header_lost or self.torn_bytes or self.bad_records or self.missing)
-
-
-def lock_file(path: Path, *, create: bool) -> tuple[int, bool]:
-    """Open the file at *path* for reading, locked; say whether it was created.
-
-    Raises:
-        JournalLockedError: Another process, or another journal, holds the lock.
-        OSError: It cannot be opened, or does not exist and *create* is False.
-    """
-    while True:
-        fd, created = _opened(path, create=create)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(fd, path):
-                return fd, created
-        except BlockingIOError as error:
-            os.close(fd)
-            raise JournalLockedError(f"the journal {quote(path.name)} is in use") from error
-        except OSError:
-            os.close(fd)
-            raise
-        os.close(fd)  # it was replaced between open and lock
-
-
-def _opened(path: Path, *, create: bool) -> tuple[int, bool]:
-    flags = os.O_RDONLY | os.O_NOFOLLOW
-    if create:
-        try:
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
-        except FileExistsError:
-            pass  # the usual case: it is opened below
-    return os.open(path, flags), False
-
-
-def _is_at(fd: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 class Journal:
@@ -129,14 +67,14 @@ class Journal:
     _index: Index
     _end: int
     _last_seq: int
-    _gap_end: int
+    _readable_after: int
 
     def __init__(
         self,
         path: Path,
         durability: Durability,
         fd: int,
-        each: Callable[[Record], None],
+        each: Callable[[JournalRecord], None],
         *,
         created: bool,
     ) -> None:
@@ -153,7 +91,7 @@ class Journal:
         path: Path,
         *,
         durability: Durability = "process",
-        each: Callable[[Record], None] = ignore,
+        each: Callable[[JournalRecord], None] = ignore,
     ) -> Journal:
         """Open the journal at *path*, or create it; its directory is created with mode 0700.
 
@@ -191,7 +129,7 @@ class Journal:
         try:
             journal._ready()
         except JournalWriteError as error:
-            journal.repair = replace(journal.repair, pending=error.message)
+            journal.repair = evolve(journal.repair, pending=error.message)
         return journal
 
     @property
@@ -200,9 +138,9 @@ class Journal:
         return self._last_seq
 
     @property
-    def gap_end(self) -> int:
+    def readable_after(self) -> int:
         """The number after which there are no gaps."""
-        return self._gap_end
+        return self._readable_after
 
     @property
     def size(self) -> int:
@@ -211,7 +149,7 @@ class Journal:
 
     # Reading
 
-    def read(self, seq: int) -> Record:
+    def read(self, seq: int) -> JournalRecord:
         """Return record *seq*.
 
         Raises:
@@ -219,7 +157,7 @@ class Journal:
         """
         return read_span(self._fd, seq, self._index.span(seq))
 
-    def records(self, after_seq: int = 0) -> Iterator[Record]:
+    def records(self, after_seq: int = 0) -> Iterator[JournalRecord]:
         """Yield all records with a number above *after_seq*, in order; raises as `read`."""
         for seq in self._index.after(after_seq):
             yield self.read(seq)
@@ -250,9 +188,9 @@ class Journal:
         seq = self._last_seq + 1
         line = format_line(seq, payload)
         self._unclean = True  # until it is known that the whole line is there
-        with _Writing(self.path):
+        with WriteErrors(self.path):
             try:
-                _write_all(writer, line)
+                write_all(writer, line)
                 if self._durability == "power":
                     os.fdatasync(writer)
             except OSError:
@@ -291,9 +229,9 @@ class Journal:
 
     def _ready(self) -> int:
         """Return the descriptor to write to, with the end of the file where it should be."""
-        with _Writing(self.path):
+        with WriteErrors(self.path):
             if self._writer is None:
-                _new_path(self.path).unlink(missing_ok=True)  # left by a compaction that was killed
+                new_path(self.path).unlink(missing_ok=True)  # left by a compaction that was killed
                 self._writer = self._open_writer()
             if self._needs_repair:
                 self._mend()
@@ -320,11 +258,23 @@ class Journal:
 
     # Repair
 
+    # `scan` says what is wrong with the file and changes nothing. It is put right by the
+    # first `_ready` that can, mostly while opening; if the disk is full, the good records
+    # can be read meanwhile. A crash may come at any point, hence the order: what is taken
+    # out of the file is on the disk as a copy before it is taken out. At worst the
+    # next opening makes a second copy.
+    #
+    # Bytes after the last good record may have been acknowledged records, whose numbers
+    # subscribers know. To give such a number to something else would be to hide it from
+    # them, so as many numbers are skipped as records could have been there.
+
     def _take(self, found: Scan, *, created: bool) -> None:
         self._index = found.index
         self._end = found.good_end
         self._last_seq = found.last_seq
-        self._gap_end = found.header.seq if found.header and not found.missing else found.last_seq
+        self._readable_after = (
+            found.header.seq if found.header and not found.missing else found.last_seq
+        )
         self._torn_header = self._is_torn_header(found)
         if (found.bad or not (found.header or self._torn_header)) and not found.index.seqs:
             raise JournalDamagedError(f"nothing in {quote(self.path.name)} can be read")
@@ -336,7 +286,9 @@ class Journal:
             missing=found.missing,
         )
         torn = [found.torn] if found.torn else []
-        self._aside = [(why, spans) for why, spans in (("torn", torn), ("bad", found.bad)) if spans]
+        self._to_keep_aside = [
+            (why, spans) for why, spans in (("torn", torn), ("bad", found.bad)) if spans
+        ]
         self._numbers_lost = _most_records_in(
             span for span in found.bad if span.offset >= self._end
         )
@@ -350,32 +302,32 @@ class Journal:
 
     def _mend(self) -> None:
         """Keep aside what is wrong with the file, and make it right."""
-        while self._aside:
-            why, spans = self._aside[-1]
+        while self._to_keep_aside:
+            why, spans = self._to_keep_aside[-1]
             self._keep_aside(why, spans)
-            self._aside.pop()
+            self._to_keep_aside.pop()
         if self._torn_header:
             self._write_first_line()
         elif self.repair.header_lost or self.repair.bad_records or self.repair.missing:
             # Numbers of lost records may be known to somebody: they are not given out again.
             self._rewrite(list(self._index.seqs), self._last_seq + self._numbers_lost)
         self._needs_repair = False
-        self.repair = replace(self.repair, pending="")
+        self.repair = evolve(self.repair, pending="")
 
     def _write_first_line(self) -> None:
         writer = cast("int", self._writer)
         os.ftruncate(writer, 0)
-        _write_all(writer, FIRST_LINE)
+        write_all(writer, FIRST_LINE)
         self._end = len(FIRST_LINE)
         if self._durability == "power":
             os.fsync(writer)
-            _sync_directory(self.path.parent)
-            _sync_directory(self.path.parent.parent)
+            sync_directory(self.path.parent)
+            sync_directory(self.path.parent.parent)
 
     def _keep_aside(self, why: str, spans: list[Span]) -> None:
         copy = self._free_name(why)
         try:
-            with open(copy, "xb", opener=_private) as file:
+            with open(copy, "xb", opener=open_private) as file:
                 file.writelines(os.pread(self._fd, span.size, span.offset) for span in spans)
                 file.flush()
                 os.fsync(file.fileno())
@@ -383,7 +335,7 @@ class Journal:
             copy.unlink(missing_ok=True)
             raise
         names = (*self.repair.kept_aside, copy.name)
-        self.repair = replace(self.repair, kept_aside=names)
+        self.repair = evolve(self.repair, kept_aside=names)
 
     def _free_name(self, why: str) -> Path:
         number = 1
@@ -393,16 +345,19 @@ class Journal:
 
     # Writing the file anew
 
-    def _rewrite(self, keep: list[int], last_seq: int) -> None:
-        """Replace the file by one with the records *keep*, whose next number is above *last_seq*.
+    # At any moment there is a whole file under the journal's name, the old one or the new
+    # one: the new one is on the disk before it is renamed, or a loss of power would leave
+    # an empty file in place of the old. The lock belongs to the file and not to its
+    # name, so the new one is locked before it gets the name. Otherwise another process
+    # could come in between, and there would be two writers.
 
-        Locked before it takes the old one's place, so the lock is never free.
-        """
-        new = _new_path(self.path)
-        with _Writing(self.path):
+    def _rewrite(self, keep: list[int], last_seq: int) -> None:
+        """Replace the file by one with the records *keep*; the next number is above *last_seq*."""
+        new = new_path(self.path)
+        with WriteErrors(self.path):
             fds: list[int] = []
             try:
-                written = _written(new, keep, last_seq, map(self.read, keep))
+                whole = write_file(new, keep, last_seq, map(self.read, keep))
                 fds.append(os.open(new, os.O_RDONLY | os.O_NOFOLLOW))
                 fcntl.flock(fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
                 fds.append(os.open(new, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
@@ -414,95 +369,11 @@ class Journal:
                 raise
             self.close()
             self._fd, self._writer = fds
-            self._index, self._end = written.index, written.size
-            self._last_seq, self._gap_end = last_seq, written.gap_end
+            self._index, self._end = whole.index, whole.size
+            self._last_seq, self._readable_after = last_seq, whole.readable_after
             self._unclean = False
-            _sync_directory(self.path.parent)
-
-
-def _written(path: Path, seqs: Sequence[int], last_seq: int, records: Iterable[Record]) -> _File:
-    """Write a whole file with *records*, which have the numbers *seqs*; the disk has it then."""
-    index = Index()
-    header = Header(*_last_gap(seqs, last_seq))
-    with open(path, "wb", buffering=2**20, opener=_private) as file:
-        size = file.write(header.line())
-        for record in records:
-            line = format_line(*record)
-            index.add(record.seq, size, len(line))
-            size += file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    return _File(index, size, header.seq)
-
-
-class _File(Struct, frozen=True):
-    index: Index
-    size: int
-    gap_end: int
-
-
-def create_file(path: Path, seqs: Sequence[int], records: Iterable[Record]) -> None:
-    """Create the file of a journal with *records*, which have the numbers *seqs*.
-
-    Raises:
-        JournalWriteError: It could not be written, or there is one already; nothing is left.
-    """
-    new = _new_path(path)
-    with _Writing(path):
-        try:
-            _written(new, seqs, seqs[-1], records)
-            os.link(new, path)  # unlike a rename it replaces nothing
-        finally:
-            new.unlink(missing_ok=True)
-        _sync_directory(path.parent)
-
-
-def _new_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
-
-
-class _Writing:
-    """Turns an OSError into a `JournalWriteError`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, OSError):
-            raise JournalWriteError(
-                f"the journal {quote(self._path.name)} cannot be written: {error.strerror}"
-            ) from error
-
-
-def _last_gap(seqs: Sequence[int], last_seq: int) -> tuple[int, int]:
-    """Return the number after which no gap comes up to *last_seq*, and how many are up to it."""
-    place, expected = len(seqs), last_seq
-    while place and seqs[place - 1] == expected:
-        place -= 1
-        expected -= 1
-    return expected, place
+            sync_directory(self.path.parent)
 
 
 def _most_records_in(spans: Iterable[Span]) -> int:
     return -(-sum(span.size for span in spans) // MIN_LINE)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,6 +1,6 @@
 """The format of a journal's file: what a line is, and what a file holds, good and bad.
 
-`journal.py` writes such files, one at a time; this module only reads. One
+`file` and `writing` write such files; this module only reads. One
 record is one line:
 
     2c0a5f1e 0 {"journal":1,"records":0}
@@ -39,7 +39,7 @@ MAX_LINE = MAX_RECORD_SIZE + 64
 """Bytes in a line, at most."""
 
 
-class Record(NamedTuple):
+class JournalRecord(NamedTuple):
     """One record; a tuple, because opening a journal makes one for every line.
 
     Attributes:
@@ -148,7 +148,7 @@ FIRST_LINE = Header(0, 0).line()
 """The header of a fresh file."""
 
 
-def parse_line(line: bytes) -> Record | None:
+def parse_line(line: bytes) -> JournalRecord | None:
     """Return the record in *line*, which ends with its newline; None if it is not one.
 
     The checksum is compared as text, so no other spelling of it passes.
@@ -159,14 +159,14 @@ def parse_line(line: bytes) -> Record | None:
     seq, _, payload = body.partition(b" ")
     if not seq.isdigit() or len(seq) > _SEQ_DIGITS or not payload:
         return None
-    return Record(int(seq), payload)
+    return JournalRecord(int(seq), payload)
 
 
-def ignore(_record: Record) -> None:
+def ignore(_record: JournalRecord) -> None:
     """Do nothing."""
 
 
-def scan(fd: int, each: Callable[[Record], None] = ignore) -> Scan:
+def scan(fd: int, each: Callable[[JournalRecord], None] = ignore) -> Scan:
     """Read a file up to its present end and return what it holds; only the index is kept.
 
     Args:
@@ -210,7 +210,7 @@ def _note_bad(found: Scan, line: bytes, offset: int) -> None:
         found.bad.append(span)
 
 
-def header_in(record: Record) -> Header | None:
+def header_in(record: JournalRecord) -> Header | None:
     """Return the header in the first record of a file, None if that is none.
 
     Raises:
@@ -229,7 +229,7 @@ def header_in(record: Record) -> Header | None:
             return None
 
 
-def read_span(fd: int, seq: int, span: Span) -> Record:
+def read_span(fd: int, seq: int, span: Span) -> JournalRecord:
     """Return record *seq*, which was found at *span*.
 
     Raises:

@@ -24,8 +24,7 @@ from jidocode.session.conversation.changes import (
     ToolCall,
     new_record_id,
 )
-from jidocode.session.conversation.conversation import ConversationStatistics
-from jidocode.session.journal.file import Repair
+from jidocode.session.conversation.reports import ConversationStatistics, Repair
 from jidocode.session.record import Session, SessionConfig
 from jidocode.session.requests import (
     Call,

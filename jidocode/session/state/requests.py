@@ -22,8 +22,8 @@ from jidocode.session.conversation.changes import (
     Todo,
     ToolCall,
 )
-from jidocode.session.conversation.conversation import Conversation, ConversationStatistics
-from jidocode.session.journal.file import Repair
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.conversation.reports import ConversationStatistics, Repair
 from jidocode.session.requests import Answer, Request
 
 

@@ -25,8 +25,8 @@ from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Down
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
 from jidocode.session.conversation.conversation import Conversation
-from jidocode.session.conversation.recovery import recover
 from jidocode.session.journal.file import Durability
+from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session
 from jidocode.session.requests import (
     Request,
@@ -95,11 +95,12 @@ class State(GenServer):
         Raises:
             JournalError: The journal cannot be opened; see `recovery.recover`.
         """
-        self.conversation = Conversation(session)
-        if journal_dir is not None:
-            recover(self.conversation, journal_dir, durability)
-            if not self.conversation.repair.clean:
-                self.announce(self.conversation.repair)
+        if journal_dir is None:
+            self.conversation = Conversation.in_memory(session)
+        else:
+            self.conversation = recover(session, journal_dir, durability)
+        if not self.conversation.repair.clean:
+            self.announce(self.conversation.repair)
         self._subscriptions = Subscriptions(self, self.conversation)
         self._will_flush = False
 

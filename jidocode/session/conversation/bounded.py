@@ -1,4 +1,4 @@
-"""A bounded collection that drops its oldest items."""
+"""A map with a limit, which drops its oldest items: so no session can fill the memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ class Sized(Protocol):
 
 
 Key = TypeVar("Key", bound=Hashable)
-
-
 Item = TypeVar("Item", bound=Sized)
 
 
-class Shelf(Generic[Key, Item]):
-    """Items by key; beyond a count, or a length in all, the oldest are dropped for a new one."""
+class BoundedMap(Generic[Key, Item]):
+    """Items by key, oldest first.
+
+    Beyond *max_count* items, or *max_length* characters in all, the oldest are dropped
+    for a new one. The new one is kept in any case.
+    """
 
     def __init__(self, max_count: int, max_length: int) -> None:
         self._max_count = max_count

@@ -1,0 +1,161 @@
+"""What the changes of a session add up to.
+
+Rules of this file: it takes a change and answers questions, nothing else. There is no log
+in it, no clock and no file, and no change is refused: it happened. So the same changes
+always add up to the same, and whoever has them has the conversation. That is what
+a journal relies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from attrs import evolve
+
+from jidocode.base.text import quote
+from jidocode.session.conversation import limits
+from jidocode.session.conversation.bounded import BoundedMap
+from jidocode.session.conversation.changes import (
+    Change,
+    FileAccess,
+    JournalOpened,
+    Message,
+    MessagesCleared,
+    PromptAdded,
+    ReasoningCleared,
+    ReasoningStep,
+    SessionChanged,
+    SettingsChanged,
+    StreamBegan,
+    StreamChunk,
+    TodosReplaced,
+    ToolCall,
+    ToolContextReplaced,
+    ToolResult,
+)
+from jidocode.session.conversation.messages import Messages, StreamedMessage
+from jidocode.session.record import Session
+
+
+class Fold:
+    """Adds up changes. Read its attributes, and change them by `apply` only.
+
+    What was set as a whole is held as the change that set it; before the first one
+    there is one with the number 0, which is in no log.
+
+    Args:
+        session: The session's record until a change says otherwise.
+        keeps_all: Whether the log of the changes keeps all messages, see `Messages`.
+    """
+
+    def __init__(self, session: Session, *, keeps_all: bool) -> None:
+        length = limits.MAX_KEPT_LENGTH
+        self.messages = Messages(keeps_all=keeps_all)
+        self.streams: dict[str, StreamedMessage] = {}
+        self.tool_calls = BoundedMap[str, ToolCall](limits.MAX_TOOL_CALLS, length)
+        self.reasoning = BoundedMap[str, ReasoningStep](limits.MAX_REASONING_STEPS, length)
+        self.prompts = BoundedMap[str, PromptAdded](limits.MAX_PROMPTS, length)
+        self.files = BoundedMap[tuple[str, str], FileAccess](limits.MAX_FILE_ACCESSES, length)
+        self.todos = TodosReplaced(seq=0, todos=())
+        self.tool_context = ToolContextReplaced(seq=0, context={})
+        self.settings = SettingsChanged(seq=0, settings={})
+        self.session = SessionChanged(seq=0, session=session)
+        self.journal_opened: JournalOpened | None = None
+        self.dropped_messages = 0
+        self.dropped_tool_calls = 0
+
+    def apply(self, change: Change) -> None:
+        """Carry out *change*, whose number is above all before it."""
+        match change:
+            case Message():
+                self.messages.note(change.seq)
+                self.end_stream(change.id)
+                self.dropped_messages += self.messages.remember(change)
+            case MessagesCleared():
+                self.messages.clear()
+            case StreamBegan():
+                self.streams[change.id] = StreamedMessage(change, [change.seq])
+            case StreamChunk():
+                if change.stream_id in self.streams:  # its beginning may have been damaged
+                    self.streams[change.stream_id].take(change)
+            case ReasoningStep():
+                self.reasoning.put(change.id, change)
+            case ReasoningCleared():
+                self.reasoning.clear()
+            case ToolCall():
+                self._put_tool_call(change)
+            case ToolResult():
+                call = self.tool_calls.get(change.call_id)
+                if call is not None:  # it may have been dropped, or damaged
+                    self._put_tool_call(evolve(call, result=change))
+            case TodosReplaced():
+                self.todos = change
+            case ToolContextReplaced():
+                self.tool_context = change
+            case SettingsChanged():
+                self.settings = change
+            case SessionChanged():
+                self.session = change
+            case PromptAdded():
+                self.prompts.put(change.id, change)
+            case FileAccess():
+                self._put_file_access(change)
+            case JournalOpened():
+                self.journal_opened = change
+            case _:
+                raise TypeError(f"{quote(change)} is no change of a conversation")
+
+    def _put_tool_call(self, call: ToolCall) -> None:
+        self.dropped_tool_calls += len(self.tool_calls.put(call.id, call))
+
+    def _put_file_access(self, access: FileAccess) -> None:
+        # Taken out first: the file that was not touched for the longest time goes first.
+        key = access.path, access.kind
+        if key in self.files:
+            self.files.pop(key)
+        self.files.put(key, access)
+
+    def end_stream(self, message_id: str) -> None:
+        """Note that a message is not being said any more, if it was."""
+        self.streams.pop(message_id, None)
+
+    def drop_oldest_messages(self, count: int) -> None:
+        """Forget the *count* oldest messages; they must not be in memory."""
+        self.messages.drop_oldest(count)
+        self.dropped_messages += count
+
+    def count_anew(self) -> None:
+        """Forget how much was dropped: the figures count from the start of a process."""
+        self.dropped_messages = self.dropped_tool_calls = 0
+
+    # Questions
+
+    @property
+    def known_session(self) -> Session | None:
+        """The session's record, if a change said it."""
+        return self.session.session if self.session.seq else None
+
+    def unanswered_calls(self) -> list[ToolCall]:
+        """Return the tool calls without a result, oldest first."""
+        return [call for call in self.tool_calls.values() if call.result is None]
+
+    def needed_seqs(self) -> Iterator[int]:
+        """Yield the numbers of the changes that add up to this: all others were superseded.
+
+        A call with a result is made by two changes, a message that is being said by
+        several. An ended message is made by one, which has the whole of it.
+        """
+        calls = self.tool_calls.values()
+        changes: Iterable[Change | None] = chain(
+            (self.session, self.todos, self.tool_context, self.settings, self.journal_opened),
+            calls,
+            (call.result for call in calls),
+            self.reasoning.values(),
+            self.prompts.values(),
+            self.files.values(),
+        )
+        yield from self.messages.seqs
+        yield from (change.seq for change in changes if change is not None and change.seq > 0)
+        for stream in self.streams.values():
+            yield from stream.seqs

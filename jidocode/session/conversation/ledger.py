@@ -1,0 +1,141 @@
+"""The ledger: the one way for a change to happen.
+
+A change gets its number, is written to the log, and then it is folded, in that order.
+So what could not be written has not happened, and what is folded can be rebuilt.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from jidocode.errors import EventGapError
+from jidocode.session.conversation import limits
+from jidocode.session.conversation.change_log import ChangeLog
+from jidocode.session.conversation.changes import Change, Message
+from jidocode.session.conversation.fold import Fold
+from jidocode.session.conversation.reports import Repair
+
+C = TypeVar("C", bound=Change)
+
+Draft = Callable[[int], C]
+"""A change that has no number yet: called with its number, it returns the change."""
+
+
+class Ledger:
+    """Numbers changes, writes them to a log, and folds them.
+
+    Args:
+        fold: What the changes in *log* add up to.
+        log: Where further changes go.
+        drafts: What must be written before any other change, see `settle`.
+    """
+
+    def __init__(self, fold: Fold, log: ChangeLog, drafts: Iterable[Draft[Change]] = ()) -> None:
+        self.fold = fold
+        self._log = log
+        self._drafts = deque(drafts)
+
+    @property
+    def last_seq(self) -> int:
+        """The last number given out, 0 for none."""
+        return self._log.last_seq
+
+    @property
+    def repair(self) -> Repair:
+        """What was wrong with the log when it was opened, and what was done about it."""
+        return self._log.repair
+
+    # Changes
+
+    def commit(self, draft: Draft[C]) -> C:
+        """Make the change that *draft* says, and return it.
+
+        Raises:
+            JournalWriteError: It could not be written, so nothing has changed.
+        """
+        self.settle()
+        change = self._write(draft)
+        if self._log.wants_compaction:
+            self.compact()
+        return change
+
+    def settle(self) -> None:
+        """Write down what a crash left to be written; does nothing once that succeeded.
+
+        The disk may be full when a State starts. It is better to start and to answer what is
+        known than not to start, so this is tried again before each change, and no change
+        overtakes it. Whoever looks whether a message or a tool call is open, to refuse a
+        change or not, settles first: what a crash left open seems to be so until then.
+
+        Raises:
+            JournalWriteError: It could not be written yet.
+        """
+        while self._drafts:
+            self._write(self._drafts[0])
+            self._drafts.popleft()
+
+    def _write(self, draft: Draft[C]) -> C:
+        change = draft(self.last_seq + 1)
+        self._log.append(change)
+        self.fold.apply(change)
+        return change
+
+    # Reading
+
+    def message(self, seq: int) -> Message:
+        """Return the message with that number, from memory or from the log.
+
+        Raises:
+            JournalDamagedError: It cannot be read any more.
+        """
+        message = self.fold.messages.at(seq)
+        if message is not None:
+            return message
+        change = self._log.read(seq)
+        assert isinstance(change, Message)  # noqa: S101 - messages are noted by these numbers
+        return change
+
+    def changes_after(self, seq: int) -> Iterator[Change]:
+        """Yield the changes that follow *seq*, one by one.
+
+        Raises:
+            EventGapError: The one after *seq* cannot be read any more, or *seq* lies in
+                the future.
+        """
+        if not self._log.readable_after <= seq <= self.last_seq:
+            raise EventGapError(seq, self._log.readable_after)
+        return self._log.after(seq)
+
+    # Compaction
+
+    # A log only grows, and most of a long one is dead: lists of todos that were replaced,
+    # chunks of messages that have ended. A compaction leaves the changes that add up to
+    # the present, under their old numbers, so readers go on where they were. The latest
+    # changes stay too, also dead ones: subscribers that come back after a crash need them.
+    #
+    # Messages never die, so they need a limit. It is enforced here and nowhere else: to
+    # forget a message any sooner would save nothing on the disk. Those in memory are kept
+    # in any case, for their numbers would be missing from `Messages` otherwise.
+
+    def compact(self) -> None:
+        """Have the log forget what is not needed, the oldest messages first of all."""
+        self.fold.drop_oldest_messages(self._excess_messages())
+        self._log.compact(self.fold.needed_seqs())
+
+    def _excess_messages(self) -> int:
+        """Return how many messages are too many for a journal, by count or by size."""
+        messages = self.fold.messages
+        excess = max(0, len(messages) - limits.MAX_STORED_MESSAGES)
+        size = 0
+        for place in range(len(messages) - 1, excess - 1, -1):
+            size += self._log.size_of(messages.seqs[place])
+            if size > limits.MAX_STORED_SIZE:
+                excess = place + 1
+                break
+        return min(excess, len(messages) - messages.in_memory)
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self._log.close()

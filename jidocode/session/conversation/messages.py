@@ -1,0 +1,134 @@
+"""The messages among what changes add up to: whole ones, and those that are being said."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct, field
+
+from jidocode.session.conversation import limits
+from jidocode.session.conversation.bounded import BoundedMap
+from jidocode.session.conversation.changes import (
+    Message,
+    MessageStatus,
+    StreamBegan,
+    StreamChunk,
+)
+
+
+class Messages:
+    """Which whole messages there are, by number, and the latest of them themselves.
+
+    A session may have more messages than its process has memory for. So of most only
+    the number is known, in 8 bytes; the latest are in memory, and their ids are known.
+
+    Args:
+        keeps_all: Whether a message that has left the memory can still be read from the
+            log, by its number. If not, its number is forgotten with it.
+    """
+
+    def __init__(self, *, keeps_all: bool) -> None:
+        self._keeps_all = keeps_all
+        self._seqs = array("Q")
+        self._latest: BoundedMap[int, Message] = BoundedMap(
+            limits.MAX_MESSAGES, limits.MAX_KEPT_LENGTH
+        )
+        self._seq_by_id: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._seqs)
+
+    @property
+    def seqs(self) -> Sequence[int]:
+        """The numbers of all messages, oldest first."""
+        return self._seqs
+
+    @property
+    def in_memory(self) -> int:
+        """How many messages are in memory."""
+        return len(self._latest)
+
+    def seqs_after(self, seq: int, limit: int) -> Sequence[int]:
+        """Return the first *limit* numbers above *seq*."""
+        place = bisect_right(self._seqs, seq)
+        return self._seqs[place : place + limit]
+
+    def at(self, seq: int) -> Message | None:
+        """Return the message with that number if it is in memory."""
+        return self._latest.get(seq)
+
+    def with_id(self, message_id: str) -> Message | None:
+        """Return the last message with that id if it is in memory."""
+        seq = self._seq_by_id.get(message_id)
+        return None if seq is None else self._latest[seq]
+
+    def note(self, seq: int) -> None:
+        """Take in the number of a message that is in the log."""
+        self._seqs.append(seq)
+
+    def remember(self, message: Message) -> int:
+        """Take a noted message into memory; return how many are lost for it, without the log."""
+        oldest = self._latest.put(message.seq, message)
+        self._seq_by_id[message.id] = message.seq
+        for each in oldest:
+            if self._seq_by_id.get(each.id) == each.seq:
+                del self._seq_by_id[each.id]
+        if self._keeps_all:
+            return 0
+        self.drop_oldest(len(oldest))
+        return len(oldest)
+
+    def drop_oldest(self, count: int) -> None:
+        """Forget the numbers of the *count* oldest messages."""
+        del self._seqs[:count]
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        del self._seqs[:]
+        self._latest.clear()
+        self._seq_by_id.clear()
+
+
+class StreamedMessage(Struct):
+    """A message that is being said, as far as it is written down.
+
+    Attributes:
+        began: How it began.
+        seqs: The numbers of the changes that made it.
+        parts: What they said.
+        length: Characters in it.
+    """
+
+    began: StreamBegan
+    seqs: list[int]
+    parts: list[str] = field(default_factory=list[str])
+    length: int = 0
+
+    @property
+    def text(self) -> str:
+        """All that is written down of it."""
+        return "".join(self.parts)
+
+    def take(self, chunk: StreamChunk) -> None:
+        """Add *chunk*, unless one before it was lost in a damaged file: then all after it is."""
+        if chunk.offset == self.length:
+            self.seqs.append(chunk.seq)
+            self.parts.append(chunk.text)
+            self.length += len(chunk.text)
+
+    def whole(
+        self, seq: int, status: MessageStatus, created_at: datetime, *, rest: str = ""
+    ) -> Message:
+        """Return what it becomes if it ends with number *seq*, after *rest*."""
+        return Message(
+            seq=seq,
+            id=self.began.id,
+            role=self.began.role,
+            content=self.text + rest,
+            metadata=self.began.metadata,
+            created_at=created_at,
+            status=status,
+        )

@@ -1,0 +1,61 @@
+"""What a conversation says of itself: how much it holds, and what was wrong with its log."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from jidocode.base.records import Record
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class ConversationStatistics(Record):
+    """How much a conversation holds.
+
+    Attributes:
+        messages: That can be read now.
+        dropped_messages: Dropped for new ones since this State started.
+        tool_calls: Kept now.
+        dropped_tool_calls: Dropped for new ones since this State started.
+        todos: In the list.
+        streams: Messages that are being said.
+        last_seq: The last number given out, 0 for none.
+    """
+
+    messages: int
+    dropped_messages: int
+    tool_calls: int
+    dropped_tool_calls: int
+    todos: int
+    streams: int
+    last_seq: int
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class Repair(Record):
+    """What was found when a journal was opened, and what was done about it.
+
+    Attributes:
+        created: There was no file.
+        header_lost: The header could not be read, and was written anew.
+        torn_bytes: Bytes of an incomplete record at the end; cut off. It was
+            never acknowledged.
+        bad_records: Lines that are no valid record; taken out.
+        missing: Numbers that should be in the file and are not.
+        kept_aside: Names of the files, next to the journal, that hold what was cut
+            off and taken out.
+        pending: Why the repair could not be carried out yet; empty if it was.
+            The next append tries again.
+    """
+
+    created: bool = False
+    header_lost: bool = False
+    torn_bytes: int = 0
+    bad_records: int = 0
+    missing: int = 0
+    kept_aside: tuple[str, ...] = ()
+    pending: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was wrong."""
+        return not (self.header_lost or self.torn_bytes or self.bad_records or self.missing)

@@ -1,0 +1,28 @@
+"""Where the journals of sessions are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jidocode.base.text import quote
+from jidocode.errors import JournalError
+from jidocode.session.record import Session
+
+
+def journal_path(directory: str | os.PathLike[str], session_id: str) -> Path:
+    """Return where the journal of a session is in *directory*."""
+    return Path(directory) / f"{session_id}.jsonl"
+
+
+def check_place(path: Path, session: Session) -> None:
+    """Check that the Manager of *session* cannot write to the journal *path*.
+
+    Raises:
+        JournalError: It lies within the project.
+    """
+    if path.resolve().is_relative_to(Path(session.project_path).resolve()):
+        raise JournalError(
+            f"the journal of a session must not be within its project "
+            f"{quote(session.project_path)}: choose another state_dir"
+        )

@@ -1,0 +1,87 @@
+"""`Archive`: the journals of sessions that are not open, as files; no host is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from jidocode.errors import JournalError, SessionNotFoundError
+from jidocode.session.journal.catalogue import (
+    Resumable,
+    delete_journal,
+    export_journal,
+    fork_journal,
+    list_journals,
+    load_record,
+)
+from jidocode.session.journal.place import check_place, journal_path
+from jidocode.session.record import Session, new_session_id, validate_session_id
+from jidocode.system.settings import Settings, default_state_dir
+
+
+class Archive:
+    """The journals that a system with *settings* writes and finds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @property
+    def folder(self) -> Path:
+        """Where they are.
+
+        Raises:
+            JournalError: There are none: such a system keeps its sessions in memory.
+        """
+        if self._settings.durability == "memory":
+            raise JournalError("this system keeps its sessions in memory")
+        folder = self._settings.state_dir
+        return default_state_dir() if folder is None else Path(folder)
+
+    def check_place(self, session: Session) -> None:
+        """Check that the Manager of *session* could not write to its journal.
+
+        Raises:
+            JournalError: The folder lies within the project.
+        """
+        if self._settings.durability != "memory":
+            check_place(journal_path(self.folder, session.id), session)
+
+    def path(self, session_id: str) -> Path:
+        """Return where the journal of a session is.
+
+        Raises:
+            InvalidSessionIdError: *session_id* is no session id.
+            SessionNotFoundError: It has no journal.
+            JournalError: There are no journals.
+        """
+        path = journal_path(self.folder, validate_session_id(session_id))
+        if not path.exists():
+            raise SessionNotFoundError(session_id)
+        return path
+
+    def find_all(self) -> list[Resumable]:
+        """Return all journals, of open sessions too, latest first."""
+        return list_journals(self.folder)
+
+    def record(self, session_id: str) -> Session:
+        """Return the record of a session as its journal has it."""
+        return load_record(self.path(session_id))
+
+    def export(self, session_id: str) -> Iterator[dict[str, Any]]:
+        """Yield every change of a session; see `SessionSystem.export_session`."""
+        return export_journal(self.path(session_id))
+
+    def fork(self, session_id: str, *, upto_seq: int | None, name: str | None) -> Session:
+        """Begin a journal with a copy of another; see `SessionSystem.fork_session`."""
+        path = self.path(session_id)
+        record = evolve(load_record(path), id=new_session_id())
+        copy = record if name is None else record.rename(name)
+        fork_journal(path, copy, upto_seq=upto_seq)
+        return copy
+
+    def delete(self, session_id: str) -> None:
+        """Delete the journal of a session, unless its State holds it."""
+        delete_journal(self.path(session_id))

@@ -1,0 +1,179 @@
+"""`RunningSystem`: what a system and the handles it gives out share, and the waiting."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
+
+from jidocode._host.client.client import HostClient
+from jidocode.base.refs import ActorRef, Name
+from jidocode.errors import CallTimeoutError
+from jidocode.otp.supervision.specs import Start
+from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.record import Session, is_session_id, validate_session_id
+from jidocode.session.requests import Answer, Call, Request
+from jidocode.session.tree import Application, SessionChildren
+from jidocode.system.archive import Archive
+from jidocode.system.events import EventHub, SessionRefused
+from jidocode.system.probe import Probe
+from jidocode.system.router import Router, process_name
+from jidocode.system.sessions import Sessions
+from jidocode.system.settings import Settings
+from jidocode.system.steps import Ask, AskAll, AwaitName, PingAll, Plan, Step, seconds_until
+from jidocode.system.updates import Updates
+
+T = TypeVar("T")
+
+PRELOAD = ("jidocode.session.tree",)
+"""What every host imports before it forks."""
+
+
+class RunningSystem:
+    """A running system: its client, its services, and a thread's way to wait for them.
+
+    A `SessionSystem` and its handles hold it; when none of them does any more, it
+    ends.
+
+    Attributes:
+        settings: How it behaves.
+        client: The connection to its processes.
+        hub: Hears what happens, and passes it on to streams.
+        router: Finds processes by their names.
+        archive: The journals.
+        sessions: Opens, finds and stops sessions.
+        updates: Changes the records of sessions.
+        probe: Asks the tree how it is.
+    """
+
+    def __init__(self, settings: Settings, build: SessionChildren) -> None:
+        self.settings = settings
+        self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
+        self.client = HostClient(
+            Start(Application, _admission_rules(settings), settings.heartbeat),
+            preload=[*PRELOAD, *settings.preload],
+            start_timeout=settings.start_timeout,
+            on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
+            on_end=hub.close,
+        )
+        self.router = Router(self.client.directory, self.client.check, settings.call_timeout)
+        self.archive = Archive(settings)
+        self.sessions = Sessions(
+            self.router,
+            self.archive,
+            settings,
+            build,
+            lambda error: hub.publish(SessionRefused(error), None),
+        )
+        self.updates = Updates(self.router, self.sessions)
+        self.probe = Probe(self.router)
+        self._guard = threading.Lock()
+        self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+
+    def __del__(self) -> None:
+        client: HostClient | None = getattr(self, "client", None)  # none if it did not start
+        if client is not None and not client.closed and client.owned:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            client.close(0.0)
+
+    def __repr__(self) -> str:
+        if self.client.closed:
+            return "<SessionSystem closed>"
+        return f"<SessionSystem host pid {self.client.host_pid}>"
+
+    # Waiting
+
+    def carry_out(self, plan: Plan[T]) -> T:
+        """Carry out *plan* in this thread, waiting for what comes of each step."""
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    outcome = self._take(step)
+                except BaseException as error:  # noqa: BLE001 - the plan decides what follows from it
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(outcome)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _take(self, step: Step) -> object:
+        client, timeout = self.client, seconds_until(step.deadline)
+        match step:
+            case Ask():
+                return client.call(step.ref, step.request, timeout=timeout, target=step.target)
+            case AwaitName():
+                return client.directory.wait_for(step.name, step.deadline, step.give_up)
+            case AskAll():
+                return client.call_all(step.refs, step.request, timeout=timeout)
+            case PingAll():
+                return client.ping_all(step.refs, timeout=timeout)
+
+    def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
+        """Change the record of a session, one thread at a time; see `Updates`."""
+        deadline = self.router.deadline()
+        with self._turn_to_update(validate_session_id(session_id), deadline):
+            return self.carry_out(self.updates.change(session_id, change))
+
+    @contextmanager
+    def _turn_to_update(self, session_id: str, deadline: float) -> Generator[None]:
+        with self._guard:
+            turn = self._turns.setdefault(session_id, threading.RLock())
+        if not turn.acquire(timeout=seconds_until(deadline)):
+            raise CallTimeoutError(f"session {session_id}", self.settings.call_timeout)
+        try:
+            yield
+        finally:
+            turn.release()
+
+    # Processes by their names
+
+    def find(self, kind: str, session_id: str) -> ActorRef:
+        """Return a session's process; see `SessionSystem.get_process`."""
+        name = process_name(kind, session_id)
+        return self.carry_out(self.router.find(name, self.router.deadline()))
+
+    def way_to(self, kind: str, session_id: str) -> Call:
+        """Return the way to a session's process; see `SessionSystem.caller`."""
+        return _Way(self, process_name(kind, session_id))
+
+    def cast(self, kind: str, session_id: str, request: object) -> None:
+        """Send *request* to a session's process, and wait for nothing."""
+        self.client.cast(self.find(kind, session_id), request)
+
+
+class _Way(Struct, frozen=True):
+    """The way to the process under one name."""
+
+    system: RunningSystem
+    name: Name
+
+    def __call__(self, request: Request[Any, Answer], /, *, timeout: float | None = None) -> Answer:
+        plan = self.system.router.ask(self.name, request, timeout)
+        answer: Answer = self.system.carry_out(plan)
+        return answer
+
+
+def _admission_rules(settings: Settings) -> AdmissionRules:
+    rate = settings.creation_rate
+    return AdmissionRules(
+        max_sessions=settings.max_sessions,
+        attempts=rate.attempts if rate else None,
+        seconds=rate.seconds if rate else 1.0,
+        allow_nested=settings.allow_nested,
+    )
+
+
+def _session_id(names: Sequence[Name]) -> str | None:
+    """Return the session of the process that goes by *names*, its own and those above it."""
+    for kind, name_id in names:
+        if kind == "session":
+            return name_id
+    # What a starting session's children do is heard before where they hang.
+    return next((name_id for _, name_id in names if is_session_id(name_id)), None)

@@ -1,0 +1,187 @@
+"""`Sessions`: opens and stops sessions, and says which there are."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from jidocode.base.text import quote
+from jidocode.errors import (
+    ActorExitedError,
+    JournalLockedError,
+    NoProcessError,
+    RateLimitedError,
+    SessionExistsError,
+    SessionLimitError,
+    SessionNotFoundError,
+)
+from jidocode.otp.naming.messages import AwaitLive, Live
+from jidocode.otp.supervision.specs import ChildSpec, Flags
+from jidocode.otp.supervision.strategy import Strategy
+from jidocode.session.admission.messages import (
+    SESSIONS,
+    FindRecord,
+    GetRecord,
+    ListRecords,
+    OpenSession,
+    StartSession,
+    StopSession,
+)
+from jidocode.session.journal.catalogue import Resumable
+from jidocode.session.project.locate import enclosing_keys, locate_project
+from jidocode.session.record import Session, validate_name, validate_session_id
+from jidocode.session.supervisor import SessionSupervisor
+from jidocode.session.tree import SessionChildren, Upkeep, build_children
+from jidocode.system.archive import Archive
+from jidocode.system.router import Router
+from jidocode.system.settings import Settings
+from jidocode.system.steps import Plan
+
+
+class Sessions:
+    """The sessions of one system, as the registry knows them."""
+
+    def __init__(
+        self,
+        router: Router,
+        archive: Archive,
+        settings: Settings,
+        build: SessionChildren,
+        on_refusal: Callable[[SessionLimitError | RateLimitedError], None],
+    ) -> None:
+        """Ask by *router*; *build* says what a session consists of.
+
+        *on_refusal* hears of every session that was not let in for the limit or the rate.
+        """
+        self._router = router
+        self._archive = archive
+        self._settings = settings
+        self._build = build
+        self._on_refusal = on_refusal
+
+    # Opening and stopping
+
+    def start(
+        self,
+        session: Session,
+        strategy: Strategy | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> Plan[Session]:
+        """Open *session*, and return its record; see `SessionSystem.start_session`."""
+        if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+            raise TypeError(f"session must be a Session, got {quote(session)}")
+        record = Session.validate(session)
+        self._archive.check_place(record)
+        # Looked at here and not by the registry: a disk that hangs must not stop that.
+        opened = OpenSession(record, frozenset(enclosing_keys(record.project_path)))
+        spec = SessionSupervisor.child_spec(
+            opened,
+            self.children(record, children),
+            flags=self._settings.session_flags(strategy),
+            heartbeat=self._settings.heartbeat,
+        )
+        yield from self._ask_to_start(StartSession(opened, spec))
+        return record
+
+    def resume(
+        self,
+        session_id: str,
+        strategy: Strategy | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> Plan[Session]:
+        """Open a session again that has a journal; see `SessionSystem.resume_session`."""
+        return (yield from self.start(self._archive.record(session_id), strategy, children))
+
+    def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
+        """Return the specs of what *session* consists of, *own* children last."""
+        return build_children(self._build, session, own, upkeep=self._upkeep())
+
+    def stop(self, session_id: str) -> Plan[None]:
+        """Stop a session; see `SessionSystem.stop_session`."""
+        request = StopSession(validate_session_id(session_id))
+        deadline = self._router.deadline(self._settings.shutdown)
+        yield from self._router.ask_registry(request, deadline, target=f"session {session_id}")
+
+    def _ask_to_start(self, request: StartSession) -> Plan[None]:
+        """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
+        deadline = self._router.deadline()
+        while True:
+            try:
+                yield from self._router.ask_registry(request, deadline)
+            except (SessionLimitError, RateLimitedError) as error:
+                self._on_refusal(error)
+                raise
+            except SessionExistsError:
+                # The first attempt's, as it turns out; it may not be through yet.
+                if request.again and (yield from self._comes_up(request.session.record, deadline)):
+                    return
+                raise
+            except (ActorExitedError, NoProcessError):
+                back = yield from self._router.await_process(SESSIONS, deadline)
+                if back is None or time.monotonic() >= deadline:
+                    raise
+                request = replace(request, again=True)
+            else:
+                return
+
+    def _comes_up(self, session: Session, deadline: float) -> Plan[bool]:
+        request = AwaitLive(("session", session.id))
+        found = yield from self._router.ask_registry(request, deadline)
+        opened = found.value if isinstance(found, Live) else None
+        return isinstance(opened, OpenSession) and opened.record == session
+
+    def _upkeep(self) -> Upkeep:
+        heartbeat, durability = self._settings.heartbeat, self._settings.durability
+        if durability == "memory":
+            return Upkeep(heartbeat=heartbeat)
+        folder = str(self._archive.folder)
+        return Upkeep(heartbeat=heartbeat, journal_dir=folder, durability=durability)
+
+    # Looking
+
+    def record(self, session_id: str) -> Plan[Session]:
+        """Return the record of an open session; see `SessionSystem.session_record`."""
+        request = GetRecord(validate_session_id(session_id))
+        record: Session = yield from self._router.ask_registry(request)
+        return record
+
+    def records(self) -> Plan[list[Session]]:
+        """Return the records of all open sessions, oldest first."""
+        records: list[Session] = yield from self._router.ask_registry(ListRecords())
+        return records
+
+    def find(self, path: str | os.PathLike[str] | None, name: str | None) -> Plan[Session]:
+        """Return the record of the oldest with *path* or *name*; see `find_session`."""
+        if (path is None) == (name is None):
+            raise TypeError("find_session() takes exactly one of path and name")
+        key = None if path is None else locate_project(path)[1]
+        request = FindRecord(key, None if name is None else validate_name(name))
+        record: Session = yield from self._router.ask_registry(request)
+        return record
+
+    def is_open(self, session_id: str) -> Plan[bool]:
+        """Whether a session with that id is open; see `SessionSystem.session_running`."""
+        try:
+            yield from self.record(session_id)
+        except SessionNotFoundError:
+            return False
+        return True
+
+    # Sessions that are not open
+
+    def resumable(self) -> Plan[list[Resumable]]:
+        """Return what is in the archive and not open; see `SessionSystem.list_resumable`."""
+        records = yield from self.records()
+        open_ids = {record.id for record in records}
+        return [each for each in self._archive.find_all() if each.session_id not in open_ids]
+
+    def delete(self, session_id: str) -> Plan[None]:
+        """Delete the journal of one that is not open; see `SessionSystem.delete_session`."""
+        self._archive.path(session_id)
+        # Its State may be between two lives, and nobody holds the lock.
+        if (yield from self.is_open(session_id)):
+            raise JournalLockedError(f"session {session_id} is open")
+        self._archive.delete(session_id)

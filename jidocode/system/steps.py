@@ -1,0 +1,70 @@
+"""What services ask of processes, step by step, without knowing how it is waited for.
+
+A method of a service that has to ask a process is a `Plan`: a generator that yields
+a step, is sent what came of it or has the error raised in it, goes on to the next,
+and returns its result. Whoever carries it out does the waiting: a thread, in
+`running.py`. What is asked when, and what follows from an answer, is so written once
+for all kinds of clients (httpx does the same for authentication: `Auth.auth_flow`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar
+
+from jidocode.base.records import Discreet
+from jidocode.base.refs import ActorRef, Name
+
+T = TypeVar("T")
+
+
+class Ask(Discreet, frozen=True):
+    """Send *request* to *ref*; comes to its answer, or raises as `HostClient.call`.
+
+    *target* is who answers, in words for an error; *deadline* is monotonic, here and below.
+    """
+
+    hidden = ("request",)
+
+    ref: ActorRef
+    request: object
+    deadline: float
+    target: str
+
+
+class AskAll(Discreet, frozen=True):
+    """Send *request* to all of *refs* at once; comes to a list of answers and `CallError`s."""
+
+    hidden = ("request",)
+
+    refs: Sequence[ActorRef]
+    request: object
+    deadline: float
+
+
+class PingAll(Discreet, frozen=True):
+    """Ask all of *refs* at once how they are; comes to a list of `Pulse`s and `CallError`s."""
+
+    refs: Sequence[ActorRef]
+    deadline: float
+
+
+class AwaitName(Discreet, frozen=True):
+    """Wait for a process under *name*; comes to its ref.
+
+    To None at *deadline*, or when *give_up* says so after some news.
+    """
+
+    name: Name
+    deadline: float
+    give_up: Callable[[], bool]
+
+
+Step = Ask | AskAll | PingAll | AwaitName
+Plan = Generator[Step, Any, T]
+
+
+def seconds_until(deadline: float) -> float:
+    """Return how many seconds are left until *deadline* (monotonic), at least 0."""
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,50 @@
+"""`Updates`: changes the record of an open session in every process that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from jidocode.base.text import quote
+from jidocode.errors import ChildNotFoundError, NoProcessError
+from jidocode.otp.supervision.management import UpdateChild
+from jidocode.session.admission.messages import SESSIONS, OpenSession, UpdateRecord
+from jidocode.session.record import Session
+from jidocode.session.requests import UpdateSession
+from jidocode.system.router import Router
+from jidocode.system.sessions import Sessions
+from jidocode.system.steps import Plan
+
+
+class Updates:
+    """Brings a change to State, to the registry, to supervisors and to Manager.
+
+    One change of a session at a time: whoever carries out the plan sees to that.
+    """
+
+    def __init__(self, router: Router, sessions: Sessions) -> None:
+        self._router = router
+        self._sessions = sessions
+
+    def change(self, session_id: str, change: Callable[[Session], Session]) -> Plan[Session]:
+        """Have *change* count everywhere; see `SessionSystem.update_session`."""
+        current = yield from self._sessions.record(session_id)
+        wanted = change(current)
+        if not isinstance(wanted, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+            raise TypeError(f"change must return a Session, got {quote(wanted)}")
+        # First the one who writes it down: if it refuses, nothing has changed.
+        yield from self._router.ask(("state", session_id), UpdateSession(wanted))
+        opened: OpenSession = yield from self._router.ask_registry(UpdateRecord(session_id, wanted))
+        yield from self._tell_supervisors(opened)
+        with suppress(NoProcessError):  # stopped: it will start from the spec
+            yield from self._router.ask(("manager", session_id), UpdateSession(opened.record))
+        return opened.record
+
+    def _tell_supervisors(self, opened: OpenSession) -> Plan[None]:
+        """Have every later restart, and every later registry, start from *opened*."""
+        session_id = opened.record.id
+        yield from self._router.ask(SESSIONS, UpdateChild(session_id, value=opened))
+        for spec in self._sessions.children(opened.record):
+            update = UpdateChild(spec.id, start=spec.start)
+            with suppress(ChildNotFoundError):  # deleted: nobody will start from it
+                yield from self._router.ask(("session", session_id), update)
