@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -19,7 +19,9 @@ from jidocode.errors import (
 from jidocode.otp.naming.server import LookUp
 from jidocode.otp.naming.table import Live, NotFound
 from jidocode.session.admission.registry import REGISTRY
-from jidocode.session.requests import Answer, Call, Request
+from jidocode.session.requests import Channel, Request
+
+_Result = TypeVar("_Result")
 
 
 class Router:
@@ -39,7 +41,7 @@ class Router:
         """Return when *timeout* seconds, by default the call timeout, are over (monotonic)."""
         return time.monotonic() + (self._call_timeout if timeout is None else timeout)
 
-    def way_to(self, name: Name) -> Call:
+    def way_to(self, name: Name) -> Channel:
         """Return the way to the process under *name*."""
         return _Way(self, name)
 
@@ -137,9 +139,9 @@ class _Way(Struct, frozen=True):
     router: Router
     name: Name
 
-    def __call__(self, request: Request[Any, Answer], /, *, timeout: float | None = None) -> Answer:
-        answer: Answer = self.router.ask(self.name, request, timeout)
-        return answer
+    def __call__(self, request: Request[_Result], /, *, timeout: float | None = None) -> _Result:
+        result: _Result = self.router.ask(self.name, request, timeout)
+        return result
 
 
 def seconds_until(deadline: float) -> float:

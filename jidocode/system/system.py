@@ -64,7 +64,7 @@ from jidocode.session.record import (
     validate_name,
     validate_session_id,
 )
-from jidocode.session.requests import Call, UpdateSession
+from jidocode.session.requests import Channel, request, update_session
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import (
     Application,
@@ -363,7 +363,7 @@ class SessionSystem:
             if not isinstance(wanted, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
                 raise TypeError(f"change must return a Session, got {quote(wanted)}")
             # First the one who writes it down: if it refuses, nothing has changed.
-            self._router.ask(("state", session_id), UpdateSession(wanted))
+            self._router.ask(("state", session_id), request(update_session, wanted))
             record: Session = self._router.ask_registry(UpdateRecord(session_id, wanted))
             self._router.ask(SESSIONS, UpdateChild(session_id, value=record))
             for spec in build_children(self._build, record, upkeep=self._upkeep()):
@@ -372,7 +372,7 @@ class SessionSystem:
                         ("session", session_id), UpdateChild(spec.id, start=spec.start)
                     )
             with suppress(NoProcessError):  # stopped: it will start from the spec
-                self._router.ask(("manager", session_id), UpdateSession(record))
+                self._router.ask(("manager", session_id), request(update_session, record))
         return record
 
     @contextmanager
@@ -540,7 +540,7 @@ class SessionSystem:
         found = self._router.ask_registry(LookUp(_name(kind, session_id)))
         return found.ref if isinstance(found, Live) else None
 
-    def caller(self, kind: str, session_id: str) -> Call:
+    def caller(self, kind: str, session_id: str) -> Channel:
         """Return the way to the process of that kind in that session."""
         return self._router.way_to(_name(kind, session_id))
 

@@ -28,6 +28,7 @@ from msgspec.structs import replace
 
 from jidocode.base.text import quote
 from jidocode.errors import EventGapError, InvalidRequestError
+from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks
 from jidocode.session.conversation.changes import (
     Change,
@@ -57,7 +58,6 @@ from jidocode.session.conversation.recovery import Unsettled
 from jidocode.session.conversation.shelf import Shelf
 from jidocode.session.journal.file import Repair
 from jidocode.session.record import Session
-from jidocode.session.requests import require_int
 
 MAX_MESSAGES = 1000
 """Messages in memory, at most; only their ids are known."""

@@ -28,6 +28,7 @@ from jidocode.errors import (
     JournalError,
     JournalVersionError,
 )
+from jidocode.session.arguments import require_int
 from jidocode.session.conversation.changes import SessionChanged
 from jidocode.session.conversation.recovery import journal_path
 from jidocode.session.journal.codec import decode, encode, is_kind
@@ -43,7 +44,6 @@ from jidocode.session.journal.format import (
     scan,
 )
 from jidocode.session.record import Session, validate_session_id
-from jidocode.session.requests import require_int
 
 _HEADER_SIZE = 256
 _BLOCK = 2**18
