@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from jidocode.session.project.boundary import Entry as Entry
     from jidocode.session.project.files import FileSlice as FileSlice, Listing as Listing
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
-    from jidocode.session.requests import Call as Call
+    from jidocode.session.requests import Channel as Channel
     from jidocode.session.state.client import StateClient as StateClient
     from jidocode.session.tree import (
         SessionChildren as SessionChildren,
@@ -170,7 +170,7 @@ else:
         jidocode.session.record
             Session SessionConfig
         jidocode.session.requests
-            Call
+            Channel
         jidocode.session.state.client
             StateClient
         jidocode.session.tree

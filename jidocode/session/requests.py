@@ -1,14 +1,25 @@
-"""Requests: what may be asked of a session's processes, each a small record.
+"""Operations: what may be asked of a session's processes, and how the asking travels.
 
-A request knows who can answer it and what the answer is, so the type checker
-sees through the process boundary: `call(ReadFile(...))` is a `FileSlice`. The
-servers hold the data and refuse what they do not know; how a request reaches
-them is the business of whoever provides the `Call`.
+An operation is a function whose first argument is what a server holds: a method of
+the holder (`Project.read_file`), or a plain function where the holder has none. That
+function is its declaration: name, arguments, types, answer and docstring are read off
+it, by the client for people and type checkers, and by whatever else is to be made of
+operations. What travels is a `Request`: the operation's name and the arguments. The
+server looks the name up in its `Operations`, and answers nothing that is not in there.
+
+How to add one: name the function in the process's `OPERATIONS`
+(`manager/operations.py`, `state/operations.py`), and give the client one line,
+`read_file = remote(Project.read_file)`. A client's method that does more than ask, such
+as making a fresh id, is written by hand around `request`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Generic, Protocol, TypeVar
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from types import MappingProxyType
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from jidocode.base.records import Discreet
 from jidocode.base.text import quote
@@ -16,82 +27,165 @@ from jidocode.errors import InvalidRequestError, JournalError, SessionError
 from jidocode.otp.server.results import Refuse, Reply
 from jidocode.session.record import Session
 
-Holder = TypeVar("Holder", contravariant=True)  # noqa: PLC0105 - the names read better in requests
-Answer = TypeVar("Answer", covariant=True)  # noqa: PLC0105 - idem
+_Holder = TypeVar("_Holder")
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
-class Request(Discreet, Generic[Holder, Answer], frozen=True):
-    """Something that a *Holder* can be asked, answered with an *Answer*. Must pickle."""
-
-    def answer(self, holder: Holder) -> Answer:
-        """Return the answer (called in the server's process, once per call)."""
-        raise NotImplementedError
+# ----- asking -----------------------------------------------------------------
 
 
-class Call(Protocol):
+class Request(Discreet, Generic[_Result], frozen=True):
+    """One use of an operation, on its way to a server. Its text shows no argument.
+
+    Attributes:
+        operation: The name of it.
+        args: The arguments by place, without the holder; they must pickle.
+        kwargs: The arguments by name; they must pickle.
+    """
+
+    hidden = ("args", "kwargs")
+
+    operation: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+
+
+def request(
+    operation: Callable[Concatenate[Any, _Arguments], _Result],
+    /,
+    *args: _Arguments.args,
+    **kwargs: _Arguments.kwargs,
+) -> Request[_Result]:
+    """Return the request to carry out *operation* with these arguments."""
+    return Request(operation.__name__, args, kwargs)
+
+
+class Channel(Protocol):
     """The way to a process: sends a request and returns its answer, or raises.
 
     Without *timeout* (seconds) the default of the system counts.
     """
 
     def __call__(  # noqa: D102 - the class says it
-        self, request: Request[Any, Answer], /, *, timeout: float | None = None
-    ) -> Answer: ...
+        self, request: Request[_Result], /, *, timeout: float | None = None
+    ) -> _Result: ...
 
 
-def answer_or_refuse(request: Request[Holder, object], holder: Holder) -> Reply | Refuse:
-    """Return what a server does about *request*: reply, or refuse and go on.
+class Client:
+    """A process as others see it: its methods ask over a channel, and wait."""
 
-    Failures that are part of the contract are refusals (`SessionError`,
-    `JournalError`, OSError and with it `BoundaryError`). Any other exception is a crash.
+    def __init__(self, channel: Channel) -> None:
+        """Ask over *channel*."""
+        self._channel = channel
+
+
+def remote(
+    operation: Callable[Concatenate[Any, _Arguments], _Result],
+) -> Callable[Concatenate[Client, _Arguments], _Result]:
+    """Return the method of a client that asks for *operation*.
+
+    It has the operation's arguments, types and docstring; the operation itself is its
+    `__wrapped__`.
     """
+
+    @wraps(operation)
+    def ask(client: Client, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        return client._channel(request(operation, *args, **kwargs))  # noqa: SLF001 - this is a method of it
+
+    # The holder is the server's; for the client nothing is in its place.
+    ask.__annotations__ = {
+        name: hint for name, hint in operation.__annotations__.items() if name != "holder"
+    }
+    return ask
+
+
+# ----- answering --------------------------------------------------------------
+
+
+class Operations(Generic[_Holder]):
+    """All that a server does on request with what it holds: an allow-list.
+
+    Whatever else a holder has, its other methods among it, is out of reach.
+
+    Attributes:
+        by_name: The functions, in the order in which they are listed.
+    """
+
+    def __init__(self, *operations: Callable[Concatenate[_Holder, ...], object]) -> None:
+        self.by_name: Mapping[str, Callable[..., object]] = MappingProxyType(
+            {operation.__name__: operation for operation in operations}
+        )
+
+    def answer(self, request: object, holder: _Holder) -> Reply | Refuse | None:
+        """Carry *request* out, and return the reply or refusal; None if it is not for us.
+
+        Failures that are part of the contract are refusals, after which the server goes
+        on: `SessionError`, `JournalError`, OSError and with it `BoundaryError`; and a
+        TypeError for arguments that the operation does not take. Any other exception is
+        raised: a crash.
+        """
+        if not isinstance(request, Request):
+            return None
+        operation = self._find(request.operation)
+        if operation is None:
+            return None
+        try:
+            return Reply(operation(holder, *request.args, **request.kwargs))
+        except (SessionError, JournalError, OSError) as error:
+            return Refuse(error)
+        except TypeError:
+            # Whose mistake? Wrong arguments are the caller's, and must not end the server.
+            # They are looked at only now: it would cost each call several microseconds.
+            misfit = _misfit(operation, request.args, request.kwargs)
+            if misfit is None:
+                raise
+            return Refuse(TypeError(f"{request.operation}(): {misfit}"))
+
+    def _find(self, name: object) -> Callable[..., object] | None:
+        return self.by_name.get(name) if isinstance(name, str) else None
+
+
+def _misfit(operation: Callable[..., object], args: Any, kwargs: Any) -> TypeError | None:
+    """Return what is wrong with the arguments of *operation*, None if it takes them."""
     try:
-        return Reply(request.answer(holder))
-    except (SessionError, JournalError, OSError) as error:
-        return Refuse(error)
+        inspect.signature(operation).bind(None, *args, **kwargs)
+    except TypeError as error:
+        return error
+    return None
 
 
-def require_int(what: str, value: object, *, least: int) -> None:
-    """Raise InvalidRequestError unless *value* is an int of *least* or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidRequestError(f"{what} must be an int of {least} or more, not {quote(value)}")
+# ----- what every process of a session is asked -------------------------------
 
 
 class SessionHolder(Protocol):
     """Whatever keeps the record of its session."""
 
-    session: Session
+    @property
+    def session(self) -> Session:
+        """The record."""
+        ...
+
+    @session.setter
+    def session(self, session: Session) -> None: ...
 
 
-class SessionRequest(Request[SessionHolder, Answer], frozen=True):
-    """A request that each process of a session answers."""
+def get_session(holder: SessionHolder) -> Session:
+    """Return the session's record, as this process has it."""
+    return holder.session
 
 
-class GetSession(SessionRequest[Session], frozen=True):
-    """The session's record, as this process has it."""
+def update_session(holder: SessionHolder, session: Session) -> Session:
+    """Take *session* for the record, unless there is a later one; return the one that counts.
 
-    def answer(self, holder: SessionHolder) -> Session:
-        """Return the record."""
-        return holder.session
+    Its id and project cannot change.
 
-
-class UpdateSession(SessionRequest[Session], frozen=True):
-    """Take *session* for the record, unless the process has a later one.
-
-    Answered with the record that counts now. Its id and project cannot change.
+    Raises:
+        InvalidRequestError: It is no record of this session and project.
+        InvalidSessionError: Its name or another value breaks a rule.
     """
-
-    session: Session
-
-    def answer(self, holder: SessionHolder) -> Session:
-        """Keep the later record and return it.
-
-        Raises:
-            InvalidRequestError: It is no record of this session and project.
-            InvalidSessionError: Its name or another value breaks a rule.
-        """
-        holder.session = later(self.session, holder.session)
-        return holder.session
+    holder.session = later(session, holder.session)
+    return holder.session
 
 
 def later(given: object, current: Session) -> Session:
@@ -110,3 +204,6 @@ def later(given: object, current: Session) -> Session:
 
 def _identity(session: Session) -> tuple[object, ...]:
     return (session.id, session.project_path, session.project_key)
+
+
+SESSION_OPERATIONS: Operations[SessionHolder] = Operations(get_session, update_session)

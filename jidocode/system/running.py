@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from jidocode.errors import CallTimeoutError
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.record import Session, is_session_id, validate_session_id
-from jidocode.session.requests import Answer, Call, Request
+from jidocode.session.requests import Channel, Request
 from jidocode.session.tree import Application, SessionChildren
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventHub, SessionRefused
@@ -29,6 +29,7 @@ from jidocode.system.steps import Ask, AskAll, AwaitName, PingAll, Plan, Step, s
 from jidocode.system.updates import Updates
 
 T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 PRELOAD = ("jidocode.session.tree",)
 """What every host imports before it forks."""
@@ -139,7 +140,7 @@ class RunningSystem:
         name = process_name(kind, session_id)
         return self.carry_out(self.router.find(name, self.router.deadline()))
 
-    def way_to(self, kind: str, session_id: str) -> Call:
+    def way_to(self, kind: str, session_id: str) -> Channel:
         """Return the way to a session's process; see `SessionSystem.caller`."""
         return _Way(self, process_name(kind, session_id))
 
@@ -154,9 +155,9 @@ class _Way(Struct, frozen=True):
     system: RunningSystem
     name: Name
 
-    def __call__(self, request: Request[Any, Answer], /, *, timeout: float | None = None) -> Answer:
+    def __call__(self, request: Request[_Result], /, *, timeout: float | None = None) -> _Result:
         plan = self.system.router.ask(self.name, request, timeout)
-        answer: Answer = self.system.carry_out(plan)
+        answer: _Result = self.system.carry_out(plan)
         return answer
 
 

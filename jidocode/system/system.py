@@ -20,7 +20,7 @@ from jidocode.otp.supervision.specs import ChildSpec, Flags
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.record import Session, SessionConfig, validate_session_id
-from jidocode.session.requests import Call
+from jidocode.session.requests import Channel
 from jidocode.session.tree import SessionChildren, session_children
 from jidocode.system.events import EventStream
 from jidocode.system.handle import SessionHandle
@@ -341,7 +341,7 @@ class SessionSystem:
         name = process_name(kind, session_id)
         return self._running.carry_out(self._running.router.registered(name))
 
-    def caller(self, kind: str, session_id: str) -> Call:
+    def caller(self, kind: str, session_id: str) -> Channel:
         """Return the way to the process of that kind in that session."""
         return self._running.way_to(kind, session_id)
 

@@ -10,7 +10,7 @@ from jidocode.errors import ChildNotFoundError, NoProcessError
 from jidocode.otp.supervision.management import UpdateChild
 from jidocode.session.admission.messages import SESSIONS, OpenSession, UpdateRecord
 from jidocode.session.record import Session
-from jidocode.session.requests import UpdateSession
+from jidocode.session.requests import request, update_session
 from jidocode.system.router import Router
 from jidocode.system.sessions import Sessions
 from jidocode.system.steps import Plan
@@ -33,11 +33,13 @@ class Updates:
         if not isinstance(wanted, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
             raise TypeError(f"change must return a Session, got {quote(wanted)}")
         # First the one who writes it down: if it refuses, nothing has changed.
-        yield from self._router.ask(("state", session_id), UpdateSession(wanted))
+        yield from self._router.ask(("state", session_id), request(update_session, wanted))
         opened: OpenSession = yield from self._router.ask_registry(UpdateRecord(session_id, wanted))
         yield from self._tell_supervisors(opened)
         with suppress(NoProcessError):  # stopped: it will start from the spec
-            yield from self._router.ask(("manager", session_id), UpdateSession(opened.record))
+            yield from self._router.ask(
+                ("manager", session_id), request(update_session, opened.record)
+            )
         return opened.record
 
     def _tell_supervisors(self, opened: OpenSession) -> Plan[None]:

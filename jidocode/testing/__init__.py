@@ -443,7 +443,7 @@ class FakeChild:
     def call(self, request: object, /, *, timeout: float | None = None) -> Any:
         """Send *request* to `handle_call` and return the answer.
 
-        This is a `Call`, as `ManagerClient` and `StateClient` take one. If
+        This is a `Channel`, as `ManagerClient` and `StateClient` take one. If
         there is no answer at once, time passes on the clock, and with it what
         the child has put off, for at most *timeout* seconds (5 by default).
 

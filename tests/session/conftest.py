@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Wire:
-    """A server and the way to it; usable as the `Call` of a client."""
+    """A server and the way to it; usable as the `Channel` of a client."""
 
     def __init__(self, server: type[GenServer], session: Session, *args: object) -> None:
         start = Start(server, session, *args)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jidocode.errors import BoundaryError
-from jidocode.session.project import boundary as module
+from jidocode.session.project import openat2
 from jidocode.session.project.boundary import Boundary, Entry, Tier
 
 if TYPE_CHECKING:
@@ -427,21 +427,12 @@ def test_without_openat2_the_walk_takes_over(
     def denied(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(module, "_openat2", denied)
+    monkeypatch.setattr(openat2, "open_beneath", denied)
     with Boundary(str(project)) as boundary:
         assert boundary.tier is Tier.WALK
         assert read(boundary, "d/file") == b"below"
     with pytest.raises(OSError, match=os.strerror(code)):
         Boundary(str(project), tier=Tier.OPENAT2)
-
-
-def test_elsewhere_than_on_linux_the_walk_is_in_force(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The system call is not even tried."""
-    monkeypatch.setattr(sys, "platform", "darwin")
-    with Boundary(str(project)) as boundary:
-        assert boundary.tier is Tier.WALK
 
 
 @pytest.mark.parametrize("code", [errno.EAGAIN, errno.EINTR])
@@ -450,7 +441,7 @@ def test_an_interrupted_openat2_is_tried_again_but_not_for_ever(
 ) -> None:
     """EAGAIN means that something was renamed meanwhile, somewhere on the machine."""
     failures = itertools.chain(range(5))
-    syscall = module._libc.syscall
+    syscall = openat2._libc.syscall
 
     def failing(*args: object) -> int:
         if next(failures, None) is not None:
@@ -459,7 +450,7 @@ def test_an_interrupted_openat2_is_tried_again_but_not_for_ever(
         return cast("int", syscall(*args))
 
     with Boundary(str(project), tier=Tier.OPENAT2) as boundary:
-        monkeypatch.setattr(module, "_libc", SimpleNamespace(syscall=failing))
+        monkeypatch.setattr(openat2, "_libc", SimpleNamespace(syscall=failing))
 
         assert read(boundary, "d/file") == b"below"
         failures = itertools.chain(itertools.count())

@@ -59,10 +59,16 @@ from jidocode.session.journal.format import FIRST_LINE, MAX_LINE, format_line
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.recovery import INTERRUPTED_CALL, recover
 from jidocode.session.record import Session, new_session_id
-from jidocode.session.requests import UpdateSession
+from jidocode.session.requests import request, update_session
 from jidocode.session.state.client import StateClient
-from jidocode.session.state.requests import AppendChunk, GetEvents
-from jidocode.session.state.server import CHUNK_BATCH, CHUNK_DELAY, CHUNK_RETRY, State
+from jidocode.session.state.operations import events
+from jidocode.session.state.server import (
+    CHUNK_BATCH,
+    CHUNK_DELAY,
+    CHUNK_RETRY,
+    AppendChunk,
+    State,
+)
 from jidocode.session.state.subscriptions import Events, Subscribe, SubscriptionLost, Unsubscribe
 
 ME = ActorRef("agent", 1, 4321)
@@ -143,7 +149,7 @@ def life(connect: Callable[..., Any], session: Session, tmp_path: Path) -> Itera
 
 def update(state: StateClient, record: Session) -> Session:
     """Give the State a later record, as the system does."""
-    return state._call(UpdateSession(record))
+    return state._channel(request(update_session, record))
 
 
 # ----- what survives ----------------------------------------------------------
@@ -579,9 +585,9 @@ def test_a_caller_can_wait_for_an_event(life: Life) -> None:
     """It is answered with the event, or empty when its time is over."""
     state = life.start()
     last = state.statistics().last_seq
-    assert len(life.wire(GetEvents(last - 1, wait=10))) == 1
+    assert len(life.wire(request(events, after_seq=last - 1, wait=10))) == 1
     life.timers()
-    life.wire.call_later(GetEvents(last, wait=10))
+    life.wire.call_later(request(events, after_seq=last, wait=10))
     (timer,) = life.timers()
     assert timer.delay == 10
     message = state.append_message("user", "x")
@@ -589,14 +595,14 @@ def test_a_caller_can_wait_for_an_event(life: Life) -> None:
     assert [message] in replies
     life.wire.info(timer.message)
     life.wire.effects.clear()
-    life.wire.call_later(GetEvents(last + 1, wait=10))
+    life.wire.call_later(request(events, after_seq=last + 1, wait=10))
     (timer,) = life.timers()
     life.wire.info(timer.message)
 
     assert [effect.value for effect in life.wire.effects if isinstance(effect, SendReply)] == [[]]
     for wait in (-1, 61, float("nan"), "x", None, True):
         with pytest.raises(InvalidRequestError):
-            life.wire(GetEvents(last, wait=wait))  # type: ignore[arg-type] # on purpose
+            life.wire(request(events, after_seq=last, wait=wait))  # type: ignore[arg-type] # on purpose
 
 
 class Way(Struct):

@@ -18,12 +18,13 @@ from jidocode.errors import (
     InvalidSessionError,
     JidocodeError,
 )
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.manager import server as module
 from jidocode.session.manager.client import ManagerClient
-from jidocode.session.manager.server import Manager, ManagerRequest
+from jidocode.session.manager.server import Manager
 from jidocode.session.project.files import Project
 from jidocode.session.record import Session, new_session_id
-from jidocode.session.requests import UpdateSession
-from jidocode.session.state.requests import GetMessages
+from jidocode.session.requests import Operations, Request, request, update_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,25 +104,26 @@ def test_what_it_does_not_know_is_refused(
     wire: Any, manager: ManagerClient, session: Session
 ) -> None:
     """Also a State's request, and the Manager goes on."""
-    for request in [None, "read_file", object, GetMessages()]:
+    alien = request(Conversation.messages)
+    asked: list[object] = [None, "read_file", object, alien, Request[None]("close")]
+    for question in asked:
         with pytest.raises(CallError):
-            wire(request)
+            wire(question)
 
     assert wire.exit is None
     assert manager.session() == session
 
 
-class Divide(ManagerRequest[float], frozen=True):
-    """A request with a bug in its handler."""
-
-    def answer(self, holder: Project) -> float:
-        return len(holder.root) / 0
+def divide(holder: Project) -> float:
+    """An operation with a bug."""
+    return len(holder.root) / 0
 
 
-def test_an_unexpected_error_ends_the_manager(wire: Any) -> None:
+def test_an_unexpected_error_ends_the_manager(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor decides what then; the caller gets the traceback."""
+    monkeypatch.setattr(module, "OPERATIONS", Operations(divide))
     with pytest.raises(HandlerError, match="ZeroDivisionError"):
-        wire(Divide())
+        wire(request(divide))
 
     assert isinstance(wire.exit, Crashed)
 
@@ -133,8 +135,8 @@ def test_a_later_record_is_taken_and_an_earlier_one_is_not(
     renamed = session.rename("market")
     again = renamed.update_config({"model": "m"})
 
-    assert wire(UpdateSession(again)) == again
-    assert wire(UpdateSession(renamed)) == again
+    assert wire(request(update_session, again)) == again
+    assert wire(request(update_session, renamed)) == again
     assert manager.session() == again
 
 
@@ -146,7 +148,7 @@ def test_a_record_of_another_session_or_project_is_refused(
     alien = Session.new(project_path=session.project_path, session_id=new_session_id())
     for record in [other, alien]:
         with pytest.raises(InvalidRequestError, match="another session or project"):
-            wire(UpdateSession(record))
+            wire(request(update_session, record))
 
     assert manager.session() == session
 
@@ -159,7 +161,7 @@ def test_a_record_that_breaks_a_rule_is_refused(
     nothing: dict[str, Any] = {field: None}
     broken = evolve(session, **nothing)
     with pytest.raises(InvalidSessionError) as caught:
-        wire(UpdateSession(broken))
+        wire(request(update_session, broken))
 
     assert caught.value.codes == (f"invalid_{field}",)
     assert manager.session() == session
@@ -171,7 +173,7 @@ def test_a_record_can_be_updated_while_the_folder_is_away(
     """Otherwise Manager, State and registry would come to disagree."""
     folder.rename(folder.with_name("elsewhere"))
 
-    assert wire(UpdateSession(session.rename("market"))).name == "market"
+    assert wire(request(update_session, session.rename("market"))).name == "market"
 
 
 @pytest.mark.parametrize(

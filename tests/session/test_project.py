@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def project(session: Session) -> Iterator[Project]:
     """The project of the session."""
-    with Project(session) as pinned:
+    with Project(session.project_path, key=session.project_key) as pinned:
         yield pinned
 
 
@@ -44,6 +44,7 @@ def test_a_file_is_read_whole_and_printed_with_numbers(project: Project, folder:
         path="file", text="one\r\ntwo\n\nfour", first_line=1, total_lines=4, truncated=False
     )
     assert str(found) == "     1\tone\r\n     2\ttwo\n     3\t\n     4\tfour"
+    assert repr(found) == "FileSlice(first_line=1, total_lines=4, truncated=False)"
 
 
 def test_an_empty_file_has_no_lines(project: Project, folder: Path) -> None:
@@ -194,6 +195,9 @@ def test_a_listing_is_sorted_and_bounded(
     assert (whole.path, whole.truncated) == (".", False)
     assert cut.entries == (Entry("a", "symlink"), Entry("b", "file"))
     assert cut.truncated
+    assert repr(cut) == (
+        "Listing(entries=(Entry(kind='symlink'), Entry(kind='file')), truncated=True)"
+    )
 
 
 def test_a_path_is_validated_whether_it_is_there_or_not(project: Project, folder: Path) -> None:
@@ -211,7 +215,7 @@ def test_a_path_is_validated_whether_it_is_there_or_not(project: Project, folder
 
 def test_the_tier_in_force_is_told(session: Session) -> None:
     """An embedder may want to know how strong the boundary is."""
-    with Project(session, tier=Tier.WALK) as project:
+    with Project(session.project_path, tier=Tier.WALK) as project:
         assert project.tier is Tier.WALK
         assert project.root == session.project_path
 
@@ -228,7 +232,7 @@ def test_a_folder_gone_or_replaced_is_a_typed_error(
         folder.mkdir()
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number is what is wanted
     with pytest.raises(InvalidSessionError) as caught:
-        Project(session)
+        Project(session.project_path, key=session.project_key)
 
     assert caught.value.codes == (code,)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - idem

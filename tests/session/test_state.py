@@ -12,11 +12,11 @@ from jidocode.base.exits import SHUTDOWN, Crashed
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
 from jidocode.session.conversation.changes import Todo
 from jidocode.session.conversation.conversation import Conversation
-from jidocode.session.manager.server import ReadFile
+from jidocode.session.project.files import Project
 from jidocode.session.record import Session, SessionConfig
-from jidocode.session.requests import UpdateSession
+from jidocode.session.requests import Operations, Request, request, update_session
+from jidocode.session.state import server as module
 from jidocode.session.state.client import StateClient
-from jidocode.session.state.requests import AppendMessage, StateRequest
 from jidocode.session.state.server import State
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def test_the_conversation_goes_through_the_state(state: StateClient) -> None:
 
 def test_the_same_request_sent_twice_appends_once(wire: Any, state: StateClient) -> None:
     """Requests carry their id, so they may be repeated as they are."""
-    request = AppendMessage("a", "user", "hello")
+    append = request(Conversation.append_message, "a", "user", "hello")
 
-    assert wire(request) == wire(request)
+    assert wire(append) == wire(append)
     assert len(state.messages()) == 1
 
 
@@ -78,8 +78,8 @@ def test_a_later_record_is_taken_and_an_earlier_one_is_not(
     renamed = session.rename("market")
     updated = renamed.update_config({"model": "m"})
 
-    assert wire(UpdateSession(updated)) == updated
-    assert wire(UpdateSession(renamed)) == updated
+    assert wire(request(update_session, updated)) == updated
+    assert wire(request(update_session, renamed)) == updated
     assert state.session() == updated
     assert state.config().model == "m"
 
@@ -90,9 +90,9 @@ def test_a_record_that_breaks_a_rule_is_refused(
     """Nothing has changed then."""
     broken = evolve(session, config=SessionConfig(temperature=9))
     with pytest.raises(InvalidSessionError):
-        wire(UpdateSession(broken))
+        wire(request(update_session, broken))
     with pytest.raises(InvalidRequestError):
-        wire(UpdateSession("x"))  # type: ignore[arg-type] # on purpose
+        wire(request(update_session, "x"))  # type: ignore[arg-type] # on purpose
 
     assert wire.exit is None
     assert state.session() == session
@@ -129,25 +129,26 @@ def test_a_refusal_reaches_the_caller_and_the_state_goes_on(
 
 def test_what_it_does_not_know_is_refused(wire: Any, state: StateClient) -> None:
     """Also a Manager's request, and the State goes on."""
-    for request in [None, {"role": "user"}, ReadFile("x")]:
+    alien = request(Project.read_file, "x")
+    asked: list[object] = [None, {"role": "user"}, alien, Request[None]("flush")]
+    for question in asked:
         with pytest.raises(CallError):
-            wire(request)
+            wire(question)
 
     assert wire.exit is None
     assert state.messages() == []
 
 
-class Divide(StateRequest[float], frozen=True):
-    """A request with a bug in its handler."""
-
-    def answer(self, holder: Conversation) -> float:
-        return len(holder.messages()) / 0
+def divide(holder: Conversation) -> float:
+    """An operation with a bug."""
+    return len(holder.messages()) / 0
 
 
-def test_an_unexpected_error_ends_the_state(wire: Any) -> None:
+def test_an_unexpected_error_ends_the_state(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor decides what then; the caller gets the traceback."""
+    monkeypatch.setattr(module, "OPERATIONS", Operations(divide))
     with pytest.raises(HandlerError, match="ZeroDivisionError"):
-        wire(Divide())
+        wire(request(divide))
 
     assert isinstance(wire.exit, Crashed)
 
@@ -158,7 +159,7 @@ def test_a_restart_begins_empty_with_the_record_of_the_spec(
     """As OTP does; what must survive is another part's business."""
     first = connect(State, session)
     StateClient(first).append_message("user", "lost")
-    first(UpdateSession(session.update_config({"model": "lost"})))
+    first(request(update_session, session.update_config({"model": "lost"})))
     first.stop(SHUTDOWN)
     second = StateClient(connect(State, session))
 

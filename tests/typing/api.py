@@ -36,8 +36,14 @@ def sessions() -> None:
         assert_type(system, SessionSystem)
         session = system.create_session(".", children=[ChildSpec(id="own", start=Start(Own, 1))])
         assert_type(session, SessionHandle)
-        assert_type(session.manager.read_file("a"), FileSlice)
+        assert_type(session.manager.read_file("a", limit=1), FileSlice)
+        assert_type(session.manager.project_root(), str)
+        assert_type(session.manager.session(), Session)
         assert_type(session.state.append_message("user", "a"), Message)
+        assert_type(session.state.messages(limit=1), list[Message])
+        assert_type(session.state.append_chunk("a", "b", offset=0), int)
+        session.manager.read_file("a", 1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # offset has to be named
+        session.state.messages(limit="x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
         assert_type(session.which_children(), tuple[ChildInfo, ...])
         assert_type(session.health_check(), Health)
         assert_type(system.get_manager(session.id), ActorRef)

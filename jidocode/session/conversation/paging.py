@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from jidocode.session.arguments import require_int
 from jidocode.session.conversation import limits
 from jidocode.session.conversation.changes import Change
-from jidocode.session.requests import require_int
 
 C = TypeVar("C", bound=Change)
 

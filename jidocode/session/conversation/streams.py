@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
+from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks, limits
 from jidocode.session.conversation.changes import (
     Message,
@@ -25,7 +26,6 @@ from jidocode.session.conversation.changes import (
 )
 from jidocode.session.conversation.ledger import Ledger
 from jidocode.session.conversation.messages import StreamedMessage
-from jidocode.session.requests import require_int
 
 
 class _Waiting(Struct):

@@ -30,6 +30,7 @@ from jidocode.errors import (
     JournalError,
     JournalVersionError,
 )
+from jidocode.session.arguments import require_int
 from jidocode.session.conversation.changes import SessionChanged
 from jidocode.session.journal.codec import decode_as, encode, holds
 from jidocode.session.journal.format import (
@@ -45,7 +46,6 @@ from jidocode.session.journal.format import (
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.writing import create_file, lock_file
 from jidocode.session.record import Session, validate_session_id
-from jidocode.session.requests import require_int
 
 _HEADER_SIZE = 256
 _BLOCK = 2**18

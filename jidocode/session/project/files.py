@@ -1,8 +1,8 @@
 """The files of a project, as text and names, for people and models.
 
 `Project` says what is asked of a project folder; that nothing outside the
-folder can be reached is the business of its `Boundary`. No process, no actor:
-`manager.py` puts it into one.
+folder can be reached is the business of its `Boundary`. No process, no session:
+the Manager puts it into one.
 """
 
 from __future__ import annotations
@@ -10,20 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Self, cast
+from typing import Self, cast
 
-from msgspec import Struct
+from attrs import field, frozen
 
-from jidocode.base.records import Discreet
+from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError
-from jidocode.session.project.boundary import Boundary, Entry
-from jidocode.session.project.locate import unusable_project
-from jidocode.session.record import Session
-from jidocode.session.requests import require_int
-
-if TYPE_CHECKING:
-    from jidocode.session.project.boundary import Tier
+from jidocode.session.arguments import require_int
+from jidocode.session.project.boundary import Boundary, Entry, Tier
+from jidocode.session.project.locate import ProjectKey, unusable_project
 
 MAX_LINES = 2000
 """Lines in one answer."""
@@ -37,8 +33,11 @@ _BINARY_PROBE = 8192
 _BLOCK = 65_536
 
 
-class FileSlice(Discreet, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class FileSlice(Record):
     """Some lines of a text file. As text (`str`) it is numbered, like `cat -n`.
+
+    Its `repr` shows neither the path nor the lines.
 
     Attributes:
         path: Relative to the project.
@@ -49,10 +48,8 @@ class FileSlice(Discreet, frozen=True, kw_only=True):
         truncated: Whether more lines follow, or a line was cut.
     """
 
-    hidden = ("text",)
-
-    path: str
-    text: str
+    path: str = field(repr=False)
+    text: str = field(repr=False)
     first_line: int
     total_lines: int | None
     truncated: bool
@@ -64,8 +61,11 @@ class FileSlice(Discreet, frozen=True, kw_only=True):
         )
 
 
-class Listing(Struct, frozen=True, kw_only=True):
+@frozen(eq=False, repr=False, kw_only=True)
+class Listing(Record):
     """What a directory holds.
+
+    Its `repr` shows how many entries of which kind, but neither path nor names.
 
     Attributes:
         path: Relative to the project.
@@ -73,29 +73,30 @@ class Listing(Struct, frozen=True, kw_only=True):
         truncated: Whether names beyond the first `MAX_ENTRIES` were left out.
     """
 
-    path: str
+    path: str = field(repr=False)
     entries: tuple[Entry, ...]
     truncated: bool
 
 
 class Project:
-    """The folder of a session, pinned. Close it, or use it as a context manager."""
+    """A project's folder, pinned. Close it, or use it as a context manager."""
 
-    def __init__(self, session: Session, *, tier: Tier | None = None) -> None:
-        """Pin the project folder of *session*.
+    def __init__(
+        self, root: str, *, key: ProjectKey | None = None, tier: Tier | None = None
+    ) -> None:
+        """Pin the folder at *root*; *key* and *tier* as for `Boundary`.
 
         Raises:
             InvalidSessionError: With one code: `path_not_found` (it is gone),
                 `project_path_changed` (another one stands there),
                 `path_permission_denied`.
         """
-        self.session = session
         try:
-            self._boundary = Boundary(session.project_path, key=session.project_key, tier=tier)
+            self._boundary = Boundary(root, key=key, tier=tier)
         except BoundaryError as error:
             raise InvalidSessionError(("project_path_changed",), (error.message,)) from error
         except OSError as error:
-            raise unusable_project(session.project_path, error) from error
+            raise unusable_project(root, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +110,8 @@ class Project:
 
     @property
     def root(self) -> str:
-        """Absolute path of the folder, as it was when the session was created."""
-        return self.session.project_path
+        """Absolute path of the folder, as it was when it was pinned."""
+        return self._boundary.root
 
     @property
     def tier(self) -> Tier:

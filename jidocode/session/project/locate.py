@@ -1,4 +1,9 @@
-"""Where a project is: its path, what identifies its folder, and its language."""
+"""Where a project is: its path, what identifies its folder, and its language.
+
+A session is of one folder, whatever name leads to it: a path is only how the app says
+which. So a record keeps the path as the app gave it, made absolute, and the folder's
+key, by which symlinks, bind mounts and renames are seen through.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +16,13 @@ from typing import cast
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSessionError
-
-MAX_PATH_LENGTH = 4096
-"""Bytes in a project path, before and after expansion."""
-
+from jidocode.session.project.paths import MAX_PATH_LENGTH
 
 ProjectKey = tuple[int, int]
 """What makes a directory the same under all its names: `(st_dev, st_ino)`."""
 
 
-# The first one found decides.
-_LANGUAGE_BY_MARKER = {
-    "mix.exs": "elixir",
-    "Cargo.toml": "rust",
-    "go.mod": "go",
-    "pyproject.toml": "python",
-    "setup.py": "python",
-    "requirements.txt": "python",
-    "tsconfig.json": "typescript",
-    "package.json": "javascript",
-    "Gemfile": "ruby",
-    "composer.json": "php",
-    "build.gradle.kts": "kotlin",
-    "build.gradle": "java",
-    "pom.xml": "java",
-    "CMakeLists.txt": "cpp",
-}
-
-
-_CODE_BY_ERRNO = {
-    errno.EACCES: "path_permission_denied",
-    errno.EPERM: "path_permission_denied",
-    errno.ENAMETOOLONG: "path_too_long",
-}
+# ----- the folder -------------------------------------------------------------
 
 
 def locate_project(path: object) -> tuple[str, ProjectKey]:
@@ -73,28 +52,11 @@ def enclosing_keys(path: str) -> list[ProjectKey]:
     here = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - all paths here are str
     while True:
         with contextlib.suppress(OSError):
-            status = os.stat(here)  # noqa: PTH116 - idem
-            keys.append((status.st_dev, status.st_ino))
+            keys.append(_key_of(os.stat(here)))  # noqa: PTH116 - idem
         above = os.path.dirname(here)  # noqa: PTH120 - idem
         if above == here:
             return keys
         here = above
-
-
-def detect_language(path: str) -> str | None:
-    """Return the main language of the project at *path* by its marker files, or None.
-
-    Only names in the directory itself are looked at.
-
-    Raises:
-        InvalidSessionError: With the code `path_not_found` or
-            `path_permission_denied`: the directory cannot be listed any more.
-    """
-    try:
-        names = frozenset(os.listdir(path))  # noqa: PTH208 - a Path per file is not cheap
-    except OSError as error:
-        raise unusable_project(path, error) from error
-    return next((lang for marker, lang in _LANGUAGE_BY_MARKER.items() if marker in names), None)
 
 
 def unusable_project(path: str, error: OSError) -> InvalidSessionError:
@@ -103,8 +65,11 @@ def unusable_project(path: str, error: OSError) -> InvalidSessionError:
     return _invalid(code, f"project path {quote(path)} cannot be used: {error.strerror}")
 
 
-def _invalid(code: str, reason: str) -> InvalidSessionError:
-    return InvalidSessionError((code,), (reason,))
+_CODE_BY_ERRNO = {
+    errno.EACCES: "path_permission_denied",
+    errno.EPERM: "path_permission_denied",
+    errno.ENAMETOOLONG: "path_too_long",
+}
 
 
 def _directory_key(path: str) -> ProjectKey:
@@ -118,7 +83,24 @@ def _directory_key(path: str) -> ProjectKey:
         raise _invalid(
             "path_permission_denied", f"project path {quote(path)} may not be read and written"
         )
+    return _key_of(status)
+
+
+def _key_of(status: os.stat_result) -> ProjectKey:
     return (status.st_dev, status.st_ino)
+
+
+# ----- what a path may be -----------------------------------------------------
+
+
+def _path_text(path: object) -> str:
+    text = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise _invalid("invalid_project_path", f"a project path must be a str, not {quote(text)}")
+    for code, reason, breaks in _PATH_RULES:
+        if breaks(text):
+            raise _invalid(code, f"project path {quote(text)} {reason}")
+    return text
 
 
 def _is_too_long(path: str) -> bool:
@@ -141,13 +123,45 @@ _PATH_RULES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("invalid_project_path", "holds characters that no path can hold", _is_impossible),
     ("path_traversal_detected", "has a '..' in it", lambda path: ".." in path.split("/")),
 )
+"""The code of each rule, what to say of a path that breaks it, and whether one does; in order."""
 
 
-def _path_text(path: object) -> str:
-    text = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
-    if not isinstance(text, str):
-        raise _invalid("invalid_project_path", f"a project path must be a str, not {quote(text)}")
-    for code, reason, breaks in _PATH_RULES:
-        if breaks(text):
-            raise _invalid(code, f"project path {quote(text)} {reason}")
-    return text
+def _invalid(code: str, reason: str) -> InvalidSessionError:
+    return InvalidSessionError((code,), (reason,))
+
+
+# ----- the language -----------------------------------------------------------
+
+# The first one found decides.
+_LANGUAGE_BY_MARKER = {
+    "mix.exs": "elixir",
+    "Cargo.toml": "rust",
+    "go.mod": "go",
+    "pyproject.toml": "python",
+    "setup.py": "python",
+    "requirements.txt": "python",
+    "tsconfig.json": "typescript",
+    "package.json": "javascript",
+    "Gemfile": "ruby",
+    "composer.json": "php",
+    "build.gradle.kts": "kotlin",
+    "build.gradle": "java",
+    "pom.xml": "java",
+    "CMakeLists.txt": "cpp",
+}
+
+
+def detect_language(path: str) -> str | None:
+    """Return the main language of the project at *path* by its marker files, or None.
+
+    Only names in the directory itself are looked at.
+
+    Raises:
+        InvalidSessionError: With the code `path_not_found` or
+            `path_permission_denied`: the directory cannot be listed any more.
+    """
+    try:
+        names = frozenset(os.listdir(path))  # noqa: PTH208 - a Path per file is not cheap
+    except OSError as error:
+        raise unusable_project(path, error) from error
+    return next((lang for marker, lang in _LANGUAGE_BY_MARKER.items() if marker in names), None)

@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from msgspec import Struct
-
-from jidocode.errors import (
-    ActorExitedError,
-)
+from jidocode.errors import ActorExitedError
 from jidocode.session.conversation.changes import (
     Change,
-    FileAccess,
-    FileAccessKind,
     Message,
     MessageStatus,
-    PromptAdded,
     ReasoningStep,
     Role,
     StreamBegan,
-    Todo,
     ToolCall,
     new_record_id,
 )
-from jidocode.session.conversation.reports import ConversationStatistics, Repair
-from jidocode.session.record import Session, SessionConfig
-from jidocode.session.requests import (
-    Call,
-    GetSession,
-)
-from jidocode.session.state.requests import (
-    AddFileAccess,
-    AddPrompt,
-    AddReasoningStep,
-    AddToolCall,
-    AddToolResult,
-    AppendChunk,
-    AppendMessage,
-    BeginStream,
-    ClearMessages,
-    ClearReasoning,
-    EndStream,
-    GetEvents,
-    GetFileAccess,
-    GetFileAccesses,
-    GetMessages,
-    GetPrompts,
-    GetReasoning,
-    GetRepair,
-    GetSettings,
-    GetStatistics,
-    GetStreams,
-    GetTodos,
-    GetToolCalls,
-    GetToolContext,
-    ReplaceTodos,
-    ReplaceToolContext,
-    UpdateSettings,
-)
+from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.record import SessionConfig
+from jidocode.session.requests import Client, get_session, remote, request
+from jidocode.session.state import operations
 
 _ANSWER_TIME = 5.0
 
 
-class StateClient(Struct, frozen=True):
+class StateClient(Client):
     """A State, as others see it. Each method asks the process and waits.
 
     A request that breaks a rule raises `InvalidRequestError` (for the config
@@ -76,8 +37,6 @@ class StateClient(Struct, frozen=True):
     *after_seq*, oldest first, fewer if they are long; none only if there are no
     more. The next page starts after the last one's `seq`.
     """
-
-    _call: Call
 
     # Messages
 
@@ -99,18 +58,12 @@ class StateClient(Struct, frozen=True):
             metadata: Anything that is JSON.
         """
         message_id = new_record_id() if message_id is None else message_id
-        return self._call(AppendMessage(message_id, role, content, metadata))
+        return self._channel(
+            request(Conversation.append_message, message_id, role, content, metadata)
+        )
 
-    def messages(self, *, after_seq: int = 0, limit: int = 100) -> list[Message]:
-        """Return a page of messages.
-
-        Kept are 200,000 in a journal, and the last 1000 without one.
-        """
-        return self._call(GetMessages(after_seq, limit))
-
-    def clear_messages(self) -> None:
-        """Drop all messages; sequence numbers go on."""
-        self._call(ClearMessages())
+    messages = remote(Conversation.messages)
+    clear_messages = remote(Conversation.clear_messages)
 
     def begin_stream(
         self,
@@ -125,37 +78,25 @@ class StateClient(Struct, frozen=True):
         written down of it and the status `interrupted`.
         """
         message_id = new_record_id() if message_id is None else message_id
-        return self._call(BeginStream(message_id, role, metadata))
+        return self._channel(request(Conversation.begin_stream, message_id, role, metadata))
 
-    def append_chunk(self, message_id: str, text: str, *, offset: int) -> int:
-        """Append *text* to a message, and return how many characters it has then.
-
-        *offset* is how many came before: 0, and then what the last chunk returned.
-        """
-        return self._call(AppendChunk(message_id, offset, text))
+    append_chunk = remote(operations.append_chunk)
 
     def end_stream(self, message_id: str, *, status: MessageStatus = "complete") -> Message:
         """End a message, and return it; `aborted` is for one that its sender gave up."""
-        return self._call(EndStream(message_id, status))
+        return self._channel(request(Conversation.end_stream, message_id, status))
 
-    def streams(self) -> tuple[StreamBegan, ...]:
-        """Return the beginnings of the messages that are being said."""
-        return self._call(GetStreams())
+    streams = remote(Conversation.streams)
 
     # Reasoning and tools
 
     def add_reasoning_step(self, content: str, *, step_id: str | None = None) -> ReasoningStep:
         """Add a reasoning step and return it with its sequence number."""
         step_id = new_record_id() if step_id is None else step_id
-        return self._call(AddReasoningStep(step_id, content))
+        return self._channel(request(Conversation.add_reasoning_step, step_id, content))
 
-    def reasoning(self, *, after_seq: int = 0, limit: int = 100) -> list[ReasoningStep]:
-        """Return a page of reasoning steps; the last 100 are kept."""
-        return self._call(GetReasoning(after_seq, limit))
-
-    def clear_reasoning(self) -> None:
-        """Drop all reasoning steps."""
-        self._call(ClearReasoning())
+    reasoning = remote(Conversation.reasoning)
+    clear_reasoning = remote(Conversation.clear_reasoning)
 
     def add_tool_call(
         self,
@@ -175,81 +116,42 @@ class StateClient(Struct, frozen=True):
             call_id: As *message_id* in `append_message`.
         """
         call_id = new_record_id() if call_id is None else call_id
-        return self._call(AddToolCall(call_id, name, arguments))
+        return self._channel(request(Conversation.add_tool_call, call_id, name, arguments))
 
-    def add_tool_result(self, call_id: str, content: str, *, is_error: bool = False) -> ToolCall:
-        """Set what came of a tool call, and return the call. A result is final."""
-        return self._call(AddToolResult(call_id, content, is_error))
-
-    def tool_calls(self, *, after_seq: int = 0, limit: int = 100) -> list[ToolCall]:
-        """Return a page of tool calls; the last 500 are kept."""
-        return self._call(GetToolCalls(after_seq, limit))
-
-    def tool_context(self) -> Mapping[str, Any]:
-        """Return what tools are given to know."""
-        return self._call(GetToolContext())
-
-    def replace_tool_context(self, context: Mapping[str, Any]) -> None:
-        """Make *context*, anything that is JSON, what tools are given to know."""
-        self._call(ReplaceToolContext(context))
+    add_tool_result = remote(Conversation.add_tool_result)
+    tool_calls = remote(Conversation.tool_calls)
+    tool_context = remote(Conversation.tool_context)
+    replace_tool_context = remote(Conversation.replace_tool_context)
 
     # Todos, settings, prompts, files
 
-    def todos(self) -> tuple[Todo, ...]:
-        """Return the list of todos."""
-        return self._call(GetTodos())
-
-    def replace_todos(self, todos: Sequence[Todo]) -> tuple[Todo, ...]:
-        """Make *todos* the whole list, and return it."""
-        return self._call(ReplaceTodos(todos))
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the settings."""
-        return self._call(GetSettings())
-
-    def update_settings(self, changes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Merge *changes* into the settings, and return all; None takes a key out."""
-        return self._call(UpdateSettings(changes))
+    todos = remote(Conversation.todos)
+    replace_todos = remote(Conversation.replace_todos)
+    settings = remote(Conversation.settings)
+    update_settings = remote(Conversation.update_settings)
 
     def add_prompt(self, text: str, *, prompt_id: str | None = None) -> None:
         """Add a prompt to the history; a blank one is not added."""
-        self._call(AddPrompt(new_record_id() if prompt_id is None else prompt_id, text))
+        prompt_id = new_record_id() if prompt_id is None else prompt_id
+        self._channel(request(Conversation.add_prompt, prompt_id, text))
 
-    def prompts(self, *, after_seq: int = 0, limit: int = 100) -> list[PromptAdded]:
-        """Return a page of prompts; the last 100 are kept."""
-        return self._call(GetPrompts(after_seq, limit))
-
-    def add_file_access(self, path: str, kind: FileAccessKind, sha256: str) -> FileAccess:
-        """Note that a file was read or written, with the SHA-256 of its whole content."""
-        return self._call(AddFileAccess(path, kind, sha256))
-
-    def file_access(self, path: str, kind: FileAccessKind) -> FileAccess | None:
-        """Return the last reading or writing of a file, None if there was none."""
-        return self._call(GetFileAccess(path, kind))
-
-    def file_accesses(self, *, after_seq: int = 0, limit: int = 100) -> list[FileAccess]:
-        """Return a page of file accesses: the last of each kind for each file, up to 2000."""
-        return self._call(GetFileAccesses(after_seq, limit))
+    prompts = remote(Conversation.prompts)
+    add_file_access = remote(Conversation.add_file_access)
+    file_access = remote(Conversation.file_access)
+    file_accesses = remote(Conversation.file_accesses)
 
     # The record
+
+    session = remote(get_session)
 
     def config(self) -> SessionConfig:
         """Return the session's config."""
         return self.session().config
 
-    def session(self) -> Session:
-        """Return the session's record, as the State has it."""
-        return self._call(GetSession())
-
     # Looking
 
-    def statistics(self) -> ConversationStatistics:
-        """Return how much the State keeps."""
-        return self._call(GetStatistics())
-
-    def repair(self) -> Repair:
-        """Return what was wrong with the journal when it was opened last, and what was done."""
-        return self._call(GetRepair())
+    statistics = remote(Conversation.statistics)
+    repair = remote(operations.repair)
 
     def events(self, *, after_seq: int, limit: int = 100, wait: float = 0.0) -> list[Change]:
         """Return a page of the changes that follow *after_seq* one by one.
@@ -264,8 +166,8 @@ class StateClient(Struct, frozen=True):
                 compacted away, or dropped from memory. Read what the State
                 holds, and go on after `EventGapError.resume_after`.
         """
-        timeout = wait + _ANSWER_TIME if wait else None
-        return self._call(GetEvents(after_seq, limit, wait), timeout=timeout)
+        question = request(operations.events, after_seq=after_seq, limit=limit, wait=wait)
+        return self._channel(question, timeout=wait + _ANSWER_TIME if wait else None)
 
     def subscribe(self, *, from_seq: int) -> Iterator[Change]:
         """Yield every event from number *from_seq* on, waiting for the next one for ever.

@@ -1,6 +1,6 @@
 """State: the process that keeps a session's conversation.
 
-Its sibling `manager.py` holds the project's files. With a directory for
+Its sibling, the Manager, holds the project's files. With a directory for
 journals, whatever a State has answered survives the death of every process of
 the system: the next State goes on with it. Without one it is kept in memory,
 and a restart begins with an empty conversation, and with the record that the
@@ -9,18 +9,14 @@ supervisor holds (OTP: restarts begin with the spec's arguments).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
-from jidocode.errors import (
-    InvalidRequestError,
-    JournalError,
-    JournalWriteError,
-    SessionError,
-)
+from jidocode.base.records import Discreet
+from jidocode.errors import InvalidRequestError, JournalError, JournalWriteError, SessionError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Down
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
@@ -28,16 +24,8 @@ from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session
-from jidocode.session.requests import (
-    Request,
-    SessionRequest,
-    answer_or_refuse,
-)
-from jidocode.session.state.requests import (
-    AppendChunk,
-    GetEvents,
-    StateRequest,
-)
+from jidocode.session.requests import SESSION_OPERATIONS
+from jidocode.session.state.operations import OPERATIONS, NoEventYet
 from jidocode.session.state.subscriptions import (
     SendMore,
     Subscribe,
@@ -54,20 +42,36 @@ CHUNK_BATCH = 2**14
 """Characters of chunks that were cast, with which they are written down at once."""
 
 
+class AppendChunk(Discreet, frozen=True):
+    """The operation `append_chunk` as a cast: nobody waits, so several are written at once.
+
+    Attributes:
+        message_id: A message that was begun and has not ended.
+        offset: How many characters came before.
+        text: What comes.
+    """
+
+    hidden = ("text",)
+
+    message_id: str
+    offset: int
+    text: str
+
+
 class _Flush(Struct, frozen=True):
     """Write down what waits."""
 
 
 class State(GenServer):
-    """The server: one `Conversation`, asked by `StateRequest` and `SessionRequest`.
+    """The server: one `Conversation`.
 
     A refusal (`SessionError`, `JournalError`) goes to the caller, and the State
     goes on; anything else ends it, and its supervisor decides. With a journal,
     what a call changes is written down before its answer.
 
-    `AppendChunk` may be cast as well: then it is written down within
-    `CHUNK_DELAY`, together with others. One that is of no running message is
-    ignored; one that breaks a rule ends its message as `interrupted`.
+    An `AppendChunk` may be cast: it is written down within `CHUNK_DELAY`,
+    together with others. One that is of no running message is ignored; one that
+    breaks a rule ends its message as `interrupted`.
 
     Other actors may send it a `Subscribe`.
     """
@@ -115,19 +119,22 @@ class State(GenServer):
 
     def _answer(self, request: Any, caller: Caller) -> CallResult:
         match request:
-            case GetEvents() if self._subscriptions.wait(caller, request):
-                return NoReply()
-            case StateRequest() | SessionRequest():
-                return answer_or_refuse(
-                    cast("Request[Conversation, object]", request), self.conversation
-                )
             case Subscribe():
                 return Reply(self._subscriptions.subscribe(request))
             case Unsubscribe():
                 self._subscriptions.unsubscribe(request.subscriber)
                 return Reply()
             case _:
-                return super().handle_call(request, caller)
+                return self._carry_out(request, caller) or super().handle_call(request, caller)
+
+    def _carry_out(self, request: Any, caller: Caller) -> CallResult | None:
+        try:
+            return OPERATIONS.answer(request, self.conversation) or SESSION_OPERATIONS.answer(
+                request, self.conversation
+            )
+        except NoEventYet as nothing:
+            self._subscriptions.wait(caller, request, nothing.seconds)
+            return NoReply()
 
     def handle_cast(self, request: Any) -> Result:
         """Take in a chunk that nobody waits for."""

@@ -16,16 +16,14 @@ from jidocode.base.text import quote
 from jidocode.errors import EventGapError, InvalidRequestError, JournalError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller
-from jidocode.otp.server.results import Reply
+from jidocode.otp.server.results import Refuse, Reply
 from jidocode.session.conversation.changes import Change
 from jidocode.session.conversation.conversation import Conversation
-from jidocode.session.requests import answer_or_refuse
-from jidocode.session.state.requests import GetEvents
+from jidocode.session.requests import Request
+from jidocode.session.state.operations import OPERATIONS
 
 MAX_SUBSCRIBERS = 64
 """Subscribers of a State, and callers that wait for events."""
-MAX_WAIT = 60.0
-"""Seconds that a caller may wait for an event."""
 PAGE = 100
 """Events in one message to a subscriber."""
 
@@ -92,7 +90,7 @@ class _Subscriber(Struct):
 
 class _Waiting(Struct, frozen=True):
     caller: Caller
-    request: GetEvents
+    request: Request[list[Change]]
 
 
 class Subscriptions:
@@ -128,20 +126,16 @@ class Subscriptions:
         if known is not None:
             self._server.demonitor(known.token)
 
-    def wait(self, caller: Caller, request: GetEvents) -> bool:
-        """Keep *caller* until there is an event for it; False if it need not wait.
+    def wait(self, caller: Caller, request: Request[list[Change]], seconds: float) -> None:
+        """Keep *caller*, who asked for events, until there is one, for at most *seconds*.
 
         Raises:
-            InvalidRequestError: It may not wait that long, or too many do.
+            InvalidRequestError: Too many wait.
         """
-        _require_seconds(request.wait)
-        if request.wait == 0 or request.after_seq != self._conversation.last_seq:
-            return False
         self._require_place()
         self._waits += 1
         self._waiting[self._waits] = _Waiting(caller, request)
-        self._server.send_after(request.wait, WaitOver(self._waits))
-        return True
+        self._server.send_after(seconds, WaitOver(self._waits))
 
     def _require_place(self) -> None:
         if len(self._subscribers) + len(self._waiting) >= MAX_SUBSCRIBERS:
@@ -158,12 +152,15 @@ class Subscriptions:
         if self._conversation.last_seq == self._published:
             return
         self._published = self._conversation.last_seq
+        # All that wait know the last event, so what has come now is news to each of them.
         for waiting in self._waiting.values():
-            answer = answer_or_refuse(waiting.request, self._conversation)
-            if isinstance(answer, Reply):
-                self._server.reply(waiting.caller, answer.value)
-            else:
-                self._server.refuse(waiting.caller, answer.error)
+            match OPERATIONS.answer(waiting.request, self._conversation):
+                case Reply(page):
+                    self._server.reply(waiting.caller, page)
+                case Refuse(error):
+                    self._server.refuse(waiting.caller, error)
+                case None:
+                    pass
         self._waiting.clear()
         for ref in list(self._subscribers):
             self.send(ref)
@@ -189,8 +186,3 @@ def _require_ref(value: object) -> ActorRef:
     if not isinstance(value, ActorRef):
         raise InvalidRequestError(f"a subscriber must be an ActorRef, not {quote(value)}")
     return value
-
-
-def _require_seconds(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_WAIT:
-        raise InvalidRequestError(f"wait must be 0 to {MAX_WAIT:g} seconds, not {quote(value)}")

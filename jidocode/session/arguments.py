@@ -1,0 +1,18 @@
+"""Rules for what is given to an operation."""
+
+from __future__ import annotations
+
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError
+
+
+def require_int(what: str, value: object, *, least: int) -> None:
+    """Raise InvalidRequestError unless *value*, called *what*, is an int of *least* or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidRequestError(f"{what} must be an int of {least} or more, not {quote(value)}")
+
+
+def require_seconds(what: str, value: object, *, most: float) -> None:
+    """Raise InvalidRequestError unless *value*, called *what*, is 0 to *most* seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+        raise InvalidRequestError(f"{what} must be 0 to {most:g} seconds, not {quote(value)}")

@@ -1,0 +1,20 @@
+"""What a Manager may be asked, next to `SESSION_OPERATIONS`: all of it is about its project."""
+
+from __future__ import annotations
+
+from jidocode.session.project.files import Project
+from jidocode.session.requests import Operations
+
+
+def project_root(holder: Project) -> str:
+    """Return the absolute path of the project, as it was at creation."""
+    return holder.root
+
+
+OPERATIONS: Operations[Project] = Operations(
+    project_root,
+    Project.validate_path,
+    Project.read_file,
+    Project.write_file,
+    Project.list_directory,
+)

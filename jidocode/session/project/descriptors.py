@@ -1,0 +1,74 @@
+"""Descriptors of files and directories: how they are opened, and that they are closed.
+
+Whatever happens between two steps of a path is done by descriptor, never by path: a
+path may lead elsewhere by the time it is used again, a descriptor cannot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Generator
+
+from jidocode.base.text import quote
+from jidocode.errors import BoundaryError
+from jidocode.session.project.paths import os_error
+
+# O_PATH stands for a place in the tree and opens nothing: a FIFO does not wait for its
+# partner, a device is not touched, and a file need not be readable to be looked at.
+PLACE = os.O_PATH | os.O_CLOEXEC
+"""Flags for a descriptor of whatever is there."""
+DIRECTORY = PLACE | os.O_DIRECTORY
+"""Flags for a descriptor of a directory, to open things in."""
+# A FIFO must not hang us, a terminal must not become ours.
+ALWAYS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+"""Flags that everything is opened with that is read or written."""
+
+
+@contextlib.contextmanager
+def closing(fd: int) -> Generator[int]:
+    """Close *fd* at the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def close_on_error(fd: int) -> Generator[None]:
+    """Close *fd* if something goes wrong."""
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def require_file(status: os.stat_result, relative: str) -> None:
+    """Raise unless *status*, of what is at *relative*, is that of a regular file."""
+    if stat.S_ISDIR(status.st_mode):
+        raise os_error(errno.EISDIR)
+    if not stat.S_ISREG(status.st_mode):
+        raise BoundaryError(f"{quote(relative)} is no regular file")
+
+
+def link_target(parent: int, name: str) -> str | None:
+    """Return where the symlink *name* in *parent* leads, None if it is none or not there.
+
+    Without a name it is that of *parent*, which is the descriptor of a symlink then.
+
+    Raises:
+        OSError: EXDEV if it is absolute. It counts as a way out even if it leads back
+            in: where it leads depends on what stands above the project, and may change.
+    """
+    try:
+        target = os.readlink(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno in {errno.EINVAL, errno.ENOENT}:
+            return None
+        raise
+    if target.startswith("/"):
+        raise os_error(errno.EXDEV)
+    return target

@@ -1,0 +1,82 @@
+"""Replacing a file at one stroke, in a directory that is open already.
+
+The new content goes into a file of its own beside the old one, which the rename then
+puts in its place: in the same directory, for a rename between file systems is none.
+Readers have the old content or the new, and so has whoever comes after a crash; to
+write into the old file would leave half of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+
+from jidocode.session.project.descriptors import DIRECTORY, require_file
+from jidocode.session.project.paths import os_error
+
+
+def replace_file(parent: int, name: str, data: bytes, relative: str) -> None:
+    """Put a new file with *data* in the place of *name*, which is no symlink, in *parent*.
+
+    A crash may leave a file `.jidocode-*.tmp` in *parent*. *relative* is what errors
+    call it.
+
+    Raises:
+        BoundaryError: There is something that is no regular file.
+        OSError: It cannot be written; then nothing has changed.
+    """
+    permissions = _permissions(parent, name, relative)
+    # A name that nobody can guess, and O_EXCL: a file or link that waits there for us to
+    # write through it makes the opening fail.
+    temporary = f".jidocode-{secrets.token_hex(8)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o666, dir_fd=parent)
+    try:
+        with os.fdopen(fd, "wb") as stream:
+            stream.write(data)
+            if permissions is not None:
+                os.fchmod(fd, permissions)
+        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except BaseException:
+        os.unlink(temporary, dir_fd=parent)
+        raise
+
+
+def _permissions(parent: int, name: str, relative: str) -> int | None:
+    """Return the permissions of the file *name* in *parent*, None if there is none.
+
+    Raises:
+        PermissionError: The file may not be written. Replacing it needs the
+            right to write the directory only, but that is not what is meant.
+    """
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    require_file(status, relative)
+    if not os.access(name, os.W_OK, dir_fd=parent, effective_ids=True, follow_symlinks=False):
+        raise os_error(errno.EACCES)
+    return status.st_mode & 0o777  # set-user-id and its kin are for the old content
+
+
+def make_directory(parent: int, name: str) -> int:
+    """Make the directory *name* in *parent*, unless it is there; return its descriptor."""
+    with contextlib.suppress(FileExistsError):  # somebody else made it meanwhile
+        os.mkdir(name, dir_fd=parent)
+    # What stands there now may be a link that somebody put in its place.
+    return os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+
+
+def require_names(parts: list[str], parent: int) -> None:
+    """Raise OSError if one of *parts*, all in a directory missing in *parent*, is no name.
+
+    So a path that cannot be made fails before its first directory is made.
+    """
+    if ".." in parts:  # out of a directory that is not there
+        raise os_error(errno.ENOENT)
+    for part in set(parts):
+        # What is too long, the file system knows.
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(part, dir_fd=parent, follow_symlinks=False)
