@@ -205,7 +205,7 @@ def update(app: App, session: Session, refusing: Mapping[str, Exception]) -> Ses
             case _:
                 return refusing.get(who)
 
-    plan = app.updates.change(session.id, lambda record: record.rename("till"))
+    plan = app.updates.apply(session.id, lambda record: record.rename("till"))
     return app.carry_out(plan, answer)
 
 
