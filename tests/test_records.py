@@ -161,7 +161,7 @@ def test_data_is_an_attrs_class_frozen_slotted_and_on_the_one_base(cls: type[Any
     assert not hasattr(blank, "__dict__")
 
 
-def can_hold_text(hint: object) -> bool:
+def can_hold_text(hint: Any) -> bool:
     """Whether a value of the type *hint* can be or hold a text that somebody wrote."""
     if hint in (str, bytes, object, Any, Hashable, os.PathLike):
         return True

@@ -199,16 +199,16 @@ class Session(Record):
         """
         session_id = new_session_id() if session_id is None else validate_session_id(session_id)
         merged = _merge(SessionConfig(), {} if config is None else config)
-        broken = [*_broken_config(merged)]
+        problems = [*_config_problems(merged)]
         try:
             path, key = locate_project(project_path)
         except InvalidSessionError as error:
             path, key = "", (0, 0)
-            broken = [*zip(error.codes, error.reasons, strict=True), *broken]
+            problems = [*zip(error.codes, error.reasons, strict=True), *problems]
         chosen = _default_name(path) if name is None else name
         if name is not None:
-            broken = [*_broken_name(name), *broken]
-        _refuse(broken)
+            problems = [*_name_problems(name), *problems]
+        _refuse(problems)
         now = datetime.now(UTC)
         return cls(
             id=session_id,
@@ -228,7 +228,7 @@ class Session(Record):
             InvalidSessionError: Rules are broken: all of them, in the order class,
                 id, name, path, config, language, created_at, updated_at.
         """
-        return self._checked(_broken_project(self.project_path, self.project_key))
+        return self._check(_project_problems(self.project_path, self.project_key))
 
     def validate_values(self) -> Session:
         """Return the same record if all but its project is valid; the disk is not asked.
@@ -236,19 +236,19 @@ class Session(Record):
         Raises:
             InvalidSessionError: As `validate`.
         """
-        return self._checked(iter(()))
+        return self._check(iter(()))
 
-    def _checked(self, broken_project: _Broken) -> Session:
+    def _check(self, project_problems: _Problems) -> Session:
         _refuse(
             [
-                *_broken_class(self),
-                *_broken_id(self.id),
-                *_broken_name(self.name),
-                *broken_project,
-                *_broken_config(self.config),
-                *_broken_language(self.language),
-                *_broken_time("created_at", self.created_at),
-                *_broken_time("updated_at", self.updated_at),
+                *_class_problems(self),
+                *_id_problems(self.id),
+                *_name_problems(self.name),
+                *project_problems,
+                *_config_problems(self.config),
+                *_language_problems(self.language),
+                *_time_problems("created_at", self.created_at),
+                *_time_problems("updated_at", self.updated_at),
             ]
         )
         return self
@@ -259,7 +259,7 @@ class Session(Record):
         Raises:
             InvalidSessionError: With the code `invalid_name` or `name_too_long`.
         """
-        return self._changed(name=validate_name(name))
+        return self._change(name=validate_name(name))
 
     def update_config(self, changes: Mapping[str, Any]) -> Session:
         """Return the record with *changes* merged into its config.
@@ -270,8 +270,8 @@ class Session(Record):
             InvalidSessionError: Rules are broken: all of them.
         """
         merged = _merge(self.config, changes)
-        _refuse([*_broken_config(merged)])
-        return self._changed(config=merged)
+        _refuse([*_config_problems(merged)])
+        return self._change(config=merged)
 
     def update_language(self, language: str | None) -> Session:
         """Return the record with another *language*, None for unknown.
@@ -279,10 +279,10 @@ class Session(Record):
         Raises:
             InvalidSessionError: With the code `invalid_language`.
         """
-        _refuse([*_broken_language(language)])
-        return self._changed(language=language)
+        _refuse([*_language_problems(language)])
+        return self._change(language=language)
 
-    def _changed(self, **changes: Any) -> Session:
+    def _change(self, **changes: Any) -> Session:
         # The wall clock may stand still or go back; the order of changes may not.
         updated_at = max(datetime.now(UTC), self.updated_at + timedelta(microseconds=1))
         return evolve(self, updated_at=updated_at, **changes)
@@ -294,22 +294,22 @@ def validate_name(name: object) -> str:
     Raises:
         InvalidSessionError: With the code `invalid_name` or `name_too_long`.
     """
-    _refuse([*_broken_name(name)])
+    _refuse([*_name_problems(name)])
     return str(name)
 
 
-_Broken = Iterator[tuple[str, str]]
-"""Broken rules: the short name of each, and a sentence."""
+_Problems = Iterator[tuple[str, str]]
+"""What is wrong: the short name of each broken rule, and a sentence."""
 
 
-def _refuse(broken: list[tuple[str, str]]) -> None:
-    if broken:
+def _refuse(problems: list[tuple[str, str]]) -> None:
+    if problems:
         raise InvalidSessionError(
-            tuple(code for code, _ in broken), tuple(reason for _, reason in broken)
+            tuple(code for code, _ in problems), tuple(reason for _, reason in problems)
         )
 
 
-def _broken_project(path: object, key: object) -> _Broken:
+def _project_problems(path: object, key: object) -> _Problems:
     if isinstance(path, str) and path and not path.startswith("/"):
         yield "path_not_absolute", f"project path {quote(path)} is not absolute"
         return
@@ -322,13 +322,13 @@ def _broken_project(path: object, key: object) -> _Broken:
             yield "project_path_changed", f"another directory stands at {quote(path)} now"
 
 
-def _broken_class(session: Session) -> _Broken:
+def _class_problems(session: Session) -> _Problems:
     # What a subclass adds would not come back from a journal.
     if type(session) is not Session:
         yield "invalid_record", f"a record must be just a Session, not {quote(session)}"
 
 
-def _broken_id(value: object) -> _Broken:
+def _id_problems(value: object) -> _Problems:
     try:
         validate_session_id(value)
     except InvalidSessionIdError as error:
@@ -340,7 +340,7 @@ def _is_plain(text: str) -> bool:
     return not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
 
 
-def _broken_name(name: object) -> _Broken:
+def _name_problems(name: object) -> _Problems:
     if isinstance(name, str) and len(name) > MAX_NAME_LENGTH:
         yield "name_too_long", f"a name has at most {MAX_NAME_LENGTH} characters, not {len(name)}"
     elif not isinstance(name, str) or not name.strip() or not _is_plain(name):
@@ -362,12 +362,12 @@ def _is_label(value: object) -> bool:
     )
 
 
-def _broken_language(language: object) -> _Broken:
+def _language_problems(language: object) -> _Problems:
     if language is not None and not _is_label(language):
         yield "invalid_language", f"a language must be a word or None, not {quote(language)}"
 
 
-def _broken_time(what: str, value: object) -> _Broken:
+def _time_problems(what: str, value: object) -> _Problems:
     # The next change must find a later time.
     if not isinstance(value, datetime) or value.utcoffset() != timedelta() or value.year == MAXYEAR:
         rule = f"a datetime in UTC, before the year {MAXYEAR}"
@@ -377,7 +377,7 @@ def _broken_time(what: str, value: object) -> _Broken:
 def _merge(config: SessionConfig, changes: object) -> Any:
     """Return *config* with *changes*; None if they are no mapping of str to JSON.
 
-    Nothing else is checked yet: that is for `_broken_config`, which refuses None too.
+    Nothing else is checked yet: that is for `_config_problems`, which refuses None too.
     """
     if type(changes) is SessionConfig:
         return changes
@@ -389,7 +389,7 @@ def _merge(config: SessionConfig, changes: object) -> Any:
     return None if extra is None else SessionConfig(**known, extra_json=extra)
 
 
-def _broken_config(config: object) -> _Broken:
+def _config_problems(config: object) -> _Problems:
     if type(config) is not SessionConfig or not _is_json_object(config.extra_json):
         limits = f"{MAX_EXTRA_LENGTH} characters and {MAX_JSON_DEPTH} levels"
         reason = f"a config must be a SessionConfig or a mapping of names to JSON, in {limits}"

@@ -2,7 +2,7 @@
 
 Application                     one_for_one, the root
 ├── ProcessRegistry             names and sessions
-└── SessionsSupervisor          dynamic, one temporary child per session
+└── AllSessionsSupervisor       dynamic, one temporary child per session
     └── SessionSupervisor       one_for_all unless told otherwise
         ├── Manager             the project's files
         ├── State               the conversation
@@ -33,8 +33,8 @@ from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 
 
-class SessionsSupervisor(DynamicSupervisor):
-    """Supervises all sessions: they come and go, and share no fate."""
+class AllSessionsSupervisor(DynamicSupervisor):
+    """Supervises the supervisors of all sessions: they come and go, and share no fate."""
 
     kind: ClassVar[str] = "sessions"
 
@@ -58,7 +58,7 @@ class Application(Supervisor):
         """Return the two children (called by the host, first)."""
         return Flags(strategy=Strategy.ONE_FOR_ONE), [
             ProcessRegistry.child_spec(rules, name=REGISTRY, heartbeat=heartbeat),
-            SessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat),
+            AllSessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat),
         ]
 
 

@@ -65,7 +65,7 @@ class Health(Record):
     children: tuple[ChildHealth, ...]
 
 
-def overall(children: tuple[ChildHealth, ...]) -> HealthStatus:
+def overall_status(children: tuple[ChildHealth, ...]) -> HealthStatus:
     """Return the status of a session whose children are *children*."""
     kinds = {child.status for child in children} - {HealthStatus.DEAD}
     if not kinds:

@@ -28,7 +28,7 @@ from jidocode.system.health import (
     HealthStatus,
     SystemHealth,
     TreeNode,
-    overall,
+    overall_status,
 )
 from jidocode.system.router import Router
 from jidocode.system.steps import Ask, AskAll, PingAll, Plan, seconds_until
@@ -132,7 +132,7 @@ def _half_way_to(deadline: float) -> float:
 
 def _session_health(session_id: str, answer: object, children: tuple[ChildHealth, ...]) -> Health:
     silent = isinstance(answer, CallError)
-    status = HealthStatus.UNRESPONSIVE if silent else overall(children)
+    status = HealthStatus.UNRESPONSIVE if silent else overall_status(children)
     return Health(session_id=session_id, status=status, children=children)
 
 

@@ -88,13 +88,13 @@ class Router:
         if isinstance(found, Live) and self._directory.death_of(found.ref) is None:
             return found.ref
         if isinstance(found, NotFound) and not self._directory.is_expected(name):
-            raise self._missing(name)
+            raise self._unknown_error(name)
         back: ActorRef | None = yield AwaitName(name, deadline, lambda: not self._is_coming(name))
         if back is None:
-            raise self._why_not(name)
+            raise self._not_back_error(name)
         return back
 
-    def registered(self, name: Name) -> Plan[ActorRef | None]:
+    def look_up(self, name: Name) -> Plan[ActorRef | None]:
         """Return what the registry has under *name* now; None while it is restarted."""
         found = yield from self.ask_registry(LookUp(name))
         return found.ref if isinstance(found, Live) else None
@@ -149,12 +149,12 @@ class Router:
     def _is_coming(self, name: Name) -> bool:
         return self._directory.find(("session", name[1])) is not None
 
-    def _why_not(self, name: Name) -> CallError | SessionNotFoundError:
+    def _not_back_error(self, name: Name) -> CallError | SessionNotFoundError:
         if not self._is_coming(name):
             return SessionNotFoundError(name[1])
         return CallTimeoutError(f"{name[0]} of session {name[1]}", self.call_timeout)
 
-    def _missing(self, name: Name) -> CallError | SessionNotFoundError:
+    def _unknown_error(self, name: Name) -> CallError | SessionNotFoundError:
         kind, session_id = name
         if kind == "session" or not self._is_coming(name):
             return SessionNotFoundError(session_id)

@@ -52,11 +52,12 @@ class RunningSystem:
         probe: Asks the tree how it is.
     """
 
-    def __init__(self, settings: Settings, build: SessionChildren) -> None:
+    def __init__(self, root: Start, settings: Settings, build: SessionChildren) -> None:
+        """Start a host and the tree below *root*; *build* says what a session consists of."""
         self.settings = settings
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
         self.client = HostClient(
-            Start(Application, _admission_rules(settings), settings.heartbeat),
+            root,
             preload=[*PRELOAD, *settings.preload],
             start_timeout=settings.start_timeout,
             on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
@@ -120,7 +121,7 @@ class RunningSystem:
         """Change the record of a session, one thread at a time; see `Updates`."""
         deadline = self.router.deadline()
         with self._turn_to_update(validate_session_id(session_id), deadline):
-            return self.carry_out(self.updates.change(session_id, change))
+            return self.carry_out(self.updates.apply(session_id, change))
 
     @contextmanager
     def _turn_to_update(self, session_id: str, deadline: float) -> Generator[None]:
@@ -161,14 +162,16 @@ class _Way(Struct, frozen=True):
         return answer
 
 
-def _admission_rules(settings: Settings) -> AdmissionRules:
+def application(settings: Settings) -> Start:
+    """Return the root of the tree of a system with *settings*."""
     rate = settings.creation_rate
-    return AdmissionRules(
+    rules = AdmissionRules(
         max_sessions=settings.max_sessions,
         attempts=rate.attempts if rate else None,
         seconds=rate.seconds if rate else 1.0,
         allow_nested=settings.allow_nested,
     )
+    return Start(Application, rules, settings.heartbeat)
 
 
 def _session_id(names: Sequence[Name]) -> str | None:

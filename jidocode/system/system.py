@@ -16,7 +16,7 @@ from attrs import evolve
 from jidocode._host.client.monitor import Monitor
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
-from jidocode.otp.supervision.specs import ChildSpec, Flags
+from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.record import Session, SessionConfig, validate_session_id
@@ -26,7 +26,7 @@ from jidocode.system.events import EventStream
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
 from jidocode.system.router import process_name
-from jidocode.system.running import RunningSystem
+from jidocode.system.running import RunningSystem, application
 from jidocode.system.settings import Settings
 
 
@@ -63,8 +63,11 @@ class SessionSystem:
                 f"settings must be Settings, got {quote(settings)}; Settings.load reads a file"
             )
         self.settings = evolve(settings or Settings(), **overrides)
-        self._running = RunningSystem(self.settings, build)
+        self._running = RunningSystem(self._root(), self.settings, build)
         self._client = self._running.client
+
+    def _root(self) -> Start:
+        return application(self.settings)
 
     def __enter__(self) -> Self:
         return self
@@ -339,7 +342,7 @@ class SessionSystem:
             RegistryNotRunningError: There is no registry to ask.
         """
         name = process_name(kind, session_id)
-        return self._running.carry_out(self._running.router.registered(name))
+        return self._running.carry_out(self._running.router.look_up(name))
 
     def caller(self, kind: str, session_id: str) -> Channel:
         """Return the way to the process of that kind in that session."""

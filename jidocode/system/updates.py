@@ -26,7 +26,7 @@ class Updates:
         self._router = router
         self._sessions = sessions
 
-    def change(self, session_id: str, change: Callable[[Session], Session]) -> Plan[Session]:
+    def apply(self, session_id: str, change: Callable[[Session], Session]) -> Plan[Session]:
         """Have *change* count everywhere; see `SessionSystem.update_session`."""
         current = yield from self._sessions.record(session_id)
         wanted = change(current)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NoReturn, cast
@@ -161,7 +161,7 @@ def no_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextMana
         raise AssertionError(f"looked at {args} {options}")
 
     @contextmanager
-    def fail() -> Iterator[None]:
+    def fail() -> Generator[None]:
         with monkeypatch.context() as patch:
             for name in ("stat", "lstat", "open", "listdir", "scandir", "readlink", "access"):
                 patch.setattr(os, name, look)

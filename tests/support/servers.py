@@ -33,7 +33,7 @@ from jidocode.otp.server.results import CallResult, InitResult, Result
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import REGISTRY, SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
-from jidocode.session.tree import SessionsSupervisor
+from jidocode.session.tree import AllSessionsSupervisor
 
 
 class Worker(GenServer):
@@ -193,7 +193,7 @@ class WithoutRegistry(Supervisor):
     kind: ClassVar[str] = "application"
 
     def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
-        return Flags(), [SessionsSupervisor.child_spec(name=SESSIONS)]
+        return Flags(), [AllSessionsSupervisor.child_spec(name=SESSIONS)]
 
 
 class WithoutSessions(Supervisor):

@@ -53,7 +53,7 @@ class ProcessRegistry(RegistryServer):
         super().init()
         self._admission = Admission(rules)
         self._root: ActorRef | None = None
-        self._reserved: dict[str, OpenSession] = {}
+        self._reservations: dict[str, OpenSession] = {}
         # Ended sessions whose names are still to be released: a session has one life.
         self._ended_sessions: set[str] = set()
         self._waiting: list[tuple[SessionQuestion, Caller]] = []
@@ -73,7 +73,7 @@ class ProcessRegistry(RegistryServer):
         self._answer_waiting()
         return NoReply()
 
-    def _decide(self, request: SessionQuestion, caller: Caller) -> Reply | NoReply:
+    def _answer_question(self, request: SessionQuestion, caller: Caller) -> Reply | NoReply:
         match request:
             case StartSession():
                 self._start(request, caller)
@@ -82,9 +82,9 @@ class ProcessRegistry(RegistryServer):
                 self._stop(request.session_id, caller)
                 return NoReply()
             case GetRecord():
-                return Reply(self._open(request.session_id).record)
+                return Reply(self._open_session(request.session_id).record)
             case ListRecords():
-                return Reply(self._by_age())
+                return Reply(self._records_by_age())
             case FindRecord():
                 return Reply(self._find(request))
             case UpdateRecord():
@@ -113,7 +113,7 @@ class ProcessRegistry(RegistryServer):
         waiting, self._waiting = self._waiting, []
         for request, caller in waiting:
             try:
-                result = self._decide(request, caller)
+                result = self._answer_question(request, caller)
             except (SessionError, NoProcessError) as error:
                 self.refuse(caller, error)
             else:
@@ -124,9 +124,9 @@ class ProcessRegistry(RegistryServer):
         """Take in how the start or stop of a session went."""
         match message:
             case Response(token=token) if token in self._starts:
-                self._started(message)
+                self._on_start_response(message)
             case Response(token=token) if token in self._stops:
-                self._stopped(message)
+                self._on_stop_response(message)
             case _:
                 return super().handle_info(message)
         return None
@@ -135,15 +135,15 @@ class ProcessRegistry(RegistryServer):
 
     def _start(self, request: StartSession, caller: Caller) -> None:
         supervisor = self._supervisor()
-        taken = [other.place for other in self._sessions().values()]
+        taken = [other.place for other in self._known_sessions().values()]
         self._admission.check_place(request.session.place, taken)
         token = self.send_request(supervisor, StartChild(request.spec))
         session_id = request.session.record.id
-        self._reserved[session_id] = request.session
+        self._reservations[session_id] = request.session
         self._starts[token] = caller, session_id
 
     def _update(self, request: UpdateRecord) -> OpenSession:
-        current = self._open(request.session_id)
+        current = self._open_session(request.session_id)
         updated = replace(current, record=later(request.record, current.record))
         name = ("session", request.session_id)
         found = self.table.lookup(name)
@@ -151,20 +151,20 @@ class ProcessRegistry(RegistryServer):
             self.table.update_value(name, found.ref, updated)
         return updated
 
-    def _started(self, response: Response) -> None:
+    def _on_start_response(self, response: Response) -> None:
         caller, session_id = self._starts.pop(response.token)
-        del self._reserved[session_id]
+        del self._reservations[session_id]
         if response.error is not None:
             self.refuse(caller, response.error)
         else:
             self.reply(caller, response.value)
 
     def _stop(self, session_id: str, caller: Caller) -> None:
-        self._open(session_id)
+        self._open_session(session_id)
         token = self.send_request(self._supervisor(), TerminateChild(session_id))
         self._stops[token] = caller, session_id
 
-    def _stopped(self, response: Response) -> None:
+    def _on_stop_response(self, response: Response) -> None:
         caller, session_id = self._stops.pop(response.token)
         if isinstance(response.error, LookupError):
             self.refuse(caller, SessionNotFoundError(session_id))
@@ -192,31 +192,31 @@ class ProcessRegistry(RegistryServer):
 
     # Look-ups
 
-    def _sessions(self) -> dict[str, OpenSession]:
+    def _known_sessions(self) -> dict[str, OpenSession]:
         """Return every session that is open or being started, by id."""
         entries = self.table.select(lambda entry: entry.name[0] == "session")
-        return self._reserved | {
+        return self._reservations | {
             entry.name[1]: entry.value
             for entry in entries
             if isinstance(entry.value, OpenSession) and entry.name[1] not in self._ended_sessions
         }
 
-    def _open(self, session_id: str) -> OpenSession:
+    def _open_session(self, session_id: str) -> OpenSession:
         found = self.table.lookup(("session", session_id))
         if not isinstance(found, Live) or not isinstance(found.value, OpenSession):
             raise SessionNotFoundError(session_id)
         return found.value
 
-    def _by_age(self) -> list[Session]:
+    def _records_by_age(self) -> list[Session]:
         records = [
             session.record
-            for session_id, session in self._sessions().items()
-            if session_id not in self._reserved
+            for session_id, session in self._known_sessions().items()
+            if session_id not in self._reservations
         ]
         return sorted(records, key=lambda record: (record.created_at, record.id))
 
     def _find(self, wanted: FindRecord) -> Session:
-        for record in self._by_age():
+        for record in self._records_by_age():
             if wanted.project_key == record.project_key or wanted.name == record.name:
                 return record
         raise SessionNotFoundError("with that project" if wanted.name is None else "with that name")
