@@ -36,6 +36,7 @@ def sessions() -> None:
         assert_type(system, SessionSystem)
         session = system.create_session(".", children=[ChildSpec(id="own", start=Start(Own, 1))])
         assert_type(session, SessionHandle)
+        assert_type(ChildSpec(id="own", start=Own).start, Start)
         assert_type(session.manager.read_file("a"), FileSlice)
         assert_type(session.state.append_message("user", "a"), Message)
         assert_type(session.which_children(), tuple[ChildInfo, ...])
