@@ -24,8 +24,7 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp import ActorRef, ChildStarted, Killed, Name
-from jidocode.otp.naming.server import AwaitLive, LookUp
-from jidocode.otp.naming.table import Live, NotFound
+from jidocode.otp.naming.messages import AwaitLive, Live, LookUp, NotFound
 from jidocode.otp.supervision.management import UpdateChild
 from jidocode.session.admission.messages import (
     REGISTRY,
@@ -38,7 +37,7 @@ from jidocode.session.admission.messages import (
 )
 from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
-from jidocode.session.requests import UpdateSession
+from jidocode.session.requests import request, update_session
 from jidocode.session.tree import session_children
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
@@ -221,7 +220,7 @@ def test_a_change_goes_to_state_and_then_to_all_who_have_the_record(
     who = [kind for kind, _ in app.asked]
     assert who == ["registry", "state", "registry", "sessions", "session", "session", "manager"]
     told = dict(app.asked[1:4])
-    assert told["state"] == UpdateSession(record)
+    assert told["state"] == request(update_session, record)
     opened = OpenSession(record, frozenset({(1, 2)}))
     assert told["sessions"] == UpdateChild(session.id, value=opened)
     children = [request for _, request in app.asked[4:6] if isinstance(request, UpdateChild)]

@@ -39,6 +39,7 @@ def sessions() -> None:
         assert_type(session.manager.read_file("a", limit=1), FileSlice)
         assert_type(session.manager.project_root(), str)
         assert_type(session.manager.session(), Session)
+        assert_type(ChildSpec(id="own", start=Own).start, Start)
         assert_type(session.state.append_message("user", "a"), Message)
         assert_type(session.state.messages(limit=1), list[Message])
         assert_type(session.state.append_chunk("a", "b", offset=0), int)

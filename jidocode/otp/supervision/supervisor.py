@@ -97,7 +97,11 @@ _ENDS = (Purpose.ROLL_BACK, Purpose.SHUT_DOWN)
 
 
 class Operation(Struct, kw_only=True):
-    """Stop some children in order, then start some in order, one at a time."""
+    """Stop some children in order, then start some in order, one at a time.
+
+    OTP's supervisor does the like in one go, and hears of nothing until it is done. Here
+    it is data: between two steps the supervisor answers questions, and a shutdown ends it.
+    """
 
     purpose: Purpose
     stop: deque[str] = field(default_factory=deque[str])
@@ -106,18 +110,20 @@ class Operation(Struct, kw_only=True):
     """Still to be started, in start order."""
     current: str | None = None
     """The child whose stop or start is under way."""
-    starting: bool = False
+    is_starting: bool = False
     """Whether all stops are done."""
     caller: Caller | None = None
+    """Who asked for it, and is answered at its end."""
     reason: ExitReason = SHUTDOWN
+    """With what the supervisor ends, if it is for that."""
 
     def stops(self, child_id: str) -> bool:
         """Whether *child_id* is being stopped, or will be."""
-        return not self.starting and (child_id == self.current or child_id in self.stop)
+        return not self.is_starting and (child_id == self.current or child_id in self.stop)
 
     def starts(self, child_id: str) -> bool:
         """Whether the start of *child_id* is under way."""
-        return self.starting and child_id == self.current
+        return self.is_starting and child_id == self.current
 
 
 class SupervisorLoop(Keeper):
@@ -178,7 +184,7 @@ class SupervisorLoop(Keeper):
             self._stop(child)
 
     def _start_next(self, operation: Operation) -> None:
-        operation.starting = True
+        operation.is_starting = True
         operation.current = operation.start.popleft()
         self._start(self.children[operation.current])
 
