@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from jidocode._host import wire
-from jidocode._host.actor.shell import Shell
+from jidocode._host.actor.shell import Process, Shell
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
@@ -50,9 +50,9 @@ def _nothing() -> None:
 class SupervisorShell(Shell):
     """Runs one supervisor's machine: news in, effects out."""
 
-    def __init__(self, requirements: SpawnOrder) -> None:
-        """Take the order; Thespian calls this in the new process."""
-        super().__init__(requirements)
+    def __init__(self, order: SpawnOrder, process: Process) -> None:
+        """Prepare to carry out *order* in *process*; `begin` starts."""
+        super().__init__(order, process)
         self._children: dict[int, Spawned] = {}
         self._unwatch_registry: Callable[[], None] = _nothing
         news = (
