@@ -3,8 +3,13 @@ PYTHON ?= python3
 PROJECT ?= .
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait for processes more than they compute.
+PYTEST := $(BIN)/python -Im pytest -q --dist worksteal -n logical --maxprocesses 8
 
-.PHONY: demo test check cover bench build clean
+# Without cached bytecode each of the thousand processes that the tests start would compile anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-all check cover bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)

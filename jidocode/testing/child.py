@@ -110,7 +110,7 @@ class FakeChild:
         self._calls: dict[int, FakeCall] = {}
         self._numbers = itertools.count(1)
         self._mailbox: deque[Event] = deque()
-        start = Start(start.target, *_copied(start.args), **_copied(dict(start.kwargs)))
+        start = Start(start.target, *_copy(start.args), **_copy(dict(start.kwargs)))
         self._loop = ServerLoop.of(start, self.ref)
         self._begin(start)
         self._work()
@@ -153,16 +153,16 @@ class FakeChild:
             call.settle(None, NoProcessError(self.ref.kind))
         number = next(self._numbers)
         self._calls[number] = call
-        self._receive(CallReceived(Caller(self.ref.address, number), _sent(request)))
+        self._receive(CallReceived(Caller(self.ref.address, number), _copy_request(request)))
         return call
 
     def cast(self, request: object) -> None:
         """Send *request* to `handle_cast`; lost if the child has ended."""
-        self._receive(CastReceived(_sent(request)))
+        self._receive(CastReceived(_copy_request(request)))
 
     def info(self, message: object) -> None:
         """Send *message* to `handle_info`; lost if the child has ended."""
-        self._receive(InfoReceived(_copied(message)))
+        self._receive(InfoReceived(_copy(message)))
 
     def stop(self, reason: ExitReason = SHUTDOWN) -> None:
         """Stop it as its supervisor would: `terminate` runs."""
@@ -188,9 +188,9 @@ class FakeChild:
             try:
                 to_do.extend(self._carry_out(to_do.popleft()))
             except Exception as error:  # noqa: BLE001 - what it sends cannot be pickled: a crash
-                to_do = deque(self._failed(crash_reason(error), to_do))
+                to_do = deque(self._effects_of_failure(crash_reason(error), to_do))
 
-    def _failed(self, reason: ExitReason, to_do: deque[Effect]) -> list[Effect]:
+    def _effects_of_failure(self, reason: ExitReason, to_do: deque[Effect]) -> list[Effect]:
         has_ended = any(isinstance(effect, Exit) for effect in to_do)
         if has_ended or not self._started:
             return [Exit(reason)]
@@ -206,9 +206,9 @@ class FakeChild:
             case SendError(caller, error):
                 self._answer(caller, None, error)
             case SendCast(ref, request) if ref == self.ref:
-                self._mailbox.append(CastReceived(_copied(request)))
+                self._mailbox.append(CastReceived(_copy(request)))
             case SendInfo(ref, message) if ref == self.ref:
-                self._mailbox.append(InfoReceived(_copied(message)))
+                self._mailbox.append(InfoReceived(_copy(message)))
             case SendRequest(token, ref, _) if ref == self.ref:
                 refusal = CallError(f"{ref.kind} calls itself")
                 self._mailbox.append(InfoReceived(Response(token, None, refusal)))
@@ -224,7 +224,7 @@ class FakeChild:
             case InitFailed(reason) | Exit(reason):
                 self._leave(reason)
             case _:
-                self.effects.append(_copied(effect))
+                self.effects.append(_copy(effect))
         return []
 
     def _answer(self, caller: Caller, value: object, error: Exception | None) -> None:
@@ -250,11 +250,11 @@ class FakeChild:
 _addresses = itertools.count(1)
 
 
-def _sent(request: object) -> object:
+def _copy_request(request: object) -> object:
     return wire.unpack(wire.pack_request(request))
 
 
-def _copied(value: T) -> T:
+def _copy(value: T) -> T:
     """Return *value* as another process would get it."""
     copy: T = pickle.loads(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
     return copy
