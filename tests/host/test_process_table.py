@@ -14,8 +14,8 @@ from actors import group, pool, subject
 from servers import Fuse, Smugglers, Worker
 from trees import MakeTree, Tree
 
+from jidocode._host import processes
 from jidocode._host.actor.warm_up import warm_up
-from jidocode._host.daemon import processes
 from jidocode._host.daemon.process_table import MAX_PIPED_ORDER, STANDBYS
 from jidocode._host.transport.transport import LoopbackTransport, new_key
 from jidocode.errors import StartFailedError

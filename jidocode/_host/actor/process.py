@@ -24,11 +24,10 @@ from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcReplicator
 from thespian.system.transport import TransmitOnly
 
-from jidocode._host import logs, wire
+from jidocode._host import logs, processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.shell import Shell
 from jidocode._host.actor.warm_up import StandbyOrder, warm_up
-from jidocode._host.daemon import processes
 from jidocode._host.transport.transport import Envelope, LoopbackEndpoint, LoopbackTransport
 from jidocode.base import log
 

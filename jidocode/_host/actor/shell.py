@@ -24,8 +24,7 @@ from thespian.actors import (
     WatchMessage,
 )
 
-from jidocode._host import wire
-from jidocode._host.daemon import processes
+from jidocode._host import processes, wire
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.outbound import Settle

@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
-from jidocode._host.daemon import processes
+from jidocode._host import processes
 
 
 def run_guard(

@@ -28,11 +28,10 @@ from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import logs, wire
+from jidocode._host import logs, processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.process import run_actor
 from jidocode._host.actor.warm_up import StandbyOrder
-from jidocode._host.daemon import processes
 from jidocode._host.daemon.process_table import ProcessEntry, ProcessTable
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.transport import Envelope, LoopbackTransport

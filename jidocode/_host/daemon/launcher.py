@@ -31,8 +31,7 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any, BinaryIO
 
-from jidocode._host import logs
-from jidocode._host.daemon import processes
+from jidocode._host import logs, processes
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.transport import new_key
 from jidocode.errors import HostStartError

@@ -27,8 +27,8 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
 
+from jidocode._host import processes
 from jidocode._host.actor.warm_up import StandbyOrder
-from jidocode._host.daemon import processes
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode.base import log
 
