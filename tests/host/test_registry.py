@@ -272,11 +272,13 @@ def test_a_registry_that_dies_while_a_supervisor_restarts_its_children_is_told_o
 ) -> None:
     """The supervisor's children, the supervisor and the registry, one after the other."""
     for _ in range(10):
-        old = running.ref("c")
-        for child in ("c", REGISTRY_ID, "inner"):
-            ref = running.ref(child)
+        old = {child: running.ref(child) for child in ("c", REGISTRY_ID, "inner")}
+        for ref in old.values():
             os.kill(ref.os_pid, signal.SIGKILL)
-        running.successor(old, "c")
+        # Of each one, for nothing tells the app in which order it hears of them: what it has
+        # as the process of a child may be dead, and reaped, until it has heard of its end.
+        for child, ref in old.items():
+            running.successor(ref, child)
         until_all_registered(running)
 
 

@@ -68,13 +68,16 @@ def test_ctrl_c_while_starting_leaves_nothing(after: float) -> None:
         from jidocode.testing import eventually
 
         signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+        system = None
         try:
+            signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
             system = SessionSystem()
             signal.setitimer(signal.ITIMER_REAL, 0)
-            system.close()
         except KeyboardInterrupt as interrupt:
-            eventually(lambda: not psutil.Process().children(recursive=True))
+            if system is None:
+                eventually(lambda: not psutil.Process().children(recursive=True))
+        if system is not None:
+            system.close()
         print("nothing left")
     """
     output, errors = app(code, after).communicate(timeout=60)

@@ -161,7 +161,7 @@ def test_a_sink_that_hangs_for_ever_does_not_keep_the_system(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It gets the rest if it goes on after all."""
-    monkeypatch.setattr("jidocode._host.logs.FAREWELL_SECONDS", 0.1)
+    monkeypatch.setattr("jidocode._host.logs.CLOSE_SECONDS", 0.1)
     texts: list[str] = []
     begun, gate = threading.Event(), threading.Event()
 

@@ -1,10 +1,11 @@
-"""The half of an actor's process that talks to Thespian's system.
+"""The process of one actor, from just after the fork to its exit status.
 
-Thespian splits every process in two: a manager that talks to the system, and
-the actor that it runs. Differs from Thespian's own manager in three things: a
-process is somebody only when it is told whom to run (see `nursery`), our own
-messages reach the actor without detours, and an actor leaves in order only when
-it says so itself.
+Thespian splits every process in two: a manager that talks to the system, and the
+actor that it runs. `ActorProcess` is the manager, a `Shell` the actor. It differs
+from Thespian's own manager in three things. A process may be there before anybody
+knows what it will run (see `warm_up`). Our own messages reach the shell without
+detours. And an actor leaves in order only when it says so itself: for Thespian,
+`ActorExitRequest` is the end, for a supervisor it is the beginning of one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import resource
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING
 
 from thespian.actors import Actor, ActorExitRequest
 from thespian.system.actorManager import ActorManager
@@ -24,38 +24,55 @@ from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcReplicator
 from thespian.system.transport import TransmitOnly
 
-from jidocode._host import logs, wire
+from jidocode._host import logs, processes, wire
 from jidocode._host.actor import signals
-from jidocode._host.actor.rehearsal import Standby, rehearse
-from jidocode._host.daemon import processes
+from jidocode._host.actor.shell import Shell
+from jidocode._host.actor.warm_up import StandbyOrder, warm_up
 from jidocode._host.transport.transport import Envelope, LoopbackEndpoint, LoopbackTransport
 from jidocode.base import log
 
-if TYPE_CHECKING:
-    from jidocode._host.actor.shell import Shell
-
-FAREWELL_SECONDS = 1.0
-"""How long a leaving actor may take to deliver its last words."""
+LINGER_SECONDS = 1.0
+"""How long a leaving actor may take to deliver what it has sent."""
 
 
-class ActorHost(MultiProcReplicator, ActorManager):
-    """The manager of one actor process."""
+class ActorProcess(MultiProcReplicator, ActorManager):
+    """Runs one shell, and ends when the shell leaves."""
 
     actorInst: Shell  # noqa: N815 - Thespian's name
     transport: LoopbackTransport
     _exit_status: int | None = None
+
+    def __init__(self, transport: LoopbackTransport, capabilities: dict[str, object]) -> None:
+        """Join the system that *transport* belongs to, without an actor yet."""
+        super().__init__(
+            # Thespian would make the actor from these two; `run` makes the shell itself.
+            childClass=Actor,
+            childRequirements=None,
+            globalName=None,
+            transport=transport,
+            sourceHash=None,
+            sourceToLoad=None,
+            # Thespian tells its parent of its end; the host sees that itself, and tells who cares.
+            parentAddr=transport.adminAddress,
+            adminAddr=transport.adminAddress,
+            currentSystemCapabilities=capabilities,
+            concurrency_context=None,
+            logdefs=None,
+        )
+        self.asLogger = transport.adminAddress
 
     def run(self, order: wire.SpawnOrder) -> None:
         """Create the shell with *order*, let it begin, and deliver messages until it leaves."""
         # Thespian's own way to an instance inspects signatures, `pkgutil.resolve_name` compiles an
         # expression: milliseconds, and pages that are this process's own from then on.
         module, name = order.shell
-        self.actorInst = getattr(sys.modules[module], name)(order)
-        self.actorInst._myRef = self  # noqa: SLF001 - the name by which an actor knows its manager
-        self.actorInst.begin()
+        shell: Shell = getattr(sys.modules[module], name)(order, self)
+        shell._myRef = self  # noqa: SLF001 - by this an actor of Thespian's knows its manager
+        self.actorInst = shell
+        shell.begin()
         if not self.is_leaving:
             self.transport.run(self.handleMessages)
-        deadline = time.monotonic() + FAREWELL_SECONDS
+        deadline = time.monotonic() + LINGER_SECONDS
         while self.transport.at_risk() and time.monotonic() < deadline:
             self.transport.run(TransmitOnly, deadline - time.monotonic())
 
@@ -89,47 +106,50 @@ class ActorHost(MultiProcReplicator, ActorManager):
 
 def run_actor(
     endpoint: LoopbackEndpoint,
-    order: bytes | Standby,
+    order: bytes | StandbyOrder,
     capabilities: dict[str, object],
     shipper: logs.Shipper,
 ) -> int:
-    """Be an actor's process, from just after the fork to the exit status.
+    """Be an actor's process, and return its exit status; the host calls this in the fork.
 
-    It runs what *order* says, a pickled `SpawnOrder`, or stands by until it is told.
+    Args:
+        endpoint: How to join the system.
+        order: What to run, a pickled `SpawnOrder`; or where that will come from, for a standby.
+        capabilities: The system's, as Thespian has it.
+        shipper: Where log lines go.
     """
+    # What the host froze is shared with it until somebody writes there, and the collector
+    # writes to all that it looks at. Freezing anew adds what came up since the host did.
     gc.freeze()
     processes.set_name("jido:standby")
-    processes.adopt_orphans()  # its own: they end with it, and with nobody else
+    # What a user's code starts and leaves behind ends with this process, and with no other.
+    processes.adopt_orphans()
     transport = LoopbackTransport(endpoint)
-    admin = transport.adminAddress
-    host = ActorHost(
-        Actor, None, transport, None, None, admin, admin, None, capabilities, None, None
-    )
-    host.asLogger = admin
+    process = ActorProcess(transport, capabilities)
     signals.set_up(
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True)
     )
-    transport.send(transport.resolve(admin), EndpointConnected(endpoint.addrInst))
-    if isinstance(order, Standby):
-        rehearse(transport.address, supervises=order.supervises)
-        with os.fdopen(order.turn, "rb") as pipe:
+    transport.send(transport.resolve(transport.adminAddress), EndpointConnected(endpoint.addrInst))
+    if isinstance(order, StandbyOrder):
+        warm_up(transport.address, supervises=order.supervises)
+        with os.fdopen(order.order_pipe, "rb") as pipe:
             order = pipe.read()
-        if not order:  # nobody will ever want it
+        if not order:  # the host has closed the pipe: nobody will ever want this process
             return 0
-    real = wire.unpack(order)
-    assert isinstance(real, wire.SpawnOrder)  # noqa: S101 - its sender has pickled one
-    shipper.process = real.kind
-    if real.memory_limit is not None:
-        _limit_memory(real.memory_limit)
+    spawn_order = wire.unpack(order)
+    assert isinstance(spawn_order, wire.SpawnOrder)  # noqa: S101 - its sender has pickled one
+    shipper.process = spawn_order.kind
+    if spawn_order.memory_limit is not None:
+        _limit_memory(spawn_order.memory_limit)
     try:
-        host.run(real)
+        process.run(spawn_order)
     except Exception:
         log.error("an actor's process failed outside its handlers\n{}", traceback.format_exc())
         raise
     finally:
         with contextlib.suppress(OSError):
             transport.close()
-    return host.exit_status
+    return process.exit_status
 
 
 def _limit_memory(size: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from thespian.system.transport import SendStatus
 
 from jidocode._host import wire
-from jidocode._host.actor.shell import Shell
+from jidocode._host.actor.shell import Process, Shell
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
@@ -26,9 +26,9 @@ from jidocode.otp.supervision.specs import Start
 class ServerShell(Shell):
     """Runs one `GenServer`: messages in, callbacks, effects out."""
 
-    def __init__(self, requirements: SpawnOrder) -> None:
-        """Take the order; Thespian calls this in the new process."""
-        super().__init__(requirements)
+    def __init__(self, order: SpawnOrder, process: Process) -> None:
+        """Prepare to carry out *order* in *process*; `begin` starts."""
+        super().__init__(order, process)
         self._requests: dict[int, Callable[[], None]] = {}
         self._monitors: dict[int, ActorRef] = {}
         self._watches: dict[int, Callable[[], None]] = {}

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from thespian.actors import (
     Actor,
@@ -24,9 +24,7 @@ from thespian.actors import (
     WatchMessage,
 )
 
-from jidocode._host import wire
-from jidocode._host.actor.process import ActorHost
-from jidocode._host.daemon import processes
+from jidocode._host import processes, wire
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.outbound import Settle
@@ -50,18 +48,40 @@ from jidocode.otp.supervision.specs import Start
 Handler = Callable[[Any, LoopbackAddress], object]
 
 
-class Shell(Actor):
-    """Runs one process; its subclasses know what kind."""
+class Process(Protocol):
+    """What a shell needs of the process that it runs in (see `process`, which implements it)."""
 
-    _myRef: ActorHost  # noqa: N815 - Thespian's name
     transport: LoopbackTransport
-    """How messages leave this process."""
+    """How messages leave the process."""
 
-    def __init__(self, requirements: SpawnOrder) -> None:
-        """Take the order; Thespian calls this in the new process."""
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the process ends after the present message."""
+        ...
+
+    def leave(self, exit_status: int) -> None:
+        """End the process with *exit_status* after the present message."""
+        ...
+
+
+class Shell(Actor):
+    """Runs one server or supervisor; its subclasses know which.
+
+    Attributes:
+        order: What it was started with.
+        ref: The process, as others know it.
+        registry: The process registry, if there is one now.
+        transport: How messages leave this process.
+    """
+
+    def __init__(self, order: SpawnOrder, process: Process) -> None:
+        """Prepare to carry out *order* in *process*; `begin` starts."""
         super().__init__()
-        self.order = requirements
-        self.registry = requirements.registry
+        self.order = order
+        self.transport = process.transport
+        self.ref = ActorRef(order.kind, order.incarnation, os.getpid(), process.transport.address)
+        self.registry = order.registry
+        self._process = process
         self._started_at = 0.0
         self._descriptors: dict[int, Callable[[], None]] = {}
         self._epoll: select.epoll | None = None
@@ -84,15 +104,11 @@ class Shell(Actor):
             WatchMessage: self._on_descriptors,
         }
 
-    # Called by the process's manager
+    # Called by the process
 
     def begin(self) -> None:
-        """Start the machine; the manager calls this once, before any message."""
-        self.transport = self._myRef.transport
-        pid = os.getpid()
+        """Start the machine; the process calls this once, before any message."""
         processes.set_name(f"jido:{self.order.kind}")
-        address = self.transport.address
-        self.ref = ActorRef(self.order.kind, self.order.incarnation, pid, address)
         try:
             self.start(self._read_start())
         except Exception as error:  # noqa: BLE001 - whatever a class and its arguments raise
@@ -112,7 +128,7 @@ class Shell(Actor):
         return True
 
     def receiveMessage(self, msg: object, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802 - Thespian's name
-        """Handle one of Thespian's own messages; its manager calls this."""
+        """Handle one of Thespian's own messages; the process calls this."""
         del sender
         if isinstance(msg, ActorExitRequest):
             self.on_stop(SHUTDOWN)
@@ -271,7 +287,7 @@ class Shell(Actor):
         """Tell the supervisor that there is nothing to run, and leave."""
         if self.order.parent is not None:
             self.send(self.order.parent, ChildIgnored(self.order.incarnation))
-        self._myRef.leave(0)
+        self._process.leave(0)
 
     def tell_failed(self, reason: ExitReason) -> None:
         """Tell the supervisor that `init` has failed, and leave."""
@@ -279,7 +295,7 @@ class Shell(Actor):
             self.send(self.order.parent, ChildFailed(self.order.incarnation, reason))
         else:
             self._tell_end_to_host(reason)
-        self._myRef.leave(1)
+        self._process.leave(1)
 
     def leave(self, reason: ExitReason) -> None:
         """Tell the supervisor why, and leave."""
@@ -289,7 +305,7 @@ class Shell(Actor):
             self.send(self.order.parent, ExitNoted(self.order.incarnation, reason))
         else:
             self._tell_end_to_host(reason)
-        self._myRef.leave(0 if is_normal(reason) else 1)
+        self._process.leave(0 if is_normal(reason) else 1)
 
     def _tell_end_to_host(self, reason: ExitReason) -> None:
         self.tell_host(wire.RootExited(self.order.incarnation, reason, restarting=False))
@@ -322,7 +338,7 @@ class Shell(Actor):
         # second and open another under its number.
         for _ in range(len(self._descriptors)):
             ready = self._epoll.poll(0, 1) if self._epoll else []
-            if not ready or self._myRef.is_leaving:
+            if not ready or self._process.is_leaving:
                 return
             self._descriptors[ready[0][0]]()
 

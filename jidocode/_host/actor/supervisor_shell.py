@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from jidocode._host import wire
-from jidocode._host.actor.shell import Shell
+from jidocode._host.actor.shell import Process, Shell
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
@@ -33,14 +33,23 @@ from jidocode.otp.supervision.specs import Start
 from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop
 
 
-class Spawned(Struct):
-    """A child that the host was asked for, and what it was told about the registry."""
+class Child(Struct):
+    """A child that the host was asked for.
+
+    Attributes:
+        id: Its id among the supervisor's children.
+        name: What it is registered as, if anything.
+        registry: The registry that it was last told of.
+        is_registry: Whether it is the registry itself.
+        is_announced: Whether the app was told that it is a process.
+        ref: The process, once it is ready.
+    """
 
     id: str
     name: Name | None
     registry: ActorRef | None
     is_registry: bool
-    announced: bool = False
+    is_announced: bool = False
     ref: ActorRef | None = None
 
 
@@ -51,10 +60,10 @@ def _nothing() -> None:
 class SupervisorShell(Shell):
     """Runs one supervisor's machine: news in, effects out."""
 
-    def __init__(self, requirements: SpawnOrder) -> None:
-        """Take the order; Thespian calls this in the new process."""
-        super().__init__(requirements)
-        self._children: dict[int, Spawned] = {}
+    def __init__(self, order: SpawnOrder, process: Process) -> None:
+        """Prepare to carry out *order* in *process*; `begin` starts."""
+        super().__init__(order, process)
+        self._children: dict[int, Child] = {}
         self._unwatch_registry: Callable[[], None] = _nothing
         news = (
             supervision.ChildReady,
@@ -158,9 +167,9 @@ class SupervisorShell(Shell):
             del self._children[incarnation]
             self._feed_failure(incarnation, "no process could be forked")
 
-    def _announce_process(self, child: Spawned, os_pid: int) -> None:
-        if not child.announced:
-            child.announced = True
+    def _announce_process(self, child: Child, os_pid: int) -> None:
+        if not child.is_announced:
+            child.is_announced = True
             starting = ChildStarting(
                 supervisor=self.ref, child_id=child.id, os_pid=os_pid, name=child.name
             )
@@ -204,7 +213,7 @@ class SupervisorShell(Shell):
             memory_limit=spec.memory_limit,
         )
         is_registry = issubclass(spec.start.target, RegistryServer)
-        self._children[incarnation] = Spawned(spec.id, spec.name, self.registry, is_registry)
+        self._children[incarnation] = Child(spec.id, spec.name, self.registry, is_registry)
         self.tell_host(wire.Fork(incarnation, wire.pack(order), supervises=is_supervisor))
 
     def _ask_to_stop(self, effect: supervision.AskToStop) -> None:
@@ -245,7 +254,7 @@ class SupervisorShell(Shell):
     def _release(self, effect: supervision.Release) -> None:
         self.tell_registry(ReleaseName(effect.name, self.ref))
 
-    def _tell_registry_to(self, child: Spawned) -> None:
+    def _tell_registry_to(self, child: Child) -> None:
         if child.ref is not None and self.registry is not None:
             if child.registry != self.registry:
                 self.send_to(child.ref, wire.RegistryAt(self.registry))

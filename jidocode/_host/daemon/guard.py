@@ -1,10 +1,17 @@
 """The guard: a process between the app and the host that outlives neither for long.
 
 It does nothing but wait. When the app is gone, or the host is, it kills every
-process below, whatever it may be, and ends. Whatever an actor has started and
-left behind becomes the guard's child, so that nothing can slip away.
+process below itself, whatever it may be, and ends.
 
-If the guard itself is killed, the host does the same for what is below it.
+Why there is one: whoever holds the promise that nothing is left behind may itself be
+killed. The app cannot hold it, for after its `kill -9` no code of it runs. The host cannot
+hold it alone: it runs code for others, may hang, and its own death has to be seen by
+somebody. The guard reads nothing from anybody and allocates nothing while it waits, so
+there is nothing that could make it hang or crash. And it is a subreaper: whatever an
+actor has started, daemons too, becomes its child when the processes between are gone.
+
+If the guard is killed, the host sees that and does the same for what is below it; if both
+are killed at once, the kernel kills the actors (see `processes.die_with_parent`).
 """
 
 from __future__ import annotations
@@ -14,10 +21,10 @@ import shutil
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
-from jidocode._host.daemon import processes
+from jidocode._host import processes
 
 
-def stand_guard(
+def run_guard(
     run_host: Callable[[], int], *, keep: Collection[int], lifelines: Collection[int], run_dir: str
 ) -> NoReturn:
     """Fork the host, wait until it or the app is gone, and end with everything below.
@@ -25,17 +32,19 @@ def stand_guard(
     Args:
         run_host: What the host process runs.
         keep: Descriptors that only the host needs.
-        lifelines: Readable when the app is gone: a pipe whose other end it
-            holds, and its process, for a worker that the app has forked may
-            hold the pipe open beyond its end.
+        lifelines: Readable when the app is gone: a pipe whose other end it holds,
+            and its pidfd. The pipe also tells that the app wants an end; but it does
+            not tell of every death, for a worker that the app has forked may hold
+            the pipe open beyond the app's end.
         run_dir: The system's private folder, removed at the end.
     """
     processes.adopt_orphans()
     processes.set_name("jido-guard")
+    # The host outlives the guard by a moment, to clean up below itself.
     host = processes.fork(run_host, keep=keep, dies_with_parent=False)
     for descriptor in keep:
         os.close(descriptor)
     processes.wait_for_any([*lifelines, os.pidfd_open(host.pid)])
-    processes.bury_orphans(())
+    processes.kill_orphans(())
     shutil.rmtree(run_dir, ignore_errors=True)
     os._exit(0)

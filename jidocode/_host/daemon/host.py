@@ -1,10 +1,13 @@
-"""The host: Thespian's Admin, which makes all processes and holds the root of the tree.
+"""The host: Thespian's Admin, which forks all processes and holds the root of the tree.
 
 Differs from Thespian's Admin in four things. It has no logger process to die
-of. It ends when the guard does, which ends with the app. It makes, ends and
-buries processes for the supervisors, as Thespian's Admin does for actors that
+of. It ends when the guard does, which ends with the app. It forks, kills and
+reaps processes for the supervisors, as Thespian's Admin does for actors that
 cannot do it themselves ("nannying"). And it starts the root again when the root
 dies, within a budget of restarts, for a globally named actor has no supervisor.
+
+It decides nothing else. A supervisor asks it for a process (`Fork`), for a process's end
+(`Kill`), and hears of each end (`ChildExited`) once all that was below it is gone too.
 """
 
 from __future__ import annotations
@@ -25,12 +28,11 @@ from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import logs, wire
+from jidocode._host import logs, processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.process import run_actor
-from jidocode._host.actor.rehearsal import Standby
-from jidocode._host.daemon import processes
-from jidocode._host.daemon.nursery import Nursery, Ward
+from jidocode._host.actor.warm_up import StandbyOrder
+from jidocode._host.daemon.process_table import ProcessEntry, ProcessTable
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.transport import Envelope, LoopbackTransport
 from jidocode._host.wire import RootExited, SpawnOrder
@@ -47,9 +49,9 @@ ROOT_MAX_RESTARTS = 3
 ROOT_MAX_SECONDS = 5.0
 SHORT_REFILL_DELAY = 0.01
 REFILL_DELAY = 0.05
-"""Seconds without an order until the missing standbys are made; the short one if none is left.
+"""Seconds without a request until the missing standbys are forked; the short one if none is left.
 
-Whoever waits is answered first.
+While a standby is forked and warms up, it takes time from whoever waits for a process.
 """
 
 
@@ -62,15 +64,21 @@ class HostAdmin(MultiProcAdmin):
         """Take over *transport*, log to *log*; end, and remove *run_dir*, when *guard* is gone."""
         self.shipper = logs.Shipper(log, "host")
         self._run_dir = run_dir
-        self._nursery = Nursery(self._fork)
+        self._table = ProcessTable(self._fork)
         self._refill_due = False
         self._quiet_at = 0.0
         self._root: ReceiveEnvelope | None = None
         self._root_number = 0  # Thespian's
-        self._root_ward: Ward | None = None
-        self._farewell: RootExited | None = None
+        self._root_process: ProcessEntry | None = None
+        self._root_exit: RootExited | None = None
         self._restarts = RestartIntensity(ROOT_MAX_RESTARTS, ROOT_MAX_SECONDS)
-        super().__init__(transport, transport.myAddress, dict(CAPABILITIES), None, None)
+        super().__init__(
+            transport=transport,
+            address=transport.myAddress,
+            capabilities=dict(CAPABILITIES),
+            logdefs=None,
+            concurrency_context=None,
+        )
         self.asLogger = transport.myAddress
         self._activate()
         transport.set_watch([guard])
@@ -80,7 +88,7 @@ class HostAdmin(MultiProcAdmin):
         message = envelope.message
         match message:
             case WatchMessage():
-                processes.bury_orphans(())
+                processes.kill_orphans(())
                 shutil.rmtree(self._run_dir, ignore_errors=True)
                 os._exit(0)
             case wire.Fork():
@@ -88,7 +96,7 @@ class HostAdmin(MultiProcAdmin):
             case wire.Kill():
                 self._on_kill(message, envelope.origin)
             case RootExited():
-                self._farewell = message
+                self._root_exit = message
             case _:
                 return bool(super().handleIncoming(envelope))
         return True
@@ -100,21 +108,21 @@ class HostAdmin(MultiProcAdmin):
 
     # Processes
 
-    def _fork(self, number: int, order: bytes | Standby) -> processes.ChildProcess:
+    def _fork(self, number: int, order: bytes | StandbyOrder) -> processes.ChildProcess:
         endpoint = self.transport.endpoint_for(number)
         run = partial(run_actor, endpoint, order, self.capabilities, self.shipper)
-        pipe = (order.turn,) if isinstance(order, Standby) else ()
+        pipe = (order.order_pipe,) if isinstance(order, StandbyOrder) else ()
         return processes.fork(run, keep=[self.shipper.descriptor, *pipe])
 
     def _on_fork(self, message: wire.Fork, sender: LoopbackAddress) -> None:
-        parent = self._nursery.find(sender)
+        parent = self._table.find(sender)
         if parent is None:  # it has died meanwhile
             return
         try:
-            ward = self._nursery.start(
+            entry = self._table.start(
                 message.order, parent, message.incarnation, supervises=message.supervises
             )
-            pid = ward.process.pid
+            pid = entry.process.pid
         except OSError as error:
             log.warning("no process could be forked: {}", error.strerror)
             pid = None
@@ -122,14 +130,14 @@ class HostAdmin(MultiProcAdmin):
         self._refill_later()
 
     def _on_kill(self, message: wire.Kill, sender: LoopbackAddress) -> None:
-        parent = self._nursery.find(sender)
-        ward = parent.below.get(message.incarnation) if parent else None
-        if ward is not None:
-            ward.process.kill()
+        parent = self._table.find(sender)
+        entry = parent.children.get(message.incarnation) if parent else None
+        if entry is not None:
+            entry.process.kill()
 
     def _refill_later(self) -> None:
         """Have processes stand by again as soon as none was wanted for a while."""
-        delay = REFILL_DELAY if self._nursery.has_standbys else SHORT_REFILL_DELAY
+        delay = REFILL_DELAY if self._table.has_standbys else SHORT_REFILL_DELAY
         self._quiet_at = time.monotonic() + delay
         if not self._refill_due:
             self._refill_due = True
@@ -141,7 +149,7 @@ class HostAdmin(MultiProcAdmin):
             return
         self._refill_due = False
         try:
-            while not self.isShuttingDown() and self._nursery.stand_by():
+            while not self.isShuttingDown() and self._table.add_standby():
                 pass
         except OSError as error:
             log.debug("no process can stand by: {}", error.strerror)
@@ -149,21 +157,21 @@ class HostAdmin(MultiProcAdmin):
     def h_EndpointConnected(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
         """Take in where a process listens."""
         assert isinstance(envelope.message, EndpointConnected)  # noqa: S101 - called for it alone
-        ward = self._nursery.connected(envelope.message.childInstance, envelope.origin)
-        if ward is not None and ward is self._root_ward:
+        entry = self._table.set_address(envelope.message.childInstance, envelope.origin)
+        if entry is not None and entry is self._root_process:
             self._pendingActorReady(self._root_number, envelope.sender)
         return True
 
     def childDied(self) -> bool:  # noqa: N802 - Thespian's name
-        """Bury the dead, and tell each one's supervisor (called after SIGCHLD)."""
-        for ward in self._nursery.bury():
-            status = ward.process.status
-            if ward is self._root_ward:
-                address = ActorAddress(ward.address)
+        """Reap the dead, and tell each one's supervisor (called after SIGCHLD)."""
+        for entry in self._table.reap():
+            status = entry.process.status
+            if entry is self._root_process:
+                address = ActorAddress(entry.address)
                 self.transport.deliver(self.transport.address, ChildActorExited(address))
-            elif ward.parent is not None and ward.parent.address and status is not None:
-                news = wire.ChildExited(ward.incarnation, ward.address, status)
-                self.transport.send(ward.parent.address, news)
+            elif entry.parent is not None and entry.parent.address and status is not None:
+                news = wire.ChildExited(entry.incarnation, entry.address, status)
+                self.transport.send(entry.parent.address, news)
         return True
 
     # The root
@@ -186,7 +194,7 @@ class HostAdmin(MultiProcAdmin):
     ) -> None:
         """Start the root's process; Thespian's Admin calls this for `h_PendingActor`."""
         self._root_number = getattr(childAddr.addressDetails, "addressInstanceNum", 0)
-        self._root_ward = self._nursery.start(wire.pack(childRequirements), supervises=True)
+        self._root_process = self._table.start(wire.pack(childRequirements), supervises=True)
         self._refill_later()
 
     def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
@@ -197,15 +205,15 @@ class HostAdmin(MultiProcAdmin):
         return result
 
     def _replace(self, root: ReceiveEnvelope) -> None:
-        request, farewell, ward = root.message, self._farewell, self._root_ward
+        request, root_exit, entry = root.message, self._root_exit, self._root_process
         assert isinstance(request, PendingActor)  # noqa: S101 - its handler kept it
         assert isinstance(request.targetActorReq, SpawnOrder)  # noqa: S101 - the app sends no other
         order = request.targetActorReq
-        self._farewell = None
+        self._root_exit = None
         reason = best_reason(
-            farewell.reason if farewell else None, ward.process.status if ward else None
+            root_exit.reason if root_exit else None, entry.process.status if entry else None
         )
-        again = farewell is None and self._restarts.allow(time.monotonic())
+        again = root_exit is None and self._restarts.allow(time.monotonic())
         news = RootExited(order.incarnation, reason, restarting=again)
         self.transport.send(order.app, news)
         if again:
@@ -224,17 +232,24 @@ class HostAdmin(MultiProcAdmin):
 def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
     """Make this process fit to run *admin* and to be forked from, again and again.
 
-    What is imported here is shared by all actors; what the collector does not
-    touch stays shared.
+    Args:
+        admin: What will run here.
+        preload: Modules to import once, for all actors to share.
     """
     processes.adopt_orphans()
     processes.set_name("jido-host")
     admin.shipper.install()
     for module in (wire.SERVER_SHELL[0], wire.SUPERVISOR_SHELL[0], *preload):
         importlib.import_module(module)
-    signals.reset()  # whatever these modules did
+    # After the imports, for a module may set signals when it is imported; a host that no
+    # longer got SIGCHLD would hear of no death any more.
+    signals.reset()
     signal.signal(signal.SIGCHLD, admin.signalChildDied)
     for number in (signal.SIGTERM, signal.SIGHUP):  # the host ends after the app
         signal.signal(number, signal.SIG_IGN)
+    # A fork shares a page until one of the two writes to it, and the collector writes to each
+    # object that it looks at. So it shall not look at what is there now; and it has not run
+    # before (see `main`), for the holes that it would have left would be filled, page by page,
+    # in each child.
     gc.freeze()
     gc.enable()

@@ -1,8 +1,20 @@
 """Starts the guard and the host from the app, and ends them.
 
-The app is never forked: they are a fresh interpreter, so no lock, socket, heap
-or thread of the app reaches an actor. A pipe that only the app holds open is
-their lifeline.
+Why a fresh interpreter, and no fork of the app: an app has threads, and a lock that one of
+them holds at the fork is held in the child for ever; and its heap, its sockets and its
+secrets would reach every actor. For the same reason it gets only the descriptors it needs.
+
+What connects the two (see `main` for the other side):
+
+- the orders, a pipe to its standard input: one line, and then silence. Only the app holds
+  the other end, so its end, however it comes, is seen there: the lifeline.
+- the report, a pipe from its standard output: one line, when the host is ready or cannot be.
+- the log, a socket (see `logs`); standard error is the app's.
+- two pidfds, by which the app sees the end of both, and can kill them without ever
+  hitting a stranger who has got a dead one's pid.
+
+A start can fail, time out or meet a Ctrl-C at any point, and then nothing may be left: so
+whatever is made has its undoing pushed at once (`ExitStack`), and `close` is that undoing.
 """
 
 from __future__ import annotations
@@ -19,8 +31,7 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Any, BinaryIO
 
-from jidocode._host import logs
-from jidocode._host.daemon import processes
+from jidocode._host import logs, processes
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.transport import new_key
 from jidocode.errors import HostStartError
@@ -36,12 +47,17 @@ if line.endswith("\\n"):
 else:  # the app was gone before it could say what it wanted
     os.rmdir(sys.argv[1])
 """
-"""What the new interpreter runs: before its orders, it can find only what comes with Python."""
+"""What the new interpreter runs.
 
-BURIAL_SECONDS = 10.0
+It runs with `-I`: neither the current folder nor PYTHONPATH can put a `json.py` of a
+project's in place of Python's own. So before its orders it finds only what comes with
+Python; the orders say where the app imports from, and this package with it.
+"""
+
+KILL_SECONDS = 10.0
 """How long the guard, and then the host, may take to kill what is left."""
 
-ABANDON_SECONDS = 1.0
+FAILED_START_KILL_SECONDS = 1.0
 """The same, after a start that has failed."""
 
 
@@ -95,7 +111,7 @@ class HostProcess:
     def _abandon(self) -> None:
         if not self.ends:  # it can be awaited in no other way, and has no orders yet
             self._process.kill()
-        self._end(ABANDON_SECONDS)  # there is no telling what it is
+        self._end(FAILED_START_KILL_SECONDS)
 
     def wait(self, timeout: float) -> bool:
         """Wait until everything is gone; False if it is not after *timeout* seconds."""
@@ -108,14 +124,14 @@ class HostProcess:
     def close(self, timeout: float) -> None:
         """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
         self.wait(timeout)
-        self._end(BURIAL_SECONDS)
+        self._end(KILL_SECONDS)
 
     def _end(self, patience: float) -> None:
         for pipe in (self._lifeline, self._report):
             with contextlib.suppress(OSError):
                 pipe.close()
         self._signal(self.ends, signal.SIGCONT)  # whoever is stopped would not notice
-        for end in self.ends:  # the host buries what a killed guard has left
+        for end in self.ends:  # first the guard: the host kills what a dead guard has left
             if not self.wait(patience):
                 self._signal([end], signal.SIGKILL)
         self._process.wait()

@@ -1,8 +1,16 @@
-"""The guard and the host, in the process that `launcher` has started.
+"""The guard and the host, in the fresh interpreter that `launcher` has started.
 
-It has learnt the key and where to import from on its standard input, which
-stays open as a lifeline, and becomes the guard. Its one child becomes Thespian's
-Admin, reports its address, and runs until the app or the guard is gone.
+The start protocol, seen from here:
+
+1. Standard input brings one line of JSON, the orders (`BOOTSTRAP` in `launcher` has read
+   it): the key, where to import from, what to preload. It stays open: it is the lifeline,
+   readable again when the app is gone or closes it.
+2. This process becomes the guard. Its one child becomes the host, Thespian's Admin.
+3. Standard output takes one line of JSON, the report: where the host listens, or why there
+   is none. Then it is closed.
+
+Why the orders do not come as arguments or in the environment: any process of the machine
+can read those, and the key is among the orders.
 """
 
 from __future__ import annotations
@@ -16,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jidocode._host.daemon.guard import stand_guard
+from jidocode._host.daemon.guard import run_guard
 
 MIN_DESCRIPTORS = 16_384
 """How many a process of the system may have open, if it is allowed to.
@@ -28,8 +36,8 @@ three processes, and a connection back to its supervisor.
 
 def main(orders: dict[str, Any]) -> None:
     """Become the guard, with the host below."""
-    # Deaths must be heard of, and programs of the actors must end when they are told to, whatever
-    # the thread that made this process held back.
+    # Masks and ignored signals are inherited. Deaths must be heard of, and the programs of the
+    # actors must end when they are told to, whatever the app's thread had blocked.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # Sent to all processes at once, they are the app's affair: guard and host end after it.
@@ -39,8 +47,9 @@ def main(orders: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MIN_DESCRIPTORS)), hard))
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
     lifeline, report = _take_over_streams()
-    _keep_to(orders["run_dir"])
-    if not _is_listed():  # what is found there and killed would not be below this process
+    _use_run_dir(orders["run_dir"])
+    # With the /proc of another pid namespace, what is found there and killed would be strangers.
+    if not _proc_is_ours():
         _report(report, error="/proc does not show the processes of this pid namespace")
         return
     try:
@@ -49,7 +58,7 @@ def main(orders: dict[str, Any]) -> None:
         Path(orders["run_dir"]).rmdir()
         return
     guard = os.pidfd_open(os.getpid())
-    stand_guard(
+    run_guard(
         partial(_run_host, orders, report, guard),
         keep=(report, guard, orders["log"]),
         lifelines=(lifeline, app),
@@ -78,7 +87,7 @@ def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
     return 0
 
 
-def _is_listed() -> bool:
+def _proc_is_ours() -> bool:
     try:
         return Path("/proc/self").readlink().name == str(os.getpid())
     except OSError:
@@ -86,7 +95,11 @@ def _is_listed() -> bool:
 
 
 def _take_over_streams() -> tuple[int, int]:
-    """Move the lifeline and the report pipe aside, so that no print can disturb them."""
+    """Move the lifeline and the report pipe aside; return their descriptors.
+
+    A print or an `input()` in a user's module would disturb them: from now on standard
+    input is empty, and what is printed goes to standard error.
+    """
     lifeline, report = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -95,7 +108,7 @@ def _take_over_streams() -> tuple[int, int]:
     return lifeline, report
 
 
-def _keep_to(run_dir: str) -> None:
+def _use_run_dir(run_dir: str) -> None:
     """Have temporary files, Thespian's own log among them, in the system's private folder."""
     os.environ["TMPDIR"] = run_dir
     os.environ["THESPLOG_FILE"] = str(Path(run_dir, "thespian.log"))

@@ -1,9 +1,14 @@
-"""Processes as the kernel sees them: fork, watch, kill, reap.
+"""Processes as the kernel sees them: fork, watch, kill, reap. Nothing here knows an actor.
 
-Nothing here knows an actor. Two kernel features carry the promise that no
-process is left behind: every child asks to be killed when its parent, the host,
-dies (PR_SET_PDEATHSIG), and host and guard adopt what a dead process has left
-(PR_SET_CHILD_SUBREAPER) and kill it before anybody hears of that death.
+Whatever is killed, no process may be left behind. Two features of Linux carry that promise
+where no code of ours can run any more:
+
+- PR_SET_PDEATHSIG: every actor's process asks to be killed when the host dies. Without it,
+  `kill -9` of the host would leave all of them running, with nobody who knows them.
+- PR_SET_CHILD_SUBREAPER: what a dead process leaves behind, daemons that have left its
+  session and its group too, becomes the child of the nearest ancestor that asked for it,
+  and not of init. So the guard, the host and each actor find among their own children
+  whatever was started below them (`kill_orphans`), and need not search /proc for it.
 """
 
 from __future__ import annotations
@@ -38,8 +43,8 @@ def _prctl(option: int, argument: int | bytes) -> None:
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when the thread that forked it ends."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # If the parent died before that, no signal will come; somebody else is the parent now.
     if os.getppid() != parent_pid:
-        # The parent died before the kernel knew what to do about it.
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -91,9 +96,29 @@ def fork(
     """Fork a child that runs *run* to its exit status.
 
     The child has standard input, output and error, the descriptors *keep* and
-    no others. It ends by `os._exit`: nothing that was set up before the fork
-    is torn down twice.
+    no others. It ends by `os._exit`.
+
+    Args:
+        run: What it runs.
+        keep: Descriptors of the parent's that it needs.
+        dies_with_parent: Whether the kernel kills it when its parent ends.
+
+    Raises:
+        OSError: The kernel refuses.
     """
+    # Why it is done like this, and not by `multiprocessing` or `subprocess`:
+    #
+    # - No exec: the modules that the host has imported are there, and shared. That is safe
+    #   only because the host has one thread: a lock that another thread held at the fork
+    #   would be held in the child for ever.
+    # - Text that is buffered at the fork would be written by both. So buffers are empty then.
+    # - A descriptor that a child inherits by chance stays open as long as the child: a peer of
+    #   the parent's would never see the end of its connection, a pipe that tells by its end
+    #   that somebody is gone would not tell. So all are closed but those that were asked for.
+    # - `os._exit`: `atexit` and `finally` above this frame belong to the parent, and would tear
+    #   down what it still uses (its temporary folder, its connections).
+    # - A process that dies of a fatal signal cannot say why. faulthandler can, into memory that
+    #   outlives it (a memfd) for the host to read.
     parent = os.getpid()
     _flush()
     trace = os.memfd_create("jidocode-trace")
@@ -111,7 +136,7 @@ def fork(
         _close_all_but({*keep, trace})
         faulthandler.enable(trace)
         status = run()
-    except BaseException:  # noqa: BLE001 - the last one who could tell
+    except BaseException:  # noqa: BLE001 - nobody above could say it
         traceback.print_exc()
     finally:
         _flush()
@@ -149,14 +174,15 @@ def wait_for_any(descriptors: Iterable[int], timeout: float | None = None) -> bo
     return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
-def bury_orphans(children: Iterable[int]) -> None:
+def kill_orphans(children: Iterable[int]) -> None:
     """Kill and reap every child process of ours that is not one of *children*.
 
-    For the single-threaded process that called `adopt_orphans`: what is left
-    of a dead child's own children has become ours by the time its death is
-    seen. Returns when all of it is dead.
+    For the single-threaded process that called `adopt_orphans`: by the time a child's
+    death is seen, what is left of that child's own children has become ours. Returns
+    when all of it is dead.
     """
     known = set(children)
+    # Again and again: each one that is reaped may leave children of its own to us.
     while strangers := [pid for pid in _child_pids() if pid not in known]:
         for pid in strangers:
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The host makes and buries all processes: which one runs what, and whose end takes whom along."""
+"""The host forks and reaps all processes: which one runs what, and whose end takes whom along."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from actors import group, pool, subject
 from servers import Fuse, Smugglers, Worker
 from trees import MakeTree, Tree
 
-from jidocode._host.actor.rehearsal import rehearse
-from jidocode._host.daemon import processes
-from jidocode._host.daemon.nursery import MAX_TOLD, STANDBYS
+from jidocode._host import processes
+from jidocode._host.actor.warm_up import warm_up
+from jidocode._host.daemon.process_table import MAX_PIPED_ORDER, STANDBYS
 from jidocode._host.transport.transport import LoopbackTransport, new_key
 from jidocode.errors import StartFailedError
 from jidocode.otp import ChildSpec, Flags, Start
@@ -89,11 +89,11 @@ def test_a_child_starts_without_those_that_died_while_they_stood_by(
     assert set(all_standbys(running)).isdisjoint([*dead, ref.os_pid])
 
 
-def test_more_than_fits_into_a_pipe_is_told_by_fork(tree: MakeTree) -> None:
+def test_an_order_that_does_not_fit_into_a_pipe_goes_by_fork(tree: MakeTree) -> None:
     """The host never waits for who reads."""
     running = tree(Flags(), pool())
     before = all_standbys(running)
-    spec = ChildSpec(id="a", start=Start(Worker, None, "x" * 2 * MAX_TOLD))
+    spec = ChildSpec(id="a", start=Start(Worker, None, "x" * 2 * MAX_PIPED_ORDER))
     ref = running.start(spec, "pool")
 
     assert ref is not None
@@ -110,7 +110,7 @@ def test_arguments_that_cannot_be_pickled_are_a_failed_start(tree: MakeTree) -> 
     assert running.children("pool") == {}
 
 
-@pytest.mark.parametrize("size", [1, 2 * MAX_TOLD])
+@pytest.mark.parametrize("size", [1, 2 * MAX_PIPED_ORDER])
 def test_arguments_that_the_child_cannot_read_are_a_failed_start(tree: MakeTree, size: int) -> None:
     """With the error's own words, whether the process stood by or was forked for it."""
     running = tree(Flags(), pool())
@@ -174,11 +174,11 @@ def test_a_fork_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("supervises", [True, False])
-def test_a_rehearsal_is_heard_by_nobody(*, supervises: bool) -> None:
+def test_warming_up_is_heard_by_nobody(*, supervises: bool) -> None:
     """It goes through to its end, and sends nothing."""
     transport = LoopbackTransport.for_admin(new_key())
     try:
-        rehearse(transport.address, supervises=supervises)
+        warm_up(transport.address, supervises=supervises)
         assert transport.outstanding() == 0
         assert transport.next_deadline() is None
     finally:
