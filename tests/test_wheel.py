@@ -55,7 +55,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for requirement in PROJECT["dependencies"]:
         found = distribution(re.split(r"[^\w-]", requirement)[0])
         for top in {file.parts[0] for file in found.files or ()} - {".."}:
-            (packages / top).symlink_to(found.locate_file(top))
+            (packages / top).symlink_to(str(found.locate_file(top)))
     python = folder / "bin" / "python"
     pip = [sys.executable, "-Im", "pip", "--python", python, "--disable-pip-version-check"]
     run(*pip, "install", "--no-index", "--no-deps", wheel, cwd=folder)
