@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from jidocode._host.client.client import ROOT, HostClient
+from jidocode._host.client.client import HostClient
+from jidocode._host.client.news import ROOT
 from jidocode._host.wire import Pulse
 from jidocode.base.refs import ActorRef
 from jidocode.errors import (

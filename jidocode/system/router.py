@@ -7,7 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from jidocode._host.client.client import ROOT, HostClient, NotSentError
+from jidocode._host.client.calls import NotSentError
+from jidocode._host.client.client import HostClient
+from jidocode._host.client.news import ROOT
 from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import (
     CallError,

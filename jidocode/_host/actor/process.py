@@ -22,13 +22,16 @@ from thespian.actors import Actor, ActorExitRequest
 from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcReplicator
-from thespian.system.transport import TransmitOnly
 
 from jidocode._host import logs, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.rehearsal import Standby, rehearse
 from jidocode._host.daemon import processes
-from jidocode._host.transport.transport import Envelope, LoopbackEndpoint, LoopbackTransport
+from jidocode._host.transport.thespian import (
+    LoopbackEndpoint,
+    ThespianEnvelope,
+    ThespianTransport,
+)
 from jidocode.base import log
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class ActorHost(MultiProcReplicator, ActorManager):
     """The manager of one actor process."""
 
     actorInst: Shell  # noqa: N815 - Thespian's name
-    transport: LoopbackTransport
+    transport: ThespianTransport
     _exit_status: int | None = None
 
     def run(self, order: wire.SpawnOrder) -> None:
@@ -54,17 +57,17 @@ class ActorHost(MultiProcReplicator, ActorManager):
         self.actorInst._myRef = self  # noqa: SLF001 - the name by which an actor knows its manager
         self.actorInst.begin()
         if not self.is_leaving:
-            self.transport.run(self.handleMessages)
+            self.transport.serve(self.handleMessages)
         deadline = time.monotonic() + FAREWELL_SECONDS
         while self.transport.at_risk() and time.monotonic() < deadline:
-            self.transport.run(TransmitOnly, deadline - time.monotonic())
+            self.transport.drain(deadline)
 
     @property
     def exit_status(self) -> int:
         """What the process exits with: 0 after an end in order."""
         return 1 if self._exit_status is None else self._exit_status
 
-    def handleMessages(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
+    def handleMessages(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Deliver one message; False ends the process."""
         if not self.actorInst.deliver(envelope.message, envelope.origin):
             super().handleMessages(envelope)
@@ -100,7 +103,7 @@ def run_actor(
     gc.freeze()
     processes.set_name("jido:standby")
     processes.adopt_orphans()  # its own: they end with it, and with nobody else
-    transport = LoopbackTransport(endpoint)
+    transport = ThespianTransport(endpoint)
     admin = transport.adminAddress
     host = ActorHost(
         Actor, None, transport, None, None, admin, admin, None, capabilities, None, None

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from jidocode._host import wire
+from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.shell import Shell
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import SpawnOrder
@@ -68,7 +69,7 @@ class SupervisorShell(Shell):
             wire.Cast: self._on_info,
             wire.Info: self._on_info,
             wire.Forked: self._on_forked,
-            wire.ChildExited: self._on_child_exited,
+            ChildExited: self._on_child_exited,
         }
         self._effects |= {
             machine.Initialised: self._on_initialised,
@@ -169,7 +170,7 @@ class SupervisorShell(Shell):
         self._feed(children.ChildFailed(incarnation, Crashed(why)))
         self._feed(children.ChildGone(incarnation, None))
 
-    def _on_child_exited(self, message: wire.ChildExited, _sender: LoopbackAddress) -> None:
+    def _on_child_exited(self, message: ChildExited, _sender: LoopbackAddress) -> None:
         """Have the machine decide, once all that the child has said is heard."""
 
         def decide() -> None:

@@ -19,20 +19,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
-from thespian.actors import ActorAddress, ChildActorExited, WatchMessage
-from thespian.system.messages.admin import PendingActor
+from thespian.actors import ActorAddress, ChildActorExited
+from thespian.system.messages.admin import PendingActor, PendingActorResponse, SystemShutdown
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
 from jidocode._host import logs, wire
 from jidocode._host.actor import signals
+from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.process import run_actor
 from jidocode._host.actor.rehearsal import Standby
 from jidocode._host.daemon import processes
 from jidocode._host.daemon.nursery import Nursery, Ward
 from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.transport import Envelope, LoopbackTransport
+from jidocode._host.transport.poller import READ
+from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import best_reason
@@ -43,6 +45,8 @@ CAPABILITIES = {
     "Thespian ActorSystem Version": 2,
     "Thespian Watch Supported": True,
 }
+ROOT_NAME = "jidocode"
+"""The root's global name, which makes it a child of Thespian's Admin."""
 ROOT_MAX_RESTARTS = 3
 ROOT_MAX_SECONDS = 5.0
 SHORT_REFILL_DELAY = 0.01
@@ -56,9 +60,9 @@ Whoever waits is answered first.
 class HostAdmin(MultiProcAdmin):
     """The Admin of one system, in its own process."""
 
-    transport: LoopbackTransport
+    transport: ThespianTransport
 
-    def __init__(self, transport: LoopbackTransport, guard: int, log: int, run_dir: str) -> None:
+    def __init__(self, transport: ThespianTransport, guard: int, log: int, run_dir: str) -> None:
         """Take over *transport*, log to *log*; end, and remove *run_dir*, when *guard* is gone."""
         self.shipper = logs.Shipper(log, "host")
         self._run_dir = run_dir
@@ -73,16 +77,27 @@ class HostAdmin(MultiProcAdmin):
         super().__init__(transport, transport.myAddress, dict(CAPABILITIES), None, None)
         self.asLogger = transport.myAddress
         self._activate()
-        transport.set_watch([guard])
+        transport.poller.register(guard, READ, self._on_guard_gone)
 
-    def handleIncoming(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
-        """Handle one message; the end of the guard is the end of everything."""
+    def _on_guard_gone(self, _events: int) -> None:
+        """End everything at once, whatever is being done: the app is gone, too."""
+        processes.bury_orphans(())
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        os._exit(0)
+
+    def handleIncoming(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
+        """Handle one message: ours, or one that Thespian understands."""
         message = envelope.message
         match message:
-            case WatchMessage():
-                processes.bury_orphans(())
-                shutil.rmtree(self._run_dir, ignore_errors=True)
-                os._exit(0)
+            case wire.StartRoot():
+                shell = ":".join(message.order.shell)
+                return self._ask_thespian(
+                    PendingActor(shell, None, 1, message.order, globalName=ROOT_NAME)
+                )
+            case wire.Shutdown():
+                return self._ask_thespian(SystemShutdown())
+            case PendingActorResponse():  # the app hears from the root itself
+                pass
             case wire.Fork():
                 self._on_fork(message, envelope.origin)
             case wire.Kill():
@@ -92,6 +107,13 @@ class HostAdmin(MultiProcAdmin):
             case _:
                 return bool(super().handleIncoming(envelope))
         return True
+
+    def _ask_thespian(self, request: object) -> bool:
+        """Have Thespian's Admin do what the app wants, as if the host itself had asked.
+
+        So its answers, which an app could not read without importing Thespian, stay here.
+        """
+        return bool(super().handleIncoming(ThespianEnvelope(self.transport.address, request)))
 
     def h_LogRecord(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Drop it: logs do not travel through the Admin."""
@@ -146,7 +168,7 @@ class HostAdmin(MultiProcAdmin):
         except OSError as error:
             log.debug("no process can stand by: {}", error.strerror)
 
-    def h_EndpointConnected(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
+    def h_EndpointConnected(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Take in where a process listens."""
         assert isinstance(envelope.message, EndpointConnected)  # noqa: S101 - called for it alone
         ward = self._nursery.connected(envelope.message.childInstance, envelope.origin)
@@ -162,7 +184,7 @@ class HostAdmin(MultiProcAdmin):
                 address = ActorAddress(ward.address)
                 self.transport.deliver(self.transport.address, ChildActorExited(address))
             elif ward.parent is not None and ward.parent.address and status is not None:
-                news = wire.ChildExited(ward.incarnation, ward.address, status)
+                news = ChildExited(ward.incarnation, ward.address, status)
                 self.transport.send(ward.parent.address, news)
         return True
 
@@ -217,8 +239,9 @@ class HostAdmin(MultiProcAdmin):
             self.transport.abort_run(drain=True)
 
     def _cleanupAdmin(self, finish_cleanup: Callable[[], None]) -> None:  # noqa: N802 - Thespian's name
-        """Finish: there is no logger to wait for."""
-        finish_cleanup()
+        """Finish: there is no logger to wait for, nor anybody who awaits Thespian's last word."""
+        del finish_cleanup
+        self.shutdown_completed = True
 
 
 def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
