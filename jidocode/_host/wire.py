@@ -15,7 +15,7 @@ import struct
 
 from msgspec import Struct
 
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import MAX_BODY, Body
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef, Name
@@ -152,9 +152,9 @@ class SpawnOrder(Struct, frozen=True):
     shell: tuple[str, str]
     kind: str
     incarnation: int
-    app: LoopbackAddress
+    app: Address
     name: Name | None = None
-    parent: LoopbackAddress | None = None
+    parent: Address | None = None
     registry: ActorRef | None = None
     memory_limit: int | None = None
 

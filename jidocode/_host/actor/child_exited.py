@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thespian.actors import ActorAddress, ChildActorExited
 
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 
 
 class ChildExited(ChildActorExited):
@@ -18,7 +18,7 @@ class ChildExited(ChildActorExited):
         status: Its exit status as `subprocess` counts it (negative: a signal).
     """
 
-    def __init__(self, incarnation: int, address: LoopbackAddress | None, status: int) -> None:
+    def __init__(self, incarnation: int, address: Address | None, status: int) -> None:
         super().__init__(ActorAddress(address))
         self.incarnation = incarnation
         self.address = address

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from jidocode._host import wire
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode.base.refs import ActorRef
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
@@ -55,7 +55,7 @@ class _Company(Supervisor):
         return Flags(), [_Understudy.child_spec()]
 
 
-def rehearse(address: LoopbackAddress, *, supervises: bool) -> None:
+def rehearse(address: Address, *, supervises: bool) -> None:
     """Go through the beginning of a process at *address*; nothing is sent or started."""
     start = Start(_Company if supervises else _Understudy)
     shell = wire.SUPERVISOR_SHELL if supervises else wire.SERVER_SHELL

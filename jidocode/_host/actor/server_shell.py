@@ -9,7 +9,7 @@ from typing import Any
 
 from jidocode._host import wire
 from jidocode._host.actor.shell import Shell
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode._host.transport.window import Outcome
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
@@ -87,14 +87,14 @@ class ServerShell(Shell):
 
     # Messages
 
-    def _on_cast(self, message: wire.Cast, _sender: LoopbackAddress) -> None:
+    def _on_cast(self, message: wire.Cast, _sender: Address) -> None:
         request, error = self.unpack(message.payload)
         if error is not None:
             log.warning("{}", quote(str(error)))
         else:
             self._feed(machine.CastReceived(request))
 
-    def _on_info(self, message: wire.Info, _sender: LoopbackAddress) -> None:
+    def _on_info(self, message: wire.Info, _sender: Address) -> None:
         content, error = self.unpack(message.payload)
         if error is not None:
             log.warning("{}", quote(str(error)))
@@ -107,7 +107,7 @@ class ServerShell(Shell):
         if self._monitors.pop(down.token, None) is not None:
             self._feed(machine.InfoReceived(down))
 
-    def _on_answer(self, message: wire.Answer, _sender: LoopbackAddress) -> None:
+    def _on_answer(self, message: wire.Answer, _sender: Address) -> None:
         stop_watching = self._requests.pop(message.request_id, None)
         if stop_watching is None:
             return

@@ -19,7 +19,7 @@ from thespian.actors import Actor, ActorAddress, ActorExitRequest
 from jidocode._host import wire
 from jidocode._host.actor.process import ActorHost
 from jidocode._host.daemon import processes
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Turn
 from jidocode._host.transport.thespian import ThespianTransport
@@ -40,7 +40,7 @@ from jidocode.otp.supervision.life import (
 )
 from jidocode.otp.supervision.specs import Start
 
-Handler = Callable[[Any, LoopbackAddress], object]
+Handler = Callable[[Any, Address], object]
 
 
 class Shell(Actor):
@@ -93,7 +93,7 @@ class Shell(Actor):
         assert isinstance(start, Start)  # noqa: S101 - the supervisor has pickled one
         return start
 
-    def deliver(self, message: object, sender: LoopbackAddress) -> bool:
+    def deliver(self, message: object, sender: Address) -> bool:
         """Handle one of our own messages; False if it is one of Thespian's."""
         handler = self._handlers.get(type(message))
         if handler is None:
@@ -172,7 +172,7 @@ class Shell(Actor):
 
     def send(
         self,
-        target: LoopbackAddress,
+        target: Address,
         message: object,
         on_failure: Settle | None = None,
     ) -> None:
@@ -274,7 +274,7 @@ class Shell(Actor):
 
     # Messages that every process handles
 
-    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
+    def _on_call(self, message: wire.Call, sender: Address) -> None:
         request, error = self.unpack(message.payload)
         caller = messages.Caller(sender, message.request_id)
         if error is not None:
@@ -282,15 +282,15 @@ class Shell(Actor):
         else:
             self.on_request(caller, request)
 
-    def _on_heartbeat(self, _message: wire.Heartbeat, sender: LoopbackAddress) -> None:
+    def _on_heartbeat(self, _message: wire.Heartbeat, sender: Address) -> None:
         self.send(sender, PulseHeard(self.order.incarnation))
 
-    def _on_ping(self, message: wire.Ping, sender: LoopbackAddress) -> None:
+    def _on_ping(self, message: wire.Ping, sender: Address) -> None:
         uptime = time.monotonic() - self._started_at
         pulse = wire.Pulse(self.ref, uptime, private_memory())
         self.send(sender, wire.answer(message.request_id, pulse))
 
-    def _on_stop_order(self, message: wire.StopOrder, _sender: LoopbackAddress) -> None:
+    def _on_stop_order(self, message: wire.StopOrder, _sender: Address) -> None:
         # What others have sent before it comes by other ways, and is handled first.
         self.after(0.0, lambda: self.on_stop(message.reason))
 

@@ -32,7 +32,7 @@ from jidocode._host.actor.process import run_actor
 from jidocode._host.actor.rehearsal import Standby
 from jidocode._host.daemon import processes
 from jidocode._host.daemon.nursery import Nursery, Ward
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode._host.transport.poller import READ
 from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode._host.wire import RootExited, SpawnOrder
@@ -128,7 +128,7 @@ class HostAdmin(MultiProcAdmin):
         pipe = (order.turn,) if isinstance(order, Standby) else ()
         return processes.fork(run, keep=[self.shipper.descriptor, *pipe])
 
-    def _on_fork(self, message: wire.Fork, sender: LoopbackAddress) -> None:
+    def _on_fork(self, message: wire.Fork, sender: Address) -> None:
         parent = self._nursery.find(sender)
         if parent is None:  # it has died meanwhile
             return
@@ -143,7 +143,7 @@ class HostAdmin(MultiProcAdmin):
         self.transport.send(sender, wire.Forked(message.incarnation, pid))
         self._refill_later()
 
-    def _on_kill(self, message: wire.Kill, sender: LoopbackAddress) -> None:
+    def _on_kill(self, message: wire.Kill, sender: Address) -> None:
         parent = self._nursery.find(sender)
         ward = parent.below.get(message.incarnation) if parent else None
         if ward is not None:

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 
 from jidocode._host.actor.rehearsal import Standby
 from jidocode._host.daemon import processes
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode.base import log
 
 STANDBYS = {False: 2, True: 1}
@@ -47,7 +47,7 @@ class Ward(Struct, eq=False):
     number: int
     parent: Ward | None = None
     incarnation: int = 0
-    address: LoopbackAddress | None = None
+    address: Address | None = None
     below: dict[int, Ward] = field(default_factory=dict[int, "Ward"])
 
     def descendants(self) -> Iterator[Ward]:
@@ -73,14 +73,14 @@ class Nursery:
         self._numbers = itertools.count(1)
         self._wards: dict[int, Ward] = {}  # by pid
         self._by_number: dict[int, Ward] = {}  # until they have said where they listen
-        self._by_address: dict[LoopbackAddress, Ward] = {}
+        self._by_address: dict[Address, Ward] = {}
         self._standbys: dict[Ward, _Waiting] = {}
 
-    def find(self, address: LoopbackAddress) -> Ward | None:
+    def find(self, address: Address) -> Ward | None:
         """Return the process that listens at *address*, unless it is buried."""
         return self._by_address.get(address)
 
-    def connected(self, number: int, address: LoopbackAddress) -> Ward | None:
+    def connected(self, number: int, address: Address) -> Ward | None:
         """Take in that the process with that *number* listens at *address*; return it."""
         ward = self._by_number.pop(number, None)
         if ward is not None and ward.process.status is None:

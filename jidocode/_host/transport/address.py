@@ -29,6 +29,8 @@ class Address(Protocol):
         """A number that belongs to this life of this actor alone."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 class LoopbackAddress(Struct, frozen=True, cache_hash=True):
     """Where an actor listens on 127.0.0.1, and which life of it is meant.

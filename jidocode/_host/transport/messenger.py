@@ -23,7 +23,7 @@ from typing import Any, TypeGuard
 from msgspec import Struct
 
 from jidocode._host import wire
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address, LoopbackAddress
 from jidocode._host.transport.frames import KEY_BYTES, MAX_BODY, Kind
 from jidocode._host.transport.inbound import Acceptor
 from jidocode._host.transport.outbound import Link
@@ -127,9 +127,7 @@ class Messenger:
         """Whether *address* can be sent to from here: it is that of an actor on this machine."""
         return isinstance(address, LoopbackAddress) and address.node == LOCAL_NODE
 
-    def send(
-        self, target: LoopbackAddress, message: object, on_failure: Settle | None = None
-    ) -> None:
+    def send(self, target: Address, message: object, on_failure: Settle | None = None) -> None:
         """Send *message* after all that was sent to *target* before; any thread may.
 
         The bytes are usually with the kernel when this returns. *on_failure* is
@@ -138,9 +136,11 @@ class Messenger:
         taken: whoever asked for it will read it.
 
         Raises:
-            HostError: This messenger is closed.
+            HostError: This messenger is closed, or does not reach *target*.
             Exception: Whatever pickling *message* raises.
         """
+        if not self.reaches(target):
+            raise HostError(f"no message can be sent to {target} from here")
         body = wire.encode(message)
         if target.nonce == self.address.nonce:
             self.deliver(self.address, wire.decode(body))
