@@ -3,8 +3,9 @@
 Requests, messages and answers are pickled on their own: one that cannot be
 read at the other end is an error for its sender, and for nobody else. What
 carries them is written by hand (`encode`), for it makes up most of the traffic.
-All else, such as news about a child (`otp.children`) or the tree
-(`otp.events`) and what Thespian itself sends, is pickled as it is.
+All else, such as news about a child (`otp.supervision.life`) or the tree
+(`otp.supervision.events`) and what Thespian itself sends, is pickled as it is.
+The app knows nothing of Thespian, so whatever reaches an app is one of ours.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import pickle
 import struct
 
 from msgspec import Struct
-from thespian.actors import ActorAddress, ChildActorExited
 
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import MAX_BODY, Body
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef, Name
@@ -104,24 +104,6 @@ class Kill(Struct, frozen=True):
     incarnation: int
 
 
-class ChildExited(ChildActorExited):
-    """From the host to a supervisor: that child is dead, and all below it.
-
-    Thespian's own notice, with what that does not say.
-
-    Attributes:
-        incarnation: Which start it was.
-        address: Where it listened, if it had got so far.
-        status: Its exit status as `subprocess` counts it (negative: a signal).
-    """
-
-    def __init__(self, incarnation: int, address: LoopbackAddress | None, status: int) -> None:
-        super().__init__(ActorAddress(address))
-        self.incarnation = incarnation
-        self.address = address
-        self.status = status
-
-
 class RootReady(Struct, frozen=True):
     """From the root of the tree to the app: everything below it has started."""
 
@@ -170,11 +152,21 @@ class SpawnOrder(Struct, frozen=True):
     shell: tuple[str, str]
     kind: str
     incarnation: int
-    app: LoopbackAddress
+    app: Address
     name: Name | None = None
-    parent: LoopbackAddress | None = None
+    parent: Address | None = None
     registry: ActorRef | None = None
     memory_limit: int | None = None
+
+
+class StartRoot(Struct, frozen=True):
+    """From the app to the host: start the root of the tree with *order*."""
+
+    order: SpawnOrder
+
+
+class Shutdown(Struct, frozen=True):
+    """From the app to the host: stop the tree in order, and end."""
 
 
 # The first byte of an encoded message; that of a pickle is 0x80.

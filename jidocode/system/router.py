@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jidocode._host.client.client import ROOT, NotSentError
+from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
+from jidocode._host.client.news import ROOT
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import quote
 from jidocode.errors import (

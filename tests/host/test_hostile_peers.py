@@ -39,7 +39,12 @@ from jidocode._host.transport.frames import (
     unpack_count,
 )
 from jidocode._host.transport.inbound import MAX_STRANGERS, Inbound
-from jidocode._host.transport.transport import Envelope, LoopbackTransport, new_key
+from jidocode._host.transport.messenger import new_key
+from jidocode._host.transport.thespian import (
+    LoopbackEndpoint,
+    ThespianEnvelope,
+    ThespianTransport,
+)
 
 DEADLINE = 20.0
 KEY = new_key()
@@ -59,12 +64,14 @@ class Served:
     """An actor that echoes, and one honest client of it, both run in this thread."""
 
     def __init__(self) -> None:
-        self.server = LoopbackTransport.for_admin(KEY)
-        self.client = LoopbackTransport.for_client(KEY, self.server.address)
+        self.server = ThespianTransport.for_admin(KEY)
+        self.client = ThespianTransport(
+            LoopbackEndpoint(KEY, admin=ActorAddress(self.server.address))
+        )
         self.got: list[object] = []
         self._numbers = itertools.count()
 
-    def echo(self, envelope: Envelope) -> bool:
+    def echo(self, envelope: ThespianEnvelope) -> bool:
         self.got.append(envelope.message)
         self.server.send(envelope.origin, envelope.message)
         return True
@@ -501,7 +508,7 @@ def test_a_pickle_from_another_network_namespace_never_runs(served: Served, tmp_
 
 def test_every_listener_is_bound_to_loopback(served: Served) -> None:
     """For the Admin, actors and clients alike."""
-    child = LoopbackTransport(served.server.prepEndpoint(ActorAddress(None), {}))
+    child = ThespianTransport(served.server.prepEndpoint(ActorAddress(None), {}))
     hosts = {t._acceptor._listener.getsockname()[0] for t in (served.server, served.client, child)}
     child.close()
 

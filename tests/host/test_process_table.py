@@ -17,7 +17,7 @@ from trees import MakeTree, Tree
 from jidocode._host import processes
 from jidocode._host.actor.warm_up import warm_up
 from jidocode._host.daemon.process_table import MAX_PIPED_ORDER, STANDBYS
-from jidocode._host.transport.transport import LoopbackTransport, new_key
+from jidocode._host.transport.messenger import Messenger, new_key
 from jidocode.errors import StartFailedError
 from jidocode.otp import ChildSpec, Flags, Start
 from jidocode.testing import eventually, is_alive
@@ -176,7 +176,7 @@ def test_a_fork_that_fails_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("supervises", [True, False])
 def test_warming_up_is_heard_by_nobody(*, supervises: bool) -> None:
     """It goes through to its end, and sends nothing."""
-    transport = LoopbackTransport.for_admin(new_key())
+    transport = Messenger(new_key())
     try:
         warm_up(transport.address, supervises=supervises)
         assert transport.outstanding() == 0

@@ -34,7 +34,7 @@ from loguru import logger
 from trees import LONG, MakeTree, Tree
 
 from jidocode._host.processes import wait_for_any
-from jidocode._host.transport import outbound, transport
+from jidocode._host.transport import messenger, window
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import Pulse
 from jidocode.errors import (
@@ -657,7 +657,7 @@ def test_an_idle_timeout_of_no_time_is_a_crash_that_says_so(tree: MakeTree) -> N
 def test_the_news_of_an_end_do_not_overtake_an_answer(tree: MakeTree, log: Path, size: int) -> None:
     """They come over another connection, which may be read first."""
     running = tree(MANY, subject("a", log), subject("b"), subject("c"))
-    hears = running.client._on_event
+    hears = running.client._news._listener
     assert hears is not None
     held, free = threading.Event(), threading.Event()
 
@@ -666,7 +666,7 @@ def test_the_news_of_an_end_do_not_overtake_an_answer(tree: MakeTree, log: Path,
         free.wait()
         hears(event, names)
 
-    running.client._on_event = hold
+    running.client._news._listener = hold
     pid = running.ref("c").os_pid
     os.kill(running.ref("b").os_pid, signal.SIGKILL)
     held.wait()
@@ -878,7 +878,7 @@ def test_answers_are_sent_however_many_wait(busy: Tree, gate: Path) -> None:
 
 def test_a_call_that_finds_no_room_is_told_so(busy: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process lives, and nobody is told of an exit; of lost casts the log tells once."""
-    monkeypatch.setattr(outbound, "MAX_QUEUED_MESSAGES", 5)
+    monkeypatch.setattr(window, "MAX_QUEUED_MESSAGES", 5)
 
     def cast() -> None:
         for number in range(20):
@@ -894,7 +894,7 @@ def test_a_call_that_finds_no_room_is_told_so(busy: Tree, monkeypatch: pytest.Mo
 
 def test_a_call_that_is_too_long_is_told_so(pair: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one is answered."""
-    monkeypatch.setattr(transport, "MAX_BODY", 1000)
+    monkeypatch.setattr(messenger, "MAX_BODY", 1000)
     with pytest.raises(CallError, match="did not reach a: it is too long"):
         pair.call("a", ("echo", bytes(1001)))
 

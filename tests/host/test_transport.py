@@ -46,15 +46,17 @@ from thespian.system.transport import (
     TransmitOnly,
 )
 
-from jidocode._host.transport import inbound, outbound, transport as transport_module
+from jidocode._host.transport import course, inbound, messenger, window
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import FrameDecoder, Kind, connection_keys, pack_count
-from jidocode._host.transport.transport import (
-    Envelope,
+from jidocode._host.transport.messenger import new_key
+from jidocode._host.transport.thespian import (
+    STATUSES,
     LoopbackEndpoint,
-    LoopbackTransport,
-    new_key,
+    ThespianEnvelope,
+    ThespianTransport,
 )
+from jidocode._host.transport.window import Outcome
 from jidocode.errors import HostError
 from jidocode.testing import eventually
 
@@ -65,7 +67,7 @@ KEY = new_key()
 class Peer:
     """A transport and what came to it."""
 
-    def __init__(self, transport: LoopbackTransport) -> None:
+    def __init__(self, transport: ThespianTransport) -> None:
         self.transport = transport
         self.got: list[Any] = []
         self.senders: list[ActorAddress] = []
@@ -119,7 +121,7 @@ def peers() -> Iterator[Callable[..., Peer]]:
     """Make peers of one system, and close them."""
     made: list[Peer] = []
 
-    def make(kind: type[LoopbackTransport] = LoopbackTransport, key: bytes = KEY) -> Peer:
+    def make(kind: type[ThespianTransport] = ThespianTransport, key: bytes = KEY) -> Peer:
         made.append(Peer(kind(LoopbackEndpoint(key))))
         return made[-1]
 
@@ -138,10 +140,15 @@ def two(peers: Callable[..., Peer]) -> Peer:
     return peers()
 
 
-def listening_at(address: LoopbackAddress) -> type[LoopbackTransport]:
+def client_of(admin: Peer) -> ThespianTransport:
+    """Return the transport of a client of the system whose Admin is *admin*."""
+    return ThespianTransport(LoopbackEndpoint(KEY, admin=admin.address))
+
+
+def listening_at(address: LoopbackAddress) -> type[ThespianTransport]:
     """Return a transport that gets the port of *address*, as a later actor may."""
 
-    class Reborn(LoopbackTransport):
+    class Reborn(ThespianTransport):
         @staticmethod
         def _listen() -> socket.socket:
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -177,10 +184,10 @@ def remote_peer() -> Generator[tuple[int, ActorAddress]]:
     reader, writer = os.pipe()
 
     def serve() -> None:
-        transport = LoopbackTransport(LoopbackEndpoint(KEY))
+        transport = ThespianTransport(LoopbackEndpoint(KEY))
         os.write(writer, pickle.dumps(transport.address))
 
-        def echo(envelope: Envelope) -> bool:
+        def echo(envelope: ThespianEnvelope) -> bool:
             transport.send(envelope.origin, envelope.message)
             return True
 
@@ -381,7 +388,7 @@ def test_what_a_killed_process_had_not_acknowledged_is_reported(one: Peer) -> No
         os.kill(pid, signal.SIGSTOP)
         failed: list[int] = []
 
-        def note(number: int, _status: SendStatus.BASE) -> None:
+        def note(number: int, _status: Outcome) -> None:
             failed.append(number)
 
         for number in range(3):
@@ -563,7 +570,7 @@ def test_a_target_that_drops_every_connection_is_given_up(
     one: Peer, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lives, but does not let us in: a failure, and not a dead target."""
-    monkeypatch.setattr(outbound, "_MAX_ATTEMPTS", 3)
+    monkeypatch.setattr(course, "MAX_ATTEMPTS", 3)
     one.intend(fake.address, "x")
     fake.server.settimeout(0.001)
 
@@ -574,19 +581,19 @@ def test_a_target_that_drops_every_connection_is_given_up(
 
     until(dropped, one)
 
-    assert one.statuses == [outbound.UNREACHABLE]
+    assert one.statuses == [STATUSES[Outcome.UNREACHABLE]]
 
 
 def test_a_message_that_is_too_long_fails(
     one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At its sender: a target would drop the whole connection for it."""
-    monkeypatch.setattr(transport_module, "MAX_BODY", 100)
+    monkeypatch.setattr(messenger, "MAX_BODY", 100)
     one.intend(two.address, bytes(101))
     one.intend(two.address, "short")
     until(lambda: len(one.statuses) == 2, one, two)
 
-    assert one.statuses == [outbound.TOO_LONG, SendStatus.Sent]
+    assert one.statuses == [STATUSES[Outcome.TOO_LONG], SendStatus.Sent]
     assert two.got == ["short"]
 
 
@@ -668,11 +675,11 @@ def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
     one: Peer, two: Peer, peers: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped target costs a bounded queue; when it goes on, it gets all that was taken."""
-    monkeypatch.setattr(outbound, "MAX_QUEUED_MESSAGES", 50)
+    monkeypatch.setattr(window, "MAX_QUEUED_MESSAGES", 50)
     other = peers()
-    failed: list[tuple[int, SendStatus.BASE]] = []
+    failed: list[tuple[int, Outcome]] = []
 
-    def note(number: int, status: SendStatus.BASE) -> None:
+    def note(number: int, status: Outcome) -> None:
         failed.append((number, status))
 
     for number in range(60):
@@ -684,14 +691,14 @@ def test_a_full_queue_fails_its_own_messages_and_delays_no_other_target(
     until(lambda: not one.transport.outstanding(), one, two, other)
 
     assert two.got == list(range(50))
-    assert failed == [(number, outbound.TOO_MANY) for number in range(50, 60)]
+    assert failed == [(number, Outcome.TOO_MANY) for number in range(50, 60)]
 
 
 def test_a_queue_is_bounded_in_bytes_and_still_takes_one_big_message(
     one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is acknowledged makes room again."""
-    monkeypatch.setattr(outbound, "MAX_QUEUED_BYTES", 1000)
+    monkeypatch.setattr(window, "MAX_QUEUED_BYTES", 1000)
     failed: list[str] = []
     one.transport.send(two.transport.address, b"x" * 5000, lambda _: failed.append("big"))
     one.transport.send(two.transport.address, b"y", lambda _: failed.append("small"))
@@ -1049,7 +1056,7 @@ def test_a_forked_child_drops_its_copies_and_the_parent_does_not_notice(
         for fd in one.transport.childResetFileNumList():
             os.close(fd)
         endpoint = one.transport.prepEndpoint(ActorAddress(None), {})
-        transport = LoopbackTransport(endpoint)
+        transport = ThespianTransport(endpoint)
         transport.send(one.transport.address, "from the child")
         transport.run(TransmitOnly, DEADLINE)
         os.write(writer, b"done")
@@ -1071,8 +1078,8 @@ def test_a_closed_transport_leaves_nothing_open() -> None:
     """Neither descriptors nor a promise: what was outstanding ends as Failed."""
     gc.collect()
     before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers are meant
-    one = Peer(LoopbackTransport.for_admin(KEY))
-    two = Peer(LoopbackTransport.for_client(KEY, one.transport.address))
+    one = Peer(ThespianTransport.for_admin(KEY))
+    two = Peer(client_of(one))
     two.transport.send(one.transport.address, "x")
     one.transport.send(two.transport.address, "x")
     until(lambda: one.got and two.got, one, two)
@@ -1154,7 +1161,7 @@ def test_who_sends_while_another_closes_writes_to_no_other_file(one: Peer, two: 
 
 def test_a_closed_transport_sends_nothing(two: Peer) -> None:
     """And says so, instead of losing the message."""
-    one = Peer(LoopbackTransport.for_admin(KEY))
+    one = Peer(ThespianTransport.for_admin(KEY))
     one.transport.close()
 
     with pytest.raises(HostError, match="closed"):
@@ -1213,7 +1220,7 @@ def test_the_status_counts_and_shows_no_message(one: Peer, two: Peer) -> None:
 
 def test_a_client_finds_the_admin_and_clones_itself(one: Peer, two: Peer) -> None:
     """Thespian's external API works with a client's transport."""
-    client = LoopbackTransport.for_client(KEY, one.transport.address)
+    client = client_of(one)
     clone = client.external_transport_clone()
     for transport in (client, clone):
         assert transport.getAdminAddr({}) == one.address
@@ -1279,4 +1286,4 @@ def test_an_address_travels_and_stays_the_same() -> None:
 def test_only_its_own_endpoints_make_a_transport() -> None:
     """Thespian's external init has no key in it."""
     with pytest.raises(Exception, match="expected a LoopbackEndpoint"):
-        LoopbackTransport(ExternalInterfaceTransportInit())
+        ThespianTransport(ExternalInterfaceTransportInit())

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NoReturn
 
 from servers import Group, Worker
 
-from jidocode._host.transport import outbound
+from jidocode._host.transport import window
 from jidocode.otp import (
     ActorRef,
     Caller,
@@ -270,7 +270,7 @@ class Subject(Worker):
                 self.note("busy")
                 wait_for(gate)
             case ("room for", int() as count):
-                outbound.MAX_QUEUED_MESSAGES = count
+                window.MAX_QUEUED_MESSAGES = count
             case "raise":
                 raise RuntimeError("the handler was told to raise")
             case "stop":
@@ -399,7 +399,7 @@ class Talker(GenServer):
             case ("request", ActorRef() as ref, content):
                 return Reply(self.send_request(ref, content))
             case ("room for", int() as count):
-                outbound.MAX_QUEUED_MESSAGES = count
+                window.MAX_QUEUED_MESSAGES = count
             case ("request yourself", content):
                 return Reply(self.send_request(self.ref, content))
             case ("cast", ActorRef() as ref, content):

@@ -11,7 +11,8 @@ from typing import Any, Self, TypeVar
 
 from servers import Group
 
-from jidocode._host.client.client import ROOT, HostClient
+from jidocode._host.client.client import HostClient
+from jidocode._host.client.news import ROOT
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
 from jidocode.otp.naming.messages import Live, LookUp, NotFound, Restarting

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import pytest
 from msgspec.structs import replace
 
-from jidocode._host.client.client import ROOT, NotSentError
+from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
+from jidocode._host.client.news import ROOT
 from jidocode.errors import (
     ActorExitedError,
     ChildNotFoundError,

@@ -14,7 +14,8 @@ from thespian.system.messages.convention import CONV_ADDR_IPV4_CAPABILITY
 from thespian.system.transport import ExternalInterfaceTransportInit, TransportInit__Base
 
 from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.transport import LoopbackEndpoint, LoopbackTransport, new_key
+from jidocode._host.transport.messenger import new_key
+from jidocode._host.transport.thespian import LoopbackEndpoint, ThespianTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ class AdminEndpoint(LoopbackEndpoint, frozen=True, kw_only=True):
     place: LoopbackAddress
 
 
-class SuiteTransport(LoopbackTransport):
+class SuiteTransport(ThespianTransport):
     """The transport of a system that is found by the port of its Admin, as the suite does."""
 
     def __init__(self, init: TransportInit__Base, *rest: Any) -> None:

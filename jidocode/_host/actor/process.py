@@ -22,13 +22,16 @@ from thespian.actors import Actor, ActorExitRequest
 from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcReplicator
-from thespian.system.transport import TransmitOnly
 
 from jidocode._host import logs, processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.shell import Shell
 from jidocode._host.actor.warm_up import StandbyOrder, warm_up
-from jidocode._host.transport.transport import Envelope, LoopbackEndpoint, LoopbackTransport
+from jidocode._host.transport.thespian import (
+    LoopbackEndpoint,
+    ThespianEnvelope,
+    ThespianTransport,
+)
 from jidocode.base import log
 
 LINGER_SECONDS = 1.0
@@ -39,10 +42,10 @@ class ActorProcess(MultiProcReplicator, ActorManager):
     """Runs one shell, and ends when the shell leaves."""
 
     actorInst: Shell  # noqa: N815 - Thespian's name
-    transport: LoopbackTransport
+    transport: ThespianTransport
     _exit_status: int | None = None
 
-    def __init__(self, transport: LoopbackTransport, capabilities: dict[str, object]) -> None:
+    def __init__(self, transport: ThespianTransport, capabilities: dict[str, object]) -> None:
         """Join the system that *transport* belongs to, without an actor yet."""
         super().__init__(
             # Thespian would make the actor from these two; `run` makes the shell itself.
@@ -71,17 +74,17 @@ class ActorProcess(MultiProcReplicator, ActorManager):
         self.actorInst = shell
         shell.begin()
         if not self.is_leaving:
-            self.transport.run(self.handleMessages)
+            self.transport.serve(self.handleMessages)
         deadline = time.monotonic() + LINGER_SECONDS
         while self.transport.at_risk() and time.monotonic() < deadline:
-            self.transport.run(TransmitOnly, deadline - time.monotonic())
+            self.transport.drain(deadline)
 
     @property
     def exit_status(self) -> int:
         """What the process exits with: 0 after an end in order."""
         return 1 if self._exit_status is None else self._exit_status
 
-    def handleMessages(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
+    def handleMessages(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Deliver one message; False ends the process."""
         if not self.actorInst.deliver(envelope.message, envelope.origin):
             super().handleMessages(envelope)
@@ -124,7 +127,7 @@ def run_actor(
     processes.set_name("jido:standby")
     # What a user's code starts and leaves behind ends with this process, and with no other.
     processes.adopt_orphans()
-    transport = LoopbackTransport(endpoint)
+    transport = ThespianTransport(endpoint)
     process = ActorProcess(transport, capabilities)
     signals.set_up(
         on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True)

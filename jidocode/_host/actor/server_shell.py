@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from thespian.system.transport import SendStatus
-
 from jidocode._host import wire
 from jidocode._host.actor.shell import Process, Shell
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
+from jidocode._host.transport.window import Outcome
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
@@ -88,14 +87,14 @@ class ServerShell(Shell):
 
     # Messages
 
-    def _on_cast(self, message: wire.Cast, _sender: LoopbackAddress) -> None:
+    def _on_cast(self, message: wire.Cast, _sender: Address) -> None:
         request, error = self.unpack(message.payload)
         if error is not None:
             log.warning("{}", quote(str(error)))
         else:
             self._feed(machine.CastReceived(request))
 
-    def _on_info(self, message: wire.Info, _sender: LoopbackAddress) -> None:
+    def _on_info(self, message: wire.Info, _sender: Address) -> None:
         content, error = self.unpack(message.payload)
         if error is not None:
             log.warning("{}", quote(str(error)))
@@ -108,7 +107,7 @@ class ServerShell(Shell):
         if self._monitors.pop(down.token, None) is not None:
             self._feed(machine.InfoReceived(down))
 
-    def _on_answer(self, message: wire.Answer, _sender: LoopbackAddress) -> None:
+    def _on_answer(self, message: wire.Answer, _sender: Address) -> None:
         stop_watching = self._requests.pop(message.request_id, None)
         if stop_watching is None:
             return
@@ -146,9 +145,9 @@ class ServerShell(Shell):
             error = ActorExitedError(ref.kind, Killed()) if was_there else NoProcessError(ref.kind)
             self.transport.after_last_words(ref.address, lambda: unanswered(error))
 
-        def unsent(status: SendStatus.BASE) -> None:
-            if status is not SendStatus.DeadTarget:  # else its end is seen, see `gone`
-                error = CallError(f"the request did not reach {ref.kind}: {status}")
+        def unsent(outcome: Outcome) -> None:
+            if outcome is not Outcome.DEAD_TARGET:  # else its end is seen, see `gone`
+                error = CallError(f"the request did not reach {ref.kind}: {outcome}")
                 self.after(0.0, lambda: unanswered(error))
 
         if ref == self.ref:

@@ -8,27 +8,20 @@ the only place where a Thespian actor meets our own classes.
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from thespian.actors import (
-    Actor,
-    ActorAddress,
-    ActorExitRequest,
-    ThespianWatch,
-    WakeupMessage,
-    WatchMessage,
-)
+from thespian.actors import Actor, ActorAddress, ActorExitRequest
 
 from jidocode._host import processes, wire
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import Body
-from jidocode._host.transport.outbound import Settle
-from jidocode._host.transport.transport import LoopbackTransport
+from jidocode._host.transport.messenger import Turn
+from jidocode._host.transport.thespian import ThespianTransport
+from jidocode._host.transport.window import Settle
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, ExitReason, is_normal
@@ -45,13 +38,13 @@ from jidocode.otp.supervision.machine import (
 )
 from jidocode.otp.supervision.specs import Start
 
-Handler = Callable[[Any, LoopbackAddress], object]
+Handler = Callable[[Any, Address], object]
 
 
 class Process(Protocol):
     """What a shell needs of the process that it runs in (see `process`, which implements it)."""
 
-    transport: LoopbackTransport
+    transport: ThespianTransport
     """How messages leave the process."""
 
     @property
@@ -83,8 +76,6 @@ class Shell(Actor):
         self.registry = order.registry
         self._process = process
         self._started_at = 0.0
-        self._descriptors: dict[int, Callable[[], None]] = {}
-        self._epoll: select.epoll | None = None
         self._to_do: deque[Any] = deque()
         self._unexpected: set[str] = set()
         self._effects: dict[type, Callable[[Any], object]] = {
@@ -100,8 +91,7 @@ class Shell(Actor):
             wire.Heartbeat: self._on_heartbeat,
             wire.StopOrder: self._on_stop_order,
             wire.RegistryAt: lambda message, _sender: self.on_registry(message.ref),
-            WakeupMessage: lambda message, _sender: message.payload(),
-            WatchMessage: self._on_descriptors,
+            Turn: lambda message, _sender: message.call(),
         }
 
     # Called by the process
@@ -119,7 +109,7 @@ class Shell(Actor):
         assert isinstance(start, Start)  # noqa: S101 - the supervisor has pickled one
         return start
 
-    def deliver(self, message: object, sender: LoopbackAddress) -> bool:
+    def deliver(self, message: object, sender: Address) -> bool:
         """Handle one of our own messages; False if it is one of Thespian's."""
         handler = self._handlers.get(type(message))
         if handler is None:
@@ -127,12 +117,11 @@ class Shell(Actor):
         handler(message, sender)
         return True
 
-    def receiveMessage(self, msg: object, sender: ActorAddress) -> ThespianWatch | None:  # noqa: N802 - Thespian's name
+    def receiveMessage(self, msg: object, sender: ActorAddress) -> None:  # noqa: N802 - Thespian's name
         """Handle one of Thespian's own messages; the process calls this."""
         del sender
         if isinstance(msg, ActorExitRequest):
             self.on_stop(SHUTDOWN)
-        return ThespianWatch([self._epoll.fileno()]) if self._epoll else None
 
     # For the subclasses to fill in
 
@@ -199,7 +188,7 @@ class Shell(Actor):
 
     def send(
         self,
-        target: LoopbackAddress,
+        target: Address,
         message: object,
         on_failure: Settle | None = None,
     ) -> None:
@@ -208,12 +197,12 @@ class Shell(Actor):
 
     def send_to(self, ref: ActorRef, message: object, on_failure: Settle | None = None) -> None:
         """Send *message* to the process *ref*."""
-        if isinstance(ref.address, LoopbackAddress):
+        if self.transport.reaches(ref.address):
             self.send(ref.address, message, on_failure)
 
     def answer(self, caller: messages.Caller, answer: wire.Answer) -> None:
         """Send the answer of a call to whoever waits for it."""
-        if isinstance(caller.address, LoopbackAddress):
+        if self.transport.reaches(caller.address):
             self.transport.send(caller.address, answer)
 
     def unpack(self, payload: Body) -> tuple[object, CallError | None]:
@@ -234,21 +223,7 @@ class Shell(Actor):
 
     def after(self, delay: float, callback: Callable[[], object]) -> None:
         """Call *callback* after *delay* seconds, behind the messages that wait already."""
-        self.transport.addWakeup(delay, callback)
-
-    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Call *callback* whenever *descriptor* is readable."""
-        if self._epoll is None:
-            # Thespian watches this one; it stands for all the others.
-            self._epoll = select.epoll()
-            self.transport.set_watch([self._epoll.fileno()])
-        self._epoll.register(descriptor, select.EPOLLIN)
-        self._descriptors[descriptor] = callback
-
-    def unwatch(self, descriptor: int) -> None:
-        """Forget *descriptor*; unknown ones are fine."""
-        if self._descriptors.pop(descriptor, None) is not None and self._epoll:
-            self._epoll.unregister(descriptor)
+        self.transport.after(delay, callback)
 
     def watch_process(self, ref: ActorRef, on_gone: Callable[[bool], None]) -> Callable[[], None]:
         """Call *on_gone* once when the process of *ref* has ended; return how to stop watching.
@@ -261,16 +236,19 @@ class Shell(Actor):
             self.after(0.0, lambda: on_gone(False))  # noqa: FBT003 - one fact, told to a callback
             return lambda: None
 
+        watched = [descriptor]
+
         def stop() -> None:
-            if self._descriptors.get(descriptor) is gone:  # the number may be another's by now
-                self.unwatch(descriptor)
-                os.close(descriptor)
+            while watched:  # once: the number may be another's afterwards
+                self.transport.unwatch(descriptor)
+                os.close(watched.pop())
 
         def gone() -> None:
-            stop()
-            on_gone(True)  # noqa: FBT003 - idem
+            if not self._process.is_leaving:  # another death, told just before, may have ended this
+                stop()
+                on_gone(True)  # noqa: FBT003 - idem
 
-        self.watch(descriptor, gone)
+        self.transport.watch(descriptor, gone)
         return stop
 
     # Beginnings and ends
@@ -312,7 +290,7 @@ class Shell(Actor):
 
     # Messages that every process handles
 
-    def _on_call(self, message: wire.Call, sender: LoopbackAddress) -> None:
+    def _on_call(self, message: wire.Call, sender: Address) -> None:
         request, error = self.unpack(message.payload)
         caller = messages.Caller(sender, message.request_id)
         if error is not None:
@@ -320,27 +298,17 @@ class Shell(Actor):
         else:
             self.on_request(caller, request)
 
-    def _on_heartbeat(self, _message: wire.Heartbeat, sender: LoopbackAddress) -> None:
+    def _on_heartbeat(self, _message: wire.Heartbeat, sender: Address) -> None:
         self.send(sender, PulseHeard(self.order.incarnation))
 
-    def _on_ping(self, message: wire.Ping, sender: LoopbackAddress) -> None:
+    def _on_ping(self, message: wire.Ping, sender: Address) -> None:
         uptime = time.monotonic() - self._started_at
         pulse = wire.Pulse(self.ref, uptime, private_memory())
         self.send(sender, wire.answer(message.request_id, pulse))
 
-    def _on_stop_order(self, message: wire.StopOrder, _sender: LoopbackAddress) -> None:
+    def _on_stop_order(self, message: wire.StopOrder, _sender: Address) -> None:
         # What others have sent before it comes by other ways, and is handled first.
         self.after(0.0, lambda: self.on_stop(message.reason))
-
-    def _on_descriptors(self, _message: WatchMessage, _sender: LoopbackAddress) -> None:
-        # All that are ready, for deaths come before what follows from them. But asked for
-        # one by one: what the first one brings about may end this process, or close the
-        # second and open another under its number.
-        for _ in range(len(self._descriptors)):
-            ready = self._epoll.poll(0, 1) if self._epoll else []
-            if not ready or self._process.is_leaving:
-                return
-            self._descriptors[ready[0][0]]()
 
 
 def private_memory() -> int | None:

@@ -9,8 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 from jidocode._host import wire
+from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.shell import Process, Shell
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason
@@ -78,7 +79,7 @@ class SupervisorShell(Shell):
             wire.Cast: self._on_info,
             wire.Info: self._on_info,
             wire.Forked: self._on_forked,
-            wire.ChildExited: self._on_child_exited,
+            ChildExited: self._on_child_exited,
         }
         self._effects |= {
             machine.InitDone: self._on_initialised,
@@ -137,7 +138,7 @@ class SupervisorShell(Shell):
 
     # Messages
 
-    def _on_ready(self, event: supervision.ChildReady, _sender: LoopbackAddress) -> None:
+    def _on_ready(self, event: supervision.ChildReady, _sender: Address) -> None:
         child = self._children.get(event.incarnation)
         if child is not None:
             child.ref = event.ref
@@ -145,7 +146,7 @@ class SupervisorShell(Shell):
             self._tell_registry_to(child)
         self._feed(event)
 
-    def _on_info(self, message: wire.Info | wire.Cast, _sender: LoopbackAddress) -> None:
+    def _on_info(self, message: wire.Info | wire.Cast, _sender: Address) -> None:
         content, error = self.unpack(message.payload)
         match content:
             case NameGranted(incarnation=incarnation):
@@ -157,7 +158,7 @@ class SupervisorShell(Shell):
             case _:
                 self.ignore(type(content).__name__)
 
-    def _on_forked(self, message: wire.Forked, _sender: LoopbackAddress) -> None:
+    def _on_forked(self, message: wire.Forked, _sender: Address) -> None:
         incarnation, child = message.incarnation, self._children.get(message.incarnation)
         if child is None:
             return
@@ -179,7 +180,7 @@ class SupervisorShell(Shell):
         self._feed(supervision.ChildFailed(incarnation, Crashed(why)))
         self._feed(supervision.ChildGone(incarnation, None))
 
-    def _on_child_exited(self, message: wire.ChildExited, _sender: LoopbackAddress) -> None:
+    def _on_child_exited(self, message: ChildExited, _sender: Address) -> None:
         """Have the machine decide, once all that the child has said is heard."""
 
         def decide() -> None:

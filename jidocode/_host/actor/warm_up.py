@@ -18,7 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from jidocode._host import wire
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode.base.refs import ActorRef
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
@@ -60,7 +60,7 @@ class _EchoSupervisor(Supervisor):
         return Flags(), [_Echo.child_spec()]
 
 
-def warm_up(address: LoopbackAddress, *, supervises: bool) -> None:
+def warm_up(address: Address, *, supervises: bool) -> None:
     """Go through the beginning of a process at *address*; nothing is sent or started."""
     start = Start(_EchoSupervisor if supervises else _Echo)
     shell = wire.SUPERVISOR_SHELL if supervises else wire.SERVER_SHELL

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
+from weakref import WeakSet
 
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef
@@ -17,19 +19,39 @@ class Monitor:
         self.token = token
         self.ref = ref
         self._forget = forget
-        self._told = threading.Event()
+        self._gone = threading.Event()
         self._down: Down | None = None
 
-    def tell(self, reason: ExitReason) -> None:
+    def report(self, reason: ExitReason) -> None:
         """Take in that the process is gone."""
         self._down = Down(self.token, self.ref, reason)
-        self._told.set()
+        self._gone.set()
 
     def wait(self, timeout: float | None = None) -> Down | None:
         """Return the `Down` as soon as there is one; None after *timeout* seconds."""
-        self._told.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+        self._gone.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         return self._down
 
     def cancel(self) -> None:
         """Watch no longer (OTP: demonitor)."""
         self._forget(self)
+
+
+class Monitors:
+    """The monitors of one app that somebody still holds, and that have nothing to tell yet."""
+
+    def __init__(self) -> None:
+        self._tokens = itertools.count(1)
+        self._waiting: WeakSet[Monitor] = WeakSet()
+
+    def add(self, ref: ActorRef) -> Monitor:
+        """Return a new monitor of *ref*."""
+        monitor = Monitor(next(self._tokens), ref, self._waiting.discard)
+        self._waiting.add(monitor)
+        return monitor
+
+    def report(self, ref: ActorRef, reason: ExitReason) -> None:
+        """Have all monitors of *ref* tell that it is gone."""
+        for monitor in [monitor for monitor in list(self._waiting) if monitor.ref == ref]:
+            self._waiting.discard(monitor)
+            monitor.report(reason)

@@ -22,19 +22,21 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
-from thespian.actors import ActorAddress, ChildActorExited, WatchMessage
-from thespian.system.messages.admin import PendingActor
+from thespian.actors import ActorAddress, ChildActorExited
+from thespian.system.messages.admin import PendingActor, PendingActorResponse, SystemShutdown
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
 from jidocode._host import logs, processes, wire
 from jidocode._host.actor import signals
+from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.process import run_actor
 from jidocode._host.actor.warm_up import StandbyOrder
 from jidocode._host.daemon.process_table import ProcessEntry, ProcessTable
-from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.transport import Envelope, LoopbackTransport
+from jidocode._host.transport.address import Address
+from jidocode._host.transport.poller import READ
+from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import best_reason
@@ -45,6 +47,8 @@ CAPABILITIES = {
     "Thespian ActorSystem Version": 2,
     "Thespian Watch Supported": True,
 }
+ROOT_NAME = "jidocode"
+"""The root's global name, which makes it a child of Thespian's Admin."""
 ROOT_MAX_RESTARTS = 3
 ROOT_MAX_SECONDS = 5.0
 SHORT_REFILL_DELAY = 0.01
@@ -58,9 +62,9 @@ While a standby is forked and warms up, it takes time from whoever waits for a p
 class HostAdmin(MultiProcAdmin):
     """The Admin of one system, in its own process."""
 
-    transport: LoopbackTransport
+    transport: ThespianTransport
 
-    def __init__(self, transport: LoopbackTransport, guard: int, log: int, run_dir: str) -> None:
+    def __init__(self, transport: ThespianTransport, guard: int, log: int, run_dir: str) -> None:
         """Take over *transport*, log to *log*; end, and remove *run_dir*, when *guard* is gone."""
         self.shipper = logs.Shipper(log, "host")
         self._run_dir = run_dir
@@ -81,16 +85,27 @@ class HostAdmin(MultiProcAdmin):
         )
         self.asLogger = transport.myAddress
         self._activate()
-        transport.set_watch([guard])
+        transport.poller.register(guard, READ, self._on_guard_gone)
 
-    def handleIncoming(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
-        """Handle one message; the end of the guard is the end of everything."""
+    def _on_guard_gone(self, _events: int) -> None:
+        """End everything at once, whatever is being done: the app is gone, too."""
+        processes.kill_orphans(())
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+        os._exit(0)
+
+    def handleIncoming(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
+        """Handle one message: ours, or one that Thespian understands."""
         message = envelope.message
         match message:
-            case WatchMessage():
-                processes.kill_orphans(())
-                shutil.rmtree(self._run_dir, ignore_errors=True)
-                os._exit(0)
+            case wire.StartRoot():
+                shell = ":".join(message.order.shell)
+                return self._ask_thespian(
+                    PendingActor(shell, None, 1, message.order, globalName=ROOT_NAME)
+                )
+            case wire.Shutdown():
+                return self._ask_thespian(SystemShutdown())
+            case PendingActorResponse():  # the app hears from the root itself
+                pass
             case wire.Fork():
                 self._on_fork(message, envelope.origin)
             case wire.Kill():
@@ -100,6 +115,13 @@ class HostAdmin(MultiProcAdmin):
             case _:
                 return bool(super().handleIncoming(envelope))
         return True
+
+    def _ask_thespian(self, request: object) -> bool:
+        """Have Thespian's Admin do what the app wants, as if the host itself had asked.
+
+        So its answers, which an app could not read without importing Thespian, stay here.
+        """
+        return bool(super().handleIncoming(ThespianEnvelope(self.transport.address, request)))
 
     def h_LogRecord(self, envelope: ReceiveEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Drop it: logs do not travel through the Admin."""
@@ -114,7 +136,7 @@ class HostAdmin(MultiProcAdmin):
         pipe = (order.order_pipe,) if isinstance(order, StandbyOrder) else ()
         return processes.fork(run, keep=[self.shipper.descriptor, *pipe])
 
-    def _on_fork(self, message: wire.Fork, sender: LoopbackAddress) -> None:
+    def _on_fork(self, message: wire.Fork, sender: Address) -> None:
         parent = self._table.find(sender)
         if parent is None:  # it has died meanwhile
             return
@@ -129,7 +151,7 @@ class HostAdmin(MultiProcAdmin):
         self.transport.send(sender, wire.Forked(message.incarnation, pid))
         self._refill_later()
 
-    def _on_kill(self, message: wire.Kill, sender: LoopbackAddress) -> None:
+    def _on_kill(self, message: wire.Kill, sender: Address) -> None:
         parent = self._table.find(sender)
         entry = parent.children.get(message.incarnation) if parent else None
         if entry is not None:
@@ -154,7 +176,7 @@ class HostAdmin(MultiProcAdmin):
         except OSError as error:
             log.debug("no process can stand by: {}", error.strerror)
 
-    def h_EndpointConnected(self, envelope: Envelope) -> bool:  # noqa: N802 - Thespian's name
+    def h_EndpointConnected(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Take in where a process listens."""
         assert isinstance(envelope.message, EndpointConnected)  # noqa: S101 - called for it alone
         entry = self._table.set_address(envelope.message.childInstance, envelope.origin)
@@ -170,7 +192,7 @@ class HostAdmin(MultiProcAdmin):
                 address = ActorAddress(entry.address)
                 self.transport.deliver(self.transport.address, ChildActorExited(address))
             elif entry.parent is not None and entry.parent.address and status is not None:
-                news = wire.ChildExited(entry.incarnation, entry.address, status)
+                news = ChildExited(entry.incarnation, entry.address, status)
                 self.transport.send(entry.parent.address, news)
         return True
 
@@ -225,8 +247,9 @@ class HostAdmin(MultiProcAdmin):
             self.transport.abort_run(drain=True)
 
     def _cleanupAdmin(self, finish_cleanup: Callable[[], None]) -> None:  # noqa: N802 - Thespian's name
-        """Finish: there is no logger to wait for."""
-        finish_cleanup()
+        """Finish: there is no logger to wait for, nor anybody who awaits Thespian's last word."""
+        del finish_cleanup
+        self.shutdown_completed = True
 
 
 def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from typing import Any, BinaryIO
 
 from jidocode._host import logs, processes
 from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.transport import new_key
+from jidocode._host.transport.messenger import new_key
 from jidocode.errors import HostStartError
 
 BOOTSTRAP = """

@@ -69,9 +69,9 @@ def main(orders: dict[str, Any]) -> None:
 def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
     try:
         from jidocode._host.daemon.host import HostAdmin, prepare_host  # noqa: PLC0415 - the guard has no use for it
-        from jidocode._host.transport.transport import LoopbackTransport  # noqa: PLC0415 - idem
+        from jidocode._host.transport.thespian import ThespianTransport  # noqa: PLC0415 - idem
 
-        transport = LoopbackTransport.for_admin(bytes.fromhex(orders.pop("key")))
+        transport = ThespianTransport.for_admin(bytes.fromhex(orders.pop("key")))
         admin = HostAdmin(transport, guard, orders["log"], orders["run_dir"])
         prepare_host(admin, orders["preload"])
     except Exception as error:

@@ -29,7 +29,7 @@ from msgspec import Struct, field
 
 from jidocode._host import processes
 from jidocode._host.actor.warm_up import StandbyOrder
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.address import Address
 from jidocode.base import log
 
 STANDBYS = {False: 2, True: 1}
@@ -54,7 +54,7 @@ class ProcessEntry(Struct, eq=False):
     number: int
     parent: ProcessEntry | None = None
     incarnation: int = 0
-    address: LoopbackAddress | None = None
+    address: Address | None = None
     children: dict[int, ProcessEntry] = field(default_factory=dict[int, "ProcessEntry"])
 
     def descendants(self) -> Iterator[ProcessEntry]:
@@ -80,14 +80,14 @@ class ProcessTable:
         self._numbers = itertools.count(1)
         self._by_pid: dict[int, ProcessEntry] = {}
         self._by_number: dict[int, ProcessEntry] = {}  # until they have said where they listen
-        self._by_address: dict[LoopbackAddress, ProcessEntry] = {}
+        self._by_address: dict[Address, ProcessEntry] = {}
         self._standbys: dict[ProcessEntry, _Standby] = {}
 
-    def find(self, address: LoopbackAddress) -> ProcessEntry | None:
+    def find(self, address: Address) -> ProcessEntry | None:
         """Return the process that listens at *address*, unless it is reaped."""
         return self._by_address.get(address)
 
-    def set_address(self, number: int, address: LoopbackAddress) -> ProcessEntry | None:
+    def set_address(self, number: int, address: Address) -> ProcessEntry | None:
         """Note that the process with that *number* listens at *address*; return it if it is new."""
         entry = self._by_number.pop(number, None)
         if entry is not None and entry.process.status is None:

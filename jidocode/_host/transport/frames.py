@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import enum
 import heapq
-import hmac
-import secrets
+import os
 import struct
 import time
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -105,7 +105,7 @@ class FrameMac:
         Raises:
             FrameError: It is not what the holder of the key sent next.
         """
-        if not hmac.compare_digest(self._next_mac(frame.kind, frame.body), frame.mac):
+        if not compare_digest(self._next_mac(frame.kind, frame.body), frame.mac):
             raise FrameError("a frame does not carry the MAC of this connection")
 
     def _next_mac(self, kind: int, body: Body) -> bytes:
@@ -200,7 +200,7 @@ class Hello(Struct, frozen=True):
     sender: LoopbackAddress
     target_nonce: int
     stamp: int = field(default_factory=time.monotonic_ns)
-    salt: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    salt: bytes = field(default_factory=lambda: os.urandom(16))
 
     def pack(self) -> bytes:
         """Return the body of the HELLO frame."""

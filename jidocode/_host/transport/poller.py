@@ -14,13 +14,14 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from jidocode.base import log
 from jidocode.errors import HostError
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
+ONCE = select.EPOLLONESHOT
+"""With READ: report it once, and not again until `modify`."""
 _EVENTS_PER_TURN = 64
 _LONGEST_WAIT = 86_400.0
 
@@ -80,10 +81,11 @@ class Poller:
         (self.unwritten.add if events & WRITE else self.unwritten.discard)(fd)
 
     def unregister(self, fd: int) -> None:
-        """Forget *fd*; to be called before it is closed.
+        """Forget *fd*; unknown ones are fine. To be called before it is closed.
 
         Closing alone is not enough: while a forked child still holds a copy,
-        the kernel would go on reporting it.
+        the kernel would go on reporting it, and nothing could stop it, for its
+        number means another file by then.
         """
         self.unwritten.discard(fd)
         if self._handlers.pop(fd, None) is not None:
@@ -161,59 +163,3 @@ class Poller:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-
-
-class Watch:
-    """Tells which of an actor's own descriptors are readable.
-
-    They live in an epoll of their own, inside the poller's: the actor closes
-    them as it likes, and the number of a closed one may soon be that of a
-    connection.
-    """
-
-    def __init__(self, poller: Poller, on_ready: Callable[[list[int]], None]) -> None:
-        self._poller = poller
-        self._on_ready = on_ready
-        self._fds: list[int] = []
-        self._epoll: select.epoll | None = None
-        self._muted = False
-
-    def set(self, fds: Sequence[int]) -> None:
-        """Watch *fds* and nothing else; the list that is watched already costs nothing."""
-        if list(fds) == self._fds:
-            return
-        self.close()
-        self._fds = list(fds)
-        if self._fds:
-            self._open()
-
-    def mute(self, *, muted: bool) -> None:
-        """Leave readable descriptors alone for a while: nobody would read them."""
-        if self._epoll is not None and self._muted != muted:
-            self._poller.modify(self._epoll.fileno(), 0 if muted else READ)
-            self._muted = muted
-
-    def filenos(self) -> list[int]:
-        """Return the descriptor of the watch itself, if there is one."""
-        return [] if self._epoll is None else [self._epoll.fileno()]
-
-    def close(self) -> None:
-        """Watch nothing; the descriptors stay open."""
-        if self._epoll is not None:
-            self._poller.unregister(self._epoll.fileno())
-            self._epoll.close()
-        self._fds, self._epoll, self._muted = [], None, False
-
-    def _open(self) -> None:
-        self._epoll = select.epoll()
-        for fd in self._fds:
-            try:
-                self._epoll.register(fd, READ)
-            except OSError as error:
-                log.warning("cannot watch descriptor {}: {}", fd, error.strerror)
-        self._poller.register(self._epoll.fileno(), READ, self._on_event)
-
-    def _on_event(self, _events: int) -> None:
-        ready = [] if self._epoll is None else [fd for fd, _ in self._epoll.poll(0)]
-        if ready:
-            self._on_ready(ready)

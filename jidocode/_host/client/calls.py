@@ -1,0 +1,211 @@
+"""The calls under way: each of them ends once, whatever happens first.
+
+That is an answer, the death of whoever was asked, the end of the system, or the
+patience of the caller. Many threads call; the reader thread ends their calls.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from jidocode._host import wire
+from jidocode._host.client.directory import Directory
+from jidocode._host.transport.frames import Body
+from jidocode._host.transport.messenger import Messenger
+from jidocode._host.transport.window import Outcome
+from jidocode.base.exits import ExitReason, Killed
+from jidocode.base.refs import ActorRef
+from jidocode.base.text import describe
+from jidocode.errors import (
+    ActorExitedError,
+    CallError,
+    CallTimeoutError,
+    HostError,
+    NoProcessError,
+)
+
+REASON_GRACE = 0.25
+"""Seconds to wait for the reason of a death that only the transport has noticed."""
+
+
+class NotSentError(NoProcessError):
+    """The process was dead before anything was sent: its successor can be asked the same.
+
+    A `NoProcessError` of another class may be the answer that a handler gave.
+    """
+
+
+class PendingCall:
+    """A call under way.
+
+    Attributes:
+        number: Tells its answer from all others.
+        ref: Who is asked.
+        target: How errors call who is asked.
+        payload: Once it has ended, the pickled answer, or the error to raise.
+        failed: Whether the answer is an error.
+    """
+
+    __slots__ = ("_done", "failed", "number", "payload", "ref", "target")
+
+    def __init__(self, number: int, ref: ActorRef, target: str) -> None:
+        self.number = number
+        self.ref = ref
+        self.target = target
+        self.failed = False
+        self.payload: Body | Exception = b""
+        self._done = threading.Lock()  # cheaper than an Event, and there is one for each call
+        self._done.acquire()
+
+    def settle(self, payload: Body | Exception, *, failed: bool) -> None:
+        """End it."""
+        self.payload, self.failed = payload, failed
+        self._done.release()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until it has ended; False if it has not after *timeout* seconds."""
+        return self._done.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
+
+    def result(self) -> Any:
+        """Return what it was answered.
+
+        Raises:
+            CallError: The answer cannot be read here.
+            Exception: What it was refused with, or why it cannot be answered.
+        """
+        if isinstance(self.payload, Exception):
+            raise self.payload
+        try:
+            content = wire.unpack(self.payload)
+        except Exception as error:
+            why = f"cannot read the reply of {self.target}: {describe(error)}"
+            raise CallError(why) from error
+        if not self.failed:
+            return content
+        raise wire.error_in(content, f"the error of {self.target}")
+
+
+class CallLedger:
+    """All calls under way from one app to the processes of one system.
+
+    Attributes:
+        ended: Why no call can be answered any more, once that is so.
+    """
+
+    def __init__(self, messenger: Messenger, directory: Directory) -> None:
+        """Ask by *messenger*; *directory* knows who is dead."""
+        self.ended: HostError | None = None
+        self._messenger = messenger
+        self._directory = directory
+        self._pending: dict[int, PendingCall] = {}
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        """Return how many calls are under way."""
+        return len(self._pending)
+
+    # Any thread
+
+    def begin(
+        self, ref: ActorRef, request: Callable[[int], object], target: str
+    ) -> PendingCall | NotSentError:
+        """Send *ref* the *request* with a number of its own; return the call, or why there is none.
+
+        Raises:
+            Exception: Whatever pickling the request raises.
+        """
+        number = next(self._numbers)
+        # From here on the news of a death settles the call; what came before is asked for.
+        pending = self._pending[number] = PendingCall(number, ref, target)
+        sent = False
+        try:
+            address = ref.address
+            if self._messenger.reaches(address) and self._directory.death_of(ref) is None:
+                undelivered = partial(self._undelivered, number)
+                self._messenger.send(address, request(number), undelivered)
+                sent = True
+        finally:
+            if not sent:
+                self._pending.pop(number, None)
+        return pending if sent else NotSentError(target)
+
+    def finish(self, pending: PendingCall, timeout: float) -> Any:
+        """Return the answer as soon as it is there, within *timeout* seconds.
+
+        Raises:
+            Exception: As `HostClient.call`.
+        """
+        try:
+            self.check()  # its end settles the calls it knows of; is this one of them?
+            if not pending.wait(timeout):
+                raise CallTimeoutError(pending.target, max(0.0, timeout))
+        finally:
+            self._pending.pop(pending.number, None)
+        return pending.result()
+
+    def finish_all(
+        self, calls: list[PendingCall | NotSentError], deadline: float
+    ) -> list[Any | CallError]:
+        """Return the answers that come by *deadline* (monotonic seconds), or why there is none."""
+        return [self._answer_or_error(call, deadline) for call in calls]
+
+    def _answer_or_error(self, call: PendingCall | NotSentError, deadline: float) -> Any:
+        if isinstance(call, NotSentError):
+            return call
+        try:
+            return self.finish(call, deadline - time.monotonic())
+        except CallError as error:
+            return error
+
+    def check(self) -> None:
+        """Raise why no call can be answered any more, if that is so."""
+        if self.ended is not None:
+            raise copy.copy(self.ended)  # each thread its own: it gets a traceback and a context
+
+    # The reader thread
+
+    def take(self, answer: wire.Answer) -> None:
+        """Take an answer; one that comes too late is dropped."""
+        self._settle(answer.request_id, answer.payload, failed=answer.failed)
+
+    def process_ended(self, ref: ActorRef, reason: ExitReason) -> None:
+        """Have the calls to *ref* end, for it is dead; some of them may have been answered."""
+        calls = [pending for pending in list(self._pending.values()) if pending.ref == ref]
+
+        def fail() -> None:
+            for call in calls:
+                self._settle(call.number, ActorExitedError(call.target, reason), failed=True)
+
+        if calls:
+            self._messenger.after_last_words(ref.address, fail)
+
+    def end(self, error: HostError) -> None:
+        """Have all calls end, those to come too."""
+        self.ended = error
+        for number in list(self._pending):
+            self._settle(number, copy.copy(error), failed=True)
+
+    def _undelivered(self, number: int, outcome: Outcome) -> None:
+        """Give the news of a death a moment to come, for it knows the reason."""
+        pending = self._pending.get(number)
+        if pending is None:
+            return
+        if outcome is not Outcome.DEAD_TARGET:
+            why = f"the request did not reach {pending.target}: {outcome}"
+            self._settle(number, CallError(why), failed=True)
+        else:
+            error = ActorExitedError(pending.target, Killed())
+            self._messenger.call_at(
+                time.monotonic() + REASON_GRACE, lambda: self._settle(number, error, failed=True)
+            )
+
+    def _settle(self, number: int, payload: Body | Exception, *, failed: bool) -> None:
+        pending = self._pending.pop(number, None)
+        if pending is not None:
+            pending.settle(payload, failed=failed)

@@ -1,0 +1,85 @@
+"""What the processes of a system announce to the app, and who hears of it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jidocode._host import wire
+from jidocode._host.client.directory import Directory
+from jidocode.base import log
+from jidocode.base.exits import ExitReason
+from jidocode.base.refs import Name
+from jidocode.base.text import describe, quote
+from jidocode.otp.supervision.events import ChildStarting, GaveUp, SupervisorEvent
+
+ROOT: Name = ("root", "jidocode")
+"""What the root of every tree is known as in the directory."""
+
+Listener = Callable[[object, Sequence[Name]], None]
+"""Hears a fact, and the names of the process that it is about and of those above it."""
+
+
+class NewsDesk:
+    """Enters what is announced into the directory, and passes it on; for the reader thread.
+
+    Attributes:
+        root_failure: Why the root of the tree ended for good, once it has.
+    """
+
+    def __init__(self, directory: Directory, listener: Listener | None) -> None:
+        self.root_failure: ExitReason | None = None
+        self._directory = directory
+        self._listener = listener
+
+    def take(self, message: object) -> None:
+        """Take one message, whatever it is; what is no news is dropped."""
+        match message:
+            case ChildStarting():
+                self._tell(message, self._names_in(message))
+            case _ if isinstance(message, SupervisorEvent):
+                names = self._names_in(message)  # while they are known
+                self._directory.take(message)
+                self._tell(message, names)
+            case wire.News():
+                self._on_news(message)
+            case wire.RootReady():
+                self._directory.root_started(message.ref, ROOT)
+            case wire.RootExited():
+                self._on_root_exited(message)
+            case _:
+                pass
+
+    def _names_in(self, event: SupervisorEvent | ChildStarting) -> Sequence[Name]:
+        above = self._directory.names_above(event.supervisor)
+        if isinstance(event, GaveUp) or event.name is None:
+            return above
+        return [event.name, *above]
+
+    def _on_news(self, message: wire.News) -> None:
+        try:
+            fact = wire.unpack(message.payload)
+        except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
+            log.warning("news cannot be read here: {}", quote(describe(error)))
+        else:
+            self._tell(fact, self._names_of(message.name))
+
+    def _names_of(self, name: Name | None) -> Sequence[Name]:
+        ref = self._directory.find(name) if name else None
+        return self._directory.names_above(ref) if ref else [name] if name else []
+
+    def _on_root_exited(self, message: wire.RootExited) -> None:
+        if not message.restarting:
+            self.root_failure = message.reason
+        self._directory.root_ended(
+            ROOT, message.incarnation, message.reason, restarting=message.restarting
+        )
+
+    def _tell(self, fact: object, names: Sequence[Name]) -> None:
+        if self._listener is None:
+            return
+        try:
+            self._listener(fact, names)
+        except Exception:  # noqa: BLE001 - a listener's failure is not the reader's
+            import traceback  # noqa: PLC0415 - rarely needed
+
+            log.error("a listener to supervisor events failed\n{}", traceback.format_exc())

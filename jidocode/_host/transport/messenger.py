@@ -1,0 +1,362 @@
+"""One process's way to send messages to the others of its system, and to receive theirs.
+
+Every process has one: an app a plain `Messenger`, all others the one that can also
+do what Thespian wants of a transport (`thespian.ThespianTransport`). Nothing that an
+app imports knows Thespian.
+
+It listens on 127.0.0.1 alone, and every frame proves the system's one-time key
+before it is looked at (see `frames`).
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeGuard
+
+from msgspec import Struct
+
+from jidocode._host import wire
+from jidocode._host.transport.address import Address, LoopbackAddress
+from jidocode._host.transport.frames import KEY_BYTES, MAX_BODY, Kind
+from jidocode._host.transport.inbound import Acceptor
+from jidocode._host.transport.outbound import Link
+from jidocode._host.transport.poller import Poller
+from jidocode._host.transport.watches import OnReady, Watches
+from jidocode._host.transport.window import Outcome, Parcel, Settle
+from jidocode.base import log
+from jidocode.base.refs import LOCAL_NODE
+from jidocode.errors import HostError
+
+_BACKLOG = 1024
+_NONCE_BITS = 63
+
+Handler = Callable[[Any], Any]
+"""Gets each message in its envelope, and says by something false that it wants no more."""
+
+
+def new_key() -> bytes:
+    """Return the key of a new system: 256 random bits."""
+    return os.urandom(KEY_BYTES)
+
+
+class Envelope:
+    """A message as `serve` hands it over.
+
+    Attributes:
+        origin: Whose it is.
+        message: The message.
+    """
+
+    __slots__ = ("message", "origin")
+
+    def __init__(self, origin: LoopbackAddress, message: object) -> None:
+        self.origin = origin
+        self.message = message
+
+
+class Turn(Struct, frozen=True):
+    """A message to oneself: something to call, now that all earlier messages are handled."""
+
+    call: Callable[[], object]
+
+
+class Ending(enum.Enum):
+    """Why `serve` or `drain` returned."""
+
+    STOPPED = enum.auto()
+    """The handler said so."""
+    EXPIRED = enum.auto()
+    """The time was over."""
+    ABORTED = enum.auto()
+    """`abort_run` was called."""
+
+
+class Messenger:
+    """Sends and receives the messages of one process.
+
+    One thread at a time may be inside `serve` or `drain`, the run loop. Every other
+    thread may `send`, `call_at`, `after` and `abort_run` meanwhile.
+
+    Attributes:
+        key: The key of the system.
+        address: Where this process listens.
+        poller: What it waits with.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        """Bind and listen; the kernel chooses the port."""
+        self.key = key
+        listener = self._listen()
+        self.address = LoopbackAddress(listener.getsockname()[1], self._draw_nonce())
+        self.poller = Poller()
+        self._watches = Watches(self.poller, self._take_turn)
+        self._acceptor = Acceptor(self, listener)
+        self._links: dict[int, Link] = {}
+        self._inbox: deque[Any] = deque()
+        self._settled: deque[tuple[Settle, Outcome]] = deque()
+        self._runner: int | None = None
+        self._abort: bool | None = None  # None: go on; True: when all is sent; False: now
+        self._closed = False
+
+    @staticmethod
+    def _listen() -> socket.socket:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    @staticmethod
+    def _draw_nonce() -> int:
+        return int.from_bytes(os.urandom(8)) >> (64 - _NONCE_BITS)
+
+    # -- sending
+
+    @staticmethod
+    def reaches(address: object) -> TypeGuard[LoopbackAddress]:
+        """Whether *address* can be sent to from here: it is that of an actor on this machine."""
+        return isinstance(address, LoopbackAddress) and address.node == LOCAL_NODE
+
+    def send(self, target: Address, message: object, on_failure: Settle | None = None) -> None:
+        """Send *message* after all that was sent to *target* before; any thread may.
+
+        The bytes are usually with the kernel when this returns. *on_failure* is
+        called once, from the run loop, with the `Outcome`, when the message is
+        known not to be delivered, or may not have been. An answer is always
+        taken: whoever asked for it will read it.
+
+        Raises:
+            HostError: This messenger is closed, or does not reach *target*.
+            Exception: Whatever pickling *message* raises.
+        """
+        if not self.reaches(target):
+            raise HostError(f"no message can be sent to {target} from here")
+        body = wire.encode(message)
+        if target.nonce == self.address.nonce:
+            self.deliver(self.address, wire.decode(body))
+            self._wake_runner()
+        else:
+            asked_for = isinstance(message, wire.Answer)
+            self.post(target, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
+
+    def _link_to(self, address: LoopbackAddress) -> Link:
+        if self._closed:
+            raise HostError("this transport is closed")
+        # In one call, without a lock: a signal handler may come here while its thread is here.
+        return self._links.setdefault(address.nonce, Link(self, address))
+
+    def outstanding(self) -> int:
+        """Return how many messages are not acknowledged yet."""
+        return sum(link.outstanding() for link in tuple(self._links.values()))
+
+    def at_risk(self) -> int:
+        """Return how many messages could be lost if this process ended now (see `Link`)."""
+        return sum(link.at_risk() for link in tuple(self._links.values()))
+
+    # -- the run loop
+
+    def serve(self, handler: Handler, deadline: float = math.inf) -> tuple[Ending, object]:
+        """Send, receive and wait, and hand each message to *handler* in its envelope.
+
+        Returns:
+            When the handler has returned something false, with that; after
+            *deadline* (monotonic seconds); or after `abort_run`.
+        """
+        self._runner = threading.get_ident()
+        try:
+            return self._serve(handler, deadline)
+        finally:
+            self._leave_loop()
+
+    def _serve(self, handler: Handler, deadline: float) -> tuple[Ending, object]:
+        expired = False
+        while True:
+            if self._settled:
+                self._tell_settled()
+            for _ in range(len(self._inbox)):
+                result = handler(self._inbox.popleft())
+                if not result:
+                    # What an actor has handled before it ends did not fail.
+                    self._acceptor.acknowledge_all()
+                    return Ending.STOPPED, result
+                if self.poller.unwritten:  # what was said goes out before more is done
+                    break
+            if self._abort is False or (self._abort and not self._hurry()):
+                self._acceptor.acknowledge_all()
+                return Ending.ABORTED, None
+            if expired:
+                return Ending.EXPIRED, None
+            expired = self._go_round(deadline, wait=not self._inbox)
+
+    def drain(self, deadline: float = math.inf) -> Ending | int:
+        """Send, and hand over nothing, until a message is done with; 0 means that all are.
+
+        Returns:
+            How many are not; or why it ended before that.
+        """
+        self._runner = threading.get_ident()
+        try:
+            return self._drain(deadline)
+        finally:
+            self._leave_loop()
+
+    def _drain(self, deadline: float) -> Ending | int:
+        before = self.outstanding()
+        expired = False
+        while True:
+            self._tell_settled()
+            if self._abort is False:
+                return Ending.ABORTED
+            left = self._hurry()
+            if left == 0 or left < before:
+                return left
+            if expired:
+                return Ending.EXPIRED
+            expired = self._go_round(deadline, wait=True)
+
+    def _go_round(self, deadline: float, *, wait: bool) -> bool:
+        """Do what is ready, after waiting for it; return whether *deadline* has passed."""
+        wait = wait and not self._settled and self._abort is not False
+        self.poller.wait(deadline if wait else 0.0)
+        return deadline != math.inf and time.monotonic() >= deadline
+
+    def _leave_loop(self) -> None:
+        self._abort = None
+        self._runner = None
+        if self._inbox or self._settled:
+            self.poller.wake()  # for those who wait on `fileno`
+
+    def _tell_settled(self) -> None:
+        while self._settled:
+            settle, outcome = self._settled.popleft()
+            settle(outcome)
+
+    def _hurry(self) -> int:
+        """Have everything acknowledged now, and return how much is not yet."""
+        for link in tuple(self._links.values()):
+            link.nudge()
+        return self.outstanding()
+
+    def abort_run(self, drain: bool = False) -> None:  # noqa: FBT001, FBT002 - Thespian's signature
+        """End the run loop, or the next one if none is running; any thread may.
+
+        Args:
+            drain: Only when everything that was sent is acknowledged.
+        """
+        self._abort = drain
+        self._wake_runner()
+
+    def _wake_runner(self) -> None:
+        if threading.get_ident() != self._runner:
+            self.poller.wake()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when the run loop would have something to do.
+
+        For an event loop: add it as a reader and serve with a deadline that has passed.
+        Timers do not make it readable; see `next_deadline`.
+        """
+        return self.poller.fileno()
+
+    def next_deadline(self) -> float | None:
+        """Return when the next timer is due (monotonic seconds), or None."""
+        return self.poller.next_deadline()
+
+    # -- what comes at its place among the messages
+
+    def after(self, delay: float, callback: Callable[[], object]) -> None:
+        """Have the handler get a `Turn` with *callback* after *delay* seconds; any thread may."""
+        self.call_at(time.monotonic() + delay, lambda: self._take_turn(callback))
+
+    def after_last_words(self, sender: object, callback: Callable[[], object]) -> None:
+        """Have the handler get a `Turn` with *callback* behind all that *sender* has sent.
+
+        Its process is dead, so that comes to an end at once; but news of its
+        death come by other ways, and may be faster. For the run loop alone.
+        """
+        self._acceptor.await_end(sender, lambda: self._take_turn(callback))
+
+    def watch(self, descriptor: int, callback: OnReady) -> None:
+        """Have the handler get a `Turn` with *callback* whenever *descriptor* is readable.
+
+        For the run loop alone; `unwatch` before the descriptor is closed.
+
+        Raises:
+            OSError: It cannot be watched.
+        """
+        self._watches.add(descriptor, callback)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Watch *descriptor* no longer; unknown ones are fine."""
+        self._watches.remove(descriptor)
+
+    def _take_turn(self, callback: Callable[[], object]) -> None:
+        self.deliver(self.address, Turn(callback))
+
+    # -- what both ends of connections ask for (see `LinkHub` and `InboundHub`)
+
+    def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
+        """Send *parcel* to *address*, over the link there is or a new one."""
+        if len(parcel.body) > MAX_BODY:
+            log.warning("a message of {} bytes is too long to send", len(parcel.body))
+            self.settle(parcel.settle, Outcome.TOO_LONG)
+            return
+        link = self._links.get(address.nonce)
+        while link is None or not link.post(parcel):  # it has retired: the next one is new
+            link = self._link_to(address)
+
+    def settle(self, settle: Settle | None, outcome: Outcome) -> None:
+        """Have the sender of a message told, from the run loop, how it ended."""
+        if settle is not None:
+            self._settled.append((settle, outcome))
+            self._wake_runner()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call back from the run loop at *when* (monotonic seconds); any thread may."""
+        self.poller.call_at(when, callback)
+        self._wake_runner()
+
+    def forget_link(self, link: Link) -> None:
+        """Give *link* no more messages."""
+        self._links.pop(link.target.nonce, None)
+
+    def spare_descriptor(self) -> None:
+        """Close one connection that nobody needs now."""
+        if not self._acceptor.close_oldest_stranger():
+            any(link.close_idle() for link in tuple(self._links.values()))
+
+    def deliver(self, sender: LoopbackAddress, message: object) -> None:
+        """Put a message into the inbox."""
+        self._inbox.append(Envelope(sender, message))
+
+    # -- descriptors, and the end
+
+    def filenos(self) -> list[int]:
+        """Return every descriptor of this messenger; what it watches is not its own."""
+        links = [fd for link in tuple(self._links.values()) for fd in link.filenos()]
+        return [*self.poller.filenos(), *self._acceptor.filenos(), *links]
+
+    def close(self) -> None:
+        """Close everything; what was not acknowledged ends so. Closing twice is fine.
+
+        No thread may be in the run loop.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._acceptor.acknowledge_all()
+        for link in tuple(self._links.values()):
+            link.close(Outcome.CLOSED)
+        self._acceptor.close()
+        self._tell_settled()
+        self.poller.close()
