@@ -22,6 +22,7 @@ from jidocode.errors import (
 from jidocode.otp.supervision.management import ChildInfo, ChildStatus, WhichChildren
 from jidocode.otp.supervision.specs import ChildType
 from jidocode.session.admission.messages import SESSIONS
+from jidocode.session.record import validate_session_id
 from jidocode.system.health import (
     ChildHealth,
     Health,
@@ -42,6 +43,7 @@ class Probe:
 
     def session(self, session_id: str) -> Plan[Health]:
         """Return the health of a session; see `SessionSystem.health_check`."""
+        validate_session_id(session_id)
         deadline = self._router.deadline()
         supervisor = yield from self._router.find(("session", session_id), deadline)
         _, sessions = yield from self._look((), {session_id: supervisor}, deadline)

@@ -12,15 +12,17 @@ from weakref import WeakValueDictionary
 from msgspec import Struct
 
 from jidocode._host.client.client import HostClient
+from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.record import Session, is_session_id, validate_session_id
 from jidocode.session.requests import Channel, Request
-from jidocode.session.tree import Application, SessionChildren
+from jidocode.session.tree import Application, SessionChildren, session_children
 from jidocode.system.archive import Archive
-from jidocode.system.events import EventHub, SessionRefused
+from jidocode.system.events import EventHub, EventStream, SessionRefused
+from jidocode.system.health import Statistics
 from jidocode.system.probe import Probe
 from jidocode.system.router import Router, process_name
 from jidocode.system.sessions import Sessions
@@ -30,9 +32,6 @@ from jidocode.system.updates import Updates
 
 T = TypeVar("T")
 _Result = TypeVar("_Result")
-
-PRELOAD = ("jidocode.session.tree",)
-"""What every host imports before it forks."""
 
 
 class RunningSystem:
@@ -52,13 +51,19 @@ class RunningSystem:
         probe: Asks the tree how it is.
     """
 
-    def __init__(self, root: Start, settings: Settings, build: SessionChildren) -> None:
-        """Start a host and the tree below *root*; *build* says what a session consists of."""
+    def __init__(
+        self,
+        host: HostProcess,
+        root: Start,
+        settings: Settings,
+        build: SessionChildren = session_children,
+    ) -> None:
+        """Start the tree below *root* in *host*; *build* says what a session consists of."""
         self.settings = settings
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
         self.client = HostClient(
+            host,
             root,
-            preload=[*PRELOAD, *settings.preload],
             start_timeout=settings.start_timeout,
             on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
             on_end=hub.close,
@@ -134,12 +139,31 @@ class RunningSystem:
         finally:
             turn.release()
 
+    # What needs no plan
+
+    def events(self, session_id: str | None) -> EventStream:
+        """Return a stream of what happens from now on; see `SessionSystem.events`."""
+        return self.hub.stream(None if session_id is None else validate_session_id(session_id))
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of counts."""
+        return Statistics(
+            sessions=len(self.carry_out(self.sessions.records())),
+            max_sessions=self.settings.max_sessions,
+            processes=len(self.client.directory.live()),
+            calls=self.client.calls,
+        )
+
     # Processes by their names
 
     def find(self, kind: str, session_id: str) -> ActorRef:
         """Return a session's process; see `SessionSystem.get_process`."""
         name = process_name(kind, session_id)
         return self.carry_out(self.router.find(name, self.router.deadline()))
+
+    def look_up(self, kind: str, session_id: str) -> ActorRef | None:
+        """Return what the registry has under that name; see `SessionSystem.registered`."""
+        return self.carry_out(self.router.look_up(process_name(kind, session_id)))
 
     def way_to(self, kind: str, session_id: str) -> Channel:
         """Return the way to a session's process; see `SessionSystem.caller`."""

@@ -2,32 +2,42 @@
 
 A facade: what a method does is in the service that it names, and how it is waited
 for in `RunningSystem`.
+
+Only what is needed to start the host is imported here. The host is a fresh interpreter,
+and takes a third of a second to import all that its processes share; while it does so,
+this process imports the rest of what it needs itself. Whatever else is imported at the
+top of this file makes every start longer.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 
-from jidocode._host.client.monitor import Monitor
-from jidocode.base.refs import ActorRef
+from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.text import quote
-from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
-from jidocode.otp.supervision.strategy import Strategy
-from jidocode.session.journal.catalogue import Resumable
-from jidocode.session.record import Session, SessionConfig, validate_session_id
-from jidocode.session.requests import Channel
-from jidocode.session.tree import SessionChildren, session_children
-from jidocode.system.events import EventStream
-from jidocode.system.handle import SessionHandle
-from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
-from jidocode.system.router import process_name
-from jidocode.system.running import RunningSystem, application
 from jidocode.system.settings import Settings
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from jidocode._host.client.monitor import Monitor
+    from jidocode.base.refs import ActorRef
+    from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
+    from jidocode.otp.supervision.strategy import Strategy
+    from jidocode.session.journal.catalogue import Resumable
+    from jidocode.session.record import Session, SessionConfig
+    from jidocode.session.requests import Channel
+    from jidocode.session.tree import SessionChildren
+    from jidocode.system.events import EventStream
+    from jidocode.system.handle import SessionHandle
+    from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
+
+PRELOAD = ("jidocode.session.tree",)
+"""What every host imports before it forks."""
 
 
 class SessionSystem:
@@ -50,7 +60,7 @@ class SessionSystem:
         self,
         settings: Settings | None = None,
         *,
-        build: SessionChildren = session_children,
+        build: SessionChildren | None = None,
         **overrides: Any,
     ) -> None:
         """Start a system with *settings*, changed by *overrides* (see `Settings`).
@@ -63,10 +73,22 @@ class SessionSystem:
                 f"settings must be Settings, got {quote(settings)}; Settings.load reads a file"
             )
         self.settings = evolve(settings or Settings(), **overrides)
-        self._running = RunningSystem(self._root(), self.settings, build)
+        host = HostProcess(preload=[*PRELOAD, *self.settings.preload])
+        try:
+            from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
+            from jidocode.system.running import RunningSystem  # noqa: PLC0415 - idem
+
+            self._running = RunningSystem(
+                host, self._root(), self.settings, build or session_children
+            )
+        except BaseException:
+            host.close(0.0)
+            raise
         self._client = self._running.client
 
     def _root(self) -> Start:
+        from jidocode.system.running import application  # noqa: PLC0415 - see above
+
         return application(self.settings)
 
     def __enter__(self) -> Self:
@@ -136,6 +158,8 @@ class SessionSystem:
                 supervisor of sessions, is gone for good.
             HostError: The whole system is gone, or this is a fork of its app.
         """
+        from jidocode.session.record import Session  # noqa: PLC0415 - see above
+
         session = Session.new(
             project_path=project_path, name=name, config=config, session_id=session_id
         )
@@ -153,6 +177,8 @@ class SessionSystem:
         return self._handle(self._running.carry_out(plan))
 
     def _handle(self, session: Session) -> SessionHandle:
+        from jidocode.system.handle import SessionHandle  # noqa: PLC0415 - see above
+
         return SessionHandle(self._running, session.id)
 
     def stop_session(self, session_id: str) -> None:
@@ -341,8 +367,7 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             RegistryNotRunningError: There is no registry to ask.
         """
-        name = process_name(kind, session_id)
-        return self._running.carry_out(self._running.router.look_up(name))
+        return self._running.look_up(kind, session_id)
 
     def caller(self, kind: str, session_id: str) -> Channel:
         """Return the way to the process of that kind in that session."""
@@ -364,7 +389,7 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
         """
-        plan = self._running.probe.session(validate_session_id(session_id))
+        plan = self._running.probe.session(session_id)
         return self._running.carry_out(plan)
 
     def system_health(self) -> SystemHealth:
@@ -398,14 +423,8 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
         """
-        session_id = None if session_id is None else validate_session_id(session_id)
-        return self._running.hub.stream(session_id)
+        return self._running.events(session_id)
 
     def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
-        return Statistics(
-            sessions=len(self.list_sessions()),
-            max_sessions=self.settings.max_sessions,
-            processes=len(self._client.directory.live()),
-            calls=self._client.calls,
-        )
+        return self._running.statistics()

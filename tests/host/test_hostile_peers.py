@@ -39,7 +39,7 @@ from jidocode._host.transport.frames import (
     unpack_count,
 )
 from jidocode._host.transport.inbound import MAX_STRANGERS, Inbound
-from jidocode._host.transport.messenger import new_key
+from jidocode._host.transport.key import new_key
 from jidocode._host.transport.thespian import (
     LoopbackEndpoint,
     ThespianEnvelope,

@@ -17,7 +17,8 @@ from trees import MakeTree, Tree
 from jidocode._host import processes
 from jidocode._host.actor.warm_up import warm_up
 from jidocode._host.daemon.process_table import MAX_PIPED_ORDER, STANDBYS
-from jidocode._host.transport.messenger import Messenger, new_key
+from jidocode._host.transport.key import new_key
+from jidocode._host.transport.messenger import Messenger
 from jidocode.errors import StartFailedError
 from jidocode.otp import ChildSpec, Flags, Start
 from jidocode.testing import eventually, is_alive

@@ -49,7 +49,7 @@ from thespian.system.transport import (
 from jidocode._host.transport import course, inbound, messenger, window
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import FrameDecoder, Kind, connection_keys, pack_count
-from jidocode._host.transport.messenger import new_key
+from jidocode._host.transport.key import new_key
 from jidocode._host.transport.thespian import (
     STATUSES,
     LoopbackEndpoint,

@@ -13,6 +13,7 @@ from servers import Group
 
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.news import ROOT
+from jidocode._host.daemon.launcher import HostProcess
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
 from jidocode.otp.naming.messages import Live, LookUp, NotFound, Restarting
@@ -39,9 +40,8 @@ class Tree:
         self._ends: dict[ActorRef, ChildExited] = {}
         first = [RegistryServer.child_spec(id=REGISTRY_ID)] if registry else []
         root = Start(Group, flags, [*first, *specs])
-        self.client = HostClient(
-            root, preload=PRELOAD, start_timeout=PATIENCE, on_event=self._on_event
-        )
+        host = HostProcess(preload=PRELOAD)
+        self.client = HostClient(host, root, start_timeout=PATIENCE, on_event=self._on_event)
 
     def __enter__(self) -> Self:
         return self

@@ -369,8 +369,10 @@ def test_a_start_that_is_given_up_leaves_no_host_that_is_stopped(
     monkeypatch.setenv("JIDOCODE_TEST_MARKER", marker)
     (tmp_path / "stopper.py").write_text("import os\nos.kill(os.getpid(), 19)\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    host = HostProcess(preload=["stopper"])
     with pytest.raises(HostStartError, match="not ready in time"):
-        HostProcess(preload=["stopper"], timeout=2)
+        host.wait_until_ready(time.monotonic() + 2)
+    host.close(0.0)
 
     assert marked(marker) == []
 

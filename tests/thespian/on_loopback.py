@@ -14,7 +14,7 @@ from thespian.system.messages.convention import CONV_ADDR_IPV4_CAPABILITY
 from thespian.system.transport import ExternalInterfaceTransportInit, TransportInit__Base
 
 from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.messenger import new_key
+from jidocode._host.transport.key import new_key
 from jidocode._host.transport.thespian import LoopbackEndpoint, ThespianTransport
 
 if TYPE_CHECKING:

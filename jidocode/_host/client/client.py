@@ -37,14 +37,14 @@ class HostClient:
 
     def __init__(
         self,
+        host: HostProcess,
         root: Start,
         *,
-        preload: Sequence[str] = (),
         start_timeout: float,
         on_event: Listener | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        """Start a host and, in it, the tree below *root*.
+        """Take over *host*, and start the tree below *root* in it.
 
         *on_event* hears what happens and *on_end* that it is over, both in the
         reader thread.
@@ -56,6 +56,7 @@ class HostClient:
         self._owner = os.getpid()
         self._on_end = on_end
         self._monitors = Monitors()
+        self._host = host
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._close_requested = False
         self.closed = False
@@ -64,8 +65,8 @@ class HostClient:
         self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
         self._to_end = contextlib.ExitStack()
         try:
-            self._host = HostProcess(preload=preload, timeout=start_timeout)
-            self._to_end.callback(self._host.close, 0.0)
+            self._to_end.callback(host.close, 0.0)
+            host.wait_until_ready(deadline)
             self._messenger = Messenger(self._host.key)
             self._to_end.callback(self._messenger.close)
             self._ledger = CallLedger(self._messenger, self.directory)

@@ -33,7 +33,7 @@ from typing import Any, BinaryIO
 
 from jidocode._host import logs, processes
 from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.messenger import new_key
+from jidocode._host.transport.key import new_key
 from jidocode.errors import HostStartError
 
 BOOTSTRAP = """
@@ -64,26 +64,38 @@ FAILED_START_KILL_SECONDS = 1.0
 class HostProcess:
     """The guard and the host of one system, seen from the app.
 
+    It takes the host longer to import what it needs than it takes the app: so it is
+    started first, and waited for last.
+
     Attributes:
         key: The system's one-time key.
-        admin: Where the host's Admin listens.
-        pid: The host's process id.
         ends: Descriptors, one of which is readable when the system is ending:
-            the host's process and the guard's.
+            the guard's process and, once it is known, the host's.
     """
 
-    def __init__(self, *, preload: Sequence[str], timeout: float) -> None:
-        """Start a guard and a host, and wait until the host is ready.
+    admin: LoopbackAddress
+    """Where the host's Admin listens; from `wait_until_ready` on."""
+    pid: int
+    """The host's process id; likewise."""
+
+    def __init__(self, *, preload: Sequence[str]) -> None:
+        """Start a guard, which starts a host; that becomes ready in its own time.
 
         Args:
             preload: Modules to import once, for all actors to share.
-            timeout: Seconds to wait.
 
         Raises:
-            HostStartError: It did not start, or not in time. Nothing is left.
+            HostStartError: It cannot be started. Nothing is left.
         """
         self.key = new_key()
         self.ends: list[int] = []
+        self._closed = False
+        try:
+            self._launch(preload)
+        except OSError as error:
+            raise HostStartError(f"the host process cannot be started: {error}") from error
+
+    def _launch(self, preload: Sequence[str]) -> None:
         with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
@@ -102,11 +114,18 @@ class HostProcess:
             undo.callback(self._abandon)
             self.ends.append(os.pidfd_open(self._process.pid))
             self._send_orders(preload, log)
-            facts = self._await_report(time.monotonic() + timeout)
-            self.pid: int = facts["pid"]
-            self.ends.append(os.pidfd_open(self.pid))
-            self.admin = LoopbackAddress(facts["port"], facts["nonce"])
             undo.pop_all()
+
+    def wait_until_ready(self, deadline: float) -> None:
+        """Wait until the host is ready, at most until *deadline* (monotonic).
+
+        Raises:
+            HostStartError: It did not start, or not in time; `close` ends what there is.
+        """
+        facts = self._await_report(deadline)
+        self.pid = facts["pid"]
+        self.ends.append(os.pidfd_open(self.pid))
+        self.admin = LoopbackAddress(facts["port"], facts["nonce"])
 
     def _abandon(self) -> None:
         if not self.ends:  # it can be awaited in no other way, and has no orders yet
@@ -122,9 +141,14 @@ class HostProcess:
         )
 
     def close(self, timeout: float) -> None:
-        """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is."""
-        self.wait(timeout)
-        self._end(KILL_SECONDS)
+        """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is.
+
+        Closing twice is fine.
+        """
+        if not self._closed:
+            self.wait(timeout)
+            # One that never was ready may be anything.
+            self._end(KILL_SECONDS if hasattr(self, "pid") else FAILED_START_KILL_SECONDS)
 
     def _end(self, patience: float) -> None:
         for pipe in (self._lifeline, self._report):
@@ -135,6 +159,7 @@ class HostProcess:
             if not self.wait(patience):
                 self._signal([end], signal.SIGKILL)
         self._process.wait()
+        self._closed = True
         for descriptor in self.ends:
             os.close(descriptor)
         self._log.close()

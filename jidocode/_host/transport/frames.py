@@ -29,9 +29,9 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.key import KEY_BYTES
 from jidocode.errors import HostError
 
-KEY_BYTES = 32
 MAC_BYTES = 16
 MAX_BODY = 1 << 30
 """Bytes of the largest body an authenticated peer may send: 1 GiB."""

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.transport.address import Address, LoopbackAddress
-from jidocode._host.transport.frames import KEY_BYTES, MAX_BODY, Kind
+from jidocode._host.transport.frames import MAX_BODY, Kind
 from jidocode._host.transport.inbound import Acceptor
 from jidocode._host.transport.outbound import Link
 from jidocode._host.transport.poller import Poller
@@ -39,11 +39,6 @@ _NONCE_BITS = 63
 
 Handler = Callable[[Any], Any]
 """Gets each message in its envelope, and says by something false that it wants no more."""
-
-
-def new_key() -> bytes:
-    """Return the key of a new system: 256 random bits."""
-    return os.urandom(KEY_BYTES)
 
 
 class Envelope:
