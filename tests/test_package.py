@@ -252,3 +252,17 @@ def test_every_test_that_a_page_names_exists(page: str) -> None:
 
     assert named
     assert named - tests == set()
+
+
+def test_every_place_that_the_architecture_names_exists() -> None:
+    """Each file, and each room with a sentence that says what happens in it."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    package = Path(jidocode.__file__).parent
+    files = set(re.findall(r"`([\w/]+\.py)`", page)) - {"setup.cfg"}
+    rooms = {path.parent for path in package.rglob("*.py")} - {package}
+    drawn = set(re.findall(r"`([\w/]+)`", page))
+
+    assert {file for file in files if not (package / file).exists()} == set()
+    assert {str(room.relative_to(package)) for room in rooms} - drawn == set()
+    for room in rooms:
+        assert (room / "__init__.py").read_text("utf-8").startswith('"""'), room
