@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-NEEDLESS = ("thespian", "loguru", "asyncio", "logging", "multiprocessing", "ssl", "random")
+NEEDLESS = ("thespian", "loguru", "asyncio", "logging", "multiprocessing", "ssl")
 
 IMPORTED = """
 import sys
@@ -30,4 +30,4 @@ def test_an_app_imports_nothing_that_it_does_not_need(code: str) -> None:
     app = subprocess.run([sys.executable, "-Ic", code], capture_output=True, text=True, check=True)
     needless = set(NEEDLESS) & set(app.stdout.split())
 
-    assert needless <= ({"random"} if code is RUN else set())
+    assert needless == set()
