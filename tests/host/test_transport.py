@@ -46,7 +46,7 @@ from thespian.system.transport import (
     TransmitOnly,
 )
 
-from jidocode._host.transport import course, inbound, messenger, window
+from jidocode._host.transport import course, inbound, messenger, outbound, window
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import FrameDecoder, Kind, connection_keys, pack_count
 from jidocode._host.transport.key import new_key
@@ -773,6 +773,28 @@ def test_a_message_may_be_sent_where_its_thread_holds_the_link(one: Peer, two: P
     with link._gate:
         one.transport.send(two.transport.address, "meanwhile")
     until(lambda: len(two.got) == 2, one, two)
+
+    assert two.got == ["hello", "meanwhile"]
+
+
+def test_who_looks_at_a_link_sends_what_others_left_to_it_meanwhile(
+    one: Peer, two: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They found it held, and went: nothing else would send it."""
+    greet(one, two)
+    unsent = outbound._unsent
+
+    def post_and_look(sock: socket.socket) -> int:
+        sender = threading.Thread(
+            target=one.transport.send, args=(two.transport.address, "meanwhile")
+        )
+        sender.start()
+        sender.join(DEADLINE)
+        return unsent(sock)
+
+    monkeypatch.setattr(outbound, "_unsent", post_and_look)
+    one.transport.at_risk()
+    until(lambda: len(two.got) == 2, two)
 
     assert two.got == ["hello", "meanwhile"]
 

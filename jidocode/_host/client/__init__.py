@@ -1,1 +1,1 @@
-"""How the app talks to its processes: calls, monitors, and what it knows of the tree."""
+"""The app's end of a system: its calls, its monitors, and what it knows of the tree."""

@@ -1,1 +1,1 @@
-"""How messages travel between our processes: authenticated frames over loopback sockets."""
+"""How messages travel between the processes of a system: authenticated, over loopback sockets."""
