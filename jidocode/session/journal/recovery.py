@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import asdict, evolve
 
@@ -159,7 +159,7 @@ def _result_of(call: ToolCall) -> Draft[ToolResult]:
     )
 
 
-def _found_in(journal: Journal) -> dict[str, object]:
+def _found_in(journal: Journal) -> Mapping[str, object]:
     """Return the repair of *journal* as JSON, {} if there was none."""
     found = journal.repair
     return {} if found.clean else asdict(found) | {"kept_aside": list(found.kept_aside)}
