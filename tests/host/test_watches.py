@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from jidocode._host.transport.messenger import Envelope, Messenger, Turn, new_key
+from jidocode._host.transport.key import new_key
+from jidocode._host.transport.messenger import Envelope, Messenger, Turn
 
 DEADLINE = 20.0
 

@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from jidocode._host.transport import window as window_module
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import (
-    KEY_BYTES,
     MAX_BODY,
     ConnectionKeys,
     FrameDecoder,
@@ -24,6 +23,7 @@ from jidocode._host.transport.frames import (
     hello_mac,
     pack_count,
 )
+from jidocode._host.transport.key import KEY_BYTES
 from jidocode._host.transport.window import BATCH_BYTES, Outcome, Parcel, SendWindow
 
 KEY = bytes(range(KEY_BYTES))
