@@ -33,7 +33,7 @@ cover: $(VENV)/test
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q -m "not slow" tests/otp tests/session
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --include "jidocode/otp/*,jidocode/session/*"
+	$(BIN)/coverage report --include "jidocode/otp/*,jidocode/session/*" --fail-under 95
 
 bench: $(VENV)/dev
 	$(BIN)/python bench/run.py

@@ -986,6 +986,7 @@ print(total)
 """
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_to_two_hundred_kills(tmp_path: Path, folder: Path) -> None:
     """Under load, with compactions, open streams and open calls; and nothing comes twice."""
     done = subprocess.run(

@@ -632,6 +632,7 @@ print(acknowledged, torn)
 """
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_to_two_hundred_kills(path: Path) -> None:
     """Writers under load, with compactions, are killed at any moment; the next one goes on."""
     done = subprocess.run(
