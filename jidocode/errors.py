@@ -215,36 +215,44 @@ class AlreadyStartedError(SupervisorError):
         self.ref = ref
 
 
-class _OneChildError(SupervisorError):
-    """Something about the child with one id."""
+class AlreadyPresentError(SupervisorError):
+    """The supervisor has a spec for that id already, without a running process."""
+
+    _sentence = "child {child_id} is already present, but not running"
 
     def __init__(self, child_id: str) -> None:
         super().__init__(child_id)
         self.child_id = child_id
 
 
-class AlreadyPresentError(_OneChildError):
-    """The supervisor has a spec for that id already, without a running process."""
-
-    _sentence = "child {child_id} is already present, but not running"
-
-
-class ChildRunningError(_OneChildError):
+class ChildRunningError(SupervisorError):
     """The child runs; stop it first."""
 
     _sentence = "child {child_id} is running"
 
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
-class ChildRestartingError(_OneChildError):
+
+class ChildRestartingError(SupervisorError):
     """The child is between two starts."""
 
     _sentence = "child {child_id} is restarting"
 
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
-class ChildNotFoundError(_OneChildError, LookupError):
+
+class ChildNotFoundError(SupervisorError, LookupError):
     """The supervisor has no child with that id."""
 
     _sentence = "no child {child_id}"
+
+    def __init__(self, child_id: str) -> None:
+        super().__init__(child_id)
+        self.child_id = child_id
 
 
 class MaxChildrenError(SupervisorError):

@@ -94,7 +94,7 @@ TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
         # request to stop would wait as long as it hangs.
         StopRequested: LifeState.KILLING,
         KillRequested: LifeState.KILLING,
-        # A note, or a death, that has overtaken `ChildReady`.
+        # It died in `init`; or its death, or its note, has overtaken `ChildReady`.
         ExitNoted: LifeState.STARTING,
         ChildGone: LifeState.ENDED,
         CauseUnknown: LifeState.SILENT,
