@@ -44,34 +44,6 @@ BEHAVIOUR = {
 }
 """Exported classes that do something, and are no data."""
 
-STRUCTS_SO_FAR = {
-    "Caller",
-    "ChildCounts",
-    "ChildExited",
-    "ChildInfo",
-    "ChildSpec",
-    "ChildStartFailed",
-    "ChildStarted",
-    "ChildStarting",
-    "Down",
-    "DynamicFlags",
-    "Entry",
-    "FileSlice",
-    "Flags",
-    "GaveUp",
-    "HeartbeatMissed",
-    "Ignore",
-    "Listing",
-    "NoReply",
-    "Refuse",
-    "Reply",
-    "Response",
-    "Start",
-    "Stop",
-    "Timeout",
-}
-"""Data that is no attrs class yet; whatever becomes one has to leave this set."""
-
 _ID = "made by the package, or the app's name for a thing that it refers to"
 SHOWN = {
     "ActorRef.kind": "a word that the class of a process has",
@@ -127,17 +99,7 @@ def is_data(value: object) -> bool:
     )
 
 
-DATA: list[Any] = [
-    pytest.param(
-        value,
-        id=name,
-        marks=[pytest.mark.xfail(reason="no attrs class yet", strict=True)]
-        if name in STRUCTS_SO_FAR
-        else [],
-    )
-    for name, value in sorted(EXPORTED.items())
-    if is_data(value)
-]
+DATA = [pytest.param(value, id=name) for name, value in sorted(EXPORTED.items()) if is_data(value)]
 
 
 def blank_of(cls: type[Any]) -> object:
@@ -195,7 +157,7 @@ def test_the_lists_of_this_file_name_what_there_is() -> None:
     """So that they do not grow stale."""
     classes = {name for name, value in EXPORTED.items() if inspect.isclass(value)}
 
-    assert (BEHAVIOUR | STRUCTS_SO_FAR) - classes == set()
+    assert BEHAVIOUR - classes == set()
     assert {name.partition(".")[0] for name in SHOWN} - classes == set()
 
 
