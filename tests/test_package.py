@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import inspect
 import os
 import pickle
@@ -11,7 +12,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import pytest
@@ -73,11 +74,15 @@ def methods() -> Iterator[Callable[..., Any]]:
 
 def classes_in(annotated: object) -> set[type]:
     """Return the package's classes in the annotations of a function or a class."""
-    names = {"os": os} | {
-        name: getattr(module, name)
-        for module in (jidocode.otp, jidocode)
-        for name in exported(module)
-    }
+    names = (
+        {"os": os, "TracebackType": TracebackType}
+        | vars(collections.abc)
+        | {
+            name: getattr(module, name)
+            for module in (jidocode.otp, jidocode)
+            for name in exported(module)
+        }
+    )
     waiting = list[Any](typing.get_type_hints(annotated, localns=names).values())
     classes = set[type]()
     for hint in waiting:

@@ -27,7 +27,7 @@ EXPORTED: dict[str, object] = {
 }
 
 BEHAVIOUR = {
-    "Call",
+    "Channel",
     "DynamicSupervisor",
     "EventStream",
     "FakeCall",
@@ -112,11 +112,8 @@ def test_data_is_an_attrs_class_frozen_slotted_and_on_the_one_base(cls: type[Any
     """So that equality, hash and text are written once, and nobody changes what another holds."""
     assert attrs.has(cls)
     assert issubclass(cls, Record)
-    assert (cls.__eq__, cls.__hash__, cls.__repr__) == (
-        Record.__eq__,
-        Record.__hash__,
-        Record.__repr__,
-    )
+    assert (cls.__eq__, cls.__hash__) == (Record.__eq__, Record.__hash__)
+    assert cls.__repr__ is Record.__repr__ or cls is jidocode.otp.Start  # it shows its class only
     blank: Any = blank_of(cls)
     with pytest.raises(FrozenInstanceError):
         blank.anything = 1
@@ -141,6 +138,9 @@ def fields_with_text(cls: type[Any]) -> list[str]:
 @pytest.mark.parametrize("cls", DATA)
 def test_no_text_of_a_user_a_project_or_a_key_shows_in_a_record(cls: type[Any]) -> None:
     """Records end up in logs and in bug reports; what may be shown is listed above."""
+    if cls is jidocode.otp.Start:
+        assert repr(cls(str, "MARK", key="MARK")) == "Start(str)"
+        return
     record = blank_of(cls)
     for each in fields(cls):
         object.__setattr__(record, each.name, None)

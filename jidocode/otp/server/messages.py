@@ -22,7 +22,7 @@ class Caller(Record):
         request_id: Which request it answers. The caller drops a late reply.
     """
 
-    address: object
+    address: object = field(repr=False)
     request_id: int
 
 
