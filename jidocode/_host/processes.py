@@ -17,14 +17,14 @@ import contextlib
 import ctypes
 import faulthandler
 import os
-import select
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-STDERR = 2
+from jidocode._host.descriptors import STDERR
+
 MAX_TRACE = 16_384
 
 PR_SET_PDEATHSIG = 1
@@ -156,22 +156,6 @@ def _close_all_but(keep: Collection[int]) -> None:
         os.closerange(first, kept)
         first = kept + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-
-
-def wait_for_any(descriptors: Iterable[int], timeout: float | None = None) -> bool:
-    """Wait until one of *descriptors* is readable: a pipe, or a process that has ended.
-
-    Args:
-        descriptors: Of any number, unlike those that `select.select` takes.
-        timeout: Seconds to wait; None for ever.
-
-    Returns:
-        False if none is after *timeout* seconds.
-    """
-    poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 def kill_orphans(children: Iterable[int]) -> None:

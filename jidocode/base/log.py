@@ -12,9 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from loguru import Logger, Record
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 PACKAGE = "jidocode"
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class Line(NamedTuple):
     """One line of the log, of jidocode's own or of whoever uses loguru in a process.
 
     Attributes:
@@ -41,7 +39,7 @@ class Line(Struct, frozen=True, kw_only=True):
     name: str | None
     function: str
     line: int
-    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+    extra: Mapping[str, object]
 
 
 def debug(text: str, *values: object, **extra: object) -> None:

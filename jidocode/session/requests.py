@@ -21,7 +21,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
-from jidocode.base.records import Discreet
+from jidocode.base.structs import Discreet
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError, JournalError, SessionError
 from jidocode.otp.server.results import Refuse, Reply

@@ -7,15 +7,12 @@ of a field says once what its values are, whatever they come from.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from attrs import Attribute, field, fields, frozen
-from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.records import Record
@@ -31,7 +28,8 @@ Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
 
 
-class _Rule(Struct, frozen=True):
+@frozen(eq=False, repr=False)
+class _Rule:
     """What the values of a setting are: in words, as a test, and how text becomes one.
 
     It is the validator of its field.
@@ -289,6 +287,8 @@ _RULES: Mapping[str, _Rule] = {
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - few apps have a file, and every start waits for imports
+
     origin = quote(str(path))
     with path.open("rb") as file:
         try:
@@ -315,5 +315,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _hint(word: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - as in `_from_file`
+
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]}?" if close else ""

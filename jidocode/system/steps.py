@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from jidocode.base.records import Discreet
 from jidocode.base.refs import ActorRef, Name
+from jidocode.base.structs import Discreet
 
 T = TypeVar("T")
 

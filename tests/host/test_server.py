@@ -33,7 +33,7 @@ from actors import (
 from loguru import logger
 from trees import LONG, MakeTree, Tree
 
-from jidocode._host.processes import wait_for_any
+from jidocode._host.descriptors import wait_for_any
 from jidocode._host.transport import messenger, window
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import Pulse

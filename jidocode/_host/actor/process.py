@@ -23,10 +23,11 @@ from thespian.system.actorManager import ActorManager
 from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcReplicator
 
-from jidocode._host import logs, processes, wire
+from jidocode._host import processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.shell import Shell
 from jidocode._host.actor.warm_up import StandbyOrder, warm_up
+from jidocode._host.shipper import Shipper
 from jidocode._host.transport.thespian import (
     LoopbackEndpoint,
     ThespianEnvelope,
@@ -111,7 +112,7 @@ def run_actor(
     endpoint: LoopbackEndpoint,
     order: bytes | StandbyOrder,
     capabilities: dict[str, object],
-    shipper: logs.Shipper,
+    shipper: Shipper,
 ) -> int:
     """Be an actor's process, and return its exit status; the host calls this in the fork.
 

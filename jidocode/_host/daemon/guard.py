@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from jidocode._host import processes
+from jidocode._host.descriptors import wait_for_any
 
 
 def run_guard(
@@ -44,7 +45,7 @@ def run_guard(
     host = processes.fork(run_host, keep=keep, dies_with_parent=False)
     for descriptor in keep:
         os.close(descriptor)
-    processes.wait_for_any([*lifelines, os.pidfd_open(host.pid)])
+    wait_for_any([*lifelines, os.pidfd_open(host.pid)])
     processes.kill_orphans(())
     shutil.rmtree(run_dir, ignore_errors=True)
     os._exit(0)

@@ -28,12 +28,13 @@ from thespian.system.messages.multiproc import EndpointConnected
 from thespian.system.multiprocCommon import MultiProcAdmin
 from thespian.system.transport import ReceiveEnvelope
 
-from jidocode._host import logs, processes, wire
+from jidocode._host import processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.process import run_actor
 from jidocode._host.actor.warm_up import StandbyOrder
 from jidocode._host.daemon.process_table import ProcessEntry, ProcessTable
+from jidocode._host.shipper import Shipper
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.poller import READ
 from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
@@ -66,7 +67,7 @@ class HostAdmin(MultiProcAdmin):
 
     def __init__(self, transport: ThespianTransport, guard: int, log: int, run_dir: str) -> None:
         """Take over *transport*, log to *log*; end, and remove *run_dir*, when *guard* is gone."""
-        self.shipper = logs.Shipper(log, "host")
+        self.shipper = Shipper(log, "host")
         self._run_dir = run_dir
         self._table = ProcessTable(self._fork)
         self._refill_due = False

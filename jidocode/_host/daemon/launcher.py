@@ -29,12 +29,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from jidocode._host import logs, processes
-from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host import logs
+from jidocode._host.descriptors import STDERR, wait_for_any
 from jidocode._host.transport.key import new_key
 from jidocode.errors import HostStartError
+
+if TYPE_CHECKING:
+    from jidocode._host.transport.address import LoopbackAddress
 
 BOOTSTRAP = """
 import json, os, sys
@@ -125,6 +128,9 @@ class HostProcess:
         facts = self._await_report(deadline)
         self.pid = facts["pid"]
         self.ends.append(os.pidfd_open(self.pid))
+        # Imported by now, but not when this file is: that would hold up the launch.
+        from jidocode._host.transport.address import LoopbackAddress  # noqa: PLC0415
+
         self.admin = LoopbackAddress(facts["port"], facts["nonce"])
 
     def _abandon(self) -> None:
@@ -135,10 +141,7 @@ class HostProcess:
     def wait(self, timeout: float) -> bool:
         """Wait until everything is gone; False if it is not after *timeout* seconds."""
         deadline = time.monotonic() + timeout
-        return all(
-            processes.wait_for_any([end], max(0.0, deadline - time.monotonic()))
-            for end in self.ends
-        )
+        return all(wait_for_any([end], max(0.0, deadline - time.monotonic())) for end in self.ends)
 
     def close(self, timeout: float) -> None:
         """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is.
@@ -189,7 +192,7 @@ class HostProcess:
         line = b""
         while not line.endswith(b"\n"):
             left = deadline - time.monotonic()
-            if left <= 0 or not processes.wait_for_any([descriptor], left):
+            if left <= 0 or not wait_for_any([descriptor], left):
                 raise HostStartError("the host process was not ready in time")
             chunk = os.read(descriptor, 4096)
             if not chunk:
@@ -214,14 +217,14 @@ def _standard_streams_taken() -> Generator[None]:
         while True:
             nothing = os.open(os.devnull, os.O_RDWR)
             undo.callback(os.close, nothing)
-            if nothing > processes.STDERR:
+            if nothing > STDERR:
                 break
         yield
 
 
 def _app_has_stderr() -> bool:
     try:
-        return os.get_inheritable(processes.STDERR)
+        return os.get_inheritable(STDERR)
     except OSError:
         return False
 

@@ -52,7 +52,7 @@ from jidocode._host.transport.messenger import Ending, Handler, Messenger
 from jidocode._host.transport.poller import READ
 from jidocode._host.transport.window import Outcome, Parcel
 from jidocode.base import log
-from jidocode.base.records import Discreet
+from jidocode.base.structs import Discreet
 
 
 class Undelivered(SendStatus.BASE):

@@ -31,8 +31,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jidocode.base.exits import Killed
-from jidocode.base.records import Discreet
 from jidocode.base.refs import is_name
+from jidocode.base.structs import Discreet
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.messages import (

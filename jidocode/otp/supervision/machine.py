@@ -9,8 +9,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
-from jidocode.base.records import Discreet
 from jidocode.base.refs import ActorRef, Name
+from jidocode.base.structs import Discreet
 from jidocode.otp.server.machine import (
     Exit,
     InitDone,

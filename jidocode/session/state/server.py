@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
-from jidocode.base.records import Discreet
+from jidocode.base.structs import Discreet
 from jidocode.errors import InvalidRequestError, JournalError, JournalWriteError, SessionError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Down
