@@ -227,7 +227,7 @@ class Settings(Record):
         cls,
         path: str | os.PathLike[str] | None = None,
         *,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         **overrides: Any,
     ) -> Self:
         """Return the settings of this app: *overrides*, else variables, else the file.
@@ -240,7 +240,7 @@ class Settings(Record):
             path: A TOML file of settings, at its top level. An unknown key is
                 an error, for nothing else has a place in this file.
             environ: The variables, `JIDOCODE_` and the setting's name in
-                capitals. One with another name is logged as a warning and
+                capitals; None for this process's. One with another name is logged as a warning and
                 ignored: the environment belongs to everybody, to newer
                 versions and to the app itself too.
             overrides: Settings as `Settings` takes them.
@@ -252,7 +252,7 @@ class Settings(Record):
             TypeError: There is no setting of that name in *overrides*.
         """
         values = {} if path is None else _from_file(Path(path))
-        return cls(**values | _from_environment(environ) | overrides)
+        return cls(**values | _from_environment(_own_variables(environ)) | overrides)
 
     def session_flags(self, strategy: Strategy | Flags | None) -> Flags:
         """Return the flags of a session's supervisor; what *strategy* leaves out is from here.
@@ -269,11 +269,12 @@ class Settings(Record):
         )
 
 
-def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+def default_state_dir(environ: Mapping[str, str] | None = None) -> Path:
     """Return the folder for state: `$XDG_STATE_HOME/jidocode`, or `~/.local/state/jidocode`.
 
     A relative `$XDG_STATE_HOME` is ignored (XDG Base Directory Specification).
     """
+    environ = os.environ if environ is None else environ
     state_home = Path(environ.get("XDG_STATE_HOME", ""))
     if state_home.is_absolute():
         return state_home / "jidocode"
@@ -302,15 +303,24 @@ def _from_file(path: Path) -> dict[str, Any]:
     return {key: _RULES[key].take(key, given, f"key in {origin}") for key, given in table.items()}
 
 
+def _own_variables(environ: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the variables that are ours.
+
+    The others are nobody's business here: tools that show the locals of a traceback, or
+    the defaults of an argument, would print an app's secrets.
+    """
+    given = os.environ if environ is None else environ
+    return {name: text for name, text in given.items() if name.startswith(PREFIX)}
+
+
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     names = {f"{PREFIX}{name.upper()}": name for name in _RULES}
-    given = {variable: text for variable, text in environ.items() if variable.startswith(PREFIX)}
-    for variable in given.keys() - names.keys():
+    for variable in environ.keys() - names.keys():
         log.warning("{} is no setting{}", quote(variable), _hint(variable, names))
     return {
-        name: _RULES[name].take(name, given[variable], f"variable {variable}")
+        name: _RULES[name].take(name, environ[variable], f"variable {variable}")
         for variable, name in names.items()
-        if variable in given
+        if variable in environ
     }
 
 

@@ -103,7 +103,8 @@ class SessionSystem:
         self.close()
 
     def __repr__(self) -> str:
-        return repr(self._running)
+        # A start that has failed is shown, too: by whoever prints the locals of a traceback.
+        return repr(self._running) if hasattr(self, "_running") else "<SessionSystem not started>"
 
     @property
     def host_pid(self) -> int:

@@ -25,6 +25,7 @@ from jidocode import (
     HostError,
     HostExitedError,
     HostStartError,
+    InvalidSettingError,
     NoProcessError,
     SessionHandle,
     SessionSystem,
@@ -505,3 +506,12 @@ def test_a_pid_namespace_without_its_own_proc_is_one_clear_sentence() -> None:
     told = run_unshared(code, namespaces=("--pid", "--fork", "--kill-child"))
 
     assert "/proc does not show the processes of this pid namespace" in told
+
+
+def test_a_system_that_did_not_start_has_a_text() -> None:
+    """Tools that show the locals of a traceback ask for it."""
+    system = SessionSystem.__new__(SessionSystem)
+    with pytest.raises(InvalidSettingError):
+        system.__init__(max_sessions=0)  # type: ignore[misc] # as a failed start leaves it
+
+    assert repr(system) == "<SessionSystem not started>"
