@@ -89,6 +89,9 @@ class RunningSystem:
             client.close(0.0)
 
     def __repr__(self) -> str:
+        # A start that has failed is shown, too: by whoever prints the locals of a traceback.
+        if not hasattr(self, "client"):
+            return "<SessionSystem not started>"
         if self.client.closed:
             return "<SessionSystem closed>"
         return f"<SessionSystem host pid {self.client.host_pid}>"

@@ -103,7 +103,6 @@ class SessionSystem:
         self.close()
 
     def __repr__(self) -> str:
-        # A start that has failed is shown, too: by whoever prints the locals of a traceback.
         return repr(self._running) if hasattr(self, "_running") else "<SessionSystem not started>"
 
     @property
