@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
+
+SETTLING_SECONDS = 0.5
+"""Until all is there that will be, such as the processes that stand by."""
 
 
 def main(subject: str, folder: str) -> None:
@@ -34,6 +38,7 @@ def main(subject: str, folder: str) -> None:
         close = stock.shutdown
     print("ready", flush=True)
     sys.stdin.readline()
+    time.sleep(SETTLING_SECONDS)
     print(sum(map(proportional_memory, own_processes())), flush=True)
     close()
 
