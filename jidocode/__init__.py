@@ -2,7 +2,7 @@
 
 General layout (imports go from left to right only, which CI checks):
 
-    testing -> system -> session | _host -> otp -> errors
+    testing -> system -> session | _host -> otp -> errors -> base
 
 testing   what the tests of an app need, as a pytest plugin
 system    what an app uses: `SessionSystem` and the handles it gives out
@@ -10,6 +10,7 @@ session   WHAT is supervised: the record, the boundary, Manager, State, the tree
 _host     WHERE it runs: processes, sockets, signals; the only Thespian code
 otp       HOW supervision works: pure machines, no process, clock or socket
 errors    every error, in one tree
+base      words of every layer: exit reasons, refs, records, text
 """
 
 import sys

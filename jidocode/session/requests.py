@@ -93,10 +93,14 @@ def remote(
     def ask(client: Client, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         return client._channel(request(operation, *args, **kwargs))  # noqa: SLF001 - this is a method of it
 
-    # The holder is the server's; for the client nothing is in its place.
+    # The holder is the server's; in its place the client has itself.
     ask.__annotations__ = {
         name: hint for name, hint in operation.__annotations__.items() if name != "holder"
     }
+    signature = inspect.signature(operation)
+    _holder, *others = signature.parameters.values()
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    ask.__signature__ = signature.replace(parameters=[itself, *others])  # type: ignore[attr-defined] # what `help` and editors show
     return ask
 
 

@@ -249,3 +249,15 @@ def test_a_client_shows_the_signature_and_the_docstring_of_the_operation() -> No
     assert client.messages.__doc__ == Conversation.messages.__doc__
     assert client.append_chunk.__doc__ == state_operations.append_chunk.__doc__
     assert "holder" not in typing.get_type_hints(StateClient.append_chunk)
+
+
+def test_help_shows_what_a_client_takes() -> None:
+    """Not what the server holds."""
+    shown = str(inspect.signature(ManagerClient.project_root))
+
+    assert shown == "(self, /) -> 'str'"
+    assert list(inspect.signature(ManagerClient.write_file).parameters)[:3] == [
+        "self",
+        "path",
+        "content",
+    ]

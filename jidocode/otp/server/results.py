@@ -29,7 +29,14 @@ class _Next(Record):
 
 @frozen(eq=False, repr=False)
 class Reply(_Next):
-    """Answer the call with *value*, which must pickle, and go on."""
+    """Answer the call with *value*, which must pickle, and go on.
+
+    Attributes:
+        value: The answer.
+        timeout: Seconds without a message after which `handle_info` gets a `Timeout`.
+            It is for this wait alone: who wants the next one, too, returns it again.
+        then: If not None, `handle_continue` gets it before any other message.
+    """
 
     value: object = field(default=None, repr=False)
 
@@ -39,7 +46,7 @@ class Refuse(_Next):
     """Answer the call with *error*, which the caller raises, and go on.
 
     For failures that are part of the contract. An exception that leaves a
-    handler is a crash instead.
+    handler is a crash instead. *timeout* and *then* as in `Reply`.
     """
 
     error: Exception
@@ -47,11 +54,17 @@ class Refuse(_Next):
 
 @frozen(eq=False, repr=False)
 class NoReply(_Next):
-    """Go on without an answer; a caller is answered later by `GenServer.reply`."""
+    """Go on without an answer; a caller is answered later by `GenServer.reply`.
+
+    *timeout* and *then* as in `Reply`.
+    """
 
 
 class _Unset:
     """Tells "no reply" from a reply of None."""
+
+    def __repr__(self) -> str:
+        return "no reply"
 
 
 UNSET = _Unset()
