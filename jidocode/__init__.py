@@ -130,7 +130,9 @@ if TYPE_CHECKING:
 else:
     from jidocode.base.lazy import lazy_names
 
-    names = """
+    __getattr__, __dir__, __all__ = lazy_names(
+        __name__,
+        """
         jidocode._host.client.monitor
             Monitor
         jidocode.base.refs
@@ -186,5 +188,6 @@ else:
             CreationRate Durability Settings
         jidocode.system.system
             SessionSystem
-    """
-    __getattr__, __dir__, __all__ = lazy_names(__name__, names)
+    """,
+        modules="errors otp testing",
+    )

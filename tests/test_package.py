@@ -271,3 +271,15 @@ def test_every_place_that_the_architecture_names_exists() -> None:
     assert {str(room.relative_to(package)) for room in rooms} - drawn == set()
     for room in rooms:
         assert (room / "__init__.py").read_text("utf-8").startswith('"""'), room
+
+
+def test_public_modules_are_there_without_an_import_of_their_own() -> None:
+    """As in any package that imports its modules; and nothing else shows."""
+    code = (
+        "import jidocode\n"
+        "jidocode.errors.BoundaryError, jidocode.otp.Start, jidocode.testing\n"
+        "assert set(dir(jidocode)) == {*jidocode.__all__, 'errors', 'otp', 'testing'}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert (done.stderr, done.returncode) == (b"", 0)

@@ -170,3 +170,11 @@ def test_a_record_survives_pickling_and_copying() -> None:
         assert pickle.loads(pickle.dumps(record)) == record
         assert attrs.evolve(record) == record
     assert settings.preload == ("os",)
+
+
+def test_the_same_value_is_equal_whatever_it_says_of_itself() -> None:
+    """As in tuples: a record is equal to itself."""
+    event = jidocode.otp.Reply(float("nan"))
+
+    assert event == event  # noqa: PLR0124 - on purpose
+    assert event == jidocode.otp.Reply(event.value)

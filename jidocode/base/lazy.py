@@ -12,15 +12,17 @@ from importlib import import_module
 
 
 def lazy_names(
-    package: str, homes: str
+    package: str, homes: str, *, modules: str = ""
 ) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
     """Return `__getattr__`, `__dir__` and `__all__` for the module *package*.
 
     Args:
         package: The module's `__name__`.
         homes: Dotted names of modules, each followed by the names that it defines.
+        modules: The public modules below *package*, likewise imported when they are used.
     """
     home_of: dict[str, str] = {}
+    public_modules = modules.split()
     home = ""
     for word in homes.split():
         if "." in word:
@@ -29,6 +31,8 @@ def lazy_names(
             home_of[word] = home
 
     def get(name: str) -> object:
+        if name in public_modules:
+            return import_module(f"{package}.{name}")  # which sets the attribute itself
         home = home_of.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -37,6 +41,6 @@ def lazy_names(
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *home_of})
+        return sorted([*home_of, *public_modules])
 
     return get, names, sorted(home_of)

@@ -28,13 +28,14 @@ class Record:
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return all(
-            getattr(self, field.name) == getattr(other, field.name)
-            for field in self.__attrs_attrs__
-        )
+        # As tuples do it: what is the same object is equal, whatever it says of itself.
+        return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash(tuple([getattr(self, field.name) for field in self.__attrs_attrs__]))
+        return hash(self._values())
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple([getattr(self, field.name) for field in self.__attrs_attrs__])
 
     def __repr__(self) -> str:
         return text_of(self, (field.name for field in self.__attrs_attrs__ if field.repr))

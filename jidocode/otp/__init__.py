@@ -98,7 +98,9 @@ if TYPE_CHECKING:
 else:
     from jidocode.base.lazy import lazy_names
 
-    names = """
+    __getattr__, __dir__, __all__ = lazy_names(
+        __name__,
+        """
         jidocode.base.exits
             Crashed ExitReason Killed NoProcess Normal Shutdown
         jidocode.base.refs
@@ -125,5 +127,5 @@ else:
             Restart Strategy
         jidocode.otp.supervision.supervisor
             Supervisor
-    """
-    __getattr__, __dir__, __all__ = lazy_names(__name__, names)
+    """,
+    )

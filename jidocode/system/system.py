@@ -11,6 +11,9 @@ top of this file makes every start longer.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
@@ -20,10 +23,6 @@ from jidocode.base.text import quote
 from jidocode.system.settings import Settings
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
-
     from jidocode._host.client.monitor import Monitor
     from jidocode.base.refs import ActorRef
     from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
