@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ChildRestartingError as ChildRestartingError,
         ChildRunningError as ChildRunningError,
         EventGapError as EventGapError,
+        FileTooLargeError as FileTooLargeError,
         HandlerError as HandlerError,
         HostError as HostError,
         HostExitedError as HostExitedError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         JournalWriteError as JournalWriteError,
         MaxChildrenError as MaxChildrenError,
         NoProcessError as NoProcessError,
+        NotTextError as NotTextError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         RateLimitedError as RateLimitedError,
         RegistryNotRunningError as RegistryNotRunningError,
@@ -98,7 +100,13 @@ if TYPE_CHECKING:
     from jidocode.session.journal.catalogue import Resumable as Resumable
     from jidocode.session.manager.client import ManagerClient as ManagerClient
     from jidocode.session.project.boundary import Entry as Entry
-    from jidocode.session.project.files import FileSlice as FileSlice, Listing as Listing
+    from jidocode.session.project.files import (
+        FileBytes as FileBytes,
+        Listing as Listing,
+        TextFile as TextFile,
+    )
+    from jidocode.session.project.slices import FileSlice as FileSlice
+    from jidocode.session.project.text import Newline as Newline
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
     from jidocode.session.requests import Channel as Channel
     from jidocode.session.state.client import StateClient as StateClient
@@ -140,10 +148,10 @@ else:
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyStartedError BoundaryError CallError
             CallTimeoutError ChildNotFoundError ChildRestartingError ChildRunningError
-            EventGapError HandlerError HostError HostExitedError HostStartError
+            EventGapError FileTooLargeError HandlerError HostError HostExitedError HostStartError
             InvalidChildSpecError InvalidRequestError InvalidSessionError InvalidSessionIdError
             InvalidSettingError JidocodeError JournalDamagedError JournalError JournalLockedError
-            JournalVersionError JournalWriteError MaxChildrenError NoProcessError
+            JournalVersionError JournalWriteError MaxChildrenError NoProcessError NotTextError
             ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
             SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
             SupervisorError
@@ -169,7 +177,11 @@ else:
         jidocode.session.project.boundary
             Entry
         jidocode.session.project.files
-            FileSlice Listing
+            FileBytes Listing TextFile
+        jidocode.session.project.slices
+            FileSlice
+        jidocode.session.project.text
+            Newline
         jidocode.session.record
             Session SessionConfig
         jidocode.session.requests

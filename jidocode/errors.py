@@ -25,6 +25,8 @@ JidocodeError
 │   ├── InvalidSessionIdError   (also ValueError)
 │   ├── InvalidSessionError     a record breaks one or more rules (also ValueError)
 │   ├── InvalidRequestError     a request to a session's process breaks a rule (also ValueError)
+│   │   ├── NotTextError        a file is no text in the encoding it should have
+│   │   └── FileTooLargeError   a file is larger than what is read at once; carries size and limit
 │   ├── EventGapError           an event that was asked for is not there any more
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
@@ -303,6 +305,36 @@ class InvalidSessionError(SessionError, ValueError):
 
 class InvalidRequestError(SessionError, ValueError):
     """A request to a Manager or State breaks a rule; nothing was changed."""
+
+
+class NotTextError(InvalidRequestError):
+    """A file is no text in that encoding; nothing was changed, and its bytes can be had.
+
+    *path* is the file in its project, quoted; *encoding* what it was taken for.
+    """
+
+    _sentence = "{path} is no {encoding} text: {problem}"
+
+    def __init__(self, path: str, encoding: str, problem: str) -> None:
+        super().__init__(path, encoding, problem)
+        self.path = path
+        self.encoding = encoding
+        self.problem = problem
+
+
+class FileTooLargeError(InvalidRequestError):
+    """A file is larger than what is read at once; nothing was changed.
+
+    *path* is the file in its project, quoted; *size* and *limit* are bytes.
+    """
+
+    _sentence = "{path} has {size} bytes, and at most {limit} are read at once"
+
+    def __init__(self, path: str, size: int, limit: int) -> None:
+        super().__init__(path, size, limit)
+        self.path = path
+        self.size = size
+        self.limit = limit
 
 
 class EventGapError(SessionError):

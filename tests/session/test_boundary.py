@@ -85,6 +85,7 @@ def refusals(boundary: Boundary, path: str) -> list[type[BaseException]]:
     actions: list[Callable[[], object]] = [
         lambda: read(boundary, path),
         lambda: boundary.write(path, b"changed"),
+        lambda: boundary.write(path, b"changed", in_place=True),
         lambda: boundary.listdir(path),
         lambda: boundary.stat(path),
     ]
@@ -208,7 +209,7 @@ def test_a_name_that_is_no_text_can_be_listed_and_opened(boundary: Boundary, pro
 )
 def test_paths_that_lead_out_are_refused(boundary: Boundary, outside: Path, path: str) -> None:
     """Also those that would come back in."""
-    assert refusals(boundary, path.format(outside=outside)) == [BoundaryError] * 4
+    assert refusals(boundary, path.format(outside=outside)) == [BoundaryError] * 5
     assert (outside / "file").read_bytes() == SECRET
 
 
@@ -231,7 +232,7 @@ def test_symlinks_that_lead_out_are_refused(
     paths = [*links, "dir_out/file", "dir_out/new", "absolute_dir/file", "above/outside/file"]
 
     assert {path: refusals(boundary, path) for path in paths} == dict.fromkeys(
-        paths, [BoundaryError] * 4
+        paths, [BoundaryError] * 5
     )
     assert [file.name for file in outside.iterdir()] == ["file"]
     assert (outside / "file").read_bytes() == SECRET
@@ -257,7 +258,7 @@ def test_loops_are_refused(boundary: Boundary, project: Path) -> None:
         (project / f"chain{number}").symlink_to(f"chain{number + 1}")
 
     for path in ["self", "ping", "chain0", "self/file"]:
-        assert refusals(boundary, path) == [BoundaryError] * 4
+        assert refusals(boundary, path) == [BoundaryError] * 5
 
 
 @pytest.mark.parametrize("path", ["root/etc/hostname", "cwd", "exe", "fd/0", "self/root"])
@@ -281,8 +282,9 @@ def test_what_is_no_regular_file_is_refused_without_waiting(
             for flags in [os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_CREAT]:
                 with pytest.raises(BoundaryError, match="no regular file"):
                     boundary.open(path, flags)
-            with pytest.raises(BoundaryError, match="no regular file"):
-                boundary.write(path, b"x")
+            for in_place in [False, True]:
+                with pytest.raises(BoundaryError, match="no regular file"):
+                    boundary.write(path, b"x", in_place=in_place)
     assert stat.S_ISFIFO((project / "fifo").lstat().st_mode)
 
 
@@ -291,8 +293,9 @@ def test_directories_are_no_files(boundary: Boundary) -> None:
     for path in ["d", ".", "d/e/..", "d/"]:
         with pytest.raises(IsADirectoryError):
             read(boundary, path)
-        with pytest.raises(IsADirectoryError):
-            boundary.write(path, b"x")
+        for in_place in [False, True]:
+            with pytest.raises(IsADirectoryError):
+                boundary.write(path, b"x", in_place=in_place)
     with pytest.raises(NotADirectoryError):
         boundary.listdir("file")
     with pytest.raises(NotADirectoryError):
@@ -310,7 +313,7 @@ def test_a_device_is_refused(tier: Tier) -> None:
 @pytest.mark.parametrize("path", ["", "d/file\0x", "\ud800", None, 7, b"file", ["file"]])
 def test_what_is_no_path_is_refused(boundary: Boundary, path: object) -> None:
     """A NUL would end the path early, and open another file."""
-    assert refusals(boundary, cast("str", path)) == [BoundaryError] * 4
+    assert refusals(boundary, cast("str", path)) == [BoundaryError] * 5
 
 
 def test_a_path_too_long_is_refused(boundary: Boundary) -> None:
@@ -615,7 +618,7 @@ def test_no_write_escapes_while_a_racer_swaps_directories(
     for number in range(1500):
         for path in ["d/file", f"d/new{number % 7}", f"d/made{number}/new"]:
             try:
-                boundary.write(path, b"below")
+                boundary.write(path, b"below", in_place=number % 2 == 1)
             except OSError as error:
                 assert isinstance(error, (BoundaryError, FileNotFoundError, NotADirectoryError))  # noqa: PT017 - either outcome is fine
 

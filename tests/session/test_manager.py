@@ -62,8 +62,11 @@ def test_files_go_through_the_manager(manager: ManagerClient, folder: Path) -> N
     assert manager.project_root() == str(folder)
     assert manager.write_file("src/main.py", "one\ntwo\nthree\n") == "src/main.py"
     assert manager.read_file("src/main.py", offset=2, limit=1).text == "two\n"
+    assert manager.read_text("src/main.py").text == "one\ntwo\nthree\n"
+    assert manager.write_bytes("src/logo", b"\0\xff") == "src/logo"
+    assert manager.read_bytes("src/logo", offset=1).data == b"\xff"
     assert [entry.name for entry in manager.list_directory().entries] == ["src"]
-    assert [entry.name for entry in manager.list_directory("src").entries] == ["main.py"]
+    assert [entry.name for entry in manager.list_directory("src").entries] == ["logo", "main.py"]
     assert manager.validate_path("src/new.py") == str(folder / "src" / "new.py")
 
 
@@ -79,7 +82,17 @@ REFUSALS: list[tuple[tuple[str, list[Any], dict[str, Any]], type[Exception]]] = 
     (("validate_path", ["../x"], {}), BoundaryError),
     (("read_file", [None], {}), BoundaryError),
     (("read_file", ["x"], {"offset": 0}), InvalidRequestError),
+    (("read_text", ["x"], {"encoding": 7}), FileNotFoundError),
+    (("read_text", ["../secret"], {}), BoundaryError),
+    (("read_bytes", ["../secret"], {}), BoundaryError),
+    (("read_bytes", ["x"], {"offset": -1}), InvalidRequestError),
     (("write_file", ["x", 7], {}), InvalidRequestError),
+    (("write_file", ["x", ""], {"encoding": "hex"}), InvalidRequestError),
+    (("write_file", ["x", ""], {"encoding": 7}), InvalidRequestError),
+    (("write_file", ["x", ""], {"newline": []}), InvalidRequestError),
+    (("write_file", ["../x", "y"], {"in_place": True}), BoundaryError),
+    (("write_bytes", ["x", "y"], {}), InvalidRequestError),
+    (("write_bytes", ["../x", b"y"], {}), BoundaryError),
 ]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError
-from jidocode.session.project import files as module
+from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError, NotTextError
+from jidocode.session.project import files, slices
 from jidocode.session.project.boundary import Boundary, Entry, Tier
-from jidocode.session.project.files import MAX_LINE_LENGTH, MAX_LINES, FileSlice, Project
+from jidocode.session.project.files import Project
+from jidocode.session.project.slices import MAX_LINE_LENGTH, MAX_LINES, FileSlice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,30 +43,39 @@ def test_a_file_is_read_whole_and_printed_with_numbers(project: Project, folder:
     found = read(project, folder, b"one\r\ntwo\n\nfour")
 
     assert found == FileSlice(
-        path="file", text="one\r\ntwo\n\nfour", first_line=1, total_lines=4, truncated=False
+        path="file",
+        text="one\r\ntwo\n\nfour",
+        first_line=1,
+        total_lines=4,
+        more=False,
+        cut_lines=0,
+        encoding="utf-8",
+        size=14,
     )
     assert str(found) == "     1\tone\r\n     2\ttwo\n     3\t\n     4\tfour"
-    assert repr(found) == "FileSlice(first_line=1, total_lines=4, truncated=False)"
+    assert repr(found) == (
+        "FileSlice(first_line=1, total_lines=4, more=False, cut_lines=0, encoding='utf-8', size=14)"
+    )
 
 
 def test_an_empty_file_has_no_lines(project: Project, folder: Path) -> None:
     """Nothing to number."""
     found = read(project, folder, b"")
 
-    assert (found.text, found.total_lines, found.truncated, str(found)) == ("", 0, False, "")
+    assert (found.text, found.total_lines, found.more, str(found)) == ("", 0, False, "")
 
 
 def test_a_slice_starts_at_offset_and_ends_at_limit(project: Project, folder: Path) -> None:
-    """Lines count from 1; more lines behind make it truncated, lines before do not."""
+    """Lines count from 1; those behind are said to be there, those before are not."""
     data = b"".join(b"%d\n" % number for number in range(1, 11))
     middle = read(project, folder, data, offset=4, limit=2)
     last = read(project, folder, data, offset=9, limit=2)
     behind = read(project, folder, data, offset=10**18)
 
-    assert (middle.text, middle.first_line, middle.truncated) == ("4\n5\n", 4, True)
+    assert (middle.text, middle.first_line, middle.more) == ("4\n5\n", 4, True)
     assert str(middle) == "     4\t4\n     5\t5"
-    assert (last.text, last.total_lines, last.truncated) == ("9\n10\n", 10, False)
-    assert (behind.text, behind.truncated) == ("", False)
+    assert (last.text, last.total_lines, last.more) == ("9\n10\n", 10, False)
+    assert (behind.text, behind.more) == ("", False)
 
 
 @pytest.mark.parametrize("offset", [1, 2, 3, 8, 9, 10, 11, 99, 100, 101])
@@ -72,7 +83,7 @@ def test_a_line_is_found_across_blocks(
     project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch, offset: int
 ) -> None:
     """Wherever the blocks end, in which lines are counted."""
-    monkeypatch.setattr(module, "_BLOCK", 10)
+    monkeypatch.setattr(slices, "_BLOCK", 10)
     lines = [f"{'x' * (number % 13)}{number}\n" for number in range(1, 101)]
     found = read(project, folder, "".join(lines).encode(), offset=offset)
 
@@ -115,18 +126,20 @@ def test_long_lines_are_cut_and_many_lines_are_paged(project: Project, folder: P
     many = read(project, folder, b"x\n" * (MAX_LINES + 1), limit=10**9)
 
     assert [len(line) for line in long.text.split("\n")] == [2000, 2000, 3]
-    assert long.truncated
-    assert (many.text.count("\n"), many.total_lines, many.truncated) == (2000, 2001, True)
+    assert (long.cut_lines, long.more) == (1, False)
+    assert (many.text.count("\n"), many.total_lines) == (2000, 2001)
+    assert (many.cut_lines, many.more) == (0, True)
 
 
 def test_what_lies_behind_the_bound_is_out_of_reach_and_said_so(
     project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A huge file costs a bounded amount; its lines are not counted."""
-    monkeypatch.setattr(module, "MAX_READ_BYTES", 4)
+    monkeypatch.setattr(files, "MAX_READ_BYTES", 4)
     found = read(project, folder, b"a\nb\nc\n")
 
-    assert (found.text, found.total_lines, found.truncated) == ("a\nb\n", None, True)
+    assert (found.text, found.total_lines, found.more) == ("a\nb\n", None, True)
+    assert found.size == 6
 
 
 def test_a_sparse_file_of_a_terabyte_does_no_harm(project: Project, folder: Path) -> None:
@@ -139,13 +152,32 @@ def test_a_sparse_file_of_a_terabyte_does_no_harm(project: Project, folder: Path
 
 
 def test_bytes_that_are_no_utf8_are_replaced(project: Project, folder: Path) -> None:
-    """A latin-1 file can be read, not edited."""
-    assert read(project, folder, b"caf\xe9\n").text == "caf\ufffd\n"
+    """A latin-1 file can be looked at, and that it is not all there is said."""
+    found = read(project, folder, b"caf\xe9\n")
+
+    assert (found.text, found.encoding) == ("caf\ufffd\n", None)
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF8])
+def test_a_file_with_a_byte_order_mark_is_shown_as_what_it_is(
+    project: Project, folder: Path, mark: bytes
+) -> None:
+    """Without the mark; UTF-16 is no binary file."""
+    codec, name = {
+        codecs.BOM_UTF16_LE: ("utf-16-le", "utf-16"),
+        codecs.BOM_UTF16_BE: ("utf-16-be", "utf-16"),
+        codecs.BOM_UTF8: ("utf-8", "utf-8-sig"),
+    }[mark]
+    data = mark + "Ċne\ntwo\n".encode(codec)
+    found = read(project, folder, data, limit=1)
+
+    assert (found.text, found.more, found.total_lines) == ("Ċne\n", True, 2)
+    assert (found.encoding, found.size) == (name, len(data))
 
 
 def test_a_binary_file_is_refused(project: Project, folder: Path) -> None:
     """A NUL in the first 8 KB tells; one later does not."""
-    with pytest.raises(InvalidRequestError, match="'file' is a binary file"):
+    with pytest.raises(NotTextError, match="'file' is no utf-8 text: it holds a NUL"):
         read(project, folder, b"x" * 8191 + b"\0")
 
     assert read(project, folder, b"x\n" * 4096 + b"\0\n").total_lines == 4097
@@ -184,7 +216,7 @@ def test_a_listing_is_sorted_and_bounded(
     project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first names, and whether there are more."""
-    monkeypatch.setattr(module, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(files, "MAX_ENTRIES", 2)
     (folder / "c").mkdir()
     (folder / "b").touch()
     whole = project.list_directory()

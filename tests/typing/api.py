@@ -6,6 +6,7 @@ from jidocode import (
     ActorRef,
     ChildInfo,
     ChildSpec,
+    FileBytes,
     FileSlice,
     GenServer,
     Health,
@@ -13,6 +14,7 @@ from jidocode import (
     Session,
     SessionHandle,
     SessionSystem,
+    TextFile,
 )
 from jidocode.otp import Caller, Reply, Start
 
@@ -37,6 +39,9 @@ def sessions() -> None:
         session = system.create_session(".", children=[ChildSpec(id="own", start=Start(Own, 1))])
         assert_type(session, SessionHandle)
         assert_type(session.manager.read_file("a", limit=1), FileSlice)
+        assert_type(session.manager.read_text("a", encoding="latin-1"), TextFile)
+        assert_type(session.manager.read_bytes("a", offset=1), FileBytes)
+        session.manager.write_file("a", "b", newline="\n\r")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no line end
         assert_type(session.manager.project_root(), str)
         assert_type(session.manager.session(), Session)
         assert_type(ChildSpec(id="own", start=Own).start, Start)

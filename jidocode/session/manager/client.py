@@ -19,5 +19,8 @@ class ManagerClient(Client):
     project_root = remote(operations.project_root)
     validate_path = remote(Project.validate_path)
     read_file = remote(Project.read_file)
+    read_text = remote(Project.read_text)
+    read_bytes = remote(Project.read_bytes)
     write_file = remote(Project.write_file)
+    write_bytes = remote(Project.write_bytes)
     list_directory = remote(Project.list_directory)

@@ -15,6 +15,9 @@ OPERATIONS: Operations[Project] = Operations(
     project_root,
     Project.validate_path,
     Project.read_file,
+    Project.read_text,
+    Project.read_bytes,
     Project.write_file,
+    Project.write_bytes,
     Project.list_directory,
 )

@@ -188,26 +188,47 @@ class Boundary:
             found = [Entry(entry.name, _kind_of(entry)) for entry in entries]
         return sorted(found, key=lambda entry: entry.name)
 
-    def write(self, path: str | os.PathLike[str], data: bytes) -> str:
+    def write(self, path: str | os.PathLike[str], data: bytes, *, in_place: bool = False) -> str:
         """Make *data* the content of the file at *path*, and return its relative path.
 
         Atomic: readers, and whoever comes after a crash, find the old content
         or the new. A crash may leave a file `.jidocode-*.tmp` beside it. Missing
         parent directories are made. A symlink inside the project is followed.
-        The permissions of an existing file are kept; its owner and its other
-        hard links are not.
+        An existing file's owner, group, permissions, access control list and `user.*`
+        attributes are kept as far as the kernel lets us; its other hard links are not.
+
+        Args:
+            path: Relative to the root, or absolute inside it.
+            data: All of the new content.
+            in_place: Write into the file that is there, if there is one. That keeps
+                all of it, other hard links too, and is not atomic.
 
         Raises:
             BoundaryError: It leads out of the project, or is no regular file.
-            OSError: It cannot be written, or is a directory.
+            OSError: It cannot be written, or is a directory; EBUSY if something is
+                mounted on it, so that it can be written in place only.
         """
         relative = self.resolve(path)
         with errors_about(relative):
+            if in_place and self._overwrite(relative, data):
+                return relative
             self._make_parents(relative)
             parent, name = self._open_parent(relative)
             with closing(parent):
                 replace_file(parent, name, data, relative)
         return relative
+
+    def _overwrite(self, relative: str, data: bytes) -> bool:
+        """Write *data* into the file at *relative*; return whether there is one."""
+        try:
+            fd = self._open_at(relative, os.O_WRONLY | ALWAYS)
+        except FileNotFoundError:
+            return False
+        with os.fdopen(fd, "wb") as stream:
+            require_file(os.fstat(fd), relative)
+            stream.write(data)
+            stream.truncate()
+        return True
 
     def _make_parents(self, relative: str) -> None:
         """Create the directories that are missing above *relative*; none if a name is wrong.

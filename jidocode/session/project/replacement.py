@@ -13,7 +13,8 @@ import errno
 import os
 import secrets
 
-from jidocode.session.project.descriptors import DIRECTORY, require_file
+from jidocode.session.project import access
+from jidocode.session.project.descriptors import DIRECTORY, PLACE, closing, require_file
 from jidocode.session.project.paths import os_error
 
 
@@ -27,38 +28,49 @@ def replace_file(parent: int, name: str, data: bytes, relative: str) -> None:
         BoundaryError: There is something that is no regular file.
         OSError: It cannot be written; then nothing has changed.
     """
-    permissions = _permissions(parent, name, relative)
+    try:
+        old = os.open(name, PLACE | os.O_NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError:
+        _replace(parent, name, data, None)
+        return
+    with closing(old):
+        require_file(os.fstat(old), relative)
+        # To replace it needs the right to write the directory only, but that is not what
+        # is meant.
+        if not os.access(name, os.W_OK, dir_fd=parent, effective_ids=True, follow_symlinks=False):
+            raise os_error(errno.EACCES)
+        _replace(parent, name, data, old)
+
+
+def _replace(parent: int, name: str, data: bytes, old: int | None) -> None:
     # A name that nobody can guess, and O_EXCL: a file or link that waits there for us to
     # write through it makes the opening fail.
     temporary = f".jidocode-{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o666, dir_fd=parent)
+    # Nobody else can open what takes the place of a file until it is as closed as that is.
+    fd = os.open(temporary, flags, 0o666 if old is None else 0o600, dir_fd=parent)
     try:
         with os.fdopen(fd, "wb") as stream:
             stream.write(data)
-            if permissions is not None:
-                os.fchmod(fd, permissions)
-        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            stream.flush()
+            if old is not None:
+                access.copy(old, fd)
+        _rename(parent, temporary, name)
     except BaseException:
         os.unlink(temporary, dir_fd=parent)
         raise
 
 
-def _permissions(parent: int, name: str, relative: str) -> int | None:
-    """Return the permissions of the file *name* in *parent*, None if there is none.
-
-    Raises:
-        PermissionError: The file may not be written. Replacing it needs the
-            right to write the directory only, but that is not what is meant.
-    """
+def _rename(parent: int, temporary: str, name: str) -> None:
     try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    require_file(status, relative)
-    if not os.access(name, os.W_OK, dir_fd=parent, effective_ids=True, follow_symlinks=False):
-        raise os_error(errno.EACCES)
-    return status.st_mode & 0o777  # set-user-id and its kin are for the old content
+        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except OSError as error:
+        # What a container has mounted on a file; between file systems it can only be that,
+        # too, for both names are in the same directory.
+        if error.errno not in {errno.EBUSY, errno.EXDEV}:
+            raise
+        problem = "a mount point cannot be replaced, only be written in_place"
+        raise OSError(errno.EBUSY, problem) from error
 
 
 def make_directory(parent: int, name: str) -> int:
