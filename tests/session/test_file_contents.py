@@ -110,8 +110,9 @@ def test_what_is_no_text_is_refused_to_reader_and_writer(
             ask()
 
     assert file.read_bytes() == data == project.read_bytes("file").data
+    mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
     project.write_file("file", "new", encoding="utf-8")
-    assert file.read_bytes() == b"new"
+    assert file.read_bytes() == mark + b"new"
 
 
 def test_another_encoding_has_to_be_named_to_read_and_to_write(
@@ -132,6 +133,8 @@ def test_another_encoding_has_to_be_named_to_read_and_to_write(
 def test_a_file_is_turned_into_another_encoding(project: Project, file: Path) -> None:
     """It keeps its line ends, and the order of bytes that it has from now on."""
     file.write_bytes(b"a\r\n")
+    project.write_file("file", "é\n", encoding="utf-8-sig")
+    assert file.read_bytes() == codecs.BOM_UTF8 + "é\r\n".encode()
     project.write_file("file", "é\n", encoding="utf-16")
     assert file.read_bytes() == codecs.BOM_UTF16_LE + "é\r\n".encode("utf-16-le")
 
@@ -157,7 +160,6 @@ def test_an_encoding_that_is_none_is_refused(project: Project, file: Path, name:
 @pytest.mark.parametrize(
     ("data", "name", "encoding"),
     [
-        (b"a", "utf-8-sig", "utf-8"),
         (codecs.BOM_UTF8 + b"a", "UTF8", "utf-8-sig"),
         (codecs.BOM_UTF16_BE + b"\0a", "utf-16", "utf-16"),
         (codecs.BOM_UTF16_BE + b"\0a", "utf-16-be", "utf-16"),
@@ -172,12 +174,15 @@ def test_a_byte_order_mark_is_never_part_of_the_text(
     found = project.read_text("file", encoding=name)
 
     assert (found.text, found.encoding) == ("a", encoding)
+    project.write_file("file", "a", encoding=name)
+    assert file.read_bytes() == data
 
 
 @pytest.mark.parametrize(
     ("data", "name", "problem"),
     [
         (b"a\0", "utf-16", "no utf-16 text: it has no byte order mark"),
+        (b"a", "utf-8-sig", "no utf-8-sig text: it has no byte order mark"),
         (b"+AGE-", "utf-7", "no utf-7 text: encoding it again gives other bytes"),
     ],
 )
@@ -204,6 +209,7 @@ ENCODINGS = [
 PIECES = st.sampled_from(["a", "é", "ﾊ", "𝄞", "\ufeff", "\n", "\r\n", "\r", "\u2028", "\x85", "\v"])
 
 
+@example(encoded=("utf-16-be", b""), pieces=["\ufeff"], in_place=False)
 @given(encoded=st.sampled_from(ENCODINGS), pieces=st.lists(PIECES), in_place=st.booleans())
 @anything
 def test_reading_and_writing_the_same_text_gives_the_same_bytes(
@@ -234,7 +240,7 @@ def test_any_bytes_are_read_exactly_or_refused(
     file.write_bytes(data)
     with contextlib.suppress(NotTextError):
         found = project.read_text("file", encoding=name)
-        project.write_file("file", found.text, encoding=name and found.encoding)
+        project.write_file("file", found.text, encoding=name)
 
     assert file.read_bytes() == data == project.read_bytes("file").data
 

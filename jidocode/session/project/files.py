@@ -196,6 +196,7 @@ class Project:
             path: Relative to the project, or absolute inside it.
             encoding: The encoding, by a name that Python knows. By default it is what
                 the file's byte order mark says, UTF-8 or UTF-16, and UTF-8 without one.
+                `utf-8-sig` and `utf-16` are those with a mark.
 
         Raises:
             NotTextError: It cannot be decoded, or only to what would be other bytes
@@ -270,6 +271,7 @@ class Project:
             content: The text.
             encoding: The encoding to write in, whatever the old one was. It has to be
                 named if the file there is not one that `read_text` reads by itself.
+                A byte order mark that belongs to it stays.
             newline: The line end that all line ends in *content* become; empty or
                 `mixed` to write it as it is. By default content in which every line ends
                 in `\n` gets the line end of the file there, if that has one kind only;
@@ -287,8 +289,7 @@ class Project:
             BoundaryError: It leads out of the project, or is no regular file.
             OSError: It cannot be read or written; EBUSY if it is a mount point.
         """
-        if not isinstance(content, str):
-            raise InvalidRequestError(f"the content of a file must be a str, not {quote(content)}")
+        _require_type("the content", content, str)
         relative = self._boundary.resolve(path)
         old = self._read_old(relative, encoding)
         data = encode_like(relative, old, content, encoding=encoding, newline=newline)
@@ -311,8 +312,7 @@ class Project:
             BoundaryError: It leads out of the project, or is no regular file.
             OSError: It cannot be written; EBUSY if it is a mount point.
         """
-        if not isinstance(data, bytes):
-            raise InvalidRequestError(f"the data of a file must be bytes, not {quote(data)}")
+        _require_type("the data", data, bytes)
         return self._boundary.write(path, data, in_place=in_place)
 
     def list_directory(self, path: str | os.PathLike[str] = ".") -> Listing:
@@ -362,3 +362,8 @@ class Project:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), relative)
         end = offset + len(found)
         return _Part(found[:limit], end if len(found) <= limit else max(size, end))
+
+
+def _require_type(what: str, value: object, wanted: type) -> None:
+    if not isinstance(value, wanted):
+        raise InvalidRequestError(f"{what} of a file must be {wanted.__name__}, not {quote(value)}")

@@ -65,11 +65,7 @@ def decode(path: str, data: bytes, name: str | None = None) -> Text:
             when encoded again.
         InvalidRequestError: There is no such encoding.
     """
-    encoding = found = detect(data)
-    if name is not None:
-        wanted = find_encoding(name)
-        same = found.name == wanted.name or found.codec == wanted.codec
-        encoding = found if same else wanted
+    encoding = detect(data) if name is None else _named(name, data)
     if not data.startswith(encoding.bom):
         raise NotTextError(quote(path), encoding.name, "it has no byte order mark")
     try:
@@ -85,30 +81,18 @@ def decode(path: str, data: bytes, name: str | None = None) -> Text:
     return Text(text, encoding)
 
 
-def _problem(error: UnicodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"{error.reason} at byte {error.start}"
-    return "it cannot be decoded"
+def _named(name: str, data: bytes) -> Encoding:
+    """Return the encoding called *name* as a file has it that holds *data*.
+
+    Whatever it is called, a byte order mark stays what it is, when the file is read and
+    when it is written. Otherwise it would be in the text, or lost.
+    """
+    wanted, found = _find(name), detect(data)
+    is_same = found.name == wanted.name or found.codec == wanted.codec
+    return found if found.bom and is_same else wanted
 
 
-def line_ends(text: str) -> Newline:
-    """Return which line ends *text* has."""
-    pairs = text.count("\r\n")
-    counts: dict[Newline, int] = {
-        "\r\n": pairs,
-        "\n": text.count("\n") - pairs,
-        "\r": text.count("\r") - pairs,
-    }
-    kinds = [newline for newline, count in counts.items() if count]
-    if len(kinds) > 1:
-        return "mixed"
-    return kinds[0] if kinds else ""
-
-
-# ----- writing ----------------------------------------------------------------
-
-
-def find_encoding(name: object) -> Encoding:
+def _find(name: object) -> Encoding:
     """Return the encoding called *name*; UTF-16 is written with a mark, little end first.
 
     Raises:
@@ -120,6 +104,29 @@ def find_encoding(name: object) -> Encoding:
     except (LookupError, ValueError, TypeError) as error:
         raise InvalidRequestError(f"there is no text encoding {quote(name)}") from error
     return next((marked for marked in _MARKED if marked.name == codec), Encoding(codec, b"", codec))
+
+
+def _problem(error: UnicodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"{error.reason} at byte {error.start}"
+    return "it cannot be decoded"
+
+
+def line_ends(text: str) -> Newline:
+    """Return which line ends *text* has."""
+    pairs = text.count("\r\n")
+    counts: list[tuple[Newline, int]] = [
+        ("\r\n", pairs),
+        ("\n", text.count("\n") - pairs),
+        ("\r", text.count("\r") - pairs),
+    ]
+    kinds: list[Newline] = [newline for newline, count in counts if count]
+    if not kinds:
+        return ""
+    return kinds[0] if len(kinds) == 1 else "mixed"
+
+
+# ----- writing ----------------------------------------------------------------
 
 
 def encode(content: str, encoding: Encoding) -> bytes:
@@ -156,15 +163,8 @@ def encode_like(
         newline = _old_line_ends(path, old, encoding) if "\r" not in content else ""
     elif newline not in get_args(Newline):
         raise InvalidRequestError(f"no line end, nor 'mixed' or '': {quote(newline)}")
-    return encode(_with_line_ends(content, newline), _encoding_like(path, old, encoding))
-
-
-def _encoding_like(path: str, old: bytes, name: str | None) -> Encoding:
-    if name is None:
-        return decode(path, old).encoding
-    # The mark of the old file says which of the two UTF-16 it is.
-    wanted, found = find_encoding(name), detect(old)
-    return found if found.name == wanted.name else wanted
+    like = decode(path, old).encoding if encoding is None else _named(encoding, old)
+    return encode(_with_line_ends(content, newline), like)
 
 
 def _old_line_ends(path: str, old: bytes, name: str | None) -> Newline:
