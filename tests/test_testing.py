@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,27 @@ def test_a_test_that_leaves_something_behind_fails(tmp_path: Path) -> None:
 
     assert "2 passed, 1 error" in output, output
     assert re.search(r"left behind: descriptor \d+ on '/dev/null'", output), output
+
+
+def test_whoever_does_not_use_the_plugin_pays_for_nothing_else(tmp_path: Path) -> None:
+    """It brings no module but itself and what puts all others off until they are used."""
+    (tmp_path / "test_it.py").write_text(
+        "import sys\n\ndef test_modules(): print('\\nmodules:', *sys.modules)\n"
+    )
+    modules: list[set[str]] = []
+    for number, options in enumerate([[], ["-p", "no:jidocode.testing"]]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shutil.copy(tmp_path / "test_it.py", folder)
+        output = run_pytest(folder, "-s", *options)
+        assert "1 passed" in output, output
+        (line,) = [line for line in output.splitlines() if line.startswith("modules:")]
+        modules.append({name for name in line.split()[1:] if "editable" not in name})
+    with_it, without_it = modules
+
+    needed = {"jidocode", "jidocode.base", "jidocode.base.lazy", "jidocode.testing"}
+    assert with_it - without_it == needed
+    assert not any(name.startswith("jidocode") for name in without_it)
 
 
 def test_without_pytest_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

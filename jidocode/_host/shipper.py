@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 32_768
 """Characters of a text or a value that a line carries, if all of it fits."""
+MACHINE_WORD = 64
+"""Bits of an int that a line carries as an int."""
 SEND_SECONDS = 0.2
 """Seconds that a process waits for an app that does not read its log; then a line is dropped."""
 
@@ -51,23 +53,28 @@ class Shipper:
         import logging  # noqa: PLC0415 - the app has no use for it here
 
         log.send_lines_to(self.ship)
-        logging.basicConfig(handlers=[_handler(self.ship)], force=True)
+        # A child's modules may set levels after that; without one of theirs, INFO is heard.
+        logging.basicConfig(handlers=[_handler(self.ship)], level=logging.INFO, force=True)
         if "loguru" in sys.modules:
             self._take_over_loguru()
         else:
             sys.meta_path.insert(0, _OnImport("loguru", self._take_over_loguru))
 
     def ship(self, line: Line) -> None:
-        """Send one line; wait a moment if the app is slow, then drop and count it."""
+        """Send one line; wait a moment if the app is slow, then drop and count it.
+
+        After one that was dropped it does not wait again until one has gone through: a
+        supervisor that reports goes on with its work, whatever a sink of the app's does.
+        """
         cut = MAX_TEXT
         datagram = self._pack(line, cut)
         while len(datagram) > MAX_LINE and cut:
             cut //= 2
             datagram = self._pack(line, cut)
-        if not self._send(datagram) and not (self._is_writable() and self._send(datagram)):
-            self._dropped += 1
-        else:
-            self._dropped = 0
+        is_sent = self._send(datagram)
+        if not is_sent and not self._dropped:
+            is_sent = self._is_writable() and self._send(datagram)
+        self._dropped = 0 if is_sent else self._dropped + 1
 
     def _take_over_loguru(self) -> None:
         from loguru import logger  # noqa: PLC0415 - it is imported already
@@ -87,6 +94,7 @@ class Shipper:
                 number=record["level"].no,
                 text=text,
                 name=record["name"],
+                path=record["file"].path,
                 function=record["function"],
                 line=record["line"],
                 extra=record["extra"],
@@ -99,12 +107,13 @@ class Shipper:
             "number": line.number,
             "text": line.text[:cut],
             "name": line.name,
+            "path": line.path[:cut],
             "function": line.function,
             "line": line.line,
             "extra": {
                 "pid": os.getpid(),
                 "process": self.process,
-                **{_text(key)[:cut]: _text(value)[:cut] for key, value in line.extra.items()},
+                **{_text(key)[:cut]: _value(value, cut) for key, value in line.extra.items()},
             },
             "dropped": self._dropped,
         }
@@ -161,31 +170,45 @@ def _handler(ship: Callable[[Line], None]) -> logging.Handler:
     """Return what takes the records of `logging`."""
     import logging  # noqa: PLC0415 - see `Shipper.install`
 
+    standard = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+
     class ToShipper(logging.Handler):
         """Hands what is logged by `logging` on."""
 
         def emit(self, record: logging.LogRecord) -> None:
             """Pass *record* on."""
             try:
-                text = record.getMessage()
+                text = self.format(record)
             except Exception:  # noqa: BLE001 - a wrong call in a library must not end its process
                 self.handleError(record)
                 return
-            if record.exc_info and record.exc_info[0]:
-                text = f"{text}\n{_traceback(*record.exc_info)}"
             ship(
                 Line(
                     level=record.levelname,
                     number=record.levelno,
                     text=text,
                     name=record.name,
-                    function=record.funcName,
+                    path=record.pathname,
+                    function=record.funcName or "<unknown>",
                     line=record.lineno,
-                    extra={},
+                    extra={
+                        key: value for key, value in vars(record).items() if key not in standard
+                    },
                 )
             )
 
-    return ToShipper(logging.WARNING)
+    handler = ToShipper()
+    handler.setFormatter(logging.Formatter())
+    return handler
+
+
+def _value(value: object, cut: int) -> object:
+    """Return *value* as it is, if JSON has its type and it is short, else its text."""
+    if value is None or type(value) in {bool, float}:
+        return value
+    if type(value) is int and value.bit_length() <= MACHINE_WORD:
+        return value
+    return _text(value)[:cut]
 
 
 def _text(value: object) -> str:

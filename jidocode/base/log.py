@@ -4,20 +4,23 @@ In an app they go to loguru, and only if the app has imported it: else nobody ca
 asked for them, and to import it would cost a start as much as all the rest. In the
 processes of a system they go to whatever `send_lines_to` names.
 
-A library is quiet until its app says `logger.enable("jidocode")`, before or after.
+A library is quiet until its app says `logger.enable("jidocode")`, before or after; what the
+app's own modules log in the processes of a system is no library's, and is heard at once.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from loguru import Logger, Record
+    from loguru import Logger
 
 PACKAGE = "jidocode"
+REMEMBERED_PLACES = 1024
 
 
 class Line(NamedTuple):
@@ -27,7 +30,8 @@ class Line(NamedTuple):
         level: Name of its level.
         number: Its severity, for a reader that does not know that level.
         text: What it says, a traceback included.
-        name: The module that wrote it.
+        name: The module that wrote it, or the name of the `logging` logger.
+        path: Its file.
         function: The function.
         line: The line in its file.
         extra: What was bound to it.
@@ -37,6 +41,7 @@ class Line(NamedTuple):
     number: int
     text: str
     name: str | None
+    path: str
     function: str
     line: int
     extra: Mapping[str, object]
@@ -64,11 +69,12 @@ def write_to_loguru(line: Line) -> None:
     from loguru import logger  # noqa: PLC0415 - see above
 
     _silence(logger)
-    restored = logger.bind(**line.extra).patch(partial(_restore, line))
     try:
-        restored.log(line.level, "{}", line.text)
-    except ValueError:  # a level that only the other process knows
-        restored.log(line.number, "{}", line.text)
+        level: str | int = logger.level(line.level).name
+    except ValueError:  # only the other process knows it
+        level = line.number
+    write = _writer_at(line.name, line.path, line.function, line.line)
+    write(logger.bind(**line.extra), level, line.text)
 
 
 def send_lines_to(target: Callable[[Line], None]) -> None:
@@ -91,6 +97,7 @@ def _write(
             number=number,
             text=text.format(*values),
             name=caller.f_globals.get("__name__"),
+            path=caller.f_code.co_filename,
             function=caller.f_code.co_name,
             line=caller.f_lineno,
             extra=extra,
@@ -99,25 +106,45 @@ def _write(
 
 
 def _silence(logger: Logger) -> None:
-    """Disable the package's lines once, unless the app has said already what it wants.
+    """Disable the package's lines once, but for what the app has said already.
 
-    What it has said is only in loguru's own list, which a test holds against loguru.
+    What it has said is only in loguru's own list, which a test holds against loguru; there
+    the last word on a module has dropped all earlier ones on what is below it.
     """
     global _silenced  # noqa: PLW0603 - once a process
     if _silenced:
         return
     _silenced = True
     core: Any = getattr(logger, "_core", None)
-    said: list[tuple[str, bool]] = getattr(core, "activation_list", [])
-    if not any(name == f"{PACKAGE}." for name, _ in said):
-        logger.disable(PACKAGE)
+    heard: list[tuple[str, bool]] = getattr(core, "activation_list", [])
+    wishes = {name: wish for name, wish in heard if name.startswith(f"{PACKAGE}.")}
+    if f"{PACKAGE}." in wishes:
+        return
+    logger.disable(PACKAGE)
+    for name, wish in sorted(wishes.items()):  # a package before what is in it
+        (logger.enable if wish else logger.disable)(name.removesuffix("."))
 
 
 def _is_ours(line: Line) -> bool:
     return line.name is not None and f"{line.name}.".startswith(f"{PACKAGE}.")
 
 
-def _restore(line: Line, record: Record) -> None:
-    record["name"] = line.name
-    record["function"] = line.function
-    record["line"] = line.line
+def _write_here(logger: Logger, level: str | int, text: str) -> None:
+    logger.log(level, "{}", text)
+
+
+@lru_cache(REMEMBERED_PLACES)
+def _writer_at(
+    name: str | None, path: str, function: str, line: int
+) -> Callable[[Logger, str | int, str], None]:
+    """Return a `_write_here` that stands in that line of that module.
+
+    loguru takes from the frame that calls it whether a record is wanted, which comes
+    before all that `patch` could put right, and where it was written.
+    """
+    code = _write_here.__code__.replace(
+        co_filename=path,
+        co_name=function,
+        co_firstlineno=max(line - 1, 0),  # the call is in the second line
+    )
+    return FunctionType(code, {} if name is None else {"__name__": name})

@@ -225,11 +225,11 @@ def test_unknown_messages_are_logged_once_and_ignored(tree: MakeTree) -> None:
         for _ in range(3):
             running.cast("a", "unknown")
             running.call("t", ("send", running.ref("a"), b"secret"))
-        # What the same process logs later shows that all was handled.
+        # What its supervisor reports of its end shows that all was handled.
         eventually(lambda: running.call("a", "handled"), "the call")
         running.cast("a", "raise")
 
-    seen = warnings_of(send_unknown, lambda seen: any("ends" in line for line in seen))
+    seen = warnings_of(send_unknown, lambda seen: any("ended" in line for line in seen))
     told = sorted(line for line in seen if "ignores" in line)
 
     assert told == [

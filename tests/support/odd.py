@@ -82,6 +82,8 @@ class Teller(GenServer):
                 logger.bind(**extra).log(level, text)
             case ("logging", str() as name, int() as level, text, extra):
                 logging.getLogger(name).log(level, text, extra=extra)
+            case ("level", str() as name, int() as level):
+                logging.getLogger(name).setLevel(level)
             case ("both", int() as count):
                 for number in range(count):
                     if number % 2:

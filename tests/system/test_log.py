@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,8 @@ from loguru import logger
 from servers import Unspeakable, worker
 
 from jidocode import ActorExitedError, HandlerError, SessionSystem
+from jidocode._host.shipper import Shipper
+from jidocode.base.log import Line
 from jidocode.testing import eventually
 
 if TYPE_CHECKING:
@@ -180,6 +185,28 @@ def test_a_sink_that_hangs_for_ever_does_not_keep_the_system(
             gate.set()
             eventually(lambda: texts[:2] == ["one", "two"], "the rest")
     eventually(lambda: "jidocode-log" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_an_app_that_does_not_read_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it reads again: supervision has more to do than to report."""
+    monkeypatch.setattr("jidocode._host.shipper.SEND_SECONDS", 0.5)
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with reading, writing:
+        writing.setblocking(False)  # noqa: FBT003 - socket's own signature
+        shipper = Shipper(writing.fileno(), "supervisor")
+        line = Line("DEBUG", 10, "text", "name", "path", "function", 1, {})
+        with suppress(BlockingIOError):
+            while True:
+                writing.send(b"full")
+        begun = time.monotonic()
+        for _ in range(20):
+            shipper.ship(line)
+        assert time.monotonic() - begun < 20 * 0.5 / 2
+
+        while reading.recv(10, socket.MSG_PEEK) == b"full":
+            reading.recv(10)
+            shipper.ship(line)
+        assert json.loads(reading.recv(1000))["dropped"] == 20
 
 
 def test_a_value_without_a_text_costs_no_record(system: SessionSystem, project: Path) -> None:

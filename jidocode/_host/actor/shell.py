@@ -26,7 +26,7 @@ from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, ExitReason, is_normal
 from jidocode.base.refs import ActorRef
-from jidocode.base.text import describe, quote
+from jidocode.base.text import describe
 from jidocode.errors import CallError
 from jidocode.otp.server import loop, machine, messages
 from jidocode.otp.supervision.machine import (
@@ -277,8 +277,6 @@ class Shell(Actor):
 
     def leave(self, reason: ExitReason) -> None:
         """Tell the supervisor why, and leave."""
-        if not is_normal(reason):
-            log.warning("ends: {}", quote(str(reason)), process=str(self.ref))
         if self.order.parent is not None:
             self.send(self.order.parent, ExitNoted(self.order.incarnation, reason))
         else:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.actor.child_exited import ChildExited
+from jidocode._host.actor.reports import write_report
 from jidocode._host.actor.shell import Process, Shell
 from jidocode._host.transport.address import Address
 from jidocode._host.wire import SpawnOrder
@@ -242,6 +243,9 @@ class SupervisorShell(Shell):
         # The app hears last: what it asks the registry after that, the registry knows, unless
         # the machine is busy, for nothing keeps two connections in step.
         self.send(self.order.app, event)
+        name = self.order.name
+        supervisor = f"{name[0]} {quote(name[1])}" if name else str(self.ref)
+        write_report(supervisor, event, self._loop.flags, effect.restarts)
 
     def _is_registry(self, ref: ActorRef) -> bool:
         child = self._children.get(ref.incarnation)  # it may have died over its first words

@@ -32,6 +32,7 @@ from jidocode._host import processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.process import run_actor
+from jidocode._host.actor.reports import report_root
 from jidocode._host.actor.warm_up import StandbyOrder
 from jidocode._host.daemon.process_table import ProcessEntry, ProcessTable
 from jidocode._host.shipper import Shipper
@@ -239,6 +240,7 @@ class HostAdmin(MultiProcAdmin):
         again = root_exit is None and self._restarts.allow(time.monotonic())
         news = RootExited(order.incarnation, reason, restarting=again)
         self.transport.send(order.app, news)
+        report_root(reason, restarting=again)
         if again:
             request.targetActorReq = replace(order, incarnation=order.incarnation + 1)
             # One that died before it had connected would be waited for, for ever.

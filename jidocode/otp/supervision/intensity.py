@@ -17,10 +17,14 @@ class RestartIntensity:
         self.max_seconds = max_seconds
         self._restarts: list[float] = []
 
+    def count(self, now: float) -> int:
+        """Return how many restarts are in the window at monotonic time *now* (seconds)."""
+        self._restarts = [then for then in self._restarts if now - then <= self.max_seconds]
+        return len(self._restarts)
+
     def is_spent(self, now: float) -> bool:
         """Whether a restart at monotonic time *now* (seconds) would be one too many."""
-        self._restarts = [then for then in self._restarts if now - then <= self.max_seconds]
-        return len(self._restarts) >= self.max_restarts
+        return self.count(now) >= self.max_restarts
 
     def allow(self, now: float) -> bool:
         """Count a restart at monotonic time *now* (seconds); False means give up."""

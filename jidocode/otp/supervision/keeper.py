@@ -250,7 +250,7 @@ class Keeper(abc.ABC):
     # Announcements; what has happened is announced before what is done about it
 
     def _announce(self, event: SupervisorEvent) -> None:
-        self._effects.append(Announce(event))
+        self._effects.append(Announce(event, self._intensity.count(self.now)))
 
     def _announce_start(self, child: Child, ref: ActorRef) -> None:
         recovered_after = None

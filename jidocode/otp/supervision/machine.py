@@ -244,9 +244,10 @@ KeeperEvent = (
 
 
 class Announce(Struct, frozen=True):
-    """Tell the registry and the app."""
+    """Tell the registry and the app, and the log: *restarts* were made lately, before it."""
 
     event: SupervisorEvent
+    restarts: int = 0
 
 
 class Release(Struct, frozen=True):
