@@ -14,8 +14,6 @@ _LIMITS = {
     errno.ENOMEM: "see RLIMIT_AS (ulimit -v)",
 }
 
-NO_THREAD = f"no thread could be started: {_LIMITS[errno.EAGAIN]}"
-
 
 def explain(error: OSError) -> str:
     """Return what *error* says and, if a limit may be its cause, which."""

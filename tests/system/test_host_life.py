@@ -304,7 +304,7 @@ def test_the_system_runs_the_same_jidocode_as_the_app(tmp_path: Path, *, packed:
     """From wherever the app has it, and not whatever else is installed."""
     library = tmp_path / "lib"
     shutil.copytree(Path(jidocode.__file__).parent, library / "jidocode")
-    guard = library / "jidocode" / "_host" / "daemon" / "guard.py"
+    guard = library / "jidocode" / "_host" / "daemon" / "main.py"
     guard.write_text(guard.read_text().replace("jido-guard", "another"))
     if packed:
         library = Path(shutil.make_archive(str(library), "zip", library))

@@ -37,7 +37,7 @@ from jidocode._host import logs
 from jidocode._host.daemon import interpreter
 from jidocode._host.daemon.output import Output
 from jidocode._host.descriptors import STDERR, wait_for_any
-from jidocode._host.limits import NO_THREAD, explain
+from jidocode._host.limits import explain
 from jidocode._host.nesting import refuse_nested_start
 from jidocode._host.transport.key import new_key
 from jidocode.errors import HostStartError
@@ -90,8 +90,6 @@ class HostProcess:
             self._launch(preload, python)
         except OSError as error:
             raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
-        except RuntimeError as error:  # the standard library's word for it
-            raise HostStartError(f"the host process cannot be started: {NO_THREAD}") from error
 
     def _launch(self, preload: Sequence[str], python: Program) -> None:
         with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point

@@ -53,7 +53,7 @@ class Output:
             self._patience = WRITE_SECONDS
             self._closed = False
             self._thread = threading.Thread(target=self._relay, name="jidocode-output", daemon=True)
-            self._thread.start()
+            threads.start(self._thread)
             undo.pop_all()
 
     def close(self) -> None:
