@@ -44,7 +44,7 @@ class Receiver:
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        threads.start(self._thread)
 
     def close(self) -> None:
         """Hand over what has arrived, and end; a sink may be the one who calls."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import os
 import signal
 import sys
@@ -53,9 +54,26 @@ def adopt_orphans() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def set_name(name: str) -> None:
-    """Set the name that `ps` and `top` show (15 bytes)."""
+def set_name(name: str, title: str) -> None:
+    """Set what `ps` and `top` show: the *name* (15 bytes), and *title* as the command line."""
     _prctl(PR_SET_NAME, name.encode("ascii", "replace"))
+    begin, end = _argument_area()
+    room = end - begin - 2
+    if room > 0:
+        text = title.encode("ascii", "replace")[:room]
+        # Something else than NUL in the last byte tells the kernel that the first string is a
+        # title (proc_pid_cmdline(5), as setproctitle(3) of BSD does it), and all there is to show.
+        ctypes.memmove(begin, text.ljust(end - begin - 1, b"\0") + b" ", end - begin)
+
+
+@functools.cache
+def _argument_area() -> tuple[int, int]:
+    """Return where in memory this process's arguments are, and those of all its forks."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        return int(fields[45]), int(fields[46])
+    except (OSError, LookupError, ValueError):
+        return 0, 0
 
 
 class ChildProcess:

@@ -1,9 +1,22 @@
-"""Ends of threads in an app that may be ending itself."""
+"""Beginnings and ends of threads, in an app that may have no more, or be ending itself."""
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
+
+
+def start(thread: threading.Thread) -> None:
+    """Start *thread*.
+
+    Raises:
+        OSError: The kernel refuses one more, which `Thread.start` does not tell from misuse.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:

@@ -92,10 +92,14 @@ class Fork(Struct, frozen=True):
 
 
 class Forked(Struct, frozen=True):
-    """From the host to a supervisor: that child is a process now; None if it could not be."""
+    """From the host to a supervisor: that child is a process now; None if it could not be.
+
+    *problem* says why not.
+    """
 
     incarnation: int
     os_pid: int | None
+    problem: str = ""
 
 
 class Kill(Struct, frozen=True):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
 
-from jidocode.errors import JournalError, SessionNotFoundError
+from jidocode.errors import HostStartError, JournalError, SessionNotFoundError
 from jidocode.session.journal.catalogue import (
     Resumable,
     delete_journal,
@@ -39,6 +41,31 @@ class Archive:
             raise JournalError("this system keeps its sessions in memory")
         folder = self._settings.state_dir
         return default_state_dir() if folder is None else Path(folder)
+
+    def prepare(self) -> None:
+        """Make the folder unless it is there, so that a start fails and not each session.
+
+        Raises:
+            HostStartError: No journal can be written there; it says where, and why.
+        """
+        if self._settings.durability == "memory":
+            return
+        place = "the home folder"
+        try:
+            place = f"{str(self.folder)!r:.1000}"
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
+                return
+            problem = os.strerror(errno.EACCES)
+        except RuntimeError:  # from `Path.home`
+            problem = "there is none, neither in $HOME nor for this user"
+        except OSError as error:
+            problem = error.strerror or str(error)
+        origin = "" if self._settings.state_dir else ", which follows $XDG_STATE_HOME, else $HOME"
+        raise HostStartError(
+            f"no journal can be written in {place}: {problem}. Choose another folder by "
+            f"Settings.state_dir{origin}"
+        )
 
     def check_place(self, session: Session) -> None:
         """Check that the Manager of *session* could not write to its journal.

@@ -60,6 +60,8 @@ class RunningSystem:
     ) -> None:
         """Start the tree below *root* in *host*; *build* says what a session consists of."""
         self.settings = settings
+        self.archive = Archive(settings)
+        self.archive.prepare()
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
         self.client = HostClient(
             host,
@@ -69,7 +71,6 @@ class RunningSystem:
             on_end=hub.close,
         )
         self.router = Router(self.client.directory, self.client.check, settings.call_timeout)
-        self.archive = Archive(settings)
         self.sessions = Sessions(
             self.router,
             self.archive,

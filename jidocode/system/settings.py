@@ -116,6 +116,18 @@ def _as_folder(path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | 
     return path
 
 
+def _as_program(path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
+    """Return *path* as a `Path`, with `~` expanded; as it is if it is none, to be refused then."""
+    absolute = _as_folder(path)
+    if isinstance(absolute, Path) and path is not None:
+        return absolute if Path(path).expanduser().is_absolute() else path
+    return absolute
+
+
+def _is_program(value: object) -> bool:
+    return isinstance(value, Path) and value.is_absolute()
+
+
 _COUNT = _Rule("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
 _POSITIVE = _Rule("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
 _SECONDS = _Rule("seconds > 0 and <= 1e9", _is_seconds, float)
@@ -131,6 +143,7 @@ _DURABILITY = _Rule(
     str,
 )
 _FOLDER = _Rule("the path of a folder", lambda value: isinstance(value, Path), _as_folder)
+_PROGRAM = _Rule("the absolute path of a Python interpreter", _is_program, _as_program)
 _MODULES = _Rule(
     "names of modules, in a list or a tuple (as text: with commas between them)",
     _are_module_names,
@@ -195,6 +208,12 @@ class Settings(Record):
             otherwise a child's process imports them at each of its starts. One
             that cannot be imported is a `HostStartError`. They must not start
             threads, which no fork has. None by default.
+        python: The Python that runs the host, and with it all processes: its absolute path; a
+            link, such as a virtual environment has, is not followed. It must be of the app's
+            version, and finds modules where the app does, then where it does itself. None, the
+            default, for the app's own interpreter, `sys.executable`. An app that has none, for
+            it is frozen into one program or has Python embedded (uWSGI), must set it, else
+            `HostStartError`.
         call_timeout: Seconds that a call waits for its answer unless it says
             otherwise. 5 by default.
         start_timeout: Seconds that the whole system may take to start; then
@@ -218,6 +237,9 @@ class Settings(Record):
     )
     durability: Durability = field(default="process", validator=_DURABILITY)
     preload: Sequence[str] = field(default=(), converter=_as_tuple, validator=_MODULES)
+    python: str | os.PathLike[str] | None = field(
+        default=None, converter=_as_program, validator=_PROGRAM.or_none()
+    )
     call_timeout: float = field(default=5.0, validator=_SECONDS)
     start_timeout: float = field(default=30.0, validator=_SECONDS)
     shutdown: float = field(default=10.0, validator=_SECONDS)

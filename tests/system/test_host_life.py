@@ -25,7 +25,7 @@ from limits import limited
 import jidocode
 from jidocode import HostStartError, SessionSystem
 from jidocode._host.daemon.launcher import HostProcess
-from jidocode._host.daemon.main import MIN_DESCRIPTORS
+from jidocode._host.daemon.main import WANTED_DESCRIPTORS
 from jidocode.otp import ChildSpec
 from jidocode.testing import eventually, is_alive, kill, wait_for_restart
 
@@ -210,12 +210,12 @@ def test_no_descriptor_of_the_app_is_inherited(tmp_path: Path) -> None:
                 assert str(secret) not in targets
 
 
-def test_a_system_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its private folder is there while it runs, and closed to others."""
+def test_a_system_makes_no_temporary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So whatever cleans such folders has nothing to take away."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with SessionSystem():
-        (folder,) = tmp_path.iterdir()
-        assert folder.stat().st_mode & 0o777 == 0o700
+        assert list(tmp_path.iterdir()) == []
 
     assert list(tmp_path.iterdir()) == []
 
@@ -304,7 +304,7 @@ def test_the_system_runs_the_same_jidocode_as_the_app(tmp_path: Path, *, packed:
     """From wherever the app has it, and not whatever else is installed."""
     library = tmp_path / "lib"
     shutil.copytree(Path(jidocode.__file__).parent, library / "jidocode")
-    guard = library / "jidocode" / "_host" / "daemon" / "guard.py"
+    guard = library / "jidocode" / "_host" / "daemon" / "main.py"
     guard.write_text(guard.read_text().replace("jido-guard", "another"))
     if packed:
         library = Path(shutil.make_archive(str(library), "zip", library))
@@ -334,7 +334,10 @@ def test_the_system_may_have_descriptors_for_many_sessions() -> None:
     with limited(resource.RLIMIT_NOFILE, soft), SessionSystem() as system:
         root = system.tree().ref
         assert root is not None
-        assert psutil.Process(root.os_pid).rlimit(resource.RLIMIT_NOFILE) == (MIN_DESCRIPTORS, hard)
+        assert psutil.Process(root.os_pid).rlimit(resource.RLIMIT_NOFILE) == (
+            WANTED_DESCRIPTORS,
+            hard,
+        )
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
@@ -377,47 +380,25 @@ def test_a_start_that_is_given_up_leaves_no_host_that_is_stopped(
     assert marked(marker) == []
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_an_app_killed_around_its_orders_leaves_no_folder(tmp_path: Path, when: str) -> None:
+def test_an_app_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     """Neither does the guard say anything of it: there is nobody to ask."""
+    marker = uuid.uuid4().hex
     code = """
-        import os, sys
+        import os
         from jidocode import SessionSystem
-        from jidocode._host.daemon.launcher import HostProcess
-        send = HostProcess._send_orders
-        def die(*args):
-            if sys.argv[1] == "after":
-                send(*args)
-            os.kill(os.getpid(), 9)
-        HostProcess._send_orders = die
+        os.pidfd_open = lambda pid: os.kill(os.getpid(), 9)
         SessionSystem()
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), when],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "TMPDIR": str(tmp_path), "JIDOCODE_TEST_MARKER": marker},
         stderr=subprocess.PIPE,
     )
 
     assert process.wait(60) == -signal.SIGKILL  # the guard finds not even a zombie
     assert not process.communicate(timeout=60)[1]
-    eventually(lambda: list(tmp_path.iterdir()) == [], "the end of the folder")
-
-
-def test_the_host_removes_the_folder_if_nobody_else_can(
-    monkeypatch: pytest.MonkeyPatch, project: Path, tmp_path: Path
-) -> None:
-    """The app and the guard were killed together."""
-    folder = tmp_path / "private"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    process = start_app(uuid.uuid4().hex, project)
-    assert process.stdout is not None
-    assert process.stdout.read(3) == b"sro"
-    (guard,) = psutil.Process(process.pid).children()
-    guard.kill()
-    end(process)
-
-    eventually(lambda: list(folder.iterdir()) == [], "the end of the folder")
+    eventually(lambda: marked(marker) == [], "the end of the guard")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_systems_run_under_pytest_xdist(tmp_path: Path) -> None:

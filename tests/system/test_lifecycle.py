@@ -298,26 +298,21 @@ def test_an_app_may_have_thousands_of_descriptors(project: Path) -> None:
         assert session.manager.project_root() == str(project)
 
 
-def test_a_host_that_cannot_start_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_cannot_start_is_one_clear_sentence() -> None:
     """Whether there is no interpreter, or one that fails."""
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(HostStartError, match="cannot be started"):
-        SessionSystem()
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+        SessionSystem(python="/no/such/python")
     with pytest.raises(HostStartError, match="ended at its start with status 1"):
-        SessionSystem()
+        SessionSystem(python="/bin/false")
 
 
-def test_a_host_that_does_not_report_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_host_that_does_not_report_is_given_up(tmp_path: Path) -> None:
     """After the deadline, and without leaving it behind."""
     silent = tmp_path / "silent"
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     silent.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(silent))
     with pytest.raises(HostStartError, match="not ready in time"):
-        SessionSystem(start_timeout=0.2)
+        SessionSystem(python=silent, start_timeout=0.2)
 
 
 class Doomed(SessionSystem):

@@ -125,7 +125,7 @@ def run_actor(
     # What the host froze is shared with it until somebody writes there, and the collector
     # writes to all that it looks at. Freezing anew adds what came up since the host did.
     gc.freeze()
-    processes.set_name("jido:standby")
+    processes.set_name("jido:standby", "jidocode standby")
     # What a user's code starts and leaves behind ends with this process, and with no other.
     processes.adopt_orphans()
     transport = ThespianTransport(endpoint)

@@ -98,7 +98,8 @@ class Shell(Actor):
 
     def begin(self) -> None:
         """Start the machine; the process calls this once, before any message."""
-        processes.set_name(f"jido:{self.order.kind}")
+        kind, _, about = self.order.kind, *(self.order.name or ("", ""))
+        processes.set_name(f"jido:{kind}", f"jidocode {kind} {about}".rstrip())
         try:
             self.start(self._read_start())
         except Exception as error:  # noqa: BLE001 - whatever a class and its arguments raise

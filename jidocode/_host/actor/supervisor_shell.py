@@ -167,7 +167,7 @@ class SupervisorShell(Shell):
             self._announce_process(child, message.os_pid)
         else:
             del self._children[incarnation]
-            self._feed_failure(incarnation, "no process could be forked")
+            self._feed_failure(incarnation, f"no process could be forked: {message.problem}")
 
     def _announce_process(self, child: Child, os_pid: int) -> None:
         if not child.is_announced:

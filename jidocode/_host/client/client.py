@@ -20,6 +20,7 @@ from jidocode._host.client.directory import Directory
 from jidocode._host.client.monitor import Monitor, Monitors
 from jidocode._host.client.news import ROOT, Listener, NewsDesk
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.limits import explain
 from jidocode._host.transport.messenger import Envelope, Messenger, Turn
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
@@ -73,11 +74,11 @@ class HostClient:
             self._to_end.callback(self._stop_reading)
             for end in self._host.ends:
                 self._messenger.watch(end, self._on_host_gone)
-            self._reader.start()
+            threads.start(self._reader)
             self._start_root(root, deadline)
         except OSError as error:
             self.close(0.0)
-            raise HostStartError(f"the host process cannot be started: {error}") from error
+            raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
         except BaseException:
             self.close(0.0)
             raise

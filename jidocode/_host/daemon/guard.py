@@ -17,7 +17,6 @@ are killed at once, the kernel kills the actors (see `processes.die_with_parent`
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
@@ -26,7 +25,7 @@ from jidocode._host.descriptors import wait_for_any
 
 
 def run_guard(
-    run_host: Callable[[], int], *, keep: Collection[int], lifelines: Collection[int], run_dir: str
+    run_host: Callable[[], int], *, keep: Collection[int], lifelines: Collection[int]
 ) -> NoReturn:
     """Fork the host, wait until it or the app is gone, and end with everything below.
 
@@ -37,15 +36,15 @@ def run_guard(
             and its pidfd. The pipe also tells that the app wants an end; but it does
             not tell of every death, for a worker that the app has forked may hold
             the pipe open beyond the app's end.
-        run_dir: The system's private folder, removed at the end.
+
+    Raises:
+        OSError: The kernel refuses to fork.
     """
     processes.adopt_orphans()
-    processes.set_name("jido-guard")
     # The host outlives the guard by a moment, to clean up below itself.
     host = processes.fork(run_host, keep=keep, dies_with_parent=False)
     for descriptor in keep:
         os.close(descriptor)
     wait_for_any([*lifelines, os.pidfd_open(host.pid)])
     processes.kill_orphans(())
-    shutil.rmtree(run_dir, ignore_errors=True)
     os._exit(0)

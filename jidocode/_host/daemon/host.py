@@ -15,7 +15,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -35,13 +34,14 @@ from jidocode._host.actor.process import run_actor
 from jidocode._host.actor.reports import report_root
 from jidocode._host.actor.warm_up import StandbyOrder
 from jidocode._host.daemon.process_table import ProcessEntry, ProcessTable
+from jidocode._host.limits import explain
 from jidocode._host.shipper import Shipper
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.poller import READ
 from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.base import log
-from jidocode.base.exits import best_reason
+from jidocode.base.exits import Crashed, best_reason
 from jidocode.otp.supervision.intensity import RestartIntensity
 
 CAPABILITIES = {
@@ -66,10 +66,9 @@ class HostAdmin(MultiProcAdmin):
 
     transport: ThespianTransport
 
-    def __init__(self, transport: ThespianTransport, guard: int, log: int, run_dir: str) -> None:
-        """Take over *transport*, log to *log*; end, and remove *run_dir*, when *guard* is gone."""
+    def __init__(self, transport: ThespianTransport, guard: int, log: int) -> None:
+        """Take over *transport*, log to *log*; end when *guard* is gone."""
         self.shipper = Shipper(log, "host")
-        self._run_dir = run_dir
         self._table = ProcessTable(self._fork)
         self._refill_due = False
         self._quiet_at = 0.0
@@ -92,7 +91,6 @@ class HostAdmin(MultiProcAdmin):
     def _on_guard_gone(self, _events: int) -> None:
         """End everything at once, whatever is being done: the app is gone, too."""
         processes.kill_orphans(())
-        shutil.rmtree(self._run_dir, ignore_errors=True)
         os._exit(0)
 
     def handleIncoming(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
@@ -146,11 +144,11 @@ class HostAdmin(MultiProcAdmin):
             entry = self._table.start(
                 message.order, parent, message.incarnation, supervises=message.supervises
             )
-            pid = entry.process.pid
+            forked = wire.Forked(message.incarnation, entry.process.pid)
         except OSError as error:
-            log.warning("no process could be forked: {}", error.strerror)
-            pid = None
-        self.transport.send(sender, wire.Forked(message.incarnation, pid))
+            forked = wire.Forked(message.incarnation, None, explain(error))
+            log.warning("no process could be forked: {}", forked.problem)
+        self.transport.send(sender, forked)
         self._refill_later()
 
     def _on_kill(self, message: wire.Kill, sender: Address) -> None:
@@ -218,8 +216,15 @@ class HostAdmin(MultiProcAdmin):
     ) -> None:
         """Start the root's process; Thespian's Admin calls this for `h_PendingActor`."""
         self._root_number = getattr(childAddr.addressDetails, "addressInstanceNum", 0)
-        self._root_process = self._table.start(wire.pack(childRequirements), supervises=True)
-        self._refill_later()
+        try:
+            self._root_process = self._table.start(wire.pack(childRequirements), supervises=True)
+        except OSError as error:
+            reason = Crashed(f"no process could be forked: {explain(error)}")
+            news = RootExited(childRequirements.incarnation, reason, restarting=False)
+            self.transport.send(childRequirements.app, news)
+            self.transport.abort_run(drain=True)
+        else:
+            self._refill_later()
 
     def h_ChildActorExited(self, envelope: ReceiveEnvelope) -> object:  # noqa: N802 - Thespian's name
         """Start the root again, unless it left by itself."""
@@ -255,18 +260,27 @@ class HostAdmin(MultiProcAdmin):
         self.shutdown_completed = True
 
 
-def prepare_host(admin: HostAdmin, preload: Sequence[str]) -> None:
+def prepare_host(
+    admin: HostAdmin, preload: Sequence[str], use_app_path: Callable[[], None]
+) -> None:
     """Make this process fit to run *admin* and to be forked from, again and again.
 
     Args:
         admin: What will run here.
         preload: Modules to import once, for all actors to share.
+        use_app_path: Has this process import from where the app does. Until then it finds
+            Python's own library first, so that is when our own modules are imported.
     """
     processes.adopt_orphans()
-    processes.set_name("jido-host")
     admin.shipper.install()
-    for module in (wire.SERVER_SHELL[0], wire.SUPERVISOR_SHELL[0], *preload):
-        importlib.import_module(module)
+    modules = [wire.SERVER_SHELL[0], wire.SUPERVISOR_SHELL[0], *preload]
+    modules.sort(key=lambda name: not name.startswith(f"{log.PACKAGE}."))
+    ours = [name for name in modules if name.startswith(f"{log.PACKAGE}.")]
+    for name in ours:
+        importlib.import_module(name)
+    use_app_path()
+    for name in modules[len(ours) :]:
+        importlib.import_module(name)
     # After the imports, for a module may set signals when it is imported; a host that no
     # longer got SIGCHLD would hear of no death any more.
     signals.reset()

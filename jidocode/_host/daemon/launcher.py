@@ -4,14 +4,18 @@ Why a fresh interpreter, and no fork of the app: an app has threads, and a lock 
 them holds at the fork is held in the child for ever; and its heap, its sockets and its
 secrets would reach every actor. For the same reason it gets only the descriptors it needs.
 
-What connects the two (see `main` for the other side):
+What connects the two (see `main` for the other side), each by a descriptor of its own:
 
-- the orders, a pipe to its standard input: one line, and then silence. Only the app holds
-  the other end, so its end, however it comes, is seen there: the lifeline.
-- the report, a pipe from its standard output: one line, when the host is ready or cannot be.
-- the log, a socket (see `logs`); standard error is the app's.
+- the orders, a file in memory, which takes any length without a wait for its reader.
+- the lifeline, a pipe into which nothing is written. Only the app holds its other end, so the
+  app's end, however it comes, is seen there.
+- the report, a pipe: one line, when the host is ready or cannot be.
+- the log, a socket (see `logs`), and what is printed (see `output`). Standard input is empty.
 - two pidfds, by which the app sees the end of both, and can kill them without ever
   hitting a stranger who has got a dead one's pid.
+
+None of these is a standard stream: whatever is installed in the environment may print when
+the interpreter starts.
 
 A start can fail, time out or meet a Ctrl-C at any point, and then nothing may be left: so
 whatever is made has its undoing pushed at once (`ExitStack`), and `close` is that undoing.
@@ -20,42 +24,29 @@ whatever is made has its undoing pushed at once (`ExitStack`), and `close` is th
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jidocode._host import logs
+from jidocode._host.daemon import interpreter
+from jidocode._host.daemon.output import Output
 from jidocode._host.descriptors import STDERR, wait_for_any
+from jidocode._host.limits import explain
+from jidocode._host.nesting import refuse_nested_start
 from jidocode._host.transport.key import new_key
 from jidocode.errors import HostStartError
 
 if TYPE_CHECKING:
     from jidocode._host.transport.address import LoopbackAddress
 
-BOOTSTRAP = """
-import json, os, sys
-line = sys.stdin.readline()
-if line.endswith("\\n"):
-    orders = json.loads(line)
-    sys.path[:] = orders["path"]
-    from jidocode._host.daemon.main import main
-    main(orders)
-else:  # the app was gone before it could say what it wanted
-    os.rmdir(sys.argv[1])
-"""
-"""What the new interpreter runs.
-
-It runs with `-I`: neither the current folder nor PYTHONPATH can put a `json.py` of a
-project's in place of Python's own. So before its orders it finds only what comes with
-Python; the orders say where the app imports from, and this package with it.
-"""
+Program = str | os.PathLike[str] | None
+"""The path of an interpreter; None for the app's own."""
 
 KILL_SECONDS = 10.0
 """How long the guard, and then the host, may take to kill what is left."""
@@ -81,42 +72,53 @@ class HostProcess:
     pid: int
     """The host's process id; likewise."""
 
-    def __init__(self, *, preload: Sequence[str]) -> None:
+    def __init__(self, *, preload: Sequence[str], python: Program = None) -> None:
         """Start a guard, which starts a host; that becomes ready in its own time.
 
         Args:
             preload: Modules to import once, for all actors to share.
+            python: The interpreter to run it on; None for the app's own.
 
         Raises:
-            HostStartError: It cannot be started. Nothing is left.
+            HostStartError: It cannot be started, or not from here. Nothing is left.
         """
+        refuse_nested_start()
         self.key = new_key()
         self.ends: list[int] = []
         self._closed = False
         try:
-            self._launch(preload)
+            self._launch(preload, python)
         except OSError as error:
-            raise HostStartError(f"the host process cannot be started: {error}") from error
+            raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
 
-    def _launch(self, preload: Sequence[str]) -> None:
+    def _launch(self, preload: Sequence[str], python: Program) -> None:
         with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
             with shipping, contextlib.ExitStack() as theirs:
                 self._log.start()
-                log = shipping.fileno()
-                self._run_dir = tempfile.mkdtemp(prefix="jidocode-")
-                undo.callback(shutil.rmtree, self._run_dir, ignore_errors=True)
-                orders, self._lifeline = _pipe()
-                theirs.callback(orders.close)
+                self._output = Output()
+                undo.callback(self._output.close)
+                theirs.callback(os.close, self._output.writing)
+                lifeline, self._lifeline = _pipe()
+                theirs.callback(lifeline.close)
                 undo.callback(self._lifeline.close)
                 self._report, report = _pipe()
                 theirs.callback(report.close)
                 undo.callback(self._report.close)
-                self._process = _start_guard(orders, report, log, self._run_dir)
+                descriptors = {
+                    "log": shipping.fileno(),
+                    "lifeline": lifeline.fileno(),
+                    "report": report.fileno(),
+                }
+                orders = theirs.enter_context(self._orders(preload, python, descriptors))
+                command = interpreter.command(python, orders.fileno())
+                self._python = command[0]
+                self._process = _start_guard(
+                    command, self._output.writing, [orders.fileno(), *descriptors.values()]
+                )
             undo.callback(self._abandon)
             self.ends.append(os.pidfd_open(self._process.pid))
-            self._send_orders(preload, log)
             undo.pop_all()
 
     def wait_until_ready(self, deadline: float) -> None:
@@ -165,27 +167,32 @@ class HostProcess:
         self._closed = True
         for descriptor in self.ends:
             os.close(descriptor)
+        self._output.close()
         self._log.close()
-        shutil.rmtree(self._run_dir, ignore_errors=True)
 
     @staticmethod
     def _signal(ends: Sequence[int], number: signal.Signals) -> None:
         for end in ends:
-            with contextlib.suppress(ProcessLookupError):
+            # It is dead; or the app has dropped the right, and the lifeline alone must do.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(end, number)
 
-    def _send_orders(self, preload: Sequence[str], log: int) -> None:
+    def _orders(
+        self, preload: Sequence[str], python: Program, descriptors: dict[str, int]
+    ) -> BinaryIO:
         orders = {
             "key": self.key.hex(),
-            "path": _import_path(),
+            "path": interpreter.import_path(),
+            "add_path": python is not None,
+            "library": interpreter.library_modules(),
             "app": os.getpid(),
             "preload": list(preload),
-            "log": log,
-            "run_dir": self._run_dir,
+            **descriptors,
         }
-        with contextlib.suppress(BrokenPipeError):  # the report will say why
-            self._lifeline.write(json.dumps(orders).encode("ascii") + b"\n")
-            self._lifeline.flush()
+        file = os.fdopen(os.memfd_create("jidocode-orders"), "w+b")
+        file.write(json.dumps(orders).encode("ascii"))
+        file.seek(0)
+        return file
 
     def _await_report(self, deadline: float) -> dict[str, Any]:
         descriptor = self._report.fileno()
@@ -193,21 +200,33 @@ class HostProcess:
         while not line.endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0 or not wait_for_any([descriptor], left):
-                raise HostStartError("the host process was not ready in time")
+                raise self._failure("was not ready in time")
             chunk = os.read(descriptor, 4096)
             if not chunk:
-                status = self._process.wait()
-                raise HostStartError(f"the host process ended at its start with status {status}")
+                raise self._failure(self._how_it_ended(deadline))
             line += chunk
         facts: dict[str, Any] = json.loads(line)
         if "error" in facts:
             raise HostStartError(f"the host process could not start: {facts['error']}")
         return facts
 
+    def _how_it_ended(self, deadline: float) -> str:
+        try:
+            status = self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return "is no host"
+        if status < 0:
+            return f"ended at its start by signal {-status}"
+        return f"ended at its start with status {status}"
 
-def _import_path() -> list[str]:
-    entries: list[object] = [*sys.path]  # what an app puts there that is not text is ignored
-    return [os.path.abspath(each) for each in entries if isinstance(each, str)]  # noqa: PTH100 - "" is the current folder
+    def _failure(self, what: str) -> HostStartError:
+        """Return the error for a host of which nothing is known but what was said."""
+        self._output.close()
+        said = self._output.last_words()
+        return HostStartError(
+            f"the host process {what}{'; it said: ' if said else ''}{said} "
+            f"(it runs on {self._python}: see Settings.python)"
+        )
 
 
 @contextlib.contextmanager
@@ -222,13 +241,6 @@ def _standard_streams_taken() -> Generator[None]:
         yield
 
 
-def _app_has_stderr() -> bool:
-    try:
-        return os.get_inheritable(STDERR)
-    except OSError:
-        return False
-
-
 def _pipe() -> tuple[BinaryIO, BinaryIO]:
     """Return the two ends; made here, for `Popen` may leave one open when it fails to make more."""
     reading, writing = os.pipe()
@@ -236,16 +248,20 @@ def _pipe() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _start_guard(
-    orders: BinaryIO, report: BinaryIO, log: int, run_dir: str
+    command: Sequence[str], output: int, descriptors: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603 - the interpreter of the app, and our own words
-            [sys.executable, "-Ic", BOOTSTRAP, run_dir],
-            stdin=orders,
-            stdout=report,
-            stderr=None if _app_has_stderr() else subprocess.DEVNULL,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=interpreter.environment(),
             start_new_session=True,
-            pass_fds=[log],
+            pass_fds=descriptors,
         )
     except OSError as error:
-        raise HostStartError(f"the host process cannot be started: {error}") from error
+        reason, is_limit = explain(error), error.errno in {errno.EAGAIN, errno.EMFILE, errno.ENOMEM}
+    # Not from within the handler: the frames of that error hold the whole environment.
+    which = "" if is_limit else f" (it was to run on {command[0]}: see Settings.python)"
+    raise HostStartError(f"the host process cannot be started: {reason}{which}")

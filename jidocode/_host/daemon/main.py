@@ -2,12 +2,12 @@
 
 The start protocol, seen from here:
 
-1. Standard input brings one line of JSON, the orders (`BOOTSTRAP` in `launcher` has read
-   it): the key, where to import from, what to preload. It stays open: it is the lifeline,
-   readable again when the app is gone or closes it.
-2. This process becomes the guard. Its one child becomes the host, Thespian's Admin.
-3. Standard output takes one line of JSON, the report: where the host listens, or why there
-   is none. Then it is closed.
+1. A file in memory holds the orders (`BOOTSTRAP` in `interpreter` has read it): the key,
+   where to import from, what to preload, and the descriptors of the rest.
+2. This process becomes the guard. Its one child becomes the host, Thespian's Admin. The
+   guard holds the lifeline, a pipe that is readable when the app is gone or closes it.
+3. The report takes one line of JSON: where the host listens, or why there is none. Then it
+   is closed.
 
 Why the orders do not come as arguments or in the environment: any process of the machine
 can read those, and the key is among the orders.
@@ -20,13 +20,20 @@ import json
 import os
 import resource
 import signal
+import socket
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jidocode._host import processes
 from jidocode._host.daemon.guard import run_guard
+from jidocode._host.daemon.import_path import use_app_path
+from jidocode._host.limits import MIN_DESCRIPTORS, explain
+from jidocode._host.nesting import join_system
 
-MIN_DESCRIPTORS = 16_384
+REACH_SECONDS = 2.0
+WANTED_DESCRIPTORS = 16_384
 """How many a process of the system may have open, if it is allowed to.
 
 A session takes seven of the host's: a connection and a trace for each of its
@@ -34,8 +41,9 @@ three processes, and a connection back to its supervisor.
 """
 
 
-def main(orders: dict[str, Any]) -> None:
-    """Become the guard, with the host below."""
+def main(orders: dict[str, Any], library: Sequence[str]) -> None:
+    """Become the guard, with the host below; *library* is where Python's own modules are."""
+    join_system()
     # Masks and ignored signals are inherited. Deaths must be heard of, and the programs of the
     # actors must end when they are told to, whatever the app's thread had blocked.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -43,39 +51,61 @@ def main(orders: dict[str, Any]) -> None:
     # Sent to all processes at once, they are the app's affair: guard and host end after it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, MIN_DESCRIPTORS)), hard))
     gc.disable()  # until `prepare_host`: what it frees would be holes in pages that forks share
-    lifeline, report = _take_over_streams()
-    _use_run_dir(orders["run_dir"])
+    os.environ["THESPLOG_FILE"] = os.devnull  # Thespian's own log, which holds message contents
+    report = orders["report"]
+    try:
+        problem = _problem_here()
+        app = os.pidfd_open(orders["app"])
+        guard = os.pidfd_open(os.getpid())
+    except ProcessLookupError:  # the app is gone
+        return
+    except OSError as error:
+        problem = explain(error)
+    if problem:
+        _report(report, error=problem)
+        return
+    processes.set_name("jido-guard", f"jidocode guard of {orders['app']}")
+    try:
+        run_guard(
+            partial(_run_host, orders, library, guard),
+            keep=(report, guard, orders["log"]),
+            lifelines=(orders["lifeline"], app),
+        )
+    except OSError as error:
+        _report(report, error=f"no process could be forked: {explain(error)}")
+
+
+def _problem_here() -> str:
+    """Say why no system can run here, if none can."""
     # With the /proc of another pid namespace, what is found there and killed would be strangers.
     if not _proc_is_ours():
-        _report(report, error="/proc does not show the processes of this pid namespace")
-        return
-    try:
-        app = os.pidfd_open(orders["app"])
-    except ProcessLookupError:
-        Path(orders["run_dir"]).rmdir()
-        return
-    guard = os.pidfd_open(os.getpid())
-    run_guard(
-        partial(_run_host, orders, report, guard),
-        keep=(report, guard, orders["log"]),
-        lifelines=(lifeline, app),
-        run_dir=orders["run_dir"],
-    )
+        return "/proc does not show the processes of this pid namespace"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, min(hard, WANTED_DESCRIPTORS))
+    if wanted < MIN_DESCRIPTORS:
+        return (
+            f"Too many open files: RLIMIT_NOFILE (ulimit -n) allows {wanted} in each process, "
+            f"and a system needs {MIN_DESCRIPTORS}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return ""
 
 
-def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
+def _run_host(orders: dict[str, Any], library: Sequence[str], guard: int) -> int:
+    report = orders["report"]
     try:
         from jidocode._host.daemon.host import HostAdmin, prepare_host  # noqa: PLC0415 - the guard has no use for it
         from jidocode._host.transport.thespian import ThespianTransport  # noqa: PLC0415 - idem
 
         transport = ThespianTransport.for_admin(bytes.fromhex(orders.pop("key")))
-        admin = HostAdmin(transport, guard, orders["log"], orders["run_dir"])
-        prepare_host(admin, orders["preload"])
+        _reach(transport.address.port)
+        admin = HostAdmin(transport, guard, orders["log"])
+        processes.set_name("jido-host", f"jidocode host of {orders['app']}")
+        use_path = partial(use_app_path, orders["path"], orders["library"], library)
+        prepare_host(admin, orders["preload"], use_path)
     except Exception as error:
-        _report(report, error=f"{type(error).__name__}: {error}")
+        _report(report, error=_in_words(error))
         raise
     address = transport.address
     try:
@@ -87,31 +117,27 @@ def _run_host(orders: dict[str, Any], report: int, guard: int) -> int:
     return 0
 
 
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return explain(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _reach(port: int) -> None:
+    """Raise `OSError` unless a process of this machine can be reached at *port*."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=REACH_SECONDS):
+            pass
+    except OSError as error:
+        text = f"127.0.0.1 cannot be reached, is there no loopback? {explain(error)}"
+        raise OSError(error.errno, text) from error
+
+
 def _proc_is_ours() -> bool:
     try:
         return Path("/proc/self").readlink().name == str(os.getpid())
     except OSError:
         return False
-
-
-def _take_over_streams() -> tuple[int, int]:
-    """Move the lifeline and the report pipe aside; return their descriptors.
-
-    A print or an `input()` in a user's module would disturb them: from now on standard
-    input is empty, and what is printed goes to standard error.
-    """
-    lifeline, report = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return lifeline, report
-
-
-def _use_run_dir(run_dir: str) -> None:
-    """Have temporary files, Thespian's own log among them, in the system's private folder."""
-    os.environ["TMPDIR"] = run_dir
-    os.environ["THESPLOG_FILE"] = str(Path(run_dir, "thespian.log"))
 
 
 def _report(descriptor: int, **facts: Any) -> None:
