@@ -18,6 +18,7 @@ from jidocode.session.journal.catalogue import (
     load_record,
 )
 from jidocode.session.journal.place import check_place, journal_path
+from jidocode.session.journal.writing import lock_holders
 from jidocode.session.record import Session, new_session_id, validate_session_id
 from jidocode.system.settings import Settings, default_state_dir
 
@@ -61,6 +62,15 @@ class Archive:
         if not path.exists():
             raise SessionNotFoundError(session_id)
         return path
+
+    def locked_by(self, session_id: str) -> int | None:
+        """Return the process that has the journal of a session open, if one has."""
+        if self._settings.durability == "memory":
+            return None
+        try:
+            return lock_holders().of(journal_path(self.folder, session_id).stat())
+        except OSError:  # there is none
+            return None
 
     def find_all(self) -> list[Resumable]:
         """Return all journals, of open sessions too, latest first."""

@@ -17,6 +17,7 @@ from jidocode.errors import (
     SessionExistsError,
     SessionLimitError,
     SessionNotFoundError,
+    StartFailedError,
 )
 from jidocode.otp.naming.messages import AwaitLive, Live
 from jidocode.otp.supervision.specs import ChildSpec, Flags
@@ -75,6 +76,7 @@ class Sessions:
             raise TypeError(f"session must be a Session, got {quote(session)}")
         record = Session.validate(session)
         self._archive.check_place(record)
+        yield from self._check_lock(record.id)
         # Looked at here and not by the registry: a disk that hangs must not stop that.
         opened = OpenSession(record, frozenset(enclosing_keys(record.project_path)))
         spec = SessionSupervisor.child_spec(
@@ -83,8 +85,17 @@ class Sessions:
             flags=self._settings.session_flags(strategy),
             heartbeat=self._settings.heartbeat,
         )
-        yield from self._ask_to_start(StartSession(opened, spec))
+        try:
+            yield from self._ask_to_start(StartSession(opened, spec))
+        except StartFailedError:
+            yield from self._check_lock(record.id)  # another system may have been faster
+            raise
         return record
+
+    def _check_lock(self, session_id: str) -> Plan[None]:
+        holder = self._archive.locked_by(session_id)
+        if holder is not None and not (yield from self.is_open(session_id)):
+            raise JournalLockedError(f"the journal of session {session_id} is in use", holder)
 
     def resume(
         self,

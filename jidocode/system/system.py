@@ -147,6 +147,7 @@ class SessionSystem:
                 An argument breaks a rule. Nothing was started.
             JournalError: `Settings.state_dir` lies within the project, whose
                 Manager could write there. Nothing was started.
+            JournalLockedError: A session with that id is open in another system.
             RateLimitedError: Too many were asked for; it says when to try again.
             SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
                 There is no place for it. Nothing was started.
@@ -272,7 +273,8 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: It has no journal.
             JournalError: Its record cannot be read.
-            StartFailedError: It is open in another system, or its journal cannot be opened.
+            JournalLockedError: It is open in another system; it says in which process.
+            StartFailedError: Its journal cannot be opened.
             InvalidSessionError: Its project is gone, or another one stands there.
             Exception: Whatever else `create_session` raises.
         """
@@ -416,6 +418,9 @@ class SessionSystem:
 
     def events(self, session_id: str | None = None) -> EventStream:
         """Return a stream of what happens from now on, of one session if *session_id* is given.
+
+        That of one session ends when the session does; otherwise it goes on until the system,
+        or the stream, is closed.
 
         Its buffer holds `Settings.event_buffer` events; a reader that is slower
         loses the oldest, and `EventStream.dropped` counts them.

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jidocode._host import logs
 from jidocode._host.descriptors import STDERR, wait_for_any
+from jidocode._host.forks import close_in_forks
 from jidocode._host.transport.key import new_key
 from jidocode.errors import HostStartError
 
@@ -232,7 +233,14 @@ def _app_has_stderr() -> bool:
 def _pipe() -> tuple[BinaryIO, BinaryIO]:
     """Return the two ends; made here, for `Popen` may leave one open when it fails to make more."""
     reading, writing = os.pipe()
-    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+    ends = os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+    for end in ends:
+        close_in_forks(end, _descriptor_of)
+    return ends
+
+
+def _descriptor_of(pipe: BinaryIO) -> list[int]:
+    return [] if pipe.closed else [pipe.fileno()]
 
 
 def _start_guard(

@@ -44,7 +44,7 @@ from jidocode.session.journal.format import (
     scan,
 )
 from jidocode.session.journal.place import journal_path
-from jidocode.session.journal.writing import create_file, lock_file
+from jidocode.session.journal.writing import LockHolders, create_file, lock_file, lock_holders
 from jidocode.session.record import Session, validate_session_id
 
 _HEADER_SIZE = 256
@@ -63,6 +63,8 @@ class Resumable(Record):
         modified_at: When it was last written, in UTC.
         damaged: Whether its end, its beginning or its record is not right, or it
             cannot be read; the rest is only looked at when it is opened.
+        locked_by: The process that has it open in another system, a State; None if
+            nobody has, or that cannot be seen from here.
     """
 
     session_id: str
@@ -71,6 +73,7 @@ class Resumable(Record):
     size: int
     modified_at: datetime
     damaged: bool
+    locked_by: int | None = None
 
 
 def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
@@ -82,11 +85,12 @@ def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
         JournalError: The directory cannot be listed. If it does not exist, it is empty.
     """
     found: list[Resumable] = []
+    holders = lock_holders()
     try:
         for path in Path(directory).iterdir():
             if path.suffix == ".jsonl" and _is_session_id(path.stem):
                 with suppress(FileNotFoundError):  # deleted meanwhile
-                    found.append(_resumable(path))
+                    found.append(_resumable(path, holders))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -218,7 +222,7 @@ def _is_session_id(text: str) -> bool:
     return True
 
 
-def _resumable(path: Path) -> Resumable:
+def _resumable(path: Path, holders: LockHolders) -> Resumable:
     status = path.lstat()
     end = _end_at(path)
     return Resumable(
@@ -228,6 +232,7 @@ def _resumable(path: Path) -> Resumable:
         size=status.st_size,
         modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
         damaged=end.damaged,
+        locked_by=holders.of(status),
     )
 
 
