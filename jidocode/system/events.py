@@ -20,7 +20,16 @@ from attrs import field, frozen
 from jidocode._host.forks import Owner
 from jidocode.base.records import Record
 from jidocode.errors import RateLimitedError, SessionLimitError
-from jidocode.otp.supervision.events import ChildExited
+from jidocode.otp.supervision.events import (
+    Announced,
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    ChildStarting,
+    GaveUp,
+    HeartbeatMissed,
+)
+from jidocode.session.conversation.reports import Repair
 
 
 @frozen(eq=False, repr=False)
@@ -28,6 +37,20 @@ class SessionRefused(Record):
     """A session was not let in, for the limit or the rate."""
 
     error: SessionLimitError | RateLimitedError
+
+
+Fact = (
+    ChildStarting
+    | ChildStarted
+    | ChildExited
+    | ChildStartFailed
+    | HeartbeatMissed
+    | GaveUp
+    | SessionRefused
+    | Repair
+    | Announced
+)
+"""What can happen: a `match` that has a case for each of these has missed none."""
 
 
 @frozen(eq=False, repr=False)
@@ -38,13 +61,13 @@ class Event(Record):
         fact: What happened: `ChildStarting`, `ChildStarted` (it is ready; with
             *recovered_after* if it was a restart), `ChildExited`,
             `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
-            `Repair` (State found its journal damaged), or whatever a child has
-            announced.
+            `Repair` (State found its journal damaged), or `Announced`, with
+            whatever a child has announced.
         session_id: The session it happened in; None outside of sessions.
         at: When the app heard of it, in UTC.
     """
 
-    fact: object
+    fact: Fact
     session_id: str | None
     at: datetime = field(factory=lambda: datetime.now(UTC))
 
@@ -158,8 +181,10 @@ class EventHub:
             stream.close()
         return stream
 
-    def publish(self, fact: object, session_id: str | None) -> None:
+    def publish(self, fact: Fact, session_id: str | None) -> None:
         """Give *fact* to all streams."""
+        if isinstance(fact, Announced) and isinstance(fact.value, Repair):
+            fact = fact.value  # State's own
         event = Event(fact, session_id)
         with self._lock:
             for stream in list(self._streams):

@@ -31,6 +31,7 @@ from jidocode import (
     SessionSystem,
 )
 from jidocode.otp import Flags, Start
+from jidocode.system.events import Fact
 from jidocode.testing import eventually
 
 
@@ -142,7 +143,7 @@ def test_a_system_may_be_collected_by_its_own_reader_thread() -> None:
     publish = hub.publish
     cycle.append(cycle)  # type: ignore[arg-type] # a list in itself is what it takes
 
-    def collect(fact: object, session_id: str | None) -> None:
+    def collect(fact: Fact, session_id: str | None) -> None:
         gc.collect()
         publish(fact, session_id)
 

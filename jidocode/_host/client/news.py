@@ -10,7 +10,13 @@ from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import Name
 from jidocode.base.text import describe, quote
-from jidocode.otp.supervision.events import ChildExited, ChildStarting, GaveUp, SupervisorEvent
+from jidocode.otp.supervision.events import (
+    Announced,
+    ChildExited,
+    ChildStarting,
+    GaveUp,
+    SupervisorEvent,
+)
 
 ROOT: Name = ("root", "jidocode")
 """What the root of every tree is known as in the directory."""
@@ -18,7 +24,8 @@ ROOT: Name = ("root", "jidocode")
 SESSION = "session"
 """The kind of the supervisor of a session; nobody starts it again."""
 
-Listener = Callable[[object, Sequence[Name]], None]
+News = ChildStarting | SupervisorEvent | Announced
+Listener = Callable[[News, Sequence[Name]], None]
 """Hears a fact, and the names of the process that it is about and of those above it."""
 
 
@@ -65,7 +72,7 @@ class NewsDesk:
         except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
             log.warning("news cannot be read here: {}", quote(describe(error)))
         else:
-            self._tell(fact, self._names_of(message.name))
+            self._tell(Announced(fact), self._names_of(message.name))
 
     def _names_of(self, name: Name | None) -> Sequence[Name]:
         ref = self._directory.find(name) if name else None
@@ -85,7 +92,7 @@ class NewsDesk:
             if event.name is not None and event.name[0] == SESSION:
                 self._tell(event, [event.name])
 
-    def _tell(self, fact: object, names: Sequence[Name]) -> None:
+    def _tell(self, fact: News, names: Sequence[Name]) -> None:
         if self._listener is None:
             return
         try:

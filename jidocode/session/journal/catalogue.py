@@ -11,7 +11,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -21,10 +21,12 @@ from typing import Any
 from attrs import frozen
 from msgspec import Struct
 
+from jidocode.base import log
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import (
     InvalidRequestError,
+    InvalidSessionError,
     InvalidSessionIdError,
     JournalDamagedError,
     JournalError,
@@ -33,6 +35,7 @@ from jidocode.errors import (
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation.changes import SessionChanged
 from jidocode.session.journal.codec import decode_as, encode, holds
+from jidocode.session.journal.file import Journal
 from jidocode.session.journal.format import (
     MAX_LINE,
     Header,
@@ -45,6 +48,7 @@ from jidocode.session.journal.format import (
 )
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.writing import LockHolders, create_file, lock_file, lock_holders
+from jidocode.session.project.locate import locate_project
 from jidocode.session.record import Session, validate_session_id
 
 _HEADER_SIZE = 256
@@ -98,6 +102,20 @@ def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
     return sorted(found, key=lambda each: (each.modified_at, each.session_id), reverse=True)
 
 
+def of_project(found: Iterable[Resumable], project: str | os.PathLike[str]) -> list[Resumable]:
+    """Return those of *found* whose project is, or was, the folder *project*."""
+    try:
+        path, key = locate_project(project)
+    except InvalidSessionError:  # it was moved, or is gone: its journals are still there
+        path, key = os.path.abspath(os.path.expanduser(project)), None  # noqa: PTH100, PTH111 - the path is text throughout
+    return [
+        each
+        for each in found
+        if each.session is not None
+        and (each.session.project_path == path or each.session.project_key == key)
+    ]
+
+
 def load_record(path: Path) -> Session:
     """Return the session's record in the journal at *path*, the latest one.
 
@@ -112,6 +130,22 @@ def load_record(path: Path) -> Session:
     if session is None:
         raise JournalDamagedError(f"no session's record in {quote(path.name)} can be read")
     return session
+
+
+def add_record(path: Path, session: Session) -> None:
+    """Write into the journal at *path* that the session's record is *session* now.
+
+    Raises:
+        JournalLockedError: It is open.
+        JournalError: It cannot be read or written.
+    """
+    journal = Journal.open(path, durability="power")
+    try:
+        if not journal.repair.clean:
+            log.warning("the journal {} was damaged: {}", quote(path.name), journal.repair)
+        journal.append(encode(SessionChanged(seq=journal.last_seq + 1, session=session)))
+    finally:
+        journal.close()
 
 
 def export_journal(path: Path) -> Iterator[dict[str, Any]]:
