@@ -21,6 +21,9 @@ if not sys.platform.startswith("linux"):
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
+    """The version of this library."""
+
     from jidocode._host.client.monitor import Monitor as Monitor
     from jidocode.base.refs import ActorRef as ActorRef
     from jidocode.errors import (
@@ -69,7 +72,11 @@ if TYPE_CHECKING:
         ChildInfo as ChildInfo,
     )
     from jidocode.otp.supervision.specs import ChildSpec as ChildSpec, Flags as Flags
-    from jidocode.otp.supervision.strategy import Restart as Restart, Strategy as Strategy
+    from jidocode.otp.supervision.strategy import (
+        Restart as Restart,
+        Strategy as Strategy,
+        StrategyText as StrategyText,
+    )
     from jidocode.session.conversation.changes import (
         Change as Change,
         FileAccess as FileAccess,
@@ -109,15 +116,18 @@ if TYPE_CHECKING:
     from jidocode.session.project.text import Newline as Newline
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
     from jidocode.session.requests import Channel as Channel
+    from jidocode.session.state.change_stream import ChangeStream as ChangeStream
     from jidocode.session.state.client import StateClient as StateClient
     from jidocode.session.tree import (
         SessionChildren as SessionChildren,
         Upkeep as Upkeep,
         session_children as session_children,
     )
+    from jidocode.system.archive import list_resumable as list_resumable
     from jidocode.system.events import (
         Event as Event,
         EventStream as EventStream,
+        Fact as Fact,
         SessionRefused as SessionRefused,
     )
     from jidocode.system.handle import SessionHandle as SessionHandle
@@ -133,14 +143,13 @@ if TYPE_CHECKING:
         CreationRate as CreationRate,
         Durability as Durability,
         Settings as Settings,
+        SettingsOverrides as SettingsOverrides,
     )
     from jidocode.system.system import SessionSystem as SessionSystem
 else:
     from jidocode.base.lazy import lazy_names
 
-    __getattr__, __dir__, __all__ = lazy_names(
-        __name__,
-        """
+    names = """
         jidocode._host.client.monitor
             Monitor
         jidocode.base.refs
@@ -162,7 +171,7 @@ else:
         jidocode.otp.supervision.specs
             ChildSpec Flags
         jidocode.otp.supervision.strategy
-            Restart Strategy
+            Restart Strategy StrategyText
         jidocode.session.conversation.changes
             Change FileAccess FileAccessKind JournalOpened Message MessageStatus MessagesCleared
             PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged
@@ -186,20 +195,30 @@ else:
             Session SessionConfig
         jidocode.session.requests
             Channel
+        jidocode.session.state.change_stream
+            ChangeStream
         jidocode.session.state.client
             StateClient
         jidocode.session.tree
             SessionChildren Upkeep session_children
+        jidocode.system.archive
+            list_resumable
         jidocode.system.events
-            Event EventStream SessionRefused
+            Event EventStream Fact SessionRefused
         jidocode.system.handle
             SessionHandle
         jidocode.system.health
             ChildHealth Health HealthStatus Statistics SystemHealth TreeNode
         jidocode.system.settings
-            CreationRate Durability Settings
+            CreationRate Durability Settings SettingsOverrides
         jidocode.system.system
             SessionSystem
-    """,
-        modules="errors otp testing",
-    )
+    """
+    _get, __dir__, __all__ = lazy_names(__name__, names, modules="errors otp testing")
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 - imports much, rarely needed
+
+            return version("jidocode")
+        return _get(name)

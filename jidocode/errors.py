@@ -272,13 +272,21 @@ class SessionError(JidocodeError):
 
 
 class SessionNotFoundError(SessionError, LookupError):
-    """No session with that id, path or name."""
+    """No session with that id, path or name.
 
-    _sentence = "no session {wanted}"
+    *ended* is how it ended, if it was open in this life of the system, and is known.
+    """
 
-    def __init__(self, wanted: str) -> None:
-        super().__init__(wanted)
+    def __init__(self, wanted: str, ended: ExitReason | None = None) -> None:
+        super().__init__(wanted, ended)
         self.wanted = wanted
+        self.ended = ended
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        why = "" if self.ended is None else f": it has ended ({self.ended})"
+        return f"no session {self.wanted}{why}"
 
 
 class InvalidSessionIdError(SessionError, ValueError):
@@ -414,7 +422,20 @@ class JournalError(JidocodeError):
 
 
 class JournalLockedError(JournalError):
-    """Another process has the journal open: the session is open elsewhere."""
+    """Another process has the journal open: the session is open elsewhere.
+
+    *pid* is that process, a State, if it can be seen from here.
+    """
+
+    def __init__(self, problem: str, pid: int | None = None) -> None:
+        super().__init__(problem, pid)
+        self.problem = problem
+        self.pid = pid
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return self.problem if self.pid is None else f"{self.problem} by process {self.pid}"
 
 
 class JournalVersionError(JournalError):

@@ -27,6 +27,7 @@ EXPORTED: dict[str, object] = {
 }
 
 BEHAVIOUR = {
+    "ChangeStream",
     "Channel",
     "DynamicSupervisor",
     "EventStream",
@@ -39,6 +40,7 @@ BEHAVIOUR = {
     "SessionChildren",
     "SessionHandle",
     "SessionSystem",
+    "SettingsOverrides",  # the names and types of arguments
     "StateClient",
     "Supervisor",
 }
@@ -48,6 +50,7 @@ _ID = "made by the package, or the app's name for a thing that it refers to"
 SHOWN = {
     "ActorRef.kind": "a word that the class of a process has",
     "ActorRef.node": "the name of a machine",
+    "Announced.value": "the app's own, for whoever listens in the app",
     "ChildExited.child_id": _ID,
     "ChildExited.name": _ID,
     "ChildHealth.id": _ID,
@@ -61,7 +64,6 @@ SHOWN = {
     "ChildStarting.child_id": _ID,
     "ChildStarting.name": _ID,
     "Crashed.error": "why a process ended, as its own exception says it: nothing else would help",
-    "Event.fact": "a record that hides by itself what must be hidden, or the app's own",
     "Event.session_id": _ID,
     "FileAccess.sha256": "a digest",
     "FileBytes.sha256": "a digest",
@@ -170,7 +172,7 @@ def test_a_record_survives_pickling_and_copying() -> None:
     settings = jidocode.Settings(max_sessions=3, preload=["os"])
     node = jidocode.TreeNode(id="a", ref=None, status=jidocode.otp.ChildStatus.STOPPED)
 
-    for record in (settings, node, jidocode.Event("fact", None)):
+    for record in (settings, node, jidocode.Event(jidocode.otp.Announced("fact"), None)):
         assert pickle.loads(pickle.dumps(record)) == record
         assert attrs.evolve(record) == record
     assert settings.preload == ("os",)

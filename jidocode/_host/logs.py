@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 from jidocode._host import threads
+from jidocode._host.forks import close_in_forks
 from jidocode.base import log
 from jidocode.base.log import Line
 
@@ -40,6 +41,7 @@ class Receiver:
     def __init__(self, reading: socket.socket) -> None:
         """Read from *reading*, the app's end."""
         self._socket = reading
+        close_in_forks(reading, lambda socket: [socket.fileno()])
         self._thread = threading.Thread(target=self._relay, name="jidocode-log", daemon=True)
 
     def start(self) -> None:

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         DynamicSupervisor as DynamicSupervisor,
     )
     from jidocode.otp.supervision.events import (
+        Announced as Announced,
         ChildExited as ChildExited,
         ChildStarted as ChildStarted,
         ChildStartFailed as ChildStartFailed,
@@ -118,7 +119,7 @@ else:
         jidocode.otp.supervision.dynamic_supervisor
             DynamicFlags DynamicSupervisor
         jidocode.otp.supervision.events
-            ChildExited ChildStartFailed ChildStarted ChildStarting GaveUp HeartbeatMissed
+            Announced ChildExited ChildStartFailed ChildStarted ChildStarting GaveUp HeartbeatMissed
         jidocode.otp.supervision.management
             ChildCounts ChildInfo ChildStatus
         jidocode.otp.supervision.specs

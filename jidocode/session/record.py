@@ -113,7 +113,7 @@ def _is_too_deep(value: dict[str, object]) -> bool:
 
 @frozen(eq=False, repr=False, kw_only=True)
 class SessionConfig(Record):
-    """Which language model a session works with.
+    """Which language model a session works with; None for what is not chosen.
 
     Attributes:
         provider: Its provider's name.
@@ -124,10 +124,10 @@ class SessionConfig(Record):
             text, because text is immutable, whatever it holds.
     """
 
-    provider: str = "anthropic"
-    model: str = "claude-3-5-sonnet-20241022"
-    temperature: float = 0.7
-    max_tokens: int = 4096
+    provider: str | None = None
+    model: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
     extra_json: str = field(default="{}", repr=False)
 
     @property
@@ -282,6 +282,15 @@ class Session(Record):
         _refuse([*_language_problems(language)])
         return self._change(language=language)
 
+    def move(self, project_path: str | os.PathLike[str]) -> Session:
+        """Return the record with its project at *project_path*: the folder was moved, or copied.
+
+        Raises:
+            InvalidSessionError: There is no usable folder.
+        """
+        path, key = locate_project(project_path)
+        return self._change(project_path=path, project_key=key)
+
     def _change(self, **changes: Any) -> Session:
         # The wall clock may stand still or go back; the order of changes may not.
         updated_at = max(datetime.now(UTC), self.updated_at + timedelta(microseconds=1))
@@ -395,21 +404,25 @@ def _config_problems(config: object) -> _Problems:
         reason = f"a config must be a SessionConfig or a mapping of names to JSON, in {limits}"
         yield "invalid_config", reason
         return
-    if not _is_label(config.provider):
+    if config.provider is not None and not _is_label(config.provider):
         yield "invalid_provider", f"provider must be a name, not {quote(config.provider)}"
-    if not _is_label(config.model):
+    if config.model is not None and not _is_label(config.model):
         yield "invalid_model", f"model must be a name, not {quote(config.model)}"
-    if not _is_number(config.temperature) or not 0 <= config.temperature <= 2:  # noqa: PLR2004 - the range that providers accept
+    if not _is_none_or_number(config.temperature, 0, 2):
         yield "invalid_temperature", f"temperature must be 0 to 2, not {quote(config.temperature)}"
-    if not _is_number(config.max_tokens, int) or not 1 <= config.max_tokens <= MAX_TOKENS:
+    if not _is_none_or_number(config.max_tokens, 1, MAX_TOKENS, int):
         yield (
             "invalid_max_tokens",
             f"max_tokens must be 1 to {MAX_TOKENS}, not {quote(config.max_tokens)}",
         )
 
 
-def _is_number(value: object, kind: type[int | float] = float) -> bool:
-    return isinstance(value, (int, kind)) and not isinstance(value, bool)
+def _is_none_or_number(
+    value: object, least: int, most: int, kind: type[int | float] = float
+) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, (int, kind)) and not isinstance(value, bool) and least <= value <= most
 
 
 def _is_json_object(text: object) -> bool:

@@ -21,6 +21,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
+from jidocode.base.stop import Stop
 from jidocode.base.structs import Discreet
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError, JournalError, SessionError
@@ -64,11 +65,17 @@ def request(
 class Channel(Protocol):
     """The way to a process: sends a request and returns its answer, or raises.
 
-    Without *timeout* (seconds) the default of the system counts.
+    Without *timeout* (seconds) the default of the system counts. *stop* ends the
+    waiting from another thread, with `Stopped`.
     """
 
     def __call__(  # noqa: D102 - the class says it
-        self, request: Request[_Result], /, *, timeout: float | None = None
+        self,
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,
+        stop: Stop | None = None,
     ) -> _Result: ...
 
 

@@ -13,13 +13,16 @@ from attrs import evolve
 from jidocode.errors import HostStartError, JournalError, SessionNotFoundError
 from jidocode.session.journal.catalogue import (
     Resumable,
+    add_record,
     delete_journal,
     export_journal,
     fork_journal,
     list_journals,
     load_record,
+    of_project,
 )
 from jidocode.session.journal.place import check_place, journal_path
+from jidocode.session.journal.writing import lock_holders
 from jidocode.session.record import Session, new_session_id, validate_session_id
 from jidocode.system.settings import Settings, default_state_dir
 
@@ -89,9 +92,33 @@ class Archive:
             raise SessionNotFoundError(session_id)
         return path
 
-    def find_all(self) -> list[Resumable]:
-        """Return all journals, of open sessions too, latest first."""
-        return list_journals(self.folder)
+    def locked_by(self, session_id: str) -> int | None:
+        """Return the process that has the journal of a session open, if one has."""
+        if self._settings.durability == "memory":
+            return None
+        try:
+            return lock_holders().of(journal_path(self.folder, session_id).stat())
+        except OSError:  # there is none
+            return None
+
+    def find_all(self, project: str | os.PathLike[str] | None = None) -> list[Resumable]:
+        """Return all journals, of open sessions too, latest first; of one *project* if given."""
+        found = list_journals(self.folder)
+        return found if project is None else of_project(found, project)
+
+    def move(self, session_id: str, project_path: str | os.PathLike[str]) -> Session:
+        """Have the record of a session say that its project is at *project_path*; return it.
+
+        Raises:
+            InvalidSessionError: There is no usable folder.
+            JournalLockedError: The session is open.
+            JournalError: The journal cannot be read or written.
+        """
+        path = self.path(session_id)
+        record = load_record(path).move(project_path)
+        self.check_place(record)
+        add_record(path, record)
+        return record
 
     def record(self, session_id: str) -> Session:
         """Return the record of a session as its journal has it."""
@@ -112,3 +139,22 @@ class Archive:
     def delete(self, session_id: str) -> None:
         """Delete the journal of a session, unless its State holds it."""
         delete_journal(self.path(session_id))
+
+
+def list_resumable(
+    state_dir: str | os.PathLike[str] | None = None,
+    *,
+    project: str | os.PathLike[str] | None = None,
+) -> list[Resumable]:
+    """Return the sessions that have a journal in *state_dir*, latest first; no system is started.
+
+    Those that are open now are among them: `Resumable.locked_by` says by which process.
+
+    Args:
+        state_dir: As `Settings.state_dir`, with its default.
+        project: The folder of one project, to list the sessions of that one only.
+
+    Raises:
+        JournalError: The folder of journals cannot be read.
+    """
+    return Archive(Settings(state_dir=state_dir)).find_all(project)

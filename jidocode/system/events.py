@@ -11,15 +11,25 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 from attrs import field, frozen
 
+from jidocode._host.forks import Owner
 from jidocode.base.records import Record
 from jidocode.errors import RateLimitedError, SessionLimitError
+from jidocode.otp.supervision.events import (
+    Announced,
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    ChildStarting,
+    GaveUp,
+    HeartbeatMissed,
+)
+from jidocode.session.conversation.reports import Repair
 
 
 @frozen(eq=False, repr=False)
@@ -27,6 +37,20 @@ class SessionRefused(Record):
     """A session was not let in, for the limit or the rate."""
 
     error: SessionLimitError | RateLimitedError
+
+
+Fact = (
+    ChildStarting
+    | ChildStarted
+    | ChildExited
+    | ChildStartFailed
+    | HeartbeatMissed
+    | GaveUp
+    | SessionRefused
+    | Repair
+    | Announced
+)
+"""What can happen: a `match` that has a case for each of these has missed none."""
 
 
 @frozen(eq=False, repr=False)
@@ -37,19 +61,22 @@ class Event(Record):
         fact: What happened: `ChildStarting`, `ChildStarted` (it is ready; with
             *recovered_after* if it was a restart), `ChildExited`,
             `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
-            `Repair` (State found its journal damaged), or whatever a child has
-            announced.
+            `Repair` (State found its journal damaged), or `Announced`, with
+            whatever a child has announced.
         session_id: The session it happened in; None outside of sessions.
         at: When the app heard of it, in UTC.
     """
 
-    fact: object
+    fact: Fact
     session_id: str | None
     at: datetime = field(factory=lambda: datetime.now(UTC))
 
 
 class EventStream:
     """One reader's events, oldest first; iterate over it, or `get` them.
+
+    The stream of one session ends with that session's `ChildExited`, every stream with the
+    system or when it is closed: iteration stops then, after what is in the buffer.
 
     Attributes:
         dropped: How many events were lost because this reader was too slow.
@@ -65,7 +92,12 @@ class EventStream:
         self._closed = False
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """Return the next event; None after *timeout* seconds, or at the end of the system."""
+        """Return the next event; None after *timeout* seconds, or if there will be none.
+
+        Raises:
+            HostError: This process is a fork of the app.
+        """
+        self._hub.owner.check()
         deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         with self._lock:
             while not self._events and not self._closed:
@@ -74,17 +106,25 @@ class EventStream:
                     break
             return self._events.popleft() if self._events else None
 
-    def __iter__(self) -> Iterator[Event]:
-        """Yield events until the stream or the system is closed."""
-        while (event := self.get()) is not None:
-            yield event
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more comes; what is in the buffer can still be read."""
+        return self._closed
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        event = self.get()
+        if event is None:
+            raise StopIteration
+        return event
 
     def close(self) -> None:
-        """Hear no more; what is in the buffer can still be read."""
-        self._hub.forget(self)
-        with self._lock:
-            self._closed = True
-            self._changed.notify_all()
+        """Hear no more; any thread may, also while another waits, and a signal handler."""
+        if self._hub.owner.is_here:
+            self._hub.forget(self)
+            self.end()
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +137,12 @@ class EventStream:
     ) -> None:
         self.close()
 
+    def end(self) -> None:
+        """Take in that there will be no more (called by the hub)."""
+        with self._lock:
+            self._closed = True
+            self._changed.notify_all()
+
     def put(self, event: Event) -> None:
         """Take *event* in, unless it is of another session (called by the hub)."""
         if self._session_id is not None and event.session_id != self._session_id:
@@ -106,19 +152,27 @@ class EventStream:
                 self.dropped += 1
             self._events.append(event)
             self._changed.notify_all()
+        if isinstance(event.fact, ChildExited) and event.fact.name == ("session", self._session_id):
+            self.end()
 
 
 class EventHub:
-    """Gives every event to every stream; a stream that nobody holds is forgotten."""
+    """Gives every event to every stream; a stream that nobody holds is forgotten.
+
+    Attributes:
+        owner: The process in which streams can be read.
+    """
 
     def __init__(self, buffer: int) -> None:
+        self.owner = Owner()
         self._buffer = buffer
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close a stream
         self._closed = False
 
     def stream(self, session_id: str | None) -> EventStream:
-        """Return a new stream, of one session if given."""
+        """Return a new stream, of one session if given; raises `HostError` in a fork."""
+        self.owner.check()
         stream = EventStream(self, session_id, self._buffer)
         with self._lock:
             self._streams.add(stream)
@@ -127,11 +181,13 @@ class EventHub:
             stream.close()
         return stream
 
-    def publish(self, fact: object, session_id: str | None) -> None:
+    def publish(self, fact: Fact, session_id: str | None) -> None:
         """Give *fact* to all streams."""
+        if isinstance(fact, Announced) and isinstance(fact.value, Repair):
+            fact = fact.value  # State's own
         event = Event(fact, session_id)
         with self._lock:
-            for stream in self._streams:
+            for stream in list(self._streams):
                 stream.put(event)
 
     def forget(self, stream: EventStream) -> None:

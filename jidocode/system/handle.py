@@ -109,10 +109,9 @@ class SessionHandle:
         self._system.cast(child_id, self.id, request)
 
     def events(self) -> EventStream:
-        """Return a stream of what happens in this session from now on.
+        """Return a stream of what happens in this session from now on; see `SessionSystem.events`.
 
-        It does not end with the session: that is a `ChildExited` whose `ref.kind`
-        is `session`.
+        It ends with the session, after the `ChildExited` that says how that ended.
         """
         return self._system.hub.stream(self.id)
 

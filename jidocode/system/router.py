@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jidocode._host.client.calls import NotSentError
+from jidocode._host.client.calls import REASON_GRACE, NotSentError
 from jidocode._host.client.directory import Directory
-from jidocode._host.client.news import ROOT
+from jidocode._host.client.news import ROOT, SESSION
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import quote
 from jidocode.errors import (
@@ -89,6 +89,8 @@ class Router:
         if isinstance(found, Live) and self._directory.death_of(found.ref) is None:
             return found.ref
         if isinstance(found, NotFound) and not self._directory.is_expected(name):
+            if self._directory.end_of(name) is not None:
+                yield from self._await_end_of_session(name, deadline)
             raise self._unknown_error(name)
         back: ActorRef | None = yield AwaitName(name, deadline, lambda: not self._is_coming(name))
         if back is None:
@@ -123,6 +125,8 @@ class Router:
             except NotSentError as error:
                 if time.monotonic() >= deadline:
                     raise RegistryNotRunningError from error
+            except SessionNotFoundError as error:
+                raise self._not_found(error.wanted) from None
 
     def root(self, deadline: float) -> Plan[ActorRef]:
         """Return the root of the tree.
@@ -147,16 +151,24 @@ class Router:
         )
         return ref
 
+    def _await_end_of_session(self, name: Name, deadline: float) -> Plan[None]:
+        """Wait a moment for the session to end: its child may be the first of all to go."""
+        deadline = min(deadline, self.deadline(REASON_GRACE))
+        yield AwaitName(name, deadline, lambda: not self._is_coming(name))
+
+    def _not_found(self, session_id: str) -> SessionNotFoundError:
+        return SessionNotFoundError(session_id, self._directory.end_of((SESSION, session_id)))
+
     def _is_coming(self, name: Name) -> bool:
-        return self._directory.find(("session", name[1])) is not None
+        return self._directory.find((SESSION, name[1])) is not None
 
     def _not_back_error(self, name: Name) -> CallError | SessionNotFoundError:
         if not self._is_coming(name):
-            return SessionNotFoundError(name[1])
+            return self._not_found(name[1])
         return CallTimeoutError(f"{name[0]} of session {name[1]}", self.call_timeout)
 
     def _unknown_error(self, name: Name) -> CallError | SessionNotFoundError:
         kind, session_id = name
-        if kind == "session" or not self._is_coming(name):
-            return SessionNotFoundError(session_id)
+        if kind == SESSION or not self._is_coming(name):
+            return self._not_found(session_id)
         return NoProcessError(f"{kind} of session {session_id}")

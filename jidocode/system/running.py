@@ -14,6 +14,7 @@ from msgspec import Struct
 from jidocode._host.client.client import HostClient
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.refs import ActorRef, Name
+from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
@@ -99,13 +100,13 @@ class RunningSystem:
 
     # Waiting
 
-    def carry_out(self, plan: Plan[T]) -> T:
-        """Carry out *plan* in this thread, waiting for what comes of each step."""
+    def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> T:
+        """Carry out *plan* in this thread, waiting for what comes of each step until *stop*."""
         try:
             step = next(plan)
             while True:
                 try:
-                    outcome = self._take(step)
+                    outcome = self._take(step, stop)
                 except BaseException as error:  # noqa: BLE001 - the plan decides what follows from it
                     step = plan.throw(error)
                 else:
@@ -114,17 +115,30 @@ class RunningSystem:
             result: T = end.value
             return result
 
-    def _take(self, step: Step) -> object:
+    def _take(self, step: Step, stop: Stop | None) -> object:
         client, timeout = self.client, seconds_until(step.deadline)
         match step:
             case Ask():
-                return client.call(step.ref, step.request, timeout=timeout, target=step.target)
+                return client.call(
+                    step.ref, step.request, timeout=timeout, target=step.target, stop=stop
+                )
             case AwaitName():
-                return client.directory.wait_for(step.name, step.deadline, step.give_up)
+                return self._await_name(step, stop)
             case AskAll():
                 return client.call_all(step.refs, step.request, timeout=timeout)
             case PingAll():
                 return client.ping_all(step.refs, timeout=timeout)
+
+    def _await_name(self, step: AwaitName, stop: Stop | None) -> ActorRef | None:
+        directory = self.client.directory
+        if stop is None:
+            return directory.wait_for(step.name, step.deadline, step.give_up)
+        with stop.waking(directory.wake):
+            give_up: Callable[[], bool] = lambda: stop.requested or step.give_up()  # noqa: E731
+            found = directory.wait_for(step.name, step.deadline, give_up)
+        if stop.requested:
+            raise Stopped
+        return found
 
     def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change the record of a session, one thread at a time; see `Updates`."""
@@ -184,9 +198,16 @@ class _Way(Struct, frozen=True):
     system: RunningSystem
     name: Name
 
-    def __call__(self, request: Request[_Result], /, *, timeout: float | None = None) -> _Result:
+    def __call__(
+        self,
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,
+        stop: Stop | None = None,
+    ) -> _Result:
         plan = self.system.router.ask(self.name, request, timeout)
-        answer: _Result = self.system.carry_out(plan)
+        answer: _Result = self.system.carry_out(plan, stop)
         return answer
 
 

@@ -17,10 +17,11 @@ from jidocode.errors import (
     SessionExistsError,
     SessionLimitError,
     SessionNotFoundError,
+    StartFailedError,
 )
 from jidocode.otp.naming.messages import AwaitLive, Live
 from jidocode.otp.supervision.specs import ChildSpec, Flags
-from jidocode.otp.supervision.strategy import Strategy
+from jidocode.otp.supervision.strategy import Strategy, StrategyText
 from jidocode.session.admission.messages import (
     SESSIONS,
     FindRecord,
@@ -67,7 +68,7 @@ class Sessions:
     def start(
         self,
         session: Session,
-        strategy: Strategy | Flags | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> Plan[Session]:
         """Open *session*, and return its record; see `SessionSystem.start_session`."""
@@ -75,6 +76,7 @@ class Sessions:
             raise TypeError(f"session must be a Session, got {quote(session)}")
         record = Session.validate(session)
         self._archive.check_place(record)
+        yield from self._check_lock(record.id)
         # Looked at here and not by the registry: a disk that hangs must not stop that.
         opened = OpenSession(record, frozenset(enclosing_keys(record.project_path)))
         spec = SessionSupervisor.child_spec(
@@ -83,17 +85,35 @@ class Sessions:
             flags=self._settings.session_flags(strategy),
             heartbeat=self._settings.heartbeat,
         )
-        yield from self._ask_to_start(StartSession(opened, spec))
+        try:
+            yield from self._ask_to_start(StartSession(opened, spec))
+        except StartFailedError:
+            yield from self._check_lock(record.id)  # another system may have been faster
+            raise
         return record
+
+    def _check_lock(self, session_id: str) -> Plan[None]:
+        holder = self._archive.locked_by(session_id)
+        if holder is not None and not (yield from self.is_open(session_id)):
+            raise JournalLockedError(f"the journal of session {session_id} is in use", holder)
 
     def resume(
         self,
         session_id: str,
-        strategy: Strategy | Flags | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        *,
+        project_path: str | os.PathLike[str] | None = None,
     ) -> Plan[Session]:
         """Open a session again that has a journal; see `SessionSystem.resume_session`."""
-        return (yield from self.start(self._archive.record(session_id), strategy, children))
+        if project_path is None:
+            record = self._archive.record(session_id)
+        else:
+            # Its State may be between two lives, and nobody holds the lock.
+            if (yield from self.is_open(session_id)):
+                raise SessionExistsError(session_id)
+            record = self._archive.move(session_id, project_path)
+        return (yield from self.start(record, strategy, children))
 
     def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
         """Return the specs of what *session* consists of, *own* children last."""
@@ -172,11 +192,11 @@ class Sessions:
 
     # Sessions that are not open
 
-    def resumable(self) -> Plan[list[Resumable]]:
+    def resumable(self, project: str | os.PathLike[str] | None = None) -> Plan[list[Resumable]]:
         """Return what is in the archive and not open; see `SessionSystem.list_resumable`."""
         records = yield from self.records()
         open_ids = {record.id for record in records}
-        return [each for each in self._archive.find_all() if each.session_id not in open_ids]
+        return [each for each in self._archive.find_all(project) if each.session_id not in open_ids]
 
     def delete(self, session_id: str) -> Plan[None]:
         """Delete the journal of one that is not open; see `SessionSystem.delete_session`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
 
 from attrs import Attribute, field, fields, frozen
 
@@ -18,8 +18,8 @@ from jidocode.base import log
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
-from jidocode.otp.supervision.specs import MAX_SECONDS, Flags
-from jidocode.otp.supervision.strategy import Strategy
+from jidocode.otp.supervision.specs import MAX_SECONDS, Flags, as_strategy
+from jidocode.otp.supervision.strategy import Strategy, StrategyText
 
 PREFIX = "JIDOCODE_"
 """What the names of environment variables begin with: `JIDOCODE_MAX_SESSIONS`."""
@@ -169,6 +169,26 @@ class CreationRate(Record):
     seconds: float = field(validator=_SECONDS)
 
 
+class SettingsOverrides(TypedDict, total=False):
+    """The arguments of `Settings`, for whatever passes them on; see there."""
+
+    max_sessions: int
+    creation_rate: CreationRate | None
+    allow_nested: bool
+    strategy: Strategy | StrategyText
+    max_restarts: int
+    max_seconds: float
+    heartbeat: float | None
+    event_buffer: int
+    state_dir: str | os.PathLike[str] | None
+    durability: Durability
+    preload: Sequence[str]
+    python: str | os.PathLike[str] | None
+    call_timeout: float
+    start_timeout: float
+    shutdown: float
+
+
 @frozen(eq=False, repr=False, kw_only=True)
 class Settings(Record):
     """How a `SessionSystem` behaves; a bad value raises `InvalidSettingError`.
@@ -227,7 +247,9 @@ class Settings(Record):
         default=CreationRate(30, 10.0), validator=_RATE.or_none()
     )
     allow_nested: bool = field(default=False, validator=_FLAG)
-    strategy: Strategy = field(default=Strategy.ONE_FOR_ALL, validator=_STRATEGY)
+    strategy: Strategy = field(
+        default=Strategy.ONE_FOR_ALL, converter=as_strategy, validator=_STRATEGY
+    )
     max_restarts: int = field(default=3, validator=_COUNT)
     max_seconds: float = field(default=5.0, validator=_SECONDS)
     heartbeat: float | None = field(default=10.0, validator=_SECONDS.or_none())
@@ -250,7 +272,7 @@ class Settings(Record):
         path: str | os.PathLike[str] | None = None,
         *,
         environ: Mapping[str, str] | None = None,
-        **overrides: Any,
+        **overrides: Unpack[SettingsOverrides],
     ) -> Self:
         """Return the settings of this app: *overrides*, else variables, else the file.
 
@@ -274,9 +296,9 @@ class Settings(Record):
             TypeError: There is no setting of that name in *overrides*.
         """
         values = {} if path is None else _from_file(Path(path))
-        return cls(**values | _from_environment(_own_variables(environ)) | overrides)
+        return cls(**{**values, **_from_environment(_own_variables(environ)), **overrides})
 
-    def session_flags(self, strategy: Strategy | Flags | None) -> Flags:
+    def session_flags(self, strategy: Strategy | StrategyText | Flags | None) -> Flags:
         """Return the flags of a session's supervisor; what *strategy* leaves out is from here.
 
         Raises:

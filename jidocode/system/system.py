@@ -14,19 +14,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from attrs import evolve
 
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.text import quote
-from jidocode.system.settings import Settings
+from jidocode.system.settings import Settings, SettingsOverrides
 
 if TYPE_CHECKING:
     from jidocode._host.client.monitor import Monitor
     from jidocode.base.refs import ActorRef
     from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
-    from jidocode.otp.supervision.strategy import Strategy
+    from jidocode.otp.supervision.strategy import Strategy, StrategyText
     from jidocode.session.journal.catalogue import Resumable
     from jidocode.session.record import Session, SessionConfig
     from jidocode.session.requests import Channel
@@ -60,7 +60,7 @@ class SessionSystem:
         settings: Settings | None = None,
         *,
         build: SessionChildren | None = None,
-        **overrides: Any,
+        **overrides: Unpack[SettingsOverrides],
     ) -> None:
         """Start a system with *settings*, changed by *overrides* (see `Settings`).
 
@@ -126,7 +126,7 @@ class SessionSystem:
         name: str | None = None,
         config: SessionConfig | Mapping[str, Any] | None = None,
         session_id: str | None = None,
-        strategy: Strategy | Flags | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open a session for the project folder *project_path*, and return its handle.
@@ -146,6 +146,7 @@ class SessionSystem:
                 An argument breaks a rule. Nothing was started.
             JournalError: `Settings.state_dir` lies within the project, whose
                 Manager could write there. Nothing was started.
+            JournalLockedError: A session with that id is open in another system.
             RateLimitedError: Too many were asked for; it says when to try again.
             SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
                 There is no place for it. Nothing was started.
@@ -168,7 +169,7 @@ class SessionSystem:
         self,
         session: Session,
         *,
-        strategy: Strategy | Flags | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open the session that *session* describes; raises as `create_session`."""
@@ -250,32 +251,49 @@ class SessionSystem:
 
     # Journals
 
-    def list_resumable(self) -> list[Resumable]:
+    def list_resumable(self, *, project: str | os.PathLike[str] | None = None) -> list[Resumable]:
         """Return the sessions that have a journal and are not open here, latest first.
+
+        One that is open in another system has a `Resumable.locked_by`. With *project*, only
+        those of that folder; it need not exist any more. `jidocode.list_resumable` lists
+        without a system.
 
         Raises:
             JournalError: The folder of journals cannot be read, or there is none.
         """
-        return self._running.carry_out(self._running.sessions.resumable())
+        return self._running.carry_out(self._running.sessions.resumable(project))
 
     def resume_session(
         self,
         session_id: str,
         *,
-        strategy: Strategy | Flags | None = None,
+        project_path: str | os.PathLike[str] | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open a session again that has a journal, with everything it had acknowledged.
+
+        Args:
+            session_id: The session.
+            project_path: Where its project is now, if the folder was moved or renamed, or
+                is a copy. That is written into the journal first, and stays even if
+                the session cannot be opened then.
+            strategy: As for `create_session`.
+            children: As for `create_session`.
 
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: It has no journal.
             JournalError: Its record cannot be read.
-            StartFailedError: It is open in another system, or its journal cannot be opened.
-            InvalidSessionError: Its project is gone, or another one stands there.
+            JournalLockedError: It is open in another system; it says in which process.
+            StartFailedError: Its journal cannot be opened.
+            InvalidSessionError: Its project is gone, or another one stands there; or
+                *project_path* is no usable folder.
             Exception: Whatever else `create_session` raises.
         """
-        plan = self._running.sessions.resume(session_id, strategy, children)
+        plan = self._running.sessions.resume(
+            session_id, strategy, children, project_path=project_path
+        )
         return self._handle(self._running.carry_out(plan))
 
     def export_session(self, session_id: str) -> Iterator[dict[str, Any]]:
@@ -415,6 +433,9 @@ class SessionSystem:
 
     def events(self, session_id: str | None = None) -> EventStream:
         """Return a stream of what happens from now on, of one session if *session_id* is given.
+
+        That of one session ends when the session does; otherwise it goes on until the system,
+        or the stream, is closed.
 
         Its buffer holds `Settings.event_buffer` events; a reader that is slower
         loses the oldest, and `EventStream.dropped` counts them.

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from jidocode._host import wire
 from jidocode.base.exits import NORMAL, SHUTDOWN, ExitReason
 from jidocode.base.refs import ActorRef
+from jidocode.base.stop import Stop
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -125,7 +126,9 @@ class FakeChild:
 
     # What others do to it
 
-    def call(self, request: object, /, *, timeout: float | None = None) -> Any:
+    def call(
+        self, request: object, /, *, timeout: float | None = None, stop: Stop | None = None
+    ) -> Any:
         """Send *request* to `handle_call` and return the answer.
 
         This is a `Channel`, as `ManagerClient` and `StateClient` take one. If
@@ -139,6 +142,7 @@ class FakeChild:
             HandlerError: The handler raised; the child has ended.
             Exception: Whatever the handler refused with.
         """
+        del stop  # nobody else is there to request it
         seconds = 5.0 if timeout is None else timeout
         call = self.begin_call(request)
         self.clock.advance(seconds, until=lambda: call.done)

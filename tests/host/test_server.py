@@ -33,6 +33,7 @@ from actors import (
 from loguru import logger
 from trees import LONG, MakeTree, Tree
 
+from jidocode._host.client.news import News
 from jidocode._host.descriptors import wait_for_any
 from jidocode._host.transport import messenger, window
 from jidocode._host.transport.address import LoopbackAddress
@@ -661,7 +662,7 @@ def test_the_news_of_an_end_do_not_overtake_an_answer(tree: MakeTree, log: Path,
     assert hears is not None
     held, free = threading.Event(), threading.Event()
 
-    def hold(event: object, names: Sequence[Name]) -> None:
+    def hold(event: News, names: Sequence[Name]) -> None:
         held.set()
         free.wait()
         hears(event, names)

@@ -31,9 +31,9 @@ HUGE = 10**400
 BAD: dict[str, list[Any]] = {
     "id": ["", None, 7, b"a", ("a",)],
     "start": [None, "Worker", 7, int, Worker.init, Start(int), Start("Worker")],  # type: ignore[arg-type] # bad on purpose
-    "restart": [None, "permanent", True],
+    "restart": [None, "Permanent", True, []],
     "significant": [None, 1, "yes"],
-    "type": [None, "worker", Restart.PERMANENT],
+    "type": [None, "Worker", Restart.PERMANENT],
     "shutdown": [None, -1, -0.5, math.nan, -math.inf, "5", True, HUGE, 1e10],
     "init_timeout": [None, 0, 0.0, -1, math.nan, "5", True, HUGE, 1e10],
     "name": ["ab", 7, ("a",), ("a", 1), ["a", "b"], ("a", "b", "c"), (b"a", b"b")],
@@ -150,10 +150,10 @@ def test_child_that_is_no_spec_is_refused(child: object) -> None:
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("strategy", [None, "one_for_all", Restart.PERMANENT]),
+        ("strategy", [None, "one for all", Restart.PERMANENT]),
         ("max_restarts", [None, -1, 1.0, True, "3"]),
         ("max_seconds", [None, 0, -1, math.nan, INFINITY, True, "5", HUGE]),
-        ("auto_shutdown", [None, "never", True]),
+        ("auto_shutdown", [None, "Never", True]),
         ("backoff", [None, -1, math.nan, INFINITY, True, "0"]),
     ],
 )
@@ -212,3 +212,16 @@ def test_spec_crosses_a_process_boundary_unharmed() -> None:
     assert copy == spec
     assert copy.shutdown is BRUTAL_KILL
     assert evolve(copy, shutdown=INFINITY).shutdown == INFINITY
+
+
+def test_members_of_enums_may_be_given_as_text() -> None:
+    """Their own values, as they are in a file."""
+    flags = Flags(strategy="rest_for_one", auto_shutdown="any_significant")
+    spec = ChildSpec(id="a", start=Worker, restart="transient", type="supervisor")
+
+    assert (flags.strategy, flags.auto_shutdown) == (
+        Strategy.REST_FOR_ONE,
+        AutoShutdown.ANY_SIGNIFICANT,
+    )
+    assert (spec.restart, spec.type) == (Restart.TRANSIENT, ChildType.SUPERVISOR)
+    assert spec.shutdown == INFINITY

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jidocode.base.refs import ActorRef
+from jidocode.base.stop import Stop
 from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import (
     CallReceived,
@@ -54,8 +55,10 @@ class Wire:
             case effects:
                 pytest.fail(f"unexpected effects of init: {effects}")
 
-    def __call__(self, request: object, /, *, timeout: float | None = None) -> Any:
-        del timeout
+    def __call__(
+        self, request: object, /, *, timeout: float | None = None, stop: Stop | None = None
+    ) -> Any:
+        del timeout, stop
         effects = self._handled(request)
         for effect in effects:
             if isinstance(effect, SendError):

@@ -27,6 +27,7 @@ from msgspec import Struct
 
 from jidocode.base.exits import SHUTDOWN, Crashed, Killed
 from jidocode.base.refs import ActorRef
+from jidocode.base.stop import Stop
 from jidocode.errors import (
     ActorExitedError,
     EventGapError,
@@ -611,8 +612,10 @@ class Way(Struct):
     life: Life
     crashed: bool = False
 
-    def __call__(self, request: Any, /, *, timeout: float | None = None) -> Any:
-        del timeout
+    def __call__(
+        self, request: Any, /, *, timeout: float | None = None, stop: Stop | None = None
+    ) -> Any:
+        del timeout, stop
         if self.crashed:
             self.crashed = False
             raise ActorExitedError("state", Killed(9))

@@ -18,6 +18,7 @@ from jidocode.session.conversation.changes import (
     JournalOpened,
     Message,
     MessagesCleared,
+    Numbered,
     PromptAdded,
     ReasoningCleared,
     ReasoningStep,
@@ -197,4 +198,4 @@ def test_changes_can_be_added_to_what_was_added_up_before(
 def test_what_is_no_change_is_refused() -> None:
     """It would be a mistake of the program."""
     with pytest.raises(TypeError, match="no change"):
-        folded([]).apply(Change(seq=1))
+        folded([]).apply(Numbered(seq=1))  # type: ignore[arg-type] # on purpose

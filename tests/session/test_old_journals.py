@@ -31,7 +31,13 @@ SESSION = Session(
     name="shop",
     project_path="/projects/shop",
     project_key=(2049, 2**64 - 1),
-    config=SessionConfig(temperature=1, max_tokens=9000, extra_json='{"own":{"k":1}}'),
+    config=SessionConfig(
+        provider="anthropic",
+        model="claude-3-5-sonnet-20241022",  # defaults, then
+        temperature=1,
+        max_tokens=9000,
+        extra_json='{"own":{"k":1}}',
+    ),
     language=None,
     created_at=datetime(2025, 1, 1, tzinfo=UTC),
     updated_at=datetime(2025, 1, 1, 0, 0, 0, 5, tzinfo=UTC),

@@ -124,10 +124,10 @@ def test_a_new_record_holds_what_was_given_and_defaults_for_the_rest(project: Pa
     assert session.name == "shop"
     assert session.config == SessionConfig()
     assert session.config.as_dict() == {
-        "provider": "anthropic",
-        "model": "claude-3-5-sonnet-20241022",
-        "temperature": 0.7,
-        "max_tokens": 4096,
+        "provider": None,
+        "model": None,
+        "temperature": None,
+        "max_tokens": None,
     }
     assert session.created_at == session.updated_at
     assert session.created_at.utcoffset() == timedelta()
@@ -155,7 +155,7 @@ def test_given_id_name_and_config_are_taken(project: Path) -> None:
     assert (session.id, session.name) == (session_id, "My shop!")
     assert session.config.provider == "openai"
     assert session.config.temperature == 0
-    assert session.config.max_tokens == 4096
+    assert session.config.max_tokens is None
     assert session.config.extra == {"base_url": "http://x", "tags": ["a"]}
     assert same.config == session.config
 
@@ -185,7 +185,7 @@ def test_a_malformed_id_is_refused_before_anything_else() -> None:
 
 def test_new_reports_all_broken_rules_in_a_fixed_order() -> None:
     """Name, path, config; each with a sentence."""
-    config = {"provider": "", "model": None, "temperature": 3, "max_tokens": 0}
+    config = {"provider": "", "model": 3, "temperature": 3, "max_tokens": 0}
 
     assert codes_of(lambda: Session.new(project_path="/nowhere", name="", config=config)) == (
         "invalid_name",
@@ -592,7 +592,7 @@ def test_update_config_merges(session: Session) -> None:
     second = first.update_config({"model": "m", "max_tokens": 1})
 
     assert second.config.as_dict() == {
-        "provider": "anthropic",
+        "provider": None,
         "model": "m",
         "temperature": 0,
         "max_tokens": 1,

@@ -32,7 +32,7 @@ from jidocode.otp import (
     Killed,
     Start,
 )
-from jidocode.otp.supervision.events import HeartbeatMissed
+from jidocode.otp.supervision.events import Announced, HeartbeatMissed
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.journal.place import journal_path
 from jidocode.testing import PATIENCE, eventually, kill, wait_for_restart
@@ -160,7 +160,7 @@ def test_a_child_can_announce_facts_of_its_own(system: SessionSystem, project: P
         event = stream.get(PATIENCE)
 
     assert event is not None
-    assert (event.fact, event.session_id) == ({"tests": "green"}, session.id)
+    assert (event.fact, event.session_id) == (Announced({"tests": "green"}), session.id)
 
 
 def test_streams_end_with_the_system(project: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_fact_that_cannot_be_read_is_dropped(system: SessionSystem, project: P
         session.call("talker", ("announce", Poison(os.getpid())))
         session.call("talker", ("announce", "well"))
         facts = (event.fact for event in stream)
-        assert next(fact for fact in facts if isinstance(fact, str)) == "well"
+        assert next(fact for fact in facts if isinstance(fact, Announced)).value == "well"
 
     assert session.call("talker", "handled") == 3
 

@@ -31,6 +31,7 @@ from jidocode import (
     SessionSystem,
 )
 from jidocode.otp import Flags, Start
+from jidocode.system.events import Fact
 from jidocode.testing import eventually
 
 
@@ -142,7 +143,7 @@ def test_a_system_may_be_collected_by_its_own_reader_thread() -> None:
     publish = hub.publish
     cycle.append(cycle)  # type: ignore[arg-type] # a list in itself is what it takes
 
-    def collect(fact: object, session_id: str | None) -> None:
+    def collect(fact: Fact, session_id: str | None) -> None:
         gc.collect()
         publish(fact, session_id)
 
@@ -374,33 +375,37 @@ def test_a_user_folder_cannot_shadow_modules_of_the_host(tmp_path: Path) -> None
     assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
 
 
-def test_sigterm_to_a_child_is_an_orderly_stop(system: SessionSystem, project: Path) -> None:
-    """Its supervisor starts it again."""
-    session = system.create_session(project)
-    manager = system.get_manager(session.id)
-    monitor = system.monitor(session.id, "manager")
-    os.kill(manager.os_pid, signal.SIGTERM)
-    down = monitor.wait(20)
-
-    assert down is not None
-    assert str(down.reason) == "shutdown"
-    eventually(lambda: session.health_check().status.value == "healthy", "recovery")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_guard_and_host_end_with_the_app_only(
+def test_signals_to_all_processes_are_left_to_the_app(
     system: SessionSystem, project: Path, number: signal.Signals
 ) -> None:
-    """A signal that all processes get at once is the app's to answer: it may have last words."""
-    session = system.create_session(project)
-    host = psutil.Process(system.host_pid)
-    guard = host.parent()
+    """They are the app's to answer, as it may have last words: systemd sends SIGTERM to all."""
+    session = system.create_session(project, children=[worker("own")])
+    events = system.events()
+    guard = psutil.Process(system.host_pid).parent()
     assert guard is not None
-    for process in (guard, host):
+    processes = [guard, *guard.children(recursive=True)]
+    for process in processes:
         process.send_signal(number)
 
-    assert [process.is_running() for process in (guard, host)] == [True, True]
     assert session.state.append_message("user", "the last word").content == "the last word"
+    assert session.call("own", ("echo", 1)) == 1
+    assert all(process.is_running() for process in processes)
+    assert events.get(0) is None
+    system.close()
+    assert not any(process.is_running() for process in processes)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_program_of_a_child_ends_by_the_signals_that_the_child_leaves_alone(
+    system: SessionSystem, project: Path, number: signal.Signals
+) -> None:
+    """It does not inherit that."""
+    session = system.create_session(project, children=[worker("own")])
+    stray = psutil.Process(session.call("own", "stray"))
+    stray.send_signal(number)
+
+    eventually(lambda: stray.status() == psutil.STATUS_ZOMBIE, "its end")
 
 
 @pytest.mark.parametrize("victim", ["guard", "host"])

@@ -63,9 +63,9 @@ def _kill_all(system: SessionSystem, session: SessionHandle) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _terminate(system: SessionSystem, session: SessionHandle) -> None:
-    """Ask the supervisor to end, as an operator does."""
-    os.kill(system.get_process(session.id, "session").os_pid, signal.SIGTERM)
+def _crash(system: SessionSystem, session: SessionHandle) -> None:
+    """Have the supervisor die of a fault in C code."""
+    os.kill(system.get_process(session.id, "session").os_pid, signal.SIGSEGV)
 
 
 def _wait_for_place(system: SessionSystem, session: SessionHandle) -> None:
@@ -86,7 +86,7 @@ WAYS: Sequence[Callable[[SessionSystem, SessionHandle], object]] = [
     lambda system, session: kill(system, session, "manager"),
     lambda system, session: kill(system, session, "state"),
     lambda system, session: kill(system, session, "session"),
-    _terminate,
+    _crash,
     _hang_and_kill,
     _kill_all,
     _vanish,

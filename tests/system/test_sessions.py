@@ -439,7 +439,7 @@ def test_bad_settings_are_refused() -> None:
         with pytest.raises(TypeError, match="must be Settings"):
             SessionSystem(wrong)  # type: ignore[arg-type] # on purpose
     with pytest.raises(TypeError):
-        SessionSystem(no_such_setting=1)
+        SessionSystem(no_such_setting=1)  # type: ignore[call-arg] # on purpose
 
 
 def test_the_strategy_of_the_settings_is_the_default(project: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from loguru import logger
 
 from jidocode import SessionSystem, Settings, Strategy
 from jidocode.errors import InvalidSettingError
-from jidocode.system.settings import CreationRate, default_state_dir
+from jidocode.system.settings import CreationRate, SettingsOverrides, default_state_dir
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = [each.name for each in fields(Settings)]
@@ -211,7 +212,24 @@ def test_an_unknown_key_is_an_error_with_a_hint(write_file: WriteFile) -> None:
 def test_an_unknown_keyword_is_a_type_error() -> None:
     """As everywhere in Python."""
     with pytest.raises(TypeError, match="max_sesions"):
-        Settings.load(environ={}, max_sesions=3)
+        Settings.load(environ={}, max_sesions=3)  # type: ignore[call-arg] # on purpose
+
+
+def test_whoever_passes_settings_on_names_all_of_them() -> None:
+    """What `SessionSystem` and `Settings.load` take is what `Settings` takes, type by type."""
+    taken = typing.get_type_hints(Settings.__init__)
+    del taken["return"]
+
+    assert typing.get_type_hints(SettingsOverrides) == taken
+    assert list(SettingsOverrides.__annotations__) == [each.name for each in fields(Settings)]
+
+
+def test_a_strategy_may_be_its_text() -> None:
+    """As in a file; what is none is refused."""
+    assert Settings(strategy="one_for_one").strategy is Strategy.ONE_FOR_ONE
+    assert Settings().session_flags("rest_for_one").strategy is Strategy.REST_FOR_ONE
+    with pytest.raises(InvalidSettingError, match="strategy must be a Strategy"):
+        Settings(strategy="one for one")  # type: ignore[arg-type] # on purpose
 
 
 def test_an_unknown_variable_is_logged_and_ignored(log: list[str]) -> None:

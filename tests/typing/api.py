@@ -1,22 +1,56 @@
 """What the type checkers have to understand; it is NOT meant to be executed."""
 
-from typing import assert_type
+from typing import Any, assert_never, assert_type
 
+import jidocode
 from jidocode import (
     ActorRef,
+    ChangeStream,
     ChildInfo,
     ChildSpec,
+    Event,
+    EventStream,
+    FileAccess,
     FileBytes,
     FileSlice,
+    Flags,
     GenServer,
     Health,
+    JournalOpened,
     Message,
+    MessagesCleared,
+    PromptAdded,
+    ReasoningCleared,
+    ReasoningStep,
+    Repair,
     Session,
+    SessionChanged,
     SessionHandle,
+    SessionRefused,
     SessionSystem,
+    Settings,
+    SettingsChanged,
+    Strategy,
+    StreamBegan,
+    StreamChunk,
     TextFile,
+    TodosReplaced,
+    ToolCall,
+    ToolContextReplaced,
+    ToolResult,
 )
-from jidocode.otp import Caller, Reply, Start
+from jidocode.otp import (
+    Announced,
+    Caller,
+    ChildExited,
+    ChildStarted,
+    ChildStartFailed,
+    ChildStarting,
+    GaveUp,
+    HeartbeatMissed,
+    Reply,
+    Start,
+)
 
 
 class Own(GenServer):
@@ -55,3 +89,44 @@ def sessions() -> None:
         assert_type(system.get_manager(session.id), ActorRef)
         assert_type(system.list_sessions(), list[Session])
         assert_type(system.session_running(session.id), bool)
+
+
+def endings(events: EventStream, changes: ChangeStream) -> None:
+    """A match over facts, or over changes, can be complete."""
+    for event in events:
+        assert_type(event, Event)
+        match event.fact:
+            case ChildStarting() | ChildStarted() | ChildExited() | ChildStartFailed():
+                assert_type(event.fact.child_id, str)
+            case HeartbeatMissed() | GaveUp() | SessionRefused() | Repair():
+                pass
+            case Announced(value=value):
+                assert_type(value, Any)
+            case nothing:
+                assert_never(nothing)
+    for change in changes:
+        assert_type(change.seq, int)
+        match change:
+            case Message() | MessagesCleared() | StreamBegan() | StreamChunk():
+                pass
+            case ReasoningStep() | ReasoningCleared() | ToolCall() | ToolResult():
+                pass
+            case TodosReplaced() | ToolContextReplaced() | SettingsChanged() | SessionChanged():
+                pass
+            case PromptAdded() | FileAccess() | JournalOpened():
+                pass
+            case none:
+                assert_never(none)
+
+
+def settings() -> None:
+    """A setting's name and type are checked; an enum may be given as text."""
+    Settings.load(max_sessions=3, strategy="one_for_one")
+    Settings.load(max_sesions=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # on purpose
+    SessionSystem(max_sesions=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # on purpose
+    SessionSystem(max_sessions="3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
+    assert_type(Settings(strategy="one_for_one").strategy, Strategy)
+    Settings(strategy="one for one")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
+    Flags(strategy="rest_for_one", auto_shutdown="never")
+    ChildSpec(id="own", start=Own, restart="transient", type="worker")
+    assert_type(jidocode.__version__, str)

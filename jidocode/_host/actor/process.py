@@ -130,9 +130,7 @@ def run_actor(
     processes.adopt_orphans()
     transport = ThespianTransport(endpoint)
     process = ActorProcess(transport, capabilities)
-    signals.set_up(
-        on_terminate=lambda _number, _frame: transport.interrupt_wait(signal_shutdown=True)
-    )
+    signals.set_up()
     transport.send(transport.resolve(transport.adminAddress), EndpointConnected(endpoint.addrInst))
     if isinstance(order, StandbyOrder):
         warm_up(transport.address, supervises=order.supervises)

@@ -8,7 +8,6 @@ default actions apply, with few exceptions that keep an actor in order.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from types import FrameType
 
 _DEFAULTED = signal.valid_signals() - {
@@ -26,8 +25,6 @@ _DEFAULTED = signal.valid_signals() - {
     signal.SIGHUP,
 }
 
-Handler = Callable[[int, FrameType | None], object]
-
 
 def reset() -> None:
     """Give every signal the action that it has in all actors: the kernel's own, but for two.
@@ -41,8 +38,19 @@ def reset() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a lost peer is an error of send(), not a death
 
 
-def set_up(*, on_terminate: Handler) -> None:
-    """Have SIGTERM ask this actor for an orderly stop, and give back what the host made its own."""
-    signal.signal(signal.SIGTERM, on_terminate)
+def set_up() -> None:
+    """Leave SIGTERM and SIGHUP to the app, and give back what the host made its own.
+
+    Whoever stops an app often sends them to all processes at once: systemd does, and so do
+    terminals and container runtimes. The app may have last words to say then, to sessions
+    that must be there to hear them; it closes its system when it is through, and the system
+    ends with it in any case. They are not ignored, because that would be inherited: the
+    programs that an actor starts end by them as always.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave_to_the_app)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def _leave_to_the_app(_number: int, _frame: FrameType | None) -> None:
+    pass

@@ -11,6 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from jidocode._host.transport.messenger import Messenger
 from jidocode._host.transport.window import Outcome
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef
+from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
@@ -135,7 +137,7 @@ class CallLedger:
                 self._pending.pop(number, None)
         return pending if sent else NotSentError(target)
 
-    def finish(self, pending: PendingCall, timeout: float) -> Any:
+    def finish(self, pending: PendingCall, timeout: float, stop: Stop | None = None) -> Any:
         """Return the answer as soon as it is there, within *timeout* seconds.
 
         Raises:
@@ -143,7 +145,9 @@ class CallLedger:
         """
         try:
             self.check()  # its end settles the calls it knows of; is this one of them?
-            if not pending.wait(timeout):
+            with stop.waking(partial(self._stop, pending.number)) if stop else nullcontext():
+                answered = pending.wait(timeout)
+            if not answered:
                 raise CallTimeoutError(pending.target, max(0.0, timeout))
         finally:
             self._pending.pop(pending.number, None)
@@ -204,6 +208,9 @@ class CallLedger:
             self._messenger.call_at(
                 time.monotonic() + REASON_GRACE, lambda: self._settle(number, error, failed=True)
             )
+
+    def _stop(self, number: int) -> None:
+        self._settle(number, Stopped(), failed=True)
 
     def _settle(self, number: int, payload: Body | Exception, *, failed: bool) -> None:
         pending = self._pending.pop(number, None)

@@ -8,7 +8,6 @@ process has died, with the reason, as soon as that is known.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,10 +19,12 @@ from jidocode._host.client.directory import Directory
 from jidocode._host.client.monitor import Monitor, Monitors
 from jidocode._host.client.news import ROOT, Listener, NewsDesk
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
 from jidocode._host.transport.messenger import Envelope, Messenger, Turn
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
+from jidocode.base.stop import Stop
 from jidocode.errors import CallError, HostError, HostExitedError, HostStartError
 from jidocode.otp.supervision.specs import Start
 
@@ -54,9 +55,9 @@ class HostClient:
             HostStartError: The host or the tree did not start. Nothing is left.
         """
         deadline = time.monotonic() + start_timeout
-        self._owner = os.getpid()
+        self._owner = Owner()
         self._on_end = on_end
-        self._monitors = Monitors()
+        self._monitors = Monitors(self._owner)
         self._host = host
         self._closing = threading.RLock()  # a signal handler may close what is being closed
         self._close_requested = False
@@ -69,6 +70,7 @@ class HostClient:
             self._to_end.callback(host.close, 0.0)
             host.wait_until_ready(deadline)
             self._messenger = Messenger(self._host.key)
+            close_in_forks(self._messenger, Messenger.sockets)
             self._to_end.callback(self._messenger.close)
             self._ledger = CallLedger(self._messenger, self.directory)
             self._to_end.callback(self._stop_reading)
@@ -105,7 +107,7 @@ class HostClient:
     @property
     def owned(self) -> bool:
         """Whether this process started the system, and is no fork of the one that did."""
-        return os.getpid() == self._owner
+        return self._owner.is_here
 
     @property
     def calls(self) -> int:
@@ -114,19 +116,24 @@ class HostClient:
 
     def check(self) -> None:
         """Raise `HostError` in a fork of the app, `HostExitedError` if the system is gone."""
-        if not self.owned:
-            raise HostError(
-                "this process is a fork of the one that started the system: "
-                "start a SessionSystem of its own here"
-            )
+        self._owner.check()
         self._ledger.check()
 
     # What an app asks of processes
 
-    def call(self, ref: ActorRef, request: object, *, timeout: float, target: str) -> Any:
+    def call(
+        self,
+        ref: ActorRef,
+        request: object,
+        *,
+        timeout: float,
+        target: str,
+        stop: Stop | None = None,
+    ) -> Any:
         """Send *request* to *ref* and return its answer.
 
         Raises:
+            Stopped: *stop* was requested; the answer will be dropped.
             CallError: *request* cannot be pickled.
             CallTimeoutError: No answer within *timeout* seconds.
             NotSentError: It was dead already.
@@ -140,7 +147,7 @@ class HostClient:
         pending = self._ledger.begin(ref, lambda number: wire.Call(number, payload), target)
         if isinstance(pending, NotSentError):
             raise pending
-        return self._ledger.finish(pending, timeout)
+        return self._ledger.finish(pending, timeout, stop)
 
     def call_all(
         self, refs: Sequence[ActorRef], request: object, *, timeout: float

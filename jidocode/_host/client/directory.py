@@ -25,6 +25,7 @@ from jidocode.otp.supervision.events import (
 )
 
 REMEMBERED_DEATHS = 4096
+REMEMBERED_NAMES = 4096
 
 
 class _Place(Struct, frozen=True):
@@ -44,23 +45,25 @@ class Directory:
         self._names: dict[Name, ActorRef] = {}
         self._expected: dict[Name, ActorRef] = {}
         self._deaths: OrderedDict[ActorRef, ExitReason] = OrderedDict()
+        self._ends: OrderedDict[Name, ExitReason] = OrderedDict()
 
     # News
 
-    def take(self, event: SupervisorEvent) -> None:
-        """Take in what a supervisor announces."""
+    def take(self, event: SupervisorEvent) -> list[ChildExited]:
+        """Take in what a supervisor announces; return the ends of what was lost with its child."""
         match event:
             case ChildStarted():
                 self._started(event.supervisor, event.ref, event.name)
             case ChildExited():
                 expected = event.name if event.restarting else None
-                self._ended(event.ref, event.reason, expected, event.supervisor)
+                return self._ended(event.ref, event.reason, expected, event.supervisor)
             case ChildStartFailed() if event.name is not None and not event.restarting:
                 with self._lock:
                     self._expected.pop(event.name, None)
                     self._changed.notify_all()
             case _:
                 pass
+        return []
 
     def root_started(self, ref: ActorRef, name: Name) -> None:
         """Take in that the root of the tree runs."""
@@ -68,17 +71,19 @@ class Directory:
 
     def root_ended(
         self, name: Name, incarnation: int, reason: ExitReason, *, restarting: bool
-    ) -> None:
-        """Take in that this life of the root is gone, and with it everything below.
+    ) -> list[ChildExited]:
+        """Take in that this life of the root is gone; return the ends of all that was below.
 
         That may be heard after the next one has said that it runs.
         """
+        lost: list[ChildExited] = []
         for ref, place in list(self._places.items()):
             if place.name == name and ref.incarnation == incarnation:
                 expected = name if restarting and self.find(name) == ref else None
-                self._ended(ref, reason, expected, ref)
+                lost += self._ended(ref, reason, expected, ref)
         with self._lock:
             self._changed.notify_all()
+        return lost
 
     def close(self, reason: ExitReason) -> None:
         """Take in that nothing is left."""
@@ -94,33 +99,46 @@ class Directory:
             self._places[ref] = _Place(supervisor, name)
             if name is not None:
                 self._names[name] = ref
+                self._ends.pop(name, None)
                 self._expected.pop(name, None)
             self._changed.notify_all()
 
     def _ended(
         self, ref: ActorRef, reason: ExitReason, expected: Name | None, supervisor: ActorRef
-    ) -> None:
+    ) -> list[ChildExited]:
         with self._lock:
-            ended = self._forget(ref, reason)
+            lost = self._forget(ref, reason)
             if expected is not None:
                 self._expected[expected] = supervisor
+                self._ends.pop(expected, None)
             self._changed.notify_all()
-        for gone, why in ended:
-            self._on_death(gone, why)
+        self._on_death(ref, reason)
+        for each in lost:
+            self._on_death(each.ref, each.reason)
+        return lost
 
-    def _forget(self, ref: ActorRef, reason: ExitReason) -> list[tuple[ActorRef, ExitReason]]:
-        """Bury *ref* and whatever was below it; return what was not known to be dead."""
+    def _forget(self, ref: ActorRef, reason: ExitReason) -> list[ChildExited]:
+        """Bury *ref* and whatever was below it; return the ends of what was below."""
         place = self._places.pop(ref, None)
         if place is not None and place.name is not None and self._names.get(place.name) == ref:
             del self._names[place.name]
+            self._ends[place.name] = reason
+            while len(self._ends) > REMEMBERED_NAMES:
+                self._ends.popitem(last=False)
         self._expected = {name: boss for name, boss in self._expected.items() if boss != ref}
         self._deaths[ref] = reason
         while len(self._deaths) > REMEMBERED_DEATHS:
             self._deaths.popitem(last=False)
-        ended = [(ref, reason)]
-        for below in [other for other, place in self._places.items() if place.supervisor == ref]:
-            ended += self._forget(below, Killed())
-        return ended
+        lost: list[ChildExited] = []
+        for below, place in list(self._places.items()):
+            if place.supervisor == ref and below in self._places:
+                lost += [_lost(below, place), *self._forget(below, Killed())]
+        return lost
+
+    def wake(self) -> None:
+        """Have all that wait look again whether they give up."""
+        with self._lock:
+            self._changed.notify_all()
 
     # Questions
 
@@ -142,6 +160,10 @@ class Directory:
     def death_of(self, ref: ActorRef) -> ExitReason | None:
         """Return why *ref* ended, if it is known to have ended."""
         return self._deaths.get(ref)
+
+    def end_of(self, name: Name) -> ExitReason | None:
+        """Return how the last process under *name* ended, if none runs and that is known."""
+        return self._ends.get(name)
 
     def is_expected(self, name: Name) -> bool:
         """Whether the process under *name* is being replaced."""
@@ -165,3 +187,11 @@ class Directory:
                     return None
                 self._changed.wait(left)
             return ref
+
+
+def _lost(ref: ActorRef, place: _Place) -> ChildExited:
+    """Return the end of a process that its supervisor did not live to announce."""
+    child_id = ref.kind if place.name is None else place.name[1]
+    return ChildExited(
+        supervisor=place.supervisor, child_id=child_id, ref=ref, reason=Killed(), name=place.name
+    )

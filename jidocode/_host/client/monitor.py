@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from weakref import WeakSet
 
+from jidocode._host.forks import Owner
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef
 from jidocode.otp.server.messages import Down
@@ -15,9 +16,12 @@ from jidocode.otp.server.messages import Down
 class Monitor:
     """Tells once, to whoever waits, that a process is gone (OTP: monitor)."""
 
-    def __init__(self, token: int, ref: ActorRef, forget: Callable[[Monitor], None]) -> None:
+    def __init__(
+        self, token: int, ref: ActorRef, owner: Owner, forget: Callable[[Monitor], None]
+    ) -> None:
         self.token = token
         self.ref = ref
+        self._owner = owner
         self._forget = forget
         self._gone = threading.Event()
         self._down: Down | None = None
@@ -28,7 +32,12 @@ class Monitor:
         self._gone.set()
 
     def wait(self, timeout: float | None = None) -> Down | None:
-        """Return the `Down` as soon as there is one; None after *timeout* seconds."""
+        """Return the `Down` as soon as there is one; None after *timeout* seconds.
+
+        Raises:
+            HostError: This process is a fork of the app.
+        """
+        self._owner.check()
         self._gone.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
         return self._down
 
@@ -40,13 +49,14 @@ class Monitor:
 class Monitors:
     """The monitors of one app that somebody still holds, and that have nothing to tell yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
         self._tokens = itertools.count(1)
         self._waiting: WeakSet[Monitor] = WeakSet()
 
     def add(self, ref: ActorRef) -> Monitor:
         """Return a new monitor of *ref*."""
-        monitor = Monitor(next(self._tokens), ref, self._waiting.discard)
+        monitor = Monitor(next(self._tokens), ref, self._owner, self._waiting.discard)
         self._waiting.add(monitor)
         return monitor
 

@@ -10,12 +10,22 @@ from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import Name
 from jidocode.base.text import describe, quote
-from jidocode.otp.supervision.events import ChildStarting, GaveUp, SupervisorEvent
+from jidocode.otp.supervision.events import (
+    Announced,
+    ChildExited,
+    ChildStarting,
+    GaveUp,
+    SupervisorEvent,
+)
 
 ROOT: Name = ("root", "jidocode")
 """What the root of every tree is known as in the directory."""
 
-Listener = Callable[[object, Sequence[Name]], None]
+SESSION = "session"
+"""The kind of the supervisor of a session; nobody starts it again."""
+
+News = ChildStarting | SupervisorEvent | Announced
+Listener = Callable[[News, Sequence[Name]], None]
 """Hears a fact, and the names of the process that it is about and of those above it."""
 
 
@@ -38,8 +48,9 @@ class NewsDesk:
                 self._tell(message, self._names_in(message))
             case _ if isinstance(message, SupervisorEvent):
                 names = self._names_in(message)  # while they are known
-                self._directory.take(message)
+                lost = self._directory.take(message)
                 self._tell(message, names)
+                self._tell_lost_sessions(lost)
             case wire.News():
                 self._on_news(message)
             case wire.RootReady():
@@ -61,7 +72,7 @@ class NewsDesk:
         except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
             log.warning("news cannot be read here: {}", quote(describe(error)))
         else:
-            self._tell(fact, self._names_of(message.name))
+            self._tell(Announced(fact), self._names_of(message.name))
 
     def _names_of(self, name: Name | None) -> Sequence[Name]:
         ref = self._directory.find(name) if name else None
@@ -70,11 +81,18 @@ class NewsDesk:
     def _on_root_exited(self, message: wire.RootExited) -> None:
         if not message.restarting:
             self.root_failure = message.reason
-        self._directory.root_ended(
+        lost = self._directory.root_ended(
             ROOT, message.incarnation, message.reason, restarting=message.restarting
         )
+        self._tell_lost_sessions(lost)
 
-    def _tell(self, fact: object, names: Sequence[Name]) -> None:
+    def _tell_lost_sessions(self, lost: Sequence[ChildExited]) -> None:
+        """Have whoever follows a session hear of its end, also if nobody lived to announce it."""
+        for event in lost:
+            if event.name is not None and event.name[0] == SESSION:
+                self._tell(event, [event.name])
+
+    def _tell(self, fact: News, names: Sequence[Name]) -> None:
         if self._listener is None:
             return
         try:

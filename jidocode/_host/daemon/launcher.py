@@ -37,6 +37,7 @@ from jidocode._host import logs
 from jidocode._host.daemon import interpreter
 from jidocode._host.daemon.output import Output
 from jidocode._host.descriptors import STDERR, wait_for_any
+from jidocode._host.forks import close_in_forks
 from jidocode._host.limits import explain
 from jidocode._host.nesting import refuse_nested_start
 from jidocode._host.transport.key import new_key
@@ -244,7 +245,14 @@ def _standard_streams_taken() -> Generator[None]:
 def _pipe() -> tuple[BinaryIO, BinaryIO]:
     """Return the two ends; made here, for `Popen` may leave one open when it fails to make more."""
     reading, writing = os.pipe()
-    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+    ends = os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+    for end in ends:
+        close_in_forks(end, _descriptor_of)
+    return ends
+
+
+def _descriptor_of(pipe: BinaryIO) -> list[int]:
+    return [] if pipe.closed else [pipe.fileno()]
 
 
 def _start_guard(

@@ -338,8 +338,12 @@ class Messenger:
 
     def filenos(self) -> list[int]:
         """Return every descriptor of this messenger; what it watches is not its own."""
+        return [*self.poller.filenos(), *self.sockets()]
+
+    def sockets(self) -> list[int]:
+        """Return the descriptors of what is connected, or can be connected to."""
         links = [fd for link in tuple(self._links.values()) for fd in link.filenos()]
-        return [*self.poller.filenos(), *self._acceptor.filenos(), *links]
+        return [*self._acceptor.filenos(), *links]
 
     def close(self) -> None:
         """Close everything; what was not acknowledged ends so. Closing twice is fine.

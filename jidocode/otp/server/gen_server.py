@@ -153,7 +153,7 @@ class GenServer:
         return token
 
     def announce(self, fact: object) -> None:
-        """Tell the app *fact*, which must pickle; it shows up among the system's events."""
+        """Tell the app *fact*, which must pickle: an event of the system is `Announced(fact)`."""
         self._outbox.append(Publish(fact))
 
     def _next_token(self) -> int:

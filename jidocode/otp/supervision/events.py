@@ -5,6 +5,8 @@ Facts of one supervisor are delivered in the order in which they happened.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import frozen
 
 from jidocode.base.exits import ExitReason
@@ -105,6 +107,17 @@ class HeartbeatMissed(Record):
     ref: ActorRef
     missed: int
     name: Name | None = None
+
+
+@frozen(eq=False, repr=False)
+class Announced(Record):
+    """A child has announced something (`GenServer.announce`); what it means is between it and you.
+
+    Attributes:
+        value: What it announced.
+    """
+
+    value: Any
 
 
 SupervisorEvent = ChildStarted | ChildExited | ChildStartFailed | HeartbeatMissed | GaveUp

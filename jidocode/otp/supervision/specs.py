@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, cast
 
 from attrs import Factory, field, frozen
 
@@ -18,10 +18,13 @@ from jidocode.base.records import Record
 from jidocode.base.refs import Name, is_name
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.supervision.strategy import Restart, Strategy
+from jidocode.otp.supervision.strategy import Restart, Strategy, StrategyText
 
 if TYPE_CHECKING:
     from attrs import Attribute
+
+
+E = TypeVar("E", bound=enum.Enum)
 
 
 class BrutalKill(enum.Enum):
@@ -85,6 +88,35 @@ class Start(Record):
 
 def _as_start(value: Start | type[Any]) -> Start:
     return Start(value) if isinstance(value, type) else value
+
+
+# An enum's member may be given as text. What is none is left for the validator to refuse.
+
+
+def _member(choices: type[E], value: E | str) -> E:
+    try:
+        return choices(value)
+    except ValueError:
+        return cast("E", value)
+
+
+def as_strategy(value: Strategy | StrategyText) -> Strategy:
+    """Return the strategy that *value* is, or names."""
+    return _member(Strategy, value)
+
+
+def _as_restart(value: Restart | Literal["permanent", "transient", "temporary"]) -> Restart:
+    return _member(Restart, value)
+
+
+def _as_type(value: ChildType | Literal["worker", "supervisor"]) -> ChildType:
+    return _member(ChildType, value)
+
+
+def _as_auto_shutdown(
+    value: AutoShutdown | Literal["never", "any_significant", "all_significant"],
+) -> AutoShutdown:
+    return _member(AutoShutdown, value)
 
 
 # Validators, called by attrs with the record, the field and the value. A caller may have
@@ -223,9 +255,13 @@ class ChildSpec(Record):
 
     id: str = field(validator=_is_id)
     start: Start = field(converter=_as_start, validator=_is_start)
-    restart: Restart = field(default=Restart.PERMANENT, validator=_is_one_of(Restart))
+    restart: Restart = field(
+        default=Restart.PERMANENT, converter=_as_restart, validator=_is_one_of(Restart)
+    )
     significant: bool = field(default=False, validator=_is_significant)
-    type: ChildType = field(default=ChildType.WORKER, validator=_is_one_of(ChildType))
+    type: ChildType = field(
+        default=ChildType.WORKER, converter=_as_type, validator=_is_one_of(ChildType)
+    )
     shutdown: float | BrutalKill = field(
         default=Factory(_shutdown_of_type, takes_self=True), validator=_is_shutdown
     )
@@ -252,11 +288,13 @@ class Flags(Record):
             as in OTP, where the budget of restarts is the only brake.
     """
 
-    strategy: Strategy = field(default=Strategy.ONE_FOR_ONE, validator=_is_one_of(Strategy))
+    strategy: Strategy = field(
+        default=Strategy.ONE_FOR_ONE, converter=as_strategy, validator=_is_one_of(Strategy)
+    )
     max_restarts: int = field(default=3, validator=_is_max_restarts)
     max_seconds: float = field(default=5.0, validator=_is_period)
     auto_shutdown: AutoShutdown = field(
-        default=AutoShutdown.NEVER, validator=_is_one_of(AutoShutdown)
+        default=AutoShutdown.NEVER, converter=_as_auto_shutdown, validator=_is_one_of(AutoShutdown)
     )
     backoff: float = field(default=0.0, validator=_is_backoff)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jidocode.base.exits import is_normal
 
@@ -26,6 +26,10 @@ class Strategy(enum.Enum):
     """All children."""
     REST_FOR_ONE = "rest_for_one"
     """The child that died and those started after it."""
+
+
+StrategyText = Literal["one_for_one", "one_for_all", "rest_for_one"]
+"""A `Strategy` as text."""
 
 
 class Restart(enum.Enum):

@@ -39,8 +39,8 @@ def _json_length(value: Mapping[str, Any]) -> int:
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class Change(Record):
-    """Something that changed.
+class Numbered(Record):
+    """What every change has.
 
     Attributes:
         seq: Its number in the session's sequence.
@@ -55,7 +55,7 @@ class Change(Record):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class Message(Change):
+class Message(Numbered):
     """One message.
 
     Attributes:
@@ -82,12 +82,12 @@ class Message(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class MessagesCleared(Change):
+class MessagesCleared(Numbered):
     """All messages were dropped."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class StreamBegan(Change):
+class StreamBegan(Numbered):
     """A message is being said; it becomes a `Message` with the same id.
 
     Attributes:
@@ -109,7 +109,7 @@ class StreamBegan(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class StreamChunk(Change):
+class StreamChunk(Numbered):
     """More of a message that is being said.
 
     Attributes:
@@ -129,7 +129,7 @@ class StreamChunk(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class ReasoningStep(Change):
+class ReasoningStep(Numbered):
     """A step on the way to an answer.
 
     Attributes:
@@ -149,12 +149,12 @@ class ReasoningStep(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class ReasoningCleared(Change):
+class ReasoningCleared(Numbered):
     """All reasoning steps were dropped."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class ToolResult(Change):
+class ToolResult(Numbered):
     """What came of a tool call.
 
     Attributes:
@@ -176,7 +176,7 @@ class ToolResult(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class ToolCall(Change):
+class ToolCall(Numbered):
     """One call of a tool.
 
     Attributes:
@@ -213,7 +213,7 @@ class Todo(Record):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class TodosReplaced(Change):
+class TodosReplaced(Numbered):
     """The list of todos is *todos* now."""
 
     todos: tuple[Todo, ...]
@@ -225,7 +225,7 @@ class TodosReplaced(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class ToolContextReplaced(Change):
+class ToolContextReplaced(Numbered):
     """What tools are given to know is *context* now."""
 
     context: Mapping[str, Any] = field(repr=False)
@@ -237,7 +237,7 @@ class ToolContextReplaced(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class SettingsChanged(Change):
+class SettingsChanged(Numbered):
     """The session's settings are *settings* now, all of them."""
 
     settings: Mapping[str, Any] = field(repr=False)
@@ -249,14 +249,14 @@ class SettingsChanged(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class SessionChanged(Change):
+class SessionChanged(Numbered):
     """The session's record is *session* now."""
 
     session: Session
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class PromptAdded(Change):
+class PromptAdded(Numbered):
     """Somebody typed a prompt.
 
     Attributes:
@@ -276,7 +276,7 @@ class PromptAdded(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class FileAccess(Change):
+class FileAccess(Numbered):
     """A file of the project was read or written.
 
     Attributes:
@@ -298,7 +298,7 @@ class FileAccess(Change):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class JournalOpened(Change):
+class JournalOpened(Numbered):
     """A State opened the journal, at its start.
 
     Attributes:
@@ -308,3 +308,23 @@ class JournalOpened(Change):
 
     created_at: datetime
     repair: Mapping[str, Any]
+
+
+Change = (
+    Message
+    | MessagesCleared
+    | StreamBegan
+    | StreamChunk
+    | ReasoningStep
+    | ReasoningCleared
+    | ToolCall
+    | ToolResult
+    | TodosReplaced
+    | ToolContextReplaced
+    | SettingsChanged
+    | SessionChanged
+    | PromptAdded
+    | FileAccess
+    | JournalOpened
+)
+"""Something that changed: a `match` that has a case for each of these has missed none."""

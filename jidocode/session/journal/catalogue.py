@@ -11,7 +11,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -21,10 +21,12 @@ from typing import Any
 from attrs import frozen
 from msgspec import Struct
 
+from jidocode.base import log
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import (
     InvalidRequestError,
+    InvalidSessionError,
     InvalidSessionIdError,
     JournalDamagedError,
     JournalError,
@@ -33,6 +35,7 @@ from jidocode.errors import (
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation.changes import SessionChanged
 from jidocode.session.journal.codec import decode_as, encode, holds
+from jidocode.session.journal.file import Journal
 from jidocode.session.journal.format import (
     MAX_LINE,
     Header,
@@ -44,7 +47,8 @@ from jidocode.session.journal.format import (
     scan,
 )
 from jidocode.session.journal.place import journal_path
-from jidocode.session.journal.writing import create_file, lock_file
+from jidocode.session.journal.writing import LockHolders, create_file, lock_file, lock_holders
+from jidocode.session.project.locate import locate_project
 from jidocode.session.record import Session, validate_session_id
 
 _HEADER_SIZE = 256
@@ -63,6 +67,8 @@ class Resumable(Record):
         modified_at: When it was last written, in UTC.
         damaged: Whether its end, its beginning or its record is not right, or it
             cannot be read; the rest is only looked at when it is opened.
+        locked_by: The process that has it open in another system, a State; None if
+            nobody has, or that cannot be seen from here.
     """
 
     session_id: str
@@ -71,6 +77,7 @@ class Resumable(Record):
     size: int
     modified_at: datetime
     damaged: bool
+    locked_by: int | None = None
 
 
 def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
@@ -82,16 +89,31 @@ def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
         JournalError: The directory cannot be listed. If it does not exist, it is empty.
     """
     found: list[Resumable] = []
+    holders = lock_holders()
     try:
         for path in Path(directory).iterdir():
             if path.suffix == ".jsonl" and _is_session_id(path.stem):
                 with suppress(FileNotFoundError):  # deleted meanwhile
-                    found.append(_resumable(path))
+                    found.append(_resumable(path, holders))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise JournalError(f"journals cannot be listed: {error.strerror}") from error
     return sorted(found, key=lambda each: (each.modified_at, each.session_id), reverse=True)
+
+
+def of_project(found: Iterable[Resumable], project: str | os.PathLike[str]) -> list[Resumable]:
+    """Return those of *found* whose project is, or was, the folder *project*."""
+    try:
+        path, key = locate_project(project)
+    except InvalidSessionError:  # it was moved, or is gone: its journals are still there
+        path, key = os.path.abspath(os.path.expanduser(project)), None  # noqa: PTH100, PTH111 - the path is text throughout
+    return [
+        each
+        for each in found
+        if each.session is not None
+        and (each.session.project_path == path or each.session.project_key == key)
+    ]
 
 
 def load_record(path: Path) -> Session:
@@ -108,6 +130,22 @@ def load_record(path: Path) -> Session:
     if session is None:
         raise JournalDamagedError(f"no session's record in {quote(path.name)} can be read")
     return session
+
+
+def add_record(path: Path, session: Session) -> None:
+    """Write into the journal at *path* that the session's record is *session* now.
+
+    Raises:
+        JournalLockedError: It is open.
+        JournalError: It cannot be read or written.
+    """
+    journal = Journal.open(path, durability="power")
+    try:
+        if not journal.repair.clean:
+            log.warning("the journal {} was damaged: {}", quote(path.name), journal.repair)
+        journal.append(encode(SessionChanged(seq=journal.last_seq + 1, session=session)))
+    finally:
+        journal.close()
 
 
 def export_journal(path: Path) -> Iterator[dict[str, Any]]:
@@ -218,7 +256,7 @@ def _is_session_id(text: str) -> bool:
     return True
 
 
-def _resumable(path: Path) -> Resumable:
+def _resumable(path: Path, holders: LockHolders) -> Resumable:
     status = path.lstat()
     end = _end_at(path)
     return Resumable(
@@ -228,6 +266,7 @@ def _resumable(path: Path) -> Resumable:
         size=status.st_size,
         modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
         damaged=end.damaged,
+        locked_by=holders.of(status),
     )
 
 

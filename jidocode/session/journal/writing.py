@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -28,14 +28,45 @@ def lock_file(path: Path, *, create: bool) -> tuple[int, bool]:
             if _is_at(fd, path):
                 return fd, created
         except BlockingIOError as error:
+            holder = lock_holders().of(os.fstat(fd))
             os.close(fd)
-            raise JournalLockedError(f"the journal {quote(path.name)} is in use") from error
+            raise JournalLockedError(f"the journal {quote(path.name)} is in use", holder) from error
         except OSError:
             os.close(fd)
             raise
         # A compaction replaced the file between open and lock: the lock is on the old
         # one, which nobody can reach any more, and is worth nothing.
         os.close(fd)
+
+
+class LockHolders:
+    """Which process holds the lock of which file, by the inode."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = pids
+
+    def of(self, file: os.stat_result) -> int | None:
+        """Return who holds the lock of *file*; None if nobody does, or it cannot be seen."""
+        # The kernel names the device of the file system; btrfs gives each file another one.
+        device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
+        inode = str(file.st_ino)
+        return self._pids.get(f"{device}:{inode}") or self._pids.get(inode)
+
+
+def lock_holders() -> LockHolders:
+    """Return who holds locks now; looking takes none, and stops nobody who wants one."""
+    pids: dict[str, int] = {}
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:  # not mounted, or hidden
+        lines = []
+    for line in lines:
+        match line.split():
+            case [_, "FLOCK", _, _, pid, file, *_] if int(pid) > 0:
+                pids[file] = pids[file.rpartition(":")[2]] = int(pid)
+            case _:  # of another sort, waited for, or held where we cannot look
+                pass
+    return LockHolders(pids)
 
 
 def _open_for_reading(path: Path, *, create: bool) -> tuple[int, bool]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from jidocode.errors import ActorExitedError
 from jidocode.session.conversation.changes import (
     Change,
     Message,
@@ -20,8 +19,7 @@ from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.record import SessionConfig
 from jidocode.session.requests import Client, get_session, remote, request
 from jidocode.session.state import operations
-
-_ANSWER_TIME = 5.0
+from jidocode.session.state.change_stream import ANSWER_TIME, ChangeStream
 
 
 class StateClient(Client):
@@ -167,21 +165,13 @@ class StateClient(Client):
                 holds, and go on after `EventGapError.resume_after`.
         """
         question = request(operations.events, after_seq=after_seq, limit=limit, wait=wait)
-        return self._channel(question, timeout=wait + _ANSWER_TIME if wait else None)
+        return self._channel(question, timeout=wait + ANSWER_TIME if wait else None)
 
-    def subscribe(self, *, from_seq: int) -> Iterator[Change]:
-        """Yield every event from number *from_seq* on, waiting for the next one for ever.
+    def subscribe(self, *, from_seq: int) -> ChangeStream:
+        """Return a stream of every event from number *from_seq* on, also of those to come.
 
-        With a journal it goes on across restarts of the State, without a gap and
-        without a double. It ends with an error when the session is gone. Raises
-        as `events`.
+        Iterate over it, or `get` the next event with a time-out. It goes on until it is
+        closed, which any thread may do, or raises `SessionNotFoundError` when the
+        session has ended. Close it: a thread that waits for the next event waits for ever.
         """
-        after_seq = from_seq - 1
-        while True:
-            try:
-                page = self.events(after_seq=after_seq, wait=_ANSWER_TIME)
-            except ActorExitedError:
-                continue  # the next State is asked from the same number on
-            for change in page:
-                yield change
-                after_seq = change.seq
+        return ChangeStream(self._channel, from_seq - 1)

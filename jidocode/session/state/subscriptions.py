@@ -23,7 +23,10 @@ from jidocode.session.requests import Request
 from jidocode.session.state.operations import OPERATIONS
 
 MAX_SUBSCRIBERS = 64
-"""Subscribers of a State, and callers that wait for events."""
+"""Actors that get the events of a State."""
+MAX_WAITING = 1024
+"""Callers that wait for an event. Each is forgotten when its time is over, so one that has
+given up, or is dead, keeps its place for seconds: there must be room for those that come back."""
 PAGE = 100
 """Events in one message to a subscriber."""
 
@@ -114,7 +117,8 @@ class Subscriptions:
         ref = _require_ref(request.subscriber)
         self._conversation.events(after_seq=request.after_seq, limit=1)
         self.unsubscribe(ref)
-        self._require_place()
+        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+            raise InvalidRequestError(f"a State has at most {MAX_SUBSCRIBERS} subscribers")
         token = self._server.watch_process(ref)
         self._subscribers[ref] = _Subscriber(token, request.after_seq)
         self.send(ref)
@@ -132,14 +136,11 @@ class Subscriptions:
         Raises:
             InvalidRequestError: Too many wait.
         """
-        self._require_place()
+        if len(self._waiting) >= MAX_WAITING:
+            raise InvalidRequestError(f"at most {MAX_WAITING} callers wait for an event")
         self._waits += 1
         self._waiting[self._waits] = _Waiting(caller, request)
         self._server.send_after(seconds, WaitOver(self._waits))
-
-    def _require_place(self) -> None:
-        if len(self._subscribers) + len(self._waiting) >= MAX_SUBSCRIBERS:
-            raise InvalidRequestError(f"a State has at most {MAX_SUBSCRIBERS} subscribers")
 
     def wait_over(self, number: int) -> None:
         """Answer a caller that waited in vain."""

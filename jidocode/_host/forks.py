@@ -1,0 +1,71 @@
+"""Forks of the app: each has a copy of its memory and of its descriptors, and none of its threads.
+
+So in a fork nobody reads what the system says, and a lock that another thread held at the
+moment of the fork is held there for ever. Whoever would wait in a fork has to be told
+before it takes any lock (`Owner`).
+
+And as long as a fork holds the end of a pipe, the other end does not hear that the app
+has closed it, or is gone. So a fork lets go of all of them at once (`close_in_forks`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from jidocode.errors import HostError
+
+T = TypeVar("T")
+
+_held: WeakKeyDictionary[Any, Callable[[Any], Iterable[int]]] = WeakKeyDictionary()
+
+
+class Owner:
+    """The process that this was made in, and none of its forks."""
+
+    __slots__ = ("_pid",)
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is the process that asks."""
+        return os.getpid() == self._pid
+
+    def check(self) -> None:
+        """Raise `HostError` in a fork."""
+        if not self.is_here:
+            raise HostError(
+                "this process is a fork of the one that started the system: "
+                "start a SessionSystem of its own here"
+            )
+
+
+def close_in_forks(holder: T, descriptors: Callable[[T], Iterable[int]]) -> None:
+    """Have every fork let go of the *descriptors* of *holder*, as they are at the fork.
+
+    They are asked for, and not given, because a number may be another file's by then.
+    What an object has closed is -1.
+    """
+    _held[holder] = descriptors
+
+
+def _let_go() -> None:
+    """Put nothing in the place of each descriptor (called in a fork).
+
+    They are not closed: the objects that hold them still would, when they are collected,
+    and the numbers might be those of the fork's own files by then.
+    """
+    descriptors = {fd for holder, of in list(_held.items()) for fd in of(holder) if fd >= 0}
+    _held.clear()
+    if descriptors:
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in descriptors:
+            os.dup2(nothing, fd, inheritable=False)
+        os.close(nothing)
+
+
+os.register_at_fork(after_in_child=_let_go)

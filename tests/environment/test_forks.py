@@ -1,0 +1,335 @@
+"""Forks of the app: what they may not wait for, and what they may not keep alive."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from apps import probe, run_app
+from servers import worker
+
+from jidocode import SessionHandle, SessionSystem
+from jidocode._host.client.monitor import Monitor
+from jidocode.otp import ChildSpec
+from jidocode.system.events import EventStream
+
+MAX_SECONDS = 10
+
+
+class Held(NamedTuple):
+    """What an app holds when it forks."""
+
+    system: SessionSystem
+    session: SessionHandle
+    events: EventStream
+    iterator: Iterator[object]
+    monitor: Monitor
+    subscription: Iterator[object]
+
+
+@pytest.fixture
+def held(system: SessionSystem, project: Path) -> Held:
+    """A session, and one of everything that waits for news of it."""
+    session = system.create_session(project, children=[worker("worker")])
+    events = system.events()
+    message = session.state.append_message("user", "hello")
+    subscription = session.state.subscribe(from_seq=1)
+    assert message is not None
+    next(subscription)
+    monitor = system.monitor(session.id, "worker")
+    return Held(system, session, events, iter(events), monitor, subscription)
+
+
+def in_fork(do: Callable[[], object]) -> str:
+    """Do something in a fork of this process; return the error, or what it came to, as text."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fork of a process with threads is what is tried
+        pid = os.fork()
+    if not pid:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout has its own use for it
+            signal.alarm(MAX_SECONDS)
+            os.close(reading)
+            try:
+                said = f"returned {do()!r}"
+            except BaseException as error:  # noqa: BLE001 - it is told
+                said = f"{type(error).__name__}: {error}"
+            os.write(writing, said.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return said or ("hangs" if status == -signal.SIGALRM else f"ended with {status}")
+
+
+RAISES: dict[str, Callable[[Held], object]] = {
+    "next(events)": lambda held: next(held.iterator),
+    "iter(events)": lambda held: list(islice(held.events, 100)),
+    "events.get()": lambda held: [held.events.get() for _ in range(100)],
+    "events.get(timeout)": lambda held: held.events.get(5),
+    "monitor.wait()": lambda held: held.monitor.wait(),
+    "monitor.wait(timeout)": lambda held: held.monitor.wait(5),
+    "next(subscription)": lambda held: [next(held.subscription) for _ in range(100)],
+    "subscribe()": lambda held: next(held.session.state.subscribe(from_seq=1)),
+    "state.events(wait)": lambda held: held.session.state.events(after_seq=0, wait=5),
+    "system.events()": lambda held: held.system.events().get(5),
+    "system.monitor()": lambda held: held.system.monitor(held.session.id, "worker").wait(5),
+    "call": lambda held: held.session.call("worker", "pid"),
+    "cast": lambda held: held.system.cast("worker", held.session.id, "hello"),
+    "create_session": lambda held: held.system.create_session("."),
+    "stop": lambda held: held.session.stop(),
+    "list_sessions": lambda held: held.system.list_sessions(),
+    "list_resumable": lambda held: held.system.list_resumable(),
+    "health": lambda held: held.session.health_check(),
+    "system_health": lambda held: held.system.system_health(),
+    "tree": lambda held: held.system.tree(),
+    "statistics": lambda held: held.system.statistics(),
+    "in a fork of it": lambda held: _raise(in_fork(held.events.get)),
+}
+
+
+def _raise(said: str) -> None:
+    raise LookupError(said)
+
+
+@pytest.mark.parametrize("what", RAISES)
+def test_a_fork_is_told_that_it_is_one(held: Held, what: str) -> None:
+    """At once, by the error that says what to do; the system goes on."""
+    begun = time.monotonic()
+    said = in_fork(lambda: RAISES[what](held))
+
+    assert re.match("(LookupError: )?HostError: .*fork", said)
+    assert time.monotonic() - begun < 3
+    assert held.session.call("worker", ("echo", 1)) == 1
+
+
+@pytest.mark.parametrize("what", ["events.get()", "monitor.wait()", "next(subscription)"])
+def test_a_fork_of_another_thread_is_told_too(held: Held, what: str) -> None:
+    """While others wait for the same."""
+    waiting = [
+        threading.Thread(target=held.events.get, args=(5,)),
+        threading.Thread(target=held.monitor.wait, args=(5,)),
+    ]
+    for thread in waiting:
+        thread.start()
+    said = in_fork(lambda: RAISES[what](held))
+    held.system.close()
+    for thread in waiting:
+        thread.join()
+
+    assert said.startswith("HostError")
+
+
+def _forget(held: Held) -> None:
+    """Have all of it collected in this process."""
+    held.system._running.__del__()
+    del held
+    gc.collect()
+
+
+QUIET: dict[str, Callable[[Held], object]] = {
+    "close": lambda held: held.system.close(),
+    "with": lambda held: held.system.__exit__(None, None, None),
+    "del": _forget,
+    "events.close": lambda held: held.events.close(),
+    "monitor.cancel": lambda held: held.monitor.cancel(),
+    "repr": lambda held: repr((held.system, held.session, held.monitor)) and None,
+}
+
+
+@pytest.mark.parametrize("what", QUIET)
+def test_a_fork_may_let_go_of_everything(held: Held, what: str) -> None:
+    """Which ends nothing that is not its own."""
+    said = in_fork(lambda: QUIET[what](held))
+
+    assert said == "returned None"
+    assert held.session.call("worker", ("echo", 1)) == 1
+    held.session.call("worker", ("announce", "news"))
+    assert held.events.get(5) is not None
+
+
+@pytest.mark.parametrize("what", ["events.get()", "events.close", "close"])
+def test_a_fork_made_amid_news_does_not_hang(held: Held, what: str) -> None:
+    """Whatever lock another thread holds at that moment."""
+    ends = threading.Event()
+
+    def announce() -> None:
+        while not ends.is_set():
+            held.session.call("worker", ("announce", "news"))
+
+    threads = [threading.Thread(target=announce) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        said = {in_fork(lambda: (RAISES | QUIET)[what](held)) for _ in range(40)}
+    finally:
+        ends.set()
+        for thread in threads:
+            thread.join()
+
+    assert {each.partition(":")[0] for each in said} <= {"HostError", "returned None"}
+
+
+def test_a_fork_ends_as_any_process(project: Path) -> None:
+    """With all that an interpreter does at its end, by `sys.exit` and by `multiprocessing`."""
+    use = """
+        import multiprocessing, warnings
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+        if not pid:
+            sys.exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        process = multiprocessing.get_context("fork").Process(target=time.monotonic)
+        process.start()
+        process.join(10)
+        assert process.exitcode == 0, process.exitcode
+        assert session.call("worker", ("echo", 2)) == 2
+    """
+    # What is written at its end by the fork: nothing of ours.
+    result = probe(project, use=use.replace("sys.exit(7)", "raise_exit(7)"), before=_RAISE_EXIT)
+
+    result.works()
+    assert "jidocode" not in result.outcome.stderr
+
+
+_RAISE_EXIT = """
+def raise_exit(status):
+    import threading
+    threading._shutdown()
+    sys.stderr.flush()
+    os._exit(status)
+"""
+
+# ----- what a fork keeps open -----------------------------------------------------------
+
+KEEP = """
+import signal, warnings
+warnings.simplefilter("ignore")
+def keep():
+    if not os.fork():
+        signal.pause()
+        os._exit(0)
+"""
+
+
+def test_a_fork_does_not_delay_close(project: Path) -> None:
+    """Of a system that has to be ended by force: it holds the other end of the lifeline."""
+    use = """
+        keep()
+        os.kill(system.host_pid, signal.SIGSTOP)
+    """
+    result = probe(project, before=KEEP, use=use, shutdown=0.2)
+
+    assert result.stage == "done", result
+    assert result.ending < 5
+
+
+def test_a_fork_does_not_delay_the_end_of_a_child_that_does_not_end(project: Path) -> None:
+    """It is killed with all the others as soon as `shutdown` is over."""
+    use = """
+        keep()
+        system.cast("worker", session.id, "loop")
+    """
+    result = probe(project, before=KEEP, use=use, shutdown=0.2)
+
+    assert result.stage == "done", result
+    assert result.ending < 3
+
+
+def test_a_fork_does_not_delay_the_collection_of_a_system(project: Path) -> None:
+    """One that nobody has closed."""
+    started = """
+        keep()
+        begun = time.monotonic()
+        del system
+        took = time.monotonic() - begun
+        system = SessionSystem(**json.loads(sys.argv[2]))
+        assert took < 3, took
+    """
+    result = probe(project, before=KEEP, started=started, durability="memory")
+
+    assert result.stage == "done", result
+
+
+LONELY = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore")
+from jidocode import SessionSystem
+system = SessionSystem(state_dir=sys.argv[2])
+session = system.create_session(sys.argv[1])
+print(system.host_pid, flush=True)
+def keep():
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+        os._exit(0)
+    return pid
+{}
+"""
+
+ENDS = {
+    "is killed": "keep(); os.kill(os.getpid(), 9)",
+    "exits": "keep(); os._exit(0)",
+    "ends": "keep()",
+    "becomes a daemon": (
+        "\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\nsignal.pause()"
+    ),
+    "becomes another program": "keep(); os.execv('/bin/sleep', ['sleep', '1000'])",
+    "is killed, and so is the guard": (
+        "keep(); import re; guard = int(re.findall(r'PPid:\\s+(\\d+)', "
+        "open(f'/proc/{system.host_pid}/status').read())[0]); "
+        "os.kill(guard, 9); os.kill(os.getpid(), 9)"
+    ),
+    "forks while it starts": (
+        "import threading; threads = [threading.Thread(target=keep) for _ in range(3)]; "
+        "other = None\nfor thread in threads: thread.start()\n"
+        "other = SessionSystem(state_dir=sys.argv[2]); os.kill(os.getpid(), 9)"
+    ),
+    "is stopped": "keep(); system.close(); os.execv('/bin/sleep', ['sleep', '1000'])",
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_nothing_that_a_fork_holds_keeps_the_system(
+    project: Path, tmp_path: Path, how: str
+) -> None:
+    """Of an app that is gone, however it went: the host is gone soon after."""
+    code = LONELY.format(ENDS[how])
+    watch = f"""
+        import os, subprocess, sys, time
+        app = subprocess.Popen(
+            [sys.executable, "-c", {code!r}, *sys.argv[1:]], stdout=subprocess.PIPE, text=True
+        )
+        host = int(app.stdout.readline())
+        deadline = time.monotonic() + 8
+        while os.path.exists(f"/proc/{{host}}") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        print("lives" if os.path.exists(f"/proc/{{host}}") else "gone")
+    """
+    outcome = run_app(watch, project, tmp_path / "state", timeout=30)
+
+    assert outcome.stdout == "gone\n", outcome.stderr
+
+
+def test_a_fork_of_a_child_ends_with_the_child(system: SessionSystem, project: Path) -> None:
+    """Whatever it holds."""
+    session = system.create_session(
+        project, children=[ChildSpec(id="worker", start=worker("x").start)]
+    )
+    stray = session.call("worker", "stray")
+    session.stop()
+
+    assert not Path(f"/proc/{stray}").exists()
