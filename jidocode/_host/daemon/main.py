@@ -56,24 +56,21 @@ def main(orders: dict[str, Any], library: Sequence[str]) -> None:
     report = orders["report"]
     try:
         problem = _problem_here()
+        if problem:
+            _report(report, error=problem)
+            return
         app = os.pidfd_open(orders["app"])
         guard = os.pidfd_open(os.getpid())
-    except ProcessLookupError:  # the app is gone
-        return
-    except OSError as error:
-        problem = explain(error)
-    if problem:
-        _report(report, error=problem)
-        return
-    processes.set_name("jido-guard", f"jidocode guard of {orders['app']}")
-    try:
+        processes.set_name("jido-guard", f"jidocode guard of {orders['app']}")
         run_guard(
             partial(_run_host, orders, library, guard),
             keep=(report, guard, orders["log"]),
             lifelines=(orders["lifeline"], app),
         )
+    except ProcessLookupError:  # the app is gone
+        return
     except OSError as error:
-        _report(report, error=f"no process could be forked: {explain(error)}")
+        _report(report, error=explain(error))
 
 
 def _problem_here() -> str:
