@@ -296,7 +296,9 @@ class Settings(Record):
             TypeError: There is no setting of that name in *overrides*.
         """
         values = {} if path is None else _from_file(Path(path))
-        return cls(**{**values, **_from_environment(_own_variables(environ)), **overrides})
+        found: dict[str, Any] = values | _from_environment(_own_variables(environ))
+        found.update(overrides)
+        return cls(**found)
 
     def session_flags(self, strategy: Strategy | StrategyText | Flags | None) -> Flags:
         """Return the flags of a session's supervisor; what *strategy* leaves out is from here.

@@ -102,7 +102,7 @@ def endings(events: EventStream, changes: ChangeStream) -> None:
                 pass
             case Announced(value=value):
                 assert_type(value, Any)
-            case nothing:
+            case nothing:  # pyright: ignore[reportUnnecessaryComparison] # that it is, is the point
                 assert_never(nothing)
     for change in changes:
         assert_type(change.seq, int)
@@ -115,7 +115,7 @@ def endings(events: EventStream, changes: ChangeStream) -> None:
                 pass
             case PromptAdded() | FileAccess() | JournalOpened():
                 pass
-            case none:
+            case none:  # pyright: ignore[reportUnnecessaryComparison] # idem
                 assert_never(none)
 
 
