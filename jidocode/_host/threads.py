@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 import threading
+from collections.abc import Callable
 
 
 def start(thread: threading.Thread) -> None:
@@ -17,6 +19,44 @@ def start(thread: threading.Thread) -> None:
         thread.start()
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, str(error)) from error
+
+
+def run_whole(action: Callable[[], object]) -> None:
+    """Do *action* in a thread of its own, wholly or not at all, whatever a signal handler raises.
+
+    A handler runs in the main thread, between any two steps of Python, and may raise there
+    (Ctrl-C). If that is between a fork and the line that notes its pid, nobody knows the
+    child any more. In another thread no handler runs.
+
+    Raises:
+        BaseException: What a handler has raised, once *action* is done; else what *action* has.
+    """
+    may_begin, is_wanted, failures = threading.Event(), [True], list[BaseException]()
+
+    def run() -> None:
+        may_begin.wait()
+        if is_wanted[0]:
+            try:
+                action()
+            except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
+                failures.append(error)
+
+    thread = threading.Thread(target=run, name="jidocode-launch", daemon=True)
+    begun = False
+    try:
+        start(thread)
+        begun = True
+        may_begin.set()
+        thread.join()
+    except BaseException:
+        is_wanted[0] = begun
+        may_begin.set()
+        while begun and thread.is_alive():
+            with contextlib.suppress(BaseException):  # one more Ctrl-C; the first is raised below
+                thread.join()
+        raise
+    if failures:
+        raise failures[0]
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:

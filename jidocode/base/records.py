@@ -29,16 +29,17 @@ class Record:
         if other.__class__ is not self.__class__:
             return NotImplemented
         # As tuples do it: what is the same object is equal, whatever it says of itself.
-        return self._values() == other._values()
+        return _values_of(self) == _values_of(other)
 
     def __hash__(self) -> int:
-        return hash(self._values())
-
-    def _values(self) -> tuple[object, ...]:
-        return tuple([getattr(self, field.name) for field in self.__attrs_attrs__])
+        return hash(_values_of(self))
 
     def __repr__(self) -> str:
         return text_of(self, (field.name for field in self.__attrs_attrs__ if field.repr))
+
+
+def _values_of(record: Any) -> tuple[object, ...]:
+    return tuple([getattr(record, field.name) for field in record.__attrs_attrs__])
 
 
 def text_of(record: object, names: Iterable[str]) -> str:

@@ -43,15 +43,20 @@ class Router:
     """
 
     def __init__(
-        self, directory: Directory, check: Callable[[], None], call_timeout: float
+        self,
+        directory: Directory,
+        check: Callable[[], None],
+        check_missing: Callable[[], None],
+        call_timeout: float,
     ) -> None:
         """Know what *directory* knows.
 
-        *check* raises if the system is gone. Where no other time is given, an
-        answer has *call_timeout* seconds.
+        *check* raises if the system is gone, *check_missing* also if it is going.
+        Where no other time is given, an answer has *call_timeout* seconds.
         """
         self._directory = directory
         self._check = check
+        self._check_missing = check_missing
         self.call_timeout = call_timeout
 
     def deadline(self, timeout: float | None = None) -> float:
@@ -118,7 +123,7 @@ class Router:
             self._check()
             ref = yield from self.await_process(REGISTRY, deadline)
             if ref is None:
-                self._check()
+                self._check_missing()
                 raise RegistryNotRunningError
             try:
                 return (yield Ask(ref, request, deadline, target))

@@ -71,7 +71,12 @@ class RunningSystem:
             on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
             on_end=hub.close,
         )
-        self.router = Router(self.client.directory, self.client.check, settings.call_timeout)
+        self.router = Router(
+            self.client.directory,
+            self.client.check,
+            self.client.check_missing,
+            settings.call_timeout,
+        )
         self.sessions = Sessions(
             self.router,
             self.archive,

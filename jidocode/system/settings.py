@@ -260,7 +260,7 @@ class Settings(Record):
     durability: Durability = field(default="process", validator=_DURABILITY)
     preload: Sequence[str] = field(default=(), converter=_as_tuple, validator=_MODULES)
     python: str | os.PathLike[str] | None = field(
-        default=None, converter=_as_program, validator=_PROGRAM.or_none()
+        default=None, converter=_as_program, validator=_PROGRAM.or_none(), repr=False
     )
     call_timeout: float = field(default=5.0, validator=_SECONDS)
     start_timeout: float = field(default=30.0, validator=_SECONDS)

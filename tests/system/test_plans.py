@@ -56,7 +56,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.directory = Directory(lambda _ref, _reason: None)
-        self.router = Router(self.directory, lambda: None, settings.call_timeout)
+        self.router = Router(self.directory, lambda: None, lambda: None, settings.call_timeout)
         self.refusals: list[SessionError] = []
         self.archive = Archive(settings)
         self.sessions = Sessions(
@@ -289,7 +289,7 @@ def test_a_process_that_is_found_dead_is_looked_for_again_until_the_deadline(
 def test_without_a_registry_there_is_an_error_of_its_own() -> None:
     """After its deadline."""
     directory = Directory(lambda _ref, _reason: None)
-    router = Router(directory, lambda: None, 0.0)
+    router = Router(directory, lambda: None, lambda: None, 0.0)
     plan = router.ask_registry(ListRecords())
     step = next(plan)
 

@@ -330,7 +330,7 @@ def test_other_bad_arguments_are_refused(system: SessionSystem, project: Path) -
         (InvalidSessionError, {"name": "x" * 51}),
         (InvalidSessionError, {"config": {"temperature": 3}}),
         (InvalidSessionIdError, {"session_id": "nonsense"}),
-        (InvalidChildSpecError, {"strategy": "one_for_all"}),
+        (InvalidChildSpecError, {"strategy": "one_for_some"}),
         (InvalidChildSpecError, {"children": ["no spec"]}),
         (InvalidChildSpecError, {"children": [worker("manager")]}),
         (InvalidChildSpecError, {"children": [worker("one", lambda: None)]}),
@@ -429,7 +429,7 @@ def test_bad_settings_are_refused() -> None:
         {"max_sessions": "ten"},
         {"call_timeout": -1},
         {"call_timeout": float("nan")},
-        {"strategy": "one_for_all"},
+        {"strategy": "one_for_some"},
         {"max_restarts": True},
     ]
     for settings in bad:

@@ -87,6 +87,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "state_dir": ("/var/lib/shop", '"/var/lib/shop"', Path("/var/lib/shop")),
     "durability": ("power", '"power"', "power"),
     "preload": ("shop.agents, shop", '["shop.agents", "shop"]', ["shop.agents", "shop"]),
+    "python": ("/opt/python", '"/opt/python"', Path("/opt/python")),
     "call_timeout": ("1e3", "1e3", 1000.0),
     "start_timeout": ("7", "7", 7),
     "shutdown": ("7", "7.0", 7),

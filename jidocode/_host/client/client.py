@@ -119,6 +119,15 @@ class HostClient:
         self._owner.check()
         self._ledger.check()
 
+    def check_missing(self) -> None:
+        """Raise as `check`, for something is not there that a running system has.
+
+        While a system is being closed it is still there, and less and less of it.
+        """
+        self.check()
+        if self._close_requested:
+            raise HostExitedError("the system was closed")
+
     # What an app asks of processes
 
     def call(

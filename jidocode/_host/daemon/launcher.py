@@ -33,11 +33,11 @@ import time
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from jidocode._host import logs
+from jidocode._host import logs, threads
 from jidocode._host.daemon import interpreter
 from jidocode._host.daemon.output import Output
 from jidocode._host.descriptors import STDERR, wait_for_any
-from jidocode._host.forks import close_in_forks
+from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
 from jidocode._host.nesting import refuse_nested_start
 from jidocode._host.transport.key import new_key
@@ -87,6 +87,7 @@ class HostProcess:
         self.key = new_key()
         self.ends: list[int] = []
         self._closed = False
+        self._owner = Owner()
         try:
             self._launch(preload, python)
         except OSError as error:
@@ -115,12 +116,19 @@ class HostProcess:
                 orders = theirs.enter_context(self._orders(preload, python, descriptors))
                 command = interpreter.command(python, orders.fileno())
                 self._python = command[0]
-                self._process = _start_guard(
-                    command, self._output.writing, [orders.fileno(), *descriptors.values()]
-                )
-            undo.callback(self._abandon)
-            self.ends.append(os.pidfd_open(self._process.pid))
+                theirs_alone = [orders.fileno(), *descriptors.values()]
+                undo.callback(self._abandon)
+                threads.run_whole(lambda: self._start(command, theirs_alone))
             undo.pop_all()
+
+    def _start(self, command: Sequence[str], descriptors: Sequence[int]) -> None:
+        self._process = _start_guard(command, self._output.writing, descriptors)
+        self.ends.append(os.pidfd_open(self._process.pid))
+
+    def __del__(self) -> None:
+        # A Ctrl-C that came when this was made, and not yet anybody's.
+        if hasattr(self, "_process") and not self._closed and self._owner.is_here:
+            self.close(0.0)
 
     def wait_until_ready(self, deadline: float) -> None:
         """Wait until the host is ready, at most until *deadline* (monotonic).
@@ -137,7 +145,9 @@ class HostProcess:
         self.admin = LoopbackAddress(facts["port"], facts["nonce"])
 
     def _abandon(self) -> None:
-        if not self.ends:  # it can be awaited in no other way, and has no orders yet
+        if not hasattr(self, "_process"):
+            return
+        if not self.ends:  # it can be awaited in no other way
             self._process.kill()
         self._end(FAILED_START_KILL_SECONDS)
 
