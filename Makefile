@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # One worker for each core: more of them wait for each other, and deadlines pass meanwhile.
 PYTEST := $(BIN)/python -Im pytest -q --dist worksteal -n logical --maxprocesses 8
 
+# Which tests; all of them by default.
+TESTS ?=
+
 # Without cached bytecode each of the thousand processes that the tests start would compile anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -15,7 +18,7 @@ demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
 
 test: $(VENV)/test
-	$(PYTEST)
+	$(PYTEST) $(TESTS)
 
 test-all:
 	.ci/test-all
