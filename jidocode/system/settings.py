@@ -301,7 +301,9 @@ class Settings(Record):
         return cls(**found)
 
     def session_flags(self, strategy: Strategy | StrategyText | Flags | None) -> Flags:
-        """Return the flags of a session's supervisor; what *strategy* leaves out is from here.
+        """Return the flags of a session's supervisor.
+
+        A strategy alone gets its budget of restarts from here; `Flags` are taken as they are.
 
         Raises:
             InvalidChildSpecError: *strategy* is neither a `Strategy` nor `Flags`.

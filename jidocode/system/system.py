@@ -138,7 +138,8 @@ class SessionSystem:
             session_id: A lower-case UUID4; a fresh one by default.
             strategy: Who is restarted with a dead child, the settings' strategy by
                 default; or all of the supervisor's `Flags`, such as those that let
-                a significant child end the session.
+                a significant child end the session. They replace the strategy and
+                the budget of the settings: what they leave out has the default of `Flags`.
             children: The app's own processes, started after Manager and State.
 
         Raises:
@@ -361,10 +362,10 @@ class SessionSystem:
         return self.get_process(session_id, "state")
 
     def get_agent(self, session_id: str) -> ActorRef:
-        """Return the session's agent; see `get_process`.
+        """Return the session's agent: an own child with the id `agent`; see `get_process`.
 
         Raises:
-            NoProcessError: The session has no agent.
+            NoProcessError: The session has no such child.
         """
         return self.get_process(session_id, "agent")
 
