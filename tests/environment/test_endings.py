@@ -23,7 +23,7 @@ from jidocode.otp import ChildExited, Flags
 from jidocode.session.conversation.changes import Change
 from jidocode.session.state.change_stream import ChangeStream
 from jidocode.session.state.subscriptions import MAX_SUBSCRIBERS
-from jidocode.testing import wait_for_restart
+from jidocode.testing import eventually, wait_for_restart
 
 Stream = EventStream | ChangeStream
 SOON = 3.0
@@ -201,8 +201,14 @@ def test_a_cancelled_task_leaves_no_thread_that_waits(session: SessionHandle, ki
 
     async def follow() -> None:
         with OPEN[kind](session) as stream:
-            task = asyncio.create_task(asyncio.to_thread(stream.get))
-            await asyncio.sleep(0.1)
+            begun = threading.Event()
+
+            def wait() -> object:
+                begun.set()
+                return stream.get()
+
+            task = asyncio.create_task(asyncio.to_thread(wait))
+            await asyncio.to_thread(begun.wait)
             task.cancel()
 
     begun = time.monotonic()
@@ -219,7 +225,8 @@ def test_a_stream_that_waits_for_a_hung_or_restarting_state_can_be_closed(
     os.kill(system.get_state(session.id).os_pid, signal.SIGSTOP)
     stream = OPEN["events"](session) if kind == "events" else session.state.subscribe(from_seq=1)
     waiting = in_thread(partial(read_all, stream))
-    time.sleep(0.2)  # whether it waits already makes no difference
+    if kind == "changes":  # of the other kind nobody can see that it waits
+        eventually(lambda: system._client.calls, "the wait for a State that hangs")
     begun = time.monotonic()
     stream.close()
 

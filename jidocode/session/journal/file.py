@@ -162,10 +162,6 @@ class Journal:
         for seq in self._index.after(after_seq):
             yield self.read(seq)
 
-    def first_after(self, after_seq: int) -> int | None:
-        """Return the first number above *after_seq* that is in the file, None if none is."""
-        return next(self._index.after(after_seq), None)
-
     def size_of(self, seq: int) -> int:
         """Return how many bytes record *seq* takes in the file."""
         return self._index.span(seq).size
