@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from word_counter import WordCounter
 
-from jidocode import ChildSpec, Health, SessionHandle, SessionSystem
+from jidocode import ChildSpec, Health, NotTextError, SessionHandle, SessionSystem
 
 
 def show_project(session: SessionHandle) -> None:
@@ -20,8 +20,12 @@ def show_project(session: SessionHandle) -> None:
     files = [entry.name for entry in listing.entries if entry.kind == "file"]
     print(f"  {len(listing.entries)} entries at the top of {session.session.project_path}")
     for name in files[:3]:
-        lines = session.manager.read_file(name, limit=1).text.splitlines()
-        print(f"  {name}: {lines[0][:60] if lines else '(empty)'}")
+        try:
+            lines = session.manager.read_file(name, limit=1).text.splitlines()
+        except NotTextError:
+            print(f"  {name}: (no text)")
+        else:
+            print(f"  {name}: {lines[0][:60] if lines else '(empty)'}")
 
 
 def kill(system: SessionSystem, session: SessionHandle, child_id: str) -> None:

@@ -52,11 +52,14 @@ def test_first_session(project: Path) -> None:
 
 def test_crash_and_recover(project: Path) -> None:
     """Every child is killed once and comes back, and nothing is left."""
+    (project / ".data").write_bytes(b"\0\1")
+
     output = run("crash_and_recover.py", project)
 
     assert output.count("killed by signal 9; recovered in") == 3
     assert output.count("registry agrees: True") == 9
     assert "registry agrees: False" not in output
+    assert ".data: (no text)" in output
     assert "README.md: # Shop" in output
     assert "Closed. Processes left: 0 of 8" in output
 
