@@ -10,7 +10,8 @@ twice, for the app and for the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, ClassVar
 
 
@@ -24,22 +25,29 @@ class Record:
 
     __slots__ = ()
     __attrs_attrs__: ClassVar[tuple[Any, ...]] = ()
+    _get_values: ClassVar[Callable[[Any], tuple[object, ...]]]
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        names = [field.name for field in cls.__attrs_attrs__]
+        # In C where it can be: supervisors and the registry compare refs at every turn.
+        cls._get_values = staticmethod(
+            attrgetter(*names)
+            if len(names) > 1
+            else lambda record: tuple([getattr(record, name) for name in names])
+        )
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
         # As tuples do it: what is the same object is equal, whatever it says of itself.
-        return _values_of(self) == _values_of(other)
+        return self.__class__._get_values(self) == self.__class__._get_values(other)
 
     def __hash__(self) -> int:
-        return hash(_values_of(self))
+        return hash(self.__class__._get_values(self))
 
     def __repr__(self) -> str:
         return text_of(self, (field.name for field in self.__attrs_attrs__ if field.repr))
-
-
-def _values_of(record: Any) -> tuple[object, ...]:
-    return tuple([getattr(record, field.name) for field in record.__attrs_attrs__])
 
 
 def text_of(record: object, names: Iterable[str]) -> str:

@@ -48,5 +48,10 @@ class ActorRef(Record):
     address: Hashable = field(default=None, repr=False)
     node: str = LOCAL_NODE
 
+    def __reduce__(self) -> tuple[type[ActorRef], tuple[object, ...]]:
+        # Most messages about processes have a ref in them, and to be made anew costs it half
+        # of what attrs' own way through Python does.
+        return ActorRef, (self.kind, self.incarnation, self.os_pid, self.address, self.node)
+
     def __str__(self) -> str:
         return f"{self.kind}#{self.incarnation} (pid {self.os_pid})"

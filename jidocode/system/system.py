@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from jidocode.system.handle import SessionHandle
     from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
 
-PRELOAD = ("jidocode.session.tree",)
+PRELOAD = ("jidocode.session.preload",)
 """What every host imports before it forks."""
 
 

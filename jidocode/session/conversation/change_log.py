@@ -79,7 +79,9 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.last_seq = 0
-        self._changes = BoundedMap[int, Change](limits.MAX_EVENTS, limits.MAX_EVENTS_LENGTH)
+        self._changes: BoundedMap[int, Change] = BoundedMap(
+            limits.MAX_EVENTS, limits.MAX_EVENTS_LENGTH
+        )
 
     @property
     def readable_after(self) -> int:

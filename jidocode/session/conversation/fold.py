@@ -53,10 +53,14 @@ class Fold:
         length = limits.MAX_KEPT_LENGTH
         self.messages = Messages(keeps_all=keeps_all)
         self.streams: dict[str, StreamedMessage] = {}
-        self.tool_calls = BoundedMap[str, ToolCall](limits.MAX_TOOL_CALLS, length)
-        self.reasoning = BoundedMap[str, ReasoningStep](limits.MAX_REASONING_STEPS, length)
-        self.prompts = BoundedMap[str, PromptAdded](limits.MAX_PROMPTS, length)
-        self.files = BoundedMap[tuple[str, str], FileAccess](limits.MAX_FILE_ACCESSES, length)
+        self.tool_calls: BoundedMap[str, ToolCall] = BoundedMap(limits.MAX_TOOL_CALLS, length)
+        self.reasoning: BoundedMap[str, ReasoningStep] = BoundedMap(
+            limits.MAX_REASONING_STEPS, length
+        )
+        self.prompts: BoundedMap[str, PromptAdded] = BoundedMap(limits.MAX_PROMPTS, length)
+        self.files: BoundedMap[tuple[str, str], FileAccess] = BoundedMap(
+            limits.MAX_FILE_ACCESSES, length
+        )
         self.todos = TodosReplaced(seq=0, todos=())
         self.tool_context = ToolContextReplaced(seq=0, context={})
         self.settings = SettingsChanged(seq=0, settings={})

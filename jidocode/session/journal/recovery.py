@@ -130,6 +130,11 @@ def _latest(known: Session | None, given: Session) -> Session:
     if known.id != given.id or not same_project:
         raise JournalError("the journal is of another session or project")
     latest = max(given, known, key=lambda session: session.updated_at)
+    if latest is given or (known.project_path, known.project_key) == (
+        given.project_path,
+        given.project_key,
+    ):
+        return latest
     return evolve(latest, project_path=given.project_path, project_key=given.project_key)
 
 
