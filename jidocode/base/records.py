@@ -44,7 +44,7 @@ class Record:
         return self.__class__._get_values(self) == self.__class__._get_values(other)
 
     def __hash__(self) -> int:
-        return hash(self.__class__._get_values(self))
+        return hash(self.__class__._get_values(self))  # noqa: SLF001 - its own
 
     def __repr__(self) -> str:
         return text_of(self, (field.name for field in self.__attrs_attrs__ if field.repr))
