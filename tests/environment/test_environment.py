@@ -142,6 +142,77 @@ def test_too_few_descriptors(project: Path, descriptors: int) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA"])
+@pytest.mark.parametrize("megabytes", [20, 40, 45, 50, 55, 60, 80])
+def test_too_little_memory(project: Path, megabytes: int, name: str) -> None:
+    """Whatever it is that does not get it: an import, a thread, a process."""
+    limit = f"import resource; resource.setrlimit(resource.{name}, ({megabytes} << 20,) * 2)"
+    probe(project, before=limit).works_or_says("memory", name, stages=["start"])
+
+
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_system_runs_in_the_memory_that_it_asks_for(project: Path, name: str) -> None:
+    """As little as is not refused is enough: for the start, and for restarts."""
+    limit = f"""
+        import resource
+        from jidocode._host.limits import MIN_MEMORY
+        has = int(open("/proc/self/statm").read().split()[{0 if name == "RLIMIT_AS" else 5}])
+        limit = has * resource.getpagesize() + MIN_MEMORY + (1 << 20)
+        resource.setrlimit(resource.{name}, (limit, limit))
+    """
+    use = """
+        from jidocode.testing import wait_for_restart
+        ref = system.get_process(session.id, "manager")
+        os.kill(ref.os_pid, 9)
+        wait_for_restart(system, session, "manager", after=ref)
+        assert session.manager.project_root()
+    """
+    probe(project, before=limit, use=use).works()
+
+
+# ----- a patched library ----------------------------------------------------------
+
+PATCHES = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "gevent, sockets alone": (
+        "from gevent import monkey; monkey.patch_all(thread=False, select=False, subprocess=False)"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PATCHES)
+def test_a_library_of_coroutines_is_refused(project: Path, kind: str) -> None:
+    """Before anything is started; the error says what to leave out."""
+    pytest.importorskip("gevent")
+    probe(project, first=PATCHES[kind]).says("patched", "socket", "socket=False")
+
+
+def test_what_the_refusal_of_a_patched_library_says_works(project: Path) -> None:
+    """Coroutines run beside a system whose calls are made by the hub's threads."""
+    pytest.importorskip("gevent")
+    first = """
+        from gevent import monkey
+        monkey.patch_all(select=False, socket=False, subprocess=False, thread=False)
+    """
+    use = """
+        import gevent
+        in_thread = gevent.get_hub().threadpool.apply
+        jobs = [gevent.spawn(in_thread, session.call, ("worker", ("echo", n))) for n in range(9)]
+        gevent.joinall(jobs, timeout=10, raise_error=True)
+        assert [job.value for job in jobs] == list(range(9))
+    """
+    probe(project, first=first, use=use).works()
+
+
+# ----- the umask ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o777, 0o700, 0o277, 0])
+def test_an_odd_umask(project: Path, umask: int) -> None:
+    """Even one under which the app itself cannot open again what it makes."""
+    probe(project, before=f"os.umask({umask})").works()
+
+
 # ----- no loopback ----------------------------------------------------------------
 
 

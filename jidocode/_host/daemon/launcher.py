@@ -38,8 +38,9 @@ from jidocode._host.daemon import interpreter
 from jidocode._host.daemon.output import Output
 from jidocode._host.descriptors import STDERR, wait_for_any
 from jidocode._host.forks import Owner, close_in_forks
-from jidocode._host.limits import explain
+from jidocode._host.limits import explain, refuse_tight_memory
 from jidocode._host.nesting import refuse_nested_start
+from jidocode._host.patches import refuse_patches
 from jidocode._host.transport.key import new_key
 from jidocode.errors import HostStartError
 
@@ -84,6 +85,8 @@ class HostProcess:
             HostStartError: It cannot be started, or not from here. Nothing is left.
         """
         refuse_nested_start()
+        refuse_patches()
+        refuse_tight_memory()
         self.key = new_key()
         self.ends: list[int] = []
         self._closed = False
