@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from jidocode.session.journal.catalogue import (
     load_record,
     of_project,
 )
+from jidocode.session.journal.ownership import Home
 from jidocode.session.journal.place import check_place, journal_path
-from jidocode.session.journal.writing import lock_holders
 from jidocode.session.record import Session, new_session_id, validate_session_id
 from jidocode.system.settings import Settings, default_state_dir
 
@@ -32,6 +33,20 @@ class Archive:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._system = uuid.uuid4().hex
+
+    @property
+    def home(self) -> Home | None:
+        """Where a session is at home, None in memory."""
+        durability = self._settings.durability
+        if durability == "memory":
+            return None
+        return Home(
+            folder=str(self.folder),
+            system=self._system,
+            durability=durability,
+            allow_nested=self._settings.allow_nested,
+        )
 
     @property
     def folder(self) -> Path:
@@ -92,15 +107,6 @@ class Archive:
             raise SessionNotFoundError(session_id)
         return path
 
-    def locked_by(self, session_id: str) -> int | None:
-        """Return the process that has the journal of a session open, if one has."""
-        if self._settings.durability == "memory":
-            return None
-        try:
-            return lock_holders().of(journal_path(self.folder, session_id).stat())
-        except OSError:  # there is none
-            return None
-
     def find_all(self, project: str | os.PathLike[str] | None = None) -> list[Resumable]:
         """Return all journals, of open sessions too, latest first; of one *project* if given."""
         found = list_journals(self.folder)
@@ -137,7 +143,7 @@ class Archive:
         return copy
 
     def delete(self, session_id: str) -> None:
-        """Delete the journal of a session, unless its State holds it."""
+        """Delete the journal of a session, unless it is open."""
         delete_journal(self.path(session_id))
 
 

@@ -333,7 +333,7 @@ class SessionSystem:
             JournalLockedError: It is open, here or in another system.
             JournalError: It cannot be deleted.
         """
-        self._running.carry_out(self._running.sessions.delete(session_id))
+        self._running.archive.delete(session_id)
 
     # Processes
 

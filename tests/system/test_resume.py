@@ -105,7 +105,7 @@ def resume_when_free(system: SessionSystem, session_id: str) -> SessionHandle:
     while True:
         try:
             return system.resume_session(session_id)
-        except StartFailedError:
+        except (StartFailedError, JournalLockedError):
             continue
 
 
