@@ -41,7 +41,7 @@ from jidocode.errors import (
 )
 from jidocode.otp.server.machine import Publish, SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.otp.server.messages import Down
-from jidocode.session.conversation import limits
+from jidocode.session.conversation import limits, messages as messages_module
 from jidocode.session.conversation.changes import Change, JournalOpened, Message, Todo
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.journal import (
@@ -204,6 +204,81 @@ def test_an_append_that_is_sent_again_after_a_crash_changes_nothing(life: Life) 
 
     assert state.append_message("user", "hello", message_id="mine") == first
     assert state.messages() == [first]
+
+
+ODD_IDS = [
+    "m1",
+    'with "quotes" in it',
+    "back\\slash",
+    "tab\tnewline\n",
+    "ünïcode",
+    "lone \udc80",
+    '"',
+]
+
+
+@pytest.mark.parametrize("message_id", ODD_IDS)
+def test_an_id_is_known_as_long_as_its_message_is_there(
+    life: Life, monkeypatch: pytest.MonkeyPatch, message_id: str
+) -> None:
+    """When it is not in memory any more; after a crash; after a compaction; not when it is gone."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 5)
+    monkeypatch.setattr(journal_module, "RECENT", 3)
+    state = life.start()
+    first = state.append_message("user", "first", message_id=message_id)
+
+    def is_known() -> bool:
+        again = state.append_message("user", "again", message_id=message_id)
+        with pytest.raises(InvalidRequestError, match="has ended already"):
+            state.begin_stream(message_id=message_id)
+        assert state.end_stream(message_id) == again
+        return again == first
+
+    for number in range(20):
+        state.append_message("user", str(number))
+    assert is_known()
+    state = life.again()
+    assert is_known()
+    state.append_message("user", "one more")
+    life.conversation._ledger.compact()
+    assert is_known()
+    state = life.again()
+    assert is_known()
+    assert state.statistics().messages == 22
+    state.clear_messages()
+    anew = state.append_message("user", "anew", message_id=message_id)
+
+    assert anew.seq > first.seq
+    assert life.again().append_message("user", "again", message_id=message_id) == anew
+
+
+def test_ids_with_the_same_hash_are_told_apart(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the messages themselves."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(messages_module, "hash", lambda _key: 7, raising=False)
+    state = life.start()
+    sent = [
+        state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)
+    ]
+    assert [each.content for each in state.messages()] == list("012345678")
+
+    assert [state.append_message("user", "x", message_id=each.id) for each in sent] == sent
+
+
+def test_ids_of_messages_that_were_dropped_are_free(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And those of the others are not."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(limits, "MAX_STORED_MESSAGES", 5)
+    state = life.start()
+    sent = [
+        state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)
+    ]
+    life.conversation._ledger.compact()
+    assert state.append_message("user", "x", message_id="m4") == sent[4]
+
+    assert state.append_message("user", "x", message_id="m3").content == "x"
 
 
 def test_a_stop_in_order_writes_down_what_waits(life: Life) -> None:
