@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start, check_children
+from jidocode.otp.supervision.specs import (
+    DEFAULT_INIT_TIMEOUT,
+    ChildSpec,
+    ChildType,
+    Flags,
+    Start,
+    check_children,
+)
 from jidocode.otp.supervision.strategy import Restart, Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
 from jidocode.session.admission.admission import Place
@@ -61,6 +68,8 @@ class SessionSupervisor(Supervisor):
             name=("session", session.record.id),
             value=session,
             heartbeat=heartbeat,
+            init_timeout=DEFAULT_INIT_TIMEOUT
+            + (home.opening_time(session.record.id) if home else 0),
         )
 
     def init(

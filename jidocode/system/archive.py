@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve
 
-from jidocode.errors import HostStartError, JournalError, SessionNotFoundError
+from jidocode.errors import HostStartError, JournalDamagedError, JournalError, SessionNotFoundError
 from jidocode.session.journal.catalogue import (
     Resumable,
     add_record,
@@ -115,13 +115,18 @@ class Archive:
     def move(self, session_id: str, project_path: str | os.PathLike[str]) -> Session:
         """Have the record of a session say that its project is at *project_path*; return it.
 
+        If the journal has none that can be read, it is a new one, which State writes down.
+
         Raises:
             InvalidSessionError: There is no usable folder.
             JournalLockedError: The session is open.
             JournalError: The journal cannot be read or written.
         """
         path = self.path(session_id)
-        record = load_record(path).move(project_path)
+        try:
+            record = load_record(path).move(project_path)
+        except JournalDamagedError:
+            return Session.new(project_path=project_path, session_id=session_id)
         self.check_place(record)
         add_record(path, record)
         return record

@@ -87,8 +87,10 @@ class Sessions:
         )
         if home is not None:
             home.check(opened.place)
+        extra = home.opening_time(record.id) if home else 0.0
+        deadline = self._router.deadline(self._settings.call_timeout + extra)
         try:
-            yield from self._ask_to_start(StartSession(opened, spec))
+            yield from self._ask_to_start(StartSession(opened, spec), deadline)
         except StartFailedError:
             if home is not None:
                 home.check(opened.place)  # another system may have been faster
@@ -122,9 +124,8 @@ class Sessions:
         deadline = self._router.deadline(self._settings.shutdown)
         yield from self._router.ask_registry(request, deadline, target=f"session {session_id}")
 
-    def _ask_to_start(self, request: StartSession) -> Plan[None]:
+    def _ask_to_start(self, request: StartSession, deadline: float) -> Plan[None]:
         """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
-        deadline = self._router.deadline()
         while True:
             try:
                 yield from self._router.ask_registry(request, deadline)

@@ -129,7 +129,9 @@ def load_record(path: Path) -> Session:
         _header(fd)
         session = _end_of(fd, os.fstat(fd).st_size).session
     if session is None:
-        raise JournalDamagedError(f"no session's record in {quote(path.name)} can be read")
+        raise JournalDamagedError(
+            f"no session's record in {quote(path.name)} can be read: say where its project is"
+        )
     return session
 
 

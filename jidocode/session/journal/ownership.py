@@ -33,7 +33,7 @@ from jidocode.base.text import quote
 from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpenError
 from jidocode.session.admission.admission import Place, refuse_overlap
 from jidocode.session.journal.file import Durability, Journal
-from jidocode.session.journal.place import journal_path
+from jidocode.session.journal.place import journal_path, opening_time
 from jidocode.session.journal.writing import lock_file, lock_holders, open_private, write_all
 from jidocode.session.record import is_session_id
 
@@ -100,6 +100,10 @@ class Home(Struct, frozen=True, kw_only=True):
         path = journal_path(self.folder, session_id)
         if not path.exists():
             Journal.open(path, durability=self.durability, create=True).close()
+
+    def opening_time(self, session_id: str) -> float:
+        """Return how many seconds it may take to open the journal of a session."""
+        return opening_time(journal_path(self.folder, session_id))
 
     def check(self, place: Place) -> None:
         """Check that no other system is in the way of a session; raises as `own`."""
