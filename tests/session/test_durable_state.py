@@ -255,7 +255,11 @@ def test_an_id_is_known_as_long_as_its_message_is_there(
 def test_ids_with_the_same_hash_are_told_apart(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the messages themselves."""
     monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
-    monkeypatch.setattr(messages_module, "hash", lambda _key: 7, raising=False)
+
+    def same(_key: bytes) -> int:
+        return 7
+
+    monkeypatch.setattr(messages_module, "hash", same, raising=False)
     state = life.start()
     sent = [
         state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)

@@ -160,7 +160,7 @@ def parse_line(line: bytes) -> JournalRecord | None:
     if not seq.isdigit() or len(seq) > _SEQ_DIGITS or not payload:
         return None
     # As `JournalRecord(...)`, in a third of the time: one is made for every line of a journal.
-    return tuple.__new__(JournalRecord, (int(seq), payload))
+    return tuple.__new__(JournalRecord, (int(seq), payload))  # pyright: ignore[reportUnknownMemberType] # typeshed leaves it open
 
 
 def ignore(_record: JournalRecord) -> None:
