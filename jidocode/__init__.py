@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         JournalDamagedError as JournalDamagedError,
         JournalError as JournalError,
         JournalLockedError as JournalLockedError,
+        JournalLostError as JournalLostError,
         JournalVersionError as JournalVersionError,
         JournalWriteError as JournalWriteError,
         MaxChildrenError as MaxChildrenError,
@@ -160,7 +161,8 @@ else:
             EventGapError FileTooLargeError HandlerError HostError HostExitedError HostStartError
             InvalidChildSpecError InvalidRequestError InvalidSessionError InvalidSessionIdError
             InvalidSettingError JidocodeError JournalDamagedError JournalError JournalLockedError
-            JournalVersionError JournalWriteError MaxChildrenError NoProcessError NotTextError
+            JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoProcessError
+            NotTextError
             ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
             SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
             SupervisorError

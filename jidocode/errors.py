@@ -38,6 +38,7 @@ JidocodeError
     ├── JournalVersionError     a newer version wrote it
     ├── JournalDamagedError     it cannot be read
     └── JournalWriteError       it cannot be written now; reads go on
+        └── JournalLostError    it was renamed, deleted or replaced while its session is open
 
 All of them pickle: an error that crosses a process keeps its type, attributes and
 message. Each class says its message once, as a sentence over its attributes, and never
@@ -387,20 +388,31 @@ class SessionExistsError(SessionError):
 class ProjectAlreadyOpenError(SessionError):
     """Another session has that project directory open, under whatever path.
 
-    Or, if *nested*, one directory lies inside the other.
+    Or, if *nested*, one directory lies inside the other. If that session is open in another
+    system that has the same `Settings.state_dir`, *pid* is one of its processes, if it can be
+    seen from here; systems that have each a `state_dir` of their own do not know of each other.
     """
 
-    def __init__(self, session_id: str, nested: bool = False) -> None:  # noqa: FBT001, FBT002 - an error is pickled by position
-        super().__init__(session_id, nested)
+    def __init__(self, session_id: str, nested: bool = False, pid: int | None = None) -> None:  # noqa: FBT001, FBT002 - an error is pickled by position
+        super().__init__(session_id, nested, pid)
         self.session_id = session_id
         self.nested = nested
+        self.pid = pid
 
     @property
     def message(self) -> str:
         """One sentence for a person."""
+        where = (
+            ""
+            if self.pid is None
+            else (f" in another system (process {self.pid}), which has the same state_dir")
+        )
         if self.nested:
-            return f"the project lies inside, or around, the one of session {self.session_id}"
-        return f"the project is already open in session {self.session_id}"
+            return (
+                f"the project lies inside, or around, the one of session {self.session_id}{where}"
+                "; allow_nested permits that"
+            )
+        return f"the project is already open in session {self.session_id}{where}"
 
 
 class RateLimitedError(SessionError):
@@ -424,7 +436,8 @@ class JournalError(JidocodeError):
 class JournalLockedError(JournalError):
     """Another process has the journal open: the session is open elsewhere.
 
-    *pid* is that process, a State, if it can be seen from here.
+    *pid* is that process, if it can be seen from here: the supervisor of the session, or one
+    that reads or changes its journal.
     """
 
     def __init__(self, problem: str, pid: int | None = None) -> None:
@@ -451,4 +464,12 @@ class JournalWriteError(JournalError):
 
     The change was not made, and nothing that was acknowledged is lost. Reads are
     answered as before; the next change tries again.
+    """
+
+
+class JournalLostError(JournalWriteError):
+    """The journal of an open session is not in its place: renamed, deleted, or another file.
+
+    So what was acknowledged would not be found any more. Put it back, and the session
+    goes on; it never begins with an empty one instead.
     """

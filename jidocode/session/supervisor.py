@@ -13,10 +13,19 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start, check_children
+from jidocode.otp.supervision.specs import (
+    DEFAULT_INIT_TIMEOUT,
+    ChildSpec,
+    ChildType,
+    Flags,
+    Start,
+    check_children,
+)
 from jidocode.otp.supervision.strategy import Restart, Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
+from jidocode.session.admission.admission import Place
 from jidocode.session.admission.messages import OpenSession
+from jidocode.session.journal.ownership import Home
 
 DEFAULT_FLAGS = Flags(strategy=Strategy.ONE_FOR_ALL)
 
@@ -34,11 +43,13 @@ class SessionSupervisor(Supervisor):
         *,
         flags: Flags = DEFAULT_FLAGS,
         heartbeat: float | None = None,
+        home: Home | None = None,
     ) -> ChildSpec:
         """Return the spec of *session*'s supervisor over *children*, in start order.
 
         It is temporary: a session that gave up is the app's to look at, and is
         not started again behind the app's back. *session* is registered with it.
+        With a *home*, no other system can open it, or its project, as long as it lives.
 
         Raises:
             InvalidChildSpecError: The children break a rule, or cannot be pickled.
@@ -51,14 +62,26 @@ class SessionSupervisor(Supervisor):
             raise InvalidChildSpecError(f"the children cannot be pickled: {error}") from error
         return ChildSpec(
             id=session.record.id,
-            start=Start(cls, flags, packed),
+            start=Start(cls, flags, packed, session.place, home),
             restart=Restart.TEMPORARY,
             type=ChildType.SUPERVISOR,
             name=("session", session.record.id),
             value=session,
             heartbeat=heartbeat,
+            init_timeout=DEFAULT_INIT_TIMEOUT
+            + (home.opening_time(session.record.id) if home else 0),
         )
 
-    def init(self, flags: Flags, children: bytes) -> tuple[Flags, Sequence[ChildSpec]]:
-        """Return the session's children (called by the host, first)."""
+    def init(
+        self, flags: Flags, children: bytes, place: Place, home: Home | None
+    ) -> tuple[Flags, Sequence[ChildSpec]]:
+        """Take the session, and return its children (called by the host, first).
+
+        Raises:
+            JournalLockedError, ProjectAlreadyOpenError: Another system has it, or its project.
+            JournalError: Its journal cannot be begun.
+        """
+        if home is not None:
+            home.own(place)  # until this process ends
+            home.begin_journal(place.session_id)
         return flags, pickle.loads(children)

@@ -20,17 +20,22 @@ from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
-from jidocode.otp.supervision.specs import ChildSpec, Flags
+from jidocode.otp.supervision.specs import DEFAULT_INIT_TIMEOUT, ChildSpec, Flags
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import REGISTRY, SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
+from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
+from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
+
+STATE_INIT_TIMEOUT = DEFAULT_INIT_TIMEOUT + 2 * MAX_STORED_SIZE / OPENING_SPEED
+"""Seconds that a State may take to start: a journal is compacted when half of it is dead."""
 
 
 class AllSessionsSupervisor(DynamicSupervisor):
@@ -89,6 +94,7 @@ def session_children(
             upkeep.durability,
             name=("state", session.id),
             heartbeat=upkeep.heartbeat,
+            init_timeout=STATE_INIT_TIMEOUT,
         ),
         *own,
     )

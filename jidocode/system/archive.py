@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
 
-from jidocode.errors import HostStartError, JournalError, SessionNotFoundError
+from jidocode.errors import HostStartError, JournalDamagedError, JournalError, SessionNotFoundError
 from jidocode.session.journal.catalogue import (
     Resumable,
     add_record,
@@ -21,8 +22,8 @@ from jidocode.session.journal.catalogue import (
     load_record,
     of_project,
 )
+from jidocode.session.journal.ownership import Home
 from jidocode.session.journal.place import check_place, journal_path
-from jidocode.session.journal.writing import lock_holders
 from jidocode.session.record import Session, new_session_id, validate_session_id
 from jidocode.system.settings import Settings, default_state_dir
 
@@ -32,6 +33,20 @@ class Archive:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._system = uuid.uuid4().hex
+
+    @property
+    def home(self) -> Home | None:
+        """Where a session is at home, None in memory."""
+        durability = self._settings.durability
+        if durability == "memory":
+            return None
+        return Home(
+            folder=str(self.folder),
+            system=self._system,
+            durability=durability,
+            allow_nested=self._settings.allow_nested,
+        )
 
     @property
     def folder(self) -> Path:
@@ -92,15 +107,6 @@ class Archive:
             raise SessionNotFoundError(session_id)
         return path
 
-    def locked_by(self, session_id: str) -> int | None:
-        """Return the process that has the journal of a session open, if one has."""
-        if self._settings.durability == "memory":
-            return None
-        try:
-            return lock_holders().of(journal_path(self.folder, session_id).stat())
-        except OSError:  # there is none
-            return None
-
     def find_all(self, project: str | os.PathLike[str] | None = None) -> list[Resumable]:
         """Return all journals, of open sessions too, latest first; of one *project* if given."""
         found = list_journals(self.folder)
@@ -109,13 +115,18 @@ class Archive:
     def move(self, session_id: str, project_path: str | os.PathLike[str]) -> Session:
         """Have the record of a session say that its project is at *project_path*; return it.
 
+        If the journal has none that can be read, it is a new one, which State writes down.
+
         Raises:
             InvalidSessionError: There is no usable folder.
             JournalLockedError: The session is open.
             JournalError: The journal cannot be read or written.
         """
         path = self.path(session_id)
-        record = load_record(path).move(project_path)
+        try:
+            record = load_record(path).move(project_path)
+        except JournalDamagedError:
+            return Session.new(project_path=project_path, session_id=session_id)
         self.check_place(record)
         add_record(path, record)
         return record
@@ -137,7 +148,7 @@ class Archive:
         return copy
 
     def delete(self, session_id: str) -> None:
-        """Delete the journal of a session, unless its State holds it."""
+        """Delete the journal of a session, unless it is open."""
         delete_journal(self.path(session_id))
 
 

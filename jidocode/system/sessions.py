@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,
-    JournalLockedError,
     NoProcessError,
     RateLimitedError,
     SessionExistsError,
@@ -76,26 +75,27 @@ class Sessions:
             raise TypeError(f"session must be a Session, got {quote(session)}")
         record = Session.validate(session)
         self._archive.check_place(record)
-        yield from self._check_lock(record.id)
         # Looked at here and not by the registry: a disk that hangs must not stop that.
+        home = self._archive.home
         opened = OpenSession(record, frozenset(enclosing_keys(record.project_path)))
         spec = SessionSupervisor.child_spec(
             opened,
             self.children(record, children),
             flags=self._settings.session_flags(strategy),
             heartbeat=self._settings.heartbeat,
+            home=home,
         )
+        if home is not None:
+            home.check(opened.place)
+        extra = home.opening_time(record.id) if home else 0.0
+        deadline = self._router.deadline(self._settings.call_timeout + extra)
         try:
-            yield from self._ask_to_start(StartSession(opened, spec))
+            yield from self._ask_to_start(StartSession(opened, spec), deadline)
         except StartFailedError:
-            yield from self._check_lock(record.id)  # another system may have been faster
+            if home is not None:
+                home.check(opened.place)  # another system may have been faster
             raise
         return record
-
-    def _check_lock(self, session_id: str) -> Plan[None]:
-        holder = self._archive.locked_by(session_id)
-        if holder is not None and not (yield from self.is_open(session_id)):
-            raise JournalLockedError(f"the journal of session {session_id} is in use", holder)
 
     def resume(
         self,
@@ -109,7 +109,6 @@ class Sessions:
         if project_path is None:
             record = self._archive.record(session_id)
         else:
-            # Its State may be between two lives, and nobody holds the lock.
             if (yield from self.is_open(session_id)):
                 raise SessionExistsError(session_id)
             record = self._archive.move(session_id, project_path)
@@ -125,9 +124,8 @@ class Sessions:
         deadline = self._router.deadline(self._settings.shutdown)
         yield from self._router.ask_registry(request, deadline, target=f"session {session_id}")
 
-    def _ask_to_start(self, request: StartSession) -> Plan[None]:
+    def _ask_to_start(self, request: StartSession, deadline: float) -> Plan[None]:
         """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
-        deadline = self._router.deadline()
         while True:
             try:
                 yield from self._router.ask_registry(request, deadline)
@@ -154,11 +152,10 @@ class Sessions:
         return isinstance(opened, OpenSession) and opened.record == session
 
     def _upkeep(self) -> Upkeep:
-        heartbeat, durability = self._settings.heartbeat, self._settings.durability
-        if durability == "memory":
+        heartbeat, home = self._settings.heartbeat, self._archive.home
+        if home is None:
             return Upkeep(heartbeat=heartbeat)
-        folder = str(self._archive.folder)
-        return Upkeep(heartbeat=heartbeat, journal_dir=folder, durability=durability)
+        return Upkeep(heartbeat=heartbeat, journal_dir=home.folder, durability=home.durability)
 
     # Looking
 
@@ -197,11 +194,3 @@ class Sessions:
         records = yield from self.records()
         open_ids = {record.id for record in records}
         return [each for each in self._archive.find_all(project) if each.session_id not in open_ids]
-
-    def delete(self, session_id: str) -> Plan[None]:
-        """Delete the journal of one that is not open; see `SessionSystem.delete_session`."""
-        self._archive.path(session_id)
-        # Its State may be between two lives, and nobody holds the lock.
-        if (yield from self.is_open(session_id)):
-            raise JournalLockedError(f"session {session_id} is open")
-        self._archive.delete(session_id)

@@ -135,7 +135,8 @@ class SessionSystem:
             project_path: An existing folder, the current one by default; `~` is expanded.
             name: For people; the folder's name by default.
             config: The language model to use; see `SessionConfig`.
-            session_id: A lower-case UUID4; a fresh one by default.
+            session_id: A lower-case UUID4; a fresh one by default. That of a session
+                that has a journal opens it again, as `resume_session` does.
             strategy: Who is restarted with a dead child, the settings' strategy by
                 default; or all of the supervisor's `Flags`, such as those that let
                 a significant child end the session. They replace the strategy and
@@ -153,8 +154,8 @@ class SessionSystem:
                 There is no place for it. Nothing was started.
             StartFailedError: A child's `init` failed; what had started was
                 stopped again and the place is free.
-            CallTimeoutError: It did not start within `Settings.call_timeout`;
-                it may still start.
+            CallTimeoutError: It did not start within `Settings.call_timeout`, and
+                a second more for each 16 MiB of its journal; it may still start.
             RegistryNotRunningError, NoProcessError: The process registry, or the
                 supervisor of sessions, is gone for good.
             HostError: The whole system is gone, or this is a fork of its app.
@@ -278,14 +279,17 @@ class SessionSystem:
             session_id: The session.
             project_path: Where its project is now, if the folder was moved or renamed, or
                 is a copy. That is written into the journal first, and stays even if
-                the session cannot be opened then.
+                the session cannot be opened then. A journal whose record is damaged
+                opens only so, or by `create_session` with its id: with all else that
+                is in it, the damage reported, and a new record.
             strategy: As for `create_session`.
             children: As for `create_session`.
 
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: It has no journal.
-            JournalError: Its record cannot be read.
+            JournalDamagedError: Its record cannot be read: name its project.
+            JournalError: It cannot be read at all.
             JournalLockedError: It is open in another system; it says in which process.
             StartFailedError: Its journal cannot be opened.
             InvalidSessionError: Its project is gone, or another one stands there; or
@@ -333,7 +337,7 @@ class SessionSystem:
             JournalLockedError: It is open, here or in another system.
             JournalError: It cannot be deleted.
         """
-        self._running.carry_out(self._running.sessions.delete(session_id))
+        self._running.archive.delete(session_id)
 
     # Processes
 

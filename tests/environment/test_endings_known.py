@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-from apps import IMPORTS
 from servers import worker
 
 from jidocode import (
@@ -23,7 +18,6 @@ from jidocode import (
     SessionNotFoundError,
     SessionSystem,
 )
-from jidocode.errors import JournalLockedError
 from jidocode.otp import AutoShutdown, ChildExited, ChildSpec, Flags, Restart
 from jidocode.session.record import new_session_id
 from jidocode.system.events import EventStream
@@ -215,144 +209,3 @@ def test_a_session_that_could_not_start_was_none(system: SessionSystem, project:
         system.create_session(project, session_id=session_id, children=[bad])
     with pytest.raises(SessionNotFoundError):
         system.get_session(session_id)
-
-
-# ----- who has it open --------------------------------------------------------------------
-
-OTHER = """
-import sys
-from jidocode import SessionSystem
-with SessionSystem(state_dir=sys.argv[2]) as system:
-    session = system.create_session(sys.argv[1])
-    print(system.host_pid, session.id, flush=True)
-    sys.stdin.readline()
-"""
-
-
-class Other:
-    """Another app, with a session of its own.
-
-    Attributes:
-        app: Its process.
-        host: The process id of its host.
-        session_id: Its session.
-    """
-
-    def __init__(self, project: Path, state_dir: Path) -> None:
-        command = [sys.executable, "-c", OTHER, str(project), str(state_dir)]
-        env = {**os.environ, "PYTHONPATH": IMPORTS}
-        self.app = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-        )
-        assert self.app.stdout is not None
-        host, self.session_id = self.app.stdout.readline().split()
-        self.host = int(host)
-
-    def pids(self) -> set[int]:
-        """Return the pids of the app and of all below it."""
-        app = psutil.Process(self.app.pid)
-        return {app.pid, *(each.pid for each in app.children(recursive=True))}
-
-    def end(self) -> None:
-        """Kill it; its system ends with it."""
-        self.app.kill()
-        self.app.communicate()
-        eventually(lambda: not psutil.pid_exists(self.host), "the end of the other system")
-
-
-@pytest.fixture
-def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where both systems keep their state; no project is around it."""
-    return tmp_path_factory.mktemp("state")
-
-
-@pytest.fixture
-def other(project: Path, state_dir: Path) -> Iterator[Other]:
-    """Another app, with a session on the project."""
-    other = Other(project, state_dir)
-    yield other
-    other.end()
-
-
-@pytest.fixture
-def mine(state_dir: Path) -> Iterator[SessionSystem]:
-    """A system on the state directory that the other app uses."""
-    with SessionSystem(state_dir=state_dir) as system:
-        yield system
-
-
-def test_resuming_what_is_open_elsewhere_says_by_whom(mine: SessionSystem, other: Other) -> None:
-    """By its own error, with a process that can be looked at."""
-    with pytest.raises(JournalLockedError) as error:
-        mine.resume_session(other.session_id)
-
-    assert error.value.pid in other.pids()
-    assert str(error.value.pid) in str(error.value)
-    assert other.session_id in str(error.value)
-    assert mine.list_sessions() == []
-    copy = pickle.loads(pickle.dumps(error.value))
-    assert (copy.pid, str(copy)) == (error.value.pid, str(error.value))
-
-
-def test_what_can_be_resumed_says_what_is_open_elsewhere(
-    mine: SessionSystem, other: Other, tmp_path: Path
-) -> None:
-    """And what is not, has nobody."""
-    free = mine.create_session(_folder(tmp_path, "free"))
-    free.stop()
-    found = {each.session_id: each for each in mine.list_resumable()}
-
-    assert found[free.id].locked_by is None
-    assert found[other.session_id].locked_by in other.pids()
-    other.end()
-    eventually(  # its processes end soon after it
-        lambda: (
-            {each.session_id: each for each in mine.list_resumable()}[other.session_id].locked_by
-            is None
-        )
-    )
-    assert mine.resume_session(other.session_id).state.messages() == []
-
-
-def test_looking_at_journals_locks_none(mine: SessionSystem, other: Other) -> None:
-    """Who resumes meanwhile is not told that somebody has it."""
-    other.end()
-    stop = threading.Event()
-
-    def look() -> None:
-        while not stop.is_set():
-            mine.list_resumable()
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        for _ in range(10):
-            mine.resume_session(other.session_id).stop()
-    finally:
-        stop.set()
-        thread.join()
-
-
-@pytest.mark.parametrize("way", ["delete", "start", "create"])
-def test_every_way_to_what_is_open_elsewhere_says_by_whom(
-    mine: SessionSystem, other: Other, tmp_path: Path, way: str
-) -> None:
-    """Also on another project."""
-    folder = _folder(tmp_path, "another")
-    ways: dict[str, Callable[[], Any]] = {
-        "delete": lambda: mine.delete_session(other.session_id),
-        "start": lambda: mine.start_session(
-            next(each.session for each in mine.list_resumable() if each.session)
-        ),
-        "create": lambda: mine.create_session(folder, session_id=other.session_id),
-    }
-    with pytest.raises(JournalLockedError) as error:
-        ways[way]()
-
-    assert error.value.pid in other.pids()
-
-
-def _folder(parent: Path, name: str) -> Path:
-    folder = parent / name
-    folder.mkdir()
-    return folder

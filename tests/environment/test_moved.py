@@ -139,5 +139,5 @@ def test_journals_are_listed_without_a_system(
         session = system.resume_session(session_id)
         (opened,) = jidocode.list_resumable(state_dir)
 
-        assert opened.locked_by == system.get_state(session.id).os_pid
+        assert opened.locked_by == system.get_process(session.id, "session").os_pid
         assert system.list_resumable() == []

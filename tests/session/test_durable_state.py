@@ -35,12 +35,13 @@ from jidocode.errors import (
     JournalDamagedError,
     JournalError,
     JournalLockedError,
+    JournalLostError,
     JournalVersionError,
     JournalWriteError,
 )
-from jidocode.otp.server.machine import SendAfter, SendInfo, SendReply, WatchProcess
+from jidocode.otp.server.machine import Publish, SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.otp.server.messages import Down
-from jidocode.session.conversation import limits
+from jidocode.session.conversation import limits, messages as messages_module
 from jidocode.session.conversation.changes import Change, JournalOpened, Message, Todo
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.journal import (
@@ -57,6 +58,7 @@ from jidocode.session.journal.catalogue import (
 )
 from jidocode.session.journal.codec import encode
 from jidocode.session.journal.format import FIRST_LINE, MAX_LINE, format_line
+from jidocode.session.journal.ownership import Home
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.recovery import INTERRUPTED_CALL, recover
 from jidocode.session.record import Session, new_session_id
@@ -92,7 +94,16 @@ class Life(Struct):
     directory: Path
     wire: Any = None
 
+    def begin(self) -> None:
+        """Have a journal, as the supervisor of a session does it."""
+        self.home.begin_journal(self.session.id)
+
+    @property
+    def home(self) -> Home:
+        return Home(folder=str(self.directory), system="this one")
+
     def start(self, *, session: Session | None = None) -> StateClient:
+        self.begin()
         self.wire = self.connect(State, session or self.session, str(self.directory))
         assert self.wire.failure is None, self.wire.failure
         return StateClient(self.wire)
@@ -193,6 +204,85 @@ def test_an_append_that_is_sent_again_after_a_crash_changes_nothing(life: Life) 
 
     assert state.append_message("user", "hello", message_id="mine") == first
     assert state.messages() == [first]
+
+
+ODD_IDS = [
+    "m1",
+    'with "quotes" in it',
+    "back\\slash",
+    "tab\tnewline\n",
+    "ünïcode",
+    "lone \udc80",
+    '"',
+]
+
+
+@pytest.mark.parametrize("message_id", ODD_IDS)
+def test_an_id_is_known_as_long_as_its_message_is_there(
+    life: Life, monkeypatch: pytest.MonkeyPatch, message_id: str
+) -> None:
+    """When it is not in memory any more; after a crash; after a compaction; not when it is gone."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 5)
+    monkeypatch.setattr(journal_module, "RECENT", 3)
+    state = life.start()
+    first = state.append_message("user", "first", message_id=message_id)
+
+    def is_known() -> bool:
+        again = state.append_message("user", "again", message_id=message_id)
+        with pytest.raises(InvalidRequestError, match="has ended already"):
+            state.begin_stream(message_id=message_id)
+        assert state.end_stream(message_id) == again
+        return again == first
+
+    for number in range(20):
+        state.append_message("user", str(number))
+    assert is_known()
+    state = life.again()
+    assert is_known()
+    state.append_message("user", "one more")
+    life.conversation._ledger.compact()
+    assert is_known()
+    state = life.again()
+    assert is_known()
+    assert state.statistics().messages == 22
+    state.clear_messages()
+    anew = state.append_message("user", "anew", message_id=message_id)
+
+    assert anew.seq > first.seq
+    assert life.again().append_message("user", "again", message_id=message_id) == anew
+
+
+def test_ids_with_the_same_hash_are_told_apart(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the messages themselves."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
+
+    def same(_key: bytes) -> int:
+        return 7
+
+    monkeypatch.setattr(messages_module, "hash", same, raising=False)
+    state = life.start()
+    sent = [
+        state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)
+    ]
+    assert [each.content for each in state.messages()] == list("012345678")
+
+    assert [state.append_message("user", "x", message_id=each.id) for each in sent] == sent
+
+
+def test_ids_of_messages_that_were_dropped_are_free(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And those of the others are not."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
+    monkeypatch.setattr(limits, "MAX_STORED_MESSAGES", 5)
+    state = life.start()
+    sent = [
+        state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)
+    ]
+    life.conversation._ledger.compact()
+    assert state.append_message("user", "x", message_id="m4") == sent[4]
+
+    assert state.append_message("user", "x", message_id="m3").content == "x"
 
 
 def test_a_stop_in_order_writes_down_what_waits(life: Life) -> None:
@@ -338,6 +428,40 @@ def test_a_flipped_bit_costs_one_record_and_is_reported(life: Life) -> None:
     assert [message.content for message in state.messages()] == ["one", "kept"]
     assert state.tool_calls() == []
     assert life.again().repair().clean
+
+
+@pytest.mark.parametrize("loss", ["file", "folder"])
+def test_a_journal_that_is_lost_while_it_is_open_is_told_once_and_never_begun_anew(
+    life: Life, loss: str
+) -> None:
+    """Changes are refused, reads are answered; put back, all goes on."""
+    state = life.start()
+    kept = state.append_message("user", "kept")
+    stream = state.begin_stream()
+    place = life.path if loss == "file" else life.directory
+    place.rename(place.with_name("away"))
+    life.wire.cast(AppendChunk(stream.id, 0, "x" * CHUNK_BATCH))
+    for _ in range(2):
+        with pytest.raises(JournalLostError):
+            state.append_message("user", "lost")
+    told = [effect.fact for effect in life.wire.effects if isinstance(effect, Publish)]
+    assert [type(fact) for fact in told] == [JournalLostError]
+    assert state.messages() == [kept]
+    life.crash()
+    assert "JournalLostError" in life.refused()
+    assert not place.exists()
+    place.with_name("away").rename(place)
+
+    assert next(iter(life.again().messages())) == kept
+
+
+def test_a_journal_that_was_emptied_is_told(life: Life) -> None:
+    """It is not taken for a new one."""
+    life.start().append_message("user", "gone")
+    life.crash()
+    os.truncate(life.path, 0)
+
+    assert not life.start().repair().clean
 
 
 # ----- a disk that refuses ----------------------------------------------------
@@ -909,7 +1033,8 @@ def test_a_deleted_journal_leaves_nothing(life: Life) -> None:
     life.crash()
     delete_journal(life.path)
 
-    assert list(life.directory.iterdir()) == []
+    assert list(life.directory.iterdir()) == [life.directory / "open"]
+    assert list((life.directory / "open").iterdir()) == []
     with pytest.raises(JournalError, match="No such file"):
         delete_journal(life.path)
 
@@ -921,6 +1046,7 @@ import os, random, signal, sys
 from pathlib import Path
 from jidocode.session.conversation.changes import Todo
 from jidocode.session.journal import change_log, file
+from jidocode.session.journal.ownership import Home
 from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session
 
@@ -929,7 +1055,9 @@ rounds = int(sys.argv[2])
 session = Session.new(project_path=sys.argv[3])
 
 def opened():
-    conversation = recover(session, f"{sys.argv[1]}/{number // 20}", "process")
+    folder = f"{sys.argv[1]}/{number // 20}"
+    Home(folder=folder, system="this one").begin_journal(session.id)
+    conversation = recover(session, folder, "process")
     assert conversation.repair.clean or conversation.repair.torn_bytes, conversation.repair
     return conversation
 
@@ -1041,6 +1169,7 @@ class ConversationMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
+        Home(folder=str(self.place), system="this one").begin_journal(self.session.id)
         self.durable = recover(self.session, self.place, "process")
 
     def both(self, method: str, *args: object, **options: object) -> None:

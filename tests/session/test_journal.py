@@ -29,6 +29,7 @@ from jidocode.errors import (
     JournalDamagedError,
     JournalError,
     JournalLockedError,
+    JournalLostError,
     JournalVersionError,
     JournalWriteError,
 )
@@ -66,7 +67,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def opened(path: Path, **options: object) -> Generator[Journal]:
-    journal = Journal.open(path, **options)  # type: ignore[arg-type] # the tests know what they pass
+    journal = Journal.open(path, create=True, **options)  # type: ignore[arg-type] # the tests know what they pass
     try:
         yield journal
     finally:
@@ -127,6 +128,7 @@ def test_only_a_first_opening_creates(path: Path) -> None:
     with opened(path) as journal:
         assert journal.repair.created
         assert journal.repair.clean
+        journal.append(b"{}")
     with opened(path) as journal:
         assert not journal.repair.created
         assert journal.repair.clean
@@ -241,7 +243,7 @@ def test_a_compacted_file_cut_at_any_byte_gives_the_prefix_or_is_refused(
         count = sum(len(b"".join(lines[:n])) <= cut for n in range(1, len(lines) + 1)) - 1
         if count < 0:
             with pytest.raises(JournalDamagedError):
-                Journal.open(path)
+                Journal.open(path, create=True)
             assert path.read_bytes() == data[:cut]
             continue
         with opened(path) as journal:
@@ -320,7 +322,7 @@ def test_a_file_without_one_readable_record_is_refused_and_left_as_it_is(
     """An empty journal in its place would hide what was lost."""
     replaced(path, data)
     with pytest.raises(JournalDamagedError):
-        Journal.open(path)
+        Journal.open(path, create=True)
 
     assert [other.name for other in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == data
@@ -354,7 +356,7 @@ def test_a_file_from_a_newer_version_is_refused_and_left_as_it_is(path: Path) ->
     newer = format_line(0, b'{"journal":2,"shape":"new"}') + format_line(1, b"{}")
     replaced(path, newer)
     with pytest.raises(JournalVersionError, match="version 2"):
-        Journal.open(path)
+        Journal.open(path, create=True)
 
     assert path.read_bytes() == newer
 
@@ -380,12 +382,12 @@ def test_a_second_writer_is_refused_until_the_first_one_closes(path: Path) -> No
     program = (
         "import sys; from pathlib import Path; from jidocode.session.journal.file import Journal\n"
     )
-    program += "Journal.open(Path(sys.argv[1]))"
+    program += "Journal.open(Path(sys.argv[1]), create=True)"
     with opened(path) as first:
         first.append(b"{}")
         first.compact([])
         with pytest.raises(JournalLockedError):
-            Journal.open(path)
+            Journal.open(path, create=True)
         other = subprocess.run(
             [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
         )
@@ -402,20 +404,74 @@ def test_a_symlink_is_not_followed(path: Path, tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"")
     path.symlink_to(tmp_path / "target")
     with pytest.raises(JournalError):
-        Journal.open(path)
+        Journal.open(path, create=True)
 
     assert (tmp_path / "target").read_bytes() == b""
 
 
-def test_a_file_that_was_deleted_takes_no_more_records(path: Path) -> None:
-    """They would be acknowledged and lost."""
+def lose(path: Path, how: str) -> None:
+    """Have the file at *path* be elsewhere, or nowhere."""
+    copy, away = path.with_name("copy"), path.with_name("away")
+    match how:
+        case "deleted":
+            path.unlink()
+        case "renamed":
+            path.rename(away)
+        case "folder renamed":
+            path.parent.rename(path.parent.with_name("away"))
+        case "deleted, and has another name":
+            copy.hardlink_to(path)
+            path.unlink()
+        case "replaced by a copy":
+            copy.write_bytes(path.read_bytes())
+            copy.replace(path)
+        case _:
+            path.rename(away)
+            path.symlink_to(away)
+
+
+LOSSES = [
+    "deleted",
+    "renamed",
+    "folder renamed",
+    "deleted, and has another name",
+    "replaced by a copy",
+    "replaced by a link",
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_file_that_is_not_in_its_place_takes_no_more_records(path: Path, loss: str) -> None:
+    """They would be acknowledged and lost; what is there can be read, and is not replaced."""
     with opened(path) as journal:
         journal.append(b"{}")
-        path.unlink()
-        with pytest.raises(JournalWriteError, match="deleted"):
-            journal.append(b"{}")
+        lose(path, loss)
+        for change in (lambda: journal.append(b"{}"), lambda: journal.compact([1])):
+            with pytest.raises(JournalLostError, match="renamed, deleted or replaced"):
+                change()
 
-        assert journal.read(1).payload == b"{}"
+        assert (journal.read(1).payload, journal.last_seq) == (b"{}", 1)
+
+
+def test_a_file_that_is_put_back_takes_records_again(path: Path) -> None:
+    """Nothing is missing in between."""
+    with opened(path) as journal:
+        journal.append(b"{}")
+        path.parent.rename(path.parent.with_name("away"))
+        with pytest.raises(JournalLostError):
+            journal.append(b'{"lost":1}')
+        path.parent.with_name("away").rename(path.parent)
+        journal.append(b'{"kept":1}')
+    with opened(path) as journal:
+        assert [record.payload for record in journal.records()] == [b"{}", b'{"kept":1}']
+
+
+def test_a_file_that_is_gone_is_not_begun_anew(path: Path) -> None:
+    """Unless that is asked for."""
+    with pytest.raises(JournalLostError):
+        Journal.open(path)
+
+    assert not path.parent.exists() or list(path.parent.iterdir()) == []
 
 
 # ----- a disk that refuses ----------------------------------------------------
@@ -481,7 +537,7 @@ def test_a_file_that_may_not_be_written_can_be_read(
     path.write_bytes(data.replace(b'"a"', b'"b"') + b"torn")
     with monkeypatch.context() as patch:
         refuse_to_write(patch)
-        journal = Journal.open(path)
+        journal = Journal.open(path, create=True)
         for _ in range(2):
             with pytest.raises(JournalWriteError, match="Read-only"):
                 journal.append(b"{}")
@@ -507,7 +563,7 @@ def test_permissions_are_typed_errors(path: Path) -> None:
         journal.append(b"{}")
     path.chmod(0)
     with pytest.raises(JournalError, match="Permission"):
-        Journal.open(path)
+        Journal.open(path, create=True)
 
 
 def test_a_full_disk_does_not_keep_a_torn_file_from_being_read(path: Path) -> None:
@@ -515,7 +571,7 @@ def test_a_full_disk_does_not_keep_a_torn_file_from_being_read(path: Path) -> No
     data = written(path, [b"x" * 500])
     path.write_bytes(data + b"y" * 300)
     with limited(resource.RLIMIT_FSIZE, 100):
-        journal = Journal.open(path)
+        journal = Journal.open(path, create=True)
 
         assert "too large" in journal.repair.pending
         assert list(journal.records()) == numbered([b"x" * 500])
@@ -542,7 +598,7 @@ def test_compaction_keeps_what_it_is_told_and_the_newest(
         assert journal.append(b"11") == 11
         seqs = [record.seq for record in journal.records()]
         with pytest.raises(JournalLockedError):
-            Journal.open(path)
+            Journal.open(path, create=True)
     with opened(path) as journal:
         assert journal.repair.clean
         assert seqs == [record.seq for record in journal.records()] == [2, 8, 9, 10, 11]
@@ -586,7 +642,7 @@ from jidocode.session.journal import file as module
 from jidocode.session.journal.file import Journal
 
 def write(path, acks, durability):
-    journal = Journal.open(path, durability=durability)
+    journal = Journal.open(path, durability=durability, create=True)
     dice = random.Random(os.getpid())
     while True:
         payload = b"%d:" % (journal.last_seq + 1) + b"x" * dice.choice([1, 1, 1, 100, 9000])
@@ -615,7 +671,7 @@ for number in range(rounds):
     rest = acks.read().splitlines(keepends=True)
     acks.close()
     acknowledged = max([acknowledged, *(int(line) for line in rest if line.endswith(b"\\n"))])
-    journal = Journal.open(path)
+    journal = Journal.open(path, create=True)
     found = journal.repair
     assert not (found.bad_records or found.missing or found.header_lost), found
     assert acknowledged <= journal.last_seq <= acknowledged + 1, (acknowledged, journal.last_seq)
@@ -660,7 +716,7 @@ class JournalMachine(RuleBasedStateMachine):
     def start(self) -> None:
         type(self).counter += 1
         self.path = self.directory / f"{self.counter}.jsonl"
-        self.journal = Journal.open(self.path)
+        self.journal = Journal.open(self.path, create=True)
         self.model: dict[int, bytes] = {}
         self.last_seq = 0
 
@@ -689,7 +745,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.journal.close()
-        self.journal = Journal.open(self.path)
+        self.journal = Journal.open(self.path, create=True)
         assert self.journal.repair.clean
 
     @rule(cut=st.integers(1, 25))
@@ -698,7 +754,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.close()
         with self.path.open("ab") as file:
             file.write(line[:cut])
-        self.journal = Journal.open(self.path)
+        self.journal = Journal.open(self.path, create=True)
         assert self.journal.repair.torn_bytes == len(line[:cut])
 
     @precondition(lambda self: self.model)
@@ -710,7 +766,7 @@ class JournalMachine(RuleBasedStateMachine):
         content[place] ^= 1 << data.draw(st.integers(0, 7))
         self.path.write_bytes(content)
         try:
-            self.journal = Journal.open(self.path)
+            self.journal = Journal.open(self.path, create=True)
         except JournalDamagedError:
             assert len(self.model) <= 2
             self.start()

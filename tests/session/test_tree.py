@@ -10,8 +10,9 @@ from attrs import evolve
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start
 from jidocode.otp.supervision.strategy import Restart, Strategy
-from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.admission.admission import AdmissionRules, Place
 from jidocode.session.admission.messages import REGISTRY, SESSIONS, OpenSession
+from jidocode.session.journal.ownership import Home
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
 from jidocode.session.state.server import State
@@ -66,7 +67,9 @@ def test_a_session_is_temporary_and_restarts_all_its_children(session: Session) 
 
     assert (spec.id, spec.name, spec.value) == (session.id, ("session", session.id), opened)
     assert (spec.restart, spec.type) == (Restart.TEMPORARY, ChildType.SUPERVISOR)
-    started = SessionSupervisor().init(*cast("tuple[Flags, bytes]", spec.start.args))
+    started = SessionSupervisor().init(
+        *cast("tuple[Flags, bytes, Place, Home | None]", spec.start.args)
+    )
     assert started == (Flags(strategy=Strategy.ONE_FOR_ALL), children)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,10 +38,11 @@ from jidocode.session.admission.messages import (
     StartSession,
     UpdateRecord,
 )
+from jidocode.session.journal.place import journal_path
 from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
 from jidocode.session.requests import request, update_session
-from jidocode.session.tree import session_children
+from jidocode.session.tree import Upkeep, session_children
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
 from jidocode.system.sessions import Sessions
@@ -64,6 +67,7 @@ class App:
         )
         self.updates = Updates(self.router, self.sessions)
         self.asked: list[tuple[str, object]] = []
+        self.deadlines: list[float] = []
         self.directory.root_started(ROOT_REF, ROOT)
         for name in (REGISTRY, SESSIONS):
             self.knows(name)
@@ -92,6 +96,7 @@ class App:
             return self.directory.find(step.name)
         assert isinstance(step, Ask)
         self.asked.append((step.ref.kind, step.request))
+        self.deadlines.append(step.deadline)
         return answer(step.ref.kind, step.request)
 
 
@@ -109,6 +114,26 @@ def session(tmp_path: Path) -> Session:
 
 def starts(app: App) -> list[StartSession]:
     return [request for _, request in app.asked if isinstance(request, StartSession)]
+
+
+@pytest.mark.parametrize("size", [0, 2**30])
+def test_a_start_is_waited_for_as_long_as_the_journal_takes_to_open(
+    session: Session, tmp_path_factory: pytest.TempPathFactory, size: int
+) -> None:
+    """By the app and the supervisor of sessions; State may always take what the largest takes."""
+    folder = tmp_path_factory.mktemp("state")
+    journal_path(folder, session.id).touch()
+    os.truncate(journal_path(folder, session.id), size)
+    app = App(Settings(state_dir=folder))
+    before = time.monotonic()
+    app.carry_out(app.sessions.start(session), lambda _who, _request: ActorRef("session", 1, 1))
+    (request,) = starts(app)
+    patience = size / 2**24
+
+    assert app.deadlines[-1] == pytest.approx(before + 5 + patience, abs=1)
+    assert request.spec.init_timeout == 10 + patience
+    (state,) = [each for each in session_children(session, upkeep=Upkeep()) if each.id == "state"]
+    assert state.init_timeout >= 10 + 2**30 / 2**24
 
 
 # ----- starting ----------------------------------------------------------------------

@@ -19,7 +19,8 @@ from jidocode import (
     SessionSystem,
     Strategy,
 )
-from jidocode.errors import JournalLockedError, StartFailedError
+from jidocode.errors import JournalDamagedError, JournalLockedError, StartFailedError
+from jidocode.session.journal.place import journal_path
 from jidocode.session.record import new_session_id
 from jidocode.testing import kill, wait_for_restart
 
@@ -105,7 +106,7 @@ def resume_when_free(system: SessionSystem, session_id: str) -> SessionHandle:
     while True:
         try:
             return system.resume_session(session_id)
-        except StartFailedError:
+        except (StartFailedError, JournalLockedError):
             continue
 
 
@@ -163,6 +164,33 @@ def test_a_project_around_the_journals_is_refused(project: Path) -> None:
 
         assert system.statistics().processes == 3
     assert list((project / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["resume", "create"])
+def test_a_session_whose_record_is_damaged_is_opened_if_its_project_is_named(
+    system: SessionSystem, session: SessionHandle, project: Path, way: str
+) -> None:
+    """By either way, with all messages and a report; then it is as before."""
+    for number in range(5):
+        session.state.append_message("user", str(number))
+    session.stop()
+    journal = journal_path(str(system.settings.state_dir), session.id)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    broken = [
+        line.replace(b"shop", b"shoq", 1) if b"session_changed" in line else line for line in lines
+    ]
+    journal.write_bytes(b"".join(broken))
+    with pytest.raises(JournalDamagedError, match="say where its project is"):
+        system.resume_session(session.id)
+    if way == "resume":
+        opened = system.resume_session(session.id, project_path=project)
+    else:
+        opened = system.create_session(project, session_id=session.id)
+
+    assert texts(opened) == ["0", "1", "2", "3", "4"]
+    assert opened.state.repair().bad_records == 1
+    opened.stop()
+    assert texts(system.resume_session(session.id)) == ["0", "1", "2", "3", "4"]
 
 
 def test_a_system_in_memory_has_nothing_to_resume(project: Path) -> None:

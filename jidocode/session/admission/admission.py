@@ -86,9 +86,19 @@ class Admission:
             raise SessionLimitError(len(others), self._rules.max_sessions)
         if any(other.session_id == wanted.session_id for other in others):
             raise SessionExistsError(wanted.session_id)
-        for other in others:
-            if other.project == wanted.project:
-                raise ProjectAlreadyOpenError(other.session_id)
-        for other in others:
-            if not self._rules.allow_nested and wanted.is_nested_with(other):
-                raise ProjectAlreadyOpenError(other.session_id, nested=True)
+        refuse_overlap(wanted, others, allow_nested=self._rules.allow_nested)
+
+
+def refuse_overlap(wanted: Place, taken: Iterable[Place], *, allow_nested: bool) -> None:
+    """Check that the project of *wanted* is in none of the places that are *taken*.
+
+    Raises:
+        ProjectAlreadyOpenError: It is; or, unless *allow_nested*, one lies inside the other.
+    """
+    others = list(taken)
+    for other in others:
+        if other.project == wanted.project:
+            raise ProjectAlreadyOpenError(other.session_id)
+    for other in others:
+        if not allow_nested and wanted.is_nested_with(other):
+            raise ProjectAlreadyOpenError(other.session_id, nested=True)

@@ -76,15 +76,15 @@ class Conversation:
     ) -> Message:
         """Append a message, or return the one that has *message_id* already.
 
-        An id is known as long as its message is in memory: among the last
-        `MAX_MESSAGES`, which have `MAX_KEPT_LENGTH` characters together.
+        An id is known as long as its message is there to be read.
 
         Raises:
             InvalidRequestError: An argument breaks a rule, or a message with
                 this id is being streamed.
+            JournalDamagedError: There may be one with this id, but it cannot be read any more.
         """
         checks.label("the id of a message", message_id)
-        known = self._fold.messages.with_id(message_id)
+        known = self._ledger.message_with_id(message_id)
         if known is not None:
             return known
         if message_id in self._fold.streams:

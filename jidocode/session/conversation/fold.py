@@ -34,7 +34,7 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
 )
-from jidocode.session.conversation.messages import Messages, StreamedMessage
+from jidocode.session.conversation.messages import Messages, StreamedMessage, id_key
 from jidocode.session.record import Session
 
 
@@ -73,7 +73,7 @@ class Fold:
         """Carry out *change*, whose number is above all before it."""
         match change:
             case Message():
-                self.messages.note(change.seq)
+                self.messages.note(change.seq, id_key(change.id))
                 self.end_stream(change.id)
                 self.dropped_messages += self.messages.remember(change)
             case MessagesCleared():

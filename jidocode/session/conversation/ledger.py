@@ -97,6 +97,18 @@ class Ledger:
         assert isinstance(change, Message)  # noqa: S101 - messages are noted by these numbers
         return change
 
+    def message_with_id(self, message_id: str) -> Message | None:
+        """Return the last message with that id, from memory or from the log.
+
+        Raises:
+            JournalDamagedError: It cannot be read any more.
+        """
+        known = self.fold.messages.with_id(message_id)
+        if known is not None:
+            return known
+        maybe = map(self.message, self.fold.messages.seqs_with_id(message_id))
+        return next((message for message in maybe if message.id == message_id), None)
+
     def changes_after(self, seq: int) -> Iterator[Change]:
         """Yield the changes that follow *seq*, one by one.
 

@@ -17,13 +17,16 @@ from jidocode.session.conversation.changes import (
     StreamBegan,
     StreamChunk,
 )
+from jidocode.session.conversation.hash_set import HashSet
 
 
 class Messages:
     """Which whole messages there are, by number, and the latest of them themselves.
 
     A session may have more messages than its process has memory for. So of most only
-    the number is known, in 8 bytes; the latest are in memory, and their ids are known.
+    the number is known, and a hash of the id, in 24 bytes; the latest are in memory.
+    Two ids may have the same hash, so whoever looks for an id looks at the message itself.
+    Python's hashes differ from process to process: nobody can prepare such ids.
 
     Args:
         keeps_all: Whether a message that has left the memory can still be read from the
@@ -37,6 +40,8 @@ class Messages:
             limits.MAX_MESSAGES, limits.MAX_KEPT_LENGTH
         )
         self._seq_by_id: dict[str, int] = {}
+        self._hashes = array("q")
+        self._known: HashSet | None = None
 
     def __len__(self) -> int:
         return len(self._seqs)
@@ -65,9 +70,24 @@ class Messages:
         seq = self._seq_by_id.get(message_id)
         return None if seq is None else self._latest[seq]
 
-    def note(self, seq: int) -> None:
-        """Take in the number of a message that is in the log."""
+    def seqs_with_id(self, message_id: str) -> list[int]:
+        """Return the numbers of the messages in the log that may have that id, latest first."""
+        wanted = hash(id_key(message_id))
+        if self._known is None:  # they are sorted when they are needed, and not while opening
+            self._known = HashSet(self._hashes)
+        if wanted not in self._known:
+            return []
+        pairs = zip(reversed(self._seqs), reversed(self._hashes), strict=False)
+        return [seq for seq, value in pairs if value == wanted]
+
+    def note(self, seq: int, key: bytes) -> None:
+        """Take in the number, and the `id_key`, of a message that is in the log."""
         self._seqs.append(seq)
+        if self._keeps_all:
+            value = hash(key)
+            self._hashes.append(value)
+            if self._known is not None:
+                self._known.add(value)
 
     def remember(self, message: Message) -> int:
         """Take a noted message into memory; return how many are lost for it, without the log."""
@@ -84,12 +104,24 @@ class Messages:
     def drop_oldest(self, count: int) -> None:
         """Forget the numbers of the *count* oldest messages."""
         del self._seqs[:count]
+        if self._keeps_all and count:
+            self._forget_ids(count)
 
     def clear(self) -> None:
         """Forget all of them."""
         del self._seqs[:]
         self._latest.clear()
         self._seq_by_id.clear()
+        self._forget_ids(len(self._hashes))
+
+    def _forget_ids(self, count: int) -> None:
+        del self._hashes[:count]
+        self._known = None
+
+
+def id_key(message_id: str) -> bytes:
+    """Return the id of a message as it stands in most journals, for `Messages.note`."""
+    return message_id.encode("utf-8", "surrogatepass")
 
 
 class StreamedMessage(Struct):

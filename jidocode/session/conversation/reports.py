@@ -35,7 +35,7 @@ class Repair(Record):
     """What was found when a journal was opened, and what was done about it.
 
     Attributes:
-        created: There was no file.
+        created: There was nothing in it yet, or no file.
         header_lost: The header could not be read, and was written anew.
         torn_bytes: Bytes of an incomplete record at the end; cut off. It was
             never acknowledged.

@@ -63,7 +63,7 @@ class Streams:
         known = self._fold.streams.get(message_id)
         if known is not None:
             return known.began
-        if self._fold.messages.with_id(message_id) is not None:
+        if self._ledger.message_with_id(message_id) is not None:
             raise InvalidRequestError(f"message {quote(message_id)} has ended already")
         if len(self._fold.streams) >= limits.MAX_STREAMS:
             raise InvalidRequestError(f"{limits.MAX_STREAMS} messages are being streamed already")
@@ -118,7 +118,7 @@ class Streams:
         """End a message; what waits of it is written down as part of it."""
         checks.one_of("a status", status, get_args(MessageStatus))
         self._ledger.settle()
-        known = self._fold.messages.with_id(checks.label("the id of a message", message_id))
+        known = self._ledger.message_with_id(checks.label("the id of a message", message_id))
         if known is not None and known.status == status:
             return known
         stream = self._running(message_id)
@@ -136,6 +136,6 @@ class Streams:
         stream = self._fold.streams.get(checks.label("the id of a message", message_id))
         if stream is not None:
             return stream
-        known = self._fold.messages.with_id(str(message_id))
+        known = self._ledger.message_with_id(str(message_id))
         state = f"has ended: {known.status}" if known else "was not begun"
         raise InvalidRequestError(f"message {quote(message_id)} {state}")

@@ -4,6 +4,7 @@ This room imports `conversation`, never the other way round. From the ground up:
 
 - `format`: what a line is, and what a file holds. `writing` puts whole files on the disk.
 - `file`: one open `Journal`. Up to here all is bytes.
+- `ownership`: which session is open, and in which system.
 - `codec`: how a change is written in bytes, and read again.
 - `change_log`: a journal as the log of a conversation.
 - `recovery`: rebuilds a conversation from its journal.

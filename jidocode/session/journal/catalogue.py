@@ -46,6 +46,7 @@ from jidocode.session.journal.format import (
     read_span,
     scan,
 )
+from jidocode.session.journal.ownership import owned, owner_path
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.writing import LockHolders, create_file, lock_file, lock_holders
 from jidocode.session.project.locate import locate_project
@@ -67,8 +68,8 @@ class Resumable(Record):
         modified_at: When it was last written, in UTC.
         damaged: Whether its end, its beginning or its record is not right, or it
             cannot be read; the rest is only looked at when it is opened.
-        locked_by: The process that has it open in another system, a State; None if
-            nobody has, or that cannot be seen from here.
+        locked_by: The process that has it open in another system; None if nobody has,
+            or that cannot be seen from here.
     """
 
     session_id: str
@@ -128,7 +129,9 @@ def load_record(path: Path) -> Session:
         _header(fd)
         session = _end_of(fd, os.fstat(fd).st_size).session
     if session is None:
-        raise JournalDamagedError(f"no session's record in {quote(path.name)} can be read")
+        raise JournalDamagedError(
+            f"no session's record in {quote(path.name)} can be read: say where its project is"
+        )
     return session
 
 
@@ -139,13 +142,14 @@ def add_record(path: Path, session: Session) -> None:
         JournalLockedError: It is open.
         JournalError: It cannot be read or written.
     """
-    journal = Journal.open(path, durability="power")
-    try:
-        if not journal.repair.clean:
-            log.warning("the journal {} was damaged: {}", quote(path.name), journal.repair)
-        journal.append(encode(SessionChanged(seq=journal.last_seq + 1, session=session)))
-    finally:
-        journal.close()
+    with owned(path):
+        journal = Journal.open(path, durability="power")
+        try:
+            if not journal.repair.clean:
+                log.warning("the journal {} was damaged: {}", quote(path.name), journal.repair)
+            journal.append(encode(SessionChanged(seq=journal.last_seq + 1, session=session)))
+        finally:
+            journal.close()
 
 
 def export_journal(path: Path) -> Iterator[dict[str, Any]]:
@@ -217,13 +221,14 @@ def delete_journal(path: Path) -> None:
         JournalError: There is none, or it cannot be deleted.
     """
     try:
-        fd, _ = lock_file(path, create=False)
-        try:
-            for other in path.parent.glob(f"{glob.escape(path.name)}.*"):
-                other.unlink()
-            path.unlink()
-        finally:
-            os.close(fd)
+        with owned(path):
+            fd, _ = lock_file(path, create=False)
+            try:
+                for other in path.parent.glob(f"{glob.escape(path.name)}.*"):
+                    other.unlink()
+                path.unlink()
+            finally:
+                os.close(fd)
     except OSError as error:
         raise JournalError(f"the journal cannot be deleted: {error.strerror}") from error
 
@@ -266,8 +271,16 @@ def _resumable(path: Path, holders: LockHolders) -> Resumable:
         size=status.st_size,
         modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
         damaged=end.damaged,
-        locked_by=holders.of(status),
+        locked_by=_holder(path, status, holders),
     )
+
+
+def _holder(path: Path, journal: os.stat_result, holders: LockHolders) -> int | None:
+    with suppress(FileNotFoundError):
+        owner = holders.of(owner_path(path).lstat())
+        if owner is not None:
+            return owner
+    return holders.of(journal)
 
 
 class _End(Struct, frozen=True):

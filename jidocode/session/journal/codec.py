@@ -40,6 +40,7 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
 )
+from jidocode.session.conversation.messages import id_key
 from jidocode.session.journal.format import JournalRecord
 from jidocode.session.record import Session, SessionConfig
 
@@ -65,6 +66,8 @@ _CLASSES: dict[str, type[Change]] = {
 }
 _TAGS = {cls: tag for tag, cls in _CLASSES.items()}
 _BEGINNINGS = {cls: b'{"%b":' % tag.encode() for cls, tag in _TAGS.items()}
+_BEFORE_ID = _BEGINNINGS[Message] + b'{"id":"'
+_ID_START = len(_BEFORE_ID)
 
 
 def _names_of(cls: type[Record]) -> dict[str, None]:
@@ -145,6 +148,18 @@ def _refuse_unknown(given: Any, found: object) -> None:
 def holds(record: JournalRecord, cls: type[Change]) -> bool:
     """Whether *record* holds a *cls*, told from its first bytes."""
     return record.payload.startswith(_BEGINNINGS[cls])
+
+
+def message_key(record: JournalRecord) -> bytes | None:
+    """Return the `id_key` of the message in *record*, None if it holds none; raises as `decode`.
+
+    The id comes first, and is read without the rest of the message.
+    """
+    payload = record.payload
+    if payload.startswith(_BEFORE_ID):
+        key = payload[_ID_START : payload.find(b'"', _ID_START)]
+        return id_key(decode_as(Message, record).id) if b"\\" in key else key
+    return id_key(decode_as(Message, record).id) if holds(record, Message) else None
 
 
 def decode_as(cls: type[C], record: JournalRecord) -> C:

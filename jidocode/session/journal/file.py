@@ -25,12 +25,18 @@ from typing import Literal, cast, get_args
 from attrs import evolve
 
 from jidocode.base.text import quote
-from jidocode.errors import JournalDamagedError, JournalError, JournalWriteError
+from jidocode.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalLostError,
+    JournalWriteError,
+)
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.journal.format import (
     FIRST_LINE,
     MAX_RECORD_SIZE,
     MIN_LINE,
+    Header,
     Index,
     JournalRecord,
     Scan,
@@ -81,6 +87,7 @@ class Journal:
         self.path = path
         self._durability = durability
         self._fd = fd
+        self._identity = os.fstat(fd)
         self._writer: int | None = None
         self._unclean = True
         self._take(scan(fd, each), created=created)
@@ -92,8 +99,9 @@ class Journal:
         *,
         durability: Durability = "process",
         each: Callable[[JournalRecord], None] = ignore,
+        create: bool = False,
     ) -> Journal:
-        """Open the journal at *path*, or create it; its directory is created with mode 0700.
+        """Open the journal at *path*.
 
         Damage is repaired if possible: see `Journal.repair`. If the disk is full
         or the file may not be written, the journal can be read nevertheless.
@@ -103,9 +111,11 @@ class Journal:
             durability: What an append survives: the death of the `"process"`, or
                 the loss of `"power"`.
             each: Gets every record that is there, in order.
+            create: Whether to create it if there is none, and its directory, with mode 0700.
 
         Raises:
             JournalLockedError: It is open already.
+            JournalLostError: There is none.
             JournalVersionError: It was written by a newer version.
             JournalDamagedError: It holds something, but not one readable record.
             JournalError: It cannot be created or read.
@@ -114,8 +124,11 @@ class Journal:
         if durability not in get_args(Durability):
             raise ValueError(f"durability is process or power, not {quote(durability)}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd, created = lock_file(path, create=True)
+            if create:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd, created = lock_file(path, create=create)
+        except FileNotFoundError as error:
+            raise _lost(path) from error
         except OSError as error:
             raise JournalError(f"the journal cannot be opened: {error.strerror}") from error
         try:
@@ -223,6 +236,20 @@ class Journal:
 
     # Getting ready to write
 
+    # A file that was renamed or deleted takes whatever is written to it, and so does one
+    # in a folder that was renamed. All of it would be acknowledged, and nothing of it found by the
+    # next State. So before each record it is looked whether the name still leads to the
+    # file; the file itself can only say how many names it has.
+
+    def _check_place(self) -> None:
+        """Raise `JournalLostError` unless the file is where it should be."""
+        try:
+            is_here = os.path.samestat(os.lstat(self.path), self._identity)
+        except OSError:
+            is_here = False
+        if not is_here:
+            raise _lost(self.path)
+
     def _ready(self) -> int:
         """Return the descriptor to write to, with the end of the file where it should be."""
         with WriteErrors(self.path):
@@ -234,16 +261,12 @@ class Journal:
             if self._unclean:
                 os.ftruncate(self._writer, self._end)
                 self._unclean = False
-            if os.fstat(self._writer).st_nlink == 0:
-                raise FileNotFoundError(None, "somebody deleted it")
-            return self._writer
+        self._check_place()
+        return self._writer
 
     def _open_writer(self) -> int:
-        writer = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-        if not os.path.samestat(os.fstat(writer), os.fstat(self._fd)):
-            os.close(writer)
-            raise FileNotFoundError(None, "another file took its place")
-        return writer
+        self._check_place()
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
 
     def _cut_back(self, writer: int) -> None:
         try:
@@ -275,7 +298,7 @@ class Journal:
         if (found.bad or not (found.header or self._torn_header)) and not found.index.seqs:
             raise JournalDamagedError(f"nothing in {quote(self.path.name)} can be read")
         self.repair = Repair(
-            created=created,
+            created=created or (found.size == len(FIRST_LINE) and found.header == Header(0, 0)),
             header_lost=found.header is None and not created,
             torn_bytes=found.torn.size if found.torn else 0,
             bad_records=len(found.bad),
@@ -365,10 +388,17 @@ class Journal:
                 raise
             self.close()
             self._fd, self._writer = fds
+            self._identity = os.fstat(self._fd)
             self._index, self._end = whole.index, whole.size
             self._last_seq, self._readable_after = last_seq, whole.readable_after
             self._unclean = False
             sync_directory(self.path.parent)
+
+
+def _lost(path: Path) -> JournalLostError:
+    return JournalLostError(
+        f"the journal {quote(path.name)} is not in its place: it was renamed, deleted or replaced"
+    )
 
 
 def _most_records_in(spans: Iterable[Span]) -> int:

@@ -15,6 +15,18 @@ def journal_path(directory: str | os.PathLike[str], session_id: str) -> Path:
     return Path(directory) / f"{session_id}.jsonl"
 
 
+OPENING_SPEED = 2**24
+"""Bytes of a journal that are read in a second when it is opened, at least, on a slow machine."""
+
+
+def opening_time(path: Path) -> float:
+    """Return how many seconds it may take to open the journal at *path*; 0 if there is none."""
+    try:
+        return path.stat().st_size / OPENING_SPEED
+    except OSError:
+        return 0.0
+
+
 def check_place(path: Path, session: Session) -> None:
     """Check that the Manager of *session* cannot write to the journal *path*.
 

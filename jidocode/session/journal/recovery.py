@@ -38,7 +38,7 @@ from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.ledger import Draft, Ledger
 from jidocode.session.conversation.messages import StreamedMessage
 from jidocode.session.journal.change_log import JournalLog
-from jidocode.session.journal.codec import decode, decode_as, holds
+from jidocode.session.journal.codec import decode, decode_as, holds, message_key
 from jidocode.session.journal.file import Durability, Journal
 from jidocode.session.journal.format import JournalRecord
 from jidocode.session.journal.place import check_place, journal_path
@@ -87,9 +87,9 @@ class Replay:
     """Folds the records of a journal, in order.
 
     Opening a journal of 200,000 messages must not take the time to decode them, nor the
-    memory to hold them. So a message is noted by its number, and only those are decoded,
-    in the end, that stay in memory. No other change depends on what a message says,
-    except that it ends one that was being said.
+    memory to hold them. So a message is noted by its number and its id, and only those
+    are decoded, in the end, that stay in memory. No other change depends on what a message
+    says, except that it ends one that was being said.
     """
 
     def __init__(self, session: Session) -> None:
@@ -98,9 +98,10 @@ class Replay:
 
     def take(self, record: JournalRecord) -> None:
         """Fold one record, or put it off; raises as `decode`."""
-        if holds(record, Message):
+        key = message_key(record)
+        if key is not None:
             self._latest.append(record)
-            self._fold.messages.note(record.seq)
+            self._fold.messages.note(record.seq, key)
             if self._fold.streams:
                 self._fold.end_stream(decode_as(Message, record).id)
             return

@@ -16,7 +16,13 @@ from msgspec import Struct
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.structs import Discreet
-from jidocode.errors import InvalidRequestError, JournalError, JournalWriteError, SessionError
+from jidocode.errors import (
+    InvalidRequestError,
+    JournalError,
+    JournalLostError,
+    JournalWriteError,
+    SessionError,
+)
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Down
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
@@ -88,7 +94,8 @@ class State(GenServer):
     ) -> None:
         """Begin or resume the conversation of *session* (called by the host, first).
 
-        A journal that was damaged is announced to the app, as a `Repair`.
+        A journal that was damaged is announced to the app, as a `Repair`; one that is
+        renamed, deleted or replaced while it is open as a `JournalLostError`, once.
 
         Args:
             session: The record. If the journal has a later one, that counts.
@@ -107,12 +114,14 @@ class State(GenServer):
             self.announce(self.conversation.repair)
         self._subscriptions = Subscriptions(self, self.conversation)
         self._will_flush = False
+        self._told_of_loss = False
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*."""
         try:
             result = self._answer(request, caller)
         except (SessionError, JournalError) as error:
+            self._tell_of_loss(error)
             result = Refuse(error)
         self._subscriptions.publish()
         return result
@@ -147,6 +156,7 @@ class State(GenServer):
         except InvalidRequestError as error:
             self._interrupt(request.message_id, error)
         except JournalWriteError as error:
+            self._tell_of_loss(error)
             log.warning("a chunk was lost: {}", error.message)
         self._flush_when_due()
         self._subscriptions.publish()
@@ -159,7 +169,14 @@ class State(GenServer):
             try:
                 self.conversation.end_stream(str(message_id), "interrupted")
             except JournalWriteError as failure:
+                self._tell_of_loss(failure)
                 log.warning("its end has to wait for the next chunk: {}", failure.message)
+
+    def _tell_of_loss(self, error: SessionError | JournalError) -> None:
+        if isinstance(error, JournalLostError) and not self._told_of_loss:
+            self._told_of_loss = True
+            log.error("{}", error.message)
+            self.announce(error)
 
     def handle_info(self, message: Any) -> Result:
         """Act on timers, and on the deaths of subscribers."""
@@ -194,6 +211,7 @@ class State(GenServer):
         try:
             self.conversation.flush()
         except JournalWriteError as error:
+            self._tell_of_loss(error)
             log.warning("chunks have to wait: {}", error.message)
             self._flush_after(CHUNK_RETRY)
 

@@ -1,0 +1,235 @@
+"""Whose an open session is, among all systems that keep their journals in one folder.
+
+A session lives longer than its State: State dies and comes back, and nobody holds the
+lock of the journal meanwhile. Another system could take the session then, or delete its
+journal. So a session is owned by its supervisor, whose life is that of the session:
+it holds a lock (flock) on a file that stands for the session, in the folder `open` beside the
+journals. The lock ends with the process, however that ends.
+
+The file says which project the session has. So two systems do not open one project
+either, nor one inside another: the rule is the one that `Admission` applies within one
+system. A file that is left by a process that was killed stops nobody: it is not
+locked, and goes when the next session is opened.
+
+Files are locked, and tried, only by who holds the lock of the folder itself, for a moment.
+Otherwise one who only looks would be taken for an owner, and two who come at the same
+time for one project could both be let in, or none.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from jidocode.base import log
+from jidocode.base.text import quote
+from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpenError
+from jidocode.session.admission.admission import Place, refuse_overlap
+from jidocode.session.journal.file import Durability, Journal
+from jidocode.session.journal.place import journal_path, opening_time
+from jidocode.session.journal.writing import lock_file, lock_holders, open_private, write_all
+from jidocode.session.record import is_session_id
+
+LOCK_PATIENCE = 5.0
+"""Seconds to wait for the folder, which everybody holds for milliseconds only."""
+_FOLDER = "open"
+_MAX_SIZE = 2**20
+
+
+class _Owner(Struct, frozen=True):
+    """What the file of an open session says.
+
+    Attributes:
+        system: The system in which it is open.
+        place: What it takes up.
+    """
+
+    system: str
+    place: Place
+
+
+class Home(Struct, frozen=True, kw_only=True):
+    """Where the sessions of a system keep their journals, beside those of other systems.
+
+    Attributes:
+        folder: The folder of the journals.
+        system: An id that no other system has; what is open in it is its registry's to know.
+        durability: What the journals survive.
+        allow_nested: Whether a project may lie inside one that another system has open.
+    """
+
+    folder: str
+    system: str
+    durability: Durability = "process"
+    allow_nested: bool = False
+
+    def own(self, place: Place) -> int:
+        """Have this process own a session; return the descriptor that holds the lock.
+
+        Raises:
+            JournalLockedError: The session is open, or its journal is being changed.
+            ProjectAlreadyOpenError: Another system has its project open, or one around
+                it or inside it.
+            JournalError: The folder cannot be used.
+        """
+        with _errors(), _folder(Path(self.folder)) as folder:
+            fd, _ = lock_file(folder / place.session_id, create=True)
+            try:
+                self._check(folder, place)
+                self._write(folder / place.session_id, place)
+            except BaseException:
+                os.close(fd)
+                raise
+            return fd
+
+    def begin_journal(self, session_id: str) -> None:
+        """Have a journal for a session that this process owns; one that is there is left alone.
+
+        After that nobody creates one for it: a State that finds none knows that it was lost.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        path = journal_path(self.folder, session_id)
+        if not path.exists():
+            Journal.open(path, durability=self.durability, create=True).close()
+
+    def opening_time(self, session_id: str) -> float:
+        """Return how many seconds it may take to open the journal of a session."""
+        return opening_time(journal_path(self.folder, session_id))
+
+    def check(self, place: Place) -> None:
+        """Check that no other system is in the way of a session; raises as `own`."""
+        if not (Path(self.folder) / _FOLDER).exists():
+            return
+        with _errors(), _folder(Path(self.folder)) as folder:
+            mine = folder / place.session_id
+            try:
+                fd, _ = lock_file(mine, create=False)
+            except FileNotFoundError:
+                pass
+            except JournalLockedError:
+                owner = _read(mine)
+                if owner is None or owner.system != self.system:
+                    raise
+            else:
+                os.close(fd)
+            self._check(folder, place)
+
+    def _check(self, folder: Path, place: Place) -> None:
+        others = list(self._others(folder, place.session_id))
+        try:
+            refuse_overlap(place, (other for other, _ in others), allow_nested=self.allow_nested)
+        except ProjectAlreadyOpenError as error:
+            pids = {other.session_id: pid for other, pid in others}
+            pid = pids[error.session_id]
+            raise ProjectAlreadyOpenError(error.session_id, error.nested, pid) from None
+
+    def _others(self, folder: Path, session_id: str) -> Iterator[tuple[Place, int | None]]:
+        """Yield what other systems have open, and in which process."""
+        for name in os.listdir(folder):  # noqa: PTH208 - names are all that is needed
+            path = folder / name
+            if name == session_id or not is_session_id(name):
+                continue
+            try:
+                fd, _ = lock_file(path, create=False)
+            except FileNotFoundError:
+                continue
+            except JournalLockedError as error:
+                owner = _read(path)
+                if owner is not None and owner.system != self.system:
+                    yield owner.place, error.pid
+            else:
+                path.unlink()  # its process was killed
+                os.close(fd)
+
+    def _write(self, path: Path, place: Place) -> None:
+        """Say what is open; a disk that is full does not keep a session from being resumed."""
+        try:
+            with open(path, "wb", buffering=0, opener=open_private) as file:
+                write_all(file.fileno(), msgspec.json.encode(_Owner(self.system, place)))
+        except OSError as error:
+            log.warning(
+                "other systems cannot be told that session {} has its project open: {}",
+                place.session_id,
+                error.strerror,
+            )
+
+
+@contextmanager
+def owned(journal: Path) -> Generator[None]:
+    """A context in which no process but this one may open the session of *journal*, or change it.
+
+    Raises:
+        JournalLockedError: It is open.
+        JournalError: The folder cannot be used.
+    """
+    with _errors(), _folder(journal.parent) as folder:
+        path = folder / journal.stem
+        fd, _ = lock_file(path, create=True)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
+        os.close(fd)
+
+
+def owner_path(journal: Path) -> Path:
+    """Return the file that is locked while the session of *journal* is open."""
+    return journal.parent / _FOLDER / journal.stem
+
+
+def _read(path: Path) -> _Owner | None:
+    """Return what the file of an open session says; None if it is being written, or is none."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(_MAX_SIZE), type=_Owner)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        log.warning("{} says nothing of an open session: {}", quote(path.name), error)
+        return None
+
+
+@contextmanager
+def _errors() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise JournalError(f"open sessions cannot be noted: {error.strerror}") from error
+
+
+@contextmanager
+def _folder(journals: Path) -> Generator[Path]:
+    """Hold the folder of open sessions beside *journals*."""
+    folder = journals / _FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(fd)
+        yield folder
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
+        os.close(fd)
+
+
+def _lock(fd: int) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = lock_holders().of(os.fstat(fd))
+                raise JournalLockedError("the folder of open sessions is held", holder) from None
+            time.sleep(0.001)
+        else:
+            return

@@ -1,0 +1,212 @@
+"""Who owns an open session, without a process of a system: what the files say and do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpenError
+from jidocode.session.admission.admission import Place
+from jidocode.session.journal import ownership
+from jidocode.session.journal.catalogue import delete_journal
+from jidocode.session.journal.ownership import Home, owned, owner_path
+from jidocode.session.journal.place import journal_path
+from jidocode.session.record import new_session_id
+
+ROOT, SHOP, SRC = (1, 1), (1, 2), (1, 3)
+"""Keys of folders, each inside the one before."""
+
+
+class Owner:
+    """A system, and what it owns."""
+
+    def __init__(self, folder: Path, name: str, *, allow_nested: bool = False) -> None:
+        self.home = Home(folder=str(folder), system=name, allow_nested=allow_nested)
+        self.fds: list[int] = []
+
+    def own(self, place: Place) -> None:
+        self.fds.append(self.home.own(place))
+
+    def let_go(self) -> None:
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Owner]:
+    """A system."""
+    owner = Owner(tmp_path, "one")
+    yield owner
+    owner.let_go()
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Owner]:
+    """Another one, on the same folder."""
+    owner = Owner(tmp_path, "two")
+    yield owner
+    owner.let_go()
+
+
+def place(project: tuple[int, int], *around: tuple[int, int]) -> Place:
+    return Place(new_session_id(), project, frozenset(around))
+
+
+SHOP_PLACE, SRC_PLACE = place(SHOP, ROOT), place(SRC, SHOP, ROOT)
+OTHER_PLACE = place((1, 9), ROOT)
+
+
+@pytest.mark.parametrize("ask", ["own", "check"])
+@pytest.mark.parametrize(
+    ("taken", "wanted"),
+    [
+        (SHOP_PLACE, place(SHOP, ROOT)),
+        (SHOP_PLACE, SRC_PLACE),
+        (SRC_PLACE, SHOP_PLACE),
+    ],
+)
+def test_a_project_that_another_system_has_is_refused(
+    one: Owner,
+    two: Owner,
+    ask: str,
+    taken: Place,
+    wanted: Place,
+) -> None:
+    """Also inside or around it; it says in which session and process. Then it is free."""
+    nested = taken.project != wanted.project
+    one.own(taken)
+    with pytest.raises(ProjectAlreadyOpenError) as error:
+        getattr(two.home, ask)(wanted)
+    assert (error.value.session_id, error.value.nested) == (taken.session_id, nested)
+    assert error.value.pid == os.getpid()
+    assert f"process {os.getpid()}" in str(error.value)
+    two.own(OTHER_PLACE)
+    one.let_go()
+    two.own(wanted)
+
+
+def test_nested_projects_are_opened_if_that_is_permitted(one: Owner, tmp_path: Path) -> None:
+    """By the one who asks; the same project is not."""
+    one.own(SHOP_PLACE)
+    two = Owner(tmp_path, "two", allow_nested=True)
+    try:
+        two.own(SRC_PLACE)
+        with pytest.raises(ProjectAlreadyOpenError):
+            two.own(place(SHOP, ROOT))
+    finally:
+        two.let_go()
+
+
+def test_what_is_open_in_the_same_system_is_the_registrys_to_know(one: Owner) -> None:
+    """Except that a session has one owner."""
+    one.own(SHOP_PLACE)
+    one.home.check(SHOP_PLACE)
+    one.own(place(SHOP, ROOT))
+    with pytest.raises(JournalLockedError):
+        one.own(SHOP_PLACE)
+
+
+@pytest.mark.parametrize("ask", ["own", "check"])
+def test_a_session_that_is_open_in_another_system_is_refused(
+    one: Owner, two: Owner, ask: str
+) -> None:
+    """Whatever its project is there."""
+    one.own(SHOP_PLACE)
+    with pytest.raises(JournalLockedError) as error:
+        getattr(two.home, ask)(Place(SHOP_PLACE.session_id, (7, 7), frozenset()))
+
+    assert error.value.pid == os.getpid()
+
+
+def test_the_journal_of_an_open_session_is_not_deleted(one: Owner, tmp_path: Path) -> None:
+    """Although nobody has the journal itself open."""
+    one.own(SHOP_PLACE)
+    one.home.begin_journal(SHOP_PLACE.session_id)
+    path = journal_path(tmp_path, SHOP_PLACE.session_id)
+    with pytest.raises(JournalLockedError):
+        delete_journal(path)
+    one.let_go()
+    delete_journal(path)
+
+    assert not path.exists()
+
+
+def test_a_session_whose_journal_is_being_changed_is_not_opened(
+    one: Owner, two: Owner, tmp_path: Path
+) -> None:
+    """And others are."""
+    with owned(journal_path(tmp_path, SHOP_PLACE.session_id)):
+        with pytest.raises(JournalLockedError):
+            one.own(SHOP_PLACE)
+        with pytest.raises(JournalLockedError):
+            one.home.check(SHOP_PLACE)
+        two.own(SRC_PLACE)
+    two.let_go()
+    one.own(SHOP_PLACE)
+
+
+def test_what_was_left_by_the_dead_goes(one: Owner, two: Owner, tmp_path: Path) -> None:
+    """Strangers' files do not."""
+    one.own(SHOP_PLACE)
+    left = owner_path(journal_path(tmp_path, SHOP_PLACE.session_id))
+    (left.parent / "notes.txt").write_text("mine")
+    one.let_go()
+    assert left.exists()
+    two.home.check(SRC_PLACE)
+
+    assert [path.name for path in left.parent.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"system":1}', b"\xff" * 100])
+def test_an_owners_file_that_says_nothing_still_guards_its_session(
+    one: Owner, two: Owner, tmp_path: Path, content: bytes
+) -> None:
+    """Of the project nobody knows; the disk may have been full."""
+    one.own(SHOP_PLACE)
+    owner_path(journal_path(tmp_path, SHOP_PLACE.session_id)).write_bytes(content)
+    two.own(SRC_PLACE)
+    for ask in (two.home.own, two.home.check):
+        with pytest.raises(JournalLockedError):
+            ask(SHOP_PLACE)
+
+
+def test_a_folder_that_is_held_by_a_stopped_process_is_an_error_soon(
+    one: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names that process."""
+    monkeypatch.setattr(ownership, "LOCK_PATIENCE", 0.1)
+    one.own(SRC_PLACE)
+    code = "import fcntl, os, sys\nfd = os.open(sys.argv[1], os.O_RDONLY)\n"
+    code += "fcntl.flock(fd, fcntl.LOCK_EX)\nprint(flush=True)\nsys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "open")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    holder.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(JournalLockedError) as error:
+        one.own(SHOP_PLACE)
+    holder.kill()
+    holder.communicate()
+
+    assert error.value.pid == holder.pid
+    assert time.monotonic() - began < 5
+    one.own(SHOP_PLACE)
+
+
+def test_a_folder_that_cannot_be_used_is_a_typed_error(one: Owner, tmp_path: Path) -> None:
+    """A file stands where it should be."""
+    (tmp_path / "open").write_text("no folder")
+    for ask in (one.home.own, one.home.check):
+        with pytest.raises(JournalError, match="open sessions cannot be noted"):
+            ask(SHOP_PLACE)
