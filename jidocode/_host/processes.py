@@ -7,8 +7,12 @@ where no code of ours can run any more:
   `kill -9` of the host would leave all of them running, with nobody who knows them.
 - PR_SET_CHILD_SUBREAPER: what a dead process leaves behind, daemons that have left its
   session and its group too, becomes the child of the nearest ancestor that asked for it,
-  and not of init. So the guard, the host and each actor find among their own children
+  and not of init. So the guards, the host and each actor find among their own children
   whatever was started below them (`kill_orphans`), and need not search /proc for it.
+
+And nobody is waited for. A process that is killed need not be gone soon: it may sleep in the
+kernel, or be traced (ptrace), and then stays a zombie until its tracer lets go. So whoever kills
+looks again later, instead.
 """
 
 from __future__ import annotations
@@ -20,13 +24,21 @@ import functools
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container
 from pathlib import Path
 
-from jidocode._host.descriptors import STDERR
+from jidocode._host.descriptors import STDERR, wait_for_any
 
 MAX_TRACE = 16_384
+LAST_WORDS_SECONDS = 0.2
+"""How long a process that ends may try to print what is left to print."""
+ROUND_SECONDS = 0.005
+"""How long a round of `kill_orphans` may take."""
+PAUSE_SECONDS = 0.001
+"""Between two such rounds: those who were killed need time to die."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -77,35 +89,47 @@ def _argument_area() -> tuple[int, int]:
 
 
 class ChildProcess:
-    """A forked child.
+    """A forked child, at the head of a process group of its own.
 
     Attributes:
         pid: Its process id; nobody else's as long as *status* is None, for it is not reaped.
         status: How it ended, as `subprocess` counts it, once that is known.
+        descriptor: Its pidfd, readable when it is dead.
     """
 
     def __init__(self, pid: int, trace: int) -> None:
         self.pid = pid
         self.status: int | None = None
         self._trace = trace
-
-    def wait(self) -> None:
-        """Wait until it is dead."""
-        if self.status is None:
-            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.descriptor = os.pidfd_open(pid)
 
     def kill(self) -> None:
-        """Send SIGKILL; nothing happens if it is dead already."""
+        """Send SIGKILL to it and to its group; nothing happens if it is known to be dead."""
+        # The group is killed in one step, in which none of it can fork: so whatever has not
+        # left it, chains of processes that fork and exit too, is gone at once.
         if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
+            _send(os.kill, self.pid, signal.SIGKILL)
+            _send(os.killpg, self.pid, signal.SIGKILL)
+
+    def is_stopped(self) -> bool:
+        """Whether a signal or a tracer holds it."""
+        return _stat(self.pid)[:1] in (["T"], ["t"])
+
+    def unreaped_status(self) -> int:
+        """Return how it ended, as *status* has it, while it is dead and not reaped."""
+        try:
+            return os.waitstatus_to_exitcode(int(_stat(self.pid)[49]))
+        except (LookupError, ValueError):
+            return -signal.SIGKILL
 
     def trace(self) -> str:
         """Return what faulthandler wrote when a fatal signal ended it, if it did."""
         return os.pread(self._trace, MAX_TRACE, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Close the descriptor of its trace; once, after its end."""
+        """Close its descriptors; once, after its end."""
         os.close(self._trace)
+        os.close(self.descriptor)
 
 
 def fork(
@@ -114,7 +138,7 @@ def fork(
     """Fork a child that runs *run* to its exit status.
 
     The child has standard input, output and error, the descriptors *keep* and
-    no others. It ends by `os._exit`.
+    no others, and a process group of its own. It ends by `os._exit`.
 
     Args:
         run: What it runs.
@@ -135,29 +159,56 @@ def fork(
     #   that somebody is gone would not tell. So all are closed but those that were asked for.
     # - `os._exit`: `atexit` and `finally` above this frame belong to the parent, and would tear
     #   down what it still uses (its temporary folder, its connections).
+    # - A group of its own: `kill 0`, common in shell scripts, is sent to the whole group.
     # - A process that dies of a fatal signal cannot say why. faulthandler can, into memory that
     #   outlives it (a memfd) for the host to read.
     parent = os.getpid()
     _flush()
     trace = os.memfd_create("jidocode-trace")
+    pid = -1
     try:
         pid = os.fork()
+        if pid:
+            # Here as well as in the child, for neither may go on without it.
+            _send(os.setpgid, pid, pid)
+            return ChildProcess(pid, trace)
     except OSError:
         os.close(trace)
+        if pid > 0:
+            os.kill(pid, signal.SIGKILL)
         raise
-    if pid:
-        return ChildProcess(pid, trace)
     status = 1
     try:
+        os.setpgid(0, 0)
         if dies_with_parent:
             die_with_parent(parent)
         _close_all_but({*keep, trace})
         faulthandler.enable(trace)
         status = run()
     except BaseException:  # noqa: BLE001 - nobody above could say it
+        _exit_soon(status)
         traceback.print_exc()
+    else:
+        _exit_soon(status)
     finally:
         _flush()
+        os._exit(status)
+
+
+def _exit_soon(status: int) -> None:
+    """Exit with *status* in a moment, whatever this thread does.
+
+    What is left to print may wait for ever: for a reader of a full pipe, for a thread that
+    holds the stream's lock and waits for that reader, for a user's `__str__`.
+    """
+
+    def exit_then() -> None:
+        time.sleep(LAST_WORDS_SECONDS)
+        os._exit(status)
+
+    try:
+        threading.Thread(target=exit_then, daemon=True).start()
+    except RuntimeError:  # there may be no more threads
         os._exit(status)
 
 
@@ -176,22 +227,90 @@ def _close_all_but(keep: Collection[int]) -> None:
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
-def kill_orphans(children: Iterable[int]) -> None:
-    """Kill and reap every child process of ours that is not one of *children*.
+def next_dead() -> int | None:
+    """Return the pid of a child process that can be reaped, ours or adopted, if there is any."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found else None
+
+
+def end_all() -> None:
+    """Kill and reap every child process of ours, and whatever those leave; return when all is."""
+    while not kill_orphans(()):
+        time.sleep(PAUSE_SECONDS)
+
+
+def kill_orphans(children: Container[int]) -> bool:
+    """Kill and reap child processes of ours that are not *children*, for a moment.
 
     For the single-threaded process that called `adopt_orphans`: by the time a child's
-    death is seen, what is left of that child's own children has become ours. Returns
-    when all of it is dead.
+    death is seen, what is left of that child's own children has become ours.
+
+    Returns:
+        Whether none is left that lives; else it is to be called again.
     """
-    known = set(children)
-    # Again and again: each one that is reaped may leave children of its own to us.
-    while strangers := [pid for pid in _child_pids() if pid not in known]:
-        for pid in strangers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in strangers:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+    # Some fork and exit as fast as they can, so that each is gone when its turn comes, and
+    # its child is there. A signal that is pending lets no fork go through, so what counts is to
+    # be faster: look and kill, again and again, and wait for no death in between.
+    #
+    # Their dead may be ten thousand; so the youngest come first. And a group is killed only
+    # once in a round, with all of its members, unless somebody else may be in it: one of
+    # *children*, a guard or the host, whose group any process of the session can join.
+    deadline = time.monotonic() + ROUND_SECONDS
+    groups = {os.getpgrp(), os.getpgid(os.getppid()), os.getsid(0)}
+    while True:
+        strangers = [pid for pid in reversed(_child_pids()) if pid not in children]
+        alive = [pid for pid in strangers if not _reap(pid)]
+        for pid in alive:
+            _send(os.kill, pid, signal.SIGKILL)
+        for group in {os.getpgid(pid) for pid in alive} - groups:
+            if group not in children:
+                _send(os.killpg, group, signal.SIGKILL)
+            groups.add(group)
+        if len(alive) == len(strangers) and not any(_lives(pid) for pid in alive):
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        os.sched_yield()
+
+
+def _reap(pid: int) -> bool:
+    """Reap a child process of ours, if it is dead and nobody traces it; return whether it was."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def _lives(pid: int) -> bool:
+    """Whether a child process that was killed, and cannot be reaped, is still to die."""
+    try:
+        os.kill(pid, 0)
+        descriptor = os.pidfd_open(pid)
+    except (ProcessLookupError, PermissionError):  # another user's is given up
+        return False
+    except OSError:  # no descriptor is left to look with
+        return True
+    try:
+        return not wait_for_any([descriptor], 0)  # a zombie, if it is: its tracer reaps it first
+    finally:
+        os.close(descriptor)
+
+
+def _send(call: Callable[[int, int], None], pid: int, number: int) -> None:
+    """Do what can be done to another process, if it is there and ours."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        call(pid, number)
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on, the state; none if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _child_pids() -> list[int]:

@@ -209,9 +209,10 @@ class Settings(Record):
         max_restarts: Restarts a session may need within *max_seconds*; one
             more and it gives up. 3 by default.
         max_seconds: The window of *max_restarts*, in seconds. 5 by default.
-        heartbeat: Seconds between probes of each of the system's own processes but
-            the root; one that leaves two in a row unanswered, because it hangs or
-            was stopped, is killed and restarted. None for no probes. 10 by default.
+        heartbeat: Seconds between probes of each of the system's own processes;
+            one that leaves two in a row unanswered, because it hangs or was
+            stopped, is killed and restarted. With the host the system ends. Host
+            and root are given a second at least. None for no probes. 10 by default.
         event_buffer: Events that each stream of `events()` keeps for a slow reader; the
             oldest are dropped and counted beyond it. 1000 by default.
         state_dir: The folder that holds the journals of all sessions; sessions

@@ -72,7 +72,11 @@ class SessionSystem:
                 f"settings must be Settings, got {quote(settings)}; Settings.load reads a file"
             )
         self.settings = evolve(settings or Settings(), **overrides)
-        host = HostProcess(preload=[*PRELOAD, *self.settings.preload], python=self.settings.python)
+        host = HostProcess(
+            preload=[*PRELOAD, *self.settings.preload],
+            python=self.settings.python,
+            heartbeat=self.settings.heartbeat,
+        )
         try:
             from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
             from jidocode.system.running import RunningSystem  # noqa: PLC0415 - idem

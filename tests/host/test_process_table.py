@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import signal
+import time
 from collections.abc import Generator
 
 import psutil
@@ -88,6 +89,24 @@ def test_a_child_starts_without_those_that_died_while_they_stood_by(
     assert ref.os_pid not in dead
     assert running.children("pool")["a"].ref == ref
     assert set(all_standbys(running)).isdisjoint([*dead, ref.os_pid])
+
+
+def test_a_child_starts_without_those_that_are_stopped_while_they_stand_by(
+    tree: MakeTree,
+) -> None:
+    """They would begin when somebody lets them go on; others take their places."""
+    running = tree(Flags(), pool())
+    held = all_standbys(running)
+    for pid in held:
+        os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: {psutil.Process(pid).status() for pid in held} == {"stopped"}, "the stop")
+    begin = time.monotonic()
+    ref = running.start(subject("a"), "pool")
+
+    assert ref is not None
+    assert ref.os_pid not in held
+    assert time.monotonic() - begin < 5  # half of what a start may take
+    eventually(lambda: set(all_standbys(running)).isdisjoint(held), "others")
 
 
 def test_an_order_that_does_not_fit_into_a_pipe_goes_by_fork(tree: MakeTree) -> None:

@@ -132,6 +132,11 @@ class Worker(GenServer):
             case "stray":
                 stray = subprocess.Popen(["sleep", "1000"], start_new_session=True)
                 return Reply(stray.pid)
+            case ("shell", str() as script):
+                subprocess.run(["sh", "-c", script], check=False)
+                return Reply(None)
+            case ("start", [*command]):
+                return Reply(subprocess.Popen(command).pid)
             case ("echo", value):
                 return Reply(value)
             case _:

@@ -9,11 +9,19 @@ from pathlib import Path
 import pytest
 import servers
 from limits import run_unshared
+from loguru import logger
 from servers import worker
 
-from jidocode import ActorExitedError, HandlerError, SessionHandle, SessionSystem, Strategy
+from jidocode import (
+    ActorExitedError,
+    HandlerError,
+    HostExitedError,
+    SessionHandle,
+    SessionSystem,
+    Strategy,
+)
 from jidocode.otp import Crashed
-from jidocode.testing import PATIENCE, eventually
+from jidocode.testing import PATIENCE, eventually, is_alive
 
 
 def open_with(system: SessionSystem, project: Path, **options: float) -> SessionHandle:
@@ -67,6 +75,35 @@ def test_a_session_that_hangs_while_it_is_stopped_is_ended(project: Path) -> Non
         session.stop()
 
         assert system.list_sessions() == []
+        assert system.create_session(project).manager.project_root() == str(project)
+
+
+def test_a_host_that_is_stopped_ends_its_system(project: Path) -> None:
+    """The app hears of it, and nothing is left."""
+    logger.enable("jidocode")
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]))
+    try:
+        with SessionSystem(heartbeat=0.1) as system:
+            session = system.create_session(project)
+            os.kill(system.host_pid, signal.SIGSTOP)
+            with pytest.raises(HostExitedError):
+                eventually(lambda: session.manager.project_root() != str(project), "the end")
+    finally:
+        logger.remove(sink)
+        logger.disable("jidocode")
+
+    assert "the host gave no sign of life for 2 s: the system ends" in lines
+
+
+def test_a_root_that_is_stopped_is_started_again(project: Path) -> None:
+    """The host looks after it, for it has no supervisor."""
+    with SessionSystem(heartbeat=0.1) as system:
+        root = system.tree().ref
+        assert root is not None
+        os.kill(root.os_pid, signal.SIGSTOP)
+        eventually(lambda: not is_alive(root.os_pid), "its end")
+
         assert system.create_session(project).manager.project_root() == str(project)
 
 

@@ -86,6 +86,25 @@ def test_an_app_killed_at_any_moment_leaves_nothing(project: Path) -> None:
         eventually(lambda marker=marker: not marked(marker), "the end of all")  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("stopped", [[0], [1], [2], [0, 1], [0, 2], [1, 2]])
+def test_an_app_that_is_killed_leaves_nothing_that_is_stopped(
+    project: Path, stopped: list[int]
+) -> None:
+    """Whichever two of the guards and the host see nothing of it, the third one does."""
+    marker = uuid.uuid4().hex
+    process = start_app(marker, project)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.read(3) == b"sro"
+        first = psutil.Process(process.pid).children()[0]
+        second = first.children()[0]
+        for number in stopped:
+            (first, second, second.children()[0])[number].suspend()
+    finally:
+        end(process)
+    eventually(lambda: not marked(marker), "the end of all")
+
+
 def test_two_apps_on_one_machine_do_not_meet(tmp_path: Path) -> None:
     """When one is killed, the other goes on."""
     markers = [uuid.uuid4().hex for _ in range(2)]

@@ -408,18 +408,21 @@ def test_a_program_of_a_child_ends_by_the_signals_that_the_child_leaves_alone(
     eventually(lambda: stray.status() == psutil.STATUS_ZOMBIE, "its end")
 
 
-@pytest.mark.parametrize("victim", ["guard", "host"])
-def test_nothing_outlives_the_guard_or_the_host(
-    system: SessionSystem, project: Path, victim: str
+@pytest.mark.parametrize("victims", [[0], [1], [2], [0, 1], [0, 2], [1, 2]])
+def test_nothing_outlives_any_of_the_guards_and_the_host(
+    system: SessionSystem, project: Path, victims: list[int]
 ) -> None:
-    """Whichever is killed, and whatever a child has started by itself."""
+    """Whichever two are killed together, and whatever a child has started by itself."""
     session = system.create_session(project, children=[worker("parent")])
     stray = session.call("parent", "stray")
-    guard = psutil.Process(system.host_pid).parent()
-    assert guard is not None
-    below = [*guard.children(recursive=True), guard]
+    host = psutil.Process(system.host_pid)
+    second, first = host.parents()[:2]
+    below = [first, *first.children(recursive=True)]
     assert stray in {process.pid for process in below}
-    os.kill(guard.pid if victim == "guard" else system.host_pid, signal.SIGKILL)
+    for victim in victims:  # held first, so that no one of them sees the death of another one
+        (first, second, host)[victim].suspend()
+    for victim in victims:
+        (first, second, host)[victim].kill()
 
     eventually(lambda: not any(map(runs, below)), "the end of everything")
     with pytest.raises(HostExitedError):

@@ -1,50 +1,131 @@
-"""The guard: a process between the app and the host that outlives neither for long.
+"""The guards: two processes between the app and the host that outlive neither for long.
 
-It does nothing but wait. When the app is gone, or the host is, it kills every
+A guard does nothing but wait. When the app is gone, or what is below, it kills every
 process below itself, whatever it may be, and ends.
 
 Why there is one: whoever holds the promise that nothing is left behind may itself be
 killed. The app cannot hold it, for after its `kill -9` no code of it runs. The host cannot
 hold it alone: it runs code for others, may hang, and its own death has to be seen by
-somebody. The guard reads nothing from anybody and allocates nothing while it waits, so
+somebody. A guard reads nothing from anybody and allocates nothing while it waits, so
 there is nothing that could make it hang or crash. And it is a subreaper: whatever an
 actor has started, daemons too, becomes its child when the processes between are gone.
 
-If the guard is killed, the host sees that and does the same for what is below it; if both
-are killed at once, the kernel kills the actors (see `processes.die_with_parent`).
+Why there are two, one below the other, and the host below both: each of the three sees the
+app's end and the end of the next ones, and does the same then for what is below it. So any
+two of them may be killed or stopped in one instant. If all are killed, the kernel kills the
+actors (see `processes.die_with_parent`), and what those have started lives on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Callable, Collection
-from typing import NoReturn
+from functools import partial
+from typing import NamedTuple, NoReturn
 
 from jidocode._host import processes
 from jidocode._host.descriptors import wait_for_any
 
+MAX_MISSED = 2
+"""After how many signs of life that stay away in a row somebody counts as hung."""
+MAX_BEATS = 4_096
+"""As many as may wait to be read at once."""
+
+
+class Watch(NamedTuple):
+    """What guards and host watch, besides what is below them.
+
+    Attributes:
+        lifelines: Descriptors that are readable when the app is gone: a pipe whose other end
+            it holds, and its pidfd. The pipe also tells that the app wants an end; but it does
+            not tell of every death, for a worker that the app has forked may hold the pipe
+            open beyond the app's end.
+        log: The socket of the log.
+        heartbeat: Seconds from one sign of life to the next; None if there are none.
+        guards: The pidfds of the guards above.
+        pulse: The pipe for signs of life to the guard above; None for the first guard.
+    """
+
+    lifelines: tuple[int, ...]
+    log: int
+    heartbeat: float | None
+    guards: tuple[int, ...] = ()
+    pulse: int | None = None
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """What is readable when the one that watches is to end with all below."""
+        return (*self.lifelines, *self.guards)
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        if self.pulse is not None:
+            with contextlib.suppress(OSError):  # a guard that is stopped, or gone, reads none
+                os.write(self.pulse, b"\0")
+
+    def end(self) -> NoReturn:
+        """End, with everything below; and with the guards, if the app is gone."""
+        processes.end_all()
+        if wait_for_any(self.lifelines, 0):
+            for guard in reversed(self.guards):  # one that is stopped would never see it
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(guard, signal.SIGKILL)
+        os._exit(0)
+
 
 def run_guard(
-    run_host: Callable[[], int], *, keep: Collection[int], lifelines: Collection[int]
+    run_below: Callable[[Watch], int], watch: Watch, *, keep: Collection[int]
 ) -> NoReturn:
-    """Fork the host, wait until it or the app is gone, and end with everything below.
+    """Fork what is below, wait until it or the app is gone, and end with everything below.
 
     Args:
-        run_host: What the host process runs.
-        keep: Descriptors that only the host needs.
-        lifelines: Readable when the app is gone: a pipe whose other end it holds,
-            and its pidfd. The pipe also tells that the app wants an end; but it does
-            not tell of every death, for a worker that the app has forked may hold
-            the pipe open beyond the app's end.
+        run_below: What the process below runs, with what it is to watch.
+        watch: What to watch.
+        keep: Descriptors that only those below need.
 
     Raises:
         OSError: The kernel refuses to fork.
     """
     processes.adopt_orphans()
-    # The host outlives the guard by a moment, to clean up below itself.
-    host = processes.fork(run_host, keep=keep, dies_with_parent=False)
-    for descriptor in keep:
+    pulse, beating = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    own = os.pidfd_open(os.getpid())
+    for_below = watch._replace(guards=(*watch.guards, own), pulse=beating)
+    # Who is below outlives the guard by a moment, to clean up below itself.
+    below = processes.fork(
+        partial(run_below, for_below),
+        keep=(*keep, *for_below.ends, watch.log, beating),
+        dies_with_parent=False,
+    )
+    for descriptor in (*keep, own, beating):
         os.close(descriptor)
-    wait_for_any([*lifelines, os.pidfd_open(host.pid)])
-    processes.kill_orphans(())
-    os._exit(0)
+    if _wait(watch, below.descriptor, pulse):
+        watch.end()
+    below.kill()
+    _report_silence(watch)
+    watch.end()
+
+
+def _wait(watch: Watch, below: int, pulse: int) -> bool:
+    """Wait for an end; False if those *below* have given no sign of life for too long."""
+    ends = (*watch.ends, below)
+    missed, patience = 0, None  # until the host begins to give them, it is the app that waits
+    while missed < MAX_MISSED:
+        if not wait_for_any([*ends, pulse], patience):
+            missed += 1  # once may be our own fault: all were stopped, and we were first to go on
+        elif wait_for_any(ends, 0) or not os.read(pulse, MAX_BEATS):
+            return True
+        else:
+            missed, patience = 0, watch.heartbeat
+            watch.beat()
+    return False
+
+
+def _report_silence(watch: Watch) -> None:
+    from jidocode._host.shipper import Shipper  # noqa: PLC0415 - a guard has no use for it before
+    from jidocode.base import log  # noqa: PLC0415 - idem
+
+    log.send_lines_to(Shipper(watch.log, "guard").ship)
+    seconds = MAX_MISSED * (watch.heartbeat or 0.0)
+    log.error("the host gave no sign of life for {:g} s: the system ends", seconds)

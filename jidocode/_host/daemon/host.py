@@ -1,7 +1,7 @@
 """The host: Thespian's Admin, which forks all processes and holds the root of the tree.
 
 Differs from Thespian's Admin in four things. It has no logger process to die
-of. It ends when the guard does, which ends with the app. It forks, kills and
+of. It ends when a guard does, or the app. It forks, kills and
 reaps processes for the supervisors, as Thespian's Admin does for actors that
 cannot do it themselves ("nannying"). And it starts the root again when the root
 dies, within a budget of restarts, for a globally named actor has no supervisor.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
+import math
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -33,16 +33,18 @@ from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.process import run_actor
 from jidocode._host.actor.reports import report_root
 from jidocode._host.actor.warm_up import StandbyOrder
+from jidocode._host.daemon.guard import MAX_MISSED, Watch
 from jidocode._host.daemon.process_table import ProcessEntry, ProcessTable
 from jidocode._host.limits import explain
 from jidocode._host.shipper import Shipper
 from jidocode._host.transport.address import Address
-from jidocode._host.transport.poller import READ
+from jidocode._host.transport.poller import ONCE, READ
 from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import Crashed, best_reason
 from jidocode.otp.supervision.intensity import RestartIntensity
+from jidocode.otp.supervision.machine import PulseHeard
 
 CAPABILITIES = {
     "Thespian ActorSystem Name": "multiprocTCPBase",
@@ -53,6 +55,8 @@ ROOT_NAME = "jidocode"
 """The root's global name, which makes it a child of Thespian's Admin."""
 ROOT_MAX_RESTARTS = 3
 ROOT_MAX_SECONDS = 5.0
+INIT_SECONDS = 10.0
+"""How long the root may take until it answers probes."""
 SHORT_REFILL_DELAY = 0.01
 REFILL_DELAY = 0.05
 """Seconds without a request until the missing standbys are forked; the short one if none is left.
@@ -66,10 +70,14 @@ class HostAdmin(MultiProcAdmin):
 
     transport: ThespianTransport
 
-    def __init__(self, transport: ThespianTransport, guard: int, log: int) -> None:
-        """Take over *transport*, log to *log*; end when *guard* is gone."""
-        self.shipper = Shipper(log, "host")
-        self._table = ProcessTable(self._fork)
+    def __init__(self, transport: ThespianTransport, watch: Watch) -> None:
+        """Take over *transport*; end when *watch* says so."""
+        self.shipper = Shipper(watch.log, "host")
+        self._watch = watch
+        self._table = ProcessTable(self._fork, self._release)
+        self._look_due = False
+        self._chances = 0  # as many probes may stay unanswered in a row
+        self._is_root_silent = False
         self._refill_due = False
         self._quiet_at = 0.0
         self._root: ReceiveEnvelope | None = None
@@ -86,12 +94,23 @@ class HostAdmin(MultiProcAdmin):
         )
         self.asLogger = transport.myAddress
         self._activate()
-        transport.poller.register(guard, READ, self._on_guard_gone)
+        for end in watch.ends:
+            # Everything ends at once, whatever is being done: the app is gone, or will be.
+            transport.poller.register(end, READ, lambda _events: watch.end())
 
-    def _on_guard_gone(self, _events: int) -> None:
-        """End everything at once, whatever is being done: the app is gone, too."""
-        processes.kill_orphans(())
-        os._exit(0)
+    def run(self) -> None:
+        """Serve until the system ends."""
+        self._beat()
+        super().run()
+
+    def _beat(self) -> None:
+        """Show the guards that this process does not hang, and have the root show it here."""
+        heartbeat = self._watch.heartbeat
+        if heartbeat is None:
+            return
+        self._watch.beat()
+        self._probe_root()
+        self.transport.call_at(time.monotonic() + heartbeat, self._beat)
 
     def handleIncoming(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
         """Handle one message: ours, or one that Thespian understands."""
@@ -112,6 +131,9 @@ class HostAdmin(MultiProcAdmin):
                 self._on_kill(message, envelope.origin)
             case RootExited():
                 self._root_exit = message
+            case PulseHeard():
+                if self._root_process and self._root_process.address == envelope.origin:
+                    self._chances = MAX_MISSED
             case _:
                 return bool(super().handleIncoming(envelope))
         return True
@@ -134,7 +156,25 @@ class HostAdmin(MultiProcAdmin):
         endpoint = self.transport.endpoint_for(number)
         run = partial(run_actor, endpoint, order, self.capabilities, self.shipper)
         pipe = (order.order_pipe,) if isinstance(order, StandbyOrder) else ()
-        return processes.fork(run, keep=[self.shipper.descriptor, *pipe])
+        process = processes.fork(run, keep=[self.shipper.descriptor, *pipe])
+        try:
+            self.transport.poller.register(
+                process.descriptor, READ | ONCE, lambda _events: self._on_end(process.pid)
+            )
+        except OSError:
+            process.kill()  # it is reaped as an orphan
+            process.close()
+            raise
+        return process
+
+    def _release(self, process: processes.ChildProcess) -> None:
+        self.transport.poller.unregister(process.descriptor)
+        process.close()
+
+    def _on_end(self, pid: int) -> None:
+        """Look who is dead: of one that is traced, SIGCHLD goes to its tracer."""
+        self._table.note_end(pid)
+        self.transport.interrupt_wait(check_children=True)
 
     def _on_fork(self, message: wire.Fork, sender: Address) -> None:
         parent = self._table.find(sender)
@@ -182,6 +222,7 @@ class HostAdmin(MultiProcAdmin):
         entry = self._table.set_address(envelope.message.childInstance, envelope.origin)
         if entry is not None and entry is self._root_process:
             self._pendingActorReady(self._root_number, envelope.sender)
+            self._probe_root()  # it answers when it is through with its `init`
         return True
 
     def childDied(self) -> bool:  # noqa: N802 - Thespian's name
@@ -194,7 +235,18 @@ class HostAdmin(MultiProcAdmin):
             elif entry.parent is not None and entry.parent.address and status is not None:
                 news = ChildExited(entry.incarnation, entry.address, status)
                 self.transport.send(entry.parent.address, news)
+        self._look_later()
         return True
+
+    def _look_later(self) -> None:
+        """Look again at those who resist, beside all other work."""
+        if self._table.next_look is not None and not self._look_due:
+            self._look_due = True
+            self.transport.call_at(self._table.next_look, self._look)
+
+    def _look(self) -> None:
+        self._look_due = False
+        self.childDied()
 
     # The root
 
@@ -215,6 +267,7 @@ class HostAdmin(MultiProcAdmin):
         sourceToLoad: object = None,  # noqa: ARG002, N803 - Thespian's name
     ) -> None:
         """Start the root's process; Thespian's Admin calls this for `h_PendingActor`."""
+        self._chances = max(MAX_MISSED, math.ceil(INIT_SECONDS / (self._watch.heartbeat or 1.0)))
         self._root_number = getattr(childAddr.addressDetails, "addressInstanceNum", 0)
         try:
             self._root_process = self._table.start(wire.pack(childRequirements), supervises=True)
@@ -233,6 +286,23 @@ class HostAdmin(MultiProcAdmin):
             self._replace(self._root)
         return result
 
+    def _probe_root(self) -> None:
+        """Have the root show that it does not hang; kill it if it has not for too long."""
+        entry = self._root_process
+        if (
+            self._watch.heartbeat is None
+            or entry is None
+            or entry.address is None
+            or entry.process.status is not None
+        ):
+            return
+        if self._chances:
+            self._chances -= 1
+            self.transport.send(entry.address, wire.Heartbeat())
+        else:
+            self._is_root_silent = True
+            entry.process.kill()
+
     def _replace(self, root: ReceiveEnvelope) -> None:
         request, root_exit, entry = root.message, self._root_exit, self._root_process
         assert isinstance(request, PendingActor)  # noqa: S101 - its handler kept it
@@ -242,6 +312,9 @@ class HostAdmin(MultiProcAdmin):
         reason = best_reason(
             root_exit.reason if root_exit else None, entry.process.status if entry else None
         )
+        if self._is_root_silent:
+            reason = Crashed(f"no heartbeat for {MAX_MISSED * (self._watch.heartbeat or 0.0):g} s")
+            self._is_root_silent = False
         again = root_exit is None and self._restarts.allow(time.monotonic())
         news = RootExited(order.incarnation, reason, restarting=again)
         self.transport.send(order.app, news)

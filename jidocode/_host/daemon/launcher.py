@@ -1,4 +1,4 @@
-"""Starts the guard and the host from the app, and ends them.
+"""Starts guards and host from the app, and ends them.
 
 Why a fresh interpreter, and no fork of the app: an app has threads, and a lock that one of
 them holds at the fork is held in the child for ever; and its heap, its sockets and its
@@ -11,7 +11,7 @@ What connects the two (see `main` for the other side), each by a descriptor of i
   app's end, however it comes, is seen there.
 - the report, a pipe: one line, when the host is ready or cannot be.
 - the log, a socket (see `logs`), and what is printed (see `output`). Standard input is empty.
-- two pidfds, by which the app sees the end of both, and can kill them without ever
+- two pidfds, by which the app sees the end of guard and host, and can kill them without ever
   hitting a stranger who has got a dead one's pid.
 
 None of these is a standard stream: whatever is installed in the environment may print when
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 Program = str | os.PathLike[str] | None
 """The path of an interpreter; None for the app's own."""
 
+MIN_HEARTBEAT = 1.0
+"""Seconds: to take a busy machine for a hung host would end all sessions."""
+
 KILL_SECONDS = 10.0
 """How long the guard, and then the host, may take to kill what is left."""
 
@@ -74,12 +77,16 @@ class HostProcess:
     pid: int
     """The host's process id; likewise."""
 
-    def __init__(self, *, preload: Sequence[str], python: Program = None) -> None:
+    def __init__(
+        self, *, preload: Sequence[str], python: Program = None, heartbeat: float | None = None
+    ) -> None:
         """Start a guard, which starts a host; that becomes ready in its own time.
 
         Args:
             preload: Modules to import once, for all actors to share.
             python: The interpreter to run it on; None for the app's own.
+            heartbeat: Seconds from one sign of life of host and root to the next, at least
+                `MIN_HEARTBEAT`; None if nobody is to look for them.
 
         Raises:
             HostStartError: It cannot be started, or not from here. Nothing is left.
@@ -92,11 +99,11 @@ class HostProcess:
         self._closed = False
         self._owner = Owner()
         try:
-            self._launch(preload, python)
+            self._launch(preload, python, heartbeat)
         except OSError as error:
             raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
 
-    def _launch(self, preload: Sequence[str], python: Program) -> None:
+    def _launch(self, preload: Sequence[str], python: Program, heartbeat: float | None) -> None:
         with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
@@ -111,12 +118,16 @@ class HostProcess:
                 self._report, report = _pipe()
                 theirs.callback(report.close)
                 undo.callback(self._report.close)
+                facts = {
+                    "heartbeat": None if heartbeat is None else max(heartbeat, MIN_HEARTBEAT),
+                    "preload": list(preload),
+                }
                 descriptors = {
                     "log": shipping.fileno(),
                     "lifeline": lifeline.fileno(),
                     "report": report.fileno(),
                 }
-                orders = theirs.enter_context(self._orders(preload, python, descriptors))
+                orders = theirs.enter_context(self._orders(python, facts, descriptors))
                 command = interpreter.command(python, orders.fileno())
                 self._python = command[0]
                 theirs_alone = [orders.fileno(), *descriptors.values()]
@@ -192,7 +203,7 @@ class HostProcess:
                 signal.pidfd_send_signal(end, number)
 
     def _orders(
-        self, preload: Sequence[str], python: Program, descriptors: dict[str, int]
+        self, python: Program, facts: dict[str, Any], descriptors: dict[str, int]
     ) -> BinaryIO:
         orders = {
             "key": self.key.hex(),
@@ -200,7 +211,7 @@ class HostProcess:
             "add_path": python is not None,
             "library": interpreter.library_modules(),
             "app": os.getpid(),
-            "preload": list(preload),
+            **facts,
             **descriptors,
         }
         file = os.fdopen(os.memfd_create("jidocode-orders"), "w+b")

@@ -1,11 +1,12 @@
-"""The guard and the host, in the fresh interpreter that `launcher` has started.
+"""The guards and the host, in the fresh interpreter that `launcher` has started.
 
 The start protocol, seen from here:
 
 1. A file in memory holds the orders (`BOOTSTRAP` in `interpreter` has read it): the key,
    where to import from, what to preload, and the descriptors of the rest.
-2. This process becomes the guard. Its one child becomes the host, Thespian's Admin. The
-   guard holds the lifeline, a pipe that is readable when the app is gone or closes it.
+2. This process becomes the first guard. Its one child becomes the second, and the child of
+   that the host, Thespian's Admin. All three hold the lifeline, a pipe that is readable when
+   the app is gone or closes it.
 3. The report takes one line of JSON: where the host listens, or why there is none. Then it
    is closed.
 
@@ -21,13 +22,13 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jidocode._host import processes
-from jidocode._host.daemon.guard import run_guard
+from jidocode._host.daemon.guard import Watch, run_guard
 from jidocode._host.daemon.import_path import use_app_path
 from jidocode._host.limits import MIN_DESCRIPTORS, explain
 from jidocode._host.nesting import join_system
@@ -42,7 +43,7 @@ three processes, and a connection back to its supervisor.
 
 
 def main(orders: dict[str, Any], library: Sequence[str]) -> None:
-    """Become the guard, with the host below; *library* is where Python's own modules are."""
+    """Become the first guard, with all else below; *library* is where Python's own modules are."""
     join_system()
     # Masks and ignored signals are inherited. Deaths must be heard of, and the programs of the
     # actors must end when they are told to, whatever the app's thread had blocked.
@@ -60,17 +61,23 @@ def main(orders: dict[str, Any], library: Sequence[str]) -> None:
             _report(report, error=problem)
             return
         app = os.pidfd_open(orders["app"])
-        guard = os.pidfd_open(os.getpid())
-        processes.set_name("jido-guard", f"jidocode guard of {orders['app']}")
-        run_guard(
-            partial(_run_host, orders, library, guard),
-            keep=(report, guard, orders["log"]),
-            lifelines=(orders["lifeline"], app),
-        )
     except ProcessLookupError:  # the app is gone
         return
     except OSError as error:
         _report(report, error=explain(error))
+        return
+    processes.set_name("jido-guard", f"jidocode guard of {orders['app']}")
+    watch = Watch((orders["lifeline"], app), orders["log"], orders["heartbeat"])
+    host = partial(_run_host, orders, library)
+    _run_guard(report, partial(_run_guard, report, host), watch)
+
+
+def _run_guard(report: int, run_below: Callable[[Watch], int], watch: Watch) -> int:
+    try:
+        run_guard(run_below, watch, keep=(report,))
+    except OSError as error:
+        _report(report, error=explain(error))
+    return 1
 
 
 def _problem_here() -> str:
@@ -89,7 +96,7 @@ def _problem_here() -> str:
     return ""
 
 
-def _run_host(orders: dict[str, Any], library: Sequence[str], guard: int) -> int:
+def _run_host(orders: dict[str, Any], library: Sequence[str], watch: Watch) -> int:
     report = orders["report"]
     try:
         from jidocode._host.daemon.host import HostAdmin, prepare_host  # noqa: PLC0415 - the guard has no use for it
@@ -97,7 +104,7 @@ def _run_host(orders: dict[str, Any], library: Sequence[str], guard: int) -> int
 
         transport = ThespianTransport.for_admin(bytes.fromhex(orders.pop("key")))
         _reach(transport.address.port)
-        admin = HostAdmin(transport, guard, orders["log"])
+        admin = HostAdmin(transport, watch)
         processes.set_name("jido-host", f"jidocode host of {orders['app']}")
         use_path = partial(use_app_path, orders["path"], orders["library"], library)
         prepare_host(admin, orders["preload"], use_path)

@@ -15,14 +15,20 @@ starts at once. The few serve all sessions.
 **Reaping.** A supervisor may restart a child as soon as it hears of its end, so by
 then nothing of the dead one may run: neither the processes below it in the table,
 nor what it had started itself. The latter become the host's children when their
-parent dies, for the host is a subreaper (see `processes`). So `reap` kills and awaits
-all that before it returns anybody's death.
+parent dies, for the host is a subreaper (see `processes`). So a death is told when all
+that is gone, too.
+
+But the host never waits for it: `reap` does what can be done at once, and is called again.
+And what a child has started may resist, chains of processes that fork and exit above all.
+It is killed on, but a death is told after `TELL_SECONDS` all the same, and one that
+comes meanwhile at once: nobody else's recovery shall wait for it.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
@@ -36,6 +42,15 @@ STANDBYS = {False: 2, True: 1}
 """How many stand by, by whether they are to supervise: as many as a session begins with."""
 MAX_PIPED_ORDER = 1 << 15
 """Bytes of an order for a standby: they fit into its pipe, so writing them never waits."""
+
+
+TELL_SECONDS = 0.2
+"""How long a death is kept back for what the dead one has started itself."""
+SHORT_PAUSE = 0.001
+PAUSE = 0.02
+"""Seconds between two rounds against those who resist; the short one until a death is told."""
+MAX_REAPED = 1_000
+"""How many are reaped at once, before other work is done."""
 
 
 class ProcessEntry(Struct, eq=False):
@@ -63,6 +78,11 @@ class ProcessEntry(Struct, eq=False):
             yield entry
             yield from entry.descendants()
 
+    @property
+    def is_buried(self) -> bool:
+        """Whether all that are below are dead."""
+        return all(entry.process.status is not None for entry in self.descendants())
+
 
 class _Standby(Struct, frozen=True):
     """How a standby is given its order, and whether it is ready to supervise."""
@@ -72,11 +92,28 @@ class _Standby(Struct, frozen=True):
 
 
 class ProcessTable:
-    """The processes of one system; for the single-threaded host."""
+    """The processes of one system; for the single-threaded host.
 
-    def __init__(self, fork: Callable[[int, bytes | StandbyOrder], processes.ChildProcess]) -> None:
-        """Fork by *fork*, which takes the new process's number and its order."""
+    Attributes:
+        next_look: When to `reap` again (monotonic seconds), though no death is heard of;
+            None when no orphan is left.
+    """
+
+    def __init__(
+        self,
+        fork: Callable[[int, bytes | StandbyOrder], processes.ChildProcess],
+        release: Callable[[processes.ChildProcess], object],
+    ) -> None:
+        """Fork by *fork*, which takes the new process's number and its order.
+
+        *release* takes each process whose end is noted; it closes its descriptors.
+        """
         self._fork = fork
+        self._release = release
+        self._ended: set[int] = set()
+        self._untold: list[ProcessEntry] = []
+        self._orphaned_at = 0.0  # since when there may be orphans
+        self.next_look: float | None = None
         self._numbers = itertools.count(1)
         self._by_pid: dict[int, ProcessEntry] = {}
         self._by_number: dict[int, ProcessEntry] = {}  # until they have said where they listen
@@ -141,25 +178,58 @@ class ProcessTable:
         return True
 
     def reap(self) -> list[ProcessEntry]:
-        """Reap the dead, and kill and reap all below them and what they have left behind.
+        """Reap the dead, and kill all below them and what they have left behind; without waiting.
 
         Returns:
-            Those of the dead whose deaths somebody has to hear of: the root, and those whose
+            Those of the dead whose deaths somebody has to hear of now: the root, and those whose
             supervisors live. Their statuses are known.
         """
-        dead = [entry for pid, status in _reap_zombies() if (entry := self._set_dead(pid, status))]
-        below = [other for entry in dead for other in entry.descendants()]
-        for entry in below:
-            entry.process.kill()
-        for entry in below:  # all are killed first, so that they die together
-            entry.process.wait()
-            self._forget(entry)
-        if dead:
-            processes.kill_orphans(self._by_pid)
-        for entry in dead:
+        has_reaped, now = self._reap_dead(), time.monotonic()
+        if has_reaped and self.next_look is None:
+            self._orphaned_at = self.next_look = now
+        if self.next_look is not None and now >= self.next_look:
+            self._kill_orphans()
+        resists = self.next_look is not None and now < self._orphaned_at + TELL_SECONDS
+        told = [each for each in self._untold if each.is_buried and not resists]
+        self._untold = [each for each in self._untold if each not in told]
+        for entry in told:
             if entry.parent is not None:
                 entry.parent.children.pop(entry.incarnation, None)
-        return [each for each in dead if each.parent is None or each.parent.process.status is None]
+        return [each for each in told if each.parent is None or each.parent.process.status is None]
+
+    def _kill_orphans(self) -> None:
+        if processes.kill_orphans(self._by_pid):
+            self.next_look = None
+            return
+        now = time.monotonic()
+        is_new = now < self._orphaned_at + TELL_SECONDS
+        self.next_look = now + (SHORT_PAUSE if is_new else PAUSE)
+
+    def note_end(self, pid: int) -> None:
+        """Note that the process *pid* is dead, to be looked at when the dead are reaped."""
+        self._ended.add(pid)
+
+    def _reap_dead(self) -> bool:
+        """Reap what is dead, ours or adopted; return whether anything was.
+
+        Signals do not queue: one SIGCHLD may stand for many deaths.
+        """
+        count = 0
+        while count < MAX_REAPED and (pid := processes.next_dead()) is not None:
+            count += 1
+            entry = self._by_pid.get(pid)
+            if entry is not None:
+                entry.process.kill()  # its group; while it is not reaped, its number is its own
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if entry is not None:
+                self._set_dead(entry, status)
+        # Those who are dead and cannot be reaped: whoever traces them has to let go first.
+        traced = [entry for pid in self._ended if (entry := self._by_pid.get(pid)) is not None]
+        self._ended.clear()
+        for entry in traced:
+            entry.process.kill()
+            self._set_dead(entry, entry.process.unreaped_status())
+        return count > 0 or bool(traced)
 
     def _add(self, order: bytes | StandbyOrder) -> ProcessEntry:
         number = next(self._numbers)
@@ -175,6 +245,10 @@ class ProcessTable:
             ready = (entry for entry, standby in standbys if standby.supervises is supervises)
             entry = next(ready, None) or next(iter(self._standbys))
             order_pipe = self._standbys.pop(entry).order_pipe
+            if entry.process.is_stopped():  # it would neither begin nor fail
+                entry.process.kill()
+                os.close(order_pipe)
+                continue
             try:
                 with os.fdopen(order_pipe, "wb", buffering=0) as pipe:
                     pipe.write(order)
@@ -183,12 +257,12 @@ class ProcessTable:
             return entry
         return None
 
-    def _set_dead(self, pid: int, status: int) -> ProcessEntry | None:
-        entry = self._by_pid.get(pid)
-        if entry is not None:
-            entry.process.status = os.waitstatus_to_exitcode(status)
-            self._forget(entry)
-        return entry
+    def _set_dead(self, entry: ProcessEntry, status: int) -> None:
+        entry.process.status = status
+        self._forget(entry)
+        for other in entry.descendants():
+            other.process.kill()
+        self._untold.append(entry)
 
     def _forget(self, entry: ProcessEntry) -> None:
         if self._by_pid.pop(entry.process.pid, None) is None:
@@ -202,19 +276,4 @@ class ProcessTable:
         trace = entry.process.trace()
         if trace:
             log.error("a fatal signal ended a process\n{}", trace, pid=entry.process.pid)
-        entry.process.close()
-
-
-def _reap_zombies() -> Iterator[tuple[int, int]]:
-    """Reap what is dead, ours or adopted, and yield pids and statuses; without waiting.
-
-    Signals do not queue: one SIGCHLD may stand for many deaths.
-    """
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not pid:
-            return
-        yield pid, status
+        self._release(entry.process)
