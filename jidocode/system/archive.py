@@ -24,6 +24,7 @@ from jidocode.session.journal.catalogue import (
 )
 from jidocode.session.journal.ownership import Home
 from jidocode.session.journal.place import check_place, journal_path
+from jidocode.session.journal.writing import make_private_folder
 from jidocode.session.record import Session, new_session_id, validate_session_id
 from jidocode.system.settings import Settings, default_state_dir
 
@@ -71,7 +72,7 @@ class Archive:
         place = "the home folder"
         try:
             place = f"{str(self.folder)!r:.1000}"
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             if os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
                 return
             problem = os.strerror(errno.EACCES)

@@ -213,6 +213,15 @@ def test_an_odd_umask(project: Path, umask: int) -> None:
     probe(project, before=f"os.umask({umask})").works()
 
 
+@only_root
+@pytest.mark.parametrize("umask", [0o777, 0o700, 0o277])
+def test_an_odd_umask_of_a_user_who_is_not_root(stranger: Stranger, umask: int) -> None:
+    """Who may not open what its own umask has closed."""
+    state_dir = str(stranger.folder / "state")
+
+    stranger.probe(before=f"os.umask({umask})", state_dir=state_dir).works()
+
+
 # ----- no loopback ----------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ from jidocode.session.journal.format import (
 from jidocode.session.journal.writing import (
     WriteErrors,
     lock_file,
+    make_private_folder,
     new_path,
     open_private,
     sync_directory,
@@ -125,7 +126,7 @@ class Journal:
             raise ValueError(f"durability is process or power, not {quote(durability)}")
         try:
             if create:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(path.parent)
             fd, created = lock_file(path, create=create)
         except FileNotFoundError as error:
             raise _lost(path) from error

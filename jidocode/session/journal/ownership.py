@@ -34,7 +34,13 @@ from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpen
 from jidocode.session.admission.admission import Place, refuse_overlap
 from jidocode.session.journal.file import Durability, Journal
 from jidocode.session.journal.place import journal_path, opening_time
-from jidocode.session.journal.writing import lock_file, lock_holders, open_private, write_all
+from jidocode.session.journal.writing import (
+    lock_file,
+    lock_holders,
+    make_private_folder,
+    open_private,
+    write_all,
+)
 from jidocode.session.record import is_session_id
 
 LOCK_PATIENCE = 5.0
@@ -211,7 +217,7 @@ def _errors() -> Generator[None]:
 def _folder(journals: Path) -> Generator[Path]:
     """Hold the folder of open sessions beside *journals*."""
     folder = journals / _FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(folder)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(fd)

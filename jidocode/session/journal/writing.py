@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def _open_for_reading(path: Path, *, create: bool) -> tuple[int, bool]:
     flags = os.O_RDONLY | os.O_NOFOLLOW
     if create:
         try:
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+            return open_private(path, flags | os.O_CREAT | os.O_EXCL), True
         except FileExistsError:
             pass  # the usual case: it is opened below
     return os.open(path, flags), False
@@ -173,9 +174,34 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def open_private(path: str, flags: int) -> int:
-    """Open a file that only its owner may read (an opener for `open`)."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+PRIVATE = stat.S_IRUSR | stat.S_IWUSR
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """Open a file that only its owner may read, whatever the umask (an opener for `open`)."""
+    fd = os.open(path, flags | os.O_NOFOLLOW, PRIVATE)
+    if os.fstat(fd).st_mode & PRIVATE != PRIVATE:
+        os.fchmod(fd, PRIVATE)  # else its owner could not open it again
+    return fd
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder, and what is missing above it, for its owner alone, whatever the umask.
+
+    Raises:
+        OSError: It cannot be made; none if it is there.
+    """
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_private_folder(path.parent)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(0o700)
 
 
 def sync_directory(path: Path) -> None:
