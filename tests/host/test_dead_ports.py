@@ -12,6 +12,7 @@ import pytest
 
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.key import new_key
+from jidocode._host.transport.knock import Knock
 from jidocode._host.transport.messenger import Messenger
 from jidocode._host.transport.window import Outcome
 
@@ -37,8 +38,10 @@ def babble(_data: bytes, sock: socket.socket, _living: int) -> None:
 
 def relay(data: bytes, sock: socket.socket, living: int) -> None:
     """Have a living process of the same system make the proof."""
-    with socket.create_connection(("127.0.0.1", living)) as other:
+    with socket.socket() as other:
+        Knock.at(KEY, living).give(other)
         other.settimeout(1.0)
+        other.connect(("127.0.0.1", living))
         other.sendall(data)
         with contextlib.suppress(OSError):
             sock.sendall(other.recv(1000))

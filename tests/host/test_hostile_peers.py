@@ -37,13 +37,15 @@ from jidocode._host.transport.frames import (
     unpack_count,
 )
 from jidocode._host.transport.handshake import ConnectionKeys, Hello, Opening
-from jidocode._host.transport.inbound import MAX_STRANGERS, Inbound
+from jidocode._host.transport.inbound import MAX_STRANGERS, Acceptor, Inbound
 from jidocode._host.transport.key import new_key
+from jidocode._host.transport.knock import Knock
 from jidocode._host.transport.thespian import (
     LoopbackEndpoint,
     ThespianEnvelope,
     ThespianTransport,
 )
+from jidocode.base import log
 
 DEADLINE = 20.0
 KEY = new_key()
@@ -116,8 +118,11 @@ def served() -> Iterator[Served]:
 
 @contextlib.contextmanager
 def raw(served: Served) -> Generator[socket.socket]:
-    """Connect as anybody on this machine can."""
-    with socket.create_connection(("127.0.0.1", served.server.address.port)) as sock:
+    """Connect as anybody on this machine can who has guessed the knock."""
+    port = served.server.address.port
+    with socket.socket() as sock:
+        Knock.at(KEY, port).give(sock)
+        sock.connect(("127.0.0.1", port))
         sock.settimeout(0.001)
         yield sock
 
@@ -304,6 +309,58 @@ def test_an_honest_peer_may_be_slow_to_send_its_messages(
         served.until(lambda: served.got)
 
     assert served.got == ["late"]
+
+
+def test_who_has_hung_up_before_it_is_accepted_costs_no_place(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No object is made for it, and the poller hears nothing of it."""
+    monkeypatch.setattr(inbound_module, "Inbound", None)
+    turned_away = itertools.count()
+    monkeypatch.setattr(Acceptor, "turn_away", lambda _: next(turned_away))
+    for _ in range(100):
+        with raw(served):
+            pass
+    for _ in range(20):
+        served.step()
+
+    assert next(turned_away) == 100
+
+
+def test_what_peers_have_sent_is_read_before_strangers_are_let_in(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And few of those at a time, however many there are."""
+    seen: list[str] = []
+
+    def turn_away(_acceptor: Acceptor, sock: socket.socket) -> None:
+        seen.append("stranger")
+        sock.close()
+
+    with raw(served) as peer, contextlib.ExitStack() as stack:
+        keys = let_in(served, peer)
+        strangers = [stack.enter_context(raw(served)) for _ in range(40)]
+        peer.sendall(sealed(keys, "hello"))
+        monkeypatch.setattr(Acceptor, "_take_in", turn_away)
+        monkeypatch.setattr(served.server, "deliver", lambda *_: seen.append("message"))
+        served.server.poller.wait(time.monotonic() + DEADLINE)
+
+    assert len(strangers) == 40
+    assert seen[0] == "message"
+    assert 0 < seen.count("stranger") <= 16
+
+
+def test_strangers_are_logged_together(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line for all of a second."""
+    monkeypatch.setattr(inbound_module, "_TALLY_SECONDS", 0.1)
+    lines: list[str] = []
+    monkeypatch.setattr(log, "debug", lambda text, *values: lines.append(text.format(*values)))
+    for _ in range(10):
+        with raw(served) as sock:
+            sock.sendall(bytes(64))
+    served.until(lambda: lines)
+
+    assert lines == ["dropped 10 connections that did not prove the key"]
 
 
 def test_a_thousand_silent_connections_change_nothing(served: Served) -> None:

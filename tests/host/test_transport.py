@@ -51,6 +51,7 @@ from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import FrameDecoder, Kind, pack_count
 from jidocode._host.transport.handshake import Hello, Opening, Reception
 from jidocode._host.transport.key import new_key
+from jidocode._host.transport.knock import Knock
 from jidocode._host.transport.thespian import (
     STATUSES,
     LoopbackEndpoint,
@@ -818,6 +819,7 @@ def test_a_connection_that_the_kernel_does_not_take_is_tried_anew(one: Peer, two
     with contextlib.ExitStack() as stack:
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
+            Knock.at(KEY, two.transport.address.port).give(waiting)
             waiting.settimeout(0)
             waiting.connect_ex(listener.getsockname())
         one.transport.send(two.transport.address, "x")

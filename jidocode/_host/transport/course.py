@@ -8,8 +8,7 @@ place in the present state is refused and changes nothing. That is how late news
 told from new ones. Several threads meet a broken connection at about the same time,
 each reports it, and the run loop repairs it once::
 
-       .--------------- REOPEN ---------.  (the kernel of the peer does not let it in)
-       v    CONNECT          FILL       |
+            CONNECT          FILL
       IDLE ---------> OPEN <-------> BLOCKED
        ^                |     DRAIN     |
        | REOPEN         |  BREAK        |  REFUSE (nobody listens there)
@@ -79,7 +78,6 @@ TABLE: dict[State, dict[Event, State]] = {
     },
     State.BLOCKED: {
         Event.DRAIN: State.OPEN,
-        Event.REOPEN: State.IDLE,
         Event.BREAK: State.BROKEN,
         Event.REFUSE: State.REFUSED,
         Event.RETIRE: State.RETIRED,

@@ -11,8 +11,10 @@ before it is looked at (see `frames`).
 from __future__ import annotations
 
 import enum
+import errno
 import math
 import os
+import select
 import socket
 import threading
 import time
@@ -26,7 +28,8 @@ from jidocode._host import wire
 from jidocode._host.transport.address import Address, LoopbackAddress
 from jidocode._host.transport.frames import MAX_BODY, Kind
 from jidocode._host.transport.inbound import Acceptor
-from jidocode._host.transport.outbound import PATIENCE_SECONDS, WELCOME_SECONDS, Link
+from jidocode._host.transport.knock import Knock
+from jidocode._host.transport.outbound import PATIENCE_SECONDS, WELCOME_SECONDS, Link, connect
 from jidocode._host.transport.poller import Poller
 from jidocode._host.transport.watches import OnReady, Watches
 from jidocode._host.transport.window import Outcome, Parcel, Settle
@@ -92,6 +95,7 @@ class Messenger:
         self.key = key
         listener = self._listen()
         self.address = LoopbackAddress(listener.getsockname()[1], self._draw_nonce())
+        Knock.at(key, self.address.port).guard(listener)
         self.poller = Poller()
         self.greeting: set[Link] = set()
         self.patient_from = 0.0
@@ -152,6 +156,21 @@ class Messenger:
         """Connect to *address* beforehand, for what will be sent to it soon; wait for nobody."""
         if self.reaches(address):
             self._link_to(address).dial()
+
+    def try_connecting(self, address: LoopbackAddress, seconds: float) -> None:
+        """Connect to *address* as an own peer does, and hang up.
+
+        Raises:
+            OSError: Nobody listens there, or is reached within *seconds*.
+        """
+        with connect(self.key, address.port) as sock:
+            look = select.poll()
+            look.register(sock, select.POLLOUT)
+            code = errno.ETIMEDOUT
+            if look.poll(1000 * seconds):
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
 
     @property
     def runs_elsewhere(self) -> bool:

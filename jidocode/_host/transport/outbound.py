@@ -27,6 +27,7 @@ from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.course import Course, Event, State
 from jidocode._host.transport.frames import FrameError, Kind
 from jidocode._host.transport.handshake import Hello
+from jidocode._host.transport.knock import Knock
 from jidocode._host.transport.poller import READ, WRITE, Poller
 from jidocode._host.transport.window import BATCH_BYTES, Outcome, Parcel, SendWindow, Settle
 from jidocode.base import log
@@ -40,8 +41,7 @@ WELCOME_SECONDS = 0.005
 PATIENCE_SECONDS = 0.1
 """Seconds in which the run loop waits for no peer, after it has waited in vain."""
 SHORTEST_DIAL = 0.005
-LONGEST_DIAL = 1.0
-"""Seconds until a connection that the peer's kernel does not take is tried anew."""
+"""Seconds until a connection that the peer's kernel does not take has failed, at the least."""
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: how many bytes the kernel has not sent yet
 
@@ -111,10 +111,10 @@ class Link:
     # and looks after it before it handles the next message (`Messenger.send_off_soon`), or
     # whatever else may take long; a first answer must not wait for that.
     #
-    # The kernel of a peer whose backlog is full drops what would open a connection, and
-    # ours tries again after a second. A flood of strangers makes that the rule, so a
-    # connection that is not taken soon is given up and tried anew (`_redial`): each try
-    # has a chance.
+    # A full backlog drops what would open a connection, as does a port that somebody else
+    # has now, in a system of his own (see `knock`). The kernel tries again after a second,
+    # and goes on for minutes. We have no network between us that could lose it, so a
+    # connection that is not taken soon has failed, and is tried anew like all that fail.
     #
     # Ctrl-C. A signal handler may raise in the main thread between any two
     # bytecodes. So every step has either happened or not: a batch is one value; a
@@ -136,7 +136,6 @@ class Link:
         self._course = Course()
         self._alarm = math.inf  # when `_expire` will be called
         self._is_losing = False  # messages that nobody hears of; logged once until it has drained
-        self._dial_seconds = SHORTEST_DIAL
         self._writing = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -253,7 +252,7 @@ class Link:
         hello = Hello(self._hub.address, self.target.nonce)
         with self._gate:
             self._window.connect(self._hub.key, hello)
-        sock = _connect(self.target.port)
+        sock = connect(self._hub.key, self.target.port)
         try:
             if self._hub.runs_elsewhere:
                 self._await_welcome(sock)
@@ -293,8 +292,8 @@ class Link:
         if sock is not None:
             self._hub.poller.modify(sock.fileno(), READ | WRITE)
             if self._window.is_greeting:
-                when = time.monotonic() + self._dial_seconds
-                self._hub.call_at(when, partial(self._redial, sock))
+                when = time.monotonic() + max(SHORTEST_DIAL, self._course.pause())
+                self._hub.call_at(when, partial(self._hang_up, sock))
 
     def _break(self, error: OSError) -> None:
         refused = error.errno == errno.ECONNREFUSED
@@ -380,18 +379,14 @@ class Link:
                 self._hub.settle(settle, outcome)
             if not self._window.is_greeting:
                 self._hub.greeting.discard(self)
-                self._dial_seconds = SHORTEST_DIAL
             if self._window.has_acknowledged:
                 self._course.succeeded()
 
-    def _redial(self, sock: socket.socket) -> None:
-        """Open the connection anew if *sock* is still waiting to be let in by the kernel."""
-        with self._writing, self._gate:
-            waits = sock is self._socket and self._window.is_greeting and self._window.has_more
-            if waits and self._course.take(Event.REOPEN):
-                self._close_socket()
-                self._dial_seconds = min(LONGEST_DIAL, 2 * self._dial_seconds)
-        self._flush()
+    def _hang_up(self, sock: socket.socket) -> None:
+        """Give *sock* up if it is still waiting to be let in by the kernel."""
+        if sock is self._socket and self._window.is_greeting and self._window.has_more:
+            self._happens(Event.BREAK)
+            self._recover()
 
     def _recover(self) -> None:
         """See to a connection that broke: open it again if there is a reason to."""
@@ -443,8 +438,14 @@ def _unsent(sock: socket.socket) -> int:
     return int(count)
 
 
-def _connect(port: int) -> socket.socket:
+def connect(key: bytes, port: int) -> socket.socket:
+    """Return a socket that is connecting to *port* in the system with that *key*.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    Knock.at(key, port).give(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     code = sock.connect_ex(("127.0.0.1", port))
     if code in (0, errno.EINPROGRESS):
