@@ -7,7 +7,6 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import (
     HEADER,
     MAX_BODY,
@@ -16,17 +15,12 @@ from jidocode._host.transport.frames import (
     FrameDecoder,
     FrameError,
     FrameMac,
-    Hello,
-    HelloMemory,
     Kind,
-    connection_keys,
-    hello_mac,
     pack_count,
     unpack_count,
 )
 
 KEY = bytes(range(32))
-SENDER = LoopbackAddress(4711, 12345)
 
 bodies = st.lists(st.binary(max_size=40), max_size=6)
 
@@ -134,83 +128,9 @@ def test_frames_in_another_order_are_refused() -> None:
         accepted([two, one])
 
 
-def test_each_connection_and_each_direction_has_its_own_keys() -> None:
-    """A frame of one connection, or of one direction, proves nothing in another."""
-    first = Hello(SENDER, 1).pack()
-    second = Hello(SENDER, 1).pack()
-    keys = [
-        connection_keys(KEY, first).forward,
-        connection_keys(KEY, first).back,
-        connection_keys(KEY, second).forward,
-        connection_keys(bytes(32), first).forward,
-        hello_mac(KEY),
-    ]
-
-    assert len({mac.seal(Kind.MESSAGE, b"same") for mac in keys}) == len(keys)
-
-
-def test_both_ends_derive_the_same_keys_from_hello() -> None:
-    """What the opener seals, the listener accepts, and the other way round."""
-    body = Hello(SENDER, 1).pack()
-    opener, listener = connection_keys(KEY, body), connection_keys(KEY, bytearray(body))
-    for sealing, checking in (
-        (opener.forward, listener.forward),
-        (listener.back, opener.back),
-    ):
-        frame = frames_of(sealing.seal(Kind.ACK, b"x") + b"x", [])[0]
-
-        checking.check(frame)
-
-
-def test_hello_travels_unchanged() -> None:
-    """It names the sender, the life of the target, the moment and a salt."""
-    hello = Hello(SENDER, (1 << 63) - 1)
-
-    assert Hello.unpack(Frame(Kind.HELLO, b"", hello.pack())) == hello
-    assert len(hello.pack()) <= MAX_HELLO_BODY
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        Frame(Kind.MESSAGE, b"", Hello(SENDER, 1).pack()),
-        Frame(Kind.HELLO, b"", b""),
-        Frame(Kind.HELLO, b"", Hello(SENDER, 1).pack() + b"x"),
-        Frame(Kind.HELLO, b"", b"jidoco99" + Hello(SENDER, 1).pack()[8:]),
-    ],
-)
-def test_a_first_frame_that_is_no_hello_of_ours_is_refused(frame: Frame) -> None:
-    """Kind, length and version are looked at before anything in it is used."""
-    with pytest.raises(FrameError, match="HELLO"):
-        Hello.unpack(frame)
-
-
 def test_a_count_travels_unchanged_and_nothing_else_passes_for_one() -> None:
     """Acknowledgements carry eight bytes."""
     assert unpack_count(Frame(Kind.ACK, b"", pack_count(7))) == 7
 
     with pytest.raises(FrameError, match="length"):
         unpack_count(Frame(Kind.ACK, b"", b"1234"))
-
-
-def test_a_hello_opens_one_connection_only() -> None:
-    """A recorded HELLO opens nothing, however much later it is played."""
-    memory = HelloMemory(size=3)
-    hellos = [Hello(SENDER, 1, stamp) for stamp in range(10)]
-    assert [memory.admit(hello) for hello in hellos] == [True] * 10
-
-    assert [memory.admit(hello) for hello in hellos] == [False] * 10
-
-
-@given(st.lists(st.integers(0, 30), unique=True, min_size=1), st.integers(1, 5))
-def test_the_memory_of_hellos_is_bounded_and_never_admits_twice(
-    stamps: list[int], size: int
-) -> None:
-    """Whatever the order, the memory keeps *size* entries and refuses every copy."""
-    memory = HelloMemory(size=size)
-    hellos = [Hello(SENDER, 1, stamp) for stamp in stamps]
-    admitted = [hello for hello in hellos if memory.admit(hello)]
-
-    assert not any(memory.admit(hello) for hello in admitted)
-    assert hellos[0] in admitted
-    assert len(memory._seen) <= size

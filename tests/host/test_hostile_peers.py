@@ -30,21 +30,22 @@ from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import (
     HEADER,
     MAX_HELLO_BODY,
-    ConnectionKeys,
+    Frame,
     FrameDecoder,
-    Hello,
+    FrameError,
     Kind,
-    connection_keys,
-    hello_mac,
     unpack_count,
 )
-from jidocode._host.transport.inbound import MAX_STRANGERS, Inbound
+from jidocode._host.transport.handshake import ConnectionKeys, Hello, Opening
+from jidocode._host.transport.inbound import MAX_STRANGERS, Acceptor, Inbound
 from jidocode._host.transport.key import new_key
+from jidocode._host.transport.knock import Knock
 from jidocode._host.transport.thespian import (
     LoopbackEndpoint,
     ThespianEnvelope,
     ThespianTransport,
 )
+from jidocode.base import log
 
 DEADLINE = 20.0
 KEY = new_key()
@@ -117,8 +118,11 @@ def served() -> Iterator[Served]:
 
 @contextlib.contextmanager
 def raw(served: Served) -> Generator[socket.socket]:
-    """Connect as anybody on this machine can."""
-    with socket.create_connection(("127.0.0.1", served.server.address.port)) as sock:
+    """Connect as anybody on this machine can who has guessed the knock."""
+    port = served.server.address.port
+    with socket.socket() as sock:
+        Knock.at(KEY, port).give(sock)
+        sock.connect(("127.0.0.1", port))
         sock.settimeout(0.001)
         yield sock
 
@@ -132,10 +136,32 @@ def is_dropped(sock: socket.socket) -> bool:
         return True
 
 
-def opened(served: Served, key: bytes = KEY) -> tuple[ConnectionKeys, bytes]:
-    """Return the keys of a new connection, and the HELLO that opens it."""
-    body = Hello(ME, served.server.address.nonce).pack()
-    return connection_keys(key, body), hello_mac(key).seal(Kind.HELLO, body) + body
+def opening(served: Served, key: bytes = KEY, nonce: int | None = None) -> Opening:
+    """Return the opener's half of a new connection; its `first` opens it."""
+    return Opening(key, Hello(ME, served.server.address.nonce if nonce is None else nonce))
+
+
+def reply_to(served: Served, sock: socket.socket) -> Frame:
+    """Return the frame that comes as the answer to a HELLO."""
+    decoder = FrameDecoder(64)
+    replies: list[Frame] = []
+
+    def has_come() -> bool:
+        with contextlib.suppress(TimeoutError):
+            decoder.receive(sock.recv(1000))
+        if (frame := decoder.next_frame()) is not None:
+            replies.append(frame)
+        return bool(replies)
+
+    served.until(has_come)
+    return replies[0]
+
+
+def let_in(served: Served, sock: socket.socket) -> ConnectionKeys:
+    """Open a connection over *sock* as an own peer does, and return its keys."""
+    opener = opening(served)
+    sock.sendall(opener.first)
+    return opener.finish(reply_to(served, sock))
 
 
 def sealed(keys: ConnectionKeys, message: object, kind: Kind = Kind.MESSAGE) -> bytes:
@@ -173,15 +199,13 @@ def test_the_trap_of_these_tests_does_spring(tmp_path: Path) -> None:
     assert (tmp_path / "mark").is_dir()
 
 
-def test_a_peer_with_another_key_is_dropped(served: Served, tmp_path: Path) -> None:
+def test_a_peer_with_another_key_is_dropped(served: Served) -> None:
     """Another system on this machine is a stranger like all others."""
-    keys, hello = opened(served, new_key())
     with raw(served) as sock:
-        sock.sendall(hello + sealed(keys, Trap(tmp_path / "mark")))
+        sock.sendall(opening(served, new_key()).first)
         served.until(lambda: is_dropped(sock))
 
     assert served.answers()
-    assert not (tmp_path / "mark").exists()
 
 
 @pytest.mark.parametrize(
@@ -207,15 +231,20 @@ def test_garbage_is_dropped_and_others_are_answered(served: Served, garbage: byt
 
 def test_a_recorded_connection_cannot_be_played_again(served: Served) -> None:
     """Neither whole nor in part; the first time it was honest."""
-    keys, hello = opened(served)
-    recorded = hello + sealed(keys, "order")
+    opener = opening(served)
     with raw(served) as first:
-        first.sendall(recorded)
+        first.sendall(opener.first)
+        order = sealed(opener.finish(reply_to(served, first)), "order")
+        first.sendall(order)
         served.until(lambda: served.got)
-        with raw(served) as second:
-            second.sendall(recorded)
-            served.until(lambda: is_dropped(second))
-        first.sendall(recorded[len(hello) :])
+        for pause in (False, True):
+            with raw(served) as second:
+                second.sendall(opener.first)
+                if pause:
+                    reply_to(served, second)
+                second.sendall(order)
+                served.until(lambda: is_dropped(second))
+        first.sendall(order)
         served.until(lambda: is_dropped(first))
 
     assert served.got == ["order"]
@@ -225,9 +254,8 @@ def test_a_recorded_connection_cannot_be_played_again(served: Served) -> None:
 @pytest.mark.parametrize("kind", [Kind.HELLO, Kind.ACK, Kind.REFUSE])
 def test_a_sender_that_sends_no_message_is_dropped(served: Served, kind: Kind) -> None:
     """Also with the right key, only messages follow a HELLO."""
-    keys, hello = opened(served)
     with raw(served) as sock:
-        sock.sendall(hello + sealed(keys, "x", kind))
+        sock.sendall(sealed(let_in(served, sock), "x", kind))
         served.until(lambda: is_dropped(sock))
 
     assert served.got == []
@@ -235,19 +263,15 @@ def test_a_sender_that_sends_no_message_is_dropped(served: Served, kind: Kind) -
 
 def test_a_hello_for_another_life_is_refused_with_proof(served: Served) -> None:
     """The sender can trust that its target is gone: the refusal carries the key."""
-    body = Hello(ME, served.server.address.nonce + 1).pack()
-    keys = connection_keys(KEY, body)
-    decoder = FrameDecoder(64)
+    opener = opening(served, nonce=served.server.address.nonce + 1)
     with raw(served) as sock:
-        sock.sendall(hello_mac(KEY).seal(Kind.HELLO, body) + body + sealed(keys, "for the dead"))
-        served.step()
-        decoder.receive(sock.recv(1000))
-    frame = decoder.next_frame()
-    assert frame is not None
-    keys.back.check(frame)
+        sock.sendall(opener.first)
+        frame = reply_to(served, sock)
+        served.until(lambda: is_dropped(sock))
 
     assert frame.kind == Kind.REFUSE
-    assert served.got == []
+    with pytest.raises(FrameError, match="another life"):  # its MAC is right
+        opener.finish(frame)
 
 
 def test_slow_and_silent_strangers_are_dropped_in_time(
@@ -255,7 +279,7 @@ def test_slow_and_silent_strangers_are_dropped_in_time(
 ) -> None:
     """A connection has to prove the key soon, however little it sends."""
     monkeypatch.setattr(inbound_module, "STRANGER_SECONDS", 0.05)
-    _, hello = opened(served)
+    hello = opening(served).first
     with raw(served) as slow, raw(served) as silent:
         sent = itertools.count()
 
@@ -274,16 +298,69 @@ def test_an_honest_peer_may_be_slow_to_send_its_messages(
 ) -> None:
     """The deadline is for the proof alone."""
     monkeypatch.setattr(inbound_module, "STRANGER_SECONDS", 0.5)
-    keys, hello = opened(served)
+    opener = opening(served)
     with raw(served) as honest, raw(served) as silent:
-        for piece in (hello[:9], hello[9:40], hello[40:]):
+        for piece in (opener.first[:9], opener.first[9:40], opener.first[40:]):
             honest.send(piece)
             served.step()
+        keys = opener.finish(reply_to(served, honest))
         served.until(lambda: is_dropped(silent))
         honest.sendall(sealed(keys, "late"))
         served.until(lambda: served.got)
 
     assert served.got == ["late"]
+
+
+def test_who_has_hung_up_before_it_is_accepted_costs_no_place(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No object is made for it, and the poller hears nothing of it."""
+    monkeypatch.setattr(inbound_module, "Inbound", None)
+    turned_away = itertools.count()
+    monkeypatch.setattr(Acceptor, "turn_away", lambda _: next(turned_away))
+    for _ in range(100):
+        with raw(served):
+            pass
+    for _ in range(20):
+        served.step()
+
+    assert next(turned_away) == 100
+
+
+def test_what_peers_have_sent_is_read_before_strangers_are_let_in(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And few of those at a time, however many there are."""
+    seen: list[str] = []
+
+    def turn_away(_acceptor: Acceptor, sock: socket.socket) -> None:
+        seen.append("stranger")
+        sock.close()
+
+    with raw(served) as peer, contextlib.ExitStack() as stack:
+        keys = let_in(served, peer)
+        strangers = [stack.enter_context(raw(served)) for _ in range(40)]
+        peer.sendall(sealed(keys, "hello"))
+        monkeypatch.setattr(Acceptor, "_take_in", turn_away)
+        monkeypatch.setattr(served.server, "deliver", lambda *_: seen.append("message"))
+        served.server.poller.wait(time.monotonic() + DEADLINE)
+
+    assert len(strangers) == 40
+    assert seen[0] == "message"
+    assert 0 < seen.count("stranger") <= 16
+
+
+def test_strangers_are_logged_together(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line for all of a second."""
+    monkeypatch.setattr(inbound_module, "_TALLY_SECONDS", 0.1)
+    lines: list[str] = []
+    monkeypatch.setattr(log, "debug", lambda text, *values: lines.append(text.format(*values)))
+    for _ in range(10):
+        with raw(served) as sock:
+            sock.sendall(bytes(64))
+    served.until(lambda: lines)
+
+    assert lines == ["dropped 10 connections that did not prove the key"]
 
 
 def test_a_thousand_silent_connections_change_nothing(served: Served) -> None:
@@ -341,11 +418,9 @@ def test_a_peer_that_reads_no_acknowledgements_gets_the_last_one_when_it_does(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They count what has arrived, so none has to be kept for it."""
-    keys, hello = opened(served)
     decoder, acked = FrameDecoder(64), list[int]()
     with raw(served) as sock:
-        sock.sendall(hello)
-        served.until(lambda: any(inbound.sender for inbound in served.server._acceptor._inbounds))
+        keys = let_in(served, sock)
         inbound = next(iter(served.server._acceptor._inbounds))
         clogged = Clogged(inbound._socket)
         monkeypatch.setattr(inbound, "_socket", clogged)
@@ -395,13 +470,14 @@ def test_a_full_table_of_descriptors_does_not_make_the_loop_spin(
 ) -> None:
     """What cannot be accepted waits, and is served as soon as there is room."""
     turns = count_turns(served, monkeypatch)
-    keys, hello = opened(served)
+    opener = opening(served)
     with raw(served) as late:
-        late.sendall(hello + sealed(keys, "patience"))
+        late.sendall(opener.first)
         with no_descriptor_left():
             served.server.run(served.echo, 0.3)
-        assert served.got == []
+        assert not served.server._acceptor._inbounds
         spun = next(turns)
+        late.sendall(sealed(opener.finish(reply_to(served, late)), "patience"))
         served.until(lambda: served.got)
 
     assert spun < MANY_TURNS
@@ -431,14 +507,13 @@ def test_a_connection_ends_although_a_forked_child_holds_a_copy(
 
 def test_strangers_make_room_when_descriptors_run_out(served: Served) -> None:
     """An honest peer does not wait for those who only hold a connection."""
-    keys, hello = opened(served)
     with raw(served), raw(served) as honest:
         served.until(lambda: len(served.server._acceptor._strangers) == 2)
-        honest.sendall(hello)
+        let_in(served, honest)
         served.until(lambda: len(served.server._acceptor._strangers) == 1)
         with raw(served) as late, no_descriptor_left():
-            keys, hello = opened(served)
-            late.sendall(hello + sealed(keys, "made room"))
+            keys = let_in(served, late)
+            late.sendall(sealed(keys, "made room"))
             served.server.run(lambda envelope: served.got.append(envelope.message), DEADLINE)
 
     assert served.got == ["made room"]

@@ -14,15 +14,12 @@ from jidocode._host.transport import window as window_module
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import (
     MAX_BODY,
-    ConnectionKeys,
     FrameDecoder,
     FrameError,
-    Hello,
     Kind,
-    connection_keys,
-    hello_mac,
     pack_count,
 )
+from jidocode._host.transport.handshake import ConnectionKeys, Hello, Reception
 from jidocode._host.transport.key import KEY_BYTES
 from jidocode._host.transport.window import BATCH_BYTES, Outcome, Parcel, SendWindow
 
@@ -36,6 +33,7 @@ class Receiver:
 
     def __init__(self, window: SendWindow, target_nonce: int = 7) -> None:
         window.connect(KEY, Hello(ME, target_nonce))
+        self.target_nonce = target_nonce
         self.window = window
         self.decoder = FrameDecoder(MAX_BODY)
         self.keys: ConnectionKeys | None = None
@@ -59,8 +57,9 @@ class Receiver:
         self.decoder.receive(data)
         while (frame := self.decoder.next_frame()) is not None:
             if self.keys is None:
-                hello_mac(KEY).check(frame)
-                self.keys = connection_keys(KEY, frame.body)
+                reception = Reception(KEY, self.target_nonce, frame)
+                self.keys = reception.keys
+                assert list(self.window.receive(reception.reply)) == []
             else:
                 self.keys.forward.check(frame)
                 self.got.append((Kind(frame.kind), bytes(frame.body)))
@@ -134,8 +133,11 @@ def test_an_interruption_while_a_batch_is_made_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ctrl-C may come anywhere; what it has kept from being sealed is sealed later."""
-    window = filled(b"1", b"2")
+    window = SendWindow()
     receiver = Receiver(window)
+    receiver.write()
+    window.add(message(b"1"))
+    window.add(message(b"2"))
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -132,6 +132,7 @@ def run_actor(
     process = ActorProcess(transport, capabilities)
     signals.set_up()
     transport.send(transport.resolve(transport.adminAddress), EndpointConnected(endpoint.addrInst))
+    transport.send_off()  # a standby is out of its run loop until it is wanted
     if isinstance(order, StandbyOrder):
         warm_up(transport.address, supervises=order.supervises)
         with os.fdopen(order.order_pipe, "rb") as pipe:
@@ -140,6 +141,8 @@ def run_actor(
             return 0
     spawn_order = wire.unpack(order)
     assert isinstance(spawn_order, wire.SpawnOrder)  # noqa: S101 - its sender has pickled one
+    if spawn_order.parent is not None:  # it waits to hear that this process is ready
+        transport.dial(spawn_order.parent)
     shipper.process = spawn_order.kind
     if spawn_order.memory_limit is not None:
         _limit_memory(spawn_order.memory_limit)

@@ -46,7 +46,7 @@ class ServerShell(Shell):
             machine.SendRequest: self._send_request,
             machine.SendAfter: self._send_after,
             machine.SetIdleTimer: self._set_idle_timer,
-            machine.Continue: lambda effect: self._feed(machine.ContinueReceived(effect.then)),
+            machine.Continue: self._continue,
             machine.StartMonitor: self._start_monitor,
             machine.WatchProcess: self._watch_process,
             machine.StopMonitor: self._stop_monitor,
@@ -121,6 +121,10 @@ class ServerShell(Shell):
         self._feed(machine.InfoReceived(response))
 
     # Effects
+
+    def _continue(self, effect: machine.Continue) -> None:
+        self.transport.send_off_soon()  # it may take long; who was answered must not wait for it
+        self._feed(machine.ContinueReceived(effect.then))
 
     def _publish(self, effect: machine.Publish) -> None:
         self.send(self.order.app, wire.News(self.order.name, wire.pack(effect.fact)))

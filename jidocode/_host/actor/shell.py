@@ -40,6 +40,9 @@ from jidocode.otp.supervision.specs import Start
 
 Handler = Callable[[Any, Address], object]
 
+SEND_OFF_SECONDS = 5.0
+"""Seconds that a process which is ready waits for whoever has to hear it, before it goes on."""
+
 
 class Process(Protocol):
     """What a shell needs of the process that it runs in (see `process`, which implements it)."""
@@ -261,6 +264,8 @@ class Shell(Actor):
             self.send(self.order.parent, ChildReady(self.order.incarnation, self.ref))
         else:
             self.send(self.order.app, wire.RootReady(self.ref))
+        # What the server does next may take long, and its supervisor must not wait for that.
+        self.transport.send_off(time.monotonic() + SEND_OFF_SECONDS)
 
     def tell_ignored(self) -> None:
         """Tell the supervisor that there is nothing to run, and leave."""

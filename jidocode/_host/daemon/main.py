@@ -21,17 +21,19 @@ import json
 import os
 import resource
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jidocode._host import processes
 from jidocode._host.daemon.guard import Watch, run_guard
 from jidocode._host.daemon.import_path import use_app_path
 from jidocode._host.limits import MIN_DESCRIPTORS, explain
 from jidocode._host.nesting import join_system
+
+if TYPE_CHECKING:
+    from jidocode._host.transport.messenger import Messenger
 
 REACH_SECONDS = 2.0
 WANTED_DESCRIPTORS = 16_384
@@ -103,7 +105,7 @@ def _run_host(orders: dict[str, Any], library: Sequence[str], watch: Watch) -> i
         from jidocode._host.transport.thespian import ThespianTransport  # noqa: PLC0415 - idem
 
         transport = ThespianTransport.for_admin(bytes.fromhex(orders.pop("key")))
-        _reach(transport.address.port)
+        _reach(transport)
         admin = HostAdmin(transport, watch)
         processes.set_name("jido-host", f"jidocode host of {orders['app']}")
         use_path = partial(use_app_path, orders["path"], orders["library"], library)
@@ -127,11 +129,10 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _reach(port: int) -> None:
-    """Raise `OSError` unless a process of this machine can be reached at *port*."""
+def _reach(transport: Messenger) -> None:
+    """Raise `OSError` unless others of the system can reach *transport*."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=REACH_SECONDS):
-            pass
+        transport.try_connecting(transport.address, REACH_SECONDS)
     except OSError as error:
         text = f"127.0.0.1 cannot be reached, is there no loopback? {explain(error)}"
         raise OSError(error.errno, text) from error

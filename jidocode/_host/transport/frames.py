@@ -3,33 +3,31 @@
 There is no socket here; `inbound` and `outbound` read and write the bytes. A
 connection carries messages one way and their acknowledgements the other way::
 
-    opener   -> HELLO, then MESSAGE, CONFIRM or NUDGE, ...
-    listener -> ACK or REJECT, ..., or REFUSE and the end
+    opener   -> HELLO           then MESSAGE, CONFIRM or NUDGE, ...
+    listener ->       WELCOME                                  ACK or REJECT, ...
 
-A frame is a header (length of the body, kind, MAC) and the body. HELLO is
-proven by the system's key and names the sender, the life of the target that is
-meant, and a fresh connection. From it both ends derive two keys, one per
-direction; each later frame is proven by the key of its direction over its
+A frame is a header (length of the body, kind, MAC) and the body. The first two
+are the handshake (see `handshake`): it gives each direction a key that only this
+connection has. Each later frame is proven by the key of its direction over its
 place in the order, its kind, its length and its body. So no frame can be
 forged, changed, dropped, repeated or moved, neither within a connection nor
 from one to another, and nothing is unpickled before that is proven.
+
+What a MAC per frame adds to the handshake: another user cannot put bytes into a
+connection that is open, but whoever may read and write raw packets on this
+machine's loopback can, such as root of a container that shares the network. He
+reads what is sent; without the key he cannot have anything unpickled.
 """
 
 from __future__ import annotations
 
 import enum
-import heapq
-import os
 import struct
-import time
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import NamedTuple
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.key import KEY_BYTES
 from jidocode.errors import HostError
 
 MAC_BYTES = 16
@@ -43,9 +41,6 @@ MAX_REPLY_BODY = 64
 HEADER = struct.Struct(f">IB{MAC_BYTES}s")
 _PLACE = struct.Struct(">QBI")
 _COUNT = struct.Struct(">Q")
-_HELLO = struct.Struct(">8sQ16sHQQ")
-_MAGIC = b"jidoco01"
-_REMEMBERED = 4096
 
 Body = bytes | bytearray
 
@@ -58,7 +53,7 @@ class Kind(enum.IntEnum):
     """What a frame is for."""
 
     HELLO = 1
-    """Opens a connection."""
+    """Opens a connection: who speaks to whom."""
     MESSAGE = 2
     """A pickled message; acknowledged together with others."""
     CONFIRM = 3
@@ -70,7 +65,9 @@ class Kind(enum.IntEnum):
     REJECT = 6
     """The place of a message that the receiver cannot unpickle."""
     REFUSE = 7
-    """The life that the sender means does not listen here any more."""
+    """Answers HELLO: the life that the sender means does not listen here any more."""
+    WELCOME = 8
+    """Answers HELLO: the life that the sender means is here, and ready for messages."""
 
 
 class Frame(Struct):
@@ -187,65 +184,6 @@ class FrameDecoder:
         return Frame(*self._head, body)
 
 
-class Hello(Struct, frozen=True):
-    """The first frame of a connection: who speaks to which life of whom, and when.
-
-    Attributes:
-        sender: Where the opener itself listens.
-        target_nonce: The life of the target that is meant.
-        stamp: Monotonic clock of this machine at the opening, in nanoseconds.
-        salt: 16 random bytes.
-    """
-
-    sender: LoopbackAddress
-    target_nonce: int
-    stamp: int = field(default_factory=time.monotonic_ns)
-    salt: bytes = field(default_factory=lambda: os.urandom(16))
-
-    def pack(self) -> bytes:
-        """Return the body of the HELLO frame."""
-        sender = self.sender
-        return _HELLO.pack(
-            _MAGIC, self.stamp, self.salt, sender.port, sender.nonce, self.target_nonce
-        )
-
-    @classmethod
-    def unpack(cls, frame: Frame) -> Hello:
-        """Return what a checked first frame says.
-
-        Raises:
-            FrameError: It is no HELLO of this version.
-        """
-        if frame.kind != Kind.HELLO or len(frame.body) != _HELLO.size:
-            raise FrameError("a connection did not begin with HELLO")
-        magic, stamp, salt, port, nonce, target_nonce = _HELLO.unpack(frame.body)
-        if magic != _MAGIC:
-            raise FrameError("a connection began with the HELLO of another version")
-        return cls(LoopbackAddress(port, nonce), target_nonce, stamp, salt)
-
-
-class ConnectionKeys(NamedTuple):
-    """The two directions of one connection."""
-
-    forward: FrameMac
-    """From the opener to the listener."""
-    back: FrameMac
-    """From the listener to the opener."""
-
-
-def hello_mac(key: bytes) -> FrameMac:
-    """Return what seals, or checks, one HELLO of the system with that key."""
-    return FrameMac(_derive(key, b"jidocode.hello", b""))
-
-
-def connection_keys(key: bytes, hello: Body) -> ConnectionKeys:
-    """Return the keys of the connection that the body *hello* opened."""
-    return ConnectionKeys(
-        FrameMac(_derive(key, b"jidocode.forward", hello)),
-        FrameMac(_derive(key, b"jidocode.back", hello)),
-    )
-
-
 def pack_count(count: int) -> bytes:
     """Return the body of an ACK or a REJECT."""
     return _COUNT.pack(count)
@@ -261,33 +199,3 @@ def unpack_count(frame: Frame) -> int:
         raise FrameError("an acknowledgement has the wrong length")
     count: int = _COUNT.unpack(frame.body)[0]
     return count
-
-
-class HelloMemory:
-    """Knows which connections were opened before, so that none is opened by a copy.
-
-    It keeps the newest few thousand and refuses whatever is older than those,
-    so its size is bounded and its answer exact.
-    """
-
-    def __init__(self, size: int = _REMEMBERED) -> None:
-        self._size = size
-        self._seen: set[tuple[int, bytes]] = set()
-        self._by_age: list[tuple[int, bytes]] = []
-        self._oldest = (-1, b"")
-
-    def admit(self, hello: Hello) -> bool:
-        """Return whether *hello* is new, and remember it."""
-        mark = (hello.stamp, hello.salt)
-        if mark <= self._oldest or mark in self._seen:
-            return False
-        self._seen.add(mark)
-        heapq.heappush(self._by_age, mark)
-        if len(self._by_age) > self._size:
-            self._oldest = heapq.heappop(self._by_age)
-            self._seen.remove(self._oldest)
-        return True
-
-
-def _derive(key: bytes, purpose: bytes, hello: Body) -> bytes:
-    return blake2b(hello, digest_size=KEY_BYTES, key=key, person=purpose).digest()

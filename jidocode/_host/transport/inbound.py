@@ -22,13 +22,10 @@ from jidocode._host.transport.frames import (
     FrameDecoder,
     FrameError,
     FrameMac,
-    Hello,
-    HelloMemory,
     Kind,
-    connection_keys,
-    hello_mac,
     pack_count,
 )
+from jidocode._host.transport.handshake import Reception
 from jidocode._host.transport.poller import READ, WRITE, Poller
 from jidocode.base import log
 
@@ -43,7 +40,8 @@ ACK_BYTES = 1 << 18
 ACK_SECONDS = 1.0
 """Seconds after which a message is acknowledged at the latest."""
 
-_ACCEPTS_PER_TURN = 32
+_ACCEPTS_PER_TURN = 16
+_TALLY_SECONDS = 1.0
 _ACCEPT_PAUSE = 0.1
 _READ = 1 << 16
 _READ_PER_TURN = 1 << 20
@@ -69,13 +67,22 @@ class InboundHub(Protocol):
 class Acceptor:
     """Lets connections in, and shows out those that do not prove the key in time."""
 
+    # Why strangers cost so little here.
+    #
+    # Anybody may connect, and hang up, as fast as he can. Each that is accepted takes
+    # time from the peers, so a turn of the loop accepts few, and only after it has read
+    # what the peers have sent. But own peers wait in the same backlog as strangers: who
+    # accepts slowly keeps them out. So to accept must be cheap, and what has hung up
+    # already, or never says anything, must cost next to nothing: no object, no place in
+    # the poller, no line in the log.
+
     def __init__(self, hub: InboundHub, listener: socket.socket) -> None:
         self._hub = hub
         self._listener = listener
         self._inbounds: set[Inbound] = set()
         self._strangers: dict[Inbound, float] = {}  # until when they may stay, oldest first
         self._deadline_set = False
-        self._hellos = HelloMemory()
+        self._turned_away = 0
         hub.poller.register(listener.fileno(), READ, self._on_event)
 
     def acknowledge_all(self) -> None:
@@ -90,10 +97,19 @@ class Acceptor:
             return True
         return False
 
-    def admit(self, inbound: Inbound, hello: Hello) -> bool:
-        """Return whether *hello*, which proved the key, is no copy of an earlier one."""
+    def admit(self, inbound: Inbound) -> None:
+        """Have *inbound*, whose peer has proved the key, stay."""
         self._strangers.pop(inbound, None)
-        return self._hellos.admit(hello)
+
+    def turn_away(self) -> None:
+        """Count a stranger that is turned away; they are logged together."""
+        if self._turned_away == 0:
+            self._hub.poller.call_at(time.monotonic() + _TALLY_SECONDS, self._log_tally)
+        self._turned_away += 1
+
+    def _log_tally(self) -> None:
+        log.debug("dropped {} connections that did not prove the key", self._turned_away)
+        self._turned_away = 0
 
     def forget(self, inbound: Inbound) -> None:
         """Forget *inbound*, which is closed."""
@@ -102,7 +118,6 @@ class Acceptor:
 
     def await_end(self, sender: object, callback: Callable[[], None]) -> None:
         """Call back when all that *sender*, which is dead, has sent is delivered."""
-        self._on_event(READ)  # it may have connected just before
         for inbound in self._inbounds:
             if inbound.sender == sender:
                 inbound.at_end.append(lambda: self.await_end(sender, callback))
@@ -121,6 +136,9 @@ class Acceptor:
         self._listener.close()
 
     def _on_event(self, _events: int) -> None:
+        self._hub.poller.call_at(0.0, self._accept)  # what the peers have sent is read first
+
+    def _accept(self) -> None:
         for _ in range(_ACCEPTS_PER_TURN):
             try:
                 sock, _address = self._listener.accept()
@@ -134,6 +152,17 @@ class Acceptor:
             self._take_in(sock)
 
     def _take_in(self, sock: socket.socket) -> None:
+        # An honest peer has sent its HELLO by now, and a flood cannot push it out any more.
+        try:
+            data: bytes | None = sock.recv(_READ, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            data = None
+        except OSError:
+            data = b""
+        if data == b"":
+            sock.close()
+            self.turn_away()
+            return
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._strangers) >= MAX_STRANGERS:
@@ -141,8 +170,8 @@ class Acceptor:
         inbound = Inbound(self._hub, self, sock)
         self._inbounds.add(inbound)
         self._strangers[inbound] = time.monotonic() + STRANGER_SECONDS
-        # An honest peer has sent its HELLO by now, and a flood cannot push it out any more.
-        inbound.on_event(READ)
+        if data is not None:
+            inbound.begin(data)
         self._set_deadline()
 
     def _set_deadline(self) -> None:
@@ -188,11 +217,12 @@ class Inbound:
         self._socket = sock
         self._open = True
         self._decoder = FrameDecoder(MAX_HELLO_BODY)
-        self._forward: FrameMac = hello_mac(hub.key)
-        self._back: FrameMac = self._forward
+        self._forward: FrameMac | None = None
+        self._back: FrameMac | None = None
         self._received = 0
         self._acked = 0
         self._unacked_bytes = 0
+        self._is_awaited = False  # whether a sender waits for the acknowledgement
         self._ack_set = False
         self._outbox = b""
         hub.poller.register(sock.fileno(), READ, self.on_event)
@@ -204,11 +234,25 @@ class Inbound:
         if events & WRITE:
             self._hub.poller.modify(self._socket.fileno(), READ)
             self.acknowledge()
+        if events & ~WRITE:
+            self._guard(self._read)
+
+    def begin(self, data: bytes) -> None:
+        """Take the first bytes that have come."""
+        self._decoder.receive(data)
+        self._guard(self._handle_frames)
+
+    def _guard(self, step: Callable[[], bool]) -> None:
+        """Take a *step*, and close if that is the end of the stream, or it should be."""
         try:
-            if events & ~WRITE and not self._read():
-                self.close()
+            goes_on = step()
         except (FrameError, OSError) as error:
-            log.debug("dropped a connection: {}", error)
+            goes_on = False
+            if self.sender is not None:
+                log.debug("dropped a connection: {}", error)
+        if not goes_on:
+            if self.sender is None:
+                self._acceptor.turn_away()
             self.close()
 
     def acknowledge(self) -> None:
@@ -236,22 +280,27 @@ class Inbound:
 
     def _read(self) -> bool:
         """Read a bounded amount, and return False at the end of the stream."""
-        left, awaited = _READ_PER_TURN, False
+        left = _READ_PER_TURN
         while left > 0 and self._open:
             asked, got = self._receive()
-            while not self._decoder.spent and (frame := self._decoder.next_frame()) is not None:
-                awaited |= self._on_frame(frame)
+            self._handle_frames()
             if got == 0:
                 return False
             if got < asked:
                 break
             left -= got
         due = self._received - self._acked >= ACK_EVERY or self._unacked_bytes >= ACK_BYTES
-        if awaited or due:
+        if self._is_awaited or due:
+            self._is_awaited = False
             self.acknowledge()
         elif self._acked < self._received and not self._ack_set:
             self._ack_set = True
             self._hub.call_at(time.monotonic() + ACK_SECONDS, self._acknowledge_late)
+        return True
+
+    def _handle_frames(self) -> bool:
+        while not self._decoder.spent and (frame := self._decoder.next_frame()) is not None:
+            self._on_frame(frame)
         return True
 
     def _acknowledge_late(self) -> None:
@@ -272,12 +321,11 @@ class Inbound:
         self._decoder.receive(data)
         return _READ, len(data)
 
-    def _on_frame(self, frame: Frame) -> bool:
-        """Handle one frame, and return whether its sender waits for the acknowledgement."""
-        self._forward.check(frame)
-        if self.sender is None:
+    def _on_frame(self, frame: Frame) -> None:
+        if self._forward is None or self.sender is None:
             self._on_hello(frame)
-            return False
+            return
+        self._forward.check(frame)
         self._unacked_bytes += len(frame.body)
         if frame.kind in (Kind.MESSAGE, Kind.CONFIRM):
             readable = self._on_message(self.sender, frame.body)
@@ -286,20 +334,19 @@ class Inbound:
         else:
             raise FrameError("a sender sent something that is no message")
         self._received += 1
-        # The first one is acknowledged at once: its sender knows that it was let in.
-        return frame.kind != Kind.MESSAGE or not readable or self._received == 1
+        self._is_awaited |= frame.kind != Kind.MESSAGE or not readable
 
     def _on_hello(self, frame: Frame) -> None:
-        hello = Hello.unpack(frame)
-        self._forward, self._back = connection_keys(self._hub.key, frame.body)
-        if hello.target_nonce != self._hub.address.nonce:
-            self._reply(Kind.REFUSE, 0)
+        reception = Reception(self._hub.key, self._hub.address.nonce, frame)
+        self._outbox += reception.reply
+        self._push()
+        if reception.keys is None:
             self.close()
-        elif self._acceptor.admit(self, hello):
-            self.sender = hello.sender
-            self._decoder.limit = MAX_BODY
         else:
-            raise FrameError("a connection was opened by a copy of an earlier HELLO")
+            self._forward, self._back = reception.keys
+            self.sender = reception.hello.sender
+            self._decoder.limit = MAX_BODY
+            self._acceptor.admit(self)
 
     def _on_message(self, sender: LoopbackAddress, body: Body) -> bool:
         try:
@@ -312,6 +359,7 @@ class Inbound:
         return True
 
     def _reply(self, kind: Kind, count: int) -> None:
+        assert self._back is not None  # noqa: S101 - only messages are replied to
         body = pack_count(count)
         self._outbox += self._back.seal(kind, body) + body
         self._push()

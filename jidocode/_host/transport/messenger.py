@@ -11,8 +11,10 @@ before it is looked at (see `frames`).
 from __future__ import annotations
 
 import enum
+import errno
 import math
 import os
+import select
 import socket
 import threading
 import time
@@ -26,7 +28,8 @@ from jidocode._host import wire
 from jidocode._host.transport.address import Address, LoopbackAddress
 from jidocode._host.transport.frames import MAX_BODY, Kind
 from jidocode._host.transport.inbound import Acceptor
-from jidocode._host.transport.outbound import Link
+from jidocode._host.transport.knock import Knock
+from jidocode._host.transport.outbound import PATIENCE_SECONDS, WELCOME_SECONDS, Link, connect
 from jidocode._host.transport.poller import Poller
 from jidocode._host.transport.watches import OnReady, Watches
 from jidocode._host.transport.window import Outcome, Parcel, Settle
@@ -83,6 +86,8 @@ class Messenger:
         key: The key of the system.
         address: Where this process listens.
         poller: What it waits with.
+        greeting: The links on which the run loop waits for their peers to let it in.
+        patient_from: When peers may be waited for again (monotonic seconds).
     """
 
     def __init__(self, key: bytes) -> None:
@@ -90,7 +95,10 @@ class Messenger:
         self.key = key
         listener = self._listen()
         self.address = LoopbackAddress(listener.getsockname()[1], self._draw_nonce())
+        Knock.at(key, self.address.port).guard(listener)
         self.poller = Poller()
+        self.greeting: set[Link] = set()
+        self.patient_from = 0.0
         self._watches = Watches(self.poller, self._take_turn)
         self._acceptor = Acceptor(self, listener)
         self._links: dict[int, Link] = {}
@@ -144,6 +152,31 @@ class Messenger:
             asked_for = isinstance(message, wire.Answer)
             self.post(target, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
 
+    def dial(self, address: Address) -> None:
+        """Connect to *address* beforehand, for what will be sent to it soon; wait for nobody."""
+        if self.reaches(address):
+            self._link_to(address).dial()
+
+    def try_connecting(self, address: LoopbackAddress, seconds: float) -> None:
+        """Connect to *address* as an own peer does, and hang up.
+
+        Raises:
+            OSError: Nobody listens there, or is reached within *seconds*.
+        """
+        with connect(self.key, address.port) as sock:
+            look = select.poll()
+            look.register(sock, select.POLLOUT)
+            code = errno.ETIMEDOUT
+            if look.poll(1000 * seconds):
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether another thread than this one is in the run loop."""
+        return self._runner not in (None, threading.get_ident())
+
     def _link_to(self, address: LoopbackAddress) -> Link:
         if self._closed:
             raise HostError("this transport is closed")
@@ -186,6 +219,8 @@ class Messenger:
                     return Ending.STOPPED, result
                 if self.poller.unwritten:  # what was said goes out before more is done
                     break
+                if self.greeting:
+                    self.send_off_soon()
             if self._abort is False or (self._abort and not self._hurry()):
                 self._acceptor.acknowledge_all()
                 return Ending.ABORTED, None
@@ -218,6 +253,23 @@ class Messenger:
             if expired:
                 return Ending.EXPIRED
             expired = self._go_round(deadline, wait=True)
+
+    def send_off(self, deadline: float = math.inf) -> None:
+        """Hand over nothing until the first messages to new peers have left (see `Link`).
+
+        For the thread of the run loop alone, before it does something long that
+        the peers must not wait for.
+        """
+        while self.greeting and time.monotonic() < deadline:
+            self.poller.wait(deadline)
+
+    def send_off_soon(self) -> None:
+        """Do the same, but be neither long nor often in doing it, whatever the peers do."""
+        now = time.monotonic()
+        if self.greeting and now >= self.patient_from:
+            self.send_off(now + WELCOME_SECONDS)
+            if self.greeting:
+                self.patient_from = time.monotonic() + PATIENCE_SECONDS
 
     def _go_round(self, deadline: float, *, wait: bool) -> bool:
         """Do what is ready, after waiting for it; return whether *deadline* has passed."""

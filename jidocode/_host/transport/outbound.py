@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import math
+import select
 import socket
 import struct
 import threading
@@ -24,7 +25,9 @@ from typing import Any, Protocol
 
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.course import Course, Event, State
-from jidocode._host.transport.frames import FrameError, Hello, Kind
+from jidocode._host.transport.frames import FrameError, Kind
+from jidocode._host.transport.handshake import Hello
+from jidocode._host.transport.knock import Knock
 from jidocode._host.transport.poller import READ, WRITE, Poller
 from jidocode._host.transport.window import BATCH_BYTES, Outcome, Parcel, SendWindow, Settle
 from jidocode.base import log
@@ -33,6 +36,12 @@ _PER_TURN = 1 << 20
 """Bytes that one thread writes before it leaves the rest to the run loop."""
 _REPLY_READ = 1 << 12
 _EXPIRY_STEP = 1.0
+WELCOME_SECONDS = 0.005
+"""Seconds that a new peer is waited for; after that other things are done meanwhile."""
+PATIENCE_SECONDS = 0.1
+"""Seconds in which the run loop waits for no peer, after it has waited in vain."""
+SHORTEST_DIAL = 0.005
+"""Seconds until a connection that the peer's kernel does not take has failed, at the least."""
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: how many bytes the kernel has not sent yet
 
@@ -43,6 +52,12 @@ class LinkHub(Protocol):
     key: bytes
     address: LoopbackAddress
     poller: Poller
+    greeting: set[Link]
+    """The links on which the run loop waits for their peers to let it in."""
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether another thread than this one is in the run loop."""
 
     def settle(self, settle: Settle | None, outcome: Outcome) -> None:
         """Have the sender of a message told, from the run loop, how it ended."""
@@ -88,6 +103,18 @@ class Link:
     # message put in before the look is seen by it, one put in after it belongs to
     # somebody who finds the lock free. So whoever holds `_writing` and lets go without
     # having retired the link has to end with `_flush`, or with a timer that does.
+    #
+    # Nothing is written before the peer has proven itself, which one that is in its run
+    # loop does within some 0.1 ms. An app's thread waits for that, to spare the reader
+    # thread the work, but never long. The thread of the run loop does not wait here: two
+    # that wait for each other would be answered by nobody. It notes the link in `greeting`
+    # and looks after it before it handles the next message (`Messenger.send_off_soon`), or
+    # whatever else may take long; a first answer must not wait for that.
+    #
+    # A full backlog drops what would open a connection, as does a port that somebody else
+    # has now, in a system of his own (see `knock`). The kernel tries again after a second,
+    # and goes on for minutes. We have no network between us that could lose it, so a
+    # connection that is not taken soon has failed, and is tried anew like all that fail.
     #
     # Ctrl-C. A signal handler may raise in the main thread between any two
     # bytecodes. So every step has either happened or not: a batch is one value; a
@@ -151,15 +178,25 @@ class Link:
     def at_risk(self) -> int:
         """Return how many messages could be lost if this process ended now.
 
-        What the kernel has sent over a connection that the peer has accepted
-        waits with the peer, and is read there after this process has ended.
+        What the kernel has sent over a connection waits with the peer, and is
+        read there after this process has ended.
         """
         with self._writing:
             sock, window = self._socket, self._window
-            accepted = sock is not None and window.is_accepted
-            safe = sock is not None and accepted and not window.has_more and not _unsent(sock)
+            welcome = sock is not None and not window.is_greeting
+            safe = sock is not None and welcome and not window.has_more and not _unsent(sock)
         self._flush()
         return 0 if safe else self.outstanding()
+
+    def dial(self) -> None:
+        """Open the connection, for what will be posted soon."""
+        with self._writing:
+            if self._socket is None and self._course.writes:
+                try:
+                    self._open()
+                except OSError as error:
+                    self._break(error)
+        self._flush()
 
     def nudge(self) -> None:
         """Have the peer acknowledge now what it would acknowledge later."""
@@ -215,8 +252,12 @@ class Link:
         hello = Hello(self._hub.address, self.target.nonce)
         with self._gate:
             self._window.connect(self._hub.key, hello)
-        sock = _connect(self.target.port)
+        sock = connect(self._hub.key, self.target.port)
         try:
+            if self._hub.runs_elsewhere:
+                self._await_welcome(sock)
+            else:
+                self._hub.greeting.add(self)
             self._hub.poller.register(sock.fileno(), READ, self._on_event)
             self._happens(Event.CONNECT)
             self._socket = sock  # last: whoever finds one writes to it
@@ -225,10 +266,34 @@ class Link:
             raise
         return sock
 
+    def _await_welcome(self, sock: socket.socket) -> None:
+        """Write HELLO and wait a moment for its answer; nobody else has *sock* yet."""
+        [hello], sent = self._window.batch.pieces, self._window.batch.sent
+        try:
+            sent.extend(map(sock.send, (hello,)))
+        except BlockingIOError:
+            return  # it is not connected yet: the run loop goes on
+        look = select.poll()
+        look.register(sock, select.POLLIN)
+        if not look.poll(1000 * WELCOME_SECONDS):
+            return
+        data = sock.recv(_REPLY_READ)
+        if not data:
+            raise ConnectionResetError(errno.ECONNRESET, "dropped")
+        try:
+            self._take_replies(data)
+        except FrameError as error:
+            # Somebody else listens on that port, so the target does not.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, str(error)) from error
+
     def _block(self) -> None:
         self._happens(Event.FILL)
-        if self._socket is not None:
-            self._hub.poller.modify(self._socket.fileno(), READ | WRITE)
+        sock = self._socket
+        if sock is not None:
+            self._hub.poller.modify(sock.fileno(), READ | WRITE)
+            if self._window.is_greeting:
+                when = time.monotonic() + max(SHORTEST_DIAL, self._course.pause())
+                self._hub.call_at(when, partial(self._hang_up, sock))
 
     def _break(self, error: OSError) -> None:
         refused = error.errno == errno.ECONNREFUSED
@@ -298,16 +363,30 @@ class Link:
             self._happens(Event.BREAK)
             self._recover()
             return
+        was_greeting = self._window.is_greeting
         try:
-            with self._gate:
-                for settle, outcome in self._window.receive(data):
-                    self._hub.settle(settle, outcome)
+            self._take_replies(data)
         except FrameError:
             # Somebody else listens on that port, so the target does not.
             self.close(Outcome.DEAD_TARGET)
-        if self._window.is_accepted:
-            self._course.succeeded()
         self._is_losing = self._is_losing and len(self._window) > 0
+        if was_greeting:
+            self._flush()
+
+    def _take_replies(self, data: bytes) -> None:
+        with self._gate:
+            for settle, outcome in self._window.receive(data):
+                self._hub.settle(settle, outcome)
+            if not self._window.is_greeting:
+                self._hub.greeting.discard(self)
+            if self._window.has_acknowledged:
+                self._course.succeeded()
+
+    def _hang_up(self, sock: socket.socket) -> None:
+        """Give *sock* up if it is still waiting to be let in by the kernel."""
+        if sock is self._socket and self._window.is_greeting and self._window.has_more:
+            self._happens(Event.BREAK)
+            self._recover()
 
     def _recover(self) -> None:
         """See to a connection that broke: open it again if there is a reason to."""
@@ -330,6 +409,7 @@ class Link:
 
     def _close_socket(self) -> None:
         self._window.disconnect()
+        self._hub.greeting.discard(self)
         if self._socket is not None:
             self._hub.poller.close_socket(self._socket)
             self._socket = None
@@ -358,8 +438,14 @@ def _unsent(sock: socket.socket) -> int:
     return int(count)
 
 
-def _connect(port: int) -> socket.socket:
+def connect(key: bytes, port: int) -> socket.socket:
+    """Return a socket that is connecting to *port* in the system with that *key*.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    Knock.at(key, port).give(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     code = sock.connect_ex(("127.0.0.1", port))
     if code in (0, errno.EINPROGRESS):

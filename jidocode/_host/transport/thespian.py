@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import select
-import socket
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -53,6 +52,9 @@ from jidocode._host.transport.poller import READ
 from jidocode._host.transport.window import Outcome, Parcel
 from jidocode.base import log
 from jidocode.base.structs import Discreet
+
+PROBE_SECONDS = 1.0
+"""Seconds in which a connection to who listens is made."""
 
 
 class Undelivered(SendStatus.BASE):
@@ -342,8 +344,8 @@ class ThespianTransport(Messenger):
     def probeAdmin(self, addr: ActorAddress) -> bool:
         """Return whether somebody listens at *addr*."""
         try:
-            socket.create_connection(("127.0.0.1", self.resolve(addr).port)).close()
-        except ConnectionRefusedError:
+            self.try_connecting(self.resolve(addr), PROBE_SECONDS)
+        except OSError:
             return False
         return True
 

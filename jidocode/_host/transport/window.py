@@ -5,7 +5,8 @@ Rule: whether a message is sent, sent again, or given up is decided here. A
 only passes on bytes. So every promise about messages can be tested without a network.
 
 The window is a queue of all that is not acknowledged, in the order in which it
-was posted. It has three parts::
+was posted. Nothing of it is sealed before the peer has proven itself (see `handshake`).
+It has three parts::
 
     acknowledged | sealed for this connection | not sealed
                  ^ acked                      ^ acked + what is sealed
@@ -34,12 +35,10 @@ from jidocode._host.transport.frames import (
     FrameDecoder,
     FrameError,
     FrameMac,
-    Hello,
     Kind,
-    connection_keys,
-    hello_mac,
     unpack_count,
 )
+from jidocode._host.transport.handshake import Hello, Opening
 
 MAX_QUEUED_MESSAGES = 10_000
 """Messages to one peer that may wait for their acknowledgement."""
@@ -125,7 +124,7 @@ class SendWindow:
         self._queue: deque[Parcel] = deque()
         self._bytes = 0
         self._acked = 0
-        self._hello: bytes = b""
+        self._opening: Opening | None = None
         self._forward: FrameMac | None = None
         self._back: FrameMac | None = None
         self._decoder = FrameDecoder(MAX_REPLY_BODY)
@@ -160,23 +159,28 @@ class SendWindow:
     # Connections
 
     def connect(self, key: bytes, hello: Hello) -> None:
-        """Begin a connection with *hello*: it and all that is in the queue is to be sealed."""
-        body = hello.pack()
-        self._hello = hello_mac(key).seal(Kind.HELLO, body) + body
-        self._forward, self._back = connection_keys(key, body)
+        """Begin a connection with *hello*, which is all there is to write until it is answered."""
+        self._opening = Opening(key, hello)
         self._decoder = FrameDecoder(MAX_REPLY_BODY)
         self._rejected.clear()
         self._acked = 0
-        self.batch = _nothing_after(0)
+        first = self._opening.first
+        self.batch = Batch(0, (first,), len(first), deque())
 
     def disconnect(self) -> None:
         """Drop what is sealed: the connection is gone."""
+        self._opening = None
         self.batch = _nothing_after(self._acked)
 
     @property
-    def is_accepted(self) -> bool:
-        """Whether the peer has let this connection in: it has acknowledged something."""
+    def has_acknowledged(self) -> bool:
+        """Whether the peer has acknowledged anything over this connection."""
         return self._acked > 0
+
+    @property
+    def is_greeting(self) -> bool:
+        """Whether the peer of this connection has yet to prove that it is the target."""
+        return self._opening is not None
 
     @property
     def has_more(self) -> bool:
@@ -186,7 +190,8 @@ class SendWindow:
         misses none: see the order in `_acknowledge`.
         """
         batch = self.batch
-        return len(self._queue) > batch.sealed - self._acked or sum(batch.sent) < batch.size
+        has_unsealed = self._opening is None and len(self._queue) > batch.sealed - self._acked
+        return has_unsealed or sum(batch.sent) < batch.size
 
     def next_piece(self) -> bytes | memoryview | None:
         """Return the bytes of the batch to write next; None if all of it is written."""
@@ -205,11 +210,11 @@ class SendWindow:
 
     def seal(self, parcels: Sequence[Parcel]) -> None:
         """Make a batch of *parcels*, or of the first of them; small ones are joined."""
-        assert self._forward is not None  # noqa: S101 - nobody writes without a connection
+        assert self._forward is not None  # noqa: S101 - nothing is unsealed before WELCOME
         sealed = self.batch.sealed
         self._forward.place = sealed  # an interruption may have left it elsewhere
         pieces: list[bytes] = []
-        small, size = [b"" if sealed else self._hello], 0
+        small, size = list[bytes](), 0
         for parcel in parcels:
             body = parcel.body
             small.append(self._forward.seal(parcel.kind, body))
@@ -237,16 +242,20 @@ class SendWindow:
             FrameError: It is not this connection's peer who speaks, or it
                 refuses: the target is dead. What was yielded before holds.
         """
-        assert self._back is not None  # noqa: S101 - nobody reads without a connection
         self._decoder.receive(data)
         while not self._decoder.spent and (frame := self._decoder.next_frame()) is not None:
+            if self._opening is not None:
+                self._forward, self._back = self._opening.finish(frame)
+                self._opening = None  # last: from now on others write
+                continue
+            assert self._back is not None  # noqa: S101 - there was a WELCOME
             self._back.check(frame)
             if frame.kind == Kind.ACK:
                 yield from self._acknowledge(unpack_count(frame))
             elif frame.kind == Kind.REJECT:
                 self._rejected.add(unpack_count(frame))
             else:
-                raise FrameError("the target refuses, or a reply is of an unknown kind")
+                raise FrameError("a reply is of an unknown kind")
 
     def _acknowledge(self, count: int) -> list[tuple[Settle | None, Outcome]]:
         first = self._acked
