@@ -231,11 +231,13 @@ def test_only_what_is_private_is_closed_to_others(project: Path, tmp_path: Path)
             session.manager.write_file("made/here.txt", "for all")
     finally:
         os.umask(before)
-    (journal,) = journals.iterdir()
-    made = project / "made"
-    modes = [each.stat().st_mode & 0o777 for each in (journals, journal, made, made / "here.txt")]
+    (journal,) = journals.glob("*.jsonl")
+    owned, made = journals / "open", project / "made"
+    (owner,) = owned.iterdir()
+    places = journals, journal, owned, owner, made, made / "here.txt"
+    modes = [each.stat().st_mode & 0o777 for each in places]
 
-    assert modes == [0o700, 0o600, 0o777, 0o666]
+    assert modes == [0o700, 0o600, 0o700, 0o600, 0o777, 0o666]
 
 
 def test_signals_that_the_app_holds_back_reach_the_system() -> None:
