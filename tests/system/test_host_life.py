@@ -107,7 +107,7 @@ def test_two_apps_on_one_machine_do_not_meet(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_systems_started_at_once_do_not_meet(project: Path) -> None:
+def test_twenty_systems_started_at_once_do_not_meet(tmp_path: Path) -> None:
     """Each has ports, a key and a tree of its own."""
     systems: list[SessionSystem] = []
 
@@ -121,6 +121,8 @@ def test_twenty_systems_started_at_once_do_not_meet(project: Path) -> None:
         thread.join()
     try:
         for number, system in enumerate(systems):
+            project = tmp_path / str(number)
+            project.mkdir()
             session = system.create_session(project, name=f"number {number}")
             session.state.append_message("user", str(number))
         names = [system.list_sessions()[0].name for system in systems]
