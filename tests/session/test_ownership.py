@@ -207,6 +207,5 @@ def test_a_folder_that_is_held_by_a_stopped_process_is_an_error_soon(
 def test_a_folder_that_cannot_be_used_is_a_typed_error(one: Owner, tmp_path: Path) -> None:
     """A file stands where it should be."""
     (tmp_path / "open").write_text("no folder")
-    for ask in (one.home.own, one.home.check):
-        with pytest.raises(JournalError, match="open sessions cannot be noted"):
-            ask(SHOP_PLACE)
+    with pytest.raises(JournalError, match="open sessions cannot be noted"):
+        one.own(SHOP_PLACE)

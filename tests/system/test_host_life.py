@@ -126,7 +126,7 @@ def test_two_apps_on_one_machine_do_not_meet(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_systems_started_at_once_do_not_meet(project: Path) -> None:
+def test_twenty_systems_started_at_once_do_not_meet(tmp_path: Path) -> None:
     """Each has ports, a key and a tree of its own."""
     systems: list[SessionSystem] = []
 
@@ -140,6 +140,8 @@ def test_twenty_systems_started_at_once_do_not_meet(project: Path) -> None:
         thread.join()
     try:
         for number, system in enumerate(systems):
+            project = tmp_path / str(number)
+            project.mkdir()
             session = system.create_session(project, name=f"number {number}")
             session.state.append_message("user", str(number))
         names = [system.list_sessions()[0].name for system in systems]
@@ -250,11 +252,13 @@ def test_only_what_is_private_is_closed_to_others(project: Path, tmp_path: Path)
             session.manager.write_file("made/here.txt", "for all")
     finally:
         os.umask(before)
-    (journal,) = journals.iterdir()
-    made = project / "made"
-    modes = [each.stat().st_mode & 0o777 for each in (journals, journal, made, made / "here.txt")]
+    (journal,) = journals.glob("*.jsonl")
+    owned, made = journals / "open", project / "made"
+    (owner,) = owned.iterdir()
+    places = journals, journal, owned, owner, made, made / "here.txt"
+    modes = [each.stat().st_mode & 0o777 for each in places]
 
-    assert modes == [0o700, 0o600, 0o777, 0o666]
+    assert modes == [0o700, 0o600, 0o700, 0o600, 0o777, 0o666]
 
 
 def test_signals_that_the_app_holds_back_reach_the_system() -> None:

@@ -156,9 +156,9 @@ def test_a_system_may_be_collected_by_its_own_reader_thread() -> None:
     gc.enable()
 
 
-def test_two_systems_in_one_app_do_not_meet(project: Path) -> None:
-    """The same project can be open in both."""
-    with SessionSystem() as one, SessionSystem() as two:
+def test_two_systems_in_one_app_do_not_meet(project: Path, tmp_path: Path) -> None:
+    """The same project can be open in both, if each has a state directory of its own."""
+    with SessionSystem() as one, SessionSystem(state_dir=tmp_path / "two") as two:
         first, second = one.create_session(project), two.create_session(project)
         first.state.append_message("user", "hello")
 

@@ -112,8 +112,12 @@ class Home(Struct, frozen=True, kw_only=True):
         return opening_time(journal_path(self.folder, session_id))
 
     def check(self, place: Place) -> None:
-        """Check that no other system is in the way of a session; raises as `own`."""
-        if not (Path(self.folder) / _FOLDER).exists():
+        """Check that no other system is in the way of a session; raises as `own`.
+
+        An app that has dropped its privileges may not be able to look. Then nothing is
+        said here: the session's own process can, and is refused by `own` if need be.
+        """
+        if not os.access(Path(self.folder) / _FOLDER, os.R_OK | os.X_OK, effective_ids=True):
             return
         with _errors(), _folder(Path(self.folder)) as folder:
             mine = folder / place.session_id
