@@ -223,7 +223,7 @@ def _close_all_but(keep: Collection[int]) -> None:
     first = STDERR + 1
     for kept in sorted(keep):
         os.closerange(first, kept)
-        first = kept + 1
+        first = max(first, kept + 1)
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from jidocode._host import processes
 from jidocode._host.daemon.guard import Watch, run_guard
 from jidocode._host.daemon.import_path import use_app_path
+from jidocode._host.descriptors import STDERR
 from jidocode._host.limits import MIN_DESCRIPTORS, explain
 from jidocode._host.nesting import join_system
 
@@ -47,6 +48,9 @@ three processes, and a connection back to its supervisor.
 def main(orders: dict[str, Any], library: Sequence[str]) -> None:
     """Become the first guard, with all else below; *library* is where Python's own modules are."""
     join_system()
+    # What was imported before may have closed one, whose number must be no pipe of ours.
+    while os.open(os.devnull, os.O_RDWR) <= STDERR:
+        pass
     # Masks and ignored signals are inherited. Deaths must be heard of, and the programs of the
     # actors must end when they are told to, whatever the app's thread had blocked.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
