@@ -238,7 +238,8 @@ def next_dead() -> int | None:
 
 def end_all() -> None:
     """Kill and reap every child process of ours, and whatever those leave; return when all is."""
-    while not kill_orphans(()):
+    # Twice, for the kernel's list of children may leave one out while others die.
+    while not (kill_orphans(()) and kill_orphans(())):
         time.sleep(PAUSE_SECONDS)
 
 
@@ -259,7 +260,10 @@ def kill_orphans(children: Container[int]) -> bool:
     # once in a round, with all of its members, unless somebody else may be in it: one of
     # *children*, a guard or the host, whose group any process of the session can join.
     deadline = time.monotonic() + ROUND_SECONDS
-    groups = {os.getpgrp(), os.getpgid(os.getppid()), os.getsid(0)}
+    groups = {os.getpgrp(), os.getsid(0)}
+    with contextlib.suppress(ProcessLookupError):  # the parent may have died just now
+        groups.add(os.getpgid(os.getppid()))
+    zombies: list[int] = []
     while True:
         strangers = [pid for pid in reversed(_child_pids()) if pid not in children]
         alive = [pid for pid in strangers if not _reap(pid)]
@@ -269,7 +273,9 @@ def kill_orphans(children: Container[int]) -> bool:
             if group not in children:
                 _send(os.killpg, group, signal.SIGKILL)
             groups.add(group)
-        if len(alive) == len(strangers) and not any(_lives(pid) for pid in alive):
+        # Whoever has died since it was looked at has left its own children to us only now.
+        before, zombies = zombies, [pid for pid in alive if not _lives(pid)]
+        if strangers == zombies == before:
             return True
         if time.monotonic() >= deadline:
             return False
