@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,9 +23,11 @@ from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
 from jidocode._host.transport.messenger import Envelope, Messenger, Turn
+from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop
+from jidocode.base.text import clip, describe
 from jidocode.errors import CallError, HostError, HostExitedError, HostStartError
 from jidocode.otp.supervision.specs import Start
 
@@ -194,24 +197,31 @@ class HostClient:
             monitor.report(NoProcess())
         return monitor
 
+    def hand_over(self, action: Callable[[], object]) -> None:
+        """Have the reader thread do *action*, behind all that has come already."""
+        self._messenger.after(0.0, action)
+
     # The reader thread
 
     def _read(self) -> None:
         try:
             self._messenger.serve(self._receive)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is told to all who wait
             # Nobody hears the system any more: say so, rather than let every call time out.
-            self._end(HostError(f"the reader thread failed: {error!r}"))
-            raise
+            self._end(HostError(f"the reader thread failed: {describe(error)}"))
+            log.error("the reader thread failed\n{}", clip(traceback.format_exc()))
 
     def _receive(self, envelope: Envelope) -> bool:
-        match envelope.message:
-            case wire.Answer() as answer:
-                self._ledger.take(answer)
-            case Turn(call=call):
-                call()
-            case message:
-                self._news.take(message)
+        try:
+            match envelope.message:
+                case wire.Answer() as answer:
+                    self._ledger.take(answer)
+                case Turn(call=call):
+                    call()
+                case message:
+                    self._news.take(message)
+        except BaseException:  # noqa: BLE001 - one message, or who listens to it; others wait
+            log.error("a message could not be taken in\n{}", clip(traceback.format_exc()))
         return self._ledger.ended is None
 
     def _on_death(self, ref: ActorRef, reason: ExitReason) -> None:
@@ -224,10 +234,11 @@ class HostClient:
             self._end(HostExitedError(how))
 
     def _end(self, error: HostError) -> None:
-        self._ledger.end(error)
-        self.directory.close(Killed())
-        if self._on_end is not None:
-            self._on_end()
+        with contextlib.ExitStack() as last:  # all of it, whatever fails
+            if self._on_end is not None:
+                last.callback(self._on_end)
+            last.callback(self.directory.close, Killed())
+            self._ledger.end(error)
 
     # The end
 
