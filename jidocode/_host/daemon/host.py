@@ -42,6 +42,7 @@ from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTranspor
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import Crashed, best_reason
+from jidocode.base.text import clip
 from jidocode.otp.supervision.intensity import RestartIntensity
 
 CAPABILITIES = {
@@ -94,7 +95,7 @@ class HostAdmin(MultiProcAdmin):
         os._exit(0)
 
     def handleIncoming(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
-        """Handle one message: ours, or one that Thespian understands."""
+        """Handle one message: ours, or one of Thespian's, which nobody else but itself may send."""
         message = envelope.message
         match message:
             case wire.StartRoot():
@@ -111,9 +112,14 @@ class HostAdmin(MultiProcAdmin):
             case wire.Kill():
                 self._on_kill(message, envelope.origin)
             case RootExited():
-                self._root_exit = message
-            case _:
+                if self._root_process is not None and envelope.origin == self._root_process.address:
+                    self._root_exit = message
+            case EndpointConnected(childInstance=int() as number):
+                self._on_connected(number, envelope)
+            case _ if envelope.origin == self.transport.address:
                 return bool(super().handleIncoming(envelope))
+            case _:  # Thespian's handlers take what they get for what it should be
+                log.warning("the host ignores a message of type {}", clip(type(message).__name__))
         return True
 
     def _ask_thespian(self, request: object) -> bool:
@@ -138,8 +144,8 @@ class HostAdmin(MultiProcAdmin):
 
     def _on_fork(self, message: wire.Fork, sender: Address) -> None:
         parent = self._table.find(sender)
-        if parent is None:  # it has died meanwhile
-            return
+        if parent is None or message.incarnation in parent.children:
+            return  # it has died meanwhile, or asks twice
         try:
             entry = self._table.start(
                 message.order, parent, message.incarnation, supervises=message.supervises
@@ -176,13 +182,11 @@ class HostAdmin(MultiProcAdmin):
         except OSError as error:
             log.debug("no process can stand by: {}", error.strerror)
 
-    def h_EndpointConnected(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
+    def _on_connected(self, number: int, envelope: ThespianEnvelope) -> None:
         """Take in where a process listens."""
-        assert isinstance(envelope.message, EndpointConnected)  # noqa: S101 - called for it alone
-        entry = self._table.set_address(envelope.message.childInstance, envelope.origin)
+        entry = self._table.set_address(number, envelope.origin)
         if entry is not None and entry is self._root_process:
             self._pendingActorReady(self._root_number, envelope.sender)
-        return True
 
     def childDied(self) -> bool:  # noqa: N802 - Thespian's name
         """Reap the dead, and tell each one's supervisor (called after SIGCHLD)."""

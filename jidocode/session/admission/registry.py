@@ -15,6 +15,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from jidocode.base import log
+from jidocode.base.faults import fault_in
 from jidocode.base.refs import ActorRef
 from jidocode.errors import (
     NoProcessError,
@@ -92,6 +94,12 @@ class ProcessRegistry(RegistryServer):
 
     def handle_cast(self, request: Any) -> Result:
         """Take in what supervisors say; questions that came early are answered now."""
+        match request:
+            case ClaimName(name=("session", _), value=OpenSession() as opened) if _is_bad(opened):
+                log.warning("a session was claimed with a record that breaks a rule")
+                return None
+            case _:
+                pass
         result = super().handle_cast(request)
         match request:
             case ChildExited(name=("session", session_id)):
@@ -220,3 +228,14 @@ class ProcessRegistry(RegistryServer):
             if wanted.project_key == record.project_key or wanted.name == record.name:
                 return record
         raise SessionNotFoundError("with that project" if wanted.name is None else "with that name")
+
+
+def _is_bad(opened: OpenSession) -> bool:
+    """Whether *opened*, which any process may have kept beside a name, is none in truth."""
+    if fault_in(opened) is not None:
+        return True
+    try:
+        opened.record.validate_values()
+    except SessionError:
+        return True
+    return False
