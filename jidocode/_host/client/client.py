@@ -17,12 +17,13 @@ from typing import Any
 from jidocode._host import threads, wire
 from jidocode._host.client.calls import CallLedger, NotSentError
 from jidocode._host.client.directory import Directory
+from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
 from jidocode._host.client.news import ROOT, Listener, NewsDesk
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
-from jidocode._host.transport.messenger import Envelope, Messenger, Turn
+from jidocode._host.transport.messenger import Envelope, Turn
 from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
@@ -62,21 +63,17 @@ class HostClient:
         self._on_end = on_end
         self._monitors = Monitors(self._owner)
         self._host = host
-        self._closing = threading.RLock()  # a signal handler may close what is being closed
+        self._finishing = threading.Lock()  # never taken where a signal handler may run
         self._close_requested = False
         self.closed = False
         self.directory = Directory(self._on_death)
         self._news = NewsDesk(self.directory, on_event)
         self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
-        self._to_end = contextlib.ExitStack()
         try:
-            self._to_end.callback(host.close, 0.0)
             host.wait_until_ready(deadline)
-            self._messenger = Messenger(self._host.key)
-            close_in_forks(self._messenger, Messenger.sockets)
-            self._to_end.callback(self._messenger.close)
+            self._messenger = AppMessenger(self._host.key)
+            close_in_forks(self._messenger, AppMessenger.sockets)
             self._ledger = CallLedger(self._messenger, self.directory)
-            self._to_end.callback(self._stop_reading)
             for end in self._host.ends:
                 self._messenger.watch(end, self._on_host_gone)
             threads.start(self._reader)
@@ -249,15 +246,27 @@ class HostClient:
         """
         if not self.owned:
             return  # a fork of the app does not end what it has not started
-        with self._closing:
+        if self.closed:
+            return
+        # A signal handler may close what its thread is closing, and many threads may at once:
+        # each asks and waits, and who comes first to the end of that does the rest, alone.
+        self._close_requested = True
+        if timeout > 0 and self._ledger.ended is None:
+            with contextlib.suppress(HostError):  # another one has just done the rest
+                self._messenger.send(self._host.admin, wire.Shutdown())
+        if timeout > 0:
+            self._host.wait(timeout)
+        threads.run_whole(self._finish)
+
+    def _finish(self) -> None:
+        with self._finishing:
             if self.closed:
                 return
-            self._close_requested = True
-            if timeout > 0 and self._ledger.ended is None:
-                self._messenger.send(self._host.admin, wire.Shutdown())
-            if timeout > 0:
-                self._host.wait(timeout)
-            self._to_end.close()
+            if hasattr(self, "_ledger"):
+                self._stop_reading()
+            if hasattr(self, "_messenger"):
+                self._messenger.close()
+            self._host.close(0.0)
             self.closed = True
 
     def _stop_reading(self) -> None:
