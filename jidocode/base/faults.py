@@ -11,13 +11,13 @@ import sys
 import types
 from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from msgspec import Struct
 
 from jidocode.base.records import Record
 
-Rule = Callable[[object], bool]
+Rule = Callable[[Any], bool]
 """Whether a value is of a type."""
 
 _MISSING = object()
@@ -81,10 +81,10 @@ def _rule(hint: Any) -> Rule | None:
     if origin is tuple:
         return _tuple(args)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping(origin, [_rule(each) for each in args])
+        return _mapping(cast("type[Any]", origin), [_rule(each) for each in args])
     if isinstance(origin, type) and issubclass(origin, Collection):
-        return _collection(origin, _rule(args[0]))
-    return _instance(origin or hint)
+        return _collection(cast("type[Any]", origin), _rule(args[0]))
+    return _instance(cast("type[Any]", origin or hint))
 
 
 def _instance(cls: type[Any]) -> Rule:
@@ -118,11 +118,13 @@ def _tuple(args: tuple[Any, ...]) -> Rule:
     if args[-1] is Ellipsis:
         return _collection(tuple, _rule(args[0]))
     rules = [_rule(each) for each in args]
-    return lambda value: (
-        isinstance(value, tuple)
-        and len(value) == len(rules)
-        and all(rule is None or rule(each) for rule, each in zip(rules, value, strict=True))
-    )
+
+    def is_such_a_tuple(value: Any) -> bool:
+        if not issubclass(type(value), tuple) or len(value) != len(rules):
+            return False
+        return all(rule is None or rule(each) for rule, each in zip(rules, value, strict=True))
+
+    return is_such_a_tuple
 
 
 def _collection(cls: type[Any], rule: Rule | None) -> Rule:

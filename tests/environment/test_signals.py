@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ SOON = 1.5
 
 
 @contextmanager
-def handler(do: Callable[[], object], number: signal.Signals = signal.SIGUSR1) -> Iterator[None]:
+def handler(do: Callable[[], object], number: signal.Signals = signal.SIGUSR1) -> Generator[None]:
     before = signal.signal(number, lambda _number, _frame: do() and None)
     try:
         yield

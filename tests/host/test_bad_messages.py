@@ -68,11 +68,11 @@ GARBAGE: list[object] = [
     ("manager",),
     ("manager", 5),
     ("session", "x", "y"),
-    [],
-    [[]],
-    {},
-    {1: []},
-    set(),
+    list[object](),
+    [list[object]()],
+    dict[object, object](),
+    {1: list[object]()},
+    set[object](),
     ValueError("an error"),
     object,
     ActorRef("worker", 1, -5, None),
@@ -119,7 +119,7 @@ def sound(hint: Any) -> Any:
     if origin is tuple:
         return () if Ellipsis in args else tuple(sound(each) for each in args)
     if origin is frozenset:
-        return frozenset()
+        return frozenset[object]()
     if isinstance(origin, type):
         return {} if issubclass(origin, Mapping) else []
     known: dict[Any, Any] = {
@@ -297,7 +297,7 @@ def _can_make(cls: type[Any], args: tuple[object, ...]) -> bool:
 def test_the_app_goes_on() -> None:
     """Its reader takes whatever comes, and the directory and its listener keep their heads."""
     heard: list[object] = []
-    desk = NewsDesk(Directory(lambda *_: None), lambda fact, _names: heard.append(fact))
+    desk = NewsDesk(Directory(lambda _ref, _reason: None), lambda fact, _names: heard.append(fact))
     for message in all_messages():
         for arrived in received(message):
             desk.take(arrived)

@@ -8,20 +8,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
-from actors import subject
+from actors import Talker, subject
 from trees import LONG, MakeTree, Tree
 
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.monitor import Monitor
 from jidocode._host.sharing import Changes, WeakBag
 from jidocode.errors import HostError
-from jidocode.otp import ActorRef, Flags, Killed
+from jidocode.otp import ActorRef, ChildSpec, Flags, Killed, Start
 from jidocode.testing import PATIENCE, eventually
 
 MANY = Flags(max_restarts=100_000)
@@ -31,7 +31,7 @@ KILLS = 6
 
 
 @contextmanager
-def busy(do: Callable[[], object]) -> Iterator[None]:
+def busy(do: Callable[[], object]) -> Generator[None]:
     """Have many threads do something again and again while the block runs."""
     over = threading.Event()
 
@@ -140,7 +140,7 @@ def test_no_change_is_missed() -> None:
 
 def test_whoever_is_expected_back_is_never_missing_to_others() -> None:
     """A thread that waits for a name while its process is replaced does not give up in between."""
-    known = Directory(lambda *_: None)
+    known = Directory(lambda _ref, _reason: None)
     root = ActorRef("root", 1, 1)
     known.root_started(root, ("root", "x"))
     failures: list[str] = []
@@ -159,6 +159,35 @@ def test_whoever_is_expected_back_is_never_missing_to_others() -> None:
             known.root_started(ActorRef("root", incarnation + 1, 1), ("root", "x"))
 
     assert not failures
+
+
+def test_what_the_main_thread_has_sent_comes_before_what_others_send_then(tree: MakeTree) -> None:
+    """Also while there are signal handlers, and the reader, which sends for it, is busy."""
+    running: Tree = tree(MANY, ChildSpec(id="t", start=Start(Talker)))
+    ref, answers = running.ref("t"), list[object]()
+    is_busy, may_go_on = threading.Event(), threading.Event()
+
+    def be_busy() -> None:
+        is_busy.set()
+        may_go_on.wait(PATIENCE)
+
+    def ask() -> None:
+        answers.append(running.client.call(ref, "messages", timeout=LONG, target="t"))
+
+    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    other = threading.Thread(target=ask)
+    try:
+        running.client.hand_over(be_busy)
+        assert is_busy.wait(PATIENCE)
+        running.client.cast(ref, "first")
+        other.start()
+        eventually(lambda: running.client.calls == 1, "the call")
+    finally:
+        may_go_on.set()
+        signal.signal(signal.SIGUSR1, before)
+    other.join()
+
+    assert answers == [[("cast", "first")]]
 
 
 def test_what_fails_in_it_ends_nothing(running: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,16 +6,18 @@ held meanwhile: a handler that calls the same process would wait for its own thr
 one that closes the system for a reader thread that waits for it.
 
 So where a handler may come, the main thread only puts down what is to be sent, in one step,
-and the reader thread sends it. That takes some microseconds more; a main thread without
-handlers, and every other thread, sends by itself.
+and the reader thread sends it, or whichever thread sends next: what the main thread has sent
+comes before what others send after that. It takes some microseconds more; a main thread
+without handlers, and every other thread, sends by itself.
 """
 
 from __future__ import annotations
 
-import _signal
+import _signal  # pyright: ignore[reportMissingModuleSource] # it is built in
 import signal
 import threading
-from functools import partial
+from collections import deque
+from typing import Any
 
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.messenger import Messenger
@@ -29,25 +31,40 @@ _SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
 class AppMessenger(Messenger):
     """A messenger of an app, whose run loop is in a thread of its own."""
 
-    _hands_over = False
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key)
+        self._hands_over = False
+        self._put_down: deque[tuple[LoopbackAddress, Parcel]] = deque()
+        # Not the main thread's. Reentrant because only such a lock tells its owner: a finalizer
+        # may send where its own thread is sending.
+        self._sending: Any = threading.RLock()
 
     def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
         """Send *parcel* to *address*, by the reader thread if a handler may interrupt this one."""
         if threading.get_ident() != threading.main_thread().ident:
+            if self._put_down:
+                self._send_what_was_put_down()
             super().post(address, parcel)
         elif self._closed:
             raise HostError("this transport is closed")
         elif self._hands_over or _has_handlers():
             self._hands_over = True  # from now on, for the order of what one thread sends
-            self.call_at(0.0, partial(self._post_for_main, address, parcel))
+            self._put_down.append((address, parcel))
+            self.call_at(0.0, self._send_what_was_put_down)
         else:
             super().post(address, parcel)
 
-    def _post_for_main(self, address: LoopbackAddress, parcel: Parcel) -> None:
-        try:
-            super().post(address, parcel)
-        except HostError as error:  # closed meanwhile, and nobody waits any more
-            log.debug("a message was not sent: {}", error)
+    def _send_what_was_put_down(self) -> None:
+        if self._sending._is_owned():  # noqa: SLF001 - `Condition` asks it, too
+            return
+        with self._sending:
+            while self._put_down:
+                try:
+                    super().post(*self._put_down[0])
+                except HostError as error:  # closed meanwhile, and nobody waits any more
+                    log.debug("a message was not sent: {}", error)
+                finally:
+                    self._put_down.popleft()  # only now: until then all others wait for it
 
 
 def _has_handlers() -> bool:
