@@ -1,6 +1,9 @@
 """Forks of the app: each has a copy of its memory and of its descriptors, and none of its threads.
 
-So in a fork nobody reads what the system says, and a lock that another thread held at the
+And forks of a child's process, which a handler makes by `os.fork` or `multiprocessing`:
+each has a copy of the conversation that its parent is in the middle of (`end_fork`).
+
+In a fork of the app nobody reads what the system says, and a lock that another thread held at the
 moment of the fork is held there for ever. Whoever would wait in a fork has to be told
 before it takes any lock (`Owner`).
 
@@ -10,11 +13,15 @@ has closed it, or is gone. So a fork lets go of all of them at once (`close_in_f
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import traceback
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
+from jidocode.base import log
 from jidocode.errors import HostError
 
 T = TypeVar("T")
@@ -66,6 +73,26 @@ def _let_go() -> None:
         for fd in descriptors:
             os.dup2(nothing, fd, inheritable=False)
         os.close(nothing)
+
+
+def end_fork(of: str, error: BaseException | None) -> NoReturn:
+    """End this process, which is a fork of *of*, where it would come out of a callback.
+
+    There it would answer the same call once more, and at the end shut down the connections
+    of its parent. What it leaves with goes to standard error, as at any end of Python.
+    """
+    status = 1
+    if error is None:
+        status = 0
+        log.warning("a fork of {} ends where it would come out of a callback", of)
+    elif isinstance(error, SystemExit) and isinstance(error.code, int | None):
+        status = error.code or 0
+    else:
+        traceback.print_exception(error)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status & 0xFF)
 
 
 os.register_at_fork(after_in_child=_let_go)

@@ -42,6 +42,7 @@ class Receiver:
         """Read from *reading*, the app's end."""
         self._socket = reading
         close_in_forks(reading, lambda socket: [socket.fileno()])
+        self._is_closing = False
         self._thread = threading.Thread(target=self._relay, name="jidocode-log", daemon=True)
 
     def start(self) -> None:
@@ -50,6 +51,7 @@ class Receiver:
 
     def close(self) -> None:
         """Hand over what has arrived, and end; a sink may be the one who calls."""
+        self._is_closing = True
         with contextlib.suppress(OSError):  # closed already
             self._socket.shutdown(socket.SHUT_RD)
         if not self._thread.is_alive():
@@ -59,15 +61,22 @@ class Receiver:
 
     def _relay(self) -> None:
         with self._socket:
-            while datagram := self._socket.recv(MAX_LINE):
+            # A child may write to any descriptor by mistake: what is empty is no end, either.
+            while (datagram := self._socket.recv(MAX_LINE)) or not self._is_closing:
                 try:
-                    self._hand_over(json.loads(datagram))
-                except Exception:  # noqa: BLE001 - a sink of the app's that is to raise
+                    self._hand_over(datagram)
+                except BaseException:  # noqa: BLE001 - a sink of the app's that is to raise
                     threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self._thread)))
 
     @staticmethod
-    def _hand_over(fields: dict[str, Any]) -> None:
-        dropped = fields.pop("dropped")
+    def _hand_over(datagram: bytes) -> None:
+        try:
+            fields: dict[str, Any] = json.loads(datagram)
+            dropped, process = fields.pop("dropped"), fields["extra"]["process"]
+            line = Line(**fields)
+        except Exception:  # noqa: BLE001 - it may be anything, nested a thousand times
+            log.warning("a process wrote {} bytes to the log that are no line", len(datagram))
+            return
         if dropped:
-            log.warning("{} log records of {} were lost", dropped, fields["extra"]["process"])
-        log.write_to_loguru(Line(**fields))
+            log.warning("{} log records of {} were lost", dropped, process)
+        log.write_to_loguru(line)

@@ -26,11 +26,14 @@ def run_whole(action: Callable[[], object]) -> None:
 
     A handler runs in the main thread, between any two steps of Python, and may raise there
     (Ctrl-C). If that is between a fork and the line that notes its pid, nobody knows the
-    child any more. In another thread no handler runs.
+    child any more. In another thread no handler runs; and if this is one, none is needed.
 
     Raises:
         BaseException: What a handler has raised, once *action* is done; else what *action* has.
     """
+    if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
+        action()
+        return
     may_begin, is_wanted, failures = threading.Event(), [True], list[BaseException]()
 
     def run() -> None:

@@ -2,9 +2,10 @@
 
 Requests, messages and answers are pickled on their own: one that cannot be
 read at the other end is an error for its sender, and for nobody else. What
-carries them is written by hand (`encode`), for it makes up most of the traffic.
-All else, such as news about a child (`otp.supervision.life`) or the tree
-(`otp.supervision.events`) and what Thespian itself sends, is pickled as it is.
+carries them is written by hand (`encode`), for it makes up most of the traffic,
+and comes in no other form. All else, such as news about a child (`otp.supervision.life`)
+or the tree (`otp.supervision.events`) and what Thespian itself sends, is pickled as it is;
+what is ours is what its class says, or it is not taken.
 The app knows nothing of Thespian, so whatever reaches an app is one of ours.
 """
 
@@ -18,6 +19,7 @@ from msgspec import Struct
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import MAX_BODY, Body
 from jidocode.base.exits import ExitReason
+from jidocode.base.faults import fault_in
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import describe, quote
 from jidocode.errors import CallError
@@ -174,7 +176,7 @@ class Shutdown(Struct, frozen=True):
 
 
 # The first byte of an encoded message; that of a pickle is 0x80.
-_CALL, _CAST, _INFO, _ANSWER, _REFUSAL = range(1, 6)
+_CALL, _CAST, _INFO, _ANSWER, _REFUSAL, _PING = range(1, 7)
 _NUMBERED = struct.Struct(">BQ")
 _CAST_TAG, _INFO_TAG = bytes([_CAST]), bytes([_INFO])
 
@@ -195,6 +197,8 @@ def encode(message: object) -> bytes:
             return _CAST_TAG + message.payload
         case Info():
             return _INFO_TAG + message.payload
+        case Ping():
+            return _NUMBERED.pack(_PING, message.request_id)
         case _:
             return pack(message)
 
@@ -203,6 +207,7 @@ def decode(body: Body) -> object:
     """Return the message that *body* carries, which came out of an authenticated frame.
 
     Raises:
+        TypeError: One of its fields is not of its type.
         Exception: It carries none; whatever unpickling raises.
     """
     tag = body[0]
@@ -213,7 +218,20 @@ def decode(body: Body) -> object:
         return Answer(number, tag == _REFUSAL, body[_NUMBERED.size :])
     if tag in (_CAST, _INFO):
         return (Cast if tag == _CAST else Info)(body[1:])
-    return unpack(body)
+    if tag == _PING:
+        return Ping(_NUMBERED.unpack_from(body)[1])
+    message = unpack(body)
+    if isinstance(message, Call | Cast | Info | Answer | Ping):
+        raise TypeError(f"a {type(message).__name__} is never pickled")
+    check(message)
+    return message
+
+
+def check(message: object) -> None:
+    """Raise TypeError if *message* is one of ours, and not what its class says."""
+    fault = fault_in(message)
+    if fault is not None:
+        raise TypeError(fault)
 
 
 def pack(value: object) -> bytes:

@@ -7,10 +7,10 @@ oldest facts, is told how many, and holds up nobody.
 
 from __future__ import annotations
 
-import threading
+import math
 import time
-import weakref
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,7 @@ from typing import Self
 from attrs import field, frozen
 
 from jidocode._host.forks import Owner
+from jidocode._host.sharing import Changes, WeakBag
 from jidocode.base.records import Record
 from jidocode.errors import RateLimitedError, SessionLimitError
 from jidocode.otp.supervision.events import (
@@ -86,9 +87,9 @@ class EventStream:
         self.dropped = 0
         self._hub = hub
         self._session_id = session_id
-        self._events: deque[Event] = deque(maxlen=buffer)
-        self._lock = threading.RLock()  # taken by itself: Ctrl-C cannot come in between
-        self._changed = threading.Condition(self._lock)
+        self._buffer = buffer
+        self._events: deque[Event] = deque()
+        self._changes = Changes()
         self._closed = False
 
     def get(self, timeout: float | None = None) -> Event | None:
@@ -98,13 +99,16 @@ class EventStream:
             HostError: This process is a fork of the app.
         """
         self._hub.owner.check()
-        deadline = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
-        with self._lock:
-            while not self._events and not self._closed:
-                left = min(deadline - time.monotonic(), threading.TIMEOUT_MAX)
-                if left <= 0 or not self._changed.wait(left):
-                    break
-            return self._events.popleft() if self._events else None
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        found = self._changes.wait_for(self._look, deadline)
+        return found[0] if found else None
+
+    def _look(self) -> tuple[Event | None] | None:
+        closed = self._closed  # before the look: what came before the end is seen by it
+        try:
+            return (self._events.popleft(),)
+        except IndexError:
+            return (None,) if closed else None
 
     @property
     def closed(self) -> bool:
@@ -139,19 +143,19 @@ class EventStream:
 
     def end(self) -> None:
         """Take in that there will be no more (called by the hub)."""
-        with self._lock:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
+        self._changes.tell()
 
     def put(self, event: Event) -> None:
-        """Take *event* in, unless it is of another session (called by the hub)."""
+        """Take *event* in, unless it is of another session (called by the hub, in one thread)."""
         if self._session_id is not None and event.session_id != self._session_id:
             return
-        with self._lock:
-            if len(self._events) == self._events.maxlen:
+        self._events.append(event)
+        if len(self._events) > self._buffer:
+            with suppress(IndexError):  # its reader has been as fast
+                self._events.popleft()
                 self.dropped += 1
-            self._events.append(event)
-            self._changed.notify_all()
+        self._changes.tell()
         if isinstance(event.fact, ChildExited) and event.fact.name == ("session", self._session_id):
             self.end()
 
@@ -166,39 +170,32 @@ class EventHub:
     def __init__(self, buffer: int) -> None:
         self.owner = Owner()
         self._buffer = buffer
-        self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._lock = threading.RLock()  # a signal handler may close a stream
+        self._streams = WeakBag[EventStream]()
         self._closed = False
 
     def stream(self, session_id: str | None) -> EventStream:
         """Return a new stream, of one session if given; raises `HostError` in a fork."""
         self.owner.check()
         stream = EventStream(self, session_id, self._buffer)
-        with self._lock:
-            self._streams.add(stream)
-            closed = self._closed
-        if closed:
+        self._streams.add(stream)
+        if self._closed:
             stream.close()
         return stream
 
     def publish(self, fact: Fact, session_id: str | None) -> None:
-        """Give *fact* to all streams."""
+        """Give *fact* to all streams; for the reader thread alone."""
         if isinstance(fact, Announced) and isinstance(fact.value, Repair):
             fact = fact.value  # State's own
         event = Event(fact, session_id)
-        with self._lock:
-            for stream in list(self._streams):
-                stream.put(event)
+        for stream in self._streams:
+            stream.put(event)
 
     def forget(self, stream: EventStream) -> None:
         """Give *stream* nothing more."""
-        with self._lock:
-            self._streams.discard(stream)
+        self._streams.discard(stream)
 
     def close(self) -> None:
         """End all streams."""
-        with self._lock:
-            self._closed = True
-            streams = list(self._streams)
-        for stream in streams:
+        self._closed = True
+        for stream in self._streams:
             stream.close()

@@ -64,7 +64,7 @@ class RunningSystem:
         self.archive = Archive(settings)
         self.archive.prepare()
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
-        self.client = HostClient(
+        self.client = client = HostClient(
             host,
             root,
             start_timeout=settings.start_timeout,
@@ -82,11 +82,11 @@ class RunningSystem:
             self.archive,
             settings,
             build,
-            lambda error: hub.publish(SessionRefused(error), None),
+            lambda error: client.hand_over(lambda: hub.publish(SessionRefused(error), None)),
         )
         self.updates = Updates(self.router, self.sessions)
         self.probe = Probe(self.router)
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal handler may update what is being updated
         self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
 
     def __del__(self) -> None:

@@ -133,10 +133,14 @@ class Sessions:
                 self._on_refusal(error)
                 raise
             except SessionExistsError:
-                # The first attempt's, as it turns out; it may not be through yet.
-                if request.again and (yield from self._comes_up(request.session.record, deadline)):
+                if not request.again:
+                    raise
+                # The first attempt's, as it turns out; it may not be through yet, or fail.
+                first = yield from self._first_attempt(request.session.record.id, deadline)
+                if first == request.session.record:
                     return
-                raise
+                if first is not None or time.monotonic() >= deadline:
+                    raise
             except (ActorExitedError, NoProcessError):
                 back = yield from self._router.await_process(SESSIONS, deadline)
                 if back is None or time.monotonic() >= deadline:
@@ -145,11 +149,12 @@ class Sessions:
             else:
                 return
 
-    def _comes_up(self, session: Session, deadline: float) -> Plan[bool]:
-        request = AwaitLive(("session", session.id))
+    def _first_attempt(self, session_id: str, deadline: float) -> Plan[Session | None]:
+        """Return the record of a session once it runs; None if it does not come up."""
+        request = AwaitLive(("session", session_id))
         found = yield from self._router.ask_registry(request, deadline)
         opened = found.value if isinstance(found, Live) else None
-        return isinstance(opened, OpenSession) and opened.record == session
+        return opened.record if isinstance(opened, OpenSession) else None
 
     def _upkeep(self) -> Upkeep:
         heartbeat, home = self._settings.heartbeat, self._archive.home

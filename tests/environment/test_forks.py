@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 import pytest
 from apps import probe, run_app
+from odd import Forker
 from servers import worker
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode._host.client.monitor import Monitor
-from jidocode.otp import ChildSpec
+from jidocode.otp import ChildSpec, Start
 from jidocode.system.events import EventStream
+from jidocode.testing import is_alive
 
 MAX_SECONDS = 10
 
@@ -333,3 +335,41 @@ def test_a_fork_of_a_child_ends_with_the_child(system: SessionSystem, project: P
     session.stop()
 
     assert not Path(f"/proc/{stray}").exists()
+
+
+WAYS = {"raise": 1, "exit": 7, "exit with a word": 1, "interrupt": 1, "return": 0}
+
+
+def test_a_fork_that_comes_out_of_a_handler_is_not_heard(
+    system: SessionSystem, project: Path, tmp_path: Path
+) -> None:
+    """It ends there, however it left: the call is answered once, and its child is not deaf."""
+    log = tmp_path / "log"
+    session = system.create_session(project, children=[ChildSpec(id="f", start=Start(Forker, log))])
+    forker = system.get_process(session.id, "f")
+    ask: Callable[[object], object] = system.caller("f", session.id)  # type: ignore[assignment] # any request
+    for how, status in WAYS.items():
+        assert ask(("fork", how)) == status
+        assert ask("pid") == forker.os_pid
+    assert ask(("multiprocessing", 10)) == 55
+
+    assert system.get_process(session.id, "f") == forker
+    assert not log.exists()
+    said = (tmp_path / "said").read_text()
+    assert said.count("Traceback") == 3
+    assert "RuntimeError: in the fork" in said
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_fork_that_comes_out_of_init_starts_nothing(
+    system: SessionSystem, project: Path, tmp_path: Path, how: str
+) -> None:
+    """Nor does it keep its child from starting, once."""
+    spec = ChildSpec(id="f", start=Start(Forker, tmp_path / "log", how))
+    session = system.create_session(project, children=[spec])
+    forker = system.get_process(session.id, "f")
+
+    ask: Callable[[object], object] = system.caller("f", session.id)  # type: ignore[assignment] # any request
+
+    assert ask("pid") == forker.os_pid
+    assert is_alive(forker.os_pid)

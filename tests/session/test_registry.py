@@ -12,12 +12,13 @@ import pytest
 from msgspec.structs import replace
 
 from jidocode.errors import (
+    ActorExitedError,
     InvalidRequestError,
     NoProcessError,
     ProjectAlreadyOpenError,
     RateLimitedError,
 )
-from jidocode.otp import ActorRef, Killed, Start
+from jidocode.otp import ActorRef, Killed, Response, Start
 from jidocode.otp.naming.messages import ClaimName, RegisterName, ReportComplete
 from jidocode.otp.server.machine import SendRequest
 from jidocode.otp.supervision.events import ChildExited
@@ -197,3 +198,34 @@ def test_a_new_registry_refuses_a_nested_project_and_looks_at_no_disk(
 
     assert (refused.value.session_id, refused.value.nested) == (session_id, True)
     assert renamed.enclosing == first.session.enclosing
+
+
+def test_an_attempt_that_its_supervisor_died_over_is_no_rival_of_the_next(
+    registry: FakeChild, start: StartSession
+) -> None:
+    """What the dead one had claimed for it goes first, in whatever order that is heard."""
+    name, session = ("session", start.session.record.id), ActorRef("session", 1, 2**22 + 1)
+    registry.cast(RegisterName(SESSIONS, ROOT, NEW))
+    registry.cast(ReportComplete(NEW))
+    first = registry.begin_call(start)
+    (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
+    registry.cast(ClaimName(name, NEW, 1, start.session))
+    registry.cast(RegisterName(name, NEW, session))
+    registry.info(Response(sent.token, None, ActorExitedError("sessions", Killed(9))))
+    with pytest.raises(ActorExitedError):
+        first.result()
+
+    second = registry.begin_call(replace(start, again=True))
+    assert not second.done
+    newest = ActorRef("sessions", 4, 104)
+    registry.cast(ChildExited(supervisor=ROOT, child_id="sessions", ref=NEW, reason=Killed(9)))
+    registry.effects.clear()
+    registry.cast(ClaimName(SESSIONS, ROOT, newest.incarnation))
+    registry.cast(RegisterName(SESSIONS, ROOT, newest))
+    registry.cast(ReportComplete(newest))
+    assert not second.done
+    registry.cast(ChildExited(supervisor=NEW, child_id="x", ref=session, reason=Killed(9)))
+
+    assert not second.done
+    (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
+    assert sent.ref == newest

@@ -418,6 +418,8 @@ class Talker(GenServer):
                 return Reply(self.watch_process(ref))
             case ("look up when it is down", ActorRef() as ref, ActorRef() as registry, name):
                 self.questions[self.monitor(ref)] = registry, LookUp(name)
+            case ("by", str() as method, args):
+                getattr(self, method)(*args)
             case "messages":
                 return Reply(list(self.messages))
             case _:

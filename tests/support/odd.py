@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 from typing import Any, ClassVar
 
 from loguru import logger
@@ -156,3 +158,49 @@ def _in_fork() -> str:
         said = pipe.read()
     os.waitpid(pid, 0)
     return said
+
+
+class Forker(GenServer):
+    """Forks in its callbacks, and has the fork leave them in every way."""
+
+    kind: ClassVar[str] = "forker"
+
+    def init(self, log: Path, how: str = "") -> None:
+        self.log = log
+        self._fork(how)
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        del caller
+        match request:
+            case ("multiprocessing", number):
+                with multiprocessing.get_context("fork").Pool(2) as workers:
+                    return Reply(sum(workers.map(abs, range(-number, 1))))
+            case ("fork", how):
+                return Reply(self._fork(how))
+            case _:
+                return Reply(os.getpid())
+
+    def terminate(self, reason: Any) -> None:
+        del reason
+        with self.log.open("a") as log:
+            log.write(f"terminate {os.getpid()}\n")
+
+    def _fork(self, how: str) -> int | None:
+        """Return how the fork has ended, 0 in the fork."""
+        pid = os.fork() if how else -1
+        if pid < 0:
+            return None
+        if pid:
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        sys.stderr = self.log.with_name("said").open("a")
+        match how:
+            case "raise":
+                raise RuntimeError("in the fork")
+            case "exit":
+                sys.exit(7)
+            case "exit with a word":
+                sys.exit("a word")
+            case "interrupt":
+                raise KeyboardInterrupt
+            case _:
+                return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from jidocode import (
     SessionSystem,
     Strategy,
 )
-from jidocode.otp import ActorRef, Killed
+from jidocode.otp import ActorRef, ChildStarting, Killed
 from jidocode.testing import eventually, kill, wait_for_restart
 
 
@@ -198,6 +199,31 @@ def test_a_killed_supervisor_of_sessions_comes_back_empty(
     eventually(lambda: system.tree().children[1].restarts == 1, "restart of the supervisor")
 
     assert system.create_session(project).id != session.id
+
+
+def test_a_session_opens_although_its_supervisors_supervisor_is_killed_over_it(
+    system: SessionSystem, project: Path
+) -> None:
+    """The next one is asked the same, and what the dead one had begun is in nobody's way."""
+    sessions = system.tree().children[1].ref
+    assert sessions is not None
+
+    def kill() -> None:
+        for event in events:
+            if isinstance(event.fact, ChildStarting) and event.session_id is not None:
+                os.kill(sessions.os_pid, signal.SIGKILL)
+                return
+
+    with system.events() as events:
+        killer = threading.Thread(target=kill)
+        killer.start()
+        session = system.create_session(project)
+        killer.join()
+
+    assert system.list_sessions() == [session.session]
+    assert session.manager.project_root()
+    successor = system.tree().children[1].ref
+    assert successor not in {sessions, None}
 
 
 def test_a_killed_root_comes_back_empty(system: SessionSystem, project: Path) -> None:

@@ -93,7 +93,7 @@ def test_ctrl_c_while_starting_leaves_nothing(after: float) -> None:
     [
         "daemon.launcher.subprocess.Popen",
         "daemon.launcher.os.pidfd_open",
-        "client.client.Messenger",
+        "client.client.AppMessenger",
         "logs.Receiver.start",
     ],
 )

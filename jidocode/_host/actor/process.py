@@ -27,6 +27,7 @@ from jidocode._host import processes, wire
 from jidocode._host.actor import signals
 from jidocode._host.actor.shell import Shell
 from jidocode._host.actor.warm_up import StandbyOrder, warm_up
+from jidocode._host.forks import Owner, close_in_forks, end_fork
 from jidocode._host.shipper import Shipper
 from jidocode._host.transport.thespian import (
     LoopbackEndpoint,
@@ -129,6 +130,8 @@ def run_actor(
     # What a user's code starts and leaves behind ends with this process, and with no other.
     processes.adopt_orphans()
     transport = ThespianTransport(endpoint)
+    close_in_forks(transport, ThespianTransport.filenos)
+    owner = Owner()
     process = ActorProcess(transport, capabilities)
     signals.set_up()
     transport.send(transport.resolve(transport.adminAddress), EndpointConnected(endpoint.addrInst))
@@ -148,7 +151,9 @@ def run_actor(
         _limit_memory(spawn_order.memory_limit)
     try:
         process.run(spawn_order)
-    except Exception:
+    except BaseException as error:
+        if not owner.is_here:  # a callback has forked, and this is the fork
+            end_fork(spawn_order.kind, error)
         log.error("an actor's process failed outside its handlers\n{}", traceback.format_exc())
         raise
     finally:

@@ -56,7 +56,7 @@ class ServerShell(Shell):
 
     def start(self, start: Start) -> None:
         """Run the server's `init`."""
-        self._loop = loop.ServerLoop.of(start, self.ref)
+        self._loop = loop.ServerLoop.of(start, self.ref, self.leave_if_fork)
         self.perform(self._loop.start(start))
 
     def on_stop(self, reason: ExitReason) -> None:
@@ -88,14 +88,14 @@ class ServerShell(Shell):
     # Messages
 
     def _on_cast(self, message: wire.Cast, _sender: Address) -> None:
-        request, error = self.unpack(message.payload)
+        request, error = self.read(message.payload)
         if error is not None:
             log.warning("{}", quote(str(error)))
         else:
             self._feed(machine.CastReceived(request))
 
     def _on_info(self, message: wire.Info, _sender: Address) -> None:
-        content, error = self.unpack(message.payload)
+        content, error = self.read(message.payload)
         if error is not None:
             log.warning("{}", quote(str(error)))
         elif isinstance(content, messages.Down):

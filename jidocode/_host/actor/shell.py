@@ -7,6 +7,7 @@ the only place where a Thespian actor meets our own classes.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 
 from thespian.actors import Actor, ActorAddress, ActorExitRequest
 
-from jidocode._host import processes, wire
+from jidocode._host import forks, processes, wire
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Turn
@@ -25,8 +26,9 @@ from jidocode._host.transport.window import Settle
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, ExitReason, is_normal
+from jidocode.base.faults import fault_in
 from jidocode.base.refs import ActorRef
-from jidocode.base.text import describe
+from jidocode.base.text import clip, describe
 from jidocode.errors import CallError
 from jidocode.otp.server import loop, machine, messages
 from jidocode.otp.supervision.machine import (
@@ -106,6 +108,7 @@ class Shell(Actor):
         try:
             self.start(self._read_start())
         except Exception as error:  # noqa: BLE001 - whatever a class and its arguments raise
+            self.leave_if_fork(error)
             self.tell_failed(loop.crash_reason(error))
 
     def _read_start(self) -> Start:
@@ -114,11 +117,14 @@ class Shell(Actor):
         return start
 
     def deliver(self, message: object, sender: Address) -> bool:
-        """Handle one of our own messages; False if it is one of Thespian's."""
+        """Handle a message; False if it is one of Thespian's, from the host or from here."""
         handler = self._handlers.get(type(message))
-        if handler is None:
+        if handler is not None:
+            handler(message, sender)
+        elif sender == self.transport.address or self.is_host(sender):
             return False
-        handler(message, sender)
+        else:
+            self.ignore(type(message).__name__)
         return True
 
     def receiveMessage(self, msg: object, sender: ActorAddress) -> None:  # noqa: N802 - Thespian's name
@@ -150,6 +156,14 @@ class Shell(Actor):
         self._to_do.clear()
         self.leave(reason)
 
+    def leave_if_fork(self, error: BaseException | None = None) -> None:
+        """End here if this is a fork of the process that a callback has made, left by *error*.
+
+        What comes out of a callback is answered, and acted on, by the process itself.
+        """
+        if os.getpid() != self.ref.os_pid:
+            forks.end_fork(f"{self.order.kind} (pid {self.ref.os_pid})", error)
+
     # What the machines want
 
     def perform(self, effects: list[Any]) -> None:
@@ -157,6 +171,7 @@ class Shell(Actor):
 
         Effects that an effect brings about come after those that wait already.
         """
+        self.leave_if_fork()
         idle = not self._to_do
         self._to_do.extend(effects)
         if idle:
@@ -181,7 +196,7 @@ class Shell(Actor):
         """Log once that nobody here handles messages of that type."""
         if type_name not in self._unexpected:
             self._unexpected.add(type_name)
-            log.warning("{} ignores messages of type {}", self.order.kind, type_name)
+            log.warning("{} ignores messages of type {}", self.order.kind, clip(type_name))
 
     # What the machines' effects need
 
@@ -216,9 +231,21 @@ class Shell(Actor):
         except BaseException as error:  # noqa: BLE001 - what it names may even exit when imported
             return None, CallError(f"{self.order.kind} cannot read the request: {describe(error)}")
 
+    def read(self, payload: Body) -> tuple[object, CallError | None]:
+        """Return as `unpack`; what is one of our own messages is what its class says."""
+        content, error = self.unpack(payload)
+        fault = fault_in(content)
+        if fault is not None:
+            content, error = None, CallError(f"{self.order.kind} cannot read the request: {fault}")
+        return content, error
+
     def tell_host(self, message: object) -> None:
         """Send *message* to the host."""
         self.send(self.transport.resolve(self.transport.adminAddress), message)
+
+    def is_host(self, sender: Address) -> bool:
+        """Whether *sender* is the host."""
+        return sender == self.transport.adminAddress.addressDetails
 
     def tell_registry(self, message: object) -> None:
         """Cast *message* to the registry; one that is down loses nothing (see `on_registry`)."""
@@ -236,7 +263,10 @@ class Shell(Actor):
         """
         try:
             descriptor = os.pidfd_open(ref.os_pid)
-        except ProcessLookupError:
+        except (OSError, OverflowError) as error:
+            # A pid that no process can have is a user's mistake: nothing is there to watch.
+            if getattr(error, "errno", errno.EINVAL) not in {errno.ESRCH, errno.EINVAL}:
+                raise
             self.after(0.0, lambda: on_gone(False))  # noqa: FBT003 - one fact, told to a callback
             return lambda: None
 
@@ -295,7 +325,7 @@ class Shell(Actor):
     # Messages that every process handles
 
     def _on_call(self, message: wire.Call, sender: Address) -> None:
-        request, error = self.unpack(message.payload)
+        request, error = self.read(message.payload)
         caller = messages.Caller(sender, message.request_id)
         if error is not None:
             self.answer(caller, wire.refusal(message.request_id, error))

@@ -148,7 +148,7 @@ class SupervisorShell(Shell):
         self._feed(event)
 
     def _on_info(self, message: wire.Info | wire.Cast, _sender: Address) -> None:
-        content, error = self.unpack(message.payload)
+        content, error = self.read(message.payload)
         match content:
             case NameGranted(incarnation=incarnation):
                 self._feed(supervision.NameClaimed(incarnation))
@@ -159,7 +159,9 @@ class SupervisorShell(Shell):
             case _:
                 self.ignore(type(content).__name__)
 
-    def _on_forked(self, message: wire.Forked, _sender: Address) -> None:
+    def _on_forked(self, message: wire.Forked, sender: Address) -> None:
+        if not self.is_host(sender):
+            return
         incarnation, child = message.incarnation, self._children.get(message.incarnation)
         if child is None:
             return
@@ -181,8 +183,10 @@ class SupervisorShell(Shell):
         self._feed(supervision.ChildFailed(incarnation, Crashed(why)))
         self._feed(supervision.ChildGone(incarnation, None))
 
-    def _on_child_exited(self, message: ChildExited, _sender: Address) -> None:
+    def _on_child_exited(self, message: ChildExited, sender: Address) -> None:
         """Have the machine decide, once all that the child has said is heard."""
+        if not self.is_host(sender):
+            return
 
         def decide() -> None:
             if self._children.pop(message.incarnation, None) is not None:

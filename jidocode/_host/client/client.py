@@ -10,21 +10,25 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from jidocode._host import threads, wire
 from jidocode._host.client.calls import CallLedger, NotSentError
 from jidocode._host.client.directory import Directory
+from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
 from jidocode._host.client.news import ROOT, Listener, NewsDesk
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
-from jidocode._host.transport.messenger import Envelope, Messenger, Turn
+from jidocode._host.transport.messenger import Envelope, Turn
+from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop
+from jidocode.base.text import clip, describe
 from jidocode.errors import CallError, HostError, HostExitedError, HostStartError
 from jidocode.otp.supervision.specs import Start
 
@@ -59,21 +63,17 @@ class HostClient:
         self._on_end = on_end
         self._monitors = Monitors(self._owner)
         self._host = host
-        self._closing = threading.RLock()  # a signal handler may close what is being closed
+        self._finishing = threading.Lock()  # never taken where a signal handler may run
         self._close_requested = False
         self.closed = False
         self.directory = Directory(self._on_death)
         self._news = NewsDesk(self.directory, on_event)
         self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
-        self._to_end = contextlib.ExitStack()
         try:
-            self._to_end.callback(host.close, 0.0)
             host.wait_until_ready(deadline)
-            self._messenger = Messenger(self._host.key)
-            close_in_forks(self._messenger, Messenger.sockets)
-            self._to_end.callback(self._messenger.close)
+            self._messenger = AppMessenger(self._host.key)
+            close_in_forks(self._messenger, AppMessenger.sockets)
             self._ledger = CallLedger(self._messenger, self.directory)
-            self._to_end.callback(self._stop_reading)
             for end in self._host.ends:
                 self._messenger.watch(end, self._on_host_gone)
             threads.start(self._reader)
@@ -194,24 +194,31 @@ class HostClient:
             monitor.report(NoProcess())
         return monitor
 
+    def hand_over(self, action: Callable[[], object]) -> None:
+        """Have the reader thread do *action*, behind all that has come already."""
+        self._messenger.after(0.0, action)
+
     # The reader thread
 
     def _read(self) -> None:
         try:
             self._messenger.serve(self._receive)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is told to all who wait
             # Nobody hears the system any more: say so, rather than let every call time out.
-            self._end(HostError(f"the reader thread failed: {error!r}"))
-            raise
+            self._end(HostError(f"the reader thread failed: {describe(error)}"))
+            log.error("the reader thread failed\n{}", clip(traceback.format_exc()))
 
     def _receive(self, envelope: Envelope) -> bool:
-        match envelope.message:
-            case wire.Answer() as answer:
-                self._ledger.take(answer)
-            case Turn(call=call):
-                call()
-            case message:
-                self._news.take(message)
+        try:
+            match envelope.message:
+                case wire.Answer() as answer:
+                    self._ledger.take(answer)
+                case Turn(call=call):
+                    call()
+                case message:
+                    self._news.take(message)
+        except BaseException:  # noqa: BLE001 - one message, or who listens to it; others wait
+            log.error("a message could not be taken in\n{}", clip(traceback.format_exc()))
         return self._ledger.ended is None
 
     def _on_death(self, ref: ActorRef, reason: ExitReason) -> None:
@@ -224,10 +231,11 @@ class HostClient:
             self._end(HostExitedError(how))
 
     def _end(self, error: HostError) -> None:
-        self._ledger.end(error)
-        self.directory.close(Killed())
-        if self._on_end is not None:
-            self._on_end()
+        with contextlib.ExitStack() as last:  # all of it, whatever fails
+            if self._on_end is not None:
+                last.callback(self._on_end)
+            last.callback(self.directory.close, Killed())
+            self._ledger.end(error)
 
     # The end
 
@@ -238,15 +246,27 @@ class HostClient:
         """
         if not self.owned:
             return  # a fork of the app does not end what it has not started
-        with self._closing:
+        if self.closed:
+            return
+        # A signal handler may close what its thread is closing, and many threads may at once:
+        # each asks and waits, and who comes first to the end of that does the rest, alone.
+        self._close_requested = True
+        if timeout > 0 and self._ledger.ended is None:
+            with contextlib.suppress(HostError):  # another one has just done the rest
+                self._messenger.send(self._host.admin, wire.Shutdown())
+        if timeout > 0:
+            self._host.wait(timeout)
+        threads.run_whole(self._finish)
+
+    def _finish(self) -> None:
+        with self._finishing:
             if self.closed:
                 return
-            self._close_requested = True
-            if timeout > 0 and self._ledger.ended is None:
-                self._messenger.send(self._host.admin, wire.Shutdown())
-            if timeout > 0:
-                self._host.wait(timeout)
-            self._to_end.close()
+            if hasattr(self, "_ledger"):
+                self._stop_reading()
+            if hasattr(self, "_messenger"):
+                self._messenger.close()
+            self._host.close(0.0)
             self.closed = True
 
     def _stop_reading(self) -> None:

@@ -4,17 +4,20 @@ A supervisor's news come in order, so this copy is never older than the last
 word that has arrived, and a call needs no look-up: it is the cache of names,
 filled and emptied by the processes that know. Threads wait here for a name
 whose process is being replaced.
+
+One thread at a time takes in what is announced, the reader; all others look, and nobody
+holds a lock (see `sharing`). So each step leaves something that may be looked at: who is
+expected back is expected before it is gone, and until it is back.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from jidocode._host.sharing import Changes
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.supervision.events import (
@@ -39,8 +42,7 @@ class Directory:
     def __init__(self, on_death: Callable[[ActorRef, ExitReason], None]) -> None:
         """Call *on_death* for every process that ends, once, in the thread that hears of it."""
         self._on_death = on_death
-        self._lock = threading.RLock()  # taken by itself: Ctrl-C cannot come in between
-        self._changed = threading.Condition(self._lock)
+        self._changes = Changes()
         self._places: dict[ActorRef, _Place] = {}
         self._names: dict[Name, ActorRef] = {}
         self._expected: dict[Name, ActorRef] = {}
@@ -58,9 +60,8 @@ class Directory:
                 expected = event.name if event.restarting else None
                 return self._ended(event.ref, event.reason, expected, event.supervisor)
             case ChildStartFailed() if event.name is not None and not event.restarting:
-                with self._lock:
-                    self._expected.pop(event.name, None)
-                    self._changed.notify_all()
+                self._expected.pop(event.name, None)
+                self._changes.tell()
             case _:
                 pass
         return []
@@ -81,37 +82,38 @@ class Directory:
             if place.name == name and ref.incarnation == incarnation:
                 expected = name if restarting and self.find(name) == ref else None
                 lost += self._ended(ref, reason, expected, ref)
-        with self._lock:
-            self._changed.notify_all()
+        self._changes.tell()
         return lost
 
     def close(self, reason: ExitReason) -> None:
         """Take in that nothing is left."""
         for ref in list(self._places):
             self._ended(ref, reason, None, ref)
-        with self._lock:
-            self._changed.notify_all()
+        self._changes.tell()
 
     def _started(self, supervisor: ActorRef, ref: ActorRef, name: Name | None) -> None:
-        with self._lock:
-            if supervisor in self._deaths:
-                return  # late news of a supervisor that is gone with all its children
-            self._places[ref] = _Place(supervisor, name)
-            if name is not None:
-                self._names[name] = ref
-                self._ends.pop(name, None)
-                self._expected.pop(name, None)
-            self._changed.notify_all()
+        if supervisor in self._deaths:
+            return  # late news of a supervisor that is gone with all its children
+        self._places[ref] = _Place(supervisor, name)
+        if name is not None:
+            self._names[name] = ref
+            self._ends.pop(name, None)
+            self._expected.pop(name, None)
+        self._changes.tell()
 
     def _ended(
         self, ref: ActorRef, reason: ExitReason, expected: Name | None, supervisor: ActorRef
     ) -> list[ChildExited]:
-        with self._lock:
-            lost = self._forget(ref, reason)
-            if expected is not None:
-                self._expected[expected] = supervisor
-                self._ends.pop(expected, None)
-            self._changed.notify_all()
+        if expected is not None:
+            self._expected[expected] = supervisor
+        lost = self._forget(ref, reason)
+        if expected is not None:
+            self._ends.pop(expected, None)
+        # What those that are dead now had expected back does not come.
+        for name, boss in list(self._expected.items()):
+            if name != expected and boss in self._deaths:
+                self._expected.pop(name, None)
+        self._changes.tell()
         self._on_death(ref, reason)
         for each in lost:
             self._on_death(each.ref, each.reason)
@@ -121,11 +123,10 @@ class Directory:
         """Bury *ref* and whatever was below it; return the ends of what was below."""
         place = self._places.pop(ref, None)
         if place is not None and place.name is not None and self._names.get(place.name) == ref:
-            del self._names[place.name]
             self._ends[place.name] = reason
+            del self._names[place.name]
             while len(self._ends) > REMEMBERED_NAMES:
                 self._ends.popitem(last=False)
-        self._expected = {name: boss for name, boss in self._expected.items() if boss != ref}
         self._deaths[ref] = reason
         while len(self._deaths) > REMEMBERED_DEATHS:
             self._deaths.popitem(last=False)
@@ -137,8 +138,7 @@ class Directory:
 
     def wake(self) -> None:
         """Have all that wait look again whether they give up."""
-        with self._lock:
-            self._changed.notify_all()
+        self._changes.tell()
 
     # Questions
 
@@ -171,8 +171,7 @@ class Directory:
 
     def live(self) -> list[ActorRef]:
         """Return every process that is known to run, the root first."""
-        with self._lock:
-            return list(self._places)
+        return list(self._places)
 
     def wait_for(self, name: Name, deadline: float, give_up: Callable[[], bool]) -> ActorRef | None:
         """Return the process under *name* as soon as there is one.
@@ -180,13 +179,15 @@ class Directory:
         None if *deadline* (monotonic seconds) passes, or when *give_up* says so
         after some news.
         """
-        with self._lock:
-            while (ref := self._names.get(name)) is None:
-                left = deadline - time.monotonic()
-                if left <= 0 or give_up():
-                    return None
-                self._changed.wait(left)
-            return ref
+
+        def look() -> tuple[ActorRef | None] | None:
+            ref = self._names.get(name)
+            if ref is None and give_up():
+                return (self._names.get(name),)  # it may have come just before that
+            return (ref,) if ref else None
+
+        found = self._changes.wait_for(look, deadline)
+        return found[0] if found else None
 
 
 def _lost(ref: ActorRef, place: _Place) -> ChildExited:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import threading
+import math
+import time
 from collections.abc import Callable
-from weakref import WeakSet
 
 from jidocode._host.forks import Owner
+from jidocode._host.sharing import Changes, WeakBag
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef
 from jidocode.otp.server.messages import Down
@@ -23,13 +24,13 @@ class Monitor:
         self.ref = ref
         self._owner = owner
         self._forget = forget
-        self._gone = threading.Event()
+        self._changes = Changes()
         self._down: Down | None = None
 
     def report(self, reason: ExitReason) -> None:
         """Take in that the process is gone."""
         self._down = Down(self.token, self.ref, reason)
-        self._gone.set()
+        self._changes.tell()
 
     def wait(self, timeout: float | None = None) -> Down | None:
         """Return the `Down` as soon as there is one; None after *timeout* seconds.
@@ -38,8 +39,8 @@ class Monitor:
             HostError: This process is a fork of the app.
         """
         self._owner.check()
-        self._gone.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
-        return self._down
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        return self._changes.wait_for(lambda: self._down, deadline)
 
     def cancel(self) -> None:
         """Watch no longer (OTP: demonitor)."""
@@ -52,7 +53,7 @@ class Monitors:
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._tokens = itertools.count(1)
-        self._waiting: WeakSet[Monitor] = WeakSet()
+        self._waiting = WeakBag[Monitor]()
 
     def add(self, ref: ActorRef) -> Monitor:
         """Return a new monitor of *ref*."""
@@ -62,6 +63,6 @@ class Monitors:
 
     def report(self, ref: ActorRef, reason: ExitReason) -> None:
         """Have all monitors of *ref* tell that it is gone."""
-        for monitor in [monitor for monitor in list(self._waiting) if monitor.ref == ref]:
+        for monitor in [monitor for monitor in self._waiting if monitor.ref == ref]:
             self._waiting.discard(monitor)
             monitor.report(reason)

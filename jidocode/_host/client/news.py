@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 
 from jidocode._host import wire
@@ -9,7 +10,7 @@ from jidocode._host.client.directory import Directory
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import Name
-from jidocode.base.text import describe, quote
+from jidocode.base.text import clip, describe, quote
 from jidocode.otp.supervision.events import (
     Announced,
     ChildExited,
@@ -69,6 +70,7 @@ class NewsDesk:
     def _on_news(self, message: wire.News) -> None:
         try:
             fact = wire.unpack(message.payload)
+            wire.check(fact)
         except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
             log.warning("news cannot be read here: {}", quote(describe(error)))
         else:
@@ -97,7 +99,5 @@ class NewsDesk:
             return
         try:
             self._listener(fact, names)
-        except Exception:  # noqa: BLE001 - a listener's failure is not the reader's
-            import traceback  # noqa: PLC0415 - rarely needed
-
-            log.error("a listener to supervisor events failed\n{}", traceback.format_exc())
+        except BaseException:  # noqa: BLE001 - a listener's failure is not the reader's
+            log.error("a listener to supervisor events failed\n{}", clip(traceback.format_exc()))

@@ -43,6 +43,7 @@ from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTranspor
 from jidocode._host.wire import RootExited, SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import Crashed, best_reason
+from jidocode.base.text import clip
 from jidocode.otp.supervision.intensity import RestartIntensity
 from jidocode.otp.supervision.machine import PulseHeard
 
@@ -113,7 +114,7 @@ class HostAdmin(MultiProcAdmin):
         self.transport.call_at(time.monotonic() + heartbeat, self._beat)
 
     def handleIncoming(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
-        """Handle one message: ours, or one that Thespian understands."""
+        """Handle one message: ours, or one of Thespian's, which nobody else but itself may send."""
         message = envelope.message
         match message:
             case wire.StartRoot():
@@ -130,12 +131,17 @@ class HostAdmin(MultiProcAdmin):
             case wire.Kill():
                 self._on_kill(message, envelope.origin)
             case RootExited():
-                self._root_exit = message
+                if self._root_process is not None and envelope.origin == self._root_process.address:
+                    self._root_exit = message
             case PulseHeard():
-                if self._root_process and self._root_process.address == envelope.origin:
+                if self._root_process is not None and envelope.origin == self._root_process.address:
                     self._chances = MAX_MISSED
-            case _:
+            case EndpointConnected(childInstance=int() as number):
+                self._on_connected(number, envelope)
+            case _ if envelope.origin == self.transport.address:
                 return bool(super().handleIncoming(envelope))
+            case _:  # Thespian's handlers take what they get for what it should be
+                log.warning("the host ignores a message of type {}", clip(type(message).__name__))
         return True
 
     def _ask_thespian(self, request: object) -> bool:
@@ -178,8 +184,8 @@ class HostAdmin(MultiProcAdmin):
 
     def _on_fork(self, message: wire.Fork, sender: Address) -> None:
         parent = self._table.find(sender)
-        if parent is None:  # it has died meanwhile
-            return
+        if parent is None or message.incarnation in parent.children:
+            return  # it has died meanwhile, or asks twice
         try:
             entry = self._table.start(
                 message.order, parent, message.incarnation, supervises=message.supervises
@@ -216,14 +222,12 @@ class HostAdmin(MultiProcAdmin):
         except OSError as error:
             log.debug("no process can stand by: {}", error.strerror)
 
-    def h_EndpointConnected(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name
+    def _on_connected(self, number: int, envelope: ThespianEnvelope) -> None:
         """Take in where a process listens."""
-        assert isinstance(envelope.message, EndpointConnected)  # noqa: S101 - called for it alone
-        entry = self._table.set_address(envelope.message.childInstance, envelope.origin)
+        entry = self._table.set_address(number, envelope.origin)
         if entry is not None and entry is self._root_process:
             self._pendingActorReady(self._root_number, envelope.sender)
             self._probe_root()  # it answers when it is through with its `init`
-        return True
 
     def childDied(self) -> bool:  # noqa: N802 - Thespian's name
         """Reap the dead, and tell each one's supervisor (called after SIGCHLD)."""

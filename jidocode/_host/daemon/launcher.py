@@ -99,12 +99,12 @@ class HostProcess:
         self._closed = False
         self._owner = Owner()
         try:
-            self._launch(preload, python, heartbeat)
+            threads.run_whole(lambda: self._launch(preload, python, heartbeat))
         except OSError as error:
             raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
 
     def _launch(self, preload: Sequence[str], python: Program, heartbeat: float | None) -> None:
-        with _standard_streams_taken(), contextlib.ExitStack() as undo:  # Ctrl-C comes at any point
+        with _standard_streams_taken(), contextlib.ExitStack() as undo:
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
             with shipping, contextlib.ExitStack() as theirs:
@@ -132,7 +132,7 @@ class HostProcess:
                 self._python = command[0]
                 theirs_alone = [orders.fileno(), *descriptors.values()]
                 undo.callback(self._abandon)
-                threads.run_whole(lambda: self._start(command, theirs_alone))
+                self._start(command, theirs_alone)
             undo.pop_all()
 
     def _start(self, command: Sequence[str], descriptors: Sequence[int]) -> None:
@@ -152,7 +152,7 @@ class HostProcess:
         """
         facts = self._await_report(deadline)
         self.pid = facts["pid"]
-        self.ends.append(os.pidfd_open(self.pid))
+        self.ends.extend(map(os.pidfd_open, (self.pid,)))  # in one step: Ctrl-C may come here
         # Imported by now, but not when this file is: that would hold up the launch.
         from jidocode._host.transport.address import LoopbackAddress  # noqa: PLC0415
 
@@ -178,9 +178,12 @@ class HostProcess:
         if not self._closed:
             self.wait(timeout)
             # One that never was ready may be anything.
-            self._end(KILL_SECONDS if hasattr(self, "pid") else FAILED_START_KILL_SECONDS)
+            patience = KILL_SECONDS if hasattr(self, "pid") else FAILED_START_KILL_SECONDS
+            threads.run_whole(lambda: self._end(patience))
 
     def _end(self, patience: float) -> None:
+        if self._closed:  # by a handler, or another thread, just before
+            return
         for pipe in (self._lifeline, self._report):
             with contextlib.suppress(OSError):
                 pipe.close()
@@ -190,7 +193,8 @@ class HostProcess:
                 self._signal([end], signal.SIGKILL)
         self._process.wait()
         self._closed = True
-        for descriptor in self.ends:
+        ends, self.ends = self.ends, []  # nobody waits for what is closed
+        for descriptor in ends:
             os.close(descriptor)
         self._output.close()
         self._log.close()

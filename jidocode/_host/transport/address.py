@@ -12,6 +12,9 @@ from msgspec import Struct
 
 from jidocode.base.refs import LOCAL_NODE
 
+MAX_PORT = (1 << 16) - 1
+MAX_NONCE = (1 << 63) - 1
+
 
 class Address(Protocol):
     """Where one life of one actor is reached, over whatever transport.
@@ -48,6 +51,11 @@ class LoopbackAddress(Struct, frozen=True, cache_hash=True):
     port: int
     nonce: int
     node: str = LOCAL_NODE
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody can listen at, unpickled or not: to send there would raise."""
+        if not (0 <= self.port <= MAX_PORT and 0 <= self.nonce <= MAX_NONCE):
+            raise ValueError("a port or a nonce is out of range")
 
     def __str__(self) -> str:
         return f"127.0.0.1:{self.port}/{self.nonce:x}"

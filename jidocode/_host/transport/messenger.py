@@ -20,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 
 from msgspec import Struct
 
@@ -63,6 +63,9 @@ class Turn(Struct, frozen=True):
     """A message to oneself: something to call, now that all earlier messages are handled."""
 
     call: Callable[[], object]
+
+    def __reduce__(self) -> NoReturn:  # what is called is here, and nowhere else
+        raise TypeError("a Turn stays in its process")
 
 
 class Ending(enum.Enum):

@@ -31,7 +31,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jidocode.base.exits import Killed
-from jidocode.base.refs import is_name
+from jidocode.base.refs import ActorRef, Name, is_name
 from jidocode.base.structs import Discreet
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from jidocode.base.exits import ExitReason
-    from jidocode.base.refs import ActorRef, Name
 
 
 class AnswerLookUp(Struct, frozen=True):

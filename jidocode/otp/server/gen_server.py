@@ -7,9 +7,10 @@ it can be tested by calling its methods. How it is driven stands in `loop.py`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from jidocode.base.exits import ExitReason
+from jidocode.base.faults import fault_in
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import CallError
@@ -30,6 +31,8 @@ from jidocode.otp.server.machine import (
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, InitResult, Refuse, Result
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Start
+
+T = TypeVar("T")
 
 
 class GenServer:
@@ -103,20 +106,24 @@ class GenServer:
     # What a server can do; each is carried out when the callback returns.
 
     def reply(self, caller: Caller, value: object) -> None:
-        """Answer a call that a `NoReply` left open."""
-        self._outbox.append(SendReply(caller, value))
+        """Answer a call that a `NoReply` left open; raises TypeError if *caller* is none."""
+        self._outbox.append(SendReply(_sound(caller, Caller), value))
 
     def refuse(self, caller: Caller, error: Exception) -> None:
-        """Answer a call that a `NoReply` left open with an error to raise."""
-        self._outbox.append(SendError(caller, error))
+        """Answer a call that a `NoReply` left open with an error to raise; raises as `reply`."""
+        self._outbox.append(SendError(_sound(caller, Caller), error))
 
     def cast(self, ref: ActorRef, request: object) -> None:
-        """Send *request* to the `handle_cast` of *ref*; lost in silence if it is gone."""
-        self._outbox.append(SendCast(ref, request))
+        """Send *request* to the `handle_cast` of *ref*; lost in silence if it is gone.
+
+        Raises:
+            TypeError: *ref* is no `ActorRef`, here and below.
+        """
+        self._outbox.append(SendCast(_sound(ref, ActorRef), request))
 
     def send(self, ref: ActorRef, message: object) -> None:
         """Send *message* to the `handle_info` of *ref*; lost in silence if it is gone."""
-        self._outbox.append(SendInfo(ref, message))
+        self._outbox.append(SendInfo(_sound(ref, ActorRef), message))
 
     def send_after(self, delay: float, message: object) -> None:
         """Give *message* to this server's own `handle_info` after *delay* seconds."""
@@ -129,13 +136,13 @@ class GenServer:
         with a `NoProcessError` if it was dead already.
         """
         token = self._next_token()
-        self._outbox.append(SendRequest(token, ref, request))
+        self._outbox.append(SendRequest(token, _sound(ref, ActorRef), request))
         return token
 
     def monitor(self, ref: ActorRef) -> int:
         """Watch *ref*; exactly one `Down` with the returned token follows."""
         token = self._next_token()
-        self._outbox.append(StartMonitor(token, ref))
+        self._outbox.append(StartMonitor(token, _sound(ref, ActorRef)))
         return token
 
     def demonitor(self, token: int) -> None:
@@ -149,7 +156,7 @@ class GenServer:
         or `NoProcess()` if there was nothing to watch.
         """
         token = self._next_token()
-        self._outbox.append(WatchProcess(token, ref))
+        self._outbox.append(WatchProcess(token, _sound(ref, ActorRef)))
         return token
 
     def announce(self, fact: object) -> None:
@@ -163,3 +170,13 @@ class GenServer:
     def _take_outbox(self) -> list[Effect]:
         effects, self._outbox = self._outbox, []
         return effects
+
+
+def _sound(value: T, cls: type[T]) -> T:
+    """Return *value*; raise TypeError, in the line that is wrong, if it is no sound *cls*."""
+    if not isinstance(value, cls):
+        raise TypeError(f"it must be of type {cls.__name__}, not {quote(value)}")
+    fault = fault_in(value)
+    if fault is not None:
+        raise TypeError(fault)
+    return value

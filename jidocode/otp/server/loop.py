@@ -18,6 +18,7 @@ nowhere else:
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any, Self
 
 from jidocode.base.exits import NORMAL, Crashed, ExitReason
@@ -47,6 +48,8 @@ from jidocode.otp.server.messages import Caller, Timeout
 from jidocode.otp.server.results import UNSET, Ignore, NoReply, Refuse, Reply, Stop
 from jidocode.otp.supervision.specs import Start
 
+OnReturn = Callable[[BaseException | None], object]
+
 
 class ServerLoop:
     """Drives one `GenServer`: events in, effects out.
@@ -55,17 +58,21 @@ class ServerLoop:
     an effect ends the process: `InitIgnored`, `InitFailed` or `Exit`.
     """
 
-    def __init__(self, server: GenServer, ref: ActorRef) -> None:
+    def __init__(
+        self, server: GenServer, ref: ActorRef, on_return: OnReturn = lambda _error: None
+    ) -> None:
+        """Call *on_return* first whenever a callback is left, with what was raised, if any."""
         self._server = server
+        self._on_return = on_return
         self._server.ref = ref
         self._server._outbox = []  # noqa: SLF001 - the two halves of one thing
         # Counts the callbacks, so that an idle timer set before the last one is known as stale.
         self._generation = 0
 
     @classmethod
-    def of(cls, start: Start, ref: ActorRef) -> Self:
+    def of(cls, start: Start, ref: ActorRef, *on_return: OnReturn) -> Self:
         """Return the loop of a fresh server of *start*'s class."""
-        return cls(start.target(), ref)
+        return cls(start.target(), ref, *on_return)
 
     def start(self, start: Start) -> list[Effect]:
         """Run `init` with the arguments of *start*."""
@@ -73,6 +80,7 @@ class ServerLoop:
         try:
             result = self._server.init(*start.args, **start.kwargs)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
+            self._on_return(error)
             return [*self._take_outbox(), InitFailed(crash_reason(error))]
         match result:
             case None | NoReply():
@@ -107,7 +115,9 @@ class ServerLoop:
         try:
             result = getattr(self._server, callback)(*args)
         except BaseException as error:  # noqa: BLE001 - the first exception ends the process
+            self._on_return(error)
             return self._crash(caller, error)
+        self._on_return(None)
         match result:
             case Reply() if caller is not None:
                 return [
@@ -167,6 +177,7 @@ class ServerLoop:
         try:
             self._server.terminate(reason)
         except BaseException as error:  # noqa: BLE001 - reported as the reason of the exit
+            self._on_return(error)
             return crash_reason(error)
         return reason
 

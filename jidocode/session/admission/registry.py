@@ -15,8 +15,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from jidocode.base import log
+from jidocode.base.faults import fault_in
 from jidocode.base.refs import ActorRef
 from jidocode.errors import (
+    ActorExitedError,
     NoProcessError,
     RateLimitedError,
     SessionError,
@@ -57,7 +60,7 @@ class ProcessRegistry(RegistryServer):
         # Ended sessions whose names are still to be released: a session has one life.
         self._ended_sessions: set[str] = set()
         self._waiting: list[tuple[SessionQuestion, Caller]] = []
-        self._starts: dict[int, tuple[Caller, str]] = {}
+        self._starts: dict[int, tuple[Caller, str, ActorRef]] = {}
         self._stops: dict[int, tuple[Caller, str]] = {}
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
@@ -92,6 +95,12 @@ class ProcessRegistry(RegistryServer):
 
     def handle_cast(self, request: Any) -> Result:
         """Take in what supervisors say; questions that came early are answered now."""
+        match request:
+            case ClaimName(name=("session", _), value=OpenSession() as opened) if _is_bad(opened):
+                log.warning("a session was claimed with a record that breaks a rule")
+                return None
+            case _:
+                pass
         result = super().handle_cast(request)
         match request:
             case ChildExited(name=("session", session_id)):
@@ -128,7 +137,9 @@ class ProcessRegistry(RegistryServer):
             case Response(token=token) if token in self._stops:
                 self._on_stop_response(message)
             case _:
-                return super().handle_info(message)
+                result = super().handle_info(message)
+                self._answer_waiting()  # somebody may have ended
+                return result
         return None
 
     # Starting and stopping
@@ -136,11 +147,17 @@ class ProcessRegistry(RegistryServer):
     def _start(self, request: StartSession, caller: Caller) -> None:
         supervisor = self._supervisor()
         taken = [other.place for other in self._known_sessions().values()]
-        self._admission.check_place(request.session.place, taken)
+        try:
+            self._admission.check_place(request.session.place, taken)
+        except SessionError:
+            if not self._has_dying_sessions():
+                raise
+            self._waiting.append((request, caller))  # one of them may have that place
+            return
         token = self.send_request(supervisor, StartChild(request.spec))
         session_id = request.session.record.id
         self._reservations[session_id] = request.session
-        self._starts[token] = caller, session_id
+        self._starts[token] = caller, session_id, supervisor
 
     def _update(self, request: UpdateRecord) -> OpenSession:
         current = self._open_session(request.session_id)
@@ -152,8 +169,11 @@ class ProcessRegistry(RegistryServer):
         return updated
 
     def _on_start_response(self, response: Response) -> None:
-        caller, session_id = self._starts.pop(response.token)
+        caller, session_id, supervisor = self._starts.pop(response.token)
         del self._reservations[session_id]
+        if isinstance(response.error, ActorExitedError | NoProcessError):
+            # What it had begun may be here still, and what the next one has is not known yet.
+            self.reporters.discard(supervisor)
         if response.error is not None:
             self.refuse(caller, response.error)
         else:
@@ -190,6 +210,11 @@ class ProcessRegistry(RegistryServer):
             return found.ref not in self.reporters
         return not isinstance(found, NotFound) or self._root not in self.reporters
 
+    def _has_dying_sessions(self) -> bool:
+        """Whether there are sessions whose supervisor is dead: they go with it, in a moment."""
+        sessions = self.table.select(lambda entry: entry.name[0] == "session")
+        return any(entry.is_orphaned for entry in sessions)
+
     # Look-ups
 
     def _known_sessions(self) -> dict[str, OpenSession]:
@@ -220,3 +245,14 @@ class ProcessRegistry(RegistryServer):
             if wanted.project_key == record.project_key or wanted.name == record.name:
                 return record
         raise SessionNotFoundError("with that project" if wanted.name is None else "with that name")
+
+
+def _is_bad(opened: OpenSession) -> bool:
+    """Whether *opened*, which any process may have kept beside a name, is none in truth."""
+    if fault_in(opened) is not None:
+        return True
+    try:
+        opened.record.validate_values()
+    except SessionError:
+        return True
+    return False

@@ -1,0 +1,77 @@
+"""The app's messenger: what the main thread sends, no signal handler is in the way of.
+
+A handler runs in the main thread, between any two steps of Python, and what it interrupts
+goes on only when it returns. If that is the sending of a message, the lock of the link is
+held meanwhile: a handler that calls the same process would wait for its own thread, and
+one that closes the system for a reader thread that waits for it.
+
+So where a handler may come, the main thread only puts down what is to be sent, in one step,
+and the reader thread sends it, or whichever thread sends next: what the main thread has sent
+comes before what others send after that. It takes some microseconds more; a main thread
+without handlers, and every other thread, sends by itself.
+"""
+
+from __future__ import annotations
+
+import _signal  # pyright: ignore[reportMissingModuleSource] # it is built in
+import signal
+import threading
+from collections import deque
+from typing import Any
+
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.messenger import Messenger
+from jidocode._host.transport.window import Parcel
+from jidocode.base import log
+from jidocode.errors import HostError
+
+_SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
+
+
+class AppMessenger(Messenger):
+    """A messenger of an app, whose run loop is in a thread of its own."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key)
+        self._hands_over = False
+        self._put_down: deque[tuple[LoopbackAddress, Parcel]] = deque()
+        # Not the main thread's. Reentrant because only such a lock tells its owner: a finalizer
+        # may send where its own thread is sending.
+        self._sending: Any = threading.RLock()
+
+    def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
+        """Send *parcel* to *address*, by the reader thread if a handler may interrupt this one."""
+        if threading.get_ident() != threading.main_thread().ident:
+            if self._put_down:
+                self._send_what_was_put_down()
+            super().post(address, parcel)
+        elif self._closed:
+            raise HostError("this transport is closed")
+        elif self._hands_over or _has_handlers():
+            self._hands_over = True  # from now on, for the order of what one thread sends
+            self._put_down.append((address, parcel))
+            self.call_at(0.0, self._send_what_was_put_down)
+        else:
+            super().post(address, parcel)
+
+    def _send_what_was_put_down(self) -> None:
+        if self._sending._is_owned():  # noqa: SLF001 - `Condition` asks it, too
+            return
+        with self._sending:
+            while self._put_down:
+                try:
+                    super().post(*self._put_down[0])
+                except HostError as error:  # closed meanwhile, and nobody waits any more
+                    log.debug("a message was not sent: {}", error)
+                finally:
+                    self._put_down.popleft()  # only now: until then all others wait for it
+
+
+def _has_handlers() -> bool:
+    """Whether a signal may call a function of the app's; Ctrl-C by itself only raises."""
+    # The functions of `signal` make an enum's member of each answer, which takes as long as a
+    # call; those below them do not.
+    look = _signal.getsignal
+    if look(signal.SIGINT) is not signal.default_int_handler and callable(look(signal.SIGINT)):
+        return True
+    return any(map(callable, map(look, _SIGNALS)))

@@ -1,0 +1,199 @@
+"""Signal handlers of the app's that call and close a system, wherever its main thread is."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psutil
+import pytest
+
+from jidocode import CallError, HostError, SessionHandle, SessionSystem
+
+SEED = int(os.environ.get("JIDOCODE_SEED", "16"))
+ROUNDS = 40
+CLOSES = 6
+SOON = 1.5
+"""Seconds that nothing takes which does not wait for its own thread."""
+
+
+@contextmanager
+def handler(do: Callable[[], object], number: signal.Signals = signal.SIGUSR1) -> Generator[None]:
+    before = signal.signal(number, lambda _number, _frame: do() and None)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+class Interrupter:
+    """Has a signal come when this thread has called, or left, so many functions in a block.
+
+    So every moment can be had, those between a lock that is taken and its release among them.
+    """
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __enter__(self) -> None:
+        sys.setprofile(self._count)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, _frame: FrameType, _event: str, _what: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGUSR1)
+
+
+def steps(do: Callable[[], object]) -> int:
+    """Return how many functions are called or left by something."""
+    interrupter = Interrupter(0)
+    with interrupter:
+        do()
+    return -interrupter.left
+
+
+@pytest.fixture
+def session(system: SessionSystem, project: Path) -> SessionHandle:
+    return system.create_session(project)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("what", ["call", "list", "stream"])
+def test_a_handler_may_call_what_its_thread_is_calling(
+    system: SessionSystem, session: SessionHandle, what: str
+) -> None:
+    """It is answered at once, and so is what it has interrupted."""
+    took: list[float] = []
+
+    def call() -> None:
+        started = time.monotonic()
+        session.manager.project_root()
+        system.list_sessions()
+        took.append(time.monotonic() - started)
+
+    do = doings(system, session)[what]
+    do()
+    with handler(call):
+        most = steps(do)
+        for after in sorted(random.Random(SEED).sample(range(1, most), min(ROUNDS, most - 1))):  # noqa: S311 - to be had again
+            started = time.monotonic()
+            with Interrupter(after):
+                do()
+            took.append(time.monotonic() - started)
+        assert len(took) >= ROUNDS
+        assert max(took) < SOON, f"{took}, seed {SEED}"
+
+
+def doings(system: SessionSystem, session: SessionHandle) -> dict[str, Callable[[], object]]:
+    """Return what the main thread may be in."""
+
+    def stream() -> None:
+        with system.events() as events, session.state.subscribe(from_seq=1) as changes:
+            events.get(0.0)
+            changes.get(0.0)
+
+    return {
+        "call": lambda: session.manager.project_root(),  # noqa: PLW0108 - looked up at each call
+        "list": system.list_sessions,
+        "stream": stream,
+    }
+
+
+@pytest.mark.timeout(180)
+def test_a_handler_may_close_the_system_wherever_its_thread_is(project: Path) -> None:
+    """It returns when nothing is left; what it has interrupted ends, and all other calls."""
+    rng = random.Random(SEED)  # noqa: S311 - to be had again
+    for number in range(CLOSES):
+        system = SessionSystem(durability="memory")
+        session = system.create_session(project)
+        host, took = psutil.Process(system.host_pid), list[float]()
+
+        def close() -> None:
+            started = time.monotonic()
+            system.close()  # noqa: B023 - called in this round
+            took.append(time.monotonic() - started)  # noqa: B023 - idem
+
+        def call() -> None:
+            try:
+                while True:
+                    session.manager.project_root()  # noqa: B023 - idem
+            except Exception:  # noqa: BLE001 - the system is closed
+                return
+
+        with handler(close):
+            do = list(doings(system, session).values())[number % 3]
+            after = rng.randrange(1, steps(do))
+            others = [threading.Thread(target=call) for _ in range(2)]
+            for other in others:
+                other.start()
+            try:
+                with Interrupter(after):
+                    do()
+            except (HostError, LookupError, CallError):
+                pass  # it has been closed under it
+            for other in others:
+                other.join()
+        system.close()
+        assert len(took) == 1, f"after {after} steps, seed {SEED}"
+        assert took[0] < 4 * SOON
+        assert not host.is_running()
+
+
+START = """
+import gc, os, signal, time
+from jidocode import SessionSystem
+
+def more(number, frame):
+    if frame.f_code.co_name != "<module>":  # where nothing is tried
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, more)
+before = set(os.listdir("/proc/self/fd"))
+tried = []
+def attempt(number, until):
+    if number not in tried:
+        tried.append(number)
+        signal.setitimer(signal.ITIMER_REAL, 0.02 + 0.04 * number, 0.006)
+        SessionSystem(durability="memory")
+    while time.monotonic() < until:
+        time.sleep(0.001)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+for number in range(10):
+    until = time.monotonic() + 0.3 + 0.04 * number
+    while signal.getitimer(signal.ITIMER_REAL)[0] or number not in tried:
+        try:
+            attempt(number, until)
+        except BaseException:
+            pass
+gc.collect()
+left = [f"/proc/self/fd/{each}" for each in set(os.listdir("/proc/self/fd")) - before]
+print(sorted(os.readlink(each) for each in left if os.path.exists(each)))
+try:
+    os.waitpid(-1, os.WNOHANG)
+    print("a child is left")
+except ChildProcessError:
+    print("no child")
+"""
+
+
+@pytest.mark.timeout(120)
+def test_an_impatient_ctrl_c_during_a_start_leaves_nothing() -> None:
+    """One after the other, also while what has started is ended again."""
+    done = subprocess.run(
+        [sys.executable, "-c", START], capture_output=True, text=True, check=False, timeout=100
+    )
+
+    assert done.stdout.splitlines()[-2:] == ["[]", "no child"], done.stdout + done.stderr[-2000:]
