@@ -15,7 +15,7 @@ from jidocode._host.transport.key import KEY_BYTES, new_key
 from jidocode._host.transport.knock import Knock
 
 KEY = new_key()
-KNOCK = Knock(100, 40 << 2, 20_000)
+KNOCK = Knock(100, 40 << 2, 20_001)
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def is_heard(listener: socket.socket, knock: Knock | None) -> bool:
         None,
         KNOCK._replace(ttl=KNOCK.ttl + 1),
         KNOCK._replace(dscp=KNOCK.dscp + 4),
-        KNOCK._replace(mss=KNOCK.mss + 1),
+        KNOCK._replace(window=KNOCK.window + 1),
     ],
 )
 def test_only_who_knocks_right_is_heard(guarded: socket.socket, wrong: Knock | None) -> None:
@@ -99,7 +99,7 @@ def test_every_knock_can_be_given_and_heard(key: bytes, port: int) -> None:
 
     assert 64 <= knock.ttl <= 191
     assert knock.dscp & 0b11 == 0
-    assert 1 << 14 <= knock.mss < 1 << 15
+    assert 1 << 14 <= knock.window < 1 << 15
 
 
 def test_ports_and_systems_have_knocks_of_their_own() -> None:
@@ -110,12 +110,12 @@ def test_ports_and_systems_have_knocks_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("_SO_ATTACH_FILTER", 9999), ("_LONGEST_SEGMENT", 1 << 20)]
+    ("name", "value"), [("_SO_ATTACH_FILTER", 9999), ("_WIDEST_WINDOW", 1 << 20)]
 )
 def test_a_kernel_that_takes_no_filter_lets_all_connect(
     monkeypatch: pytest.MonkeyPatch, name: str, value: int
 ) -> None:
-    """Or whose loopback would cut the segments: own peers must not be shut out."""
+    """Or whose loopback would change the window: own peers must not be shut out."""
     monkeypatch.setattr(knock_module, name, value)
     with listening(KNOCK) as listener:
         assert is_heard(listener, None)

@@ -334,7 +334,9 @@ class Inbound:
         else:
             raise FrameError("a sender sent something that is no message")
         self._received += 1
-        self._is_awaited |= frame.kind != Kind.MESSAGE or not readable
+        # The first one is acknowledged at once: its sender knows that all is well.
+        is_first = self._received == 1
+        self._is_awaited |= is_first or frame.kind != Kind.MESSAGE or not readable
 
     def _on_hello(self, frame: Frame) -> None:
         reception = Reception(self._hub.key, self._hub.address.nonce, frame)

@@ -1,9 +1,10 @@
 """A knock: how own peers are told from strangers by the kernel, before a connection is made.
 
 Whoever connects sends one packet first, the SYN, and some fields of it are the sender's
-to choose: how far it may travel (TTL), its class (DSCP), and how long segments may be
-(MSS). Own peers choose them by the key of the system and the port. The kernel drops
-every other SYN to a guarded port, as a filter on the listening socket says.
+to choose: how far it may travel (TTL), its class (DSCP), and how much he will take in
+before he has looked at it (the window). Own peers choose them by the key of the system
+and the port. The kernel drops every other SYN to a guarded port, as a filter on the
+listening socket says.
 
 Why. Everybody on this machine can connect to a port, and to accept a connection only
 to close it costs some 20 microseconds. A stranger who does nothing else takes half of
@@ -27,15 +28,14 @@ from jidocode.base import log
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _SIOCGIFMTU = 0x8921  # linux/sockios.h
-_LONGEST_SEGMENT = (1 << 15) - 1
-"""Bytes of the longest segment that may be asked for."""
+_WIDEST_WINDOW = (1 << 15) - 1
+"""Bytes of the widest window. Nothing but short replies comes back to who connects."""
 
 _STEP = struct.Struct("HBBI")  # linux/filter.h: struct sock_filter
-_LOAD_BYTE, _LOAD_WORD, _AND, _IF_EQUAL, _RETURN = 0x30, 0x20, 0x54, 0x15, 0x06
+_LOAD_BYTE, _LOAD_SHORT, _AND, _IF_EQUAL, _RETURN = 0x30, 0x28, 0x54, 0x15, 0x06
 _IP_HEADER = 0xFFF00000  # SKF_NET_OFF: what follows counts from there, else from the TCP header
 _FLAGS, _SYN, _SYN_OR_ACK = 13, 0x02, 0x12
-_FIRST_OPTION = 20
-_MSS_OPTION = 0x0204 << 16
+_WINDOW = 14
 
 
 class Knock(NamedTuple):
@@ -44,7 +44,7 @@ class Knock(NamedTuple):
     ttl: int
     dscp: int
     """As it stands in the header: its two lowest bits are not its own."""
-    mss: int
+    window: int
 
     @classmethod
     def at(cls, key: bytes, port: int) -> Knock:
@@ -57,14 +57,14 @@ class Knock(NamedTuple):
         """Have *sock* knock when it connects."""
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, self.ttl)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self.dscp)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, self.mss)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, self.window)
 
     def guard(self, listener: socket.socket) -> None:
         """Have *listener* hear of those alone who knock so, if the kernel can do that."""
         try:
             request = struct.pack("16si", b"lo", 0).ljust(40, b"\0")
             mtu = struct.unpack_from("16si", fcntl.ioctl(listener, _SIOCGIFMTU, request))[1]
-            if mtu <= _LONGEST_SEGMENT + 40:  # the kernel would ask for shorter ones than we do
+            if mtu <= _WIDEST_WINDOW + 40:  # the kernel would round it to whole segments
                 return
             steps = self._filter()
             code = ctypes.create_string_buffer(b"".join(_STEP.pack(*step) for step in steps))
@@ -84,8 +84,8 @@ class Knock(NamedTuple):
             (_LOAD_BYTE, 0, 0, _IP_HEADER + 1),
             (_AND, 0, 0, 0xFC),
             (_IF_EQUAL, 0, 3, self.dscp),
-            (_LOAD_WORD, 0, 0, _FIRST_OPTION),
-            (_IF_EQUAL, 0, 1, _MSS_OPTION + self.mss),
+            (_LOAD_SHORT, 0, 0, _WINDOW),
+            (_IF_EQUAL, 0, 1, self.window),
             (_RETURN, 0, 0, 0xFFFFFFFF),
             (_RETURN, 0, 0, 0),
         ]
