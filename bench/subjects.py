@@ -123,10 +123,11 @@ class Jidocode(Subject):
                 self.sessions[session].call(process, Collect())
 
     def pids(self) -> list[int]:
-        """Return the guard's, the host's and everything below."""
-        guard = psutil.Process(self.system.host_pid).parent()
-        assert guard is not None  # noqa: S101 - it outlives the host
-        return [guard.pid, *(process.pid for process in guard.children(recursive=True))]
+        """Return the guards', the host's and everything below."""
+        second = psutil.Process(self.system.host_pid).parent()
+        first = second.parent() if second else None
+        assert first is not None  # noqa: S101 - they outlive the host
+        return [first.pid, *(process.pid for process in first.children(recursive=True))]
 
     def close(self) -> None:
         """End the system."""
