@@ -12,23 +12,30 @@ import select
 import socket
 import subprocess
 import threading
+from typing import Any
 
 from jidocode.errors import HostStartError
+
+_LIBRARIES = ("gevent", "eventlet")
 
 
 def refuse_patches() -> None:
     """Raise `HostStartError` if the library that a client stands on has been replaced."""
-    is_own = {
-        "select": hasattr(select, "epoll"),
-        "socket": socket.socket.__module__ == "socket",
-        "subprocess": subprocess.Popen.__module__ == "subprocess",
-        "thread": type(threading.Lock()).__module__ == "_thread",
+    present = {
+        "select": getattr(select, "epoll", None),
+        "socket": socket.socket,
+        "subprocess": subprocess.Popen,
+        "thread": type(threading.Lock()),
     }
-    patched = [name for name, own in is_own.items() if not own]
+    patched = [name for name, part in present.items() if part is None or _is_patch(part)]
     if patched:
         raise HostStartError(
             f"the standard library is patched ({', '.join(patched)}), as gevent and eventlet do "
             "it, and a system needs its own threads and sockets: start the system in a process "
             "that is not patched, or leave these out (monkey.patch_all("
-            f"{', '.join(f'{name}=False' for name in is_own)}))"
+            f"{', '.join(f'{name}=False' for name in present)}))"
         )
+
+
+def _is_patch(part: Any) -> bool:
+    return part.__module__.partition(".")[0] in _LIBRARIES

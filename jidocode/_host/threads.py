@@ -26,7 +26,8 @@ def run_whole(action: Callable[[], object]) -> None:
 
     A handler runs in the main thread, between any two steps of Python, and may raise there
     (Ctrl-C). If that is between a fork and the line that notes its pid, nobody knows the
-    child any more. In another thread no handler runs; and if this is one, none is needed.
+    child any more. In another thread no handler runs; and if this is one, none is needed. Only
+    where the kernel refuses one more thread it is done here, for a system has to end there, too.
 
     Raises:
         BaseException: What a handler has raised, once *action* is done; else what *action* has.
@@ -45,12 +46,16 @@ def run_whole(action: Callable[[], object]) -> None:
                 failures.append(error)
 
     thread = threading.Thread(target=run, name="jidocode-launch", daemon=True)
-    begun = False
+    begun, is_refused = False, False
     try:
-        start(thread)
-        begun = True
-        may_begin.set()
-        thread.join()
+        try:
+            start(thread)
+        except OSError:
+            is_refused = True
+        else:
+            begun = True
+            may_begin.set()
+            thread.join()
     except BaseException:
         is_wanted[0] = begun
         may_begin.set()
@@ -58,7 +63,9 @@ def run_whole(action: Callable[[], object]) -> None:
             with contextlib.suppress(BaseException):  # one more Ctrl-C; the first is raised below
                 thread.join()
         raise
-    if failures:
+    if is_refused:
+        action()
+    elif failures:
         raise failures[0]
 
 
