@@ -13,7 +13,7 @@ import pytest
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.key import new_key
 from jidocode._host.transport.knock import Knock
-from jidocode._host.transport.messenger import Messenger
+from jidocode._host.transport.messenger import Envelope, Messenger
 from jidocode._host.transport.window import Outcome
 
 DEADLINE = 20.0
@@ -79,6 +79,10 @@ class Stranger:
         self.server.close()
 
 
+def take(_envelope: Envelope) -> bool:
+    return True
+
+
 @pytest.fixture
 def sender() -> Iterator[Messenger]:
     made = Messenger(KEY)
@@ -90,7 +94,7 @@ def sender() -> Iterator[Messenger]:
 def living() -> Iterator[Messenger]:
     """Another process of the same system, which answers as they do."""
     made = Messenger(KEY)
-    thread = threading.Thread(target=made.serve, args=(lambda _: True,), daemon=True)
+    thread = threading.Thread(target=made.serve, args=(take,), daemon=True)
     thread.start()
     yield made
     made.abort_run()
@@ -110,8 +114,8 @@ def test_a_stranger_on_a_dead_actors_port_reads_nothing_of_a_message(
     deadline = time.monotonic() + DEADLINE
     while not (outcomes or (trick is silent and stranger.read)):
         assert time.monotonic() < deadline, f"{len(stranger.read)} bytes, and no end"
-        sender.serve(lambda _: True, time.monotonic() + 0.01)
-    sender.serve(lambda _: True, time.monotonic() + 0.05)
+        sender.serve(take, time.monotonic() + 0.01)
+    sender.serve(take, time.monotonic() + 0.05)
     stranger.close()
 
     assert stranger.read

@@ -316,15 +316,19 @@ def test_who_has_hung_up_before_it_is_accepted_costs_no_place(
 ) -> None:
     """No object is made for it, and the poller hears nothing of it."""
     monkeypatch.setattr(inbound_module, "Inbound", None)
-    turned_away = itertools.count()
-    monkeypatch.setattr(Acceptor, "turn_away", lambda _: next(turned_away))
+    turned_away: list[Acceptor] = []
+
+    def count(acceptor: Acceptor) -> None:
+        turned_away.append(acceptor)
+
+    monkeypatch.setattr(Acceptor, "turn_away", count)
     for _ in range(100):
         with raw(served):
             pass
     for _ in range(20):
         served.step()
 
-    assert next(turned_away) == 100
+    assert len(turned_away) == 100
 
 
 def test_what_peers_have_sent_is_read_before_strangers_are_let_in(
@@ -332,6 +336,9 @@ def test_what_peers_have_sent_is_read_before_strangers_are_let_in(
 ) -> None:
     """And few of those at a time, however many there are."""
     seen: list[str] = []
+
+    def note_message(_sender: LoopbackAddress, _message: object) -> None:
+        seen.append("message")
 
     def turn_away(_acceptor: Acceptor, sock: socket.socket) -> None:
         seen.append("stranger")
@@ -342,7 +349,7 @@ def test_what_peers_have_sent_is_read_before_strangers_are_let_in(
         strangers = [stack.enter_context(raw(served)) for _ in range(40)]
         peer.sendall(sealed(keys, "hello"))
         monkeypatch.setattr(Acceptor, "_take_in", turn_away)
-        monkeypatch.setattr(served.server, "deliver", lambda *_: seen.append("message"))
+        monkeypatch.setattr(served.server, "deliver", note_message)
         served.server.poller.wait(time.monotonic() + DEADLINE)
 
     assert len(strangers) == 40
@@ -354,7 +361,11 @@ def test_strangers_are_logged_together(served: Served, monkeypatch: pytest.Monke
     """One line for all of a second."""
     monkeypatch.setattr(inbound_module, "_TALLY_SECONDS", 0.1)
     lines: list[str] = []
-    monkeypatch.setattr(log, "debug", lambda text, *values: lines.append(text.format(*values)))
+
+    def note(text: str, *values: object) -> None:
+        lines.append(text.format(*values))
+
+    monkeypatch.setattr(log, "debug", note)
     for _ in range(10):
         with raw(served) as sock:
             sock.sendall(bytes(64))

@@ -58,6 +58,7 @@ class LinkHub(Protocol):
     @property
     def runs_elsewhere(self) -> bool:
         """Whether another thread than this one is in the run loop."""
+        ...
 
     def settle(self, settle: Settle | None, outcome: Outcome) -> None:
         """Have the sender of a message told, from the run loop, how it ended."""
