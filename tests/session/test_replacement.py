@@ -120,7 +120,7 @@ def test_a_new_file_with_a_name_is_closed_until_it_is_complete(
     (folder / "other").touch()
     without_tmpfile(monkeypatch)
     seen: list[int] = []
-    truly = os.fdopen
+    truly: Callable[..., Any] = os.fdopen
 
     def fdopen(fd: int, *args: Any, **options: Any) -> Any:
         seen.append(stat.S_IMODE(os.fstat(fd).st_mode))
