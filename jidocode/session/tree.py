@@ -75,11 +75,13 @@ class Upkeep(Record):
         heartbeat: Seconds between probes of Manager and State, None for none.
         journal_dir: Where State keeps its journals, None for in memory.
         durability: What a change survives once it is acknowledged.
+        hard_links: Whether the Manager takes files that have more than one.
     """
 
     heartbeat: float | None = None
     journal_dir: str | None = field(default=None, repr=False)
     durability: Durability = "process"
+    hard_links: bool = True
 
 
 def session_children(
@@ -87,7 +89,13 @@ def session_children(
 ) -> tuple[ChildSpec, ...]:
     """Return what *session* consists of, in start order; *own* are the app's children."""
     return (
-        Manager.child_spec(session, name=("manager", session.id), heartbeat=upkeep.heartbeat),
+        Manager.child_spec(
+            session,
+            upkeep.journal_dir,
+            upkeep.hard_links,
+            name=("manager", session.id),
+            heartbeat=upkeep.heartbeat,
+        ),
         State.child_spec(
             session,
             upkeep.journal_dir,

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+from attrs import evolve
 from msgspec.structs import replace
 
 from jidocode.base.text import quote
@@ -157,10 +158,11 @@ class Sessions:
         return opened.record if isinstance(opened, OpenSession) else None
 
     def _upkeep(self) -> Upkeep:
-        heartbeat, home = self._settings.heartbeat, self._archive.home
+        settings, home = self._settings, self._archive.home
+        upkeep = Upkeep(heartbeat=settings.heartbeat, hard_links=settings.hard_links)
         if home is None:
-            return Upkeep(heartbeat=heartbeat)
-        return Upkeep(heartbeat=heartbeat, journal_dir=home.folder, durability=home.durability)
+            return upkeep
+        return evolve(upkeep, journal_dir=home.folder, durability=home.durability)
 
     # Looking
 

@@ -175,6 +175,7 @@ class SettingsOverrides(TypedDict, total=False):
     max_sessions: int
     creation_rate: CreationRate | None
     allow_nested: bool
+    hard_links: bool
     strategy: Strategy | StrategyText
     max_restarts: int
     max_seconds: float
@@ -204,6 +205,10 @@ class Settings(Record):
             None for no limit. 30 in 10 seconds by default.
         allow_nested: Whether a project may lie inside another open project;
             refused by default, for two sessions would change the same files.
+        hard_links: Whether the Manager reads and writes a file of a project that has
+            more than one hard link, which may be outside; allowed by default, for
+            package managers and copies of repositories make such files. Otherwise it
+            is a `BoundaryError`.
         strategy: Who is restarted with a dead child of a session;
             one_for_all by default. A session can be given its own.
         max_restarts: Restarts a session may need within *max_seconds*; one
@@ -248,6 +253,7 @@ class Settings(Record):
         default=CreationRate(30, 10.0), validator=_RATE.or_none()
     )
     allow_nested: bool = field(default=False, validator=_FLAG)
+    hard_links: bool = field(default=True, validator=_FLAG)
     strategy: Strategy = field(
         default=Strategy.ONE_FOR_ALL, converter=as_strategy, validator=_STRATEGY
     )

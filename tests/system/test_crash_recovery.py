@@ -13,6 +13,7 @@ from folders import new_folders
 from servers import worker
 
 from jidocode import (
+    BoundaryError,
     CallError,
     HostExitedError,
     SessionHandle,
@@ -250,3 +251,33 @@ def test_a_killed_host_is_told_at_the_next_call(
         session.manager.project_root()
     with SessionSystem() as another:
         assert another.list_sessions() == []
+
+
+def test_what_a_killed_manager_left_in_the_project_is_gone_with_its_next_life(
+    project: Path, tmp_path: Path
+) -> None:
+    """A note beside the journal says in which folder; an orderly end leaves no note."""
+    with SessionSystem(state_dir=tmp_path / "state") as system:
+        session = system.create_session(project)
+        session.manager.write_file("a/b/file", "x")
+        left = project / "a" / "b" / f".jidocode-{session.id}.tmp"
+        left.write_text("half")
+        names = [entry.name for entry in session.manager.list_directory("a/b").entries]
+        wait_for_restart(system, session, "manager", after=kill(system, session, "manager").ref)
+
+        assert names == ["file"]
+        assert not left.exists()
+        assert session.manager.read_text("a/b/file").text == "x"
+        system.stop_session(session.id)
+    journals = [path.name for path in (tmp_path / "state").glob(f"{session.id}*")]
+    assert journals == [f"{session.id}.jsonl"]
+
+
+def test_a_file_of_more_than_one_hard_link_is_refused_by_the_setting(project: Path) -> None:
+    """The Manager gets it with its start."""
+    (project / "one").write_text("x")
+    (project / "two").hardlink_to(project / "one")
+    with SessionSystem(hard_links=False) as strict:
+        manager = strict.create_session(project).manager
+        with pytest.raises(BoundaryError, match="2 hard links"):
+            manager.read_text("one")

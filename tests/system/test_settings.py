@@ -79,6 +79,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "max_sessions": ("12", "12", 12),
     "creation_rate": ("5/2.5", '"5/2.5"', CreationRate(5, 2.5)),
     "allow_nested": ("true", "true", True),
+    "hard_links": ("false", "false", False),
     "strategy": ("rest_for_one", '"rest_for_one"', Strategy.REST_FOR_ONE),
     "max_restarts": ("0", "0", 0),
     "max_seconds": ("0.5", "0.5", 0.5),

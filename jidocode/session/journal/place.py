@@ -15,6 +15,11 @@ def journal_path(directory: str | os.PathLike[str], session_id: str) -> Path:
     return Path(directory) / f"{session_id}.jsonl"
 
 
+def note_path(directory: str | os.PathLike[str], session_id: str) -> Path:
+    """Return where a Manager notes what it has to clean up; it is deleted with the journal."""
+    return Path(directory) / f"{session_id}.jsonl.folder"
+
+
 OPENING_SPEED = 2**24
 """Bytes of a journal that are read in a second when it is opened, at least, on a slow machine."""
 

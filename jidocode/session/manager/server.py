@@ -14,8 +14,10 @@ from jidocode.base.exits import ExitReason
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult
+from jidocode.session.journal.place import note_path
 from jidocode.session.manager.operations import OPERATIONS
 from jidocode.session.project.files import Project
+from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
 
@@ -32,14 +34,31 @@ class Manager(GenServer):
     session: Session
     project: Project
 
-    def init(self, session: Session) -> None:
+    def init(
+        self,
+        session: Session,
+        journal_dir: str | None = None,
+        hard_links: bool = True,  # noqa: FBT001, FBT002 - a spec's arguments go by place
+    ) -> None:
         """Pin the project folder of *session* (called by the host, first).
+
+        Args:
+            session: The record.
+            journal_dir: Where the session has its journal. Beside it stands, as long as
+                there may be something to clean up in the project, in which folder.
+            hard_links: Whether a file may have more than one.
 
         Raises:
             InvalidSessionError: The folder is gone, or another one stands there.
         """
         self.session = session
-        self.project = Project(session.project_path, key=session.project_key)
+        note = None if journal_dir is None else note_path(journal_dir, session.id)
+        self.project = Project(
+            session.project_path,
+            key=session.project_key,
+            temporary=TemporaryName(session.id, note),
+            hard_links=hard_links,
+        )
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*."""

@@ -11,8 +11,11 @@ by a descriptor, and the opening itself cannot leave it. Two tiers do that:
 Both mean the same by a path: `..` is fine as long as it stays inside; absolute
 symlinks are refused, even if they point inside; so are loops and the magic
 links of /proc. An absolute path to something inside the project is taken as
-relative, component by component. Hard links cannot be told from files: who
-may create one in the project may already write the file it stands for.
+relative, component by component. A path that ends in `/` names a directory.
+
+Which of a file's hard links came first, nobody can tell: one in the project may
+be to a file outside, which whoever made it may or may not write. They are
+allowed unless the boundary is told to refuse files that have more than one.
 
 Escapes, and whatever is neither file nor directory, raise `BoundaryError`.
 Other failures raise the OSError that `open` would, with the path inside the
@@ -29,8 +32,9 @@ from typing import Literal, Self
 
 from attrs import field, frozen
 
+from jidocode.base import log
 from jidocode.base.records import Record
-from jidocode.base.text import quote
+from jidocode.base.text import clip, quote
 from jidocode.errors import BoundaryError
 from jidocode.session.project import openat2, walk
 from jidocode.session.project.descriptors import (
@@ -50,7 +54,13 @@ from jidocode.session.project.paths import (
     os_error,
     path_text,
 )
-from jidocode.session.project.replacement import make_directory, replace_file, require_names
+from jidocode.session.project.replacement import (
+    make_directory,
+    remove_file,
+    replace_file,
+    require_names,
+)
+from jidocode.session.project.temporary import TemporaryName, is_temporary
 
 EntryKind = Literal["file", "directory", "symlink", "other"]
 
@@ -84,14 +94,22 @@ class Boundary:
     """
 
     def __init__(
-        self, root: str, *, key: ProjectKey | None = None, tier: Tier | None = None
+        self,
+        root: str,
+        *,
+        key: ProjectKey | None = None,
+        tier: Tier | None = None,
+        temporary: TemporaryName | None = None,
+        hard_links: bool = True,
     ) -> None:
-        """Pin the directory *root*.
+        """Pin the directory *root*, and remove what a killed life of ours left in it.
 
         Args:
             root: Absolute path; symlinks in it are followed, now and never again.
             key: `(st_dev, st_ino)` that the directory must have, None for any.
             tier: The best that the kernel has by default.
+            temporary: The name of files that are not finished; a random one by default.
+            hard_links: Whether a file may have more than one.
 
         Raises:
             BoundaryError: Another directory stands there now.
@@ -99,12 +117,15 @@ class Boundary:
         """
         self.root = root
         """Where the root was when it was pinned."""
+        self._temporary = temporary or TemporaryName()
+        self._hard_links = hard_links
         self._fd = os.open(root, DIRECTORY)
         with close_on_error(self._fd):
             _require_key(os.fstat(self._fd), key, root)
             self.tier = tier or _best_tier(self._fd)
             """Which tier is in force."""
             os.close(self._open_at(".", DIRECTORY))
+            self._remove_left_over()
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +138,7 @@ class Boundary:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+            self._temporary.forget()
 
     def resolve(self, path: str | os.PathLike[str]) -> str:
         """Return *path* relative to the root, `.` for the root, without opening anything.
@@ -141,6 +163,17 @@ class Boundary:
                 raise BoundaryError(f"path {quote(text)} leads out of the project")
         return "/".join(parts) or "."
 
+    def resolve_file(self, path: str | os.PathLike[str]) -> str:
+        """Return *path*, which is to be a file's, relative to the root; as `resolve`.
+
+        Raises:
+            OSError: It ends as only a directory's does (EISDIR); or as `resolve`.
+        """
+        relative = self.resolve(path)
+        if path_text(path).rpartition("/")[2] in {"", "."}:
+            raise OSError(errno.EISDIR, "the path is that of a directory", clip(path_text(path)))
+        return relative
+
     def open(self, path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
         """Open the regular file at *path*; the caller closes the descriptor.
 
@@ -153,11 +186,11 @@ class Boundary:
             BoundaryError: It leads out of the project, or is no regular file.
             OSError: It cannot be opened.
         """
-        relative = self.resolve(path)
+        relative = self.resolve_file(path)
         with errors_about(relative):
             fd = self._open_at(relative, flags | ALWAYS, mode)
             with close_on_error(fd):
-                require_file(os.fstat(fd), relative)
+                self._require_file(os.fstat(fd), relative)
             return fd
 
     def stat(self, path: str | os.PathLike[str]) -> os.stat_result:
@@ -174,6 +207,8 @@ class Boundary:
     def listdir(self, path: str | os.PathLike[str] = ".") -> list[Entry]:
         """Return what the directory *path* holds, sorted by name.
 
+        Files that a session has not finished are not among it.
+
         Raises:
             BoundaryError: It leads out of the project.
             OSError: It cannot be listed, or is no directory.
@@ -185,14 +220,19 @@ class Boundary:
             closing(self._open_at(relative, flags)) as fd,
             os.scandir(fd) as entries,
         ):
-            found = [Entry(entry.name, _kind_of(entry)) for entry in entries]
+            found = [
+                Entry(entry.name, _kind_of(entry))
+                for entry in entries
+                if not is_temporary(entry.name)
+            ]
         return sorted(found, key=lambda entry: entry.name)
 
     def write(self, path: str | os.PathLike[str], data: bytes, *, in_place: bool = False) -> str:
         """Make *data* the content of the file at *path*, and return its relative path.
 
         Atomic: readers, and whoever comes after a crash, find the old content
-        or the new. A crash may leave a file `.jidocode-*.tmp` beside it. Missing
+        or the new. A kill at a bad moment may leave a file `.jidocode-*.tmp` beside it,
+        which the next boundary with the same `TemporaryName` removes. Missing
         parent directories are made. A symlink inside the project is followed.
         An existing file's owner, group, permissions, access control list and `user.*`
         attributes are kept as far as the kernel lets us; its other hard links are not.
@@ -208,15 +248,35 @@ class Boundary:
             OSError: It cannot be written, or is a directory; EBUSY if something is
                 mounted on it, so that it can be written in place only.
         """
-        relative = self.resolve(path)
+        relative = self.resolve_file(path)
         with errors_about(relative):
             if in_place and self._overwrite(relative, data):
                 return relative
             self._make_parents(relative)
-            parent, name = self._open_parent(relative)
+            parent, folder, name = self._open_parent(relative)
             with closing(parent):
-                replace_file(parent, name, data, relative)
+                self._temporary.use_in(folder)
+                replace_file(
+                    parent,
+                    name,
+                    data,
+                    self._temporary.text,
+                    lambda status: self._require_file(status, relative),
+                )
         return relative
+
+    def _require_file(self, status: os.stat_result, relative: str) -> None:
+        require_file(status, relative, hard_links=self._hard_links)
+
+    def _remove_left_over(self) -> None:
+        """Remove the unfinished file that a life before this one left, if it did."""
+        try:
+            folder = self._temporary.last_folder()
+            if folder is not None:
+                with closing(self._open_at(folder, DIRECTORY)) as parent:
+                    remove_file(parent, self._temporary.text)
+        except OSError as error:
+            log.warning("an unfinished file cannot be looked for: {}", error.strerror)
 
     def _overwrite(self, relative: str, data: bytes) -> bool:
         """Write *data* into the file at *relative*; return whether there is one."""
@@ -225,7 +285,7 @@ class Boundary:
         except FileNotFoundError:
             return False
         with os.fdopen(fd, "wb") as stream:
-            require_file(os.fstat(fd), relative)
+            self._require_file(os.fstat(fd), relative)
             stream.write(data)
             stream.truncate()
         return True
@@ -256,10 +316,10 @@ class Boundary:
             return False
         return True
 
-    def _open_parent(self, relative: str) -> tuple[int, str]:
+    def _open_parent(self, relative: str) -> tuple[int, str, str]:
         """Open the directory that holds the file at *relative*, itself no symlink.
 
-        Returns the directory's descriptor and the name in it. A rename does not follow
+        Returns the directory's descriptor, its path, and the name in it. A rename does not follow
         a symlink at its end, it replaces it: so the link is followed here, and what it
         leads to is looked up beneath the root again.
         """
@@ -271,7 +331,7 @@ class Boundary:
             with close_on_error(parent):
                 target = link_target(parent, name)
             if target is None:
-                return parent, name
+                return parent, head or ".", name
             os.close(parent)
             relative = f"{head}/{target}" if head else target
         raise os_error(errno.ELOOP)

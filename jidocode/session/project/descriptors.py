@@ -46,12 +46,17 @@ def close_on_error(fd: int) -> Generator[None]:
         raise
 
 
-def require_file(status: os.stat_result, relative: str) -> None:
-    """Raise unless *status*, of what is at *relative*, is that of a regular file."""
+def require_file(status: os.stat_result, relative: str, *, hard_links: bool) -> None:
+    """Raise unless *status*, of what is at *relative*, is that of a regular file.
+
+    Nor may it have more than one name, unless *hard_links* are allowed.
+    """
     if stat.S_ISDIR(status.st_mode):
         raise os_error(errno.EISDIR)
     if not stat.S_ISREG(status.st_mode):
         raise BoundaryError(f"{quote(relative)} is no regular file")
+    if not hard_links and status.st_nlink > 1:
+        raise BoundaryError(f"{quote(relative)} has {status.st_nlink} hard links, and may have one")
 
 
 def link_target(parent: int, name: str) -> str | None:

@@ -32,6 +32,7 @@ from jidocode.session.arguments import require_int
 from jidocode.session.project.boundary import Boundary, Entry, Tier
 from jidocode.session.project.locate import ProjectKey, unusable_project
 from jidocode.session.project.slices import MAX_LINES, FileSlice, cut_slice
+from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.project.text import Newline, decode, encode_like, line_ends
 
 MAX_READ_BYTES = 16 * 2**20
@@ -109,9 +110,15 @@ class Project:
     """A project's folder, pinned. Close it, or use it as a context manager."""
 
     def __init__(
-        self, root: str, *, key: ProjectKey | None = None, tier: Tier | None = None
+        self,
+        root: str,
+        *,
+        key: ProjectKey | None = None,
+        tier: Tier | None = None,
+        temporary: TemporaryName | None = None,
+        hard_links: bool = True,
     ) -> None:
-        """Pin the folder at *root*; *key* and *tier* as for `Boundary`.
+        """Pin the folder at *root*; the arguments are those of `Boundary`.
 
         Raises:
             InvalidSessionError: With one code: `path_not_found` (it is gone),
@@ -119,7 +126,9 @@ class Project:
                 `path_permission_denied`.
         """
         try:
-            self._boundary = Boundary(root, key=key, tier=tier)
+            self._boundary = Boundary(
+                root, key=key, tier=tier, temporary=temporary, hard_links=hard_links
+            )
         except BoundaryError as error:
             raise InvalidSessionError(("project_path_changed",), (error.message,)) from error
         except OSError as error:
@@ -182,7 +191,7 @@ class Project:
         """
         require_int("offset", offset, least=1)
         require_int("limit", limit, least=1)
-        relative = self._boundary.resolve(path)
+        relative = self._boundary.resolve_file(path)
         start = self._read(relative, 0, MAX_READ_BYTES)
         return cut_slice(relative, start.data, size=start.size, offset=offset, limit=limit)
 
@@ -207,7 +216,7 @@ class Project:
             BoundaryError: It leads out of the project, or is no regular file.
             OSError: It cannot be read.
         """
-        relative = self._boundary.resolve(path)
+        relative = self._boundary.resolve_file(path)
         whole = self._read_rest(relative, 0)
         text, found = decode(relative, whole.data, encoding)
         return TextFile(
@@ -236,7 +245,7 @@ class Project:
             OSError: It cannot be read.
         """
         require_int("offset", offset, least=0)
-        relative = self._boundary.resolve(path)
+        relative = self._boundary.resolve_file(path)
         if limit is None:
             part = self._read_rest(relative, offset)
         else:
@@ -290,7 +299,7 @@ class Project:
             OSError: It cannot be read or written; EBUSY if it is a mount point.
         """
         _require_type("the content", content, str)
-        relative = self._boundary.resolve(path)
+        relative = self._boundary.resolve_file(path)
         old = self._read_old(relative, encoding)
         data = encode_like(relative, old, content, encoding=encoding, newline=newline)
         return self._boundary.write(relative, data, in_place=in_place)

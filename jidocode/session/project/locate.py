@@ -16,7 +16,7 @@ from typing import cast
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSessionError
-from jidocode.session.project.paths import MAX_PATH_LENGTH
+from jidocode.session.project.paths import MAX_PATH_LENGTH, os_error
 
 ProjectKey = tuple[int, int]
 """What makes a directory the same under all its names: `(st_dev, st_ino)`."""
@@ -31,7 +31,8 @@ def locate_project(path: object) -> tuple[str, ProjectKey]:
     Raises:
         InvalidSessionError: With one code: `invalid_project_path`,
             `missing_project_path`, `path_too_long`, `path_traversal_detected`,
-            `path_not_found`, `path_not_directory` or `path_permission_denied`.
+            `path_not_found`, `path_not_directory`, `path_permission_denied` or
+            `path_read_only` (its file system is).
     """
     text = _path_text(path)
     try:
@@ -69,6 +70,7 @@ _CODE_BY_ERRNO = {
     errno.EACCES: "path_permission_denied",
     errno.EPERM: "path_permission_denied",
     errno.ENAMETOOLONG: "path_too_long",
+    errno.EROFS: "path_read_only",
 }
 
 
@@ -80,6 +82,8 @@ def _directory_key(path: str) -> ProjectKey:
     if not stat.S_ISDIR(status.st_mode):
         raise _invalid("path_not_directory", f"project path {quote(path)} is not a directory")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            raise unusable_project(path, os_error(errno.EROFS))
         raise _invalid(
             "path_permission_denied", f"project path {quote(path)} may not be read and written"
         )

@@ -1,9 +1,16 @@
 """Replacing a file at one stroke, in a directory that is open already.
 
-The new content goes into a file of its own beside the old one, which the rename then
-puts in its place: in the same directory, for a rename between file systems is none.
+The new content goes into a file of its own, which then takes the place of the old one.
 Readers have the old content or the new, and so has whoever comes after a crash; to
 write into the old file would leave half of each.
+
+Where the file system can, the new file has no name while it is written (O_TMPFILE):
+nobody can open it, and the kernel drops it with its process. Only a file that has a name
+can take another's place, so it gets one for the moment between two system calls;
+elsewhere it has one from the start. What a kill leaves then is removed by the next life,
+which knows the name, see `temporary.py`. The name is in the same directory: a rename
+between file systems is none, and in another directory the file would be there for
+people whom its own keeps out.
 """
 
 from __future__ import annotations
@@ -11,54 +18,142 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
+import stat
+from collections.abc import Callable
 
 from jidocode.session.project import access
-from jidocode.session.project.descriptors import DIRECTORY, PLACE, closing, require_file
+from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, PLACE, closing
 from jidocode.session.project.paths import os_error
 
+# File systems without O_TMPFILE say the first; a kernel that does not know the flag takes
+# it for a directory that is to be written, or for nonsense.
+_NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
+# Of a file system that has no links, of a filter that denies them, and without /proc.
+_NO_LINK = {errno.EOPNOTSUPP, errno.EPERM, errno.ENOENT}
 
-def replace_file(parent: int, name: str, data: bytes, relative: str) -> None:
+
+def replace_file(
+    parent: int,
+    name: str,
+    data: bytes,
+    temporary: str,
+    check: Callable[[os.stat_result], None],
+) -> None:
     """Put a new file with *data* in the place of *name*, which is no symlink, in *parent*.
 
-    A crash may leave a file `.jidocode-*.tmp` in *parent*. *relative* is what errors
-    call it.
+    Args:
+        parent: Descriptor of the directory.
+        name: What the file is called in it.
+        data: All of its content.
+        temporary: What it may be called there meanwhile; what has that name is removed.
+        check: Raises if a file with this status must not be replaced.
 
     Raises:
-        BoundaryError: There is something that is no regular file.
-        OSError: It cannot be written; then nothing has changed.
+        OSError: It cannot be written; then nothing has changed. Or as *check*.
     """
     try:
         old = os.open(name, PLACE | os.O_NOFOLLOW, dir_fd=parent)
     except FileNotFoundError:
-        _replace(parent, name, data, None)
+        _replace(parent, name, data, temporary, None)
         return
     with closing(old):
-        require_file(os.fstat(old), relative)
-        # To replace it needs the right to write the directory only, but that is not what
-        # is meant.
-        if not os.access(name, os.W_OK, dir_fd=parent, effective_ids=True, follow_symlinks=False):
-            raise os_error(errno.EACCES)
-        _replace(parent, name, data, old)
+        check(os.fstat(old))
+        _require_writable(parent, name)
+        _replace(parent, name, data, temporary, old)
 
 
-def _replace(parent: int, name: str, data: bytes, old: int | None) -> None:
-    # A name that nobody can guess, and O_EXCL: a file or link that waits there for us to
-    # write through it makes the opening fail.
-    temporary = f".jidocode-{secrets.token_hex(8)}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    # Nobody else can open what takes the place of a file until it is as closed as that is.
-    fd = os.open(temporary, flags, 0o666 if old is None else 0o600, dir_fd=parent)
+def _require_writable(parent: int, name: str) -> None:
+    """Raise OSError unless we may write into the file *name*.
+
+    To replace it needs the right to write the directory only, but that is not what is
+    meant. Whether it may be written is asked; why not, only an opening says: permissions,
+    a disk that is read-only, a mark on the file. To open each file would fail for a
+    program that runs, which can be replaced, and would tell whoever watches the file.
+    """
+    if not os.access(name, os.W_OK, dir_fd=parent, effective_ids=True, follow_symlinks=False):
+        os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW | ALWAYS, dir_fd=parent))
+
+
+def _replace(parent: int, name: str, data: bytes, temporary: str, old: int | None) -> None:
+    remove_file(parent, temporary)
     try:
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            if old is not None:
-                access.copy(old, fd)
-        _rename(parent, temporary, name)
+        made = _make_unnamed(parent, name, temporary, data, old)
+        if made is None:
+            made = _make_named(parent, temporary, data, old)
+        if made != name:
+            _rename(parent, made, name)
     except BaseException:
-        os.unlink(temporary, dir_fd=parent)
+        remove_file(parent, temporary)
         raise
+
+
+def _make_unnamed(
+    parent: int, name: str, temporary: str, data: bytes, old: int | None
+) -> str | None:
+    """Make the file, and name it when it is complete; return its name.
+
+    That is *name* already if there is nothing to replace. Returns None, and makes
+    nothing, if the file system has no files without a name.
+    """
+    flags = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
+    try:
+        fd = os.open(".", flags, _mode(old), dir_fd=parent)
+    except OSError as error:
+        if error.errno in _NO_TMPFILE:
+            return None
+        raise
+    with closing(fd):
+        _fill(fd, data, old)
+        try:
+            if old is None:
+                # Whatever somebody else puts there meanwhile is replaced, as if it had
+                # been there before.
+                with contextlib.suppress(FileExistsError):
+                    _link(fd, parent, name)
+                    return name
+            _link(fd, parent, temporary)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return None
+            raise
+        return temporary
+
+
+def _make_named(parent: int, temporary: str, data: bytes, old: int | None) -> str:
+    """Make the file under the name *temporary*, and return that."""
+    # O_EXCL: a file or link that waits there for us to write through it makes this fail.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with closing(os.open(temporary, flags, _mode(old), dir_fd=parent)) as fd:
+        # What a new file gets, by umask and lists, is put aside until it is complete.
+        given = stat.S_IMODE(os.fstat(fd).st_mode)
+        os.fchmod(fd, 0o600)
+        _fill(fd, data, old)
+        if old is None:
+            os.fchmod(fd, given)
+    return temporary
+
+
+def _mode(old: int | None) -> int:
+    # Nobody else can open what takes the place of a file until it is as closed as that is.
+    return 0o666 if old is None else 0o600
+
+
+def _fill(fd: int, data: bytes, old: int | None) -> None:
+    with os.fdopen(fd, "wb", closefd=False) as stream:
+        stream.write(data)
+    if old is not None:
+        access.copy(old, fd)
+
+
+def _link(fd: int, parent: int, name: str) -> None:
+    # By /proc, for to link the descriptor itself takes a privilege on most kernels.
+    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+
+
+def remove_file(parent: int, name: str) -> None:
+    """Remove the file *name* in *parent*, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=parent)
 
 
 def _rename(parent: int, temporary: str, name: str) -> None:

@@ -43,6 +43,8 @@ def open_beneath(root: int, relative: str, flags: int, mode: int) -> int:
                 links += 1
                 if links > MAX_LINKS:
                     raise os_error(errno.ELOOP)
+                if not todo and step.endswith("/"):
+                    todo.append(".")  # a file cannot be opened as a directory by it
                 todo.extendleft(reversed(components(step)))
             elif todo:
                 trail.append(step)
