@@ -12,7 +12,11 @@ TESTS ?=
 # Without cached bytecode each of the thousand processes that the tests start would compile anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check cover bench build clean
+# How long the attacks take together, and the seed of an earlier run, to repeat it.
+MINUTES ?= 2
+SEED ?=
+
+.PHONY: demo test test-all attack check cover bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
@@ -22,6 +26,9 @@ test: $(VENV)/test
 
 test-all:
 	.ci/test-all
+
+attack: $(VENV)/run
+	$(BIN)/python tests/attack/suite.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
