@@ -9,16 +9,20 @@ import threading
 from collections.abc import Callable
 
 
+class NoThreadError(OSError):
+    """The kernel refuses one thread more."""
+
+
 def start(thread: threading.Thread) -> None:
     """Start *thread*.
 
     Raises:
-        OSError: The kernel refuses one more, which `Thread.start` does not tell from misuse.
+        NoThreadError: The kernel refuses, which `Thread.start` does not tell from misuse.
     """
     try:
         thread.start()
     except RuntimeError as error:
-        raise OSError(errno.EAGAIN, str(error)) from error
+        raise NoThreadError(errno.EAGAIN, str(error)) from error
 
 
 def run_whole(action: Callable[[], object]) -> None:
@@ -29,6 +33,7 @@ def run_whole(action: Callable[[], object]) -> None:
     child any more. In another thread no handler runs; and if this is one, none is needed.
 
     Raises:
+        NoThreadError: There is none for it; *action* is not done.
         BaseException: What a handler has raised, once *action* is done; else what *action* has.
     """
     if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
@@ -60,6 +65,14 @@ def run_whole(action: Callable[[], object]) -> None:
         raise
     if failures:
         raise failures[0]
+
+
+def end_whole(action: Callable[[], object]) -> None:
+    """Do *action* as `run_whole`, for it ends something; if there is no thread for it, here."""
+    try:
+        run_whole(action)
+    except NoThreadError:
+        action()
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:
