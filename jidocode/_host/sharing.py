@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,14 +27,16 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, SimpleQueue[None]] = {}
+        # Of each thread a bell, which hangs still as long as it is locked.
+        self._waiting: dict[int, threading.Lock] = {}
         self._numbers = itertools.count()
 
     def tell(self) -> None:
         """Have all that wait look again."""
         for bell in list(self._waiting.values()):
-            if bell.empty():
-                bell.put(None)
+            if bell.locked():
+                with suppress(RuntimeError):  # another one has just rung it
+                    bell.release()
 
     def wait_for(self, look: Callable[[], T | None], deadline: float) -> T | None:
         """Return what *look* finds, as soon as it finds anything.
@@ -44,7 +46,8 @@ class Changes:
         found = look()
         if found is not None:
             return found
-        bell, number = SimpleQueue[None](), next(self._numbers)
+        bell, number = threading.Lock(), next(self._numbers)
+        bell.acquire()
         try:
             self._waiting[number] = bell
             # A change before the bell was hung up was told to nobody: so look first.
@@ -52,10 +55,7 @@ class Changes:
                 left = min(deadline - time.monotonic(), threading.TIMEOUT_MAX)
                 if left <= 0:
                     return None
-                try:
-                    bell.get(timeout=left)
-                except Empty:
-                    continue
+                bell.acquire(timeout=left)
             return found
         finally:
             self._waiting.pop(number, None)

@@ -9,16 +9,20 @@ import threading
 from collections.abc import Callable
 
 
+class NoThreadError(OSError):
+    """The kernel refuses one thread more."""
+
+
 def start(thread: threading.Thread) -> None:
     """Start *thread*.
 
     Raises:
-        OSError: The kernel refuses one more, which `Thread.start` does not tell from misuse.
+        NoThreadError: The kernel refuses, which `Thread.start` does not tell from misuse.
     """
     try:
         thread.start()
     except RuntimeError as error:
-        raise OSError(errno.EAGAIN, str(error)) from error
+        raise NoThreadError(errno.EAGAIN, str(error)) from error
 
 
 def run_whole(action: Callable[[], object]) -> None:
@@ -26,10 +30,10 @@ def run_whole(action: Callable[[], object]) -> None:
 
     A handler runs in the main thread, between any two steps of Python, and may raise there
     (Ctrl-C). If that is between a fork and the line that notes its pid, nobody knows the
-    child any more. In another thread no handler runs; and if this is one, none is needed. Only
-    where the kernel refuses one more thread it is done here, for a system has to end there, too.
+    child any more. In another thread no handler runs; and if this is one, none is needed.
 
     Raises:
+        NoThreadError: There is none for it; *action* is not done.
         BaseException: What a handler has raised, once *action* is done; else what *action* has.
     """
     if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
@@ -46,16 +50,12 @@ def run_whole(action: Callable[[], object]) -> None:
                 failures.append(error)
 
     thread = threading.Thread(target=run, name="jidocode-launch", daemon=True)
-    begun, is_refused = False, False
+    begun = False
     try:
-        try:
-            start(thread)
-        except OSError:
-            is_refused = True
-        else:
-            begun = True
-            may_begin.set()
-            thread.join()
+        start(thread)
+        begun = True
+        may_begin.set()
+        thread.join()
     except BaseException:
         is_wanted[0] = begun
         may_begin.set()
@@ -63,10 +63,16 @@ def run_whole(action: Callable[[], object]) -> None:
             with contextlib.suppress(BaseException):  # one more Ctrl-C; the first is raised below
                 thread.join()
         raise
-    if is_refused:
-        action()
-    elif failures:
+    if failures:
         raise failures[0]
+
+
+def end_whole(action: Callable[[], object]) -> None:
+    """Do *action* as `run_whole`, for it ends something; if there is no thread for it, here."""
+    try:
+        run_whole(action)
+    except NoThreadError:
+        action()
 
 
 def join(thread: threading.Thread, timeout: float | None = None) -> None:

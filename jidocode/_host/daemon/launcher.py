@@ -179,7 +179,7 @@ class HostProcess:
             self.wait(timeout)
             # One that never was ready may be anything.
             patience = KILL_SECONDS if hasattr(self, "pid") else FAILED_START_KILL_SECONDS
-            threads.run_whole(lambda: self._end(patience))
+            threads.end_whole(lambda: self._end(patience))
 
     def _end(self, patience: float) -> None:
         if self._closed:  # by a handler, or another thread, just before
