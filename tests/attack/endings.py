@@ -69,8 +69,11 @@ def attack(plan: random.Random, until: float, folder: Path) -> str:
                 },
             )
             _wait_a_while(plan, folder / "output")
-            _kill_some(plan, app, f"ATTACK_ENDING={mark}")
-            check_nothing_left(f"ATTACK_ENDING={mark}")
+            killed = _kill_some(plan, app, f"ATTACK_ENDING={mark}")
+            try:
+                check_nothing_left(f"ATTACK_ENDING={mark}")
+            except BrokenPromiseError as broken:
+                raise BrokenPromiseError(f"{broken}; killed were {killed}") from broken
             output.seek(0)
             _note(ledger, output.read().decode())
         if journal.exists():
@@ -89,23 +92,30 @@ def _wait_a_while(plan: random.Random, output: Path) -> None:
     time.sleep(plan.uniform(0, plan.choice([0.2, 1.0])))
 
 
-def _kill_some(plan: random.Random, app: subprocess.Popen[bytes], mark: str) -> None:
+def _kill_some(plan: random.Random, app: subprocess.Popen[bytes], mark: str) -> dict[float, str]:
+    """Kill up to two of guards and host, and the app; return who was killed when, in seconds."""
+    killed: dict[float, str] = {}
     for _ in range(plan.choice([0, 0, 1, 2])):
         above = [
-            pid
+            (pid, title)
             for pid, title in sorted(census(mark).items())
             if title.startswith(("jidocode guard", "jidocode host"))
         ]
         if above:
+            pid, title = plan.choice(above)
             with suppress(ProcessLookupError):
-                os.kill(plan.choice(above), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+                killed[time.monotonic()] = f"{title} ({pid})"
         time.sleep(plan.choice([0, 0, 0.01]))
     if plan.random() < 0.7:  # otherwise it has a moment to see for itself what has happened
         app.kill()
     with suppress(subprocess.TimeoutExpired):
         app.wait(plan.uniform(0, 0.5))
-    app.kill()
+    if app.poll() is None:
+        app.kill()
     app.wait()
+    killed[time.monotonic()] = "the app, at the latest"
+    return killed
 
 
 def _note(ledger: Ledger, output: str) -> None:

@@ -12,8 +12,10 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from checkers import MARK, BrokenPromiseError, Ledger, Said, census, check_journal
 
@@ -22,6 +24,7 @@ from jidocode import HostError, JidocodeError, SessionHandle, SessionSystem
 DEADLINE = 15.0
 """Seconds: three times as long as a call waits for an answer."""
 WRITERS = 3
+T = TypeVar("T")
 ABOVE_ALL = ("jidocode guard", "jidocode host")
 """Whose end is everybody's."""
 
@@ -75,29 +78,34 @@ class Shop:
         self.ledger = Ledger()
 
     def open(self, system: SessionSystem) -> SessionHandle:
-        """Return its session, opened again if it has given up; patient with what still restarts."""
+        """Return its session, opened again if it has given up."""
+        return self._patiently(system, lambda session: session)
+
+    def _patiently(self, system: SessionSystem, work: Callable[[SessionHandle], T]) -> T:
+        """Do something with its session; patient with what is still being restarted."""
         deadline = time.monotonic() + DEADLINE
         while True:
             try:
                 if not system.session_running(self.id):
-                    return system.create_session(self._project, session_id=self.id)
-                session = system.get_session(self.id)
-                session.state.messages(limit=1)
+                    system.create_session(self._project, session_id=self.id)
+                return work(system.get_session(self.id))
             except HostError:
                 raise
             except JidocodeError as error:
                 if time.monotonic() > deadline:
                     raise BrokenPromiseError(f"a session does not come back: {error}") from error
                 time.sleep(0.05)
-            else:
-                return session
 
     def check(self, system: SessionSystem) -> None:
         """Check what its session says that it holds."""
-        session, found = self.open(system), list[Said]()
+        self.ledger.check(self._patiently(system, self._read))
+
+    @staticmethod
+    def _read(session: SessionHandle) -> list[Said]:
+        found: list[Said] = []
         while page := session.state.messages(after_seq=found[-1].seq if found else 0):
             found += [Said(message.seq, message.id, message.content) for message in page]
-        self.ledger.check(found)
+        return found
 
 
 def attack(plan: random.Random, until: float, folder: Path) -> str:
