@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, cast
 
 from jidocode.otp import ActorRef, Caller, GenServer, Reply
@@ -94,7 +95,7 @@ def _stop(_: Villain) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-DEEDS: dict[str, Any] = {
+DEEDS: dict[str, Callable[[Villain], object]] = {
     "kill 0 with TERM": lambda _: _shell("TERM"),
     "kill 0 with HUP": lambda _: _shell("HUP"),
     "kill 0 with KILL": lambda _: _shell("KILL"),

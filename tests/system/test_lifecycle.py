@@ -11,8 +11,10 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -427,6 +429,24 @@ def test_nothing_outlives_any_of_the_guards_and_the_host(
     eventually(lambda: not any(map(runs, below)), "the end of everything")
     with pytest.raises(HostExitedError):
         eventually(lambda: len(system.list_sessions()) > 1, "the news")
+
+
+@pytest.mark.parametrize("milliseconds", [2, 5, 10, 15, 20, 30])
+def test_nothing_outlives_two_guards_that_are_killed_one_after_the_other(
+    system: SessionSystem, project: Path, milliseconds: int
+) -> None:
+    """The upper one in the middle of what follows the death of the lower one."""
+    session = system.create_session(project, children=[worker("parent")])
+    stray = session.call("parent", "stray")
+    lower, upper = psutil.Process(system.host_pid).parents()[:2]
+    below = [upper, *upper.children(recursive=True)]
+    assert stray in {process.pid for process in below}
+    os.kill(lower.pid, signal.SIGKILL)
+    time.sleep(milliseconds / 1000)  # the moment is what is tried, and nothing is waited for
+    with suppress(ProcessLookupError):
+        os.kill(upper.pid, signal.SIGKILL)
+
+    eventually(lambda: not any(map(runs, below)), "the end of everything")
 
 
 def test_a_close_that_cannot_wait_ends_what_waits(project: Path) -> None:

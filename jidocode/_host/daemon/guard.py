@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple, NoReturn
@@ -30,6 +31,8 @@ from jidocode._host.descriptors import wait_for_any
 
 MAX_MISSED = 2
 """After how many signs of life that stay away in a row somebody counts as hung."""
+OTHERS_SECONDS = 0.1
+"""How long a guard lets those below clean up before it kills them, for one may be stopped."""
 MAX_BEATS = 4_096
 """As many as may wait to be read at once."""
 
@@ -101,10 +104,24 @@ def run_guard(
     for descriptor in (*keep, own, beating):
         os.close(descriptor)
     if _wait(watch, below.descriptor, pulse):
+        _let_others_end()
         watch.end()
     below.kill()
     _report_silence(watch)
     watch.end()
+
+
+def _let_others_end() -> None:
+    """Wait a moment for a guard and a host below, which see the same end, to end by themselves.
+
+    Each of them cleans up below itself first. If it were killed in the middle of that, what
+    is left would be this guard's to clean up, alone: and if this one were killed then, nobody's.
+    """
+    deadline = time.monotonic() + OTHERS_SECONDS
+    with contextlib.suppress(ChildProcessError):  # there are none any more
+        while time.monotonic() < deadline:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(processes.PAUSE_SECONDS)
 
 
 def _wait(watch: Watch, below: int, pulse: int) -> bool:
