@@ -196,8 +196,8 @@ def read_journal(content: bytes) -> JournalText:
 
 
 def _object(payload: bytes) -> dict[str, Any]:
-    value = json.loads(payload.decode("utf-8", "surrogatepass"))
-    return value if isinstance(value, dict) else {}
+    value: dict[str, Any] = json.loads(payload.decode("utf-8", "surrogatepass"))
+    return value
 
 
 def check_journal(path: Path, ledger: Ledger) -> None:
