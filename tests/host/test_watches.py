@@ -211,7 +211,7 @@ def test_a_readable_descriptor_does_not_make_a_sender_spin(
     os.close(writer)
     other.messenger.close()
 
-    assert spun < 10
+    assert spun < 50  # some, to look after the connection; a sender that spins makes thousands
 
 
 def test_an_ended_watch_that_a_child_still_holds_is_not_reported(
