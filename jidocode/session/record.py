@@ -328,7 +328,13 @@ def _project_problems(path: object, key: object) -> _Problems:
         yield from zip(error.codes, error.reasons, strict=True)
     else:
         if found != key:
-            yield "project_path_changed", f"another directory stands at {quote(path)} now"
+            yield (
+                "project_path_changed",
+                (
+                    f"another directory stands at {quote(path)} now; if the project has moved, "
+                    "resume_session takes its project_path"
+                ),
+            )
 
 
 def _class_problems(session: Session) -> _Problems:

@@ -29,6 +29,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -215,6 +216,7 @@ class HostProcess:
             "add_path": python is not None,
             "library": interpreter.library_modules(),
             "app": os.getpid(),
+            "version": sys.version_info[:2],
             **facts,
             **descriptors,
         }

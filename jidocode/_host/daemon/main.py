@@ -21,6 +21,7 @@ import json
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,7 @@ def main(orders: dict[str, Any], library: Sequence[str]) -> None:
     os.environ["THESPLOG_FILE"] = os.devnull  # Thespian's own log, which holds message contents
     report = orders["report"]
     try:
-        problem = _problem_here()
+        problem = _problem_here(orders["version"])
         if problem:
             _report(report, error=problem)
             return
@@ -86,8 +87,11 @@ def _run_guard(report: int, run_below: Callable[[Watch], int], watch: Watch) -> 
     return 1
 
 
-def _problem_here() -> str:
-    """Say why no system can run here, if none can."""
+def _problem_here(version: Sequence[int]) -> str:
+    """Say why no system of an app that runs on *version* of Python can run here, if none can."""
+    if [*sys.version_info[:2]] != [*version]:
+        own, apps = (".".join(map(str, each)) for each in (sys.version_info[:2], version))
+        return f"its Python is {own}, and the app's is {apps}: see Settings.python"
     # With the /proc of another pid namespace, what is found there and killed would be strangers.
     if not _proc_is_ours():
         return "/proc does not show the processes of this pid namespace"

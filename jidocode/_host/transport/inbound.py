@@ -108,7 +108,7 @@ class Acceptor:
         self._turned_away += 1
 
     def _log_tally(self) -> None:
-        log.debug("dropped {} connections that did not prove the key", self._turned_away)
+        log.debug("connections that hung up or did not prove the key: {}", self._turned_away)
         self._turned_away = 0
 
     def forget(self, inbound: Inbound) -> None:
