@@ -209,3 +209,28 @@ def test_a_folder_that_cannot_be_used_is_a_typed_error(one: Owner, tmp_path: Pat
     (tmp_path / "open").write_text("no folder")
     with pytest.raises(JournalError, match="open sessions cannot be noted"):
         one.own(SHOP_PLACE)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link", "a link to nowhere", "a pipe"])
+def test_what_is_no_file_in_the_folder_of_open_sessions_keeps_nobody_out(
+    one: Owner, tmp_path: Path, kind: str
+) -> None:
+    """It is nobody's session; nor is what a link leads to touched."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    odd = owner_path(journal_path(tmp_path, new_session_id()))
+    odd.parent.mkdir(mode=0o700)
+    match kind:
+        case "a folder":
+            odd.mkdir()
+        case "a link":
+            odd.symlink_to(victim)
+        case "a link to nowhere":
+            odd.symlink_to(tmp_path / "nowhere")
+        case _:
+            os.mkfifo(odd)
+
+    one.own(place(SHOP, ROOT))
+
+    assert os.path.lexists(odd)
+    assert victim.read_text() == "precious"

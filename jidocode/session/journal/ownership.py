@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -149,6 +150,8 @@ class Home(Struct, frozen=True, kw_only=True):
             if name == session_id or not is_session_id(name):
                 continue
             try:
+                if not stat.S_ISREG(path.lstat().st_mode):
+                    continue  # no file of ours, and so nobody's session
                 fd, _ = lock_file(path, create=False)
             except FileNotFoundError:
                 continue
