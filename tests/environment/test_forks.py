@@ -360,6 +360,18 @@ def test_a_fork_that_comes_out_of_a_handler_is_not_heard(
     assert "RuntimeError: in the fork" in said
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_fork_ends_by_the_signals_that_its_child_leaves_to_the_app(
+    system: SessionSystem, project: Path, tmp_path: Path, number: int
+) -> None:
+    """Else a pool of `multiprocessing` could wait for a worker that it has told to end."""
+    session = system.create_session(
+        project, children=[ChildSpec(id="f", start=Start(Forker, tmp_path / "log"))]
+    )
+
+    assert session.call("f", ("end a fork by", number)) == -number
+
+
 @pytest.mark.parametrize("how", WAYS)
 def test_a_fork_that_comes_out_of_init_starts_nothing(
     system: SessionSystem, project: Path, tmp_path: Path, how: str

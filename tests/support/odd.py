@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -177,6 +178,8 @@ class Forker(GenServer):
                     return Reply(sum(workers.map(abs, range(-number, 1))))
             case ("fork", how):
                 return Reply(self._fork(how))
+            case ("end a fork by", number):
+                return Reply(self._end_fork(number))
             case _:
                 return Reply(os.getpid())
 
@@ -184,6 +187,21 @@ class Forker(GenServer):
         del reason
         with self.log.open("a") as log:
             log.write(f"terminate {os.getpid()}\n")
+
+    @staticmethod
+    def _end_fork(number: int) -> int:
+        """Return how a fork that waits has ended by a signal."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.write(writing, b"x")
+            time.sleep(3)
+            os._exit(0)
+        os.read(reading, 1)
+        os.close(reading)
+        os.close(writing)
+        os.kill(pid, number)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _fork(self, how: str) -> int | None:
         """Return how the fork has ended, 0 in the fork."""

@@ -7,6 +7,7 @@ default actions apply, with few exceptions that keep an actor in order.
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
@@ -45,11 +46,19 @@ def set_up() -> None:
     terminals and container runtimes. The app may have last words to say then, to sessions
     that must be there to hear them; it closes its system when it is through, and the system
     ends with it in any case. They are not ignored, because that would be inherited: the
-    programs that an actor starts end by them as always.
+    programs that an actor starts end by them as always, and so do its forks: it is how
+    `multiprocessing` ends those of a pool.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave_to_the_app)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.register_at_fork(after_in_child=_end_by_them)
+
+
+def _end_by_them() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is _leave_to_the_app:  # and not what a child has set itself
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _leave_to_the_app(_number: int, _frame: FrameType | None) -> None:
