@@ -45,13 +45,14 @@ def refuse_tight_memory() -> None:
     Beforehand, because to run out of memory says nothing: an import ends in some error of its
     own, a thread is refused as if there were too many.
     """
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - pathlib takes long to import
-        pages = [int(figure) for figure in file.read().split()]
     for number, name, place in _MEMORY:
         limit, _ = resource.getrlimit(number)
-        room = limit - pages[place] * resource.getpagesize()
-        if limit != resource.RLIM_INFINITY and room < MIN_MEMORY:
+        if limit == resource.RLIM_INFINITY:
+            continue
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - pathlib takes long to import
+            used = int(file.read().split()[place]) * resource.getpagesize()
+        if limit - used < MIN_MEMORY:
             raise HostStartError(
                 f"not enough memory for a system: {name} allows {limit >> 20} MB, which leaves "
-                f"{max(0, room) >> 20} MB, and a system needs {MIN_MEMORY >> 20} MB"
+                f"{max(0, limit - used) >> 20} MB, and a system needs {MIN_MEMORY >> 20} MB"
             )

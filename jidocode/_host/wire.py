@@ -19,7 +19,7 @@ from msgspec import Struct
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import MAX_BODY, Body
 from jidocode.base.exits import ExitReason
-from jidocode.base.faults import fault_in
+from jidocode.base.faults import require_sound
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import describe, quote
 from jidocode.errors import CallError
@@ -223,15 +223,8 @@ def decode(body: Body) -> object:
     message = unpack(body)
     if isinstance(message, Call | Cast | Info | Answer | Ping):
         raise TypeError(f"a {type(message).__name__} is never pickled")
-    check(message)
+    require_sound(message)
     return message
-
-
-def check(message: object) -> None:
-    """Raise TypeError if *message* is one of ours, and not what its class says."""
-    fault = fault_in(message)
-    if fault is not None:
-        raise TypeError(fault)
 
 
 def pack(value: object) -> bytes:

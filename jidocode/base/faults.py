@@ -37,6 +37,13 @@ def fault_in(message: object) -> str | None:
     return None
 
 
+def require_sound(message: object) -> None:
+    """Raise TypeError if there is a `fault_in` *message*."""
+    fault = fault_in(message)
+    if fault is not None:
+        raise TypeError(fault)
+
+
 @cache
 def _rules_of(cls: type[Any]) -> tuple[tuple[str, Rule], ...]:
     names: Collection[str]

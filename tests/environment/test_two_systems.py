@@ -89,6 +89,13 @@ def mine(state_dir: Path) -> Iterator[SessionSystem]:
         yield system
 
 
+@pytest.fixture
+def theirs(state_dir: Path) -> Iterator[SessionSystem]:
+    """Another system of this app on it."""
+    with SessionSystem(state_dir=state_dir) as system:
+        yield system
+
+
 def test_resuming_what_is_open_elsewhere_says_by_whom(mine: SessionSystem, other: Other) -> None:
     """By its own error, with a process that can be looked at."""
     with pytest.raises(JournalLockedError) as error:
@@ -281,87 +288,77 @@ def test_a_project_is_free_when_the_other_system_is_gone(
 
 
 def test_a_project_is_free_when_the_other_system_has_stopped_the_session(
-    project: Path, tmp_path: Path
+    mine: SessionSystem, theirs: SessionSystem, project: Path
 ) -> None:
     """And it is its own again when this one has."""
-    with (
-        SessionSystem(state_dir=tmp_path / "s") as one,
-        SessionSystem(state_dir=tmp_path / "s") as two,
-    ):
-        for _ in range(2):
-            session = one.create_session(project)
-            with pytest.raises(ProjectAlreadyOpenError):
-                two.create_session(project)
-            session.stop()
-            two.create_session(project).stop()
-        session = one.create_session(project, strategy=Flags(max_restarts=0))
-        os.kill(one.get_process(session.id, "state").os_pid, signal.SIGKILL)
-        eventually(lambda: not one.session_running(session.id), "the end")
+    for _ in range(2):
+        session = mine.create_session(project)
+        with pytest.raises(ProjectAlreadyOpenError):
+            theirs.create_session(project)
+        session.stop()
+        theirs.create_session(project).stop()
+    session = mine.create_session(project, strategy=Flags(max_restarts=0))
+    os.kill(mine.get_process(session.id, "state").os_pid, signal.SIGKILL)
+    eventually(lambda: not mine.session_running(session.id), "the end")
 
-        assert two.create_session(project).session.name == "shop"
+    assert theirs.create_session(project).session.name == "shop"
 
 
-def test_a_restart_does_not_give_a_project_away(project: Path, tmp_path: Path) -> None:
+def test_a_restart_does_not_give_a_project_away(
+    mine: SessionSystem, theirs: SessionSystem, project: Path
+) -> None:
     """The session is open all the time, whichever of its processes is not."""
-    with (
-        SessionSystem(state_dir=tmp_path / "s") as one,
-        SessionSystem(state_dir=tmp_path / "s") as two,
-    ):
-        session = one.create_session(project, strategy=Flags(max_restarts=100))
-        stop = threading.Event()
-        opened: list[object] = []
+    session = mine.create_session(project, strategy=Flags(max_restarts=100))
+    stop = threading.Event()
+    opened: list[object] = []
 
-        def try_it() -> None:
-            while not stop.is_set():
-                with suppress(JidocodeError):
-                    opened.append(two.create_session(project))
+    def try_it() -> None:
+        while not stop.is_set():
+            with suppress(JidocodeError):
+                opened.append(theirs.create_session(project))
 
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        try:
-            for kind in 3 * ("state", "manager"):
-                down = kill(one, session, kind)
-                wait_for_restart(one, session, kind, after=down.ref)
-        finally:
-            stop.set()
-            thread.join()
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    try:
+        for kind in 3 * ("state", "manager"):
+            down = kill(mine, session, kind)
+            wait_for_restart(mine, session, kind, after=down.ref)
+    finally:
+        stop.set()
+        thread.join()
 
-        assert opened == []
+    assert opened == []
 
 
 def test_of_two_systems_that_open_one_project_at_once_one_does(
-    project: Path, tmp_path: Path
+    mine: SessionSystem, theirs: SessionSystem, project: Path
 ) -> None:
     """And the other is told."""
-    with (
-        SessionSystem(state_dir=tmp_path / "s") as one,
-        SessionSystem(state_dir=tmp_path / "s") as two,
-    ):
-        for _ in range(5):
-            barrier = threading.Barrier(2)
-            outcomes: list[object] = []
+    for _ in range(5):
+        barrier = threading.Barrier(2)
+        outcomes: list[object] = []
 
-            def create(
-                system: SessionSystem, barrier: threading.Barrier, outcomes: list[object]
-            ) -> None:
-                barrier.wait()
-                try:
-                    outcomes.append(system.create_session(project))
-                except ProjectAlreadyOpenError as error:
-                    outcomes.append(error)
+        def create(
+            system: SessionSystem, barrier: threading.Barrier, outcomes: list[object]
+        ) -> None:
+            barrier.wait()
+            try:
+                outcomes.append(system.create_session(project))
+            except ProjectAlreadyOpenError as error:
+                outcomes.append(error)
 
-            threads = [
-                threading.Thread(target=create, args=(system, barrier, outcomes))
-                for system in (one, two)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            opened = [each for each in outcomes if isinstance(each, SessionHandle)]
+        threads = [
+            threading.Thread(target=create, args=(system, barrier, outcomes))
+            for system in (mine, theirs)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        opened = [each for each in outcomes if isinstance(each, SessionHandle)]
 
-            assert (len(opened), len(outcomes)) == (1, 2)
-            opened[0].stop()
+        assert (len(opened), len(outcomes)) == (1, 2)
+        opened[0].stop()
 
 
 def test_systems_with_other_state_directories_do_not_know_of_each_other(

@@ -11,6 +11,9 @@ import os
 import signal
 from types import FrameType
 
+LEFT_TO_APP = (signal.SIGTERM, signal.SIGHUP)
+"""What whoever stops an app often sends to all its processes; see `set_up`."""
+
 _DEFAULTED = signal.valid_signals() - {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -22,8 +25,7 @@ _DEFAULTED = signal.valid_signals() - {
     signal.SIGILL,
     # the host has its own use for these
     signal.SIGCHLD,
-    signal.SIGTERM,
-    signal.SIGHUP,
+    *LEFT_TO_APP,
 }
 
 
@@ -49,14 +51,14 @@ def set_up() -> None:
     programs that an actor starts end by them as always, and so do its forks: it is how
     `multiprocessing` ends those of a pool.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in LEFT_TO_APP:
         signal.signal(number, _leave_to_the_app)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.register_at_fork(after_in_child=_end_by_them)
 
 
 def _end_by_them() -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in LEFT_TO_APP:
         if signal.getsignal(number) is _leave_to_the_app:  # and not what a child has set itself
             signal.signal(number, signal.SIG_DFL)
 

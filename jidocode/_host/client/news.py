@@ -9,6 +9,7 @@ from jidocode._host import wire
 from jidocode._host.client.directory import Directory
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
+from jidocode.base.faults import require_sound
 from jidocode.base.refs import Name
 from jidocode.base.text import clip, describe, quote
 from jidocode.otp.supervision.events import (
@@ -70,7 +71,7 @@ class NewsDesk:
     def _on_news(self, message: wire.News) -> None:
         try:
             fact = wire.unpack(message.payload)
-            wire.check(fact)
+            require_sound(fact)
         except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
             log.warning("news cannot be read here: {}", quote(describe(error)))
         else:

@@ -362,7 +362,7 @@ def prepare_host(
     # longer got SIGCHLD would hear of no death any more.
     signals.reset()
     signal.signal(signal.SIGCHLD, admin.signalChildDied)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the host ends after the app
+    for number in signals.LEFT_TO_APP:  # the host ends after the app
         signal.signal(number, signal.SIG_IGN)
     # A fork shares a page until one of the two writes to it, and the collector writes to each
     # object that it looks at. So it shall not look at what is there now; and it has not run

@@ -189,7 +189,7 @@ class ProcessTable:
             self._orphaned_at = self.next_look = now
         if self.next_look is not None and now >= self.next_look:
             self._kill_orphans()
-        resists = self.next_look is not None and now < self._orphaned_at + TELL_SECONDS
+        resists = self.next_look is not None and self._is_recent(now)
         told = [each for each in self._untold if each.is_buried and not resists]
         self._untold = [each for each in self._untold if each not in told]
         for entry in told:
@@ -202,8 +202,11 @@ class ProcessTable:
             self.next_look = None
             return
         now = time.monotonic()
-        is_new = now < self._orphaned_at + TELL_SECONDS
-        self.next_look = now + (SHORT_PAUSE if is_new else PAUSE)
+        self.next_look = now + (SHORT_PAUSE if self._is_recent(now) else PAUSE)
+
+    def _is_recent(self, now: float) -> bool:
+        """Whether a death is still kept back for the orphans that there are."""
+        return now < self._orphaned_at + TELL_SECONDS
 
     def note_end(self, pid: int) -> None:
         """Note that the process *pid* is dead, to be looked at when the dead are reaped."""

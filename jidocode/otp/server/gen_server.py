@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, TypeVar
 
 from jidocode.base.exits import ExitReason
-from jidocode.base.faults import fault_in
+from jidocode.base.faults import require_sound
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import CallError
@@ -176,7 +176,5 @@ def _sound(value: T, cls: type[T]) -> T:
     """Return *value*; raise TypeError, in the line that is wrong, if it is no sound *cls*."""
     if not isinstance(value, cls):
         raise TypeError(f"it must be of type {cls.__name__}, not {quote(value)}")
-    fault = fault_in(value)
-    if fault is not None:
-        raise TypeError(fault)
+    require_sound(value)
     return value
