@@ -5,12 +5,12 @@ The registry is not asked, so this works while it is down.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from jidocode._host.wire import Pulse
+from jidocode.base.deadline import Deadline
 from jidocode.base.refs import ActorRef
 from jidocode.errors import (
     ActorExitedError,
@@ -32,7 +32,7 @@ from jidocode.system.health import (
     overall_status,
 )
 from jidocode.system.router import Router
-from jidocode.system.steps import Ask, AskAll, PingAll, Plan, seconds_until
+from jidocode.system.steps import Ask, AskAll, PingAll, Plan
 
 
 class Probe:
@@ -55,12 +55,12 @@ class Probe:
         """Return the health of everything; see `SessionSystem.system_health`."""
         deadline = self._router.deadline()
         root = yield from self._router.root(deadline)
-        infos = yield from self._infos(root, _half_way_to(deadline))
+        infos = yield from self._infos(root, deadline.half)
         found: dict[str, ActorRef] = {}
         for info in infos:
             if info.id == SESSIONS[1] and info.ref is not None:
                 with suppress(CallError):  # its own health says why
-                    below = yield from self._infos(info.ref, _half_way_to(deadline))
+                    below = yield from self._infos(info.ref, deadline.half)
                     found = {child.id: child.ref for child in below if child.ref is not None}
         processes, sessions = yield from self._look(infos, found, deadline)
         statuses = {child.status for child in processes} | {each.status for each in sessions}
@@ -77,7 +77,7 @@ class Probe:
         root = ChildInfo("jidocode", ref, ChildStatus.RUNNING, ChildType.SUPERVISOR, 0)
         return (yield from self._node(root))
 
-    def _infos(self, supervisor: ActorRef, deadline: float) -> Plan[tuple[ChildInfo, ...]]:
+    def _infos(self, supervisor: ActorRef, deadline: Deadline) -> Plan[tuple[ChildInfo, ...]]:
         infos: tuple[ChildInfo, ...] = yield Ask(
             supervisor, WhichChildren(), deadline, str(supervisor)
         )
@@ -100,12 +100,15 @@ class Probe:
         )
 
     def _look(
-        self, processes: Sequence[ChildInfo], supervisors: Mapping[str, ActorRef], deadline: float
+        self,
+        processes: Sequence[ChildInfo],
+        supervisors: Mapping[str, ActorRef],
+        deadline: Deadline,
     ) -> Plan[tuple[tuple[ChildHealth, ...], tuple[Health, ...]]]:
         """Return the health of *processes* and of the sessions that do not end meanwhile."""
         # The supervisors get half of the time, so that the children can be asked in any case.
         refs = list(supervisors.values())
-        answers: list[Any] = yield AskAll(refs, WhichChildren(), _half_way_to(deadline))
+        answers: list[Any] = yield AskAll(refs, WhichChildren(), deadline.half)
         infos = [() if isinstance(each, CallError) else each for each in answers]
         health, *children = yield from self._pulses([processes, *infos], deadline)
         sessions = tuple(
@@ -116,7 +119,7 @@ class Probe:
         return health, sessions
 
     def _pulses(
-        self, groups: Sequence[Sequence[ChildInfo]], deadline: float
+        self, groups: Sequence[Sequence[ChildInfo]], deadline: Deadline
     ) -> Plan[list[tuple[ChildHealth, ...]]]:
         """Return the health of all children of each group, all of them asked at once."""
         refs = [info.ref for infos in groups for info in infos if info.ref is not None]
@@ -126,10 +129,6 @@ class Probe:
             tuple(_child_health(info, answers[info.ref] if info.ref else None) for info in infos)
             for infos in groups
         ]
-
-
-def _half_way_to(deadline: float) -> float:
-    return time.monotonic() + seconds_until(deadline) / 2
 
 
 def _session_health(session_id: str, answer: object, children: tuple[ChildHealth, ...]) -> Health:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from jidocode._host.client.calls import REASON_GRACE, NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.news import ROOT, SESSION
+from jidocode.base.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import quote
 from jidocode.errors import (
@@ -59,9 +59,9 @@ class Router:
         self._check_missing = check_missing
         self.call_timeout = call_timeout
 
-    def deadline(self, timeout: float | None = None) -> float:
-        """Return when *timeout* seconds, by default the call timeout, are over (monotonic)."""
-        return time.monotonic() + (self.call_timeout if timeout is None else timeout)
+    def deadline(self, timeout: float | None = None) -> Deadline:
+        """Return when *timeout* seconds, by default the call timeout, are over ."""
+        return Deadline.after(self.call_timeout if timeout is None else timeout)
 
     def ask(self, name: Name, request: object, timeout: float | None = None) -> Plan[Any]:
         """Send *request* to the process under *name*, and return its answer.
@@ -81,10 +81,10 @@ class Router:
             try:
                 return (yield Ask(ref, request, deadline, target))
             except NotSentError as error:
-                if time.monotonic() >= deadline:
+                if not deadline.left:
                     raise NoProcessError(error.target) from None
 
-    def find(self, name: Name, deadline: float) -> Plan[ActorRef]:
+    def find(self, name: Name, deadline: Deadline) -> Plan[ActorRef]:
         """Return the process under *name*; raises as `ask`."""
         self._check()
         ref = self._directory.find(name)
@@ -99,7 +99,7 @@ class Router:
             raise self._unknown_error(name)
         back: ActorRef | None = yield AwaitName(name, deadline, lambda: not self._is_coming(name))
         if back is None:
-            raise self._not_back_error(name)
+            raise self._not_back_error(name, deadline)
         return back
 
     def look_up(self, name: Name) -> Plan[ActorRef | None]:
@@ -108,7 +108,7 @@ class Router:
         return found.ref if isinstance(found, Live) else None
 
     def ask_registry(
-        self, request: object, deadline: float | None = None, *, target: str = "the registry"
+        self, request: object, deadline: Deadline | None = None, *, target: str = "the registry"
     ) -> Plan[Any]:
         """Send *request* to the process registry, and return its answer.
 
@@ -128,12 +128,12 @@ class Router:
             try:
                 return (yield Ask(ref, request, deadline, target))
             except NotSentError as error:
-                if time.monotonic() >= deadline:
+                if not deadline.left:
                     raise RegistryNotRunningError from error
             except SessionNotFoundError as error:
                 raise self._not_found(error.wanted) from None
 
-    def root(self, deadline: float) -> Plan[ActorRef]:
+    def root(self, deadline: Deadline) -> Plan[ActorRef]:
         """Return the root of the tree.
 
         Raises:
@@ -145,7 +145,7 @@ class Router:
             raise NoProcessError("the root of the tree")
         return root
 
-    def await_process(self, name: Name, deadline: float) -> Plan[ActorRef | None]:
+    def await_process(self, name: Name, deadline: Deadline) -> Plan[ActorRef | None]:
         """Return the system's own process under *name*, None if it is not there by *deadline*.
 
         It is waited for only while it is being replaced, or the whole tree is.
@@ -156,9 +156,9 @@ class Router:
         )
         return ref
 
-    def _await_end_of_session(self, name: Name, deadline: float) -> Plan[None]:
+    def _await_end_of_session(self, name: Name, deadline: Deadline) -> Plan[None]:
         """Wait a moment for the session to end: its child may be the first of all to go."""
-        deadline = min(deadline, self.deadline(REASON_GRACE))
+        deadline = min(deadline, self.deadline(REASON_GRACE), key=lambda each: each.at)
         yield AwaitName(name, deadline, lambda: not self._is_coming(name))
 
     def _not_found(self, session_id: str) -> SessionNotFoundError:
@@ -167,10 +167,10 @@ class Router:
     def _is_coming(self, name: Name) -> bool:
         return self._directory.find((SESSION, name[1])) is not None
 
-    def _not_back_error(self, name: Name) -> CallError | SessionNotFoundError:
+    def _not_back_error(self, name: Name, deadline: Deadline) -> CallError | SessionNotFoundError:
         if not self._is_coming(name):
             return self._not_found(name[1])
-        return CallTimeoutError(f"{name[0]} of session {name[1]}", self.call_timeout)
+        return CallTimeoutError(f"{name[0]} of session {name[1]}", deadline.seconds)
 
     def _unknown_error(self, name: Name) -> CallError | SessionNotFoundError:
         kind, session_id = name

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from jidocode._host.client.client import HostClient
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode.base.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import CallTimeoutError
@@ -28,7 +29,7 @@ from jidocode.system.probe import Probe
 from jidocode.system.router import Router, process_name
 from jidocode.system.sessions import Sessions
 from jidocode.system.settings import Settings
-from jidocode.system.steps import Ask, AskAll, AwaitName, PingAll, Plan, Step, seconds_until
+from jidocode.system.steps import Ask, AskAll, AwaitName, PingAll, Plan, Step
 from jidocode.system.updates import Updates
 
 T = TypeVar("T")
@@ -121,26 +122,26 @@ class RunningSystem:
             return result
 
     def _take(self, step: Step, stop: Stop | None) -> object:
-        client, timeout = self.client, seconds_until(step.deadline)
+        client, deadline = self.client, step.deadline
         match step:
             case Ask():
                 return client.call(
-                    step.ref, step.request, timeout=timeout, target=step.target, stop=stop
+                    step.ref, step.request, deadline=deadline, target=step.target, stop=stop
                 )
             case AwaitName():
                 return self._await_name(step, stop)
             case AskAll():
-                return client.call_all(step.refs, step.request, timeout=timeout)
+                return client.call_all(step.refs, step.request, deadline)
             case PingAll():
-                return client.ping_all(step.refs, timeout=timeout)
+                return client.ping_all(step.refs, deadline)
 
     def _await_name(self, step: AwaitName, stop: Stop | None) -> ActorRef | None:
         directory = self.client.directory
         if stop is None:
-            return directory.wait_for(step.name, step.deadline, step.give_up)
+            return directory.wait_for(step.name, step.deadline.at, step.give_up)
         with stop.waking(directory.wake):
             give_up: Callable[[], bool] = lambda: stop.requested or step.give_up()  # noqa: E731
-            found = directory.wait_for(step.name, step.deadline, give_up)
+            found = directory.wait_for(step.name, step.deadline.at, give_up)
         if stop.requested:
             raise Stopped
         return found
@@ -152,11 +153,11 @@ class RunningSystem:
             return self.carry_out(self.updates.apply(session_id, change))
 
     @contextmanager
-    def _turn_to_update(self, session_id: str, deadline: float) -> Generator[None]:
+    def _turn_to_update(self, session_id: str, deadline: Deadline) -> Generator[None]:
         with self._guard:
             turn = self._turns.setdefault(session_id, threading.RLock())
-        if not turn.acquire(timeout=seconds_until(deadline)):
-            raise CallTimeoutError(f"session {session_id}", self.settings.call_timeout)
+        if not turn.acquire(timeout=deadline.left):
+            raise CallTimeoutError(f"session {session_id}", deadline.seconds)
         try:
             yield
         finally:

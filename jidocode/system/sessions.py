@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
 from msgspec.structs import replace
 
+from jidocode.base.deadline import Deadline
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,
@@ -125,7 +125,7 @@ class Sessions:
         deadline = self._router.deadline(self._settings.shutdown)
         yield from self._router.ask_registry(request, deadline, target=f"session {session_id}")
 
-    def _ask_to_start(self, request: StartSession, deadline: float) -> Plan[None]:
+    def _ask_to_start(self, request: StartSession, deadline: Deadline) -> Plan[None]:
         """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
         while True:
             try:
@@ -140,17 +140,17 @@ class Sessions:
                 first = yield from self._first_attempt(request.session.record.id, deadline)
                 if first == request.session.record:
                     return
-                if first is not None or time.monotonic() >= deadline:
+                if first is not None or not deadline.left:
                     raise
             except (ActorExitedError, NoProcessError):
                 back = yield from self._router.await_process(SESSIONS, deadline)
-                if back is None or time.monotonic() >= deadline:
+                if back is None or not deadline.left:
                     raise
                 request = replace(request, again=True)
             else:
                 return
 
-    def _first_attempt(self, session_id: str, deadline: float) -> Plan[Session | None]:
+    def _first_attempt(self, session_id: str, deadline: Deadline) -> Plan[Session | None]:
         """Return the record of a session once it runs; None if it does not come up."""
         request = AwaitLive(("session", session_id))
         found = yield from self._router.ask_registry(request, deadline)

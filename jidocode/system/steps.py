@@ -9,10 +9,10 @@ for all kinds of clients (httpx does the same for authentication: `Auth.auth_flo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
+from jidocode.base.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
 
@@ -22,14 +22,14 @@ T = TypeVar("T")
 class Ask(Discreet, frozen=True):
     """Send *request* to *ref*; comes to its answer, or raises as `HostClient.call`.
 
-    *target* is who answers, in words for an error; *deadline* is monotonic, here and below.
+    *target* is who answers, in words for an error.
     """
 
     hidden = ("request",)
 
     ref: ActorRef
     request: object
-    deadline: float
+    deadline: Deadline
     target: str
 
 
@@ -40,14 +40,14 @@ class AskAll(Discreet, frozen=True):
 
     refs: Sequence[ActorRef]
     request: object
-    deadline: float
+    deadline: Deadline
 
 
 class PingAll(Discreet, frozen=True):
     """Ask all of *refs* at once how they are; comes to a list of `Pulse`s and `CallError`s."""
 
     refs: Sequence[ActorRef]
-    deadline: float
+    deadline: Deadline
 
 
 class AwaitName(Discreet, frozen=True):
@@ -57,14 +57,9 @@ class AwaitName(Discreet, frozen=True):
     """
 
     name: Name
-    deadline: float
+    deadline: Deadline
     give_up: Callable[[], bool]
 
 
 Step = Ask | AskAll | PingAll | AwaitName
 Plan = Generator[Step, Any, T]
-
-
-def seconds_until(deadline: float) -> float:
-    """Return how many seconds are left until *deadline* (monotonic), at least 0."""
-    return max(0.0, deadline - time.monotonic())

@@ -20,6 +20,7 @@ from trees import LONG, MakeTree, Tree
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.monitor import Monitor
 from jidocode._host.sharing import Changes, WeakBag
+from jidocode.base.deadline import Deadline
 from jidocode.errors import HostError
 from jidocode.otp import ActorRef, ChildSpec, Flags, Killed, Start
 from jidocode.testing import PATIENCE, eventually
@@ -172,7 +173,9 @@ def test_what_the_main_thread_has_sent_comes_before_what_others_send_then(tree: 
         may_go_on.wait(PATIENCE)
 
     def ask() -> None:
-        answers.append(running.client.call(ref, "messages", timeout=LONG, target="t"))
+        answers.append(
+            running.client.call(ref, "messages", deadline=Deadline.after(LONG), target="t")
+        )
 
     before = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
     other = threading.Thread(target=ask)
@@ -219,7 +222,7 @@ def test_a_reader_that_fails_all_the_same_leaves_nobody_waiting(
 
     def call() -> None:
         try:
-            client.call(ref, "loop", timeout=LONG, target="a")
+            client.call(ref, "loop", deadline=Deadline.after(LONG), target="a")
         except HostError as error:
             errors.append(error)
 
@@ -237,7 +240,7 @@ def test_a_reader_that_fails_all_the_same_leaves_nobody_waiting(
 
     assert monitor.wait(PATIENCE) is not None
     with pytest.raises(HostError, match="the reader thread failed: TypeError"):
-        client.call(other, "handled", timeout=LONG, target="b")
+        client.call(other, "handled", deadline=Deadline.after(LONG), target="b")
     assert time.monotonic() - started < PATIENCE
     monkeypatch.undo()
     client.close(0.0)

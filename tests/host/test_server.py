@@ -38,6 +38,7 @@ from jidocode._host.descriptors import wait_for_any
 from jidocode._host.transport import messenger, window
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import Pulse
+from jidocode.base.deadline import Deadline
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -608,7 +609,7 @@ def test_a_call_to_a_dead_process_fails_at_once(tree: MakeTree) -> None:
     running = tree(MANY, subject("a"))
     ref = running.kill("a")
     with pytest.raises(NoProcessError):
-        running.client.call(ref, "pid", timeout=600, target="a")
+        running.client.call(ref, "pid", deadline=Deadline.after(600), target="a")
     running.client.cast(ref, "into the void")
 
     assert running.call("a", "handled") == 1
@@ -810,7 +811,7 @@ def test_a_request_to_a_dead_process_is_an_error_at_once(pair: Tree) -> None:
 def test_a_server_without_a_descriptor_left_is_well(pair: Tree) -> None:
     """It cannot say how much memory it has, and lives."""
     pair.call("a", "open all")
-    [pulse] = pair.client.ping_all([pair.ref("a")], timeout=LONG)
+    [pulse] = pair.client.ping_all([pair.ref("a")], Deadline.after(LONG))
 
     assert isinstance(pulse, Pulse)
     assert pulse.memory is None
@@ -974,7 +975,7 @@ def test_ctrl_c_while_sending_harms_nothing_else(
 
     for _ in range(200):
         interrupted(cast)
-        client.call(diary, "are you there", timeout=LONG, target="diary")
+        client.call(diary, "are you there", deadline=Deadline.after(LONG), target="diary")
 
     arrived = [entry for entry in running.call("diary", "read") if isinstance(entry, int)]
     assert arrived == sorted(set(arrived))
@@ -997,7 +998,7 @@ def test_a_signal_handler_may_send_while_its_thread_sends(tree: MakeTree) -> Non
         while len(handled) < 50:
             for number in range(50):
                 client.cast(diary, number)
-            client.call(diary, "are you there", timeout=LONG, target="diary")
+            client.call(diary, "are you there", deadline=Deadline.after(LONG), target="diary")
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
@@ -1015,7 +1016,7 @@ def test_ctrl_c_in_a_call_ends_that_call_alone(
     client, ref = running.client, running.ref("a")
 
     def echo(content: object) -> object:
-        return client.call(ref, ("echo", content), timeout=LONG, target="a")
+        return client.call(ref, ("echo", content), deadline=Deadline.after(LONG), target="a")
 
     for turn in range(200):
         interrupted(lambda: echo("interrupted"))

@@ -14,6 +14,7 @@ from servers import Group
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.news import ROOT
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode.base.deadline import Deadline
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
 from jidocode.otp.naming.messages import Live, LookUp, NotFound, Restarting
@@ -128,7 +129,9 @@ class Tree:
 
     def call(self, child_id: str, request: object, timeout: float = LONG) -> Any:
         """Call a child."""
-        return self.client.call(self.ref(child_id), request, timeout=timeout, target=child_id)
+        return self.client.call(
+            self.ref(child_id), request, deadline=Deadline.after(timeout), target=child_id
+        )
 
     def cast(self, child_id: str, request: object) -> None:
         """Cast to a child."""
@@ -137,7 +140,7 @@ class Tree:
     def ask(self, request: object, supervisor: str | None = None) -> Any:
         """Ask a supervisor, the root by default."""
         ref = self.root if supervisor is None else self.ref(supervisor)
-        return self.client.call(ref, request, timeout=LONG, target=str(ref))
+        return self.client.call(ref, request, deadline=Deadline.after(LONG), target=str(ref))
 
     def start(self, spec: ChildSpec, supervisor: str | None = None) -> ActorRef | None:
         """Start a child."""

@@ -96,7 +96,7 @@ class App:
             return self.directory.find(step.name)
         assert isinstance(step, Ask)
         self.asked.append((step.ref.kind, step.request))
-        self.deadlines.append(step.deadline)
+        self.deadlines.append(step.deadline.at)
         return answer(step.ref.kind, step.request)
 
 

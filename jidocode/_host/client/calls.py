@@ -20,6 +20,7 @@ from jidocode._host.client.directory import Directory
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Messenger
 from jidocode._host.transport.window import Outcome
+from jidocode.base.deadline import Deadline
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop, Stopped
@@ -137,8 +138,8 @@ class CallLedger:
                 self._pending.pop(number, None)
         return pending if sent else NotSentError(target)
 
-    def finish(self, pending: PendingCall, timeout: float, stop: Stop | None = None) -> Any:
-        """Return the answer as soon as it is there, within *timeout* seconds.
+    def finish(self, pending: PendingCall, deadline: Deadline, stop: Stop | None = None) -> Any:
+        """Return the answer as soon as it is there.
 
         Raises:
             Exception: As `HostClient.call`.
@@ -146,24 +147,24 @@ class CallLedger:
         try:
             self.check()  # its end settles the calls it knows of; is this one of them?
             with stop.waking(partial(self._stop, pending.number)) if stop else nullcontext():
-                answered = pending.wait(timeout)
+                answered = pending.wait(deadline.left)
             if not answered:
-                raise CallTimeoutError(pending.target, max(0.0, timeout))
+                raise CallTimeoutError(pending.target, deadline.seconds)
         finally:
             self._pending.pop(pending.number, None)
         return pending.result()
 
     def finish_all(
-        self, calls: list[PendingCall | NotSentError], deadline: float
+        self, calls: list[PendingCall | NotSentError], deadline: Deadline
     ) -> list[Any | CallError]:
-        """Return the answers that come by *deadline* (monotonic seconds), or why there is none."""
+        """Return the answers that come by *deadline*, or why there is none."""
         return [self._answer_or_error(call, deadline) for call in calls]
 
-    def _answer_or_error(self, call: PendingCall | NotSentError, deadline: float) -> Any:
+    def _answer_or_error(self, call: PendingCall | NotSentError, deadline: Deadline) -> Any:
         if isinstance(call, NotSentError):
             return call
         try:
-            return self.finish(call, deadline - time.monotonic())
+            return self.finish(call, deadline)
         except CallError as error:
             return error
 

@@ -25,6 +25,7 @@ from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
 from jidocode._host.transport.messenger import Envelope, Turn
 from jidocode.base import log
+from jidocode.base.deadline import Deadline
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop
@@ -135,7 +136,7 @@ class HostClient:
         ref: ActorRef,
         request: object,
         *,
-        timeout: float,
+        deadline: Deadline,
         target: str,
         stop: Stop | None = None,
     ) -> Any:
@@ -144,7 +145,7 @@ class HostClient:
         Raises:
             Stopped: *stop* was requested; the answer will be dropped.
             CallError: *request* cannot be pickled.
-            CallTimeoutError: No answer within *timeout* seconds.
+            CallTimeoutError: No answer by *deadline*.
             NotSentError: It was dead already.
             ActorExitedError: It died before it answered.
             HostExitedError: The host is gone.
@@ -156,23 +157,24 @@ class HostClient:
         pending = self._ledger.begin(ref, lambda number: wire.Call(number, payload), target)
         if isinstance(pending, NotSentError):
             raise pending
-        return self._ledger.finish(pending, timeout, stop)
+        return self._ledger.finish(pending, deadline, stop)
 
     def call_all(
-        self, refs: Sequence[ActorRef], request: object, *, timeout: float
+        self, refs: Sequence[ActorRef], request: object, deadline: Deadline
     ) -> list[Any | CallError]:
         """Send *request* to all of *refs* at once; return answers, or why there is none."""
         payload = wire.pack_request(request)
-        return self._ask_all(refs, lambda number: wire.Call(number, payload), timeout)
+        return self._ask_all(refs, lambda number: wire.Call(number, payload), deadline)
 
-    def ping_all(self, refs: Sequence[ActorRef], *, timeout: float) -> list[wire.Pulse | CallError]:
+    def ping_all(
+        self, refs: Sequence[ActorRef], deadline: Deadline
+    ) -> list[wire.Pulse | CallError]:
         """Ask all of *refs* at once how they are; return pulses, or why there is none."""
-        return self._ask_all(refs, wire.Ping, timeout)
+        return self._ask_all(refs, wire.Ping, deadline)
 
     def _ask_all(
-        self, refs: Sequence[ActorRef], request: Callable[[int], object], timeout: float
+        self, refs: Sequence[ActorRef], request: Callable[[int], object], deadline: Deadline
     ) -> list[Any | CallError]:
-        deadline = time.monotonic() + timeout
         self.check()
         calls = [self._ledger.begin(ref, request, str(ref)) for ref in refs]
         return self._ledger.finish_all(calls, deadline)

@@ -14,8 +14,9 @@ from typing import Any, Protocol, Self
 
 from attrs import evolve
 
-from jidocode.base.exits import SHUTDOWN, ExitReason
+from jidocode.base.exits import ExitReason, Shutdown
 from jidocode.base.refs import ActorRef
+from jidocode.base.text import quote
 from jidocode.errors import (
     AlreadyStartedError,
     ChildNotFoundError,
@@ -234,7 +235,8 @@ class Keeper(abc.ABC):
         if self._intensity.allow(self.now):
             return True
         self._announce(GaveUp(supervisor=self.ref, child_id=child.id, reason=life.reason))
-        self._shut_down(SHUTDOWN)
+        limit = f"{self.flags.max_restarts} restarts in {self.flags.max_seconds:g} s"
+        self._shut_down(Shutdown(f"gave up: {quote(child.id)} would take more than {limit}"))
         return False
 
     def _try_later(self, child: Child, life: Life) -> None:
