@@ -18,7 +18,7 @@ from jidocode import (
     SessionNotFoundError,
     SessionSystem,
 )
-from jidocode.otp import AutoShutdown, ChildExited, ChildSpec, Flags, Restart
+from jidocode.otp import AutoShutdown, ChildExited, ChildSpec, Flags, Restart, Shutdown
 from jidocode.session.record import new_session_id
 from jidocode.system.events import EventStream
 from jidocode.testing import eventually, kill
@@ -106,6 +106,16 @@ def test_whoever_asks_for_a_session_that_ended_hears_how(
 
         assert error.value.ended == reason, name
         assert str(reason) in str(error.value), name
+
+
+def test_a_session_that_gave_up_says_on_whom(system: SessionSystem, project: Path) -> None:
+    """It has stopped, but nobody has stopped it."""
+    session = _open(system, project)
+    _give_up(system, session)
+
+    with pytest.raises(SessionNotFoundError, match="gave up on 'manager'") as error:
+        session.manager.project_root()
+    assert error.value.ended == Shutdown("gave up on 'manager'")
 
 
 def test_a_handle_that_waits_hears_how_its_session_ended(

@@ -270,7 +270,7 @@ def test_too_many_restarts_end_it() -> None:
         f"exited a#4: {KILLED}",
         f"gave up a: {KILLED}",
         *("stop b#2", "stop c#3", "stopped b#2: shutdown", "stopped c#3: shutdown"),
-        "exit: shutdown",
+        "exit: shutdown (gave up on 'a')",
     ]
 
 
@@ -284,7 +284,7 @@ def test_failed_restart_is_tried_again_within_the_budget() -> None:
         *("spawn a#2", "kill a#2", f"not started a: {NO}, restarting"),
         *("spawn a#3", "kill a#3", f"not started a: {NO}"),
         f"gave up a: {NO}",
-        "exit: shutdown",
+        "exit: shutdown (gave up on 'a')",
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import invariant
 
-from jidocode.base.exits import SHUTDOWN, ExitReason
+from jidocode.base.exits import ExitReason, Shutdown
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisorLoop
 from jidocode.otp.supervision.management import Request, StartChild, TerminateChild
 from jidocode.otp.supervision.specs import Flags, Start
@@ -120,7 +120,7 @@ class ElixirSupervisor(Reference):
             self.tried_again.add(self.begin(fate.spec))
         else:
             self.waiting_for_retry.add(fate.spec.id)
-            self.shut_down(SHUTDOWN)
+            self.shut_down(Shutdown(f"gave up on '{fate.spec.id}'"))
 
     def retry(self, child_id: str, incarnation: int) -> None:
         fate = self.children.get(child_id)

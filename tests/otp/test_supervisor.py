@@ -301,7 +301,7 @@ def test_simultaneous_deaths_count_once_each_under_one_for_one() -> None:
         *(f"exited a#1: {KILLED}, restarting", "spawn a#4", f"exited b#2: {KILLED}"),
         *("started a#4", f"gave up b: {KILLED}"),
         *("stop c#3", "stopped c#3: shutdown", "stop a#4", "stopped a#4: shutdown"),
-        "exit: shutdown",
+        "exit: shutdown (gave up on 'b')",
     ]
 
 
@@ -423,7 +423,7 @@ def test_normal_ends_of_a_permanent_child_count() -> None:
     for _ in range(3):
         assert world.end("a")[0].endswith("normal, restarting")
 
-    assert world.end("a")[-1] == "exit: shutdown"
+    assert world.end("a")[-1] == "exit: shutdown (gave up on 'a')"
 
 
 def test_finished_transient_child_is_present_and_can_be_restarted() -> None:
@@ -459,7 +459,7 @@ def test_one_restart_more_than_allowed_ends_the_supervisor(max_restarts: int, ki
     for _ in range(kills - 1):
         assert world.kill("b")[-1].startswith("started b")
 
-    assert world.kill("b")[-1] == "exit: shutdown"
+    assert world.kill("b")[-1] == "exit: shutdown (gave up on 'b')"
 
 
 def test_budget_is_shared_by_all_children() -> None:
@@ -479,7 +479,7 @@ def test_only_age_clears_the_budget() -> None:
     world.kill("a")
     world.advance(5)
 
-    assert world.kill("a")[-1] == "exit: shutdown"
+    assert world.kill("a")[-1] == "exit: shutdown (gave up on 'a')"
 
 
 def test_terminate_restart_and_good_ends_cost_nothing() -> None:
@@ -499,14 +499,14 @@ def test_terminate_restart_and_good_ends_cost_nothing() -> None:
 
 
 def test_giving_up_stops_the_rest_in_reverse_and_not_the_offender() -> None:
-    """E6: the reason of the exit is `shutdown`."""
+    """E6: the reason of the exit is `shutdown`, with a detail."""
     world = abc(Strategy.ONE_FOR_ONE, max_restarts=0)
 
     assert world.crash("b") == [
         f"exited b#2: {CRASHED}",
         f"gave up b: {CRASHED}",
         *("stop c#3", "stopped c#3: shutdown", "stop a#1", "stopped a#1: shutdown"),
-        "exit: shutdown",
+        "exit: shutdown (gave up on 'b')",
     ]
 
 
@@ -534,7 +534,7 @@ def test_failed_restarts_use_up_the_budget() -> None:
         *("spawn a#3", "kill a#3", f"not started a: {NO}, restarting"),
         *("spawn a#4", "kill a#4", f"not started a: {NO}"),
         f"gave up a: {NO}",
-        *("stop b#2", "stopped b#2: shutdown", "exit: shutdown"),
+        *("stop b#2", "stopped b#2: shutdown", "exit: shutdown (gave up on 'a')"),
     ]
 
 

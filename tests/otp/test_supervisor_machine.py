@@ -15,7 +15,7 @@ from attrs import evolve
 from hypothesis import settings, strategies as st
 from msgspec import Struct
 
-from jidocode.base.exits import SHUTDOWN, ExitReason
+from jidocode.base.exits import SHUTDOWN, ExitReason, Shutdown
 from jidocode.otp.supervision.management import (
     DeleteChild,
     Request,
@@ -200,7 +200,7 @@ class ErlangSupervisor(Reference):
         assert child.pid is not None
         if not self.may_restart(child.pid):
             self.delete(child)
-            end.append(SHUTDOWN)
+            end.append(Shutdown(f"gave up on '{child.spec.id}'"))
             return
         position = self.children.index(child)
         match self.flags.strategy:

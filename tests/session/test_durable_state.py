@@ -764,6 +764,13 @@ def test_subscribe_goes_on_across_crashes(life: Life) -> None:
     assert got == all_events(life.conversation)[1:]
 
 
+@pytest.mark.parametrize("seq", [0, -1, True, 1.0, "1"], ids=repr)
+def test_a_stream_from_no_number_of_an_event_is_refused(seq: object) -> None:
+    """At once, not by its first event."""
+    with pytest.raises(InvalidRequestError, match="from_seq must be an int of 1 or more"):
+        StateClient(cast("Any", None)).subscribe(from_seq=cast("int", seq))
+
+
 # ----- chunks that are cast ---------------------------------------------------
 
 

@@ -235,8 +235,7 @@ class Keeper(abc.ABC):
         if self._intensity.allow(self.now):
             return True
         self._announce(GaveUp(supervisor=self.ref, child_id=child.id, reason=life.reason))
-        limit = f"{self.flags.max_restarts} restarts in {self.flags.max_seconds:g} s"
-        self._shut_down(Shutdown(f"gave up: {quote(child.id)} would take more than {limit}"))
+        self._shut_down(Shutdown(f"gave up on {quote(child.id)}"))
         return False
 
     def _try_later(self, child: Child, life: Life) -> None:

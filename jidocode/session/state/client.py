@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jidocode.session.arguments import require_int
 from jidocode.session.conversation.changes import (
     Change,
     Message,
@@ -173,5 +174,9 @@ class StateClient(Client):
         Iterate over it, or `get` the next event with a time-out. It goes on until it is
         closed, which any thread may do, or raises `SessionNotFoundError` when the
         session has ended. Close it: a thread that waits for the next event waits for ever.
+
+        Raises:
+            InvalidRequestError: *from_seq* is no int of 1 or more.
         """
+        require_int("from_seq", from_seq, least=1)
         return ChangeStream(self._channel, from_seq - 1)
