@@ -32,7 +32,7 @@ def kill(system: SessionSystem, session: SessionHandle, child_id: str) -> None:
     """Kill one child with signal 9, and show what becomes of the session."""
     before = {info.id: info.ref for info in session.which_children()}
     victim = system.get_process(session.id, child_id)
-    monitor = system.monitor(session.id, child_id)
+    monitor = session.monitor(child_id)
     killed_at = time.perf_counter()
     os.kill(victim.os_pid, signal.SIGKILL)
     down = monitor.wait(timeout=10)
@@ -46,7 +46,7 @@ def kill(system: SessionSystem, session: SessionHandle, child_id: str) -> None:
         old, new = before[child.id], child.ref
         if old and new:
             fate = "kept" if old == new else f"-> {new.os_pid}"
-            registered = system.registered(child.id, session.id) == new
+            registered = system.whereis((child.id, session.id)) == new
             print(
                 f"  {child.id}: pid {old.os_pid} {fate}, {child.status.value}, "
                 f"registry agrees: {registered}"

@@ -18,7 +18,7 @@ with tempfile.TemporaryDirectory() as state_dir:
         session.state.append_message("user", "why does checkout fail?")
 
         state = system.get_state(session.id)
-        monitor = system.monitor(session.id, "state")
+        monitor = session.monitor("state")
         os.kill(state.os_pid, signal.SIGKILL)
         monitor.wait(10)
         session.state.append_message("user", "and since when?")

@@ -140,9 +140,8 @@ if TYPE_CHECKING:
         SystemHealth as SystemHealth,
         TreeNode as TreeNode,
     )
+    from jidocode.system.rules import CreationRate as CreationRate, Durability as Durability
     from jidocode.system.settings import (
-        CreationRate as CreationRate,
-        Durability as Durability,
         Settings as Settings,
         SettingsOverrides as SettingsOverrides,
     )
@@ -211,8 +210,10 @@ else:
             SessionHandle
         jidocode.system.health
             ChildHealth Health HealthStatus Statistics SystemHealth TreeNode
+        jidocode.system.rules
+            CreationRate Durability
         jidocode.system.settings
-            CreationRate Durability Settings SettingsOverrides
+            Settings SettingsOverrides
         jidocode.system.system
             SessionSystem
     """

@@ -12,6 +12,7 @@ from typing import TypeGuard
 from attrs import field, frozen
 
 from jidocode.base.records import Record
+from jidocode.base.text import quote, word
 
 Name = tuple[str, str]
 """A registered name: the kind of process and the id it serves, `("manager", session_id)`."""
@@ -27,6 +28,12 @@ def is_name(value: object) -> TypeGuard[Name]:
             return isinstance(value, tuple)
         case _:
             return False
+
+
+def require_target(value: object) -> None:
+    """Raise TypeError unless *value* is an `ActorRef` or a name."""
+    if not isinstance(value, ActorRef) and not is_name(value):
+        raise TypeError(f"it must be an ActorRef or a name, a pair of str, not {quote(value)}")
 
 
 @frozen(eq=False, repr=False)
@@ -54,4 +61,8 @@ class ActorRef(Record):
         return ActorRef, (self.kind, self.incarnation, self.os_pid, self.address, self.node)
 
     def __str__(self) -> str:
-        return f"{self.kind}#{self.incarnation} (pid {self.os_pid})"
+        return f"{word(self.kind)}#{self.incarnation} (pid {self.os_pid})"
+
+
+Target = ActorRef | Name
+"""Who is meant: one life of a process, or whoever runs under a name."""

@@ -31,6 +31,12 @@ def quote(value: object) -> str:
     return text if len(text) <= QUOTE_LENGTH else f"{text[:QUOTE_LENGTH]}..."
 
 
+def word(text: str) -> str:
+    """Return *text* as it is if it is a short, printable word, else quoted."""
+    plain = text.isascii() and text.isprintable() and " " not in text and text != ""
+    return text if plain and len(text) <= QUOTE_LENGTH else quote(text)
+
+
 def describe(error: BaseException) -> str:
     """Return the type and the message of *error*, which its class may have broken, bounded."""
     return clip("".join(traceback.format_exception_only(error)).strip())

@@ -1,6 +1,7 @@
 """Supervision as OTP means it: the classes to write, and the machines that drive them.
 
-Pure logic: no process, clock, socket or actor library. A host feeds the
+`start` runs a tree of them in processes, from an app. All else here is
+pure logic: no process, clock, socket or actor library. A host feeds the
 machines events and carries out the effects that they return; so each rule can
 be read, and tested, without a process.
 
@@ -21,7 +22,9 @@ supervision/           children: started, watched, restarted, stopped
     life.py                one life of one child, from its name to its grave
     machine.py             events and effects of all these
     management.py          the requests that supervisors answer
+    root.py                the top of every tree
     events.py              what supervisors announce
+management.py          what may be asked of any supervisor, as functions
 naming/                how processes are found and watched
     server.py              `RegistryServer`: the process that owns the tables
     messages.py            what is said to it, and what it says
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
         Normal as Normal,
         Shutdown as Shutdown,
     )
-    from jidocode.base.refs import ActorRef as ActorRef, Name as Name
+    from jidocode.base.refs import ActorRef as ActorRef, Name as Name, Target as Target
     from jidocode.errors import (
         AlreadyPresentError as AlreadyPresentError,
         AlreadyStartedError as AlreadyStartedError,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
         StartFailedError as StartFailedError,
         SupervisorError as SupervisorError,
     )
+    from jidocode.otp.naming.messages import ROOT as ROOT
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.messages import (
         Caller as Caller,
@@ -89,13 +93,20 @@ if TYPE_CHECKING:
         BRUTAL_KILL as BRUTAL_KILL,
         INFINITY as INFINITY,
         AutoShutdown as AutoShutdown,
+        Child as Child,
         ChildSpec as ChildSpec,
         ChildType as ChildType,
         Flags as Flags,
         Start as Start,
+        Startable as Startable,
     )
     from jidocode.otp.supervision.strategy import Restart as Restart, Strategy as Strategy
     from jidocode.otp.supervision.supervisor import Supervisor as Supervisor
+    from jidocode.system.application import Application as Application, start as start
+    from jidocode.system.settings import (
+        ApplicationOverrides as ApplicationOverrides,
+        ApplicationSettings as ApplicationSettings,
+    )
 else:
     from jidocode.base.lazy import lazy_names
 
@@ -105,11 +116,13 @@ else:
         jidocode.base.exits
             Crashed ExitReason Killed NoProcess Normal Shutdown
         jidocode.base.refs
-            ActorRef Name
+            ActorRef Name Target
         jidocode.errors
             AlreadyPresentError AlreadyStartedError ChildNotFoundError ChildRestartingError
             ChildRunningError InvalidChildSpecError MaxChildrenError StartFailedError
             SupervisorError
+        jidocode.otp.naming.messages
+            ROOT
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.messages
@@ -123,10 +136,15 @@ else:
         jidocode.otp.supervision.management
             ChildCounts ChildInfo ChildStatus
         jidocode.otp.supervision.specs
-            AutoShutdown BRUTAL_KILL ChildSpec ChildType Flags INFINITY Start
+            AutoShutdown BRUTAL_KILL Child ChildSpec ChildType Flags INFINITY Start Startable
         jidocode.otp.supervision.strategy
             Restart Strategy
         jidocode.otp.supervision.supervisor
             Supervisor
+        jidocode.system.application
+            Application start
+        jidocode.system.settings
+            ApplicationOverrides ApplicationSettings
     """,
+        modules="management",
     )

@@ -1,17 +1,18 @@
 """The whole tree as data: what runs under what, from the root down to a session's children.
 
-Application                     one_for_one, the root
+Root                            one_for_one
 ├── ProcessRegistry             names and sessions
-└── AllSessionsSupervisor       dynamic, one temporary child per session
-    └── SessionSupervisor       one_for_all unless told otherwise
-        ├── Manager             the project's files
-        ├── State               the conversation
-        └── ...                 the app's own children
+├── AllSessionsSupervisor       dynamic, one temporary child per session
+│   └── SessionSupervisor       one_for_all unless told otherwise
+│       ├── Manager             the project's files
+│       ├── State               the conversation
+│       └── ...                 the app's own children
+└── ...                         the app's own trees beside the sessions
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from attrs import evolve, field, frozen
@@ -19,12 +20,12 @@ from attrs import evolve, field, frozen
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
-from jidocode.otp.supervision.specs import DEFAULT_INIT_TIMEOUT, ChildSpec, Flags
-from jidocode.otp.supervision.strategy import Strategy
-from jidocode.otp.supervision.supervisor import Supervisor
+from jidocode.otp.supervision.root import Root
+from jidocode.otp.supervision.specs import DEFAULT_INIT_TIMEOUT, ChildSpec, Start
 from jidocode.session.admission.admission import AdmissionRules
-from jidocode.session.admission.messages import REGISTRY, SESSIONS
+from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
 from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
@@ -48,23 +49,17 @@ class AllSessionsSupervisor(DynamicSupervisor):
         return DynamicFlags()
 
 
-class Application(Supervisor):
-    """The root: the registry and the supervisor of sessions, each restarted alone.
+def system_root(
+    rules: AdmissionRules, heartbeat: float | None, children: Iterable[object] = ()
+) -> Start:
+    """Return how the root is started over registry, supervisor of sessions, and *children*.
 
-    One for one, because supervisors report to a new registry what runs;
-    restarting the sessions with it would throw away what is well.
+    Raises:
+        InvalidChildSpecError: The children break a rule, or cannot be pickled.
     """
-
-    kind: ClassVar[str] = "application"
-
-    def init(
-        self, rules: AdmissionRules, heartbeat: float | None
-    ) -> tuple[Flags, Sequence[ChildSpec]]:
-        """Return the two children (called by the host, first)."""
-        return Flags(strategy=Strategy.ONE_FOR_ONE), [
-            ProcessRegistry.child_spec(rules, name=REGISTRY, heartbeat=heartbeat),
-            AllSessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat),
-        ]
+    registry = ProcessRegistry.child_spec(rules, name=REGISTRY, heartbeat=heartbeat)
+    sessions = AllSessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat)
+    return Root.start_with([sessions, *children], registry)
 
 
 @frozen(eq=False, repr=False, kw_only=True)

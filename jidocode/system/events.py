@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -20,6 +21,7 @@ from attrs import field, frozen
 from jidocode._host.forks import Owner
 from jidocode._host.sharing import Changes, WeakBag
 from jidocode.base.records import Record
+from jidocode.base.refs import Name
 from jidocode.errors import RateLimitedError, SessionLimitError
 from jidocode.otp.supervision.events import (
     Announced,
@@ -31,6 +33,7 @@ from jidocode.otp.supervision.events import (
     HeartbeatMissed,
 )
 from jidocode.session.conversation.reports import Repair
+from jidocode.session.record import is_session_id
 
 
 @frozen(eq=False, repr=False)
@@ -190,6 +193,10 @@ class EventHub:
         for stream in self._streams:
             stream.put(event)
 
+    def publish_news(self, fact: Fact, names: Sequence[Name]) -> None:
+        """Give *fact*, of the process that goes by *names*, its own and those above it."""
+        self.publish(fact, _session_of(names))
+
     def forget(self, stream: EventStream) -> None:
         """Give *stream* nothing more."""
         self._streams.discard(stream)
@@ -199,3 +206,11 @@ class EventHub:
         self._closed = True
         for stream in self._streams:
             stream.close()
+
+
+def _session_of(names: Sequence[Name]) -> str | None:
+    for kind, name_id in names:
+        if kind == "session":
+            return name_id
+    # What a starting session's children do is heard before where they hang.
+    return next((name_id for _, name_id in names if is_session_id(name_id)), None)

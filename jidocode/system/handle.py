@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jidocode.base.refs import ActorRef
-from jidocode.otp.supervision.management import (
-    ChildCounts,
-    ChildInfo,
-    CountChildren,
-    DeleteChild,
-    RestartChild,
-    StartChild,
-    TerminateChild,
-    WhichChildren,
-)
+from jidocode._host.client.monitor import Monitor
+from jidocode.base.refs import ActorRef, Name
+from jidocode.otp import management
+from jidocode.otp.supervision.management import ChildCounts, ChildInfo
 from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import Session
@@ -23,7 +16,8 @@ from jidocode.session.state.client import StateClient
 from jidocode.session.tree import with_name
 from jidocode.system.events import EventStream
 from jidocode.system.health import Health
-from jidocode.system.running import RunningSystem
+from jidocode.system.running_sessions import RunningSystem
+from jidocode.system.session_router import process_name
 
 
 class SessionHandle:
@@ -74,7 +68,7 @@ class SessionHandle:
         Raises:
             NoProcessError: The session has none.
         """
-        return self._system.find("agent", self.id)
+        return self._system.find_child("agent", self.id)
 
     def health_check(self) -> Health:
         """Ask every child of the session how it is, all at once."""
@@ -97,16 +91,17 @@ class SessionHandle:
             CallError: *request* cannot be pickled.
             Exception: Whatever the handler refused with.
         """
-        return self._system.way_to(child_id, self.id)(request, timeout=timeout)  # type: ignore[arg-type] # an own child takes what it likes
+        return self._system.call(self._name(child_id), request, timeout=timeout)
 
     def cast(self, child_id: str, request: object) -> None:
         """Send *request* to the `handle_cast` of an own child, and wait for nothing.
 
+        It is lost in silence if there is no such child, or it is being restarted.
+
         Raises:
-            NoProcessError: The session has no such child running.
             CallError: *request* cannot be pickled.
         """
-        self._system.cast(child_id, self.id, request)
+        self._system.cast(self._name(child_id), request)
 
     def events(self) -> EventStream:
         """Return a stream of what happens in this session from now on; see `SessionSystem.events`.
@@ -115,15 +110,25 @@ class SessionHandle:
         """
         return self._system.hub.stream(self.id)
 
+    def monitor(self, child_id: str) -> Monitor:
+        """Return a monitor of one of the session's processes; see `SessionSystem.monitor`."""
+        return self._system.monitor(self._name(child_id))
+
     def which_children(self) -> tuple[ChildInfo, ...]:
         """Return the session's children in start order."""
-        children: tuple[ChildInfo, ...] = self._ask(WhichChildren())
-        return children
+        return management.which_children(self._system, self._supervisor)
 
     def count_children(self) -> ChildCounts:
         """Return how many children the session has, by what they are."""
-        counts: ChildCounts = self._ask(CountChildren())
-        return counts
+        return management.count_children(self._system, self._supervisor)
+
+    def get_childspec(self, child_id: str) -> ChildSpec:
+        """Return the spec of a child.
+
+        Raises:
+            ChildNotFoundError: No child has that id.
+        """
+        return management.get_childspec(self._system, self._supervisor, child_id)
 
     def start_child(self, spec: ChildSpec) -> ActorRef | None:
         """Start one more child; None if its `init` ignored.
@@ -135,8 +140,8 @@ class SessionHandle:
             InvalidChildSpecError: The spec breaks a rule, or has a name of its own.
             CallError: It cannot be pickled.
         """
-        ref: ActorRef | None = self._ask(StartChild(with_name(spec, self.id)))
-        return ref
+        named = with_name(spec, self.id)
+        return management.start_child(self._system, self._supervisor, named)
 
     def terminate_child(self, child_id: str) -> None:
         """Stop a child by its shutdown rule and keep its spec, unless it is temporary.
@@ -144,7 +149,7 @@ class SessionHandle:
         Raises:
             ChildNotFoundError: No child has that id.
         """
-        self._ask(TerminateChild(child_id))
+        management.terminate_child(self._system, self._supervisor, child_id)
 
     def restart_child(self, child_id: str) -> ActorRef | None:
         """Start a stopped child again.
@@ -155,12 +160,15 @@ class SessionHandle:
             ChildRestartingError: Its supervisor is at it already.
             StartFailedError: Its `init` failed.
         """
-        ref: ActorRef | None = self._ask(RestartChild(child_id))
-        return ref
+        return management.restart_child(self._system, self._supervisor, child_id)
 
     def delete_child(self, child_id: str) -> None:
         """Forget the spec of a stopped child; raises as `restart_child`."""
-        self._ask(DeleteChild(child_id))
+        management.delete_child(self._system, self._supervisor, child_id)
 
-    def _ask(self, request: object) -> Any:
-        return self._system.way_to("session", self.id)(request)  # type: ignore[arg-type] # a supervisor's request
+    @property
+    def _supervisor(self) -> Name:
+        return self._name("session")
+
+    def _name(self, child_id: str) -> Name:
+        return process_name(child_id, self.id)

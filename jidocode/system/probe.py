@@ -21,7 +21,6 @@ from jidocode.errors import (
 )
 from jidocode.otp.supervision.management import ChildInfo, ChildStatus, WhichChildren
 from jidocode.otp.supervision.specs import ChildType
-from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.record import validate_session_id
 from jidocode.system.health import (
     ChildHealth,
@@ -38,8 +37,10 @@ from jidocode.system.steps import Ask, AskAll, PingAll, Plan
 class Probe:
     """Looks at the processes of a system, within its call timeout."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, sessions: str | None = None) -> None:
+        """Ask by *router*; *sessions* is the root's child that supervises sessions, if one does."""
         self._router = router
+        self._sessions = sessions
 
     def session(self, session_id: str) -> Plan[Health]:
         """Return the health of a session; see `SessionSystem.health_check`."""
@@ -52,23 +53,34 @@ class Probe:
         return sessions[0]
 
     def system(self) -> Plan[SystemHealth]:
-        """Return the health of everything; see `SessionSystem.system_health`."""
+        """Return the health of everything; see `Application.system_health`."""
         deadline = self._router.deadline()
         root = yield from self._router.root(deadline)
-        infos = yield from self._infos(root, deadline.half)
-        found: dict[str, ActorRef] = {}
-        for info in infos:
-            if info.id == SESSIONS[1] and info.ref is not None:
-                with suppress(CallError):  # its own health says why
-                    below = yield from self._infos(info.ref, deadline.half)
-                    found = {child.id: child.ref for child in below if child.ref is not None}
-        processes, sessions = yield from self._look(infos, found, deadline)
-        statuses = {child.status for child in processes} | {each.status for each in sessions}
+        below = yield from self._infos(root, deadline.half)
+        home = next((info.ref for info in below if info.id == self._sessions), None)
+        own: list[ChildInfo] = []
+        sessions: dict[str, ActorRef] = {}
+        while below:
+            own += below
+            supervisors = [
+                info.ref for info in below if info.type is ChildType.SUPERVISOR and info.ref
+            ]
+            answers: list[Any] = yield AskAll(supervisors, WhichChildren(), deadline.half)
+            below = ()
+            for ref, answer in zip(supervisors, answers, strict=True):
+                if isinstance(answer, CallError):
+                    continue  # its own health says why
+                if ref == home:
+                    sessions = {child.id: child.ref for child in answer if child.ref is not None}
+                else:
+                    below += answer
+        processes, health = yield from self._look(own, sessions, deadline)
+        statuses = {child.status for child in processes} | {each.status for each in health}
         healthy = statuses <= {HealthStatus.HEALTHY}
         return SystemHealth(
             status=HealthStatus.HEALTHY if healthy else HealthStatus.DEGRADED,
             processes=processes,
-            sessions=sessions,
+            sessions=health,
         )
 
     def tree(self) -> Plan[TreeNode]:

@@ -1,38 +1,23 @@
-"""`Router`: finds the process under a name, and asks it."""
+"""`Router`: finds the process that is meant, and asks it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from jidocode._host.client.calls import REASON_GRACE, NotSentError
+from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
-from jidocode._host.client.news import ROOT, SESSION
 from jidocode.base.deadline import Deadline
-from jidocode.base.refs import ActorRef, Name
-from jidocode.base.text import quote
+from jidocode.base.refs import ActorRef, Name, Target, require_target
+from jidocode.base.text import word
 from jidocode.errors import (
-    CallError,
+    ActorExitedError,
     CallTimeoutError,
     NoProcessError,
     RegistryNotRunningError,
-    SessionNotFoundError,
 )
-from jidocode.otp.naming.messages import Live, LookUp, NotFound
-from jidocode.session.admission.messages import REGISTRY
-from jidocode.session.record import validate_session_id
+from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, LookUp
 from jidocode.system.steps import Ask, AwaitName, Plan
-
-
-def process_name(kind: str, session_id: str) -> Name:
-    """Return the name of a session's process.
-
-    Raises:
-        InvalidSessionIdError: *session_id* is no session id.
-    """
-    if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-        raise TypeError(f"kind must be a str, got {quote(kind)}")
-    return kind, validate_session_id(session_id)
 
 
 class Router:
@@ -51,56 +36,66 @@ class Router:
     ) -> None:
         """Know what *directory* knows.
 
-        *check* raises if the system is gone, *check_missing* also if it is going.
+        *check* raises if the tree is gone, *check_missing* also if it is going.
         Where no other time is given, an answer has *call_timeout* seconds.
         """
         self._directory = directory
         self._check = check
         self._check_missing = check_missing
-        self.call_timeout = call_timeout
+        self._call_timeout = call_timeout
 
     def deadline(self, timeout: float | None = None) -> Deadline:
-        """Return when *timeout* seconds, by default the call timeout, are over ."""
-        return Deadline.after(self.call_timeout if timeout is None else timeout)
+        """Return when *timeout* seconds, by default the call timeout, are over."""
+        return Deadline.after(self._call_timeout if timeout is None else timeout)
 
-    def ask(self, name: Name, request: object, timeout: float | None = None) -> Plan[Any]:
-        """Send *request* to the process under *name*, and return its answer.
+    def ask(self, target: Target, request: object, timeout: float | None = None) -> Plan[Any]:
+        """Send *request* to *target*, and return its answer.
 
         Raises:
-            SessionNotFoundError: There is no such session.
-            NoProcessError: The session has no such process.
+            TypeError: *target* is neither an `ActorRef` nor a name.
+            NoProcessError: There is no such process.
             CallTimeoutError: No answer within *timeout* seconds, the call timeout by default.
             Exception: Whatever else `HostClient.call` raises.
         """
+        require_target(target)
         deadline = self.deadline(timeout)
-        target = f"{name[0]} of session {name[1]}"
+        if isinstance(target, ActorRef):
+            self._check()
+            return (yield Ask(target, request, deadline, str(target)))
         while True:
-            ref = self._directory.find(name)
+            ref = self._directory.find(target)
             if ref is None:
-                ref = yield from self.find(name, deadline)
+                ref = yield from self.find(target, deadline)
             try:
-                return (yield Ask(ref, request, deadline, target))
+                return (yield Ask(ref, request, deadline, self.words(target)))
             except NotSentError as error:
                 if not deadline.left:
                     raise NoProcessError(error.target) from None
 
     def find(self, name: Name, deadline: Deadline) -> Plan[ActorRef]:
-        """Return the process under *name*; raises as `ask`."""
+        """Return the process under *name*, also one that is being started; raises as `ask`."""
         self._check()
-        ref = self._directory.find(name)
-        if ref is not None:
-            return ref
-        found = yield from self.ask_registry(LookUp(name), deadline)
-        if isinstance(found, Live) and self._directory.death_of(found.ref) is None:
-            return found.ref
-        if isinstance(found, NotFound) and not self._directory.is_expected(name):
-            if self._directory.end_of(name) is not None:
-                yield from self._await_end_of_session(name, deadline)
-            raise self._unknown_error(name)
-        back: ActorRef | None = yield AwaitName(name, deadline, lambda: not self._is_coming(name))
-        if back is None:
-            raise self._not_back_error(name, deadline)
-        return back
+        dead: ActorRef | None = None
+        while True:
+            ref = self._directory.find(name)
+            if ref is not None:
+                return ref
+            if not deadline.left:
+                raise CallTimeoutError(self.words(name), deadline.seconds)
+            try:
+                found = yield from self.ask_registry(
+                    AwaitLive(name, dead), deadline, target=self.words(name)
+                )
+            except ActorExitedError:  # the registry, which knows nothing of it any more
+                continue
+            if isinstance(found, Live):
+                if self._directory.death_of(found.ref) is None:
+                    return found.ref
+                dead = found.ref
+            elif not self._directory.is_expected(name):
+                raise (yield from self.missing_error(name, deadline))
+            else:  # a new registry has not been told yet
+                yield AwaitName(name, deadline, lambda: not self._directory.is_expected(name))
 
     def look_up(self, name: Name) -> Plan[ActorRef | None]:
         """Return what the registry has under *name* now; None while it is restarted."""
@@ -130,8 +125,6 @@ class Router:
             except NotSentError as error:
                 if not deadline.left:
                     raise RegistryNotRunningError from error
-            except SessionNotFoundError as error:
-                raise self._not_found(error.wanted) from None
 
     def root(self, deadline: Deadline) -> Plan[ActorRef]:
         """Return the root of the tree.
@@ -156,24 +149,14 @@ class Router:
         )
         return ref
 
-    def _await_end_of_session(self, name: Name, deadline: Deadline) -> Plan[None]:
-        """Wait a moment for the session to end: its child may be the first of all to go."""
-        deadline = min(deadline, self.deadline(REASON_GRACE), key=lambda each: each.at)
-        yield AwaitName(name, deadline, lambda: not self._is_coming(name))
+    # What a tree calls its processes
 
-    def _not_found(self, session_id: str) -> SessionNotFoundError:
-        return SessionNotFoundError(session_id, self._directory.end_of((SESSION, session_id)))
+    def words(self, name: Name) -> str:
+        """Return what errors call the process under *name*."""
+        return f"{word(name[0])} {word(name[1])}"
 
-    def _is_coming(self, name: Name) -> bool:
-        return self._directory.find((SESSION, name[1])) is not None
-
-    def _not_back_error(self, name: Name, deadline: Deadline) -> CallError | SessionNotFoundError:
-        if not self._is_coming(name):
-            return self._not_found(name[1])
-        return CallTimeoutError(f"{name[0]} of session {name[1]}", deadline.seconds)
-
-    def _unknown_error(self, name: Name) -> CallError | SessionNotFoundError:
-        kind, session_id = name
-        if kind == SESSION or not self._is_coming(name):
-            return self._not_found(session_id)
-        return NoProcessError(f"{kind} of session {session_id}")
+    def missing_error(self, name: Name, deadline: Deadline) -> Plan[Exception]:
+        """Return the error for a *name* under which nobody runs, or will."""
+        del deadline
+        yield from ()
+        return NoProcessError(self.words(name))

@@ -1,55 +1,41 @@
-"""`RunningSystem`: what a system and the handles it gives out share, and the waiting."""
+"""`RunningTree`: what an app and its handles share of a running tree, and the waiting."""
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
-from weakref import WeakValueDictionary
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from msgspec import Struct
-
+from jidocode._host import wire
 from jidocode._host.client.client import HostClient
+from jidocode._host.client.monitor import Monitor
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.deadline import Deadline
-from jidocode.base.refs import ActorRef, Name
+from jidocode.base.exits import ExitReason, NoProcess
+from jidocode.base.refs import ActorRef, Target, require_target
 from jidocode.base.stop import Stop, Stopped
-from jidocode.errors import CallTimeoutError
+from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
 from jidocode.otp.supervision.specs import Start
-from jidocode.session.admission.admission import AdmissionRules
-from jidocode.session.record import Session, is_session_id, validate_session_id
-from jidocode.session.requests import Channel, Request
-from jidocode.session.tree import Application, SessionChildren, session_children
-from jidocode.system.archive import Archive
-from jidocode.system.events import EventHub, EventStream, SessionRefused
-from jidocode.system.health import Statistics
+from jidocode.system.events import EventHub
 from jidocode.system.probe import Probe
-from jidocode.system.router import Router, process_name
-from jidocode.system.sessions import Sessions
-from jidocode.system.settings import Settings
+from jidocode.system.router import Router
+from jidocode.system.settings import ApplicationSettings
 from jidocode.system.steps import Ask, AskAll, AwaitName, PingAll, Plan, Step
-from jidocode.system.updates import Updates
 
 T = TypeVar("T")
-_Result = TypeVar("_Result")
 
 
-class RunningSystem:
-    """A running system: its client, its services, and a thread's way to wait for them.
+class RunningTree:
+    """A running tree: its client, its services, and a thread's way to wait for them.
 
-    A `SessionSystem` and its handles hold it; when none of them does any more, it
+    An `Application` and its handles hold it; when none of them does any more, it
     ends.
 
     Attributes:
-        settings: How it behaves.
         client: The connection to its processes.
         hub: Hears what happens, and passes it on to streams.
         router: Finds processes by their names.
-        archive: The journals.
-        sessions: Opens, finds and stops sessions.
-        updates: Changes the records of sessions.
         probe: Asks the tree how it is.
     """
 
@@ -57,38 +43,30 @@ class RunningSystem:
         self,
         host: HostProcess,
         root: Start,
-        settings: Settings,
-        build: SessionChildren = session_children,
+        settings: ApplicationSettings,
+        router: type[Router] = Router,
+        *,
+        sessions: str | None = None,
     ) -> None:
-        """Start the tree below *root* in *host*; *build* says what a session consists of."""
-        self.settings = settings
-        self.archive = Archive(settings)
-        self.archive.prepare()
+        """Start the tree below *root* in *host*, and find its processes by a *router*.
+
+        *sessions* is the id of the supervisor of sessions, if there is one.
+        """
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
-        self.client = client = HostClient(
+        self.client = HostClient(
             host,
             root,
             start_timeout=settings.start_timeout,
-            on_event=lambda fact, names: hub.publish(fact, _session_id(names)),
+            on_event=hub.publish_news,
             on_end=hub.close,
         )
-        self.router = Router(
+        self.router = router(
             self.client.directory,
             self.client.check,
             self.client.check_missing,
             settings.call_timeout,
         )
-        self.sessions = Sessions(
-            self.router,
-            self.archive,
-            settings,
-            build,
-            lambda error: client.hand_over(lambda: hub.publish(SessionRefused(error), None)),
-        )
-        self.updates = Updates(self.router, self.sessions)
-        self.probe = Probe(self.router)
-        self._guard = threading.RLock()  # a signal handler may update what is being updated
-        self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+        self.probe = Probe(self.router, sessions)
 
     def __del__(self) -> None:
         client: HostClient | None = getattr(self, "client", None)  # none if it did not start
@@ -99,10 +77,10 @@ class RunningSystem:
     def __repr__(self) -> str:
         # A start that has failed is shown, too: by whoever prints the locals of a traceback.
         if not hasattr(self, "client"):
-            return "<SessionSystem not started>"
+            return "<not started>"
         if self.client.closed:
-            return "<SessionSystem closed>"
-        return f"<SessionSystem host pid {self.client.host_pid}>"
+            return "<closed>"
+        return f"<host pid {self.client.host_pid}>"
 
     # Waiting
 
@@ -146,93 +124,60 @@ class RunningSystem:
             raise Stopped
         return found
 
-    def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
-        """Change the record of a session, one thread at a time; see `Updates`."""
-        deadline = self.router.deadline()
-        with self._turn_to_update(validate_session_id(session_id), deadline):
-            return self.carry_out(self.updates.apply(session_id, change))
+    # Processes
 
-    @contextmanager
-    def _turn_to_update(self, session_id: str, deadline: Deadline) -> Generator[None]:
-        with self._guard:
-            turn = self._turns.setdefault(session_id, threading.RLock())
-        if not turn.acquire(timeout=deadline.left):
-            raise CallTimeoutError(f"session {session_id}", deadline.seconds)
-        try:
-            yield
-        finally:
-            turn.release()
+    def find(self, target: Target, deadline: Deadline) -> ActorRef:
+        """Return the process that is meant; one that is being started is waited for."""
+        require_target(target)
+        if isinstance(target, ActorRef):
+            return target
+        return self.carry_out(self.router.find(target, deadline))
 
-    # What needs no plan
-
-    def events(self, session_id: str | None) -> EventStream:
-        """Return a stream of what happens from now on; see `SessionSystem.events`."""
-        return self.hub.stream(None if session_id is None else validate_session_id(session_id))
-
-    def statistics(self) -> Statistics:
-        """Return a snapshot of counts."""
-        return Statistics(
-            sessions=len(self.carry_out(self.sessions.records())),
-            max_sessions=self.settings.max_sessions,
-            processes=len(self.client.directory.live()),
-            calls=self.client.calls,
-        )
-
-    # Processes by their names
-
-    def find(self, kind: str, session_id: str) -> ActorRef:
-        """Return a session's process; see `SessionSystem.get_process`."""
-        name = process_name(kind, session_id)
-        return self.carry_out(self.router.find(name, self.router.deadline()))
-
-    def look_up(self, kind: str, session_id: str) -> ActorRef | None:
-        """Return what the registry has under that name; see `SessionSystem.registered`."""
-        return self.carry_out(self.router.look_up(process_name(kind, session_id)))
-
-    def way_to(self, kind: str, session_id: str) -> Channel:
-        """Return the way to a session's process; see `SessionSystem.caller`."""
-        return _Way(self, process_name(kind, session_id))
-
-    def cast(self, kind: str, session_id: str, request: object) -> None:
-        """Send *request* to a session's process, and wait for nothing."""
-        self.client.cast(self.find(kind, session_id), request)
-
-
-class _Way(Struct, frozen=True):
-    """The way to the process under one name."""
-
-    system: RunningSystem
-    name: Name
-
-    def __call__(
+    def call(
         self,
-        request: Request[_Result],
-        /,
+        target: Target,
+        request: object,
         *,
         timeout: float | None = None,
         stop: Stop | None = None,
-    ) -> _Result:
-        plan = self.system.router.ask(self.name, request, timeout)
-        answer: _Result = self.system.carry_out(plan, stop)
-        return answer
+    ) -> Any:
+        """Send *request* to *target*, and return its answer; raises as `Router.ask`."""
+        return self.carry_out(self.router.ask(target, request, timeout), stop)
 
+    def cast(self, target: Target, request: object) -> None:
+        """Send *request* to *target*; see `Application.cast`."""
+        self._send(target, wire.Cast(wire.pack_request(request)))
 
-def application(settings: Settings) -> Start:
-    """Return the root of the tree of a system with *settings*."""
-    rate = settings.creation_rate
-    rules = AdmissionRules(
-        max_sessions=settings.max_sessions,
-        attempts=rate.attempts if rate else None,
-        seconds=rate.seconds if rate else 1.0,
-        allow_nested=settings.allow_nested,
-    )
-    return Start(Application, rules, settings.heartbeat)
+    def send(self, target: Target, message: object) -> None:
+        """Send *message* to *target*; see `Application.send`."""
+        self._send(target, wire.Info(wire.pack_request(message)))
 
+    def _send(self, target: Target, message: wire.Cast | wire.Info) -> None:
+        require_target(target)
+        self.client.check()
+        ref = target if isinstance(target, ActorRef) else self.client.directory.find(target)
+        if ref is None and not isinstance(target, ActorRef):
+            # What has just been started the registry knows, and this app may hear of it later.
+            with contextlib.suppress(CallError):
+                ref = self.carry_out(self.router.look_up(target))
+        if ref is not None:
+            self.client.send(ref, message)
 
-def _session_id(names: Sequence[Name]) -> str | None:
-    """Return the session of the process that goes by *names*, its own and those above it."""
-    for kind, name_id in names:
-        if kind == "session":
-            return name_id
-    # What a starting session's children do is heard before where they hang.
-    return next((name_id for _, name_id in names if is_session_id(name_id)), None)
+    def monitor(self, target: Target) -> Monitor:
+        """Return a monitor of *target*; raises as `Router.find`."""
+        return self.client.monitor(self.find(target, self.router.deadline()))
+
+    def stop(self, target: Target, reason: ExitReason, timeout: float | None) -> None:
+        """Have *target* end with *reason*, and wait until it has; see `Application.stop`."""
+        deadline = self.router.deadline(timeout)
+        ref = self.find(target, deadline)
+        monitor = self.client.monitor(ref)
+        self.client.send(ref, wire.StopOrder(reason))
+        down = monitor.wait(deadline.left)
+        if down is None:
+            monitor.cancel()
+            raise CallTimeoutError(str(ref), deadline.seconds)
+        if isinstance(down.reason, NoProcess):
+            raise NoProcessError(str(ref))
+        if down.reason != reason:
+            raise ActorExitedError(str(ref), down.reason)

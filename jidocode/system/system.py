@@ -13,33 +13,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
-
-from attrs import evolve
+from typing import TYPE_CHECKING, Any, Unpack
 
 from jidocode._host.daemon.launcher import HostProcess
-from jidocode.base.text import quote
+from jidocode.system.application import Application, with_overrides
 from jidocode.system.settings import Settings, SettingsOverrides
 
 if TYPE_CHECKING:
-    from jidocode._host.client.monitor import Monitor
     from jidocode.base.refs import ActorRef
-    from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
+    from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
     from jidocode.session.journal.catalogue import Resumable
     from jidocode.session.record import Session, SessionConfig
-    from jidocode.session.requests import Channel
     from jidocode.session.tree import SessionChildren
     from jidocode.system.events import EventStream
     from jidocode.system.handle import SessionHandle
-    from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
-
-PRELOAD = ("jidocode.session.preload",)
-"""What every host imports before it forks."""
+    from jidocode.system.health import Health, Statistics
+    from jidocode.system.running_sessions import RunningSystem
 
 
-class SessionSystem:
+class SessionSystem(Application):
     """Coding sessions under supervision, in processes of their own.
 
     Starting one starts a host process; everything else runs below it. Use it
@@ -55,71 +48,41 @@ class SessionSystem:
         HostStartError: The system could not be started; nothing is left.
     """
 
+    settings: Settings
+
     def __init__(
         self,
         settings: Settings | None = None,
         *,
         build: SessionChildren | None = None,
+        children: Sequence[Child] = (),
         **overrides: Unpack[SettingsOverrides],
     ) -> None:
         """Start a system with *settings*, changed by *overrides* (see `Settings`).
 
-        *build* says what every session consists of, if not Manager, State and
-        the app's own children.
+        Args:
+            settings: The defaults if not given.
+            build: Says what every session consists of, if not Manager, State and
+                the app's own children.
+            children: The app's own trees beside the sessions, as `otp.start` takes them.
+            overrides: Single settings, which count more than *settings*.
         """
-        if not isinstance(settings, Settings | None):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-            raise TypeError(
-                f"settings must be Settings, got {quote(settings)}; Settings.load reads a file"
-            )
-        self.settings = evolve(settings or Settings(), **overrides)
-        host = HostProcess(
-            preload=[*PRELOAD, *self.settings.preload],
-            python=self.settings.python,
-            heartbeat=self.settings.heartbeat,
-        )
-        try:
-            from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
-            from jidocode.system.running import RunningSystem  # noqa: PLC0415 - idem
+        self._build = build
+        super().__init__(children, with_overrides(settings or Settings(), Settings, overrides))
 
-            self._running = RunningSystem(
-                host, self._root(), self.settings, build or session_children
-            )
-        except BaseException:
-            host.close(0.0)
-            raise
-        self._client = self._running.client
+    _preload = ("jidocode.session.preload",)
 
-    def _root(self) -> Start:
-        from jidocode.system.running import application  # noqa: PLC0415 - see above
+    def _root(self, children: Sequence[ChildSpec]) -> Start:
+        from jidocode.system.running_sessions import root  # noqa: PLC0415 - see above
 
-        return application(self.settings)
+        return root(self.settings, children)
 
-    def __enter__(self) -> Self:
-        return self
+    def _run(self, host: HostProcess, root: Start) -> RunningSystem:
+        from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
+        from jidocode.system.running_sessions import RunningSystem  # noqa: PLC0415 - idem
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return repr(self._running) if hasattr(self, "_running") else "<SessionSystem not started>"
-
-    @property
-    def host_pid(self) -> int:
-        """The process id of the host process."""
-        return self._client.host_pid
-
-    def close(self) -> None:
-        """Stop all sessions and every process of the system; closing twice is fine.
-
-        Sessions are stopped in order within `Settings.shutdown` seconds, then
-        killed. No process is left when this returns.
-        """
-        self._client.close(self.settings.shutdown)
+        self._system = RunningSystem(host, root, self.settings, self._build or session_children)
+        return self._system
 
     # Sessions
 
@@ -179,13 +142,13 @@ class SessionSystem:
         children: Sequence[ChildSpec] = (),
     ) -> SessionHandle:
         """Open the session that *session* describes; raises as `create_session`."""
-        plan = self._running.sessions.start(session, strategy, children)
-        return self._handle(self._running.carry_out(plan))
+        plan = self._system.sessions.start(session, strategy, children)
+        return self._handle(self._system.carry_out(plan))
 
     def _handle(self, session: Session) -> SessionHandle:
         from jidocode.system.handle import SessionHandle  # noqa: PLC0415 - see above
 
-        return SessionHandle(self._running, session.id)
+        return SessionHandle(self._system, session.id)
 
     def stop_session(self, session_id: str) -> None:
         """Stop a session; returns when all its processes are dead and its place is free.
@@ -196,7 +159,7 @@ class SessionSystem:
             CallTimeoutError: It has not stopped within `shutdown` seconds, and goes on
                 being stopped: a child takes its time over `terminate`.
         """
-        self._running.carry_out(self._running.sessions.stop(session_id))
+        self._system.carry_out(self._system.sessions.stop(session_id))
 
     def get_session(self, session_id: str) -> SessionHandle:
         """Return the handle of an open session; raises as `stop_session`."""
@@ -204,11 +167,11 @@ class SessionSystem:
 
     def session_record(self, session_id: str) -> Session:
         """Return the record of an open session; raises as `stop_session`."""
-        return self._running.carry_out(self._running.sessions.record(session_id))
+        return self._system.carry_out(self._system.sessions.record(session_id))
 
     def list_sessions(self) -> list[Session]:
         """Return the records of all open sessions, oldest first."""
-        return self._running.carry_out(self._running.sessions.records())
+        return self._system.carry_out(self._system.sessions.records())
 
     def find_session(
         self, *, path: str | os.PathLike[str] | None = None, name: str | None = None
@@ -220,7 +183,7 @@ class SessionSystem:
             InvalidSessionError: *path* is no usable folder, or *name* no name.
             SessionNotFoundError: There is none.
         """
-        return self._handle(self._running.carry_out(self._running.sessions.find(path, name)))
+        return self._handle(self._system.carry_out(self._system.sessions.find(path, name)))
 
     def session_running(self, session_id: str) -> bool:
         """Whether a session with that id is open.
@@ -228,7 +191,7 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
         """
-        return self._running.carry_out(self._running.sessions.is_open(session_id))
+        return self._system.carry_out(self._system.sessions.is_open(session_id))
 
     def update_session(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change an open session's record everywhere; return the record that counts now.
@@ -253,7 +216,7 @@ class SessionSystem:
             CallError: A process died or did not answer over it: State may have
                 the change. To ask again is safe.
         """
-        return self._running.update(session_id, change)
+        return self._system.update(session_id, change)
 
     # Journals
 
@@ -267,7 +230,7 @@ class SessionSystem:
         Raises:
             JournalError: The folder of journals cannot be read, or there is none.
         """
-        return self._running.carry_out(self._running.sessions.resumable(project))
+        return self._system.carry_out(self._system.sessions.resumable(project))
 
     def resume_session(
         self,
@@ -300,10 +263,10 @@ class SessionSystem:
                 *project_path* is no usable folder.
             Exception: Whatever else `create_session` raises.
         """
-        plan = self._running.sessions.resume(
+        plan = self._system.sessions.resume(
             session_id, strategy, children, project_path=project_path
         )
-        return self._handle(self._running.carry_out(plan))
+        return self._handle(self._system.carry_out(plan))
 
     def export_session(self, session_id: str) -> Iterator[dict[str, Any]]:
         """Yield every change of a session as a JSON object, oldest first; it may be open.
@@ -311,7 +274,7 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError, SessionNotFoundError, JournalError: As `resume_session`.
         """
-        return self._running.archive.export(session_id)
+        return self._system.archive.export(session_id)
 
     def fork_session(
         self, session_id: str, *, upto_seq: int | None = None, name: str | None = None
@@ -331,7 +294,7 @@ class SessionSystem:
             InvalidRequestError: *upto_seq* is no number of the journal.
             InvalidSessionError: *name* breaks a rule.
         """
-        return self._running.archive.fork(session_id, upto_seq=upto_seq, name=name)
+        return self._system.archive.fork(session_id, upto_seq=upto_seq, name=name)
 
     def delete_session(self, session_id: str) -> None:
         """Delete the journal of a session that is not open.
@@ -341,7 +304,7 @@ class SessionSystem:
             JournalLockedError: It is open, here or in another system.
             JournalError: It cannot be deleted.
         """
-        self._running.archive.delete(session_id)
+        self._system.archive.delete(session_id)
 
     # Processes
 
@@ -359,7 +322,7 @@ class SessionSystem:
             NoProcessError: The session has no such process.
             CallTimeoutError: It was not back in time.
         """
-        return self._running.find(kind, session_id)
+        return self._system.find_child(kind, session_id)
 
     def get_manager(self, session_id: str) -> ActorRef:
         """Return the session's Manager; see `get_process`."""
@@ -377,32 +340,6 @@ class SessionSystem:
         """
         return self.get_process(session_id, "agent")
 
-    def monitor(self, session_id: str, kind: str) -> Monitor:
-        """Return a monitor of the process that `get_process` returns.
-
-        It watches this one life: after a restart, monitor the new process.
-        """
-        return self._client.monitor(self.get_process(session_id, kind))
-
-    def registered(self, kind: str, session_id: str) -> ActorRef | None:
-        """Return what the process registry has under that name now, without waiting.
-
-        None while the process is being restarted.
-
-        Raises:
-            InvalidSessionIdError: *session_id* is no session id.
-            RegistryNotRunningError: There is no registry to ask.
-        """
-        return self._running.look_up(kind, session_id)
-
-    def caller(self, kind: str, session_id: str) -> Channel:
-        """Return the way to the process of that kind in that session."""
-        return self._running.way_to(kind, session_id)
-
-    def cast(self, kind: str, session_id: str, request: object) -> None:
-        """Send *request* to a process, and wait for nothing."""
-        self._running.cast(kind, session_id, request)
-
     # Looking
 
     def health_check(self, session_id: str) -> Health:
@@ -415,30 +352,8 @@ class SessionSystem:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
         """
-        plan = self._running.probe.session(session_id)
-        return self._running.carry_out(plan)
-
-    def system_health(self) -> SystemHealth:
-        """Ask every process of the system how it is, within `call_timeout`.
-
-        Works while the registry is down: the tree itself is asked. A session
-        that ends meanwhile is left out.
-
-        Raises:
-            CallError: The root or the supervisor of sessions did not answer.
-        """
-        return self._running.carry_out(self._running.probe.system())
-
-    def tree(self) -> TreeNode:
-        """Return the live tree, asked from the supervisors themselves; `str()` draws it.
-
-        A supervisor that ends meanwhile is left out, with all below it.
-
-        Raises:
-            CallTimeoutError: A supervisor did not answer within `call_timeout`.
-            ActorExitedError, NoProcessError: The root itself ended.
-        """
-        return self._running.carry_out(self._running.probe.tree())
+        plan = self._system.probe.session(session_id)
+        return self._system.carry_out(plan)
 
     def events(self, session_id: str | None = None) -> EventStream:
         """Return a stream of what happens from now on, of one session if *session_id* is given.
@@ -452,8 +367,8 @@ class SessionSystem:
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
         """
-        return self._running.events(session_id)
+        return self._system.events(session_id)
 
     def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
-        return self._running.statistics()
+        return self._system.statistics()

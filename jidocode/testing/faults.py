@@ -30,7 +30,7 @@ def kill(
     Raises:
         AssertionError: It did not notice.
     """
-    monitor = system.monitor(session.id, kind)
+    monitor = system.monitor((kind, session.id))
     os.kill(monitor.ref.os_pid, signal.SIGKILL)
     down = monitor.wait(timeout)
     if down is None:

@@ -77,7 +77,7 @@ def wait_for_exit(system: SessionSystem, ref: ActorRef, *, timeout: float = PATI
     Raises:
         AssertionError: It runs still after *timeout* seconds.
     """
-    directory = system._client.directory  # noqa: SLF001 - deaths are told to monitors only
+    directory = system._running.client.directory  # noqa: SLF001 - deaths are told to monitors only
 
     return eventually(  # type: ignore[return-value] # mypy takes a union for an object
         lambda: directory.death_of(ref), f"the end of {ref}", timeout=timeout

@@ -226,7 +226,7 @@ def test_a_stream_that_waits_for_a_hung_or_restarting_state_can_be_closed(
     stream = OPEN["events"](session) if kind == "events" else session.state.subscribe(from_seq=1)
     waiting = in_thread(partial(read_all, stream))
     if kind == "changes":  # of the other kind nobody can see that it waits
-        eventually(lambda: system._client.calls, "the wait for a State that hangs")
+        eventually(lambda: system._running.client.calls, "the wait for a State that hangs")
     begun = time.monotonic()
     stream.close()
 

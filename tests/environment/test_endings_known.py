@@ -66,7 +66,7 @@ ASKS: dict[str, Callable[[SessionSystem, SessionHandle], object]] = {
     "get_process": lambda system, session: system.get_process(session.id, "state"),
     "health": lambda _, session: session.health_check(),
     "rename": lambda _, session: session.rename("till"),
-    "monitor": lambda system, session: system.monitor(session.id, "state"),
+    "monitor": lambda _, session: session.monitor("state"),
     "children": lambda _, session: session.which_children(),
     "start_child": lambda _, session: session.start_child(worker("late")),
     "subscription": lambda _, session: next(session.state.subscribe(from_seq=1)),

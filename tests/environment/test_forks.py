@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +49,7 @@ def held(system: SessionSystem, project: Path) -> Held:
     subscription = session.state.subscribe(from_seq=1)
     assert message is not None
     next(subscription)
-    monitor = system.monitor(session.id, "worker")
+    monitor = session.monitor("worker")
     return Held(system, session, events, iter(events), monitor, subscription)
 
 
@@ -88,9 +89,9 @@ RAISES: dict[str, Callable[[Held], object]] = {
     "subscribe()": lambda held: next(held.session.state.subscribe(from_seq=1)),
     "state.events(wait)": lambda held: held.session.state.events(after_seq=0, wait=5),
     "system.events()": lambda held: held.system.events().get(5),
-    "system.monitor()": lambda held: held.system.monitor(held.session.id, "worker").wait(5),
+    "system.monitor()": lambda held: held.session.monitor("worker").wait(5),
     "call": lambda held: held.session.call("worker", "pid"),
-    "cast": lambda held: held.system.cast("worker", held.session.id, "hello"),
+    "cast": lambda held: held.session.cast("worker", "hello"),
     "create_session": lambda held: held.system.create_session("."),
     "stop": lambda held: held.session.stop(),
     "list_sessions": lambda held: held.system.list_sessions(),
@@ -243,7 +244,7 @@ def test_a_fork_does_not_delay_the_end_of_a_child_that_does_not_end(project: Pat
     """It is killed with all the others as soon as `shutdown` is over."""
     use = """
         keep()
-        system.cast("worker", session.id, "loop")
+        session.cast("worker", "loop")
     """
     result = probe(project, before=KEEP, use=use, shutdown=0.2)
 
@@ -347,7 +348,7 @@ def test_a_fork_that_comes_out_of_a_handler_is_not_heard(
     log = tmp_path / "log"
     session = system.create_session(project, children=[ChildSpec(id="f", start=Start(Forker, log))])
     forker = system.get_process(session.id, "f")
-    ask: Callable[[object], object] = system.caller("f", session.id)  # type: ignore[assignment] # any request
+    ask = partial(session.call, "f")
     for how, status in WAYS.items():
         assert ask(("fork", how)) == status
         assert ask("pid") == forker.os_pid
@@ -381,7 +382,7 @@ def test_a_fork_that_comes_out_of_init_starts_nothing(
     session = system.create_session(project, children=[spec])
     forker = system.get_process(session.id, "f")
 
-    ask: Callable[[object], object] = system.caller("f", session.id)  # type: ignore[assignment] # any request
+    ask = partial(session.call, "f")
 
     assert ask("pid") == forker.os_pid
     assert is_alive(forker.os_pid)

@@ -12,10 +12,9 @@ import pytest
 from actors import Registrar, group, pool, subject
 from trees import REGISTRY_ID, MakeTree, Tree
 
-from jidocode._host.client.news import ROOT
 from jidocode.errors import AlreadyStartedError, StartFailedError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStatus, Flags, Name, Start
-from jidocode.otp.naming.messages import AwaitLive, Entries, Live, NotFound, Restarting
+from jidocode.otp.naming.messages import ROOT, AwaitLive, Entries, Live, NotFound, Restarting
 from jidocode.otp.naming.table import Entry
 from jidocode.otp.supervision.management import RestartChild
 from jidocode.testing import eventually

@@ -19,13 +19,12 @@ from jidocode.errors import (
     RateLimitedError,
 )
 from jidocode.otp import ActorRef, Killed, Response, Start
-from jidocode.otp.naming.messages import ClaimName, RegisterName, ReportComplete
+from jidocode.otp.naming.messages import REGISTRY, ClaimName, RegisterName, ReportComplete
 from jidocode.otp.server.machine import SendRequest
 from jidocode.otp.supervision.events import ChildExited
 from jidocode.otp.supervision.management import StartChild, TerminateChild
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import (
-    REGISTRY,
     SESSIONS,
     FindRecord,
     GetRecord,

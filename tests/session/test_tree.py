@@ -8,21 +8,22 @@ import pytest
 from attrs import evolve
 
 from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.supervision.specs import ChildSpec, ChildType, Flags, Start
 from jidocode.otp.supervision.strategy import Restart, Strategy
 from jidocode.session.admission.admission import AdmissionRules, Place
-from jidocode.session.admission.messages import REGISTRY, SESSIONS, OpenSession
+from jidocode.session.admission.messages import SESSIONS, OpenSession
 from jidocode.session.journal.ownership import Home
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import (
-    Application,
     SessionChildren,
     Upkeep,
     build_children,
     session_children,
+    system_root,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def session(tmp_path: Path) -> Session:
 
 def test_the_registry_starts_before_the_supervisor_of_sessions() -> None:
     """Each is restarted alone."""
-    flags, children = Application().init(AdmissionRules(max_sessions=10), None)
+    root = system_root(AdmissionRules(max_sessions=10), None)
+    flags, children = root.target().init(*root.args)
 
     assert flags.strategy is Strategy.ONE_FOR_ONE
     assert [child.name for child in children] == [REGISTRY, SESSIONS]

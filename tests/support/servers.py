@@ -29,9 +29,10 @@ from jidocode.otp import (
     Stop,
     Supervisor,
 )
+from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.server.results import CallResult, InitResult, Result
 from jidocode.session.admission.admission import AdmissionRules
-from jidocode.session.admission.messages import REGISTRY, SESSIONS
+from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
 from jidocode.session.tree import AllSessionsSupervisor
 

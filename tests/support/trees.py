@@ -12,12 +12,11 @@ from typing import Any, Self, TypeVar
 from servers import Group
 
 from jidocode._host.client.client import HostClient
-from jidocode._host.client.news import ROOT
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.deadline import Deadline
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
-from jidocode.otp.naming.messages import Live, LookUp, NotFound, Restarting
+from jidocode.otp.naming.messages import ROOT, Live, LookUp, NotFound, Restarting
 from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.supervision.events import ChildStarting, SupervisorEvent
 from jidocode.otp.supervision.management import ChildInfo, StartChild, TerminateChild, WhichChildren

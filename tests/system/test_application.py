@@ -1,62 +1,319 @@
-"""The tree that `SessionSystem()` starts: the two blockers of the review."""
+"""`otp.start`: a tree of an app's own, without any session."""
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
-from servers import WithoutRegistry, WithoutSessions
+from servers import Group, Worker, worker
 
-from jidocode import NoProcessError, RegistryNotRunningError, SessionSystem
-from jidocode.otp import Start
-from jidocode.session.record import new_session_id
+from jidocode import (
+    ActorExitedError,
+    CallError,
+    HealthStatus,
+    HostExitedError,
+    HostStartError,
+    NoProcessError,
+    SessionSystem,
+)
+from jidocode.otp import (
+    ROOT,
+    Application,
+    ChildExited,
+    ChildSpec,
+    ChildStarted,
+    ChildType,
+    Flags,
+    InvalidChildSpecError,
+    Killed,
+    Name,
+    Normal,
+    Restart,
+    Shutdown,
+    Start,
+    Strategy,
+    Target,
+    management,
+    start,
+)
+from jidocode.testing import eventually
+
+POOL = ("group", "pool")
+A, B, M = ("worker", "a"), ("worker", "b"), ("worker", "m")
 
 
-class UnregisteredSystem(SessionSystem):
-    """A system whose tree lacks the registry."""
-
-    def _root(self) -> Start:
-        return Start(WithoutRegistry)
-
-
-class SessionlessSystem(SessionSystem):
-    """A system whose tree lacks the supervisor of sessions."""
-
-    def _root(self) -> Start:
-        return Start(WithoutSessions)
+def pool(*children: ChildSpec, max_restarts: int = 3) -> ChildSpec:
+    """Return the spec of a named group of *children*."""
+    return ChildSpec(
+        id="pool",
+        start=Start(Group, Flags(max_restarts=max_restarts), children),
+        type=ChildType.SUPERVISOR,
+        name=POOL,
+    )
 
 
-def test_starting_a_system_starts_the_registry_and_the_supervisor_of_sessions(
-    system: SessionSystem,
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Application]:
+    """A group with two workers, and a worker beside it."""
+    workers = [worker(name[1], tmp_path / name[1], name=name) for name in (A, B)]
+    with start(pool(*workers, max_restarts=100), worker("c", name=("worker", "c"))) as running:
+        yield running
+
+
+def pid(app: Application, target: Target) -> int:
+    """Return the process id that *target* says it has."""
+    answer: int = app.call(target, "pid")
+    return answer
+
+
+def kill(app: Application, target: Target) -> None:
+    """Kill *target*, and wait until the app has heard of it."""
+    monitor = app.monitor(target)
+    os.kill(monitor.ref.os_pid, signal.SIGKILL)
+    assert monitor.wait(20)
+
+
+def test_every_process_is_reached_by_name_and_by_ref(app: Application, tmp_path: Path) -> None:
+    """However deep it is."""
+    ref = app.whereis(A)
+    assert ref is not None
+    assert pid(app, A) == pid(app, ref) == ref.os_pid
+    app.cast(A, "one")
+    app.cast(ref, "two")
+    app.send(ref, "ignored")
+    assert app.call(A, ("echo", 1)) == 1
+
+    assert (tmp_path / "a").read_text().splitlines()[-3:] == [
+        "cast one",
+        "cast two",
+        "call ('echo', 1)",
+    ]
+
+
+def test_a_name_stays_good_and_a_ref_does_not(app: Application) -> None:
+    """The next life has the name; the ref is of the one that ended."""
+    ref = app.whereis(B)
+    assert ref is not None
+    for _ in range(5):
+        before = pid(app, B)
+        kill(app, B)
+        assert pid(app, B) != before
+
+    with pytest.raises(NoProcessError, match="worker"):
+        app.call(ref, "pid")
+    with pytest.raises(NoProcessError):
+        app.stop(ref)
+
+
+def test_a_call_to_a_process_that_dies_over_it_ends_at_once(app: Application) -> None:
+    """With the reason."""
+    with pytest.raises(ActorExitedError) as error:
+        app.call(A, "abort", timeout=60)
+
+    assert error.value.reason == Killed(signal.SIGABRT)
+
+
+def mortal(*, supervised_by: str) -> ChildSpec:
+    """Return a temporary group with a temporary worker."""
+    child = worker("m", name=M, restart=Restart.TEMPORARY)
+    return ChildSpec(
+        id=supervised_by,
+        start=Start(Group, Flags(), [child]),
+        type=ChildType.SUPERVISOR,
+        name=("group", supervised_by),
+        restart=Restart.TEMPORARY,
+    )
+
+
+def ask_for_ever(app: Application, target: Target) -> None:
+    """Ask again and again; whoever has lost its supervisor answers for a moment."""
+    while True:
+        app.call(target, "pid", timeout=60)
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("victim", [M, ("group", "mortal")], ids=str)
+def test_whoever_is_dead_for_good_is_no_process_at_once(
+    app: Application, victim: Name, number: int
 ) -> None:
-    """B1 and B2: nobody has to start them by hand."""
-    children = [(node.id, node.status.value) for node in system.tree().children]
+    """No call waits for the end of its time, whoever hears of the death first."""
+    management.start_child(app, ROOT, mortal(supervised_by="mortal"))
+    ref = app.whereis(victim)
+    assert ref is not None
+    before = time.monotonic()
+    os.kill(ref.os_pid, signal.SIGKILL)
+    time.sleep(number / 1000)  # the deaths are heard of here and there at different times
+    with pytest.raises((NoProcessError, ActorExitedError)):
+        ask_for_ever(app, M)
+    with pytest.raises(NoProcessError):
+        app.call(M, "pid", timeout=60)
+    with pytest.raises(NoProcessError):
+        app.monitor(M)
+    app.cast(M, "lost")
 
-    assert children == [("registry", "running"), ("sessions", "running")]
-
-
-def test_a_session_can_be_opened_in_a_fresh_system(system: SessionSystem, project: Path) -> None:
-    """B1 and B2: the production path needs no set-up."""
-    session = system.create_session(project)
-
-    assert system.session_running(session.id)
-
-
-def test_a_system_without_a_registry_says_so_and_never_not_found(project: Path) -> None:
-    """B1: fails as soon as the registry is missing from the tree."""
-    with UnregisteredSystem() as system:
-        with pytest.raises(RegistryNotRunningError):
-            system.create_session(project)
-        with pytest.raises(RegistryNotRunningError):
-            system.session_running(new_session_id())
-        with pytest.raises(RegistryNotRunningError):
-            system.get_manager(new_session_id())
+    assert app.whereis(M) is None
+    assert time.monotonic() - before < 20
 
 
-def test_a_system_without_a_supervisor_of_sessions_says_so(project: Path) -> None:
-    """B2: fails as soon as the supervisor of sessions is missing from the tree."""
-    with SessionlessSystem(call_timeout=0.5) as system:
-        with pytest.raises(NoProcessError, match="supervisor of sessions"):
-            system.create_session(project)
+def test_supervisors_are_managed_wherever_they_are(app: Application) -> None:
+    """As in OTP; the root is one, too."""
+    spec = worker("d", name=("worker", "d"), shutdown=2.5)
+    ref = management.start_child(app, POOL, spec)
+    assert ref == app.whereis(("worker", "d"))
+    infos = management.which_children(app, POOL)
+    assert [info.id for info in infos] == ["a", "b", "d"]
+    assert management.count_children(app, POOL).active == 3
+    assert management.get_childspec(app, POOL, "d").shutdown == 2.5
+    management.terminate_child(app, POOL, "d")
+    with pytest.raises(NoProcessError):
+        app.call(("worker", "d"), "pid")
+    assert management.restart_child(app, POOL, "d", timeout=5) == app.whereis(("worker", "d"))
+    management.terminate_child(app, POOL, "d")
+    management.delete_child(app, POOL, "d")
+    root = [info.id for info in management.which_children(app, ROOT)]
 
-        assert system.list_sessions() == []
+    assert root == ["registry", "pool", "c"]
+
+
+def test_a_monitor_tells_of_one_life(app: Application) -> None:
+    """By name it is that of whoever runs then."""
+    monitor = app.monitor(A)
+    os.kill(pid(app, A), signal.SIGKILL)
+    down = monitor.wait(20)
+    assert down is not None
+    assert down.reason == Killed(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("reason", [Normal(), Shutdown("that is enough")], ids=str)
+def test_a_server_is_stopped_in_order(
+    app: Application, tmp_path: Path, reason: Normal | Shutdown
+) -> None:
+    """`terminate` runs, and a permanent child is there again."""
+    ref = app.whereis(A)
+    app.stop(A, reason)
+    lines = (tmp_path / "a").read_text().splitlines()
+
+    assert f"terminate {reason}" in lines
+    assert eventually(lambda: app.whereis(A), "the next one") != ref
+
+
+def test_a_supervisor_is_stopped_with_all_below_it(app: Application, tmp_path: Path) -> None:
+    """Its children first, last started first."""
+    app.stop(POOL)
+
+    assert "terminate shutdown" in (tmp_path / "a").read_text()
+    eventually(lambda: app.whereis(A), "the next one")
+
+
+def test_the_tree_its_health_and_what_happens_can_be_seen(app: Application) -> None:
+    """As with a system of sessions."""
+    events = app.events()
+    assert [node.id for node in app.tree().children] == ["registry", "pool", "c"]
+    health = app.system_health()
+    assert (health.status, health.sessions) == (HealthStatus.HEALTHY, ())
+    assert [each.id for each in health.processes] == ["registry", "pool", "c", "a", "b"]
+    os.kill(pid(app, A), signal.SIGKILL)
+    facts = [event.fact for event in (events.get(20), events.get(20), events.get(20)) if event]
+
+    assert [type(fact).__name__ for fact in facts] == [
+        "ChildExited",
+        "ChildStarting",
+        "ChildStarted",
+    ]
+    exited, _, started = facts
+    assert isinstance(exited, ChildExited)
+    assert isinstance(started, ChildStarted)
+    assert (exited.name, started.name) == (A, A)
+
+
+def test_what_starts_is_what_was_given(tmp_path: Path) -> None:
+    """A class that needs no arguments stands for its spec."""
+    with start(Worker) as app:
+        assert [node.id for node in app.tree().children] == ["registry", "worker"]
+        assert "<Application host pid" in repr(app)
+    assert repr(app) == "<Application closed>"
+    with pytest.raises(HostExitedError):
+        app.call(A, "pid")
+    with pytest.raises(HostExitedError):
+        app.cast(A, "pid")
+    log = tmp_path / "log"
+    with start(worker("a", log)):
+        pass
+    assert log.read_text().splitlines()[-1] == "terminate shutdown"
+
+
+def test_what_cannot_be_started_is_said_before_or_at_the_start() -> None:
+    """And nothing is left."""
+    with pytest.raises(InvalidChildSpecError, match="must be a ChildSpec"):
+        start(cast("ChildSpec", "worker"))
+    with pytest.raises(InvalidChildSpecError, match="must be a ChildSpec"):
+        start(cast("type[Worker]", int))
+    with pytest.raises(InvalidChildSpecError, match="two children have the id 'a'"):
+        start(worker("a"), worker("a"))
+    with pytest.raises(InvalidChildSpecError, match="two children have the id 'registry'"):
+        start(worker("registry"))
+    with pytest.raises(InvalidChildSpecError, match="cannot be pickled"):
+        start(worker("a", lambda: None))
+    with pytest.raises(TypeError, match="settings must be ApplicationSettings"):
+        start(settings=cast("None", "fast"))
+    with pytest.raises(HostStartError, match="init was told to raise"):
+        start(worker("a", None, "raise"))
+
+
+@pytest.mark.parametrize("target", ["worker", ("worker",), ("worker", 1), None, 3], ids=repr)
+def test_who_is_meant_is_a_name_or_a_ref(app: Application, target: object) -> None:
+    """Anything else is refused in the line that says it."""
+    who = cast("Target", target)
+    for ask in (app.call, app.cast, app.send):
+        with pytest.raises(TypeError, match="it must be an ActorRef or a name"):
+            ask(who, "pid")
+    for look in (app.monitor, app.stop):
+        with pytest.raises(TypeError, match="it must be an ActorRef or a name"):
+            look(who)
+    with pytest.raises(CallError, match="cannot be pickled"):
+        app.cast(A, lambda: None)
+
+
+def test_a_system_of_sessions_has_trees_of_the_app_beside_it(project: Path) -> None:
+    """They share no fate with the sessions."""
+    a = worker("a", name=A)
+    with SessionSystem(children=[pool(a), worker("c", name=("worker", "c"))]) as system:
+        session = system.create_session(project)
+        message = session.state.append_message("user", "hello")
+        before = pid(system, A)
+        kill(system, A)
+        assert pid(system, A) != before
+        assert session.state.messages() == [message]
+        health = system.system_health()
+
+        assert [node.id for node in system.tree().children] == ["registry", "sessions", "pool", "c"]
+        assert [each.id for each in health.processes] == ["registry", "sessions", "pool", "c", "a"]
+        assert [each.session_id for each in health.sessions] == [session.id]
+        assert session.get_childspec("manager").restart is Restart.PERMANENT
+    with pytest.raises(InvalidChildSpecError):
+        SessionSystem(children=[worker("sessions")])
+
+
+def test_what_gives_up_takes_its_own_tree_along(tmp_path: Path) -> None:
+    """Below a supervisor of its own that is its end alone."""
+    fragile = worker("a", tmp_path / "a", name=A)
+    spec = ChildSpec(
+        id="pool",
+        start=Start(Group, Flags(strategy=Strategy.ONE_FOR_ONE, max_restarts=0), [fragile]),
+        type=ChildType.SUPERVISOR,
+        restart=Restart.TEMPORARY,
+        name=POOL,
+    )
+    with start(spec, worker("c", name=("worker", "c"))) as app:
+        monitor = app.monitor(POOL)
+        os.kill(pid(app, A), signal.SIGKILL)
+        down = monitor.wait(20)
+
+        assert down is not None
+        assert down.reason == Shutdown("gave up on 'a'")
+        assert pid(app, ("worker", "c"))

@@ -30,7 +30,7 @@ def refs(session: SessionHandle) -> dict[str, ActorRef | None]:
 
 
 def is_registered(system: SessionSystem, session: SessionHandle, kind: str, ref: ActorRef) -> bool:
-    return system.registered(kind, session.id) == ref
+    return system.whereis((kind, session.id)) == ref
 
 
 def root_of(system: SessionSystem) -> ActorRef | None:
@@ -89,7 +89,7 @@ def test_the_registry_answers_with_the_new_processes(
         eventually(partial(is_registered, system, session, victim, new), "registration")
 
         assert new.incarnation > old.incarnation
-        assert system.registered(victim, session.id) == system.get_process(session.id, victim)
+        assert system.whereis((victim, session.id)) == system.get_process(session.id, victim)
 
 
 def test_never_an_old_entry_after_a_new_one(system: SessionSystem, session: SessionHandle) -> None:
@@ -100,7 +100,7 @@ def test_never_an_old_entry_after_a_new_one(system: SessionSystem, session: Sess
         old = seen[-1] if seen else 0
 
         def newer(old: int = old) -> bool:
-            ref = system.registered("manager", session.id)
+            ref = system.whereis(("manager", session.id))
             seen.extend([ref.incarnation] if ref else [])
             return bool(seen) and seen[-1] > old
 
@@ -184,7 +184,7 @@ def test_a_killed_registry_comes_back_and_knows_the_sessions(
 
     assert system.list_sessions() == [record]
     assert refs(session) == before
-    eventually(lambda: system.registered("state", session.id) == before["state"], "registration")
+    eventually(lambda: system.whereis(("state", session.id)) == before["state"], "registration")
     session.stop()
     assert system.list_sessions() == []
 

@@ -55,7 +55,6 @@ BY_OPEN_ID: list[Enter] = [
     SessionSystem.get_state,
     SessionSystem.get_agent,
     SessionSystem.health_check,
-    lambda system, bad: system.monitor(bad, "manager"),
 ]
 BY_ID: list[Enter] = [
     *BY_OPEN_ID,
@@ -64,10 +63,7 @@ BY_ID: list[Enter] = [
     SessionSystem.export_session,
     SessionSystem.fork_session,
     SessionSystem.delete_session,
-    lambda system, bad: system.registered("manager", bad),
     lambda system, bad: system.get_process(bad, "manager"),
-    lambda system, bad: system.cast("manager", bad, "hello"),
-    lambda system, bad: system.caller("manager", bad),
     lambda system, bad: system.update_session(bad, lambda session: session),
 ]
 BY_OPTIONAL_ID: list[Enter] = [
@@ -110,7 +106,7 @@ def test_unknown_ids_are_not_found(system: SessionSystem) -> None:
             enter(system, unknown)
 
     assert not system.session_running(unknown)
-    assert system.registered("manager", unknown) is None
+    assert system.whereis(("manager", unknown)) is None
 
 
 @MANY

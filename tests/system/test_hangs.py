@@ -37,7 +37,7 @@ def test_a_child_without_a_heartbeat_is_killed_and_restarted(
     """And the reason says so."""
     session = open_with(system, project, heartbeat=0.1)
     victim = system.get_process(session.id, "own")
-    monitor = system.monitor(session.id, "own")
+    monitor = session.monitor("own")
     if misdeed == "SIGSTOP":
         os.kill(victim.os_pid, signal.SIGSTOP)
     else:
@@ -62,7 +62,7 @@ def test_the_systems_own_processes_have_a_heartbeat(project: Path) -> None:
         session = system.create_session(project)
         manager = system.get_manager(session.id)
         os.kill(manager.os_pid, signal.SIGSTOP)
-        eventually(lambda: system.registered("manager", session.id) not in (manager, None), "it")
+        eventually(lambda: system.whereis(("manager", session.id)) not in (manager, None), "it")
 
         assert session.manager.project_root() == str(project)
 

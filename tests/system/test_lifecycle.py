@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,7 @@ from jidocode import (
     SessionHandle,
     SessionSystem,
 )
-from jidocode.otp import Flags, Start
+from jidocode.otp import ChildSpec, Flags, Start
 from jidocode.system.events import Fact
 from jidocode.testing import eventually
 
@@ -199,11 +200,9 @@ def test_a_refusal_that_looks_like_a_death_is_handled_once(
     assert session.call("gateway", "handled") == 2
 
 
-def test_a_monitor_that_nobody_keeps_is_forgotten(
-    system: SessionSystem, session: SessionHandle
-) -> None:
+def test_a_monitor_that_nobody_keeps_is_forgotten(session: SessionHandle) -> None:
     """It could tell nobody."""
-    monitor = weakref.ref(system.monitor(session.id, "manager"))
+    monitor = weakref.ref(session.monitor("manager"))
     gc.collect()
 
     assert monitor() is None
@@ -321,7 +320,8 @@ def test_a_host_that_does_not_report_is_given_up(tmp_path: Path) -> None:
 class Doomed(SessionSystem):
     """A system whose root is no supervisor."""
 
-    def _root(self) -> Start:
+    def _root(self, children: Sequence[ChildSpec]) -> Start:
+        del children
         return Start(Group, "no flags", ())
 
 
@@ -346,7 +346,7 @@ def test_the_host_listens_on_loopback_only(system: SessionSystem, project: Path)
 
 def test_the_key_is_neither_in_arguments_nor_in_the_environment(system: SessionSystem) -> None:
     """Of any process below the app."""
-    client = system._client
+    client = system._running.client
     assert client is not None
     key = client._host.key.hex().encode()
     for process in psutil.Process().children(recursive=True):
@@ -453,7 +453,7 @@ def test_a_close_that_cannot_wait_ends_what_waits(project: Path) -> None:
     """Calls, monitors and streams, at once, and each thread with an error of its own."""
     with ThreadPoolExecutor(4) as pool, SessionSystem(shutdown=0.1, call_timeout=60) as system:
         session = system.create_session(project, children=[worker("idle")])
-        monitor, stream = system.monitor(session.id, "idle"), system.events()
+        monitor, stream = session.monitor("idle"), system.events()
         calls = [pool.submit(session.call, "idle", ("sleep", 30.0)) for _ in range(2)]
         told, heard = pool.submit(monitor.wait), pool.submit(list, stream)
         eventually(lambda: system.statistics().calls == 2, "the calls")
@@ -475,7 +475,7 @@ def test_a_signal_handler_may_close_what_is_being_closed(project: Path) -> None:
         eventually(lambda: system.statistics().calls == 1, "the call")
 
         def close(*_: object) -> None:
-            system._client.close(0.0)
+            system._running.client.close(0.0)
             closed.append(True)
 
         before = signal.signal(signal.SIGALRM, close)
@@ -494,7 +494,8 @@ def test_a_host_that_is_killed_while_its_tree_starts_is_told_at_once(tmp_path: P
     latch = tmp_path / "latch"
 
     class Slow(SessionSystem):
-        def _root(self) -> Start:
+        def _root(self, children: Sequence[ChildSpec]) -> Start:
+            del children
             return Start(Group, Flags(), [worker("slow", None, f"latch {latch}")])
 
     with ThreadPoolExecutor(1) as pool:

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
-from jidocode._host.client.news import ROOT
 from jidocode.errors import (
     ActorExitedError,
     ChildNotFoundError,
@@ -27,10 +26,9 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp import ActorRef, ChildStarted, Killed, Name
-from jidocode.otp.naming.messages import AwaitLive, Live, LookUp, NotFound
+from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, NotFound
 from jidocode.otp.supervision.management import UpdateChild
 from jidocode.session.admission.messages import (
-    REGISTRY,
     SESSIONS,
     GetRecord,
     ListRecords,
@@ -45,6 +43,7 @@ from jidocode.session.requests import request, update_session
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
+from jidocode.system.session_router import SessionRouter
 from jidocode.system.sessions import Sessions
 from jidocode.system.settings import Settings
 from jidocode.system.steps import Ask, AwaitName, Plan, Step
@@ -59,7 +58,9 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.directory = Directory(lambda _ref, _reason: None)
-        self.router = Router(self.directory, lambda: None, lambda: None, settings.call_timeout)
+        self.router = SessionRouter(
+            self.directory, lambda: None, lambda: None, settings.call_timeout
+        )
         self.refusals: list[SessionError] = []
         self.archive = Archive(settings)
         self.sessions = Sessions(
@@ -294,7 +295,7 @@ def test_a_name_that_nobody_has_is_looked_up_once(app: App, session: Session) ->
     with pytest.raises(NoProcessError, match="tests of session"):
         app.carry_out(app.router.ask(name, "hello"), lambda _who, _request: NotFound())
 
-    assert app.asked == [("registry", LookUp(name))] * 2
+    assert app.asked == [("registry", AwaitLive(name))] * 2
 
 
 def test_a_process_that_is_found_dead_is_looked_for_again_until_the_deadline(

@@ -36,7 +36,7 @@ from jidocode import (
 from jidocode.errors import InvalidChildSpecError, StartFailedError
 from jidocode.otp import BRUTAL_KILL, ChildCounts, ChildSpec
 from jidocode.session.tree import Upkeep, session_children
-from jidocode.system.settings import CreationRate
+from jidocode.system.rules import CreationRate
 from jidocode.testing import eventually, is_alive, kill, wait_for_restart
 
 
@@ -349,9 +349,10 @@ def test_other_bad_arguments_are_refused(system: SessionSystem, project: Path) -
 
 def test_a_kind_is_a_text(system: SessionSystem, session: SessionHandle) -> None:
     """Whoever is asked for it: no wrong one reaches the registry."""
-    for look in (system.registered, system.caller):
-        with pytest.raises(TypeError, match="kind must be a str"):
-            look(["manager"], session.id)  # type: ignore[arg-type] # on purpose
+    with pytest.raises(TypeError, match="kind must be a str"):
+        session.call(["manager"], "hello")  # type: ignore[arg-type] # on purpose
+    with pytest.raises(TypeError, match="kind must be a str"):
+        session.monitor(1)  # type: ignore[arg-type] # on purpose
     with pytest.raises(TypeError, match="kind must be a str"):
         system.get_process(session.id, None)  # type: ignore[arg-type] # on purpose
 

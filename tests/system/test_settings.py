@@ -16,7 +16,8 @@ from loguru import logger
 
 from jidocode import SessionSystem, Settings, Strategy
 from jidocode.errors import InvalidSettingError
-from jidocode.system.settings import CreationRate, SettingsOverrides, default_state_dir
+from jidocode.system.rules import CreationRate
+from jidocode.system.settings import ApplicationSettings, SettingsOverrides, default_state_dir
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = [each.name for each in fields(Settings)]
@@ -297,7 +298,7 @@ def test_default_state_directory_reads_the_environment_of_the_process(
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_explained(name: str) -> None:
     """In its docstring, with the default, and in a row of the page on settings."""
-    docstring = " ".join((Settings.__doc__ or "").split())
+    docstring = " ".join((f"{ApplicationSettings.__doc__} {Settings.__doc__}").split())
     entry = re.split(f" (?:{'|'.join(NAMES)}): ", docstring.split(f" {name}: ")[1])[0]
     page = (DOCS / "settings.md").read_text("utf-8")
 

@@ -19,7 +19,7 @@ from jidocode._host.client.calls import CallLedger, NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
-from jidocode._host.client.news import ROOT, Listener, NewsDesk
+from jidocode._host.client.news import Listener, NewsDesk
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
@@ -31,6 +31,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop
 from jidocode.base.text import clip, describe
 from jidocode.errors import CallError, HostError, HostExitedError, HostStartError
+from jidocode.otp.naming.messages import ROOT
 from jidocode.otp.supervision.specs import Start
 
 
@@ -181,8 +182,11 @@ class HostClient:
 
     def cast(self, ref: ActorRef, request: object) -> None:
         """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
+        self.send(ref, wire.Cast(wire.pack_request(request)))
+
+    def send(self, ref: ActorRef, message: object) -> None:
+        """Send *ref* one of our own messages and wait for nothing; lost if it is gone."""
         self.check()
-        message = wire.Cast(wire.pack_request(request))
         # Whoever listens on the port of the dead would be sent it, for no answer is waited for.
         if self._messenger.reaches(ref.address) and self.directory.death_of(ref) is None:
             self._messenger.send(ref.address, message)

@@ -12,6 +12,7 @@ from jidocode.base.exits import ExitReason
 from jidocode.base.faults import require_sound
 from jidocode.base.refs import Name
 from jidocode.base.text import clip, describe, quote
+from jidocode.otp.naming.messages import ROOT
 from jidocode.otp.supervision.events import (
     Announced,
     ChildExited,
@@ -19,9 +20,6 @@ from jidocode.otp.supervision.events import (
     GaveUp,
     SupervisorEvent,
 )
-
-ROOT: Name = ("root", "jidocode")
-"""What the root of every tree is known as in the directory."""
 
 SESSION = "session"
 """The kind of the supervisor of a session; nobody starts it again."""

@@ -14,6 +14,11 @@ from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
 
+ROOT: Name = ("root", "jidocode")
+"""What the root of every tree is known as in the app; no registry has it."""
+REGISTRY: Name = ("system", "registry")
+"""The name of the process registry of every tree."""
+
 # ----- from supervisors -----------------------------------------------------------
 
 
@@ -77,9 +82,13 @@ class LookUp(Struct, frozen=True):
 
 
 class AwaitLive(Struct, frozen=True):
-    """Answered with `Live` once a process runs under *name*, `NotFound` if nobody holds it."""
+    """Answered with `Live` once a process runs under *name*, `NotFound` if nobody holds it.
+
+    It is not *dead* that is meant: whoever asks knows better, and waits for the next one.
+    """
 
     name: Name
+    dead: ActorRef | None = None
 
 
 class Entries(Struct, frozen=True):

@@ -88,9 +88,9 @@ class RegistryServer(GenServer):
             case LookUp(name):
                 check_name(name)
                 return Reply(self.table.lookup(name))
-            case AwaitLive(name):
+            case AwaitLive(name, dead):
                 check_name(name)
-                self.carry_out(self.table.await_live(name, caller))
+                self.carry_out(self.table.await_live(name, caller, dead))
                 return NoReply()
             case Entries():
                 kind = request.kind

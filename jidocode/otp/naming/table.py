@@ -263,10 +263,15 @@ class NameTable:
             return Restarting(entry.value)
         return Live(entry.ref, entry.value)
 
-    def await_live(self, name: Name, token: Hashable) -> list[TableEffect]:
-        """Answer *token* as soon as a process runs under *name*, or nobody holds it."""
+    def await_live(
+        self, name: Name, token: Hashable, dead: ActorRef | None = None
+    ) -> list[TableEffect]:
+        """Answer *token* as soon as a process runs under *name*, or nobody holds it.
+
+        *dead* is no such process: whoever asks has heard of its end, and this table may not yet.
+        """
         found = self.lookup(name)
-        if not isinstance(found, Restarting):
+        if isinstance(found, NotFound) or (isinstance(found, Live) and found.ref != dead):
             return [AnswerLookUp(token, found)]
         self._waits[token] = name
         return []

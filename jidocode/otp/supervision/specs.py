@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, TypeVar, cast
 
 from attrs import Factory, field, frozen
 
@@ -270,6 +270,19 @@ class ChildSpec(Record):
     memory_limit: int | None = field(default=None, validator=_is_memory_limit)
     name: Name | None = field(default=None, validator=_is_registered_name)
     value: object = field(default=None, repr=False)
+
+
+class Startable(Protocol):
+    """A class that knows its spec, such as a `GenServer` or a `Supervisor`."""
+
+    @classmethod
+    def child_spec(cls) -> ChildSpec:
+        """Return how it is started."""
+        ...
+
+
+Child = ChildSpec | type[Startable]
+"""What can be started: a spec, or a class whose `child_spec` needs no arguments."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -10,7 +10,6 @@ from jidocode.session.admission.admission import Place
 from jidocode.session.project.locate import ProjectKey
 from jidocode.session.record import Session
 
-REGISTRY: Name = ("system", "registry")
 SESSIONS: Name = ("system", "sessions")
 
 

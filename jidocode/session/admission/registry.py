@@ -25,7 +25,7 @@ from jidocode.errors import (
     SessionError,
     SessionNotFoundError,
 )
-from jidocode.otp.naming.messages import ClaimName, Live, NotFound, ReleaseName
+from jidocode.otp.naming.messages import REGISTRY, ClaimName, Live, NotFound, ReleaseName
 from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.server.messages import Caller, Response
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
@@ -33,7 +33,6 @@ from jidocode.otp.supervision.events import ChildExited
 from jidocode.otp.supervision.management import StartChild, TerminateChild
 from jidocode.session.admission.admission import Admission, AdmissionRules
 from jidocode.session.admission.messages import (
-    REGISTRY,
     SESSIONS,
     FindRecord,
     GetRecord,

@@ -1,0 +1,128 @@
+"""What may be asked of any supervisor in a tree, as functions (OTP: supervisor).
+
+The first argument is who asks: an application, or a server of the tree itself. The second
+is the supervisor, by name or by `ActorRef`. Every function waits for the answer as a call
+does, *timeout* seconds at most, and raises what a call raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from jidocode.base.refs import ActorRef, Target
+from jidocode.otp.supervision.management import (
+    ChildCounts,
+    ChildInfo,
+    CountChildren,
+    DeleteChild,
+    GetChildSpec,
+    Request,
+    RestartChild,
+    StartChild,
+    TerminateChild,
+    WhichChildren,
+)
+from jidocode.otp.supervision.specs import ChildSpec
+
+__all__ = [
+    "Asks",
+    "count_children",
+    "delete_child",
+    "get_childspec",
+    "restart_child",
+    "start_child",
+    "terminate_child",
+    "which_children",
+]
+
+
+class Asks(Protocol):
+    """Whoever can call a process, such as an `Application`."""
+
+    def call(self, target: Target, request: object, *, timeout: float = ...) -> Any:
+        """Send *request* to *target*, and return its answer."""
+        ...
+
+
+def which_children(
+    asks: Asks, supervisor: Target, *, timeout: float | None = None
+) -> tuple[ChildInfo, ...]:
+    """Return the children of *supervisor* in start order."""
+    children: tuple[ChildInfo, ...] = _ask(asks, supervisor, WhichChildren(), timeout)
+    return children
+
+
+def count_children(asks: Asks, supervisor: Target, *, timeout: float | None = None) -> ChildCounts:
+    """Return how many children *supervisor* has, by what they are."""
+    counts: ChildCounts = _ask(asks, supervisor, CountChildren(), timeout)
+    return counts
+
+
+def get_childspec(
+    asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
+) -> ChildSpec:
+    """Return the spec of a child.
+
+    Raises:
+        ChildNotFoundError: No child has that id.
+    """
+    spec: ChildSpec = _ask(asks, supervisor, GetChildSpec(child_id), timeout)
+    return spec
+
+
+def start_child(
+    asks: Asks, supervisor: Target, spec: ChildSpec, *, timeout: float | None = None
+) -> ActorRef | None:
+    """Start one more child; None if its `init` ignored.
+
+    Raises:
+        AlreadyStartedError: A child with that id, or a process with its name, runs.
+        AlreadyPresentError: There is a stopped child with that id.
+        MaxChildrenError: A dynamic supervisor has as many as it may.
+        StartFailedError: Its `init` failed; the spec is not kept.
+        InvalidChildSpecError: The spec breaks a rule.
+        CallError: It cannot be pickled.
+    """
+    ref: ActorRef | None = _ask(asks, supervisor, StartChild(spec), timeout)
+    return ref
+
+
+def terminate_child(
+    asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
+) -> None:
+    """Stop a child by its shutdown rule, and wait until it and all below it are dead.
+
+    Its spec is kept, unless it is temporary or the supervisor a dynamic one.
+
+    Raises:
+        ChildNotFoundError: No child has that id.
+    """
+    _ask(asks, supervisor, TerminateChild(child_id), timeout)
+
+
+def restart_child(
+    asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
+) -> ActorRef | None:
+    """Start a stopped child again; None if its `init` ignored.
+
+    Raises:
+        ChildNotFoundError: No child has that id.
+        ChildRunningError: It runs.
+        ChildRestartingError: Its supervisor is at it already.
+        StartFailedError: Its `init` failed.
+    """
+    ref: ActorRef | None = _ask(asks, supervisor, RestartChild(child_id), timeout)
+    return ref
+
+
+def delete_child(
+    asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
+) -> None:
+    """Forget the spec of a stopped child; raises as `restart_child`."""
+    _ask(asks, supervisor, DeleteChild(child_id), timeout)
+
+
+def _ask(asks: Asks, supervisor: Target, request: Request, timeout: float | None) -> Any:
+    if timeout is None:
+        return asks.call(supervisor, request)
+    return asks.call(supervisor, request, timeout=timeout)

@@ -1,0 +1,138 @@
+"""`RunningSystem`: a running tree with sessions in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
+
+from jidocode._host.daemon.launcher import HostProcess
+from jidocode.base.deadline import Deadline
+from jidocode.base.refs import ActorRef, Name
+from jidocode.base.stop import Stop
+from jidocode.errors import CallTimeoutError
+from jidocode.otp.supervision.specs import Start
+from jidocode.session.admission.admission import AdmissionRules
+from jidocode.session.admission.messages import SESSIONS
+from jidocode.session.record import Session, validate_session_id
+from jidocode.session.requests import Channel, Request
+from jidocode.session.tree import SessionChildren, system_root
+from jidocode.system.archive import Archive
+from jidocode.system.events import EventStream, SessionRefused
+from jidocode.system.health import Statistics
+from jidocode.system.running import RunningTree
+from jidocode.system.session_router import SessionRouter, process_name
+from jidocode.system.sessions import Sessions
+from jidocode.system.settings import Settings
+from jidocode.system.updates import Updates
+
+_Result = TypeVar("_Result")
+
+
+class RunningSystem(RunningTree):
+    """A running tree with sessions in it.
+
+    Attributes:
+        settings: How it behaves.
+        archive: The journals.
+        sessions: Opens, finds and stops sessions.
+        updates: Changes the records of sessions.
+    """
+
+    def __init__(
+        self,
+        host: HostProcess,
+        root: Start,
+        settings: Settings,
+        build: SessionChildren,
+    ) -> None:
+        """Start the tree below *root* in *host*; *build* says what a session consists of."""
+        self.settings = settings
+        self.archive = Archive(settings)
+        self.archive.prepare()
+        super().__init__(host, root, settings, SessionRouter, sessions=SESSIONS[1])
+        client, hub = self.client, self.hub
+        self.sessions = Sessions(
+            self.router,
+            self.archive,
+            settings,
+            build,
+            lambda error: client.hand_over(lambda: hub.publish(SessionRefused(error), None)),
+        )
+        self.updates = Updates(self.router, self.sessions)
+        self._guard = threading.RLock()  # a signal handler may update what is being updated
+        self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+
+    def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
+        """Change the record of a session, one thread at a time; see `Updates`."""
+        deadline = self.router.deadline()
+        with self._turn_to_update(validate_session_id(session_id), deadline):
+            return self.carry_out(self.updates.apply(session_id, change))
+
+    @contextmanager
+    def _turn_to_update(self, session_id: str, deadline: Deadline) -> Generator[None]:
+        with self._guard:
+            turn = self._turns.setdefault(session_id, threading.RLock())
+        if not turn.acquire(timeout=deadline.left):
+            raise CallTimeoutError(f"session {session_id}", deadline.seconds)
+        try:
+            yield
+        finally:
+            turn.release()
+
+    # What needs no plan
+
+    def events(self, session_id: str | None) -> EventStream:
+        """Return a stream of what happens from now on; see `SessionSystem.events`."""
+        return self.hub.stream(None if session_id is None else validate_session_id(session_id))
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot of counts."""
+        return Statistics(
+            sessions=len(self.carry_out(self.sessions.records())),
+            max_sessions=self.settings.max_sessions,
+            processes=len(self.client.directory.live()),
+            calls=self.client.calls,
+        )
+
+    def find_child(self, kind: str, session_id: str) -> ActorRef:
+        """Return a session's process; see `SessionSystem.get_process`."""
+        return self.find(process_name(kind, session_id), self.router.deadline())
+
+    def way_to(self, kind: str, session_id: str) -> Channel:
+        """Return the way to a session's process, for its client."""
+        return _Way(self, process_name(kind, session_id))
+
+
+class _Way(Struct, frozen=True):
+    """The way to the process under one name."""
+
+    system: RunningSystem
+    name: Name
+
+    def __call__(
+        self,
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,
+        stop: Stop | None = None,
+    ) -> _Result:
+        answer: _Result = self.system.call(self.name, request, timeout=timeout, stop=stop)
+        return answer
+
+
+def root(settings: Settings, children: Iterable[object] = ()) -> Start:
+    """Return the root of the tree of a system with *settings*, *children* beside the sessions."""
+    rate = settings.creation_rate
+    rules = AdmissionRules(
+        max_sessions=settings.max_sessions,
+        attempts=rate.attempts if rate else None,
+        seconds=rate.seconds if rate else 1.0,
+        allow_nested=settings.allow_nested,
+    )
+    return system_root(rules, settings.heartbeat, children)

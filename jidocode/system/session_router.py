@@ -1,0 +1,65 @@
+"""`SessionRouter`: a router that knows what a session is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jidocode._host.client.calls import REASON_GRACE
+from jidocode._host.client.news import SESSION
+from jidocode.base.deadline import Deadline
+from jidocode.base.refs import Name
+from jidocode.base.text import quote, word
+from jidocode.errors import NoProcessError, SessionNotFoundError
+from jidocode.session.record import is_session_id, validate_session_id
+from jidocode.system.router import Router
+from jidocode.system.steps import AwaitName, Plan
+
+
+def process_name(kind: str, session_id: str) -> Name:
+    """Return the name of a session's process.
+
+    Raises:
+        InvalidSessionIdError: *session_id* is no session id.
+    """
+    if not isinstance(kind, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise TypeError(f"kind must be a str, got {quote(kind)}")
+    return kind, validate_session_id(session_id)
+
+
+class SessionRouter(Router):
+    """Tells a session that is gone from one that has no such process."""
+
+    def ask_registry(
+        self, request: object, deadline: Deadline | None = None, *, target: str = "the registry"
+    ) -> Plan[Any]:
+        """Ask as `Router.ask_registry`; a session that is refused as unknown says how it ended."""
+        try:
+            return (yield from super().ask_registry(request, deadline, target=target))
+        except SessionNotFoundError as error:
+            raise self._not_found(error.wanted) from None
+
+    def words(self, name: Name) -> str:
+        """Return what errors call the process under *name*."""
+        kind, name_id = name
+        return (
+            f"{word(kind)} of session {name_id}" if is_session_id(name_id) else super().words(name)
+        )
+
+    def missing_error(self, name: Name, deadline: Deadline) -> Plan[Exception]:
+        """Return the error for a *name* under which nobody runs, or will."""
+        kind, session_id = name
+        if not is_session_id(session_id):
+            return (yield from super().missing_error(name, deadline))
+        if self._directory.end_of(name) is not None:
+            # The session may be about to end: its child may be the first of all to go.
+            moment = min(deadline, self.deadline(REASON_GRACE), key=lambda each: each.at)
+            yield AwaitName(name, moment, lambda: not self._is_open(session_id))
+        if kind == SESSION or not self._is_open(session_id):
+            return self._not_found(session_id)
+        return NoProcessError(self.words(name))
+
+    def _not_found(self, session_id: str) -> SessionNotFoundError:
+        return SessionNotFoundError(session_id, self._directory.end_of((SESSION, session_id)))
+
+    def _is_open(self, session_id: str) -> bool:
+        return self._directory.find((SESSION, session_id)) is not None
