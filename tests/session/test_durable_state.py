@@ -430,9 +430,10 @@ def test_a_flipped_bit_costs_one_record_and_is_reported(life: Life) -> None:
     assert life.again().repair().clean
 
 
+@pytest.mark.parametrize("cast_first", [True, False], ids=["by a cast", "by a call"])
 @pytest.mark.parametrize("loss", ["file", "folder"])
 def test_a_journal_that_is_lost_while_it_is_open_is_told_once_and_never_begun_anew(
-    life: Life, loss: str
+    life: Life, loss: str, *, cast_first: bool
 ) -> None:
     """Changes are refused, reads are answered; put back, all goes on."""
     state = life.start()
@@ -440,7 +441,8 @@ def test_a_journal_that_is_lost_while_it_is_open_is_told_once_and_never_begun_an
     stream = state.begin_stream()
     place = life.path if loss == "file" else life.directory
     place.rename(place.with_name("away"))
-    life.wire.cast(AppendChunk(stream.id, 0, "x" * CHUNK_BATCH))
+    if cast_first:
+        life.wire.cast(AppendChunk(stream.id, 0, "x" * CHUNK_BATCH))
     for _ in range(2):
         with pytest.raises(JournalLostError):
             state.append_message("user", "lost")
@@ -455,13 +457,24 @@ def test_a_journal_that_is_lost_while_it_is_open_is_told_once_and_never_begun_an
     assert next(iter(life.again().messages())) == kept
 
 
-def test_a_journal_that_was_emptied_is_told(life: Life) -> None:
-    """It is not taken for a new one."""
-    life.start().append_message("user", "gone")
-    life.crash()
-    os.truncate(life.path, 0)
+@pytest.mark.parametrize("size", [0, 300], ids=["to nothing", "within a record"])
+def test_a_journal_that_is_cut_off_while_it_is_open_is_told(life: Life, size: int) -> None:
+    """At once, by a refusal and an announcement, and again by the next State."""
+    state = life.start()
+    for text in ("one", "two", "three"):
+        state.append_message("user", text)
+    os.truncate(life.path, size)
+    with pytest.raises(JournalLostError, match="cut it off"):
+        state.append_message("user", "never")
+    told = [effect.fact for effect in life.wire.effects if isinstance(effect, Publish)]
+    assert [type(fact) for fact in told] == [JournalLostError]
+    state = life.again()
 
-    assert not life.start().repair().clean
+    assert not state.repair().clean
+    assert not state.repair().created
+    assert state.repair().header_lost is (size == 0)
+    assert [message.content for message in state.messages()] == []
+    assert state.append_message("user", "goes on") == life.again().messages()[0]
 
 
 # ----- a disk that refuses ----------------------------------------------------

@@ -95,7 +95,8 @@ class State(GenServer):
         """Begin or resume the conversation of *session* (called by the host, first).
 
         A journal that was damaged is announced to the app, as a `Repair`; one that is
-        renamed, deleted or replaced while it is open as a `JournalLostError`, once.
+        renamed, deleted, replaced, or written to by somebody else, while it is open as a
+        `JournalLostError`, once.
 
         Args:
             session: The record. If the journal has a later one, that counts.
@@ -121,8 +122,9 @@ class State(GenServer):
         try:
             result = self._answer(request, caller)
         except (SessionError, JournalError) as error:
-            self._tell_of_loss(error)
             result = Refuse(error)
+        if isinstance(result, Refuse):  # mostly by the operations, which raise nothing
+            self._tell_of_loss(result.error)
         self._subscriptions.publish()
         return result
 
@@ -172,7 +174,7 @@ class State(GenServer):
                 self._tell_of_loss(failure)
                 log.warning("its end has to wait for the next chunk: {}", failure.message)
 
-    def _tell_of_loss(self, error: SessionError | JournalError) -> None:
+    def _tell_of_loss(self, error: Exception) -> None:
         if isinstance(error, JournalLostError) and not self._told_of_loss:
             self._told_of_loss = True
             log.error("{}", error.message)
