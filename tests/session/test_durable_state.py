@@ -225,12 +225,15 @@ def test_an_id_is_known_as_long_as_its_message_is_there(
     monkeypatch.setattr(limits, "MAX_MESSAGES", 5)
     monkeypatch.setattr(journal_module, "RECENT", 3)
     state = life.start()
-    first = state.append_message("user", "first", message_id=message_id)
+    metadata = {"big": 2**70, "float": 1.0, "list": [None, True, "\udc80"]}
+    first = state.append_message("user", "first", message_id=message_id, metadata=metadata)
 
     def is_known() -> bool:
-        again = state.append_message("user", "again", message_id=message_id)
+        again = state.append_message("user", "first", message_id=message_id, metadata=metadata)
         with pytest.raises(InvalidRequestError, match="has ended already"):
             state.begin_stream(message_id=message_id)
+        with pytest.raises(InvalidRequestError, match="other content"):
+            state.append_message("user", "second", message_id=message_id, metadata=metadata)
         assert state.end_stream(message_id) == again
         return again == first
 
@@ -249,7 +252,7 @@ def test_an_id_is_known_as_long_as_its_message_is_there(
     anew = state.append_message("user", "anew", message_id=message_id)
 
     assert anew.seq > first.seq
-    assert life.again().append_message("user", "again", message_id=message_id) == anew
+    assert life.again().append_message("user", "anew", message_id=message_id) == anew
 
 
 def test_ids_with_the_same_hash_are_told_apart(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +269,7 @@ def test_ids_with_the_same_hash_are_told_apart(life: Life, monkeypatch: pytest.M
     ]
     assert [each.content for each in state.messages()] == list("012345678")
 
-    assert [state.append_message("user", "x", message_id=each.id) for each in sent] == sent
+    assert sent == [state.append_message("user", each.content, message_id=each.id) for each in sent]
 
 
 def test_ids_of_messages_that_were_dropped_are_free(
@@ -280,7 +283,7 @@ def test_ids_of_messages_that_were_dropped_are_free(
         state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)
     ]
     life.conversation._ledger.compact()
-    assert state.append_message("user", "x", message_id="m4") == sent[4]
+    assert state.append_message("user", "4", message_id="m4") == sent[4]
 
     assert state.append_message("user", "x", message_id="m3").content == "x"
 
