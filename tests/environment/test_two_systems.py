@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +18,19 @@ import psutil
 import pytest
 from apps import IMPORTS
 
-from jidocode import JidocodeError, ProjectAlreadyOpenError, SessionHandle, SessionSystem
+from jidocode import (
+    JidocodeError,
+    ProjectAlreadyOpenError,
+    Session,
+    SessionHandle,
+    SessionNotFoundError,
+    SessionSystem,
+)
 from jidocode.errors import JournalLockedError
 from jidocode.otp import Flags
+from jidocode.session.admission.admission import Place
+from jidocode.session.journal.ownership import Home, owned
+from jidocode.system.archive import Archive
 from jidocode.testing import eventually, kill, wait_for_restart
 
 # ----- who has it open --------------------------------------------------------------------
@@ -86,6 +97,13 @@ def other(project: Path, state_dir: Path) -> Iterator[Other]:
 def mine(state_dir: Path) -> Iterator[SessionSystem]:
     """A system on the state directory that the other app uses."""
     with SessionSystem(state_dir=state_dir) as system:
+        yield system
+
+
+@pytest.fixture
+def system_without_rate(state_dir: Path) -> Iterator[SessionSystem]:
+    """The same, in which sessions may be opened as fast as can be."""
+    with SessionSystem(state_dir=state_dir, creation_rate=None) as system:
         yield system
 
 
@@ -168,6 +186,105 @@ def test_every_way_to_what_is_open_elsewhere_says_by_whom(
 
 
 # ----- between two lives ------------------------------------------------------------------
+
+
+def test_a_session_that_is_deleted_while_it_is_resumed_is_not_begun_anew(
+    mine: SessionSystem,
+    theirs: SessionSystem,
+    project: Path,
+    state_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Just after its journal was looked at: it is not given back without its messages."""
+    session = mine.create_session(project)
+    session.stop()
+    truly = Archive.record
+
+    def record(archive: Archive, session_id: str) -> Session:
+        found = truly(archive, session_id)
+        theirs.delete_session(session_id)
+        return found
+
+    monkeypatch.setattr(Archive, "record", record)
+    with pytest.raises(SessionNotFoundError, match=session.id):
+        mine.resume_session(session.id)
+
+    assert mine.list_sessions() == []
+    assert list(state_dir.glob("*.jsonl*")) == []
+
+
+def test_of_a_deletion_and_a_resumption_at_once_one_comes_first(
+    system_without_rate: SessionSystem, theirs: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """The session comes back with all that it had, or not at all."""
+    mine = system_without_rate
+    session = mine.create_session(project)
+    session.state.append_message("user", "keep me")
+    session.stop()
+    journal = state_dir / f"{session.id}.jsonl"
+    content = journal.read_bytes()
+    outcomes: list[str] = []
+    for number in range(20):
+        journal.write_bytes(content)
+        barrier = threading.Barrier(2)
+
+        def delete(barrier: threading.Barrier = barrier, delay: float = number * 0.001) -> None:
+            barrier.wait()
+            time.sleep(delay)
+            with suppress(JournalLockedError):
+                theirs.delete_session(session.id)
+
+        thread = threading.Thread(target=delete)
+        thread.start()
+        barrier.wait()
+        try:
+            resumed = mine.resume_session(session.id)
+        except (SessionNotFoundError, JournalLockedError) as error:
+            outcomes.append(type(error).__name__)
+            thread.join()
+            assert not journal.exists()
+        else:
+            outcomes.append("resumed")
+            thread.join()
+            assert [each.content for each in resumed.state.messages()] == ["keep me"]
+            resumed.stop()
+
+    assert len(outcomes) == 20
+
+
+@pytest.mark.parametrize("lets_go", [True, False])
+def test_a_session_that_is_taken_between_a_look_and_its_start_is_refused_by_name(
+    mine: SessionSystem,
+    project: Path,
+    state_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    lets_go: bool,
+) -> None:
+    """Also if it is free again when this system looks by whom it was taken."""
+    session = mine.create_session(project)
+    session.stop()
+    taken = owned(state_dir / f"{session.id}.jsonl")
+    truly, looks = Home.check, iter(["before", "after"])
+
+    def check(home: Home, place: Place) -> None:
+        match next(looks):
+            case "before":
+                taken.__enter__()
+                return
+            case _ if lets_go:
+                taken.__exit__(None, None, None)
+            case _:
+                pass
+        truly(home, place)
+
+    monkeypatch.setattr(Home, "check", check)
+    with pytest.raises(JournalLockedError) as error:
+        mine.resume_session(session.id)
+    if not lets_go:
+        taken.__exit__(None, None, None)
+
+    assert error.value.pid == (None if lets_go else os.getpid())
 
 
 def test_an_open_session_whose_state_does_not_run_is_nobody_elses(

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpenError
+from jidocode.errors import (
+    JournalError,
+    JournalLockedError,
+    ProjectAlreadyOpenError,
+    SessionNotFoundError,
+)
 from jidocode.session.admission.admission import Place
 from jidocode.session.journal import ownership
 from jidocode.session.journal.catalogue import delete_journal
@@ -136,6 +141,27 @@ def test_the_journal_of_an_open_session_is_not_deleted(one: Owner, tmp_path: Pat
     delete_journal(path)
 
     assert not path.exists()
+
+
+def test_a_session_whose_journal_is_being_changed_is_not_taken_for_the_one_that_had_it_last(
+    one: Owner, tmp_path: Path
+) -> None:
+    """The file that a killed session left says that it is open in this system."""
+    one.own(SHOP_PLACE)
+    one.let_go()
+    with owned(journal_path(tmp_path, SHOP_PLACE.session_id)), pytest.raises(JournalLockedError):
+        one.home.check(SHOP_PLACE)
+
+
+def test_a_journal_that_a_session_is_to_go_on_with_is_not_begun(one: Owner, tmp_path: Path) -> None:
+    """It is there, or there is no such session."""
+    one.own(SHOP_PLACE)
+    with pytest.raises(SessionNotFoundError, match=SHOP_PLACE.session_id):
+        one.home.require_journal(SHOP_PLACE.session_id)
+    assert not journal_path(tmp_path, SHOP_PLACE.session_id).exists()
+    one.home.begin_journal(SHOP_PLACE.session_id)
+
+    one.home.require_journal(SHOP_PLACE.session_id)
 
 
 def test_a_session_whose_journal_is_being_changed_is_not_opened(

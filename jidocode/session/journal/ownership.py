@@ -30,8 +30,14 @@ import msgspec
 from msgspec import Struct
 
 from jidocode.base import log
+from jidocode.base.exits import Crashed, ExitReason
 from jidocode.base.text import quote
-from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpenError
+from jidocode.errors import (
+    JournalError,
+    JournalLockedError,
+    ProjectAlreadyOpenError,
+    SessionNotFoundError,
+)
 from jidocode.session.admission.admission import Place, refuse_overlap
 from jidocode.session.journal.file import Durability, Journal
 from jidocode.session.journal.place import journal_path, opening_time
@@ -107,6 +113,18 @@ class Home(Struct, frozen=True, kw_only=True):
         path = journal_path(self.folder, session_id)
         if not path.exists():
             Journal.open(path, durability=self.durability, create=True).close()
+
+    def require_journal(self, session_id: str) -> None:
+        """Check that a session that this process owns, and is to go on, still has its journal.
+
+        Whoever wanted it to go on saw one, but owned nothing yet: it may be deleted since. To
+        begin one then would give back an empty session, and say that nothing is wrong with it.
+
+        Raises:
+            SessionNotFoundError: It has none.
+        """
+        if not journal_path(self.folder, session_id).exists():
+            raise SessionNotFoundError(session_id)
 
     def opening_time(self, session_id: str) -> float:
         """Return how many seconds it may take to open the journal of a session."""
@@ -188,11 +206,20 @@ def owned(journal: Path) -> Generator[None]:
         path = folder / journal.stem
         fd, _ = lock_file(path, create=True)
     try:
+        with _errors():
+            os.truncate(path, 0)  # whoever had it open last, and was killed, has it no more
         yield
     finally:
         path.unlink(missing_ok=True)
         fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
         os.close(fd)
+
+
+def was_taken(reason: ExitReason) -> bool:
+    """Whether *reason* is that of a start which `Home.own` refused."""
+    refusals = (JournalLockedError, ProjectAlreadyOpenError)
+    names = tuple(f"{cls.__module__}.{cls.__qualname__}: " for cls in refusals)
+    return isinstance(reason, Crashed) and reason.error.startswith(names)
 
 
 def owner_path(journal: Path) -> Path:
