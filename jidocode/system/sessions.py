@@ -183,7 +183,9 @@ class Sessions:
         upkeep = Upkeep(heartbeat=settings.heartbeat, hard_links=settings.hard_links)
         if home is None:
             return upkeep
-        return evolve(upkeep, journal_dir=home.folder, durability=home.durability)
+        return evolve(
+            upkeep, journal_dir=home.folder, durability=home.durability, system=home.system
+        )
 
     # Looking
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,9 +26,10 @@ from jidocode import (
     SessionHandle,
     SessionNotFoundError,
     SessionSystem,
+    StartFailedError,
 )
-from jidocode.errors import JournalLockedError
-from jidocode.otp import Flags
+from jidocode.errors import JournalLockedError, JournalLostError
+from jidocode.otp import Announced, Flags
 from jidocode.session.admission.admission import Place
 from jidocode.session.journal.ownership import Home, owned
 from jidocode.system.archive import Archive
@@ -364,6 +366,42 @@ def other_system(state_dir: Path) -> Iterator[SessionSystem]:
     """A second system on the same state directory, in this app."""
     with SessionSystem(state_dir=state_dir) as system:
         yield system
+
+
+def test_who_removes_the_folder_of_open_sessions_is_noticed(
+    mine: SessionSystem, theirs: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """By the next change, before anybody believes that it was kept; all else is there again."""
+    session = mine.create_session(project, strategy=Flags(max_restarts=0))
+    kept = session.state.append_message("user", "keep me")
+    events = mine.events()
+    shutil.rmtree(state_dir / "open")
+    with pytest.raises(JournalLostError, match="was removed"):
+        session.state.append_message("user", "never")
+    assert isinstance(next(events).fact, Announced)
+    assert session.state.messages() == [kept]
+    os.kill(mine.get_process(session.id, "state").os_pid, signal.SIGKILL)
+    eventually(lambda: not mine.session_running(session.id), "the end")
+    resumed = mine.resume_session(session.id)
+    with pytest.raises(ProjectAlreadyOpenError):
+        theirs.create_session(project)
+
+    assert resumed.state.messages() == [kept]
+
+
+def test_a_session_whose_journal_was_deleted_between_two_lives_ends(
+    mine: SessionSystem, theirs: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """Another system could, for the folder of open sessions was removed; it is not begun anew."""
+    session = mine.create_session(project)
+    session.state.append_message("user", "gone")
+    session.terminate_child("state")
+    shutil.rmtree(state_dir / "open")
+    theirs.delete_session(session.id)
+    with pytest.raises(StartFailedError, match="JournalLostError"):
+        session.restart_child("state")
+
+    assert not (state_dir / f"{session.id}.jsonl").exists()
 
 
 # ----- one project, two systems -------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ from jidocode.errors import (
 )
 from jidocode.otp.server.machine import Publish, SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.otp.server.messages import Down
+from jidocode.session.admission.messages import OpenSession
 from jidocode.session.conversation import limits, messages as messages_module
 from jidocode.session.conversation.changes import Change, JournalOpened, Message, Todo
 from jidocode.session.conversation.conversation import Conversation
@@ -60,7 +62,7 @@ from jidocode.session.journal.catalogue import (
 )
 from jidocode.session.journal.codec import encode
 from jidocode.session.journal.format import FIRST_LINE, MAX_LINE, format_line
-from jidocode.session.journal.ownership import Home
+from jidocode.session.journal.ownership import Home, owner_path
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.recovery import INTERRUPTED_CALL, recover
 from jidocode.session.record import Session, new_session_id
@@ -94,6 +96,7 @@ class Life(Struct):
     connect: Callable[..., Any]
     session: Session
     directory: Path
+    system: str | None = None
     wire: Any = None
 
     def begin(self) -> None:
@@ -104,15 +107,19 @@ class Life(Struct):
     def home(self) -> Home:
         return Home(folder=str(self.directory), system="this one")
 
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return (str(self.directory), "process", self.system)
+
     def start(self, *, session: Session | None = None) -> StateClient:
         self.begin()
-        self.wire = self.connect(State, session or self.session, str(self.directory))
+        self.wire = self.connect(State, session or self.session, *self.arguments)
         assert self.wire.failure is None, self.wire.failure
         return StateClient(self.wire)
 
     def refused(self, *, session: Session | None = None) -> str:
         """Return why a State does not start."""
-        failure = self.connect(State, session or self.session, str(self.directory)).failure
+        failure = self.connect(State, session or self.session, *self.arguments).failure
         assert isinstance(failure, Crashed)
         return failure.error
 
@@ -480,6 +487,54 @@ def test_a_journal_that_is_cut_off_while_it_is_open_is_told(life: Life, size: in
     assert state.repair().header_lost is (size == 0)
     assert [message.content for message in state.messages()] == []
     assert state.append_message("user", "goes on") == life.again().messages()[0]
+
+
+LOSSES_OF_THE_HOLD = ["folder", "file", "taken by another system", "replaced by a pipe"]
+
+
+def lose_hold(life: Life, how: str) -> None:
+    """Have nothing keep other systems from the session any more."""
+    owner = owner_path(life.path)
+    match how:
+        case "folder":
+            shutil.rmtree(owner.parent)
+        case "file":
+            owner.unlink()
+        case "replaced by a pipe":
+            owner.unlink()
+            os.mkfifo(owner)
+        case _:
+            owner.unlink()
+            other = Home(folder=str(life.directory), system="another one")
+            os.close(other.own(OpenSession(life.session, frozenset()).place))
+
+
+@pytest.mark.parametrize("loss", LOSSES_OF_THE_HOLD)
+def test_a_session_that_nothing_keeps_for_its_system_takes_no_changes(
+    life: Life, loss: str
+) -> None:
+    """Another one may have it: refused, announced once, and not begun again; reads go on."""
+    hold = life.home.own(OpenSession(life.session, frozenset()).place)
+    life.system = life.home.system
+    state = life.start()
+    kept = state.append_message("user", "kept")
+    state = life.again()
+    lose_hold(life, loss)
+    for _ in range(2):
+        with pytest.raises(JournalLostError, match="not kept for its system any more"):
+            state.append_message("user", "lost")
+    told = [effect.fact for effect in life.wire.effects if isinstance(effect, Publish)]
+    assert [type(fact) for fact in told] == [JournalLostError]
+    assert state.messages() == [kept]
+    life.crash()
+    if loss != "replaced by a pipe":  # that is nobody's: only who was there before sees it
+        assert "JournalLostError" in life.refused()
+    os.close(hold)
+    shutil.rmtree(owner_path(life.path).parent, ignore_errors=True)
+    hold = life.home.own(OpenSession(life.session, frozenset()).place)
+    os.close(hold)
+
+    assert life.start().messages() == [kept]
 
 
 # ----- a disk that refuses ----------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -235,6 +236,25 @@ def test_a_folder_that_cannot_be_used_is_a_typed_error(one: Owner, tmp_path: Pat
     (tmp_path / "open").write_text("no folder")
     with pytest.raises(JournalError, match="open sessions cannot be noted"):
         one.own(SHOP_PLACE)
+
+
+def test_a_folder_that_is_removed_while_it_is_waited_for_is_made_again(
+    one: Owner, two: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And held again: of the one that is gone two systems may have each another."""
+    truly, folder = fcntl.flock, tmp_path / "open"
+
+    def flock(fd: int, operation: int) -> None:
+        truly(fd, operation)
+        if operation & fcntl.LOCK_EX and folder.exists():
+            monkeypatch.undo()
+            folder.rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    one.own(SHOP_PLACE)
+    assert owner_path(journal_path(tmp_path, SHOP_PLACE.session_id)).exists()
+    with pytest.raises(ProjectAlreadyOpenError):
+        two.own(place(SHOP, ROOT))
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a link", "a link to nowhere", "a pipe"])

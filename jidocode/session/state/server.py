@@ -91,6 +91,7 @@ class State(GenServer):
         session: Session,
         journal_dir: str | None = None,
         durability: Durability = "process",
+        system: str | None = None,
     ) -> None:
         """Begin or resume the conversation of *session* (called by the host, first).
 
@@ -103,6 +104,8 @@ class State(GenServer):
             journal_dir: Where journals are; created if need be. None for memory.
             durability: What a change survives once it is acknowledged: the death
                 of the `"process"`, or the loss of `"power"`.
+            system: The system that has the session open, which takes no change any more
+                once that is not sure; None if there are no others.
 
         Raises:
             JournalError: The journal cannot be opened; see `recovery.recover`.
@@ -110,7 +113,7 @@ class State(GenServer):
         if journal_dir is None:
             self.conversation = Conversation.in_memory(session)
         else:
-            self.conversation = recover(session, journal_dir, durability)
+            self.conversation = recover(session, journal_dir, durability, system)
         if not self.conversation.repair.clean:
             self.announce(self.conversation.repair)
         self._subscriptions = Subscriptions(self, self.conversation)
