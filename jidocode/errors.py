@@ -38,7 +38,7 @@ JidocodeError
     ├── JournalVersionError     a newer version wrote it
     ├── JournalDamagedError     it cannot be read
     └── JournalWriteError       it cannot be written now; reads go on
-        └── JournalLostError    it was renamed, deleted or replaced while its session is open
+        └── JournalLostError    somebody did something to it while its session is open
 
 All of them pickle: an error that crosses a process keeps its type, attributes and
 message. Each class says its message once, as a sentence over its attributes, and never
@@ -468,8 +468,12 @@ class JournalWriteError(JournalError):
 
 
 class JournalLostError(JournalWriteError):
-    """The journal of an open session is not in its place: renamed, deleted, or another file.
+    """The journal of an open session is not as it was left.
 
-    So what was acknowledged would not be found any more. Put it back, and the session
-    goes on; it never begins with an empty one instead.
+    It was renamed, deleted or replaced, was cut off, or has something at its end that another
+    process wrote. So what was acknowledged would not be found any more. Put it back as it
+    was, and the session goes on; it never begins with an empty one instead.
+
+    Or the file is gone that keeps the session for its system (`open/<session id>`): another
+    system may have it, or its project, or have deleted the journal. Resume it then.
     """

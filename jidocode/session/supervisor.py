@@ -36,7 +36,7 @@ class SessionSupervisor(Supervisor):
     kind: ClassVar[str] = "session"
 
     @classmethod
-    def child_spec(  # type: ignore[override] # a session is not started without a record
+    def child_spec(  # type: ignore[override] # noqa: PLR0913 - needs a record; most are keywords
         cls,
         session: OpenSession,
         children: Sequence[ChildSpec],
@@ -44,12 +44,14 @@ class SessionSupervisor(Supervisor):
         flags: Flags = DEFAULT_FLAGS,
         heartbeat: float | None = None,
         home: Home | None = None,
+        resumes: bool = False,
     ) -> ChildSpec:
         """Return the spec of *session*'s supervisor over *children*, in start order.
 
         It is temporary: a session that gave up is the app's to look at, and is
         not started again behind the app's back. *session* is registered with it.
-        With a *home*, no other system can open it, or its project, as long as it lives.
+        With a *home*, no other system can open it, or its project, as long as it lives; and if
+        the session *resumes*, it does not start without the journal that there was.
 
         Raises:
             InvalidChildSpecError: The children break a rule, or cannot be pickled.
@@ -62,7 +64,7 @@ class SessionSupervisor(Supervisor):
             raise InvalidChildSpecError(f"the children cannot be pickled: {error}") from error
         return ChildSpec(
             id=session.record.id,
-            start=Start(cls, flags, packed, session.place, home),
+            start=Start(cls, flags, packed, session.place, home, resumes=resumes),
             restart=Restart.TEMPORARY,
             type=ChildType.SUPERVISOR,
             name=("session", session.record.id),
@@ -73,15 +75,19 @@ class SessionSupervisor(Supervisor):
         )
 
     def init(
-        self, flags: Flags, children: bytes, place: Place, home: Home | None
+        self, flags: Flags, children: bytes, place: Place, home: Home | None, *, resumes: bool
     ) -> tuple[Flags, Sequence[ChildSpec]]:
         """Take the session, and return its children (called by the host, first).
 
         Raises:
             JournalLockedError, ProjectAlreadyOpenError: Another system has it, or its project.
+            SessionNotFoundError: It was to be resumed, and has no journal any more.
             JournalError: Its journal cannot be begun.
         """
         if home is not None:
             home.own(place)  # until this process ends
-            home.begin_journal(place.session_id)
+            if resumes:
+                home.require_journal(place.session_id)
+            else:
+                home.begin_journal(place.session_id)
         return flags, pickle.loads(children)

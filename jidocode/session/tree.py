@@ -70,12 +70,14 @@ class Upkeep(Record):
         heartbeat: Seconds between probes of Manager and State, None for none.
         journal_dir: Where State keeps its journals, None for in memory.
         durability: What a change survives once it is acknowledged.
+        system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
     """
 
     heartbeat: float | None = None
     journal_dir: str | None = field(default=None, repr=False)
     durability: Durability = "process"
+    system: str | None = None
     hard_links: bool = True
 
 
@@ -95,6 +97,7 @@ def session_children(
             session,
             upkeep.journal_dir,
             upkeep.durability,
+            upkeep.system,
             name=("state", session.id),
             heartbeat=upkeep.heartbeat,
             init_timeout=STATE_INIT_TIMEOUT,

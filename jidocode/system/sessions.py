@@ -12,6 +12,7 @@ from jidocode.base.deadline import Deadline
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,
+    JournalLockedError,
     NoProcessError,
     RateLimitedError,
     SessionExistsError,
@@ -32,6 +33,7 @@ from jidocode.session.admission.messages import (
     StopSession,
 )
 from jidocode.session.journal.catalogue import Resumable
+from jidocode.session.journal.ownership import was_taken
 from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.supervisor import SessionSupervisor
@@ -72,6 +74,17 @@ class Sessions:
         children: Sequence[ChildSpec] = (),
     ) -> Plan[Session]:
         """Open *session*, and return its record; see `SessionSystem.start_session`."""
+        return (yield from self._open(session, strategy, children, resumes=False))
+
+    def _open(
+        self,
+        session: Session,
+        strategy: Strategy | StrategyText | Flags | None,
+        children: Sequence[ChildSpec],
+        *,
+        resumes: bool,
+    ) -> Plan[Session]:
+        """Open *session*; if it *resumes*, it has a journal, and is not opened without."""
         if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
             raise TypeError(f"session must be a Session, got {quote(session)}")
         record = Session.validate(session)
@@ -85,6 +98,7 @@ class Sessions:
             flags=self._settings.session_flags(strategy),
             heartbeat=self._settings.heartbeat,
             home=home,
+            resumes=resumes,
         )
         if home is not None:
             home.check(opened.place)
@@ -92,9 +106,16 @@ class Sessions:
         deadline = self._router.deadline(self._settings.call_timeout + extra)
         try:
             yield from self._ask_to_start(StartSession(opened, spec), deadline)
-        except StartFailedError:
+        except StartFailedError as error:
+            # A text is all that comes from a start that failed. So it is looked again for what
+            # may have been in its way, which says by whom; it may be gone by now.
             if home is not None:
-                home.check(opened.place)  # another system may have been faster
+                home.check(opened.place)
+            if resumes:
+                self._archive.path(record.id)
+            if was_taken(error.reason):
+                problem = f"session {record.id}, or its project, was in use a moment ago"
+                raise JournalLockedError(problem) from error
             raise
         return record
 
@@ -113,7 +134,7 @@ class Sessions:
             if (yield from self.is_open(session_id)):
                 raise SessionExistsError(session_id)
             record = self._archive.move(session_id, project_path)
-        return (yield from self.start(record, strategy, children))
+        return (yield from self._open(record, strategy, children, resumes=True))
 
     def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
         """Return the specs of what *session* consists of, *own* children last."""
@@ -162,7 +183,9 @@ class Sessions:
         upkeep = Upkeep(heartbeat=settings.heartbeat, hard_links=settings.hard_links)
         if home is None:
             return upkeep
-        return evolve(upkeep, journal_dir=home.folder, durability=home.durability)
+        return evolve(
+            upkeep, journal_dir=home.folder, durability=home.durability, system=home.system
+        )
 
     # Looking
 

@@ -115,7 +115,8 @@ class SessionSystem(Application):
                 An argument breaks a rule. Nothing was started.
             JournalError: `Settings.state_dir` lies within the project, whose
                 Manager could write there. Nothing was started.
-            JournalLockedError: A session with that id is open in another system.
+            JournalLockedError: A session with that id is open in another system, or was
+                when it was started here.
             RateLimitedError: Too many were asked for; it says when to try again.
             SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
                 There is no place for it. Nothing was started.
@@ -254,10 +255,11 @@ class SessionSystem(Application):
 
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
-            SessionNotFoundError: It has no journal.
+            SessionNotFoundError: It has no journal, or none any more: it is deleted meanwhile.
             JournalDamagedError: Its record cannot be read: name its project.
             JournalError: It cannot be read at all.
-            JournalLockedError: It is open in another system; it says in which process.
+            JournalLockedError: It is open in another system, or was when it was started here; it
+                says in which process, if it still is.
             StartFailedError: Its journal cannot be opened.
             InvalidSessionError: Its project is gone, or another one stands there; or
                 *project_path* is no usable folder.

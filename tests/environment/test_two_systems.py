@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +19,20 @@ import psutil
 import pytest
 from apps import IMPORTS
 
-from jidocode import JidocodeError, ProjectAlreadyOpenError, SessionHandle, SessionSystem
-from jidocode.errors import JournalLockedError
-from jidocode.otp import Flags
+from jidocode import (
+    JidocodeError,
+    ProjectAlreadyOpenError,
+    Session,
+    SessionHandle,
+    SessionNotFoundError,
+    SessionSystem,
+    StartFailedError,
+)
+from jidocode.errors import JournalLockedError, JournalLostError
+from jidocode.otp import Announced, Flags
+from jidocode.session.admission.admission import Place
+from jidocode.session.journal.ownership import Home, owned
+from jidocode.system.archive import Archive
 from jidocode.testing import eventually, kill, wait_for_restart
 
 # ----- who has it open --------------------------------------------------------------------
@@ -86,6 +99,13 @@ def other(project: Path, state_dir: Path) -> Iterator[Other]:
 def mine(state_dir: Path) -> Iterator[SessionSystem]:
     """A system on the state directory that the other app uses."""
     with SessionSystem(state_dir=state_dir) as system:
+        yield system
+
+
+@pytest.fixture
+def system_without_rate(state_dir: Path) -> Iterator[SessionSystem]:
+    """The same, in which sessions may be opened as fast as can be."""
+    with SessionSystem(state_dir=state_dir, creation_rate=None) as system:
         yield system
 
 
@@ -170,6 +190,105 @@ def test_every_way_to_what_is_open_elsewhere_says_by_whom(
 # ----- between two lives ------------------------------------------------------------------
 
 
+def test_a_session_that_is_deleted_while_it_is_resumed_is_not_begun_anew(
+    mine: SessionSystem,
+    theirs: SessionSystem,
+    project: Path,
+    state_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Just after its journal was looked at: it is not given back without its messages."""
+    session = mine.create_session(project)
+    session.stop()
+    truly = Archive.record
+
+    def record(archive: Archive, session_id: str) -> Session:
+        found = truly(archive, session_id)
+        theirs.delete_session(session_id)
+        return found
+
+    monkeypatch.setattr(Archive, "record", record)
+    with pytest.raises(SessionNotFoundError, match=session.id):
+        mine.resume_session(session.id)
+
+    assert mine.list_sessions() == []
+    assert list(state_dir.glob("*.jsonl*")) == []
+
+
+def test_of_a_deletion_and_a_resumption_at_once_one_comes_first(
+    system_without_rate: SessionSystem, theirs: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """The session comes back with all that it had, or not at all."""
+    mine = system_without_rate
+    session = mine.create_session(project)
+    session.state.append_message("user", "keep me")
+    session.stop()
+    journal = state_dir / f"{session.id}.jsonl"
+    content = journal.read_bytes()
+    outcomes: list[str] = []
+    for number in range(20):
+        journal.write_bytes(content)
+        barrier = threading.Barrier(2)
+
+        def delete(barrier: threading.Barrier = barrier, delay: float = number * 0.001) -> None:
+            barrier.wait()
+            time.sleep(delay)
+            with suppress(JournalLockedError):
+                theirs.delete_session(session.id)
+
+        thread = threading.Thread(target=delete)
+        thread.start()
+        barrier.wait()
+        try:
+            resumed = mine.resume_session(session.id)
+        except (SessionNotFoundError, JournalLockedError) as error:
+            outcomes.append(type(error).__name__)
+            thread.join()
+            assert not journal.exists()
+        else:
+            outcomes.append("resumed")
+            thread.join()
+            assert [each.content for each in resumed.state.messages()] == ["keep me"]
+            resumed.stop()
+
+    assert len(outcomes) == 20
+
+
+@pytest.mark.parametrize("lets_go", [True, False])
+def test_a_session_that_is_taken_between_a_look_and_its_start_is_refused_by_name(
+    mine: SessionSystem,
+    project: Path,
+    state_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    lets_go: bool,
+) -> None:
+    """Also if it is free again when this system looks by whom it was taken."""
+    session = mine.create_session(project)
+    session.stop()
+    taken = owned(state_dir / f"{session.id}.jsonl")
+    truly, looks = Home.check, iter(["before", "after"])
+
+    def check(home: Home, place: Place) -> None:
+        match next(looks):
+            case "before":
+                taken.__enter__()
+                return
+            case _ if lets_go:
+                taken.__exit__(None, None, None)
+            case _:
+                pass
+        truly(home, place)
+
+    monkeypatch.setattr(Home, "check", check)
+    with pytest.raises(JournalLockedError) as error:
+        mine.resume_session(session.id)
+    if not lets_go:
+        taken.__exit__(None, None, None)
+
+    assert error.value.pid == (None if lets_go else os.getpid())
+
+
 def test_an_open_session_whose_state_does_not_run_is_nobody_elses(
     mine: SessionSystem, other_system: SessionSystem, project: Path
 ) -> None:
@@ -247,6 +366,42 @@ def other_system(state_dir: Path) -> Iterator[SessionSystem]:
     """A second system on the same state directory, in this app."""
     with SessionSystem(state_dir=state_dir) as system:
         yield system
+
+
+def test_who_removes_the_folder_of_open_sessions_is_noticed(
+    mine: SessionSystem, theirs: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """By the next change, before anybody believes that it was kept; all else is there again."""
+    session = mine.create_session(project, strategy=Flags(max_restarts=0))
+    kept = session.state.append_message("user", "keep me")
+    events = mine.events()
+    shutil.rmtree(state_dir / "open")
+    with pytest.raises(JournalLostError, match="was removed"):
+        session.state.append_message("user", "never")
+    assert isinstance(next(events).fact, Announced)
+    assert session.state.messages() == [kept]
+    os.kill(mine.get_process(session.id, "state").os_pid, signal.SIGKILL)
+    eventually(lambda: not mine.session_running(session.id), "the end")
+    resumed = mine.resume_session(session.id)
+    with pytest.raises(ProjectAlreadyOpenError):
+        theirs.create_session(project)
+
+    assert resumed.state.messages() == [kept]
+
+
+def test_a_session_whose_journal_was_deleted_between_two_lives_ends(
+    mine: SessionSystem, theirs: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """Another system could, for the folder of open sessions was removed; it is not begun anew."""
+    session = mine.create_session(project)
+    session.state.append_message("user", "gone")
+    session.terminate_child("state")
+    shutil.rmtree(state_dir / "open")
+    theirs.delete_session(session.id)
+    with pytest.raises(StartFailedError, match="JournalLostError"):
+        session.restart_child("state")
+
+    assert not (state_dir / f"{session.id}.jsonl").exists()
 
 
 # ----- one project, two systems -------------------------------------------------------------

@@ -73,8 +73,58 @@ def test_a_second_append_with_the_same_id_changes_nothing(conversation: Conversa
     first = conversation.append_message("a", "user", "hello")
     append(conversation, 1)
 
-    assert conversation.append_message("a", "user", "hello again") is first
+    assert conversation.append_message("a", "user", "hello") is first
     assert [message.seq for message in conversation.messages()] == [1, 2]
+
+
+OTHER_CONTENT: list[tuple[str, list[Any], list[list[Any]]]] = [
+    (
+        "append_message",
+        ["user", "hi", {"n": 1, "m": [2]}],
+        [
+            ["assistant", "hi", {"n": 1, "m": [2]}],
+            ["user", "hi!", {"n": 1, "m": [2]}],
+            ["user", "hi"],
+            ["user", "hi", {"n": True, "m": [2]}],
+            ["user", "hi", {"n": 1.0, "m": [2]}],
+            ["user", "hi", {"n": 1, "m": [2], "o": None}],
+        ],
+    ),
+    ("begin_stream", ["user", {"n": 1}], [["assistant", {"n": 1}], ["user"], ["user", {"n": "1"}]]),
+    ("add_reasoning_step", ["hm"], [["hm "]]),
+    (
+        "add_tool_call",
+        ["run", {"argv": ["a", "b"]}],
+        [["walk", {"argv": ["a", "b"]}], ["run", {"argv": ["b", "a"]}], ["run"]],
+    ),
+    ("add_prompt", ["do it"], [["do"], [" "]]),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "others"), OTHER_CONTENT, ids=[each[0] for each in OTHER_CONTENT]
+)
+def test_the_same_under_the_same_id_is_one_and_something_else_is_refused(
+    conversation: Conversation, method: str, content: list[Any], others: list[list[Any]]
+) -> None:
+    """The refusal names the id, and nothing changes."""
+    add = getattr(conversation, method)
+    first = add("the id", *content)
+    for other in others:
+        with pytest.raises(InvalidRequestError, match=r"'the id' .* other content"):
+            add("the id", *other)
+
+    assert add("the id", *content) is first
+    assert conversation.last_seq == 1
+
+
+def test_what_ended_otherwise_is_not_taken_for_an_append(conversation: Conversation) -> None:
+    """A message that was cut short is no whole one, though it says the same."""
+    conversation.begin_stream("s")
+    conversation.append_chunk("s", 0, "abc")
+    conversation.end_stream("s", "aborted")
+    with pytest.raises(InvalidRequestError, match=r"'s' .* other content"):
+        conversation.append_message("s", "assistant", "abc")
 
 
 def test_the_oldest_messages_are_dropped_beyond_a_thousand(conversation: Conversation) -> None:
@@ -303,7 +353,7 @@ def test_the_changes_of_a_conversation_rebuild_it(
     append(original, 2)
     original.clear_messages()
     append(original, 3)
-    original.append_message(original.messages()[0].id, "user", "again")
+    original.append_message(original.messages()[0].id, "user", "text")
     original.add_tool_call("c", "run", {"x": 1})
     original.add_tool_result("c", "done")
     original.replace_todos([Todo("x")])
@@ -348,7 +398,7 @@ def test_everything_about_a_stream_may_be_sent_again(conversation: Conversation)
     assert conversation.append_chunk("s", 6, "") == 6
     ended = conversation.end_stream("s")
     assert conversation.end_stream("s") is ended
-    assert conversation.append_message("s", "user", "x") is ended
+    assert conversation.append_message("s", "assistant", "abcdef") is ended
     assert ended.content == "abcdef"
     assert conversation.last_seq == 4
 
@@ -431,7 +481,7 @@ def test_reasoning_steps_are_kept_in_order_up_to_a_hundred(conversation: Convers
     """A known id adds nothing; all can be dropped."""
     steps = [conversation.add_reasoning_step(str(number), "hm") for number in range(102)]
 
-    assert conversation.add_reasoning_step("101", "again") is steps[-1]
+    assert conversation.add_reasoning_step("101", "hm") is steps[-1]
     assert conversation.reasoning(limit=1000) == steps[2:]
     assert conversation.reasoning(after_seq=steps[50].seq, limit=1) == [steps[51]]
     conversation.clear_reasoning()
@@ -450,10 +500,10 @@ def test_tool_context_is_replaced_and_settings_are_merged(conversation: Conversa
 
 
 def test_prompts_are_kept_up_to_a_hundred_without_blank_ones(conversation: Conversation) -> None:
-    """Oldest first; a known id adds nothing."""
+    """Oldest first; a known one adds nothing."""
     for number in range(102):
         conversation.add_prompt(str(number), f"prompt {number}")
-    conversation.add_prompt("101", "again")
+    conversation.add_prompt("101", "prompt 101")
     conversation.add_prompt("blank", " \n")
 
     assert [prompt.text for prompt in conversation.prompts(limit=1000)] == [

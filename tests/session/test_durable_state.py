@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,9 +39,11 @@ from jidocode.errors import (
     JournalLostError,
     JournalVersionError,
     JournalWriteError,
+    SessionNotFoundError,
 )
 from jidocode.otp.server.machine import Publish, SendAfter, SendInfo, SendReply, WatchProcess
 from jidocode.otp.server.messages import Down
+from jidocode.session.admission.messages import OpenSession
 from jidocode.session.conversation import limits, messages as messages_module
 from jidocode.session.conversation.changes import Change, JournalOpened, Message, Todo
 from jidocode.session.conversation.conversation import Conversation
@@ -50,6 +53,7 @@ from jidocode.session.journal import (
     format as format_module,
 )
 from jidocode.session.journal.catalogue import (
+    add_record,
     delete_journal,
     export_journal,
     fork_journal,
@@ -58,7 +62,7 @@ from jidocode.session.journal.catalogue import (
 )
 from jidocode.session.journal.codec import encode
 from jidocode.session.journal.format import FIRST_LINE, MAX_LINE, format_line
-from jidocode.session.journal.ownership import Home
+from jidocode.session.journal.ownership import Home, owner_path
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.recovery import INTERRUPTED_CALL, recover
 from jidocode.session.record import Session, new_session_id
@@ -92,6 +96,7 @@ class Life(Struct):
     connect: Callable[..., Any]
     session: Session
     directory: Path
+    system: str | None = None
     wire: Any = None
 
     def begin(self) -> None:
@@ -102,15 +107,19 @@ class Life(Struct):
     def home(self) -> Home:
         return Home(folder=str(self.directory), system="this one")
 
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return (str(self.directory), "process", self.system)
+
     def start(self, *, session: Session | None = None) -> StateClient:
         self.begin()
-        self.wire = self.connect(State, session or self.session, str(self.directory))
+        self.wire = self.connect(State, session or self.session, *self.arguments)
         assert self.wire.failure is None, self.wire.failure
         return StateClient(self.wire)
 
     def refused(self, *, session: Session | None = None) -> str:
         """Return why a State does not start."""
-        failure = self.connect(State, session or self.session, str(self.directory)).failure
+        failure = self.connect(State, session or self.session, *self.arguments).failure
         assert isinstance(failure, Crashed)
         return failure.error
 
@@ -225,12 +234,15 @@ def test_an_id_is_known_as_long_as_its_message_is_there(
     monkeypatch.setattr(limits, "MAX_MESSAGES", 5)
     monkeypatch.setattr(journal_module, "RECENT", 3)
     state = life.start()
-    first = state.append_message("user", "first", message_id=message_id)
+    metadata = {"big": 2**70, "float": 1.0, "list": [None, True, "\udc80"]}
+    first = state.append_message("user", "first", message_id=message_id, metadata=metadata)
 
     def is_known() -> bool:
-        again = state.append_message("user", "again", message_id=message_id)
+        again = state.append_message("user", "first", message_id=message_id, metadata=metadata)
         with pytest.raises(InvalidRequestError, match="has ended already"):
             state.begin_stream(message_id=message_id)
+        with pytest.raises(InvalidRequestError, match="other content"):
+            state.append_message("user", "second", message_id=message_id, metadata=metadata)
         assert state.end_stream(message_id) == again
         return again == first
 
@@ -249,7 +261,7 @@ def test_an_id_is_known_as_long_as_its_message_is_there(
     anew = state.append_message("user", "anew", message_id=message_id)
 
     assert anew.seq > first.seq
-    assert life.again().append_message("user", "again", message_id=message_id) == anew
+    assert life.again().append_message("user", "anew", message_id=message_id) == anew
 
 
 def test_ids_with_the_same_hash_are_told_apart(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +278,7 @@ def test_ids_with_the_same_hash_are_told_apart(life: Life, monkeypatch: pytest.M
     ]
     assert [each.content for each in state.messages()] == list("012345678")
 
-    assert [state.append_message("user", "x", message_id=each.id) for each in sent] == sent
+    assert sent == [state.append_message("user", each.content, message_id=each.id) for each in sent]
 
 
 def test_ids_of_messages_that_were_dropped_are_free(
@@ -280,7 +292,7 @@ def test_ids_of_messages_that_were_dropped_are_free(
         state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)
     ]
     life.conversation._ledger.compact()
-    assert state.append_message("user", "x", message_id="m4") == sent[4]
+    assert state.append_message("user", "4", message_id="m4") == sent[4]
 
     assert state.append_message("user", "x", message_id="m3").content == "x"
 
@@ -430,9 +442,10 @@ def test_a_flipped_bit_costs_one_record_and_is_reported(life: Life) -> None:
     assert life.again().repair().clean
 
 
+@pytest.mark.parametrize("cast_first", [True, False], ids=["by a cast", "by a call"])
 @pytest.mark.parametrize("loss", ["file", "folder"])
 def test_a_journal_that_is_lost_while_it_is_open_is_told_once_and_never_begun_anew(
-    life: Life, loss: str
+    life: Life, loss: str, *, cast_first: bool
 ) -> None:
     """Changes are refused, reads are answered; put back, all goes on."""
     state = life.start()
@@ -440,7 +453,8 @@ def test_a_journal_that_is_lost_while_it_is_open_is_told_once_and_never_begun_an
     stream = state.begin_stream()
     place = life.path if loss == "file" else life.directory
     place.rename(place.with_name("away"))
-    life.wire.cast(AppendChunk(stream.id, 0, "x" * CHUNK_BATCH))
+    if cast_first:
+        life.wire.cast(AppendChunk(stream.id, 0, "x" * CHUNK_BATCH))
     for _ in range(2):
         with pytest.raises(JournalLostError):
             state.append_message("user", "lost")
@@ -455,13 +469,72 @@ def test_a_journal_that_is_lost_while_it_is_open_is_told_once_and_never_begun_an
     assert next(iter(life.again().messages())) == kept
 
 
-def test_a_journal_that_was_emptied_is_told(life: Life) -> None:
-    """It is not taken for a new one."""
-    life.start().append_message("user", "gone")
-    life.crash()
-    os.truncate(life.path, 0)
+@pytest.mark.parametrize("size", [0, 300], ids=["to nothing", "within a record"])
+def test_a_journal_that_is_cut_off_while_it_is_open_is_told(life: Life, size: int) -> None:
+    """At once, by a refusal and an announcement, and again by the next State."""
+    state = life.start()
+    for text in ("one", "two", "three"):
+        state.append_message("user", text)
+    os.truncate(life.path, size)
+    with pytest.raises(JournalLostError, match="cut it off"):
+        state.append_message("user", "never")
+    told = [effect.fact for effect in life.wire.effects if isinstance(effect, Publish)]
+    assert [type(fact) for fact in told] == [JournalLostError]
+    state = life.again()
 
-    assert not life.start().repair().clean
+    assert not state.repair().clean
+    assert not state.repair().created
+    assert state.repair().header_lost is (size == 0)
+    assert [message.content for message in state.messages()] == []
+    assert state.append_message("user", "goes on") == life.again().messages()[0]
+
+
+LOSSES_OF_THE_HOLD = ["folder", "file", "taken by another system", "replaced by a pipe"]
+
+
+def lose_hold(life: Life, how: str) -> None:
+    """Have nothing keep other systems from the session any more."""
+    owner = owner_path(life.path)
+    match how:
+        case "folder":
+            shutil.rmtree(owner.parent)
+        case "file":
+            owner.unlink()
+        case "replaced by a pipe":
+            owner.unlink()
+            os.mkfifo(owner)
+        case _:
+            owner.unlink()
+            other = Home(folder=str(life.directory), system="another one")
+            os.close(other.own(OpenSession(life.session, frozenset()).place))
+
+
+@pytest.mark.parametrize("loss", LOSSES_OF_THE_HOLD)
+def test_a_session_that_nothing_keeps_for_its_system_takes_no_changes(
+    life: Life, loss: str
+) -> None:
+    """Another one may have it: refused, announced once, and not begun again; reads go on."""
+    hold = life.home.own(OpenSession(life.session, frozenset()).place)
+    life.system = life.home.system
+    state = life.start()
+    kept = state.append_message("user", "kept")
+    state = life.again()
+    lose_hold(life, loss)
+    for _ in range(2):
+        with pytest.raises(JournalLostError, match="not kept for its system any more"):
+            state.append_message("user", "lost")
+    told = [effect.fact for effect in life.wire.effects if isinstance(effect, Publish)]
+    assert [type(fact) for fact in told] == [JournalLostError]
+    assert state.messages() == [kept]
+    life.crash()
+    if loss != "replaced by a pipe":  # that is nobody's: only who was there before sees it
+        assert "JournalLostError" in life.refused()
+    os.close(hold)
+    shutil.rmtree(owner_path(life.path).parent, ignore_errors=True)
+    hold = life.home.own(OpenSession(life.session, frozenset()).place)
+    os.close(hold)
+
+    assert life.start().messages() == [kept]
 
 
 # ----- a disk that refuses ----------------------------------------------------
@@ -931,8 +1004,6 @@ def test_a_directory_that_cannot_be_listed_is_an_error(life: Life) -> None:
 
 def test_a_record_that_cannot_be_loaded_is_an_error(life: Life) -> None:
     """Which one, says why."""
-    with pytest.raises(JournalError, match="No such file"):
-        load_record(life.path)
     life.directory.mkdir()
     life.path.write_bytes(format_line(0, b'{"journal":2}'))
     with pytest.raises(JournalVersionError):
@@ -1029,6 +1100,26 @@ def test_a_damaged_journal_is_not_forked(life: Life, folder: Path) -> None:
     assert fork_journal(life.path, Session.new(project_path=folder)).exists()
 
 
+WITHOUT_A_JOURNAL: dict[str, Callable[[Path, Session], object]] = {
+    "load": lambda path, _: load_record(path),
+    "move": add_record,
+    "export": lambda path, _: list(export_journal(path)),
+    "fork": lambda path, session: fork_journal(path, evolve(session, id=new_session_id())),
+    "delete": lambda path, _: delete_journal(path),
+}
+
+
+@pytest.mark.parametrize("way", WITHOUT_A_JOURNAL)
+def test_a_journal_that_was_deleted_meanwhile_is_that_of_no_session(life: Life, way: str) -> None:
+    """Whoever looks for it says so; its disk is well, and nothing is left of the attempt."""
+    life.begin()
+    life.path.unlink()
+    with pytest.raises(SessionNotFoundError, match=life.session.id):
+        WITHOUT_A_JOURNAL[way](life.path, life.session)
+
+    assert not [path for path in life.directory.rglob("*") if path.is_file()]
+
+
 def test_a_deleted_journal_leaves_nothing(life: Life) -> None:
     """One that is open is not deleted."""
     life.start()
@@ -1042,8 +1133,6 @@ def test_a_deleted_journal_leaves_nothing(life: Life) -> None:
 
     assert list(life.directory.iterdir()) == [life.directory / "open"]
     assert list((life.directory / "open").iterdir()) == []
-    with pytest.raises(JournalError, match="No such file"):
-        delete_journal(life.path)
 
 
 # ----- kill -9 ----------------------------------------------------------------

@@ -466,6 +466,76 @@ def test_a_file_that_is_put_back_takes_records_again(path: Path) -> None:
         assert [record.payload for record in journal.records()] == [b"{}", b'{"kept":1}']
 
 
+def spoil(path: Path, how: str) -> None:
+    """Have the file at *path* be shorter or longer."""
+    size = path.stat().st_size
+    match how:
+        case "emptied":
+            os.truncate(path, 0)
+        case "cut in half":
+            os.truncate(path, size // 2)
+        case "cut by a byte":
+            os.truncate(path, size - 1)
+        case "half a line appended":
+            with path.open("ab") as file:
+                file.write(b"half a li")
+        case _:
+            with path.open("ab") as file:
+                file.write(format_line(2, b'{"made":"up"}'))
+
+
+SPOILS = ["emptied", "cut in half", "cut by a byte", "half a line appended", "a line appended"]
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["created", "opened"])
+@pytest.mark.parametrize("how", SPOILS)
+def test_a_file_that_somebody_else_writes_to_takes_no_more_records(
+    path: Path, how: str, *, is_new: bool
+) -> None:
+    """They would be acknowledged and not found; nor is the file touched. Restored, it goes on."""
+    if not is_new:
+        with opened(path):
+            pass
+    with opened(path) as journal:
+        journal.append(b"{}")
+        good = path.read_bytes()
+        spoil(path, how)
+        spoilt = path.read_bytes()
+        for change in (lambda: journal.append(b"{}"), lambda: journal.compact([1])):
+            with pytest.raises(JournalLostError, match=f"{len(spoilt)} bytes .* {len(good)}"):
+                change()
+        assert path.read_bytes() == spoilt
+        path.write_bytes(good)
+        assert journal.append(b"{}") == 2
+    with opened(path) as journal:
+        assert journal.repair.clean
+        assert journal.last_seq == 2
+
+
+def test_a_file_that_is_cut_off_before_a_failed_write_could_be_is_not_filled_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed may be cut off later, by the next write; there is nothing to cut off then."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with opened(path) as journal:
+        journal.append(b"first")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "ftruncate", fail)
+            with (
+                limited(resource.RLIMIT_FSIZE, path.stat().st_size + 100),
+                pytest.raises(JournalWriteError, match="too large"),
+            ):
+                journal.append(b"x" * 1000)
+        os.truncate(path, 30)
+        with pytest.raises(JournalLostError):
+            journal.append(b"second")
+
+        assert path.stat().st_size == 30
+
+
 def test_a_file_that_is_gone_is_not_begun_anew(path: Path) -> None:
     """Unless that is asked for."""
     with pytest.raises(JournalLostError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpenError
+from jidocode.errors import (
+    JournalError,
+    JournalLockedError,
+    ProjectAlreadyOpenError,
+    SessionNotFoundError,
+)
 from jidocode.session.admission.admission import Place
 from jidocode.session.journal import ownership
 from jidocode.session.journal.catalogue import delete_journal
@@ -138,6 +144,27 @@ def test_the_journal_of_an_open_session_is_not_deleted(one: Owner, tmp_path: Pat
     assert not path.exists()
 
 
+def test_a_session_whose_journal_is_being_changed_is_not_taken_for_the_one_that_had_it_last(
+    one: Owner, tmp_path: Path
+) -> None:
+    """The file that a killed session left says that it is open in this system."""
+    one.own(SHOP_PLACE)
+    one.let_go()
+    with owned(journal_path(tmp_path, SHOP_PLACE.session_id)), pytest.raises(JournalLockedError):
+        one.home.check(SHOP_PLACE)
+
+
+def test_a_journal_that_a_session_is_to_go_on_with_is_not_begun(one: Owner, tmp_path: Path) -> None:
+    """It is there, or there is no such session."""
+    one.own(SHOP_PLACE)
+    with pytest.raises(SessionNotFoundError, match=SHOP_PLACE.session_id):
+        one.home.require_journal(SHOP_PLACE.session_id)
+    assert not journal_path(tmp_path, SHOP_PLACE.session_id).exists()
+    one.home.begin_journal(SHOP_PLACE.session_id)
+
+    one.home.require_journal(SHOP_PLACE.session_id)
+
+
 def test_a_session_whose_journal_is_being_changed_is_not_opened(
     one: Owner, two: Owner, tmp_path: Path
 ) -> None:
@@ -209,6 +236,25 @@ def test_a_folder_that_cannot_be_used_is_a_typed_error(one: Owner, tmp_path: Pat
     (tmp_path / "open").write_text("no folder")
     with pytest.raises(JournalError, match="open sessions cannot be noted"):
         one.own(SHOP_PLACE)
+
+
+def test_a_folder_that_is_removed_while_it_is_waited_for_is_made_again(
+    one: Owner, two: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And held again: of the one that is gone two systems may have each another."""
+    truly, folder = fcntl.flock, tmp_path / "open"
+
+    def flock(fd: int, operation: int) -> None:
+        truly(fd, operation)
+        if operation & fcntl.LOCK_EX and folder.exists():
+            monkeypatch.undo()
+            folder.rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    one.own(SHOP_PLACE)
+    assert owner_path(journal_path(tmp_path, SHOP_PLACE.session_id)).exists()
+    with pytest.raises(ProjectAlreadyOpenError):
+        two.own(place(SHOP, ROOT))
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a link", "a link to nowhere", "a pipe"])

@@ -46,7 +46,7 @@ def test_the_conversation_goes_through_the_state(state: StateClient) -> None:
     assert (first.seq, second.seq, second.id) == (1, 2, "mine")
     assert first.id != state.append_message("tool", "").id
     assert state.messages(after_seq=1, limit=1) == [second]
-    assert state.append_message("assistant", "again", message_id="mine") == second
+    assert state.append_message("assistant", "because", message_id="mine") == second
     state.clear_messages()
     assert state.messages() == []
     assert state.statistics().last_seq == 4

@@ -68,9 +68,10 @@ def test_a_session_is_temporary_and_restarts_all_its_children(session: Session) 
     spec = SessionSupervisor.child_spec(opened, children)
 
     assert (spec.id, spec.name, spec.value) == (session.id, ("session", session.id), opened)
+    assert spec.start.kwargs == {"resumes": False}
     assert (spec.restart, spec.type) == (Restart.TEMPORARY, ChildType.SUPERVISOR)
     started = SessionSupervisor().init(
-        *cast("tuple[Flags, bytes, Place, Home | None]", spec.start.args)
+        *cast("tuple[Flags, bytes, Place, Home | None]", spec.start.args), resumes=False
     )
     assert started == (Flags(strategy=Strategy.ONE_FOR_ALL), children)
 

@@ -89,6 +89,15 @@ def json_mapping(what: str, value: object) -> dict[str, Any]:
     return copy
 
 
+def same(what: str, record_id: str, known: Sequence[object], given: Sequence[object]) -> None:
+    """Refuse what is *given* under the id of a record that says something else.
+
+    Both are JSON, which knows 1 from 1.0 and from true; they have whatever the caller says.
+    """
+    if json.dumps(known, sort_keys=True) != json.dumps(given, sort_keys=True):
+        raise InvalidRequestError(f"{what} {quote(record_id)} is there already, with other content")
+
+
 def todo_list(value: object) -> tuple[Todo, ...]:
     """Return *value* if it is a list of valid todos, not too many and not too long."""
     if not isinstance(value, (list, tuple)):

@@ -7,7 +7,8 @@ add up to, `Streams` keeps what waits of messages that come in chunks.
 All changes share one sequence, which only grows: paging by it neither repeats nor
 skips, whatever is appended, dropped or cleared meanwhile. Appends carry an id; the
 second append with the same id changes nothing and answers with the first, so a caller
-who is not sure may try again.
+who is not sure may try again. One that says something else under a known id is refused: two
+callers have chosen the same id, and one of them would believe that its own was kept.
 
 With a log that keeps everything, only the latest messages are in memory, and older ones
 are read from the log. Otherwise the oldest are dropped.
@@ -80,18 +81,20 @@ class Conversation:
 
         Raises:
             InvalidRequestError: An argument breaks a rule, or a message with
-                this id is being streamed.
+                this id is being streamed, or says something else.
             JournalDamagedError: There may be one with this id, but it cannot be read any more.
         """
         checks.label("the id of a message", message_id)
-        known = self._ledger.message_with_id(message_id)
-        if known is not None:
-            return known
-        if message_id in self._fold.streams:
-            raise InvalidRequestError(f"message {quote(message_id)} is being streamed")
         checks.one_of("a role", role, get_args(Role))
         checked = checks.content(content)
         given = checks.json_mapping("metadata", metadata)
+        known = self._ledger.message_with_id(message_id)
+        if known is not None:
+            there = (known.role, known.content, known.metadata, known.status)
+            checks.same("message", message_id, there, (role, checked, given, "complete"))
+            return known
+        if message_id in self._fold.streams:
+            raise InvalidRequestError(f"message {quote(message_id)} is being streamed")
         return self._ledger.commit(
             lambda seq: Message(
                 seq=seq,
@@ -129,8 +132,8 @@ class Conversation:
         """Begin a message that comes in chunks, or return the beginning of the one that runs.
 
         Raises:
-            InvalidRequestError: An argument breaks a rule, there is a whole
-                message with this id, or `MAX_STREAMS` are running.
+            InvalidRequestError: An argument breaks a rule, there is a whole message with
+                this id, or one that was begun otherwise, or `MAX_STREAMS` are running.
         """
         return self._streams.begin(message_id, role, metadata)
 
@@ -181,12 +184,13 @@ class Conversation:
         """Add a reasoning step, or return the one that has *step_id* already.
 
         Raises:
-            InvalidRequestError: An argument breaks a rule.
+            InvalidRequestError: An argument breaks a rule, or that step says something else.
         """
         known = self._fold.reasoning.get(checks.label("the id of a reasoning step", step_id))
-        if known is not None:
-            return known
         checked = checks.content(content)
+        if known is not None:
+            checks.same("reasoning step", step_id, [known.content], [checked])
+            return known
         return self._ledger.commit(
             lambda seq: ReasoningStep(seq=seq, id=step_id, content=checked, created_at=now())
         )
@@ -209,13 +213,14 @@ class Conversation:
         An id is known as long as its call is kept.
 
         Raises:
-            InvalidRequestError: An argument breaks a rule.
+            InvalidRequestError: An argument breaks a rule, or that call is another one.
         """
         known = self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
-        if known is not None:
-            return known
         checks.label("the name of a tool", name)
         given = checks.json_mapping("arguments", arguments)
+        if known is not None:
+            checks.same("tool call", call_id, (known.name, known.arguments), (name, given))
+            return known
         return self._ledger.commit(
             lambda seq: ToolCall(seq=seq, id=call_id, name=name, arguments=given, created_at=now())
         )
@@ -297,13 +302,16 @@ class Conversation:
         return self._fold.settings.settings
 
     def add_prompt(self, prompt_id: str, text: str) -> None:
-        """Add a prompt to the history; one that is blank, or has a known id, is not added.
+        """Add a prompt to the history; one that is blank, or there already, is not added.
 
         Raises:
-            InvalidRequestError: An argument breaks a rule.
+            InvalidRequestError: An argument breaks a rule, or there is another one with that id.
         """
-        checks.label("the id of a prompt", prompt_id)
-        if checks.content(text).strip() and prompt_id not in self._fold.prompts:
+        known = self._fold.prompts.get(checks.label("the id of a prompt", prompt_id))
+        checked = checks.content(text)
+        if known is not None:
+            checks.same("prompt", prompt_id, [known.text], [checked])
+        elif checked.strip():
             self._ledger.commit(
                 lambda seq: PromptAdded(seq=seq, id=prompt_id, text=text, created_at=now())
             )

@@ -36,11 +36,13 @@ class Repair(Record):
 
     Attributes:
         created: There was nothing in it yet, or no file.
-        header_lost: The header could not be read, and was written anew.
+        header_lost: The header could not be read, and was written anew. If nothing else was
+            wrong, and it was not `created`, the file was empty: somebody emptied it.
         torn_bytes: Bytes of an incomplete record at the end; cut off. It was
             never acknowledged.
         bad_records: Lines that are no valid record; taken out.
-        missing: Numbers that should be in the file and are not.
+        missing: Numbers that should be in the file and are not; 0 with *header_lost*, for
+            then nobody knows.
         kept_aside: Names of the files, next to the journal, that hold what was cut
             off and taken out.
         pending: Why the repair could not be carried out yet; empty if it was.

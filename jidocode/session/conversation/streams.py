@@ -59,16 +59,18 @@ class Streams:
     def begin(self, message_id: str, role: Role, metadata: Mapping[str, Any] | None) -> StreamBegan:
         """Begin a message."""
         checks.label("the id of a message", message_id)
+        checks.one_of("a role", role, get_args(Role))
+        given = checks.json_mapping("metadata", metadata)
         self._ledger.settle()
         known = self._fold.streams.get(message_id)
         if known is not None:
+            there = (known.began.role, known.began.metadata)
+            checks.same("message", message_id, there, (role, given))
             return known.began
         if self._ledger.message_with_id(message_id) is not None:
             raise InvalidRequestError(f"message {quote(message_id)} has ended already")
         if len(self._fold.streams) >= limits.MAX_STREAMS:
             raise InvalidRequestError(f"{limits.MAX_STREAMS} messages are being streamed already")
-        checks.one_of("a role", role, get_args(Role))
-        given = checks.json_mapping("metadata", metadata)
         return self._ledger.commit(
             lambda seq: StreamBegan(
                 seq=seq, id=message_id, role=role, metadata=given, created_at=now()
@@ -89,7 +91,9 @@ class Streams:
         if end <= length and (stream.text + waiting.text)[offset:end] == text:
             text = ""  # it is there already
         elif offset != length:
-            raise InvalidRequestError(f"the message has {length} characters, not {offset}")
+            raise InvalidRequestError(
+                f"message {quote(message_id)} has {length} characters, not {offset}, or others"
+            )
         if not wait:
             self._write(stream, text)
         elif text:

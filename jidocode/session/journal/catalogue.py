@@ -31,6 +31,7 @@ from jidocode.errors import (
     JournalDamagedError,
     JournalError,
     JournalVersionError,
+    SessionNotFoundError,
 )
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation.changes import SessionChanged
@@ -121,6 +122,7 @@ def load_record(path: Path) -> Session:
     """Return the session's record in the journal at *path*, the latest one.
 
     Raises:
+        SessionNotFoundError: There is none.
         JournalDamagedError: It holds none that can be read.
         JournalVersionError: A newer version wrote it.
         JournalError: It cannot be read.
@@ -140,9 +142,12 @@ def add_record(path: Path, session: Session) -> None:
 
     Raises:
         JournalLockedError: It is open.
+        SessionNotFoundError: There is none.
         JournalError: It cannot be read or written.
     """
     with owned(path):
+        if not path.exists():
+            raise SessionNotFoundError(path.stem)
         journal = Journal.open(path, durability="power")
         try:
             if not journal.repair.clean:
@@ -160,6 +165,7 @@ def export_journal(path: Path) -> Iterator[dict[str, Any]]:
     no record and how many numbers are not there.
 
     Raises:
+        SessionNotFoundError: There is none.
         JournalVersionError: A newer version wrote it.
         JournalError: It cannot be read.
     """
@@ -183,6 +189,7 @@ def fork_journal(path: Path, session: Session, *, upto_seq: int | None = None) -
             and compacted away before is not copied.
 
     Raises:
+        SessionNotFoundError: There is none.
         InvalidRequestError: *upto_seq* is no number of the journal.
         JournalDamagedError: Something is wrong with it: open it first, to repair it.
         JournalError: It cannot be read, or *session* has a journal already, or it
@@ -218,17 +225,20 @@ def delete_journal(path: Path) -> None:
 
     Raises:
         JournalLockedError: It is open.
-        JournalError: There is none, or it cannot be deleted.
+        SessionNotFoundError: There is none.
+        JournalError: It cannot be deleted.
     """
     try:
         with owned(path):
             fd, _ = lock_file(path, create=False)
             try:
                 for other in path.parent.glob(f"{glob.escape(path.name)}.*"):
-                    other.unlink()
+                    other.unlink(missing_ok=True)
                 path.unlink()
             finally:
                 os.close(fd)
+    except FileNotFoundError as error:
+        raise SessionNotFoundError(path.stem) from error
     except OSError as error:
         raise JournalError(f"the journal cannot be deleted: {error.strerror}") from error
 
@@ -245,10 +255,15 @@ def _opened(path: Path) -> Generator[int]:
 
 @contextmanager
 def _reading(path: Path) -> Generator[int]:
-    """Open a journal for reading, and turn an OSError into a `JournalError`."""
+    """Open a journal for reading, and turn an OSError into an error of ours.
+
+    That there is none is no fault of the disk: somebody deletes sessions while others are at it.
+    """
     try:
         with _opened(path) as fd:
             yield fd
+    except FileNotFoundError as error:
+        raise SessionNotFoundError(path.stem) from error
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error.strerror}") from error
 

@@ -10,6 +10,7 @@ from jidocode.session.conversation.changes import Change
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.journal.codec import decode, encode
 from jidocode.session.journal.file import Journal
+from jidocode.session.journal.ownership import Hold
 
 COMPACT_FROM = 2**23
 """Bytes that a journal must have before it is compacted."""
@@ -20,8 +21,10 @@ class JournalLog:
 
     keeps_all = True
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, hold: Hold | None = None) -> None:
+        """Take changes into *journal* as long as there is the *hold* on its session, if any."""
         self._journal = journal
+        self._hold = hold
         self._compact_at = COMPACT_FROM
 
     @property
@@ -46,6 +49,8 @@ class JournalLog:
 
     def append(self, change: Change) -> None:
         """See `ChangeLog`."""
+        if self._hold is not None:
+            self._hold.check()
         self._journal.append(encode(change))
 
     def read(self, seq: int) -> Change:

@@ -12,6 +12,8 @@ stands in `format`; `catalogue` reads files that others have open.
   readable is refused and left as it is.
 - One writer: the file is locked with flock(2), which ends with the process.
 - A failed write leaves the journal readable, and is tried again by the next.
+- A file that somebody else renames, deletes, replaces, cuts off or appends to while it is
+  open takes no more records.
 """
 
 from __future__ import annotations
@@ -241,33 +243,40 @@ class Journal:
     # in a folder that was renamed. All of it would be acknowledged, and nothing of it found by the
     # next State. So before each record it is looked whether the name still leads to the
     # file; the file itself can only say how many names it has.
+    #
+    # Nor may anybody else have written to it. What is appended to half a line becomes a
+    # part of that, and is no record for the next State; what is appended to a file that was cut
+    # off is found, and what was acknowledged before is not. So the file must be as long
+    # as it was left. A longer one is put right only if the end of it may be our own:
+    # after a write that failed.
 
     def _check_place(self) -> None:
-        """Raise `JournalLostError` unless the file is where it should be."""
+        """Raise `JournalLostError` unless the file is where it should be, and as it was left."""
         try:
-            is_here = os.path.samestat(os.lstat(self.path), self._identity)
-        except OSError:
-            is_here = False
-        if not is_here:
+            status = os.lstat(self.path)
+        except OSError as error:
+            raise _lost(self.path) from error
+        if not os.path.samestat(status, self._identity):
             raise _lost(self.path)
+        if status.st_size < self._end or (status.st_size > self._end and not self._unclean):
+            raise JournalLostError(
+                f"somebody else wrote to the journal {quote(self.path.name)}, or cut it off: "
+                f"it has {status.st_size} bytes and should have {self._end}"
+            )
 
     def _ready(self) -> int:
         """Return the descriptor to write to, with the end of the file where it should be."""
+        self._check_place()
         with WriteErrors(self.path):
             if self._writer is None:
                 new_path(self.path).unlink(missing_ok=True)  # left by a compaction that was killed
-                self._writer = self._open_writer()
+                self._writer = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
             if self._needs_repair:
                 self._mend()
             if self._unclean:
                 os.ftruncate(self._writer, self._end)
                 self._unclean = False
-        self._check_place()
         return self._writer
-
-    def _open_writer(self) -> int:
-        self._check_place()
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
 
     def _cut_back(self, writer: int) -> None:
         try:

@@ -11,6 +11,9 @@ either, nor one inside another: the rule is the one that `Admission` applies wit
 system. A file that is left by a process that was killed stops nobody: it is not
 locked, and goes when the next session is opened.
 
+A lock on a file that was removed keeps nobody out: whoever comes next makes another file.
+Nothing stands in the way of that, so it is noticed: by State, which takes no change then.
+
 Files are locked, and tried, only by who holds the lock of the folder itself, for a moment.
 Otherwise one who only looks would be taken for an owner, and two who come at the same
 time for one project could both be let in, or none.
@@ -30,12 +33,20 @@ import msgspec
 from msgspec import Struct
 
 from jidocode.base import log
+from jidocode.base.exits import Crashed, ExitReason
 from jidocode.base.text import quote
-from jidocode.errors import JournalError, JournalLockedError, ProjectAlreadyOpenError
+from jidocode.errors import (
+    JournalError,
+    JournalLockedError,
+    JournalLostError,
+    ProjectAlreadyOpenError,
+    SessionNotFoundError,
+)
 from jidocode.session.admission.admission import Place, refuse_overlap
 from jidocode.session.journal.file import Durability, Journal
 from jidocode.session.journal.place import journal_path, opening_time
 from jidocode.session.journal.writing import (
+    is_at,
     lock_file,
     lock_holders,
     make_private_folder,
@@ -108,6 +119,18 @@ class Home(Struct, frozen=True, kw_only=True):
         if not path.exists():
             Journal.open(path, durability=self.durability, create=True).close()
 
+    def require_journal(self, session_id: str) -> None:
+        """Check that a session that this process owns, and is to go on, still has its journal.
+
+        Whoever wanted it to go on saw one, but owned nothing yet: it may be deleted since. To
+        begin one then would give back an empty session, and say that nothing is wrong with it.
+
+        Raises:
+            SessionNotFoundError: It has none.
+        """
+        if not journal_path(self.folder, session_id).exists():
+            raise SessionNotFoundError(session_id)
+
     def opening_time(self, session_id: str) -> float:
         """Return how many seconds it may take to open the journal of a session."""
         return opening_time(journal_path(self.folder, session_id))
@@ -176,6 +199,46 @@ class Home(Struct, frozen=True, kw_only=True):
             )
 
 
+class Hold:
+    """What keeps a session its system's, as State sees it: a file that has to stay in its place.
+
+    State looks at it before each change, because whoever removed the file may have given the
+    session to another system, which then has the same project open, or has deleted the journal
+    between two lives of State. It costs a microsecond or two, as does the look at the journal.
+    """
+
+    def __init__(self, journal: Path, system: str) -> None:
+        """Find the file for the session of *journal*, which *system* has open.
+
+        Raises:
+            JournalLostError: It is not there, or another system's.
+        """
+        self._path = str(owner_path(journal))
+        try:
+            self._identity = os.lstat(self._path)
+        except OSError as error:
+            raise self._lost() from error
+        owner = _read(Path(self._path)) if stat.S_ISREG(self._identity.st_mode) else None
+        if owner is not None and owner.system != system:
+            raise self._lost()
+
+    def check(self) -> None:
+        """Raise `JournalLostError` unless the file is where it should be."""
+        try:
+            status = os.lstat(self._path)
+        except OSError as error:
+            raise self._lost() from error
+        if not os.path.samestat(status, self._identity):
+            raise self._lost()
+
+    def _lost(self) -> JournalLostError:
+        name = os.path.basename(self._path)  # noqa: PTH119 - a text, as it is looked at each time
+        return JournalLostError(
+            f"session {quote(name)} is not kept for its system any more: its file, or the whole "
+            f"folder {_FOLDER!r}, was removed. Stop the session, and resume it"
+        )
+
+
 @contextmanager
 def owned(journal: Path) -> Generator[None]:
     """A context in which no process but this one may open the session of *journal*, or change it.
@@ -188,11 +251,20 @@ def owned(journal: Path) -> Generator[None]:
         path = folder / journal.stem
         fd, _ = lock_file(path, create=True)
     try:
+        with _errors():
+            os.truncate(path, 0)  # whoever had it open last, and was killed, has it no more
         yield
     finally:
         path.unlink(missing_ok=True)
         fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
         os.close(fd)
+
+
+def was_taken(reason: ExitReason) -> bool:
+    """Whether *reason* is that of a start which `Home.own` refused."""
+    refusals = (JournalLockedError, ProjectAlreadyOpenError)
+    names = tuple(f"{cls.__module__}.{cls.__qualname__}: " for cls in refusals)
+    return isinstance(reason, Crashed) and reason.error.startswith(names)
 
 
 def owner_path(journal: Path) -> Path:
@@ -224,14 +296,27 @@ def _errors() -> Generator[None]:
 def _folder(journals: Path) -> Generator[Path]:
     """Hold the folder of open sessions beside *journals*."""
     folder = journals / _FOLDER
-    make_private_folder(folder)
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fd = _open_locked(folder)
     try:
-        _lock(fd)
         yield folder
     finally:
         fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
         os.close(fd)
+
+
+def _open_locked(folder: Path) -> int:
+    """Return a descriptor that holds *folder*, which is made if need be."""
+    while True:
+        make_private_folder(folder)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _lock(fd)
+            if is_at(fd, folder):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # it was removed meanwhile: others hold another one of that name
 
 
 def _lock(fd: int) -> None:

@@ -41,6 +41,7 @@ from jidocode.session.journal.change_log import JournalLog
 from jidocode.session.journal.codec import decode, decode_as, holds, message_key
 from jidocode.session.journal.file import Durability, Journal
 from jidocode.session.journal.format import JournalRecord
+from jidocode.session.journal.ownership import Hold
 from jidocode.session.journal.place import check_place, journal_path
 from jidocode.session.record import Session
 
@@ -49,7 +50,10 @@ INTERRUPTED_CALL = "interrupted: the session crashed before there was a result"
 
 
 def recover(
-    session: Session, directory: str | os.PathLike[str], durability: Durability
+    session: Session,
+    directory: str | os.PathLike[str],
+    durability: Durability,
+    system: str | None = None,
 ) -> Conversation:
     """Return the conversation of *session*, rebuilt from its journal in *directory* and kept there.
 
@@ -59,12 +63,16 @@ def recover(
     A disk that is full, or may not be written, does not keep a conversation from
     coming back: it can be read, and what has to be written is tried before each change.
 
+    If a *system* has the session open, it must have it still, now and before each change.
+
     Raises:
         JournalError: The journal cannot be opened (see `Journal.open`), lies
             within the project, or is of another session or project.
+        JournalLostError: The session is not kept for *system* any more, see `Hold`.
     """
     path = journal_path(directory, session.id)
     check_place(path, session)
+    hold = None if system is None else Hold(path, system)
     replay = Replay(session)
     journal = Journal.open(path, durability=durability, each=replay.take)
     try:
@@ -75,7 +83,7 @@ def recover(
         raise
     if not journal.repair.clean:
         log.warning("the journal of session {} was damaged: {}", session.id, journal.repair)
-    ledger = Ledger(fold, JournalLog(journal), _to_be_written(fold, latest, journal))
+    ledger = Ledger(fold, JournalLog(journal, hold), _to_be_written(fold, latest, journal))
     try:
         ledger.settle()
     except JournalWriteError as error:

@@ -26,7 +26,7 @@ def lock_file(path: Path, *, create: bool) -> tuple[int, bool]:
         fd, created = _open_for_reading(path, create=create)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(fd, path):
+            if is_at(fd, path):
                 return fd, created
         except BlockingIOError as error:
             holder = lock_holders().of(os.fstat(fd))
@@ -80,7 +80,8 @@ def _open_for_reading(path: Path, *, create: bool) -> tuple[int, bool]:
     return os.open(path, flags), False
 
 
-def _is_at(fd: int, path: Path) -> bool:
+def is_at(fd: int, path: Path) -> bool:
+    """Whether *path* leads to the file that is open as *fd*."""
     try:
         return os.path.samestat(os.fstat(fd), path.lstat())
     except FileNotFoundError:

@@ -32,7 +32,8 @@ class StateClient(Client):
     the way to the process raises (`CallError`).
 
     All that has an id may be sent again with the same one: what is there already
-    is returned, and nothing changes. Pages hold up to *limit* records (1000) after
+    is returned, and nothing changes. Something else under an id that is there is refused, with
+    an `InvalidRequestError` that names the id. Pages hold up to *limit* records (1000) after
     *after_seq*, oldest first, fewer if they are long; none only if there are no
     more. The next page starts after the last one's `seq`.
     """
@@ -53,7 +54,7 @@ class StateClient(Client):
             role: Who says it: user, assistant, system or tool.
             content: What is said, up to a million characters.
             message_id: A fresh one by default. Give your own to try again
-                safely: a second append with the same id returns the first.
+                safely: a second append of the same with the same id returns the first.
             metadata: Anything that is JSON.
         """
         message_id = new_record_id() if message_id is None else message_id

@@ -91,17 +91,21 @@ class State(GenServer):
         session: Session,
         journal_dir: str | None = None,
         durability: Durability = "process",
+        system: str | None = None,
     ) -> None:
         """Begin or resume the conversation of *session* (called by the host, first).
 
         A journal that was damaged is announced to the app, as a `Repair`; one that is
-        renamed, deleted or replaced while it is open as a `JournalLostError`, once.
+        renamed, deleted, replaced, or written to by somebody else, while it is open as a
+        `JournalLostError`, once.
 
         Args:
             session: The record. If the journal has a later one, that counts.
             journal_dir: Where journals are; created if need be. None for memory.
             durability: What a change survives once it is acknowledged: the death
                 of the `"process"`, or the loss of `"power"`.
+            system: The system that has the session open, which takes no change any more
+                once that is not sure; None if there are no others.
 
         Raises:
             JournalError: The journal cannot be opened; see `recovery.recover`.
@@ -109,7 +113,7 @@ class State(GenServer):
         if journal_dir is None:
             self.conversation = Conversation.in_memory(session)
         else:
-            self.conversation = recover(session, journal_dir, durability)
+            self.conversation = recover(session, journal_dir, durability, system)
         if not self.conversation.repair.clean:
             self.announce(self.conversation.repair)
         self._subscriptions = Subscriptions(self, self.conversation)
@@ -121,8 +125,9 @@ class State(GenServer):
         try:
             result = self._answer(request, caller)
         except (SessionError, JournalError) as error:
-            self._tell_of_loss(error)
             result = Refuse(error)
+        if isinstance(result, Refuse):  # mostly by the operations, which raise nothing
+            self._tell_of_loss(result.error)
         self._subscriptions.publish()
         return result
 
@@ -172,7 +177,7 @@ class State(GenServer):
                 self._tell_of_loss(failure)
                 log.warning("its end has to wait for the next chunk: {}", failure.message)
 
-    def _tell_of_loss(self, error: SessionError | JournalError) -> None:
+    def _tell_of_loss(self, error: Exception) -> None:
         if isinstance(error, JournalLostError) and not self._told_of_loss:
             self._told_of_loss = True
             log.error("{}", error.message)
