@@ -34,6 +34,7 @@ from jidocode import (
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import JidocodeError
+from jidocode.otp import Application
 
 ROOT = Path(__file__).parents[1]
 MODULES = [jidocode, jidocode.otp, jidocode.testing]
@@ -61,9 +62,12 @@ def test_no_public_name_is_thespian() -> None:
             assert "thespian" not in getattr(getattr(module, name), "__module__", "")
 
 
-def methods() -> Iterator[Callable[..., Any]]:
+SESSIONS = SessionSystem, SessionHandle, StateClient, ManagerClient, EventStream
+
+
+def methods(*owners: type) -> Iterator[Callable[..., Any]]:
     """Yield what an app calls."""
-    for owner in (SessionSystem, SessionHandle, StateClient, ManagerClient, EventStream):
+    for owner in owners:
         for name, value in vars(owner).items():
             method = value.fget if isinstance(value, property) else value
             if inspect.isfunction(method) and not name.startswith("_") and name != "put":
@@ -94,13 +98,14 @@ def classes_in(annotated: object) -> set[type]:
 
 def test_whatever_an_app_passes_and_gets_can_be_imported() -> None:
     """From the package itself; what is inside of it from there or from `jidocode.otp`."""
-    direct = set[type]().union(*map(classes_in, methods()))
-    reached = [*direct, *get_args(Change)]
+    direct = set[type]().union(*map(classes_in, methods(*SESSIONS)))
+    trees = map(classes_in, [*methods(Application), jidocode.otp.start])
+    reached = [*direct.union(*trees), *get_args(Change)]
     for each in reached:
         if issubclass(each, (Struct, Record)):
             reached += classes_in(each) - set(reached)
 
-    assert {each.__name__ for each in direct} - set(exported(jidocode)) == set()
+    assert {each.__name__ for each in direct} - {*exported(jidocode), "Startable"} == set()
     public = {*exported(jidocode), *exported(jidocode.otp), "BrutalKill"}  # its one value is
     assert {each.__name__ for each in reached} - public == set()
 
@@ -235,6 +240,17 @@ def test_the_code_about_embedding_runs(tmp_path: Path) -> None:
     script = tmp_path / "test_app.py"
     script.write_text(test)
     assert "1 passed" in run(script, "-m", "pytest", "-p", "jidocode.testing", "-q")
+
+
+def test_the_code_about_trees_runs(tmp_path: Path) -> None:
+    """All of it in a row, and prints what stands below its parts."""
+    page = (ROOT / "docs/trees.md").read_text()
+    counters, *parts = code_in("docs/trees.md")
+    (tmp_path / "counters.py").write_text(counters)
+    script = tmp_path / "script.py"
+    script.write_text("".join(parts))
+
+    assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
 def test_the_code_about_sessions_runs(tmp_path: Path) -> None:
