@@ -152,9 +152,10 @@ class Acceptor:
             self._take_in(sock)
 
     def _take_in(self, sock: socket.socket) -> None:
+        sock.settimeout(0)  # it has that which an app, or a child, has set for all sockets
         # An honest peer has sent its HELLO by now, and a flood cannot push it out any more.
         try:
-            data: bytes | None = sock.recv(_READ, socket.MSG_DONTWAIT)
+            data: bytes | None = sock.recv(_READ)
         except BlockingIOError:
             data = None
         except OSError:
@@ -163,7 +164,6 @@ class Acceptor:
             sock.close()
             self.turn_away()
             return
-        sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._strangers) >= MAX_STRANGERS:
             self.close_oldest_stranger()
