@@ -14,6 +14,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ import pytest
 from actors import (
     BadLastWords,
     Diary,
+    Interrupter,
+    LateLeaver,
     Leaver,
+    Lengthy,
+    Misfit,
     NeedsArguments,
     Subject,
     Talker,
@@ -281,6 +286,35 @@ def test_a_reply_that_cannot_be_read_is_an_error_for_the_caller_alone(tree: Make
 
 
 @pytest.mark.parametrize(
+    ("value", "told"),
+    [(Leaver, "SystemExit: 5"), (Interrupter, "KeyboardInterrupt"), (Misfit, "Unfit: unfit")],
+)
+@pytest.mark.parametrize("thread", ["the main thread", "another"])
+def test_a_reply_at_whose_reading_one_would_exit_ends_nobody(
+    tree: MakeTree, value: type, told: str, thread: str
+) -> None:
+    """Neither the app nor its thread: the caller gets an error."""
+    running = tree(MANY, subject("a"))
+    call = partial(running.call, "a", ("make", value))
+    with (
+        pytest.raises(CallError, match=f"cannot read the reply of a: .*{told}"),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        call() if thread == "the main thread" else pool.submit(call).result()
+
+    assert running.call("a", ("echo", 1)) == 1
+
+
+def test_a_ctrl_c_while_a_reply_is_read_is_one(tree: MakeTree) -> None:
+    """And no fault of the reply's."""
+    running = tree(MANY, subject("a"))
+    with pytest.raises(KeyboardInterrupt):
+        running.call("a", ("make", Lengthy))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(running.call, "a", ("make", Lengthy)).result() == "read"
+
+
+@pytest.mark.parametrize(
     ("request_", "told"),
     [
         ("refuse fragile", "cannot read the reply of a: LookupError"),
@@ -357,6 +391,14 @@ def test_a_request_whose_reading_exits_is_refused(tree: MakeTree) -> None:
         running.call("a", Leaver())
 
     assert running.call("a", "handled") == 1
+
+
+def test_a_child_at_whose_arguments_one_exits_fails_to_start(tree: MakeTree) -> None:
+    """With that as the reason, and not without a word."""
+    running = tree(ONE_LIFE, pool("pool"))
+    spec = ChildSpec(id="a", start=Start(Subject, LateLeaver()))
+    with pytest.raises(StartFailedError, match="SystemExit: 5"):
+        running.start(spec, "pool")
 
 
 def test_a_supervisor_survives_what_it_cannot_read_or_does_not_know(

@@ -28,6 +28,7 @@ from jidocode._host.transport.frames import (
 from jidocode._host.transport.handshake import Reception
 from jidocode._host.transport.poller import READ, WRITE, Poller
 from jidocode.base import log
+from jidocode.base.text import clip
 
 MAX_STRANGERS = 64
 """Connections that may be open without having proven the key; beyond it the oldest goes."""
@@ -354,7 +355,9 @@ class Inbound:
         try:
             message = wire.decode(body)
         except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
-            log.warning("dropped a message that cannot be unpickled: {}", type(error).__name__)
+            why = error.__cause__ if isinstance(error, wire.UnreadableError) else error
+            name = clip(type(why).__name__)
+            log.warning("dropped a message that cannot be unpickled: {}", name)
             self._reply(Kind.REJECT, self._received)
             return False
         self._hub.deliver(sender, message)
