@@ -216,8 +216,9 @@ class Settings(Record):
         max_seconds: The window of *max_restarts*, in seconds. 5 by default.
         heartbeat: Seconds between probes of each of the system's own processes;
             one that leaves two in a row unanswered, because it hangs or was
-            stopped, is killed and restarted. With the host the system ends. Host
-            and root are given a second at least. None for no probes. 10 by default.
+            stopped, is killed and restarted. With the host the system ends; a guard that was
+            stopped goes on. Host, root and guards are given a second at least. None for no
+            probes. 10 by default.
         event_buffer: Events that each stream of `events()` keeps for a slow reader; the
             oldest are dropped and counted beyond it. 1000 by default.
         state_dir: The folder that holds the journals of all sessions; sessions

@@ -85,7 +85,7 @@ class SessionSystem:
                 host, self._root(), self.settings, build or session_children
             )
         except BaseException:
-            host.close(0.0)
+            host.close()
             raise
         self._client = self._running.client
 

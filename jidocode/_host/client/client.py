@@ -266,7 +266,7 @@ class HostClient:
                 self._stop_reading()
             if hasattr(self, "_messenger"):
                 self._messenger.close()
-            self._host.close(0.0)
+            self._host.close()
             self.closed = True
 
     def _stop_reading(self) -> None:
