@@ -10,6 +10,7 @@ others see is one call of C code, which neither a handler nor another thread can
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 import weakref
@@ -17,7 +18,21 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from jidocode.otp.seconds import require_seconds
+
 T = TypeVar("T")
+
+
+def deadline_after(timeout: float | None) -> float:
+    """Return when *timeout* seconds are over (monotonic); None for never.
+
+    Raises:
+        InvalidTimeError: *timeout* is no time.
+    """
+    if timeout is None:
+        return math.inf
+    require_seconds("timeout", timeout)
+    return time.monotonic() + timeout
 
 
 class Changes:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         StartFailedError as StartFailedError,
         SupervisorError as SupervisorError,
     )
+    from jidocode.otp.seconds import INFINITY as INFINITY
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.messages import (
         Caller as Caller,
@@ -87,7 +88,6 @@ if TYPE_CHECKING:
     )
     from jidocode.otp.supervision.specs import (
         BRUTAL_KILL as BRUTAL_KILL,
-        INFINITY as INFINITY,
         AutoShutdown as AutoShutdown,
         ChildSpec as ChildSpec,
         ChildType as ChildType,
@@ -110,6 +110,8 @@ else:
             AlreadyPresentError AlreadyStartedError ChildNotFoundError ChildRestartingError
             ChildRunningError InvalidChildSpecError MaxChildrenError StartFailedError
             SupervisorError
+        jidocode.otp.seconds
+            INFINITY
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.messages
@@ -123,7 +125,7 @@ else:
         jidocode.otp.supervision.management
             ChildCounts ChildInfo ChildStatus
         jidocode.otp.supervision.specs
-            AutoShutdown BRUTAL_KILL ChildSpec ChildType Flags INFINITY Start
+            AutoShutdown BRUTAL_KILL ChildSpec ChildType Flags Start
         jidocode.otp.supervision.strategy
             Restart Strategy
         jidocode.otp.supervision.supervisor

@@ -93,6 +93,7 @@ class SessionHandle:
             timeout: Seconds to wait; the system's `call_timeout` by default.
 
         Raises:
+            InvalidTimeError: *timeout* is no time.
             NoProcessError: The session has no such child running.
             CallError: *request* cannot be pickled.
             Exception: Whatever the handler refused with.
@@ -103,6 +104,7 @@ class SessionHandle:
         """Send *request* to the `handle_cast` of an own child, and wait for nothing.
 
         Raises:
+            InvalidTimeError: *timeout* is no time.
             NoProcessError: The session has no such child running.
             CallError: *request* cannot be pickled.
         """

@@ -9,6 +9,7 @@ from typing import Any
 from jidocode._host.client.calls import REASON_GRACE, NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.news import ROOT, SESSION
+from jidocode._host.sharing import deadline_after
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import quote
 from jidocode.errors import (
@@ -60,8 +61,12 @@ class Router:
         self.call_timeout = call_timeout
 
     def deadline(self, timeout: float | None = None) -> float:
-        """Return when *timeout* seconds, by default the call timeout, are over (monotonic)."""
-        return time.monotonic() + (self.call_timeout if timeout is None else timeout)
+        """Return when *timeout* seconds, by default the call timeout, are over (monotonic).
+
+        Raises:
+            InvalidTimeError: *timeout* is no time.
+        """
+        return deadline_after(self.call_timeout if timeout is None else timeout)
 
     def ask(self, name: Name, request: object, timeout: float | None = None) -> Plan[Any]:
         """Send *request* to the process under *name*, and return its answer.
@@ -70,6 +75,7 @@ class Router:
             SessionNotFoundError: There is no such session.
             NoProcessError: The session has no such process.
             CallTimeoutError: No answer within *timeout* seconds, the call timeout by default.
+            InvalidTimeError: *timeout* is no time.
             Exception: Whatever else `HostClient.call` raises.
         """
         deadline = self.deadline(timeout)

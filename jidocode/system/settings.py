@@ -18,7 +18,8 @@ from jidocode.base import log
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
-from jidocode.otp.supervision.specs import MAX_SECONDS, Flags, as_strategy
+from jidocode.otp.seconds import INFINITY, is_seconds
+from jidocode.otp.supervision.specs import Flags, as_strategy
 from jidocode.otp.supervision.strategy import Strategy, StrategyText
 
 PREFIX = "JIDOCODE_"
@@ -69,10 +70,6 @@ class _Rule:
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_seconds(value: Any) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and 0 < value <= MAX_SECONDS
 
 
 def _read_flag(text: str) -> bool:
@@ -130,7 +127,11 @@ def _is_program(value: object) -> bool:
 
 _COUNT = _Rule("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
 _POSITIVE = _Rule("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
-_SECONDS = _Rule("seconds > 0 and <= 1e9", _is_seconds, float)
+_SECONDS = _Rule(
+    "seconds > 0 and <= 1e9",
+    lambda value: is_seconds(value) and value not in {0, INFINITY},
+    float,
+)
 _FLAG = _Rule("true or false", lambda value: isinstance(value, bool), _read_flag)
 _STRATEGY = _Rule(
     f"a Strategy (as text: {', '.join(strategy.value for strategy in Strategy)})",

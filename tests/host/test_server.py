@@ -52,6 +52,7 @@ from jidocode.errors import (
     StartFailedError,
 )
 from jidocode.otp import (
+    INFINITY,
     ChildExited,
     ChildSpec,
     ChildStarted,
@@ -677,7 +678,7 @@ def test_stop_with_a_reply_answers_after_terminate(tree: MakeTree, log: Path) ->
     assert running.end_of(ref).reason == Shutdown("done")
 
 
-@pytest.mark.parametrize("delay", [30 * 86_400.0, 1e300])
+@pytest.mark.parametrize("delay", [30 * 86_400.0, INFINITY])
 def test_a_server_may_wait_for_ages(tree: MakeTree, delay: float) -> None:
     """Further than the kernel counts."""
     running = tree(ONE_LIFE, Diary.child_spec())
@@ -693,7 +694,7 @@ def test_an_idle_timeout_of_no_time_is_a_crash_that_says_so(tree: MakeTree) -> N
     running.call("diary", ("timeout", 1e9))
     running.cast("diary", ("timeout", math.nan))
 
-    assert "NaN" in str(running.end_of(ref).reason)
+    assert "timeout must be seconds" in str(running.end_of(ref).reason)
 
 
 @pytest.mark.parametrize("size", [1, 3 << 19])
