@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         InvalidSessionError as InvalidSessionError,
         InvalidSessionIdError as InvalidSessionIdError,
         InvalidSettingError as InvalidSettingError,
+        InvalidTimeError as InvalidTimeError,
         JidocodeError as JidocodeError,
         JournalDamagedError as JournalDamagedError,
         JournalError as JournalError,
@@ -159,12 +160,11 @@ else:
             CallTimeoutError ChildNotFoundError ChildRestartingError ChildRunningError
             EventGapError FileTooLargeError HandlerError HostError HostExitedError HostStartError
             InvalidChildSpecError InvalidRequestError InvalidSessionError InvalidSessionIdError
-            InvalidSettingError JidocodeError JournalDamagedError JournalError JournalLockedError
-            JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoProcessError
-            NotTextError
-            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            SupervisorError
+            InvalidSettingError InvalidTimeError JidocodeError JournalDamagedError JournalError
+            JournalLockedError JournalLostError JournalVersionError JournalWriteError
+            MaxChildrenError NoProcessError NotTextError ProjectAlreadyOpenError RateLimitedError
+            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            SessionNotFoundError StartFailedError SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.supervision.management

@@ -2,6 +2,7 @@
 
 JidocodeError
 ├── InvalidSettingError         a setting, or a source of settings, breaks a rule (also ValueError)
+├── InvalidTimeError            an argument that takes seconds has got none (also ValueError)
 ├── HostError                   the processes under the app
 │   ├── HostStartError          they could not be started
 │   └── HostExitedError         they are gone
@@ -91,6 +92,20 @@ class InvalidSettingError(JidocodeError, ValueError):
         self.setting = setting
         self.problem = problem
         self.origin = origin
+
+
+class InvalidTimeError(JidocodeError, ValueError):
+    """An argument that takes a time in seconds has got something else; nothing was done.
+
+    *argument* is its name, *problem* what was expected and what came.
+    """
+
+    _sentence = "{argument} {problem}"
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(argument, problem)
+        self.argument = argument
+        self.problem = problem
 
 
 class HostError(JidocodeError):

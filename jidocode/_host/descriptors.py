@@ -1,8 +1,10 @@
-"""Waiting for descriptors, wherever they come from."""
+"""Waiting for descriptors, wherever they come from, and signals to those that are processes."""
 
 from __future__ import annotations
 
+import contextlib
 import select
+import signal
 from collections.abc import Iterable
 
 STDERR = 2
@@ -22,3 +24,10 @@ def wait_for_any(descriptors: Iterable[int], timeout: float | None = None) -> bo
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+
+def signal_all(pidfds: Iterable[int], number: signal.Signals) -> None:
+    """Send signal *number* to the processes *pidfds*, as far as they live and may be sent it."""
+    for pidfd in pidfds:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(pidfd, number)

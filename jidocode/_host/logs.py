@@ -28,7 +28,8 @@ CLOSE_SECONDS = 5.0
 def open_channel() -> tuple[Receiver, socket.socket]:
     """Return the app's end and the system's end of a new log."""
     reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    writing.setblocking(False)  # noqa: FBT003 - socket's own signature
+    reading.settimeout(None)  # the app may have set another for all sockets: it would end the relay
+    writing.settimeout(0)
     return Receiver(reading), writing
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -208,7 +209,7 @@ def decode(body: Body) -> object:
 
     Raises:
         TypeError: One of its fields is not of its type.
-        Exception: It carries none; whatever unpickling raises.
+        Exception: It carries none; whatever `unpack` raises.
     """
     tag = body[0]
     if tag == _CALL:
@@ -220,11 +221,13 @@ def decode(body: Body) -> object:
         return (Cast if tag == _CAST else Info)(body[1:])
     if tag == _PING:
         return Ping(_NUMBERED.unpack_from(body)[1])
-    message = unpack(body)
+    return unpack(body, _check)
+
+
+def _check(message: object) -> None:
     if isinstance(message, Call | Cast | Info | Answer | Ping):
         raise TypeError(f"a {type(message).__name__} is never pickled")
     require_sound(message)
-    return message
 
 
 def pack(value: object) -> bytes:
@@ -244,9 +247,34 @@ def pack_request(value: object) -> bytes:
         raise CallError(f"the request cannot be pickled: {describe(error)}") from error
 
 
-def unpack(payload: Body) -> object:
-    """Unpickle *payload*, which came out of an authenticated frame."""
-    return pickle.loads(payload)
+class UnreadableError(Exception):
+    """Says that a payload cannot be read here, for something that is no `Exception`: its cause."""
+
+
+def unpack(payload: Body, check: Callable[[object], object] | None = None) -> object:
+    """Unpickle *payload*, which came out of an authenticated frame, and have *check* look at it.
+
+    Raises:
+        UnreadableError: Something that is no `Exception`, such as SystemExit.
+        Exception: Whatever else unpickling, or *check*, raises.
+    """
+    # What a pickle names is imported and called, and that may be anything, `sys.exit` too. Who
+    # reads it shall not end for that, which almost nobody who reads expects: a thread that reads
+    # for all others, a call in the app, a supervisor.
+    try:
+        value = pickle.loads(payload)
+        if check is not None:
+            check(value)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise UnreadableError(describe(error)) from error
+    return value
+
+
+def why_unreadable(error: Exception) -> str:
+    """Say what has kept `unpack` from reading a payload."""
+    return str(error) if isinstance(error, UnreadableError) else describe(error)
 
 
 def error_in(content: object, what: str = "the error") -> Exception:

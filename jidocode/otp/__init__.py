@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         SupervisorError as SupervisorError,
     )
     from jidocode.otp.naming.messages import ROOT as ROOT
+    from jidocode.otp.seconds import INFINITY as INFINITY
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.messages import (
         Caller as Caller,
@@ -91,7 +92,6 @@ if TYPE_CHECKING:
     )
     from jidocode.otp.supervision.specs import (
         BRUTAL_KILL as BRUTAL_KILL,
-        INFINITY as INFINITY,
         AutoShutdown as AutoShutdown,
         Child as Child,
         ChildSpec as ChildSpec,
@@ -123,6 +123,8 @@ else:
             SupervisorError
         jidocode.otp.naming.messages
             ROOT
+        jidocode.otp.seconds
+            INFINITY
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.messages
@@ -136,7 +138,7 @@ else:
         jidocode.otp.supervision.management
             ChildCounts ChildInfo ChildStatus
         jidocode.otp.supervision.specs
-            AutoShutdown BRUTAL_KILL Child ChildSpec ChildType Flags INFINITY Start Startable
+            AutoShutdown BRUTAL_KILL Child ChildSpec ChildType Flags Start Startable
         jidocode.otp.supervision.strategy
             Restart Strategy
         jidocode.otp.supervision.supervisor

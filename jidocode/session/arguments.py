@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
+from jidocode.otp.seconds import is_seconds
 
 
 def require_int(what: str, value: object, *, least: int) -> None:
@@ -12,7 +13,7 @@ def require_int(what: str, value: object, *, least: int) -> None:
         raise InvalidRequestError(f"{what} must be an int of {least} or more, not {quote(value)}")
 
 
-def require_seconds(what: str, value: object, *, most: float) -> None:
+def require_wait(what: str, value: float, *, most: float) -> None:
     """Raise InvalidRequestError unless *value*, called *what*, is 0 to *most* seconds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+    if not is_seconds(value) or value > most:
         raise InvalidRequestError(f"{what} must be 0 to {most:g} seconds, not {quote(value)}")

@@ -85,7 +85,7 @@ class Application:
         try:
             self._running = self._run(host, self._root(specs))
         except BaseException:
-            host.close(0.0)
+            host.close()
             raise
 
     _preload: Sequence[str] = ("jidocode.otp.supervision.root",)
@@ -157,6 +157,7 @@ class Application:
             NoProcessError: Nobody runs under that name, or will; or that life is over.
             ActorExitedError: It died before it answered.
             CallTimeoutError: No answer in time; a late one is dropped.
+            InvalidTimeError: *timeout* is no time.
             CallError: *request* cannot be pickled.
             HostError: The whole tree is gone, or this is a fork of its app.
             Exception: Whatever the handler refused with.

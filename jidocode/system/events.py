@@ -7,8 +7,6 @@ oldest facts, is told how many, and holds up nobody.
 
 from __future__ import annotations
 
-import math
-import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +16,7 @@ from typing import Self
 
 from attrs import field, frozen
 
+from jidocode._host.deadline import deadline_after
 from jidocode._host.forks import Owner
 from jidocode._host.sharing import Changes, WeakBag
 from jidocode.base.records import Record
@@ -99,10 +98,11 @@ class EventStream:
         """Return the next event; None after *timeout* seconds, or if there will be none.
 
         Raises:
+            InvalidTimeError: *timeout* is no time.
             HostError: This process is a fork of the app.
         """
         self._hub.owner.check()
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         found = self._changes.wait_for(self._look, deadline)
         return found[0] if found else None
 

@@ -87,6 +87,7 @@ class SessionHandle:
             timeout: Seconds to wait; the system's `call_timeout` by default.
 
         Raises:
+            InvalidTimeError: *timeout* is no time.
             NoProcessError: The session has no such child running.
             CallError: *request* cannot be pickled.
             Exception: Whatever the handler refused with.

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from jidocode._host.deadline import Deadline
 from jidocode._host.wire import Pulse
-from jidocode.base.deadline import Deadline
 from jidocode.base.refs import ActorRef
 from jidocode.errors import (
     ActorExitedError,

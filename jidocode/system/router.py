@@ -7,7 +7,7 @@ from typing import Any
 
 from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
-from jidocode.base.deadline import Deadline
+from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name, Target, require_target
 from jidocode.base.text import word
 from jidocode.errors import (
@@ -45,7 +45,11 @@ class Router:
         self._call_timeout = call_timeout
 
     def deadline(self, timeout: float | None = None) -> Deadline:
-        """Return when *timeout* seconds, by default the call timeout, are over."""
+        """Return when *timeout* seconds, by default the call timeout, are over.
+
+        Raises:
+            InvalidTimeError: *timeout* is no time.
+        """
         return Deadline.after(self._call_timeout if timeout is None else timeout)
 
     def ask(self, target: Target, request: object, timeout: float | None = None) -> Plan[Any]:
@@ -55,6 +59,7 @@ class Router:
             TypeError: *target* is neither an `ActorRef` nor a name.
             NoProcessError: There is no such process.
             CallTimeoutError: No answer within *timeout* seconds, the call timeout by default.
+            InvalidTimeError: *timeout* is no time.
             Exception: Whatever else `HostClient.call` raises.
         """
         require_target(target)

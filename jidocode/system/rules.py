@@ -12,7 +12,7 @@ from attrs import Attribute, field, frozen
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
-from jidocode.otp.supervision.specs import MAX_SECONDS
+from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.strategy import Strategy
 
 Durability = Literal["process", "power", "memory"]
@@ -60,10 +60,6 @@ class Rule:
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_seconds(value: Any) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and 0 < value <= MAX_SECONDS
 
 
 def _read_flag(text: str) -> bool:
@@ -122,7 +118,11 @@ def _is_program(value: object) -> bool:
 
 COUNT = Rule("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
 POSITIVE = Rule("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
-SECONDS = Rule("seconds > 0 and <= 1e9", _is_seconds, float)
+SECONDS = Rule(
+    "seconds > 0 and <= 1e9",
+    lambda value: is_seconds(value) and value not in {0, INFINITY},
+    float,
+)
 FLAG = Rule("true or false", lambda value: isinstance(value, bool), _read_flag)
 STRATEGY = Rule(
     f"a Strategy (as text: {', '.join(strategy.value for strategy in Strategy)})",

@@ -11,7 +11,7 @@ from jidocode._host import wire
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.monitor import Monitor
 from jidocode._host.daemon.launcher import HostProcess
-from jidocode.base.deadline import Deadline
+from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.refs import ActorRef, Target, require_target
 from jidocode.base.stop import Stop, Stopped

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from msgspec import Struct
 
 from jidocode._host.daemon.launcher import HostProcess
-from jidocode.base.deadline import Deadline
+from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
 from jidocode.errors import CallTimeoutError

@@ -6,7 +6,7 @@ from typing import Any
 
 from jidocode._host.client.calls import REASON_GRACE
 from jidocode._host.client.news import SESSION
-from jidocode.base.deadline import Deadline
+from jidocode._host.deadline import Deadline
 from jidocode.base.refs import Name
 from jidocode.base.text import quote, word
 from jidocode.errors import NoProcessError, SessionNotFoundError

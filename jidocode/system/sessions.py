@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve
 from msgspec.structs import replace
 
-from jidocode.base.deadline import Deadline
+from jidocode._host.deadline import Deadline
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,

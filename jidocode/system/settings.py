@@ -79,8 +79,9 @@ class ApplicationSettings(Record):
     Attributes:
         heartbeat: Seconds between probes of each of the system's own processes;
             one that leaves two in a row unanswered, because it hangs or was
-            stopped, is killed and restarted. With the host the system ends. Host
-            and root are given a second at least. None for no probes. 10 by default.
+            stopped, is killed and restarted. With the host the system ends; a guard that was
+            stopped goes on. Host, root and guards are given a second at least. None for no
+            probes. 10 by default.
         event_buffer: Events that each stream of `events()` keeps for a slow reader; the
             oldest are dropped and counted beyond it. 1000 by default.
         preload: Modules that the host imports once, before there is any other

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
-from jidocode.base.deadline import Deadline
+from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
 

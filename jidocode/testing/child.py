@@ -19,6 +19,7 @@ from jidocode.errors import (
     NoProcessError,
     StartFailedError,
 )
+from jidocode.otp.seconds import MAX_SECONDS, require_seconds
 from jidocode.otp.server.loop import ServerLoop, crash_reason
 from jidocode.otp.server.machine import (
     CallReceived,
@@ -136,6 +137,7 @@ class FakeChild:
         the child has put off, for at most *timeout* seconds (5 by default).
 
         Raises:
+            InvalidTimeError: *timeout* is no time.
             CallTimeoutError: There was none in time.
             NoProcessError: The child has ended before.
             ActorExitedError: It ended over the call.
@@ -144,8 +146,9 @@ class FakeChild:
         """
         del stop  # nobody else is there to request it
         seconds = 5.0 if timeout is None else timeout
+        require_seconds("timeout", seconds)
         call = self.begin_call(request)
-        self.clock.advance(seconds, until=lambda: call.done)
+        self.clock.advance(min(seconds, MAX_SECONDS), until=lambda: call.done)
         if not call.done:
             raise CallTimeoutError(self.ref.kind, seconds)
         return call.result()

@@ -6,6 +6,9 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+from jidocode.errors import InvalidTimeError
+from jidocode.otp.seconds import INFINITY, require_seconds
+
 _NANO = 1_000_000_000
 
 
@@ -36,6 +39,8 @@ class FakeClock:
 
     def call_after(self, delay: float, action: Callable[[], object]) -> None:
         """Call *action* as soon as *delay* seconds have passed."""
+        if delay == INFINITY:
+            return
         due = self._now + max(0, round(delay * _NANO))
         heapq.heappush(self._timers, (due, next(self._numbers), action))
 
@@ -45,10 +50,11 @@ class FakeClock:
         Stops as soon as *until* says so, if it is given.
 
         Raises:
-            ValueError: *seconds* is negative.
+            InvalidTimeError: *seconds* is no time, or has no end.
         """
-        if seconds < 0:
-            raise ValueError(f"time does not go back, got {seconds!r} seconds")
+        require_seconds("seconds", seconds)
+        if seconds == INFINITY:
+            raise InvalidTimeError("seconds", "must be finite")
         end = self._now + round(seconds * _NANO)
         while until is None or not until():
             if not self._timers or self._timers[0][0] > end:

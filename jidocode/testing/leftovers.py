@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jidocode.base.text import quote
+from jidocode.otp.seconds import require_seconds
 from jidocode.testing.waiting import PATIENCE, eventually
 
 
@@ -94,7 +95,9 @@ def nothing_left(*, timeout: float = PATIENCE) -> Generator[None, None, None]:
 
     Raises:
         AssertionError: Something is left after *timeout* seconds; names it.
+        InvalidTimeError: *timeout* is no time.
     """
+    require_seconds("timeout", timeout)
     before = _left().keys()
     yield
     if not _left().keys() - before:

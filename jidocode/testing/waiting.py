@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from jidocode._host.deadline import deadline_after
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef
 from jidocode.otp.supervision.management import ChildStatus
@@ -25,9 +26,10 @@ def eventually(look: Callable[[], T | None], what: str = "it", *, timeout: float
 
     Raises:
         AssertionError: There was none within *timeout* seconds; names *what*.
+        InvalidTimeError: *timeout* is no time.
         Exception: Whatever *look* raises, at once.
     """
-    deadline = time.monotonic() + timeout
+    deadline = deadline_after(timeout)
     while not (value := look()):
         if time.monotonic() >= deadline:
             raise AssertionError(f"{what} did not happen within {timeout:g} s")

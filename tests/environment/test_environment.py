@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from apps import BECOME_STRANGER, Stranger, only_root, probe
+from apps import BECOME_STRANGER, IMPORTS, Stranger, only_root, probe
 
 # ----- a standard error that nobody reads -----------------------------------------
 
@@ -76,6 +76,39 @@ def test_a_crash_is_survived_without_a_standard_error(project: Path, kind: str) 
         assert session.call("worker", ("echo", 2)) == 2
     """
     probe(project, before=before, started=started, use=use).works()
+
+
+# ----- a time-out for all sockets, set by the app or by a child ------------------------
+
+HASTY = "import socket\nsocket.setdefaulttimeout(0.05)\n"
+LISTEN = """
+from loguru import logger
+lines = []
+logger.add(lambda message: lines.append(message.record["message"]))
+"""
+TALK = """
+from jidocode.testing import eventually
+other = system.create_session(sys.argv[1] + "/src", children=[worker("worker")])
+changes, events = other.state.subscribe(from_seq=1), system.events(other.id)
+for number in range(2):
+    other.call("worker", ("log", f"line {number}"))
+    eventually(lambda: f"line {number}" in lines, "the line", timeout=5)
+    assert other.call("worker", ("sleep", 1.0)) == "slept"
+    other.state.append_message("user", "hello")
+    assert changes.get(timeout=5) is not None
+other.stop()
+assert events.get(timeout=5) is not None
+"""
+
+
+@pytest.mark.parametrize("where", ["app", "processes"])
+def test_a_time_out_for_all_sockets(project: Path, tmp_path: Path, where: str) -> None:
+    """It is for those of the app, and of its children: logs, calls and streams outlast it."""
+    (tmp_path / "hasty.py").write_text(HASTY)
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{IMPORTS}"}
+    before = LISTEN + (HASTY if where == "app" else "")
+    preload = ["hasty"] if where == "processes" else []
+    probe(project, before=before, use=TALK, env=path, allow_nested=True, preload=preload).works()
 
 
 # ----- privileges -----------------------------------------------------------------

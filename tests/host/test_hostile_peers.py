@@ -311,6 +311,23 @@ def test_an_honest_peer_may_be_slow_to_send_its_messages(
     assert served.got == ["late"]
 
 
+def test_an_honest_peer_may_be_slow_although_sockets_have_a_time_out(served: Served) -> None:
+    """One that the app has set for all sockets, for its own use."""
+    opener = opening(served)
+    socket.setdefaulttimeout(0.01)
+    try:
+        with raw(served) as honest:
+            for _ in range(20):
+                served.step()
+            honest.sendall(opener.first)
+            honest.sendall(sealed(opener.finish(reply_to(served, honest)), "late"))
+            served.until(lambda: served.got)
+    finally:
+        socket.setdefaulttimeout(None)
+
+    assert served.got == ["late"]
+
+
 def test_who_has_hung_up_before_it_is_accepted_costs_no_place(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

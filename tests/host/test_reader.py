@@ -19,8 +19,8 @@ from trees import LONG, MakeTree, Tree
 
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.monitor import Monitor
+from jidocode._host.deadline import Deadline
 from jidocode._host.sharing import Changes, WeakBag
-from jidocode.base.deadline import Deadline
 from jidocode.errors import HostError
 from jidocode.otp import ActorRef, ChildSpec, Flags, Killed, Start
 from jidocode.testing import PATIENCE, eventually

@@ -14,6 +14,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ import pytest
 from actors import (
     BadLastWords,
     Diary,
+    Interrupter,
+    LateLeaver,
     Leaver,
+    Lengthy,
+    Misfit,
     NeedsArguments,
     Subject,
     Talker,
@@ -34,11 +39,11 @@ from loguru import logger
 from trees import LONG, MakeTree, Tree
 
 from jidocode._host.client.news import News
+from jidocode._host.deadline import Deadline
 from jidocode._host.descriptors import wait_for_any
 from jidocode._host.transport import messenger, window
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.wire import Pulse
-from jidocode.base.deadline import Deadline
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -48,6 +53,7 @@ from jidocode.errors import (
     StartFailedError,
 )
 from jidocode.otp import (
+    INFINITY,
     ChildExited,
     ChildSpec,
     ChildStarted,
@@ -282,6 +288,35 @@ def test_a_reply_that_cannot_be_read_is_an_error_for_the_caller_alone(tree: Make
 
 
 @pytest.mark.parametrize(
+    ("value", "told"),
+    [(Leaver, "SystemExit: 5"), (Interrupter, "KeyboardInterrupt"), (Misfit, "Unfit: unfit")],
+)
+@pytest.mark.parametrize("thread", ["the main thread", "another"])
+def test_a_reply_at_whose_reading_one_would_exit_ends_nobody(
+    tree: MakeTree, value: type, told: str, thread: str
+) -> None:
+    """Neither the app nor its thread: the caller gets an error."""
+    running = tree(MANY, subject("a"))
+    call = partial(running.call, "a", ("make", value))
+    with (
+        pytest.raises(CallError, match=f"cannot read the reply of a: .*{told}"),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        call() if thread == "the main thread" else pool.submit(call).result()
+
+    assert running.call("a", ("echo", 1)) == 1
+
+
+def test_a_ctrl_c_while_a_reply_is_read_is_one(tree: MakeTree) -> None:
+    """And no fault of the reply's."""
+    running = tree(MANY, subject("a"))
+    with pytest.raises(KeyboardInterrupt):
+        running.call("a", ("make", Lengthy))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(running.call, "a", ("make", Lengthy)).result() == "read"
+
+
+@pytest.mark.parametrize(
     ("request_", "told"),
     [
         ("refuse fragile", "cannot read the reply of a: LookupError"),
@@ -358,6 +393,14 @@ def test_a_request_whose_reading_exits_is_refused(tree: MakeTree) -> None:
         running.call("a", Leaver())
 
     assert running.call("a", "handled") == 1
+
+
+def test_a_child_at_whose_arguments_one_exits_fails_to_start(tree: MakeTree) -> None:
+    """With that as the reason, and not without a word."""
+    running = tree(ONE_LIFE, pool("pool"))
+    spec = ChildSpec(id="a", start=Start(Subject, LateLeaver()))
+    with pytest.raises(StartFailedError, match="SystemExit: 5"):
+        running.start(spec, "pool")
 
 
 def test_a_supervisor_survives_what_it_cannot_read_or_does_not_know(
@@ -636,7 +679,7 @@ def test_stop_with_a_reply_answers_after_terminate(tree: MakeTree, log: Path) ->
     assert running.end_of(ref).reason == Shutdown("done")
 
 
-@pytest.mark.parametrize("delay", [30 * 86_400.0, 1e300])
+@pytest.mark.parametrize("delay", [30 * 86_400.0, INFINITY])
 def test_a_server_may_wait_for_ages(tree: MakeTree, delay: float) -> None:
     """Further than the kernel counts."""
     running = tree(ONE_LIFE, Diary.child_spec())
@@ -652,7 +695,7 @@ def test_an_idle_timeout_of_no_time_is_a_crash_that_says_so(tree: MakeTree) -> N
     running.call("diary", ("timeout", 1e9))
     running.cast("diary", ("timeout", math.nan))
 
-    assert "NaN" in str(running.end_of(ref).reason)
+    assert "timeout must be seconds" in str(running.end_of(ref).reason)
 
 
 @pytest.mark.parametrize("size", [1, 3 << 19])

@@ -613,16 +613,20 @@ def test_a_message_that_is_too_long_fails(
 
 
 class _Unreadable:
+    def __init__(self, error: type[BaseException]) -> None:
+        self._error = error
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_raise_secret, ())
+        return (_raise_secret, (self._error,))
 
 
-def _raise_secret() -> None:
-    raise ValueError("secret of the message")
+def _raise_secret(error: type[BaseException]) -> None:
+    raise error("secret of the message")
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_a_message_that_cannot_be_unpickled_is_reported_and_hurts_nobody(
-    one: Peer, two: Peer
+    one: Peer, two: Peer, error: type[BaseException]
 ) -> None:
     """The receiver goes on; the sender learns which one failed; the log shows only a type."""
     failed: list[str] = []
@@ -630,8 +634,8 @@ def test_a_message_that_cannot_be_unpickled_is_reported_and_hurts_nobody(
     logger.enable("jidocode")
     sink = logger.add(logged.append)
     one.transport.send(two.transport.address, "first")
-    one.transport.send(two.transport.address, _Unreadable(), lambda _: failed.append("bad"))
-    one.intend(two.address, _Unreadable())
+    one.transport.send(two.transport.address, _Unreadable(error), lambda _: failed.append("bad"))
+    one.intend(two.address, _Unreadable(error))
     one.transport.send(two.transport.address, "last", lambda _: failed.append("last"))
     one.intend(two.address, "end")
     until(lambda: len(one.statuses) == 2, one, two)
@@ -642,7 +646,7 @@ def test_a_message_that_cannot_be_unpickled_is_reported_and_hurts_nobody(
     assert failed == ["bad"]
     assert one.statuses == [SendStatus.BadPacket, SendStatus.Sent]
     assert len(logged) == 2
-    assert "ValueError" in logged[0]
+    assert error.__name__ in logged[0]
     assert "secret" not in logged[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 
 import pytest
 from hypothesis import given, strategies as st
@@ -44,6 +45,20 @@ def test_a_long_message_is_read_from_the_buffer_that_it_came_in(message: object)
 def test_what_carries_no_message_is_refused(body: bytes) -> None:
     """Whoever sent it is told (see test_transport), and nobody else is disturbed."""
     with pytest.raises((IndexError, EOFError, struct.error, pickle.UnpicklingError)):
+        wire.decode(body)
+
+
+class _Touchy(str):
+    """A text that exits when it is looked at."""
+
+    __slots__ = ()
+    __hash__ = sys.exit
+
+
+def test_what_exits_when_it_is_looked_at_is_refused() -> None:
+    """As what cannot be read is: whoever reads it goes on."""
+    body = wire.encode(wire.News((_Touchy("state"), "x"), b""))
+    with pytest.raises(wire.UnreadableError, match="SystemExit"):
         wire.decode(body)
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Killed
 from jidocode.base.refs import ActorRef
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.events import ChildExited, ChildStartFailed
 from jidocode.otp.supervision.life import NOTE_GRACE, TRANSITIONS, Life, LifeState
 from jidocode.otp.supervision.machine import (
@@ -41,7 +42,7 @@ from jidocode.otp.supervision.machine import (
     StopRequested,
     StopTimeout,
 )
-from jidocode.otp.supervision.specs import BRUTAL_KILL, INFINITY, Flags, Start
+from jidocode.otp.supervision.specs import BRUTAL_KILL, Flags, Start
 from jidocode.otp.supervision.supervisor import SupervisorLoop
 from tests.otp.machines import SUPERVISOR, Tree, worker
 

@@ -9,6 +9,7 @@ import pytest
 from jidocode.base.exits import Crashed
 from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.supervision.life import MISSED_HEARTBEATS, Life, LifeState
 from jidocode.otp.supervision.machine import (
@@ -21,7 +22,7 @@ from jidocode.otp.supervision.machine import (
     Probe,
     PulseHeard,
 )
-from jidocode.otp.supervision.specs import INFINITY, ChildSpec, ChildType
+from jidocode.otp.supervision.specs import ChildSpec, ChildType
 from tests.otp.machines import supervise, worker
 
 REF = ActorRef("worker", 1, 1001)

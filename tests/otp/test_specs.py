@@ -11,10 +11,10 @@ from attrs import evolve
 
 from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags
 from jidocode.otp.supervision.specs import (
     BRUTAL_KILL,
-    INFINITY,
     AutoShutdown,
     ChildSpec,
     ChildType,

@@ -13,6 +13,7 @@ from jidocode.errors import (
     ChildNotFoundError,
     SupervisorError,
 )
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Ignore
 from jidocode.otp.supervision.events import ChildExited, ChildStarted, ChildStartFailed, GaveUp
@@ -39,7 +40,6 @@ from jidocode.otp.supervision.management import (
 )
 from jidocode.otp.supervision.specs import (
     BRUTAL_KILL,
-    INFINITY,
     AutoShutdown,
     ChildSpec,
     ChildType,

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,10 +101,49 @@ class Leaver:
         return (sys.exit, (5,))
 
 
+class Interrupter:
+    """A value whose reader gets what looks like a Ctrl-C, and is none."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (interrupt, ())
+
+
+class Misfit:
+    """A value whose reader gets what no handler of `Exception` catches."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (raise_unfit, ())
+
+
+class Lengthy:
+    """A value that takes long to read: a Ctrl-C comes meanwhile, if the main thread reads it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_read_slowly, ())
+
+
+class LateLeaver:
+    """An argument that its supervisor can read, and at whose reading the child exits."""
+
+    def __init__(self, journeys: int = 2) -> None:
+        if not journeys:
+            sys.exit(5)
+        self.journeys = journeys
+
+    def __reduce__(self) -> tuple[type[LateLeaver], tuple[int]]:
+        return LateLeaver, (self.journeys - 1,)
+
+
 def _read_in(pid: int) -> Exception:
     if os.getpid() != pid:
         raise LookupError("it can be read in one process only")
     return FragileError()
+
+
+def _read_slowly() -> str:
+    if threading.current_thread() is threading.main_thread():
+        signal.raise_signal(signal.SIGINT)
+    return "read"
 
 
 def _raise_unspeakable() -> NoReturn:
@@ -238,6 +278,8 @@ class Subject(Worker):
                 return Reply(Unspeakable())
             case "fragile":
                 return Reply(Fragile())
+            case ("make", type() as cls):
+                return Reply(cls())
             case "open all":
                 with contextlib.suppress(OSError):
                     while True:

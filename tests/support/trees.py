@@ -13,7 +13,7 @@ from servers import Group
 
 from jidocode._host.client.client import HostClient
 from jidocode._host.daemon.launcher import HostProcess
-from jidocode.base.deadline import Deadline
+from jidocode._host.deadline import Deadline
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
 from jidocode.otp.naming.messages import ROOT, Live, LookUp, NotFound, Restarting

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 import servers
 from limits import run_unshared
@@ -20,8 +21,10 @@ from jidocode import (
     SessionSystem,
     Strategy,
 )
+from jidocode._host.daemon.process_table import STANDBYS
 from jidocode.otp import Crashed
 from jidocode.testing import PATIENCE, eventually, is_alive
+from jidocode.testing.leftovers import process_state
 
 
 def open_with(system: SessionSystem, project: Path, **options: float) -> SessionHandle:
@@ -94,6 +97,40 @@ def test_a_host_that_is_stopped_ends_its_system(project: Path) -> None:
         logger.disable("jidocode")
 
     assert "the host gave no sign of life for 2 s: the system ends" in lines
+
+
+@pytest.mark.parametrize("which", ["the first", "the second", "both"])
+def test_a_guard_that_is_stopped_goes_on(project: Path, which: str) -> None:
+    """The host looks after those above it; the system has not noticed."""
+    with SessionSystem(heartbeat=0.1) as system:
+        session = system.create_session(project)
+        second = psutil.Process(system.host_pid).parent()
+        assert second is not None
+        first = second.parent()
+        assert first is not None
+        for guard in {"the first": [first], "the second": [second], "both": [first, second]}[which]:
+            guard.suspend()
+            eventually(lambda guard=guard: process_state(guard.pid) == "S", "it", timeout=3)  # type: ignore[misc]
+
+        assert session.manager.project_root() == str(project)
+        assert system.host_pid == second.children()[0].pid
+
+
+def test_a_standby_that_is_stopped_is_replaced(project: Path) -> None:
+    """Though nobody wants it yet; and the host has as many as before."""
+    with SessionSystem(heartbeat=0.1) as system:
+        host = psutil.Process(system.host_pid)
+
+        def standbys() -> list[psutil.Process] | None:
+            found = [each for each in host.children() if each.name() == "jido:standby"]
+            return found if len(found) == sum(STANDBYS.values()) else None
+
+        victim = eventually(standbys, "the standbys")[0]
+        victim.suspend()
+        eventually(lambda: victim not in host.children(), "its end", timeout=3)
+        eventually(standbys, "the standbys")
+
+        assert system.create_session(project).manager.project_root() == str(project)
 
 
 def test_a_root_that_is_stopped_is_started_again(project: Path) -> None:

@@ -26,9 +26,9 @@ from jidocode._host.transport.window import Settle
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, ExitReason, is_normal
-from jidocode.base.faults import fault_in
+from jidocode.base.faults import require_sound
 from jidocode.base.refs import ActorRef
-from jidocode.base.text import clip, describe
+from jidocode.base.text import clip
 from jidocode.errors import CallError
 from jidocode.otp.server import loop, machine, messages
 from jidocode.otp.supervision.machine import (
@@ -107,7 +107,7 @@ class Shell(Actor):
         processes.set_name(f"jido:{kind}", f"jidocode {kind} {about}".rstrip())
         try:
             self.start(self._read_start())
-        except Exception as error:  # noqa: BLE001 - whatever a class and its arguments raise
+        except BaseException as error:  # noqa: BLE001 - whatever a class and its arguments raise
             self.leave_if_fork(error)
             self.tell_failed(loop.crash_reason(error))
 
@@ -226,18 +226,20 @@ class Shell(Actor):
 
     def unpack(self, payload: Body) -> tuple[object, CallError | None]:
         """Return what *payload* holds, or why it cannot be read here."""
-        try:
-            return wire.unpack(payload), None
-        except BaseException as error:  # noqa: BLE001 - what it names may even exit when imported
-            return None, CallError(f"{self.order.kind} cannot read the request: {describe(error)}")
+        return self._unpack(payload)
 
     def read(self, payload: Body) -> tuple[object, CallError | None]:
         """Return as `unpack`; what is one of our own messages is what its class says."""
-        content, error = self.unpack(payload)
-        fault = fault_in(content)
-        if fault is not None:
-            content, error = None, CallError(f"{self.order.kind} cannot read the request: {fault}")
-        return content, error
+        return self._unpack(payload, require_sound)
+
+    def _unpack(
+        self, payload: Body, *check: Callable[[object], object]
+    ) -> tuple[object, CallError | None]:
+        try:
+            return wire.unpack(payload, *check), None
+        except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
+            why = wire.why_unreadable(error)
+            return None, CallError(f"{self.order.kind} cannot read the request: {why}")
 
     def tell_host(self, message: object) -> None:
         """Send *message* to the host."""

@@ -21,11 +21,11 @@ from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
 from jidocode._host.client.news import Listener, NewsDesk
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.deadline import Deadline
 from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain
 from jidocode._host.transport.messenger import Envelope, Turn
 from jidocode.base import log
-from jidocode.base.deadline import Deadline
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop
@@ -272,7 +272,7 @@ class HostClient:
                 self._stop_reading()
             if hasattr(self, "_messenger"):
                 self._messenger.close()
-            self._host.close(0.0)
+            self._host.close()
             self.closed = True
 
     def _stop_reading(self) -> None:

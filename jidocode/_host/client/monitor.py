@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
-import time
 from collections.abc import Callable
 
+from jidocode._host.deadline import deadline_after
 from jidocode._host.forks import Owner
 from jidocode._host.sharing import Changes, WeakBag
 from jidocode.base.exits import ExitReason
@@ -36,10 +35,11 @@ class Monitor:
         """Return the `Down` as soon as there is one; None after *timeout* seconds.
 
         Raises:
+            InvalidTimeError: *timeout* is no time.
             HostError: This process is a fork of the app.
         """
         self._owner.check()
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         return self._changes.wait_for(lambda: self._down, deadline)
 
     def cancel(self) -> None:

@@ -11,7 +11,7 @@ from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.faults import require_sound
 from jidocode.base.refs import Name
-from jidocode.base.text import clip, describe, quote
+from jidocode.base.text import clip, quote
 from jidocode.otp.naming.messages import ROOT
 from jidocode.otp.supervision.events import (
     Announced,
@@ -68,10 +68,9 @@ class NewsDesk:
 
     def _on_news(self, message: wire.News) -> None:
         try:
-            fact = wire.unpack(message.payload)
-            require_sound(fact)
-        except BaseException as error:  # noqa: BLE001 - importing what it names may raise anything
-            log.warning("news cannot be read here: {}", quote(describe(error)))
+            fact = wire.unpack(message.payload, require_sound)
+        except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
+            log.warning("news cannot be read here: {}", quote(wire.why_unreadable(error)))
         else:
             self._tell(Announced(fact), self._names_of(message.name))
 

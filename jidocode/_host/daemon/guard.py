@@ -14,6 +14,11 @@ Why there are two, one below the other, and the host below both: each of the thr
 app's end and the end of the next ones, and does the same then for what is below it. So any
 two of them may be killed or stopped in one instant. If all are killed, the kernel kills the
 actors (see `processes.die_with_parent`), and what those have started lives on.
+
+Nobody above a guard hears its signs of life, and one that is stopped is of no use. So
+whoever is below sends it SIGCONT, which does nothing to one that runs: with each sign of life,
+and at its own end. It must not be killed instead. Each one reaps who is below it: a guard
+that is killed while it waits for that leaves a zombie to init, which may not look for it.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from functools import partial
 from typing import NamedTuple, NoReturn
 
 from jidocode._host import processes
-from jidocode._host.descriptors import wait_for_any
+from jidocode._host.descriptors import signal_all, wait_for_any
 
 MAX_MISSED = 2
 """After how many signs of life that stay away in a row somebody counts as hung."""
@@ -63,18 +68,20 @@ class Watch(NamedTuple):
         return (*self.lifelines, *self.guards)
 
     def beat(self) -> None:
-        """Give a sign of life."""
+        """Give a sign of life, and have the guards give theirs."""
         if self.pulse is not None:
             with contextlib.suppress(OSError):  # a guard that is stopped, or gone, reads none
                 os.write(self.pulse, b"\0")
+        self.resume_guards()
+
+    def resume_guards(self) -> None:
+        """Have those guards go on that are stopped."""
+        signal_all(self.guards, signal.SIGCONT)
 
     def end(self) -> NoReturn:
-        """End, with everything below; and with the guards, if the app is gone."""
+        """End, with everything below; the guards see it, and do the same."""
         processes.end_all()
-        if wait_for_any(self.lifelines, 0):
-            for guard in reversed(self.guards):  # one that is stopped would never see it
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(guard, signal.SIGKILL)
+        self.resume_guards()
         os._exit(0)
 
 

@@ -105,12 +105,14 @@ class HostAdmin(MultiProcAdmin):
         super().run()
 
     def _beat(self) -> None:
-        """Show the guards that this process does not hang, and have the root show it here."""
+        """Show the guards that this process does not hang, and look after root and standbys."""
         heartbeat = self._watch.heartbeat
         if heartbeat is None:
             return
         self._watch.beat()
         self._probe_root()
+        if self._table.end_stopped_standbys():
+            self._refill_later()
         self.transport.call_at(time.monotonic() + heartbeat, self._beat)
 
     def handleIncoming(self, envelope: ThespianEnvelope) -> bool:  # noqa: N802 - Thespian's name

@@ -11,8 +11,8 @@ What connects the two (see `main` for the other side), each by a descriptor of i
   app's end, however it comes, is seen there.
 - the report, a pipe: one line, when the host is ready or cannot be.
 - the log, a socket (see `logs`), and what is printed (see `output`). Standard input is empty.
-- two pidfds, by which the app sees the end of guard and host, and can kill them without ever
-  hitting a stranger who has got a dead one's pid.
+- three pidfds, by which the app sees the end of guards and host, and can signal them without
+  ever hitting a stranger who has got a dead one's pid.
 
 None of these is a standard stream: whatever is installed in the environment may print when
 the interpreter starts.
@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from jidocode._host import logs, threads
 from jidocode._host.daemon import interpreter
 from jidocode._host.daemon.output import Output
-from jidocode._host.descriptors import STDERR, wait_for_any
+from jidocode._host.descriptors import STDERR, signal_all, wait_for_any
 from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.limits import explain, refuse_tight_memory
 from jidocode._host.nesting import refuse_nested_start
@@ -55,22 +55,22 @@ MIN_HEARTBEAT = 1.0
 """Seconds: to take a busy machine for a hung host would end all sessions."""
 
 KILL_SECONDS = 10.0
-"""How long the guard, and then the host, may take to kill what is left."""
+"""How long the guards, and then the host, may take to kill what is left."""
 
 FAILED_START_KILL_SECONDS = 1.0
 """The same, after a start that has failed."""
 
 
 class HostProcess:
-    """The guard and the host of one system, seen from the app.
+    """The guards and the host of one system, seen from the app.
 
     It takes the host longer to import what it needs than it takes the app: so it is
     started first, and waited for last.
 
     Attributes:
         key: The system's one-time key.
-        ends: Descriptors, one of which is readable when the system is ending:
-            the guard's process and, once it is known, the host's.
+        ends: Descriptors, one of which is readable when the system is ending: the process of
+            the first guard and, once they are known, of the second one and of the host.
     """
 
     admin: LoopbackAddress
@@ -143,7 +143,7 @@ class HostProcess:
     def __del__(self) -> None:
         # A Ctrl-C that came when this was made, and not yet anybody's.
         if hasattr(self, "_process") and not self._closed and self._owner.is_here:
-            self.close(0.0)
+            self.close()
 
     def wait_until_ready(self, deadline: float) -> None:
         """Wait until the host is ready, at most until *deadline* (monotonic).
@@ -152,8 +152,8 @@ class HostProcess:
             HostStartError: It did not start, or not in time; `close` ends what there is.
         """
         facts = self._await_report(deadline)
-        self.pid = facts["pid"]
-        self.ends.extend(map(os.pidfd_open, (self.pid,)))  # in one step: Ctrl-C may come here
+        self.pid = facts["pids"][-1]
+        self.ends.extend(map(os.pidfd_open, facts["pids"]))  # in one step: Ctrl-C may come here
         # Imported by now, but not when this file is: that would hold up the launch.
         from jidocode._host.transport.address import LoopbackAddress  # noqa: PLC0415
 
@@ -166,18 +166,21 @@ class HostProcess:
             self._process.kill()
         self._end(FAILED_START_KILL_SECONDS)
 
-    def wait(self, timeout: float) -> bool:
-        """Wait until everything is gone; False if it is not after *timeout* seconds."""
-        deadline = time.monotonic() + timeout
-        return all(wait_for_any([end], max(0.0, deadline - time.monotonic())) for end in self.ends)
+    def wait(self, timeout: float) -> None:
+        """Wait until the host is gone, at most *timeout* seconds.
 
-    def close(self, timeout: float) -> None:
-        """Cut the lifeline if anything is left after *timeout* seconds; return when nothing is.
-
-        Closing twice is fine.
+        The guards are not waited for: they end as soon as the lifeline is cut.
         """
+        # A host that is stopped would not end in order. Another thread may close these.
+        ends = self.ends
+        with contextlib.suppress(OSError):
+            signal_all(ends, signal.SIGCONT)
+        if ends:
+            wait_for_any(ends[-1:], timeout)
+
+    def close(self) -> None:
+        """Cut the lifeline; return when nothing is left. Closing twice is fine."""
         if not self._closed:
-            self.wait(timeout)
             # One that never was ready may be anything.
             patience = KILL_SECONDS if hasattr(self, "pid") else FAILED_START_KILL_SECONDS
             threads.end_whole(lambda: self._end(patience))
@@ -188,10 +191,10 @@ class HostProcess:
         for pipe in (self._lifeline, self._report):
             with contextlib.suppress(OSError):
                 pipe.close()
-        self._signal(self.ends, signal.SIGCONT)  # whoever is stopped would not notice
-        for end in self.ends:  # first the guard: the host kills what a dead guard has left
-            if not self.wait(patience):
-                self._signal([end], signal.SIGKILL)
+        signal_all(self.ends, signal.SIGCONT)  # whoever is stopped would not notice
+        for end in self.ends:  # from the outside in: who is below kills what a dead one has left
+            if not self._are_gone(patience):
+                signal_all([end], signal.SIGKILL)
         self._process.wait()
         self._closed = True
         ends, self.ends = self.ends, []  # nobody waits for what is closed
@@ -200,12 +203,9 @@ class HostProcess:
         self._output.close()
         self._log.close()
 
-    @staticmethod
-    def _signal(ends: Sequence[int], number: signal.Signals) -> None:
-        for end in ends:
-            # It is dead; or the app has dropped the right, and the lifeline alone must do.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(end, number)
+    def _are_gone(self, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        return all(wait_for_any([end], max(0.0, deadline - time.monotonic())) for end in self.ends)
 
     def _orders(
         self, python: Program, facts: dict[str, Any], descriptors: dict[str, int]

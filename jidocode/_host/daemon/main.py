@@ -123,11 +123,15 @@ def _run_host(orders: dict[str, Any], library: Sequence[str], watch: Watch) -> i
         raise
     address = transport.address
     try:
-        _report(report, pid=os.getpid(), port=address.port, nonce=address.nonce)
+        pids = [os.getppid(), os.getpid()]
+        _report(report, pids=pids, port=address.port, nonce=address.nonce)
     except BrokenPipeError:
         return 1  # the app has given up waiting
     os.close(report)
-    admin.run()
+    try:
+        admin.run()
+    finally:
+        watch.resume_guards()
     return 0
 
 

@@ -177,6 +177,13 @@ class ProcessTable:
         self._standbys[entry] = _Standby(writing, missing[0])
         return True
 
+    def end_stopped_standbys(self) -> bool:
+        """Kill those that stand by and are stopped; return whether there was any."""
+        stopped = [entry for entry in self._standbys if entry.process.is_stopped()]
+        for entry in stopped:
+            self._end_standby(entry)
+        return bool(stopped)
+
     def reap(self) -> list[ProcessEntry]:
         """Reap the dead, and kill all below them and what they have left behind; without waiting.
 
@@ -247,18 +254,21 @@ class ProcessTable:
             standbys = self._standbys.items()
             ready = (entry for entry, standby in standbys if standby.supervises is supervises)
             entry = next(ready, None) or next(iter(self._standbys))
-            order_pipe = self._standbys.pop(entry).order_pipe
             if entry.process.is_stopped():  # it would neither begin nor fail
-                entry.process.kill()
-                os.close(order_pipe)
+                self._end_standby(entry)
                 continue
             try:
-                with os.fdopen(order_pipe, "wb", buffering=0) as pipe:
+                with os.fdopen(self._standbys.pop(entry).order_pipe, "wb", buffering=0) as pipe:
                     pipe.write(order)
             except BrokenPipeError:  # it has died while it waited, and will be reaped
                 continue
             return entry
         return None
+
+    def _end_standby(self, entry: ProcessEntry) -> None:
+        """Kill a standby, and have it get no order from now on."""
+        os.close(self._standbys.pop(entry).order_pipe)
+        entry.process.kill()
 
     def _set_dead(self, entry: ProcessEntry, status: int) -> None:
         entry.process.status = status

@@ -28,6 +28,7 @@ from jidocode._host.transport.frames import (
 from jidocode._host.transport.handshake import Reception
 from jidocode._host.transport.poller import READ, WRITE, Poller
 from jidocode.base import log
+from jidocode.base.text import clip
 
 MAX_STRANGERS = 64
 """Connections that may be open without having proven the key; beyond it the oldest goes."""
@@ -152,9 +153,10 @@ class Acceptor:
             self._take_in(sock)
 
     def _take_in(self, sock: socket.socket) -> None:
+        sock.settimeout(0)  # it has that which an app, or a child, has set for all sockets
         # An honest peer has sent its HELLO by now, and a flood cannot push it out any more.
         try:
-            data: bytes | None = sock.recv(_READ, socket.MSG_DONTWAIT)
+            data: bytes | None = sock.recv(_READ)
         except BlockingIOError:
             data = None
         except OSError:
@@ -163,7 +165,6 @@ class Acceptor:
             sock.close()
             self.turn_away()
             return
-        sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self._strangers) >= MAX_STRANGERS:
             self.close_oldest_stranger()
@@ -354,7 +355,9 @@ class Inbound:
         try:
             message = wire.decode(body)
         except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
-            log.warning("dropped a message that cannot be unpickled: {}", type(error).__name__)
+            why = error.__cause__ if isinstance(error, wire.UnreadableError) else error
+            name = clip(type(why).__name__)
+            log.warning("dropped a message that cannot be unpickled: {}", name)
             self._reply(Kind.REJECT, self._received)
             return False
         self._hub.deliver(sender, message)

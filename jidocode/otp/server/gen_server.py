@@ -14,6 +14,7 @@ from jidocode.base.faults import require_sound
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import CallError
+from jidocode.otp.seconds import require_seconds
 from jidocode.otp.server.machine import (
     Effect,
     LogUnexpected,
@@ -126,7 +127,12 @@ class GenServer:
         self._outbox.append(SendInfo(_sound(ref, ActorRef), message))
 
     def send_after(self, delay: float, message: object) -> None:
-        """Give *message* to this server's own `handle_info` after *delay* seconds."""
+        """Give *message* to this server's own `handle_info` after *delay* seconds.
+
+        Raises:
+            InvalidTimeError: *delay* is no time; `INFINITY` is one, and never over.
+        """
+        require_seconds("delay", delay)
         self._outbox.append(SendAfter(delay, message))
 
     def send_request(self, ref: ActorRef, request: object) -> int:

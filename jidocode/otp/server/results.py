@@ -6,15 +6,23 @@ the state stays in the server's attributes. What users' data may be in is not pr
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from typing import Any
+
+from attrs import Attribute, field, frozen
 
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.records import Record
+from jidocode.otp.seconds import require_seconds
+
+
+def _is_timeout(_: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None:
+        require_seconds(attribute.name, value)
 
 
 @frozen(eq=False, repr=False, kw_only=True)
 class _Next(Record):
-    """What happens next.
+    """What happens next; a *timeout* that is no time raises `InvalidTimeError`.
 
     Attributes:
         timeout: Seconds without a message after which `handle_info` gets a
@@ -23,7 +31,7 @@ class _Next(Record):
             (OTP gen_server: `{continue, Then}`).
     """
 
-    timeout: float | None = None
+    timeout: float | None = field(default=None, validator=_is_timeout)
     then: object = field(default=None, repr=False)
 
 

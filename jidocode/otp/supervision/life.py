@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason, best_reason
 from jidocode.base.refs import ActorRef
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.machine import (
     After,
     AskToStop,
@@ -46,7 +47,7 @@ from jidocode.otp.supervision.machine import (
     StopRequested,
     StopTimeout,
 )
-from jidocode.otp.supervision.specs import BRUTAL_KILL, INFINITY, ChildSpec, ChildType
+from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, ChildType
 
 NOTE_GRACE = 0.1
 """Seconds that a dead child's exit note may still be under way."""

@@ -8,7 +8,6 @@ error, because Python's keyword arguments already say so.
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, TypeVar, cast
 
@@ -18,6 +17,7 @@ from jidocode.base.records import Record
 from jidocode.base.refs import Name, is_name
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
+from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.strategy import Restart, Strategy, StrategyText
 
 if TYPE_CHECKING:
@@ -36,11 +36,6 @@ class BrutalKill(enum.Enum):
 BRUTAL_KILL = BrutalKill.BRUTAL_KILL
 """`shutdown=BRUTAL_KILL`: kill at once, `terminate` does not run."""
 
-INFINITY = math.inf
-"""`shutdown=INFINITY`: wait for ever; right for child supervisors."""
-
-MAX_SECONDS = 1e9
-"""The longest time that is not `INFINITY`: some thirty years."""
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_INIT_TIMEOUT = 10.0
 
@@ -163,17 +158,17 @@ def _is_significant(spec: ChildSpec, field: Attribute[Any], value: object) -> No
 
 
 def _is_shutdown(_: object, field: Attribute[Any], value: object) -> None:
-    if value is not BRUTAL_KILL and not _is_seconds(value):
+    if value is not BRUTAL_KILL and not is_seconds(value):
         raise _expected(field, "seconds >= 0, INFINITY or BRUTAL_KILL", value)
 
 
 def _is_init_timeout(_: object, field: Attribute[Any], value: object) -> None:
-    if not _is_seconds(value) or value == 0:
+    if not is_seconds(value) or value == 0:
         raise _expected(field, "seconds > 0", value)
 
 
 def _is_heartbeat(_: object, field: Attribute[Any], value: object) -> None:
-    if value is not None and (not _is_seconds(value) or value in (0, INFINITY)):
+    if value is not None and (not is_seconds(value) or value in (0, INFINITY)):
         raise _expected(field, "None or finite seconds > 0", value)
 
 
@@ -193,26 +188,18 @@ def _is_max_restarts(_: object, field: Attribute[Any], value: object) -> None:
 
 
 def _is_period(_: object, field: Attribute[Any], value: object) -> None:
-    if not _is_seconds(value) or value in (0, INFINITY):
+    if not is_seconds(value) or value in (0, INFINITY):
         raise _expected(field, "finite seconds > 0", value)
 
 
 def _is_backoff(_: object, field: Attribute[Any], value: object) -> None:
-    if not _is_seconds(value) or value == INFINITY:
+    if not is_seconds(value) or value == INFINITY:
         raise _expected(field, "finite seconds >= 0", value)
 
 
 def is_count(value: object) -> TypeGuard[int]:
     """Whether *value* is an int of 0 or more, and no bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_seconds(value: object) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and (0 <= value <= MAX_SECONDS or value == INFINITY)
-    )
 
 
 def _expected(field: Attribute[Any], wanted: str, value: object) -> InvalidChildSpecError:

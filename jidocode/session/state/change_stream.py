@@ -11,6 +11,7 @@ from typing import Self
 
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import ActorExitedError
+from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.conversation.changes import Change
 from jidocode.session.requests import Channel, request
 from jidocode.session.state import operations
@@ -45,12 +46,14 @@ class ChangeStream:
         """Return the next change; None after *timeout* seconds, or once it is closed.
 
         Raises:
+            InvalidTimeError: *timeout* is no time.
             SessionNotFoundError: The session has ended; it says how, if that is known.
             EventGapError: The next change is not there any more; see `StateClient.events`.
             CallTimeoutError: The State does not answer, or is not back in time.
             HostError: The system is gone, or this is a fork of its app.
         """
-        timeout = threading.TIMEOUT_MAX if timeout is None else max(0.0, timeout)
+        timeout = INFINITY if timeout is None else timeout
+        require_seconds("timeout", timeout)
         deadline = time.monotonic() + timeout
         self._start_anew_in_fork()
         if not self._reading.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):

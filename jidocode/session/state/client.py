@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jidocode.session.arguments import require_int
+from jidocode.session.arguments import require_int, require_wait
 from jidocode.session.conversation.changes import (
     Change,
     Message,
@@ -165,7 +165,9 @@ class StateClient(Client):
             EventGapError: The next event is not there any more, because it was
                 compacted away, or dropped from memory. Read what the State
                 holds, and go on after `EventGapError.resume_after`.
+            InvalidRequestError: An argument breaks a rule.
         """
+        require_wait("wait", wait, most=operations.MAX_WAIT)  # it is a time-out here, too
         question = request(operations.events, after_seq=after_seq, limit=limit, wait=wait)
         return self._channel(question, timeout=wait + ANSWER_TIME if wait else None)
 

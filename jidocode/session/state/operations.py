@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jidocode.session.arguments import require_seconds
+from jidocode.session.arguments import require_wait
 from jidocode.session.conversation.changes import Change
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.conversation.reports import Repair
@@ -49,7 +49,7 @@ def events(
         InvalidRequestError: An argument breaks a rule.
         NoEventYet: There is none, and *wait* is not 0.
     """
-    require_seconds("wait", wait, most=MAX_WAIT)
+    require_wait("wait", wait, most=MAX_WAIT)
     page = holder.events(after_seq=after_seq, limit=limit)
     if wait and not page:
         raise NoEventYet(wait)

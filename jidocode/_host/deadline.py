@@ -1,11 +1,26 @@
-"""`Deadline`: when somebody's patience ends, and how long it was."""
+"""When somebody's patience ends."""
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Self
 
 from msgspec import Struct
+
+from jidocode.otp.seconds import require_seconds
+
+
+def deadline_after(timeout: float | None) -> float:
+    """Return when *timeout* seconds are over (monotonic); None for never.
+
+    Raises:
+        InvalidTimeError: *timeout* is no time.
+    """
+    if timeout is None:
+        return math.inf
+    require_seconds("timeout", timeout)
+    return time.monotonic() + timeout
 
 
 class Deadline(Struct, frozen=True):
@@ -20,9 +35,13 @@ class Deadline(Struct, frozen=True):
     seconds: float
 
     @classmethod
-    def after(cls, seconds: float) -> Self:
-        """Return the one that has *seconds* from now."""
-        return cls(time.monotonic() + seconds, seconds)
+    def after(cls, timeout: float) -> Self:
+        """Return the one that is *timeout* seconds from now.
+
+        Raises:
+            InvalidTimeError: *timeout* is no time.
+        """
+        return cls(deadline_after(timeout), timeout)
 
     @property
     def left(self) -> float:
