@@ -81,6 +81,7 @@ class Application:
             preload=[*self._preload, *settings.preload],
             python=settings.python,
             heartbeat=settings.heartbeat,
+            grace=settings.exit_grace,
         )
         try:
             self._running = self._run(host, self._root(specs))

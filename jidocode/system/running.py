@@ -52,6 +52,7 @@ class RunningTree:
 
         *sessions* is the id of the supervisor of sessions, if there is one.
         """
+        self._exit_grace = settings.exit_grace or 0.0
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
         self.client = HostClient(
             host,
@@ -72,7 +73,7 @@ class RunningTree:
         client: HostClient | None = getattr(self, "client", None)  # none if it did not start
         if client is not None and not client.closed and client.owned:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-            client.close(0.0)
+            client.close(self._exit_grace)
 
     def __repr__(self) -> str:
         # A start that has failed is shown, too: by whoever prints the locals of a traceback.

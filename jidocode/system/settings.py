@@ -53,6 +53,7 @@ class ApplicationOverrides(TypedDict, total=False):
     call_timeout: float
     start_timeout: float
     shutdown: float
+    exit_grace: float | None
 
 
 class SettingsOverrides(ApplicationOverrides, total=False):
@@ -102,6 +103,9 @@ class ApplicationSettings(Record):
             `HostStartError`. 30 by default.
         shutdown: Seconds that `close` gives the system to stop in order before
             it is killed. 10 by default.
+        exit_grace: Seconds that it has to stop in order if the app ends without `close`: by
+            SIGTERM, an exception, `kill -9`. Then it is killed. None, the default, to kill
+            it at once, so that nothing is left a second after the app's end.
     """
 
     heartbeat: float | None = field(default=10.0, validator=SECONDS.or_none())
@@ -113,6 +117,7 @@ class ApplicationSettings(Record):
     call_timeout: float = field(default=5.0, validator=SECONDS)
     start_timeout: float = field(default=30.0, validator=SECONDS)
     shutdown: float = field(default=10.0, validator=SECONDS)
+    exit_grace: float | None = field(default=None, validator=SECONDS.or_none())
 
     @classmethod
     def load(

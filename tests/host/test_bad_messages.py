@@ -267,7 +267,7 @@ def test_the_host_goes_on(process: StubProcess) -> None:
     """It takes from a child what it has for children, and none of what is Thespian's own."""
     app, guard = socket.socketpair()
     with app, guard:
-        host = HostAdmin(process.transport, Watch((guard.fileno(),), app.fileno(), None))
+        host = HostAdmin(process.transport, Watch((guard.fileno(),), app.fileno(), None, 0.0))
         table = getattr(host, "_table")  # noqa: B009 - it is what would fork
         thespians = [
             made(*args)

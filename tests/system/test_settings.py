@@ -93,6 +93,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "call_timeout": ("1e3", "1e3", 1000.0),
     "start_timeout": ("7", "7", 7),
     "shutdown": ("7", "7.0", 7),
+    "exit_grace": ("2", "2.0", 2),
 }
 
 

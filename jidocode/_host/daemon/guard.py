@@ -24,8 +24,10 @@ that is killed while it waits for that leaves a zombie to init, which may not lo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
+import termios
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -40,6 +42,8 @@ OTHERS_SECONDS = 0.1
 """How long a guard lets those below clean up before it kills them, for one may be stopped."""
 MAX_BEATS = 4_096
 """As many as may wait to be read at once."""
+_NOTHING = bytes(4)
+"""What the kernel says is in an empty pipe."""
 
 
 class Watch(NamedTuple):
@@ -47,11 +51,12 @@ class Watch(NamedTuple):
 
     Attributes:
         lifelines: Descriptors that are readable when the app is gone: a pipe whose other end
-            it holds, and its pidfd. The pipe also tells that the app wants an end; but it does
-            not tell of every death, for a worker that the app has forked may hold the pipe
-            open beyond the app's end.
+            it holds, and its pidfd. The pipe also tells that the app wants an end, by a byte that
+            nobody reads; but it does not tell of every death, for a worker that the app has
+            forked may hold the pipe open beyond the app's end.
         log: The socket of the log.
         heartbeat: Seconds from one sign of life to the next; None if there are none.
+        grace: Seconds that the tree has to stop in order if the app ends without a word.
         guards: The pidfds of the guards above.
         pulse: The pipe for signs of life to the guard above; None for the first guard.
     """
@@ -59,6 +64,7 @@ class Watch(NamedTuple):
     lifelines: tuple[int, ...]
     log: int
     heartbeat: float | None
+    grace: float
     guards: tuple[int, ...] = ()
     pulse: int | None = None
 
@@ -66,6 +72,12 @@ class Watch(NamedTuple):
     def ends(self) -> tuple[int, ...]:
         """What is readable when the one that watches is to end with all below."""
         return (*self.lifelines, *self.guards)
+
+    @property
+    def patience(self) -> float:
+        """How many seconds are left to those below now that the app is gone; 0 if it is not."""
+        wants_an_end = fcntl.ioctl(self.lifelines[0], termios.FIONREAD, _NOTHING) != _NOTHING
+        return self.grace if wait_for_any(self.lifelines, 0) and not wants_an_end else 0.0
 
     def beat(self) -> None:
         """Give a sign of life, and have the guards give theirs."""
@@ -111,6 +123,7 @@ def run_guard(
     for descriptor in (*keep, own, beating):
         os.close(descriptor)
     if _wait(watch, below.descriptor, pulse):
+        wait_for_any([below.descriptor, *watch.guards], watch.patience)
         _let_others_end()
         watch.end()
     below.kill()

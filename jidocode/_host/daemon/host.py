@@ -95,14 +95,26 @@ class HostAdmin(MultiProcAdmin):
         )
         self.asLogger = transport.myAddress
         self._activate()
-        for end in watch.ends:
-            # Everything ends at once, whatever is being done: the app is gone, or will be.
-            transport.poller.register(end, READ, lambda _events: watch.end())
+        for end in watch.lifelines:
+            transport.poller.register(end, READ, lambda _events: self._on_app_gone())
+        for guard in watch.guards:
+            # Whatever is being done: somebody has to be above this process.
+            transport.poller.register(guard, READ, lambda _events: watch.end())
 
     def run(self) -> None:
         """Serve until the system ends."""
         self._beat()
         super().run()
+
+    def _on_app_gone(self) -> None:
+        """End at once, whatever is being done; or in order, if the app has left time for that."""
+        patience = self._watch.patience
+        if not patience:
+            self._watch.end()
+        for end in self._watch.lifelines:
+            self.transport.poller.unregister(end)
+        self.transport.call_at(time.monotonic() + patience, self._watch.end)
+        self.transport.deliver(self.transport.address, wire.Shutdown())
 
     def _beat(self) -> None:
         """Show the guards that this process does not hang, and look after root and standbys."""

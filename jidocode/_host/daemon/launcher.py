@@ -79,7 +79,12 @@ class HostProcess:
     """The host's process id; likewise."""
 
     def __init__(
-        self, *, preload: Sequence[str], python: Program = None, heartbeat: float | None = None
+        self,
+        *,
+        preload: Sequence[str],
+        python: Program = None,
+        heartbeat: float | None = None,
+        grace: float | None = None,
     ) -> None:
         """Start a guard, which starts a host; that becomes ready in its own time.
 
@@ -88,6 +93,7 @@ class HostProcess:
             python: The interpreter to run it on; None for the app's own.
             heartbeat: Seconds from one sign of life of host and root to the next, at least
                 `MIN_HEARTBEAT`; None if nobody is to look for them.
+            grace: Seconds that the tree has to stop in order if the app ends without `close`.
 
         Raises:
             HostStartError: It cannot be started, or not from here. Nothing is left.
@@ -100,11 +106,17 @@ class HostProcess:
         self._closed = False
         self._owner = Owner()
         try:
-            threads.run_whole(lambda: self._launch(preload, python, heartbeat))
+            threads.run_whole(lambda: self._launch(preload, python, heartbeat, grace))
         except OSError as error:
             raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
 
-    def _launch(self, preload: Sequence[str], python: Program, heartbeat: float | None) -> None:
+    def _launch(
+        self,
+        preload: Sequence[str],
+        python: Program,
+        heartbeat: float | None,
+        grace: float | None,
+    ) -> None:
         with _standard_streams_taken(), contextlib.ExitStack() as undo:
             self._log, shipping = logs.open_channel()
             undo.callback(self._log.close)
@@ -121,6 +133,7 @@ class HostProcess:
                 undo.callback(self._report.close)
                 facts = {
                     "heartbeat": None if heartbeat is None else max(heartbeat, MIN_HEARTBEAT),
+                    "grace": grace or 0.0,
                     "preload": list(preload),
                 }
                 descriptors = {
@@ -188,6 +201,8 @@ class HostProcess:
     def _end(self, patience: float) -> None:
         if self._closed:  # by a handler, or another thread, just before
             return
+        with contextlib.suppress(OSError, ValueError):  # the host was faster, or a handler
+            os.write(self._lifeline.fileno(), b"\0")
         for pipe in (self._lifeline, self._report):
             with contextlib.suppress(OSError):
                 pipe.close()

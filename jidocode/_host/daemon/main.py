@@ -74,7 +74,7 @@ def main(orders: dict[str, Any], library: Sequence[str]) -> None:
         _report(report, error=explain(error))
         return
     processes.set_name("jido-guard", f"jidocode guard of {orders['app']}")
-    watch = Watch((orders["lifeline"], app), orders["log"], orders["heartbeat"])
+    watch = Watch((orders["lifeline"], app), orders["log"], orders["heartbeat"], orders["grace"])
     host = partial(_run_host, orders, library)
     _run_guard(report, partial(_run_guard, report, host), watch)
 
