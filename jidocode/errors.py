@@ -21,6 +21,8 @@ JidocodeError
 │   ├── ChildRestartingError    the child is between two starts
 │   ├── ChildNotFoundError      (also LookupError)
 │   └── MaxChildrenError
+├── AlreadyRegisteredError      a registry of the app's has another process under that key
+├── NotRegisteredError          it has not that process there (also LookupError)
 ├── SessionError                a coding session
 │   ├── SessionNotFoundError    (also LookupError)
 │   ├── InvalidSessionIdError   (also ValueError)
@@ -230,6 +232,31 @@ class AlreadyStartedError(SupervisorError):
     def __init__(self, child_id: str, ref: ActorRef | None = None) -> None:
         super().__init__(child_id, ref)
         self.child_id = child_id
+        self.ref = ref
+
+
+class AlreadyRegisteredError(JidocodeError):
+    """A registry whose keys are unique has a process under that key (`jidocode.otp.registry`).
+
+    *key* is the key in words, *ref* the process.
+    """
+
+    _sentence = "{ref} is registered under {key}"
+
+    def __init__(self, key: str, ref: ActorRef) -> None:
+        super().__init__(key, ref)
+        self.key = key
+        self.ref = ref
+
+
+class NotRegisteredError(JidocodeError, LookupError):
+    """The process *ref* is not registered under the key that is *key* in words."""
+
+    _sentence = "{ref} is not registered under {key}"
+
+    def __init__(self, key: str, ref: ActorRef) -> None:
+        super().__init__(key, ref)
+        self.key = key
         self.ref = ref
 
 

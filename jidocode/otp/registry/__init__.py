@@ -1,0 +1,156 @@
+"""Registries in an app's own tree: keys, and the processes that registered under them.
+
+A `Registry` is a server like any other, under one's own supervisor; the process registry,
+which knows the names of specs, has nothing to do with it (Elixir: Registry). The functions
+here ask one. Their first argument is who asks, an application or a server of the tree; the
+second is the registry, by name or by `ActorRef`. They wait for the answer as a call does,
+and raise what a call raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+from jidocode.base.refs import ActorRef, Target
+from jidocode.otp.management import Asks
+from jidocode.otp.registry.messages import (
+    Count,
+    Entries,
+    Entry,
+    GetMeta,
+    Keys,
+    Listen,
+    LookUp,
+    PutMeta,
+    Register,
+    Registered,
+    Unlisten,
+    Unregister,
+    Unregistered,
+    UpdateValue,
+)
+from jidocode.otp.registry.server import Registry
+
+__all__ = [
+    "Entry",
+    "Registered",
+    "Registry",
+    "Unregistered",
+    "count",
+    "dispatch",
+    "entries",
+    "get_meta",
+    "keys",
+    "listen",
+    "lookup",
+    "put_meta",
+    "register",
+    "unlisten",
+    "unregister",
+    "update_value",
+    "values",
+]
+
+
+class Process(Asks, Protocol):
+    """A server, which can register itself."""
+
+    ref: ActorRef
+
+
+class Sends(Asks, Protocol):
+    """Whoever can call processes and send to them."""
+
+    def send(self, target: Target, message: object) -> None:
+        """Send *message* to the `handle_info` of *target*."""
+        ...
+
+
+# What a process says of itself
+
+
+def register(process: Process, registry: Target, key: Hashable, value: object = None) -> None:
+    """Put *process* under *key*, with *value* beside it, until it ends or unregisters.
+
+    Where keys are unique a process that is dead holds none. Register in `init`: then every
+    life of a process does.
+
+    Raises:
+        AlreadyRegisteredError: Keys are unique, and the key has another process, or this one.
+    """
+    process.call(registry, Register(key, process.ref, value))
+
+
+def unregister(process: Process, registry: Target, key: Hashable) -> None:
+    """Take *process* from *key*; fine if it is not there."""
+    process.call(registry, Unregister(key, process.ref))
+
+
+def update_value(process: Process, registry: Target, key: Hashable, value: object) -> None:
+    """Change what is beside *process* under *key*, everywhere if it is there several times.
+
+    Raises:
+        NotRegisteredError: It is not under that key.
+    """
+    process.call(registry, UpdateValue(key, process.ref, value))
+
+
+def listen(process: Process, registry: Target) -> None:
+    """Have `Registered` and `Unregistered` sent to the `handle_info` of *process* from now on."""
+    process.call(registry, Listen(process.ref))
+
+
+def unlisten(process: Process, registry: Target) -> None:
+    """Have no more sent to *process*; what is under way may still come."""
+    process.call(registry, Unlisten(process.ref))
+
+
+# What anybody may ask
+
+
+def lookup(asks: Asks, registry: Target, key: Hashable) -> list[Entry]:
+    """Return who is under *key*, in the order in which they registered."""
+    found: list[Entry] = asks.call(registry, LookUp(key))
+    return found
+
+
+def values(asks: Asks, registry: Target, key: Hashable, ref: ActorRef) -> list[Any]:
+    """Return what *ref* keeps beside itself under *key*, once for each time it is there."""
+    return [entry.value for entry in lookup(asks, registry, key) if entry.ref == ref]
+
+
+def keys(asks: Asks, registry: Target, ref: ActorRef) -> list[Hashable]:
+    """Return the keys of *ref*, one for each time it is there, in the order it registered."""
+    found: list[Hashable] = asks.call(registry, Keys(ref))
+    return found
+
+
+def entries(asks: Asks, registry: Target) -> list[Entry]:
+    """Return all there is; choose from it what is wanted (Elixir: Registry.select)."""
+    found: list[Entry] = asks.call(registry, Entries())
+    return found
+
+
+def count(asks: Asks, registry: Target) -> int:
+    """Return how many entries there are."""
+    number: int = asks.call(registry, Count())
+    return number
+
+
+def dispatch(sends: Sends, registry: Target, key: Hashable, message: object) -> int:
+    """Send *message* to all under *key*; return how many there are (Elixir: Registry.dispatch)."""
+    found = lookup(sends, registry, key)
+    for entry in found:
+        sends.send(entry.ref, message)
+    return len(found)
+
+
+def put_meta(asks: Asks, registry: Target, key: Hashable, value: object) -> None:
+    """Keep *value* beside the registry itself; it is lost when the registry restarts."""
+    asks.call(registry, PutMeta(key, value))
+
+
+def get_meta(asks: Asks, registry: Target, key: Hashable) -> Any:
+    """Return what `put_meta` kept, None if nothing."""
+    return asks.call(registry, GetMeta(key))
