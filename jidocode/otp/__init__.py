@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from jidocode.otp.supervision.strategy import Restart as Restart, Strategy as Strategy
     from jidocode.otp.supervision.supervisor import Supervisor as Supervisor
     from jidocode.system.application import Application as Application, start as start
+    from jidocode.system.call_handle import CallHandle as CallHandle
     from jidocode.system.settings import (
         ApplicationOverrides as ApplicationOverrides,
         ApplicationSettings as ApplicationSettings,
@@ -145,6 +146,8 @@ else:
             Supervisor
         jidocode.system.application
             Application start
+        jidocode.system.call_handle
+            CallHandle
         jidocode.system.settings
             ApplicationOverrides ApplicationSettings
     """,

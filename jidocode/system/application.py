@@ -26,6 +26,7 @@ from jidocode.system.settings import ApplicationOverrides, ApplicationSettings
 if TYPE_CHECKING:
     from jidocode._host.client.monitor import Monitor
     from jidocode.base.refs import ActorRef, Name, Target
+    from jidocode.system.call_handle import CallHandle
     from jidocode.system.events import EventStream
     from jidocode.system.health import SystemHealth, TreeNode
     from jidocode.system.running import RunningTree
@@ -164,6 +165,20 @@ class Application:
             Exception: Whatever the handler refused with.
         """
         return self._running.call(target, request, timeout=timeout)
+
+    def begin_call(self, target: Target, request: object) -> CallHandle:
+        """Send *request* to the `handle_call` of *target*, and return the call under way.
+
+        While a process with that name is being restarted, this waits for it, for
+        `ApplicationSettings.call_timeout` at most; for the answer, `CallHandle.result` waits.
+
+        Raises:
+            NoProcessError: Nobody runs under that name, or will; or that life is over.
+            CallTimeoutError: It was not back in time.
+            CallError: *request* cannot be pickled.
+            HostError: The whole tree is gone, or this is a fork of its app.
+        """
+        return self._running.begin_call(target, request)
 
     def cast(self, target: Target, request: object) -> None:
         """Send *request* to the `handle_cast` of *target*, and wait for nothing.

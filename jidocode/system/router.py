@@ -17,7 +17,7 @@ from jidocode.errors import (
     RegistryNotRunningError,
 )
 from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, LookUp
-from jidocode.system.steps import Ask, AwaitName, Plan
+from jidocode.system.steps import Ask, AwaitName, Begin, Plan
 
 
 class Router:
@@ -62,17 +62,26 @@ class Router:
             InvalidTimeError: *timeout* is no time.
             Exception: Whatever else `HostClient.call` raises.
         """
+        return (yield from self._reach(Ask, target, request, timeout))
+
+    def begin(self, target: Target, request: object, timeout: float | None = None) -> Plan[Any]:
+        """Send *request* to *target*, and return the call under way; raises as `ask`."""
+        return (yield from self._reach(Begin, target, request, timeout))
+
+    def _reach(
+        self, step: type[Ask | Begin], target: Target, request: object, timeout: float | None
+    ) -> Plan[Any]:
         require_target(target)
         deadline = self.deadline(timeout)
         if isinstance(target, ActorRef):
             self._check()
-            return (yield Ask(target, request, deadline, str(target)))
+            return (yield step(target, request, deadline, str(target)))
         while True:
             ref = self._directory.find(target)
             if ref is None:
                 ref = yield from self.find(target, deadline)
             try:
-                return (yield Ask(ref, request, deadline, self.words(target)))
+                return (yield step(ref, request, deadline, self.words(target)))
             except NotSentError as error:
                 if not deadline.left:
                     raise NoProcessError(error.target) from None

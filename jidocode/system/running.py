@@ -17,11 +17,12 @@ from jidocode.base.refs import ActorRef, Target, require_target
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
 from jidocode.otp.supervision.specs import Start
+from jidocode.system.call_handle import CallHandle
 from jidocode.system.events import EventHub
 from jidocode.system.probe import Probe
 from jidocode.system.router import Router
 from jidocode.system.settings import ApplicationSettings
-from jidocode.system.steps import Ask, AskAll, AwaitName, PingAll, Plan, Step
+from jidocode.system.steps import Ask, AskAll, AwaitName, Begin, PingAll, Plan, Step
 
 T = TypeVar("T")
 
@@ -107,6 +108,8 @@ class RunningTree:
                 return client.call(
                     step.ref, step.request, deadline=deadline, target=step.target, stop=stop
                 )
+            case Begin():
+                return client.begin(step.ref, step.request, target=step.target)
             case AwaitName():
                 return self._await_name(step, stop)
             case AskAll():
@@ -144,6 +147,11 @@ class RunningTree:
     ) -> Any:
         """Send *request* to *target*, and return its answer; raises as `Router.ask`."""
         return self.carry_out(self.router.ask(target, request, timeout), stop)
+
+    def begin_call(self, target: Target, request: object) -> CallHandle:
+        """Send *request* to *target*; see `Application.begin_call`."""
+        pending = self.carry_out(self.router.begin(target, request))
+        return CallHandle(self.client, pending, self.router.deadline)
 
     def cast(self, target: Target, request: object) -> None:
         """Send *request* to *target*; see `Application.cast`."""

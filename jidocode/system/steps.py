@@ -33,6 +33,17 @@ class Ask(Discreet, frozen=True):
     target: str
 
 
+class Begin(Discreet, frozen=True):
+    """Send *request* to *ref*, and wait for nothing; comes to a `PendingCall`."""
+
+    hidden = ("request",)
+
+    ref: ActorRef
+    request: object
+    deadline: Deadline
+    target: str
+
+
 class AskAll(Discreet, frozen=True):
     """Send *request* to all of *refs* at once; comes to a list of answers and `CallError`s."""
 
@@ -61,5 +72,5 @@ class AwaitName(Discreet, frozen=True):
     give_up: Callable[[], bool]
 
 
-Step = Ask | AskAll | PingAll | AwaitName
+Step = Ask | Begin | AskAll | PingAll | AwaitName
 Plan = Generator[Step, Any, T]

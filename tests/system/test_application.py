@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +16,7 @@ from servers import Group, Worker, worker
 from jidocode import (
     ActorExitedError,
     CallError,
+    CallTimeoutError,
     HealthStatus,
     HostExitedError,
     HostStartError,
@@ -317,3 +319,53 @@ def test_what_gives_up_takes_its_own_tree_along(tmp_path: Path) -> None:
         assert down is not None
         assert down.reason == Shutdown("gave up on 'a'")
         assert pid(app, ("worker", "c"))
+
+
+def test_calls_can_be_under_way_side_by_side(app: Application) -> None:
+    """Each has its own answer, which can be asked for more than once."""
+    slow = app.begin_call(A, ("sleep", 0.5))
+    others = [app.begin_call(B, ("echo", number)) for number in range(20)]
+    assert [other.result() for other in others] == list(range(20))
+    assert not slow.done
+    with pytest.raises(CallTimeoutError, match=r"worker a did not answer within 0\.01 s"):
+        slow.result(0.01)
+    assert (slow.result(20), slow.result(20), slow.done) == ("slept", "slept", True)
+    assert not slow.cancel()
+    refused = app.begin_call(A, "refuse")
+    for _ in range(2):
+        with pytest.raises(LookupError, match="refused on purpose"):
+            refused.result()
+    assert app._running.client.calls == 0
+
+
+def test_a_call_that_nobody_wants_any_more_is_forgotten(app: Application) -> None:
+    """Whoever waits for it hears so; its late answer reaches nobody."""
+    call = app.begin_call(A, ("sleep", 0.3))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(call.result, 60)
+        eventually(lambda: app._running.client.calls == 1, "the call")
+        assert call.cancel()
+        assert not call.cancel()
+        with pytest.raises(CallError, match="the call to worker a was cancelled"):
+            waiting.result(20)
+    dropped = app.begin_call(A, ("sleep", 0.1))
+    assert repr(dropped) == "<CallHandle to worker a, under way>"
+    del dropped
+
+    assert app._running.client.calls == 0
+    assert app.call(A, ("echo", 1)) == 1
+
+
+def test_a_call_under_way_ends_with_its_process(app: Application) -> None:
+    """Or with the whole tree, whoever waits then or asks later."""
+    call = app.begin_call(A, "wait")
+    kill(app, A)
+    with pytest.raises(ActorExitedError, match="killed by signal 9"):
+        call.result(60)
+    last = app.begin_call(A, "wait")
+    answered = app.begin_call(B, ("echo", 1))
+    assert answered.result() == 1
+    app.close()
+    with pytest.raises(ActorExitedError, match="shutdown"):
+        last.result(60)
+    assert answered.result() == 1

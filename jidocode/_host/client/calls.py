@@ -74,7 +74,10 @@ class PendingCall:
 
     def wait(self, timeout: float) -> bool:
         """Wait until it has ended; False if it has not after *timeout* seconds."""
-        return self._done.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
+        ended = self._done.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
+        if ended:
+            self._done.release()  # for whoever else waits, or asks again
+        return ended
 
     def result(self) -> Any:
         """Return what it was answered.
@@ -175,14 +178,29 @@ class CallLedger:
             Exception: As `HostClient.call`.
         """
         try:
-            self.check()  # its end settles the calls it knows of; is this one of them?
             with stop.waking(partial(self._stop, pending.number)) if stop else nullcontext():
-                answered = pending.wait(deadline.left)
-            if not answered:
-                raise CallTimeoutError(pending.target, deadline.seconds)
+                return self.result_of(pending, deadline)
         finally:
             self._pending.pop(pending.number, None)
+
+    def result_of(self, pending: PendingCall, deadline: Deadline) -> Any:
+        """Return the answer as soon as it is there; it may be waited for again.
+
+        Raises:
+            Exception: As `HostClient.call`.
+        """
+        if not pending.wait(0.0):
+            self.check()  # its end settles the calls it knows of; is this one of them?
+            if not pending.wait(deadline.left):
+                raise CallTimeoutError(pending.target, deadline.seconds)
         return pending.result()
+
+    def cancel(self, pending: PendingCall) -> bool:
+        """Want no answer any more; False if *pending* has ended already."""
+        if self._pending.pop(pending.number, None) is None:
+            return False
+        pending.settle(CallError(f"the call to {pending.target} was cancelled"), failed=True)
+        return True
 
     def finish_all(
         self, calls: list[PendingCall | NotSentError], deadline: Deadline

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jidocode._host import threads, wire
-from jidocode._host.client.calls import CallLedger, NotSentError
+from jidocode._host.client.calls import CallLedger, NotSentError, PendingCall
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
@@ -153,12 +153,31 @@ class HostClient:
             HostError: This process is a fork of the one that started the system.
             Exception: Whatever the handler refused with.
         """
+        return self._ledger.finish(self.begin(ref, request, target=target), deadline, stop)
+
+    def begin(self, ref: ActorRef, request: object, *, target: str) -> PendingCall:
+        """Send *request* to *ref* and return the call under way.
+
+        Raises:
+            CallError: *request* cannot be pickled.
+            NotSentError: It was dead already.
+            HostError: The host is gone, or this is a fork of the app.
+        """
         payload = wire.pack_request(request)
         self.check()
         pending = self._ledger.begin(ref, lambda number: wire.Call(number, payload), target)
         if isinstance(pending, NotSentError):
             raise pending
-        return self._ledger.finish(pending, deadline, stop)
+        return pending
+
+    def result_of(self, pending: PendingCall, deadline: Deadline) -> Any:
+        """Return the answer of a call under way; raises as `call`, and may be asked again."""
+        self._owner.check()
+        return self._ledger.result_of(pending, deadline)
+
+    def cancel(self, pending: PendingCall) -> bool:
+        """Want no answer of a call under way any more; False if it has ended already."""
+        return self._ledger.cancel(pending)
 
     def call_all(
         self, refs: Sequence[ActorRef], request: object, deadline: Deadline
