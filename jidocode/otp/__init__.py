@@ -57,6 +57,8 @@ if TYPE_CHECKING:
         SupervisorError as SupervisorError,
     )
     from jidocode.otp.naming.messages import ROOT as ROOT
+    from jidocode.otp.partitions import Partitions as Partitions
+    from jidocode.otp.registry import Registry as Registry
     from jidocode.otp.seconds import INFINITY as INFINITY
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.messages import (
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     )
     from jidocode.otp.supervision.strategy import Restart as Restart, Strategy as Strategy
     from jidocode.otp.supervision.supervisor import Supervisor as Supervisor
+    from jidocode.otp.tasks import TaskSupervisor as TaskSupervisor
     from jidocode.system.application import Application as Application, start as start
     from jidocode.system.call_handle import CallHandle as CallHandle
     from jidocode.system.settings import (
@@ -126,6 +129,10 @@ else:
             ROOT
         jidocode.otp.seconds
             INFINITY
+        jidocode.otp.partitions
+            Partitions
+        jidocode.otp.registry
+            Registry
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.messages
@@ -144,6 +151,8 @@ else:
             Restart Strategy
         jidocode.otp.supervision.supervisor
             Supervisor
+        jidocode.otp.tasks
+            TaskSupervisor
         jidocode.system.application
             Application start
         jidocode.system.call_handle
@@ -151,5 +160,5 @@ else:
         jidocode.system.settings
             ApplicationOverrides ApplicationSettings
     """,
-        modules="management",
+        modules="management registry tasks",
     )
