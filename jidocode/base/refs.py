@@ -6,12 +6,14 @@ has a new ref, and nothing sent to the old one can reach it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import TypeGuard
 
 from attrs import field, frozen
 
 from jidocode.base.records import Record
+from jidocode.base.text import quote
 
 Name = tuple[str, str]
 """A registered name: the kind of process and the id it serves, `("manager", session_id)`."""
@@ -55,3 +57,16 @@ class ActorRef(Record):
 
     def __str__(self) -> str:
         return f"{self.kind}#{self.incarnation} (pid {self.os_pid})"
+
+
+Target = ActorRef | Name
+"""Whom a message is for: one life of a process, or whoever runs under a name when it is sent."""
+
+_WORD = re.compile(r"[\w.-]{1,80}", re.ASCII)
+
+
+def words_for(target: Target) -> str:
+    """Return how errors call *target*."""
+    if isinstance(target, ActorRef):
+        return target.kind
+    return " ".join(word if _WORD.fullmatch(word) else quote(word) for word in target)

@@ -77,7 +77,10 @@ class LookUp(Struct, frozen=True):
 
 
 class AwaitLive(Struct, frozen=True):
-    """Answered with `Live` once a process runs under *name*, `NotFound` if nobody holds it."""
+    """Answered with `Live` once a process runs under *name*, `NotFound` if nobody holds it.
+
+    A registry that takes over from a dead one says `NotFound` only after a moment.
+    """
 
     name: Name
 

@@ -37,7 +37,7 @@ BRUTAL_KILL = BrutalKill.BRUTAL_KILL
 """`shutdown=BRUTAL_KILL`: kill at once, `terminate` does not run."""
 
 INFINITY = math.inf
-"""`shutdown=INFINITY`: wait for ever; right for child supervisors."""
+"""Wait for ever: as `shutdown=`, right for child supervisors; as the `timeout=` of a call."""
 
 MAX_SECONDS = 1e9
 """The longest time that is not `INFINITY`: some thirty years."""
