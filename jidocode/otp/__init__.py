@@ -8,7 +8,8 @@ server/                a single process
     gen_server.py          `GenServer`, the class to write
     results.py             what its callbacks return
     messages.py            what comes to its handlers from the machinery
-    machine.py             events and effects of the loop
+    machine.py             events, effects and commands of the loop
+    runtime.py             `Runtime`: what a server asks of whoever runs it
     loop.py                `ServerLoop`: the rules of gen_server
 supervision/           children: started, watched, restarted, stopped
     specs.py               what a supervisor is told: child specs and flags
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         Normal as Normal,
         Shutdown as Shutdown,
     )
-    from jidocode.base.refs import ActorRef as ActorRef, Name as Name
+    from jidocode.base.refs import ActorRef as ActorRef, Name as Name, Target as Target
     from jidocode.errors import (
         AlreadyPresentError as AlreadyPresentError,
         AlreadyStartedError as AlreadyStartedError,
@@ -105,7 +106,7 @@ else:
         jidocode.base.exits
             Crashed ExitReason Killed NoProcess Normal Shutdown
         jidocode.base.refs
-            ActorRef Name
+            ActorRef Name Target
         jidocode.errors
             AlreadyPresentError AlreadyStartedError ChildNotFoundError ChildRestartingError
             ChildRunningError InvalidChildSpecError MaxChildrenError StartFailedError
