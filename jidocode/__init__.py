@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         Strategy as Strategy,
         StrategyText as StrategyText,
     )
+    from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
     from jidocode.session.conversation.changes import (
         Change as Change,
         FileAccess as FileAccess,
@@ -173,6 +174,8 @@ else:
             ChildSpec Flags
         jidocode.otp.supervision.strategy
             Restart Strategy StrategyText
+        jidocode.session.child
+            OwnSession SessionChild
         jidocode.session.conversation.changes
             Change FileAccess FileAccessKind JournalOpened Message MessageStatus MessagesCleared
             PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged

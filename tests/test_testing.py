@@ -565,7 +565,7 @@ def test_what_it_wants_from_others_is_listed_and_can_be_answered() -> None:
     child.info(Down(monitor, OTHER, Killed(9)))
 
     assert child.effects == [
-        SendRequest(token, OTHER, "question"),
+        SendRequest(token, OTHER, "question", 5.0),
         StartMonitor(monitor, OTHER),
         SendCast(OTHER, "news"),
     ]

@@ -235,8 +235,8 @@ def pack(value: object) -> bytes:
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
-def pack_request(value: object) -> bytes:
-    """Pickle what a process is asked or told.
+def pack_request(value: object, what: str = "the request") -> bytes:
+    """Pickle what a process is asked or told; *what* is what errors call it.
 
     Raises:
         CallError: It cannot be pickled.
@@ -244,7 +244,7 @@ def pack_request(value: object) -> bytes:
     try:
         return pack(value)
     except Exception as error:
-        raise CallError(f"the request cannot be pickled: {describe(error)}") from error
+        raise CallError(f"{what} cannot be pickled: {describe(error)}") from error
 
 
 class UnreadableError(Exception):

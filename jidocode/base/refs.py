@@ -66,3 +66,8 @@ class ActorRef(Record):
 
 Target = ActorRef | Name
 """Who is meant: one life of a process, or whoever runs under a name."""
+
+
+def words_for(target: Target) -> str:
+    """Return how errors call *target*."""
+    return word(target.kind) if isinstance(target, ActorRef) else " ".join(map(word, target))

@@ -9,7 +9,8 @@ server/                a single process
     gen_server.py          `GenServer`, the class to write
     results.py             what its callbacks return
     messages.py            what comes to its handlers from the machinery
-    machine.py             events and effects of the loop
+    machine.py             events, effects and commands of the loop
+    runtime.py             `Runtime`: what a server asks of whoever runs it
     loop.py                `ServerLoop`: the rules of gen_server
 supervision/           children: started, watched, restarted, stopped
     specs.py               what a supervisor is told: child specs and flags

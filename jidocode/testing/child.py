@@ -6,11 +6,12 @@ import itertools
 import os
 import pickle
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from jidocode._host import wire
 from jidocode.base.exits import NORMAL, SHUTDOWN, ExitReason
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name, Target, words_for
 from jidocode.base.stop import Stop
 from jidocode.errors import (
     ActorExitedError,
@@ -19,11 +20,13 @@ from jidocode.errors import (
     NoProcessError,
     StartFailedError,
 )
-from jidocode.otp.seconds import MAX_SECONDS, require_seconds
+from jidocode.otp.seconds import INFINITY, MAX_SECONDS, require_seconds
 from jidocode.otp.server.loop import ServerLoop, crash_reason
 from jidocode.otp.server.machine import (
     CallReceived,
+    CancelTimer,
     CastReceived,
+    Command,
     Continue,
     ContinueReceived,
     Effect,
@@ -35,6 +38,7 @@ from jidocode.otp.server.machine import (
     InitFailed,
     InitIgnored,
     SendAfter,
+    SendCall,
     SendCast,
     SendError,
     SendInfo,
@@ -42,8 +46,11 @@ from jidocode.otp.server.machine import (
     SendRequest,
     SetIdleTimer,
     StopReceived,
+    StopSoon,
+    TimerFired,
 )
 from jidocode.otp.server.messages import Caller, Response
+from jidocode.otp.server.runtime import Interruption
 from jidocode.otp.supervision.specs import Start
 from jidocode.testing.clock import FakeClock
 
@@ -80,21 +87,48 @@ class FakeCall:
         self._outcome = self._outcome or (value, error)
 
 
+class _Runtime:
+    """What a `FakeChild` is for its server."""
+
+    def __init__(
+        self,
+        emit: Callable[[Command], None],
+        call: Callable[[SendCall], Any],
+        look_up: Callable[[Name], ActorRef | None],
+    ) -> None:
+        self._emit, self._call, self._look_up = emit, call, look_up
+
+    def emit(self, command: Command) -> None:
+        self._emit(command)
+
+    def call(self, call: SendCall, stop: Interruption | None = None) -> Any:
+        del stop  # nobody else is there to request it
+        return self._call(call)
+
+    def look_up(self, name: Name) -> ActorRef | None:
+        return self._look_up(name)
+
+    def returned(self, error: BaseException | None) -> None:
+        """Do nothing: no fork comes here."""
+
+
 class FakeChild:
     """One `GenServer` in the test's own process: its callbacks run, and nothing else does.
 
     The rules are those of a real process, for the same `ServerLoop` drives it:
     the first exception ends it, `then=` goes before any message, timers fire
     in order. What is sent is pickled and unpickled. Its time is a `FakeClock`.
-    There is no supervisor: a child that ended stays down.
+    There is no supervisor: a child that ended stays down. While a callback waits in
+    `GenServer.call`, what comes meanwhile waits for it, as in a process.
 
     Attributes:
         ref: The child's own ref.
         clock: Its time.
-        effects: What it wants from other processes, in order: `SendCast`,
+        effects: What it has asked of other processes, in order: `SendCall`, `SendCast`,
             `SendInfo`, `SendRequest`, `StartMonitor` and so on from
-            `jidocode.otp.server.gen_server`. Answer with `info(Response(...))` or
-            `info(Down(...))`, with the token of the effect.
+            `jidocode.otp.server.machine`. Answer with `info(Response(...))` or
+            `info(Down(...))`, with the token of the effect; a `SendCall` is answered by
+            *on_call*.
         exit_reason: Why it ended; None while it runs. `Normal` if `init`
             returned `Ignore`.
 
@@ -102,19 +136,44 @@ class FakeChild:
         StartFailedError: `init` failed.
     """
 
-    def __init__(self, start: Start, *, clock: FakeClock | None = None) -> None:
-        """Run `init` with the arguments of *start*; children may share a *clock*."""
+    def __init__(
+        self,
+        start: Start,
+        *,
+        clock: FakeClock | None = None,
+        name: Name | None = None,
+        on_call: Callable[[Target, Any], object] | None = None,
+        names: Mapping[Name, ActorRef] | None = None,
+    ) -> None:
+        """Run `init` with the arguments of *start*.
+
+        Args:
+            start: What to run.
+            clock: Its time, which children may share; a new one by default.
+            name: What it is registered under.
+            on_call: Gets the target, a ref or a name, and the request of each
+                `GenServer.call` that it makes; what it returns is the answer, what it
+                raises is raised there. Without it nobody is there to be called.
+            names: Who runs under which name, for `GenServer.whereis`.
+        """
         self.clock = FakeClock() if clock is None else clock
         self.ref = ActorRef(start.target.kind, 1, os.getpid(), next(_addresses))
-        self.effects: list[Effect] = []
+        self.effects: list[Command | SendCall] = []
         self.exit_reason: ExitReason | None = None
+        self._name = name
+        self._on_call = on_call
+        self._names = {} if names is None else names
         self._started = False
         self._calls: dict[int, FakeCall] = {}
         self._numbers = itertools.count(1)
         self._mailbox: deque[Event] = deque()
+        self._open_requests: set[int] = set()
+        self._busy = True
         start = Start(start.target, *_copy(start.args), **_copy(dict(start.kwargs)))
-        self._loop = ServerLoop.of(start, self.ref)
+        runtime = _Runtime(self._emit, self._make_call, self._look_up)
+        self._loop = ServerLoop.of(start, self.ref, runtime, name)
         self._begin(start)
+        self._busy = False
         self._work()
 
     def _begin(self, start: Start) -> None:
@@ -169,6 +228,8 @@ class FakeChild:
 
     def info(self, message: object) -> None:
         """Send *message* to `handle_info`; lost if the child has ended."""
+        if isinstance(message, Response):
+            self._open_requests.discard(message.token)
         self._receive(InfoReceived(_copy(message)))
 
     def stop(self, reason: ExitReason = SHUTDOWN) -> None:
@@ -186,15 +247,21 @@ class FakeChild:
         self._work()
 
     def _work(self) -> None:
-        while self._mailbox and self.exit_reason is None:
-            self._perform(self._loop.handle(self._mailbox.popleft()))
+        if self._busy:
+            return  # a callback runs, and what comes meanwhile waits
+        self._busy = True
+        try:
+            while self._mailbox and self.exit_reason is None:
+                self._perform(self._loop.handle(self._mailbox.popleft()))
+        finally:
+            self._busy = False
 
     def _perform(self, effects: list[Effect]) -> None:
         to_do = deque(effects)
         while to_do:
             try:
                 to_do.extend(self._carry_out(to_do.popleft()))
-            except Exception as error:  # noqa: BLE001 - what it sends cannot be pickled: a crash
+            except Exception as error:  # noqa: BLE001 - as in a process: a crash
                 to_do = deque(self._effects_of_failure(crash_reason(error), to_do))
 
     def _effects_of_failure(self, reason: ExitReason, to_do: deque[Effect]) -> list[Effect]:
@@ -212,15 +279,6 @@ class FakeChild:
                 self._answer(caller, value, None)
             case SendError(caller, error):
                 self._answer(caller, None, error)
-            case SendCast(ref, request) if ref == self.ref:
-                self._mailbox.append(CastReceived(_copy(request)))
-            case SendInfo(ref, message) if ref == self.ref:
-                self._mailbox.append(InfoReceived(_copy(message)))
-            case SendRequest(token, ref, _) if ref == self.ref:
-                refusal = CallError(f"{ref.kind} calls itself")
-                self._mailbox.append(InfoReceived(Response(token, None, refusal)))
-            case SendAfter(delay, message):
-                self.clock.call_after(delay, lambda: self._receive(InfoReceived(message)))
             case SetIdleTimer(generation, delay):
                 self.clock.call_after(delay, lambda: self._receive(IdleTimerFired(generation)))
             case InitDone():
@@ -230,9 +288,67 @@ class FakeChild:
                 self._leave(NORMAL)
             case InitFailed(reason) | Exit(reason):
                 self._leave(reason)
-            case _:
-                self.effects.append(_copy(effect))
         return []
+
+    # What it asks for
+
+    def _emit(self, command: Command) -> None:
+        match command:
+            case SendReply(caller, value):
+                self._answer(caller, value, None)
+            case SendError(caller, error):
+                self._answer(caller, None, error)
+            case SendCast(target, request) if self._is_me(target):
+                self._receive(CastReceived(_copy_request(request)))
+            case SendInfo(target, message) if self._is_me(target):
+                self._receive(InfoReceived(_copy_request(message, "the message")))
+            case SendRequest(token, target, _, _) if self._is_me(target):
+                refusal = CallError(f"{self.ref.kind} calls itself")
+                self._receive(InfoReceived(Response(token, None, refusal)))
+            case SendRequest(token, target, _, seconds):
+                self.effects.append(_copy_request(command))
+                self._await_response(token, words_for(target), seconds)
+            case SendAfter(token, delay, message):
+                self.clock.call_after(delay, lambda: self._receive(TimerFired(token, message)))
+            case StopSoon(reason):
+                self._receive(StopReceived(reason))
+            case CancelTimer():
+                pass  # the loop drops what comes of it
+            case _:
+                self.effects.append(_copy_request(command, "what was sent"))
+
+    def _look_up(self, name: Name) -> ActorRef | None:
+        return self.ref if name == self._name else self._names.get(name)
+
+    def _make_call(self, call: SendCall) -> Any:
+        call = _copy_request(call)
+        self.effects.append(call)
+        if self._is_me(call.target):
+            raise CallError(f"{self.ref.kind} calls itself")
+        if self._on_call is None:
+            raise NoProcessError(words_for(call.target))
+        try:
+            answer = wire.answer(0, self._on_call(call.target, call.request))
+        except Exception as error:  # noqa: BLE001 - whatever the test raises is the refusal
+            answer = wire.refusal(0, error)
+        content = wire.unpack(answer.payload)
+        if answer.failed:
+            raise wire.error_in(content)
+        return content
+
+    def _is_me(self, target: Target) -> bool:
+        return target in (self.ref, self._name)
+
+    def _await_response(self, token: int, target: str, seconds: float) -> None:
+        def expire() -> None:
+            if token in self._open_requests:
+                self.info(Response(token, None, CallTimeoutError(target, seconds)))
+
+        if seconds != INFINITY:
+            self._open_requests.add(token)
+            self.clock.call_after(seconds, expire)
+
+    # What comes of calls to it
 
     def _answer(self, caller: Caller, value: object, error: Exception | None) -> None:
         call = self._calls.pop(caller.request_id, None)
@@ -257,8 +373,8 @@ class FakeChild:
 _addresses = itertools.count(1)
 
 
-def _copy_request(request: object) -> object:
-    return wire.unpack(wire.pack_request(request))
+def _copy_request(request: Any, what: str = "the request") -> Any:
+    return wire.unpack(wire.pack_request(request, what))
 
 
 def _copy(value: T) -> T:

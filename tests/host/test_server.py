@@ -424,10 +424,10 @@ def test_a_supervisor_survives_what_it_cannot_read_or_does_not_know(
 def test_sending_what_cannot_be_pickled_is_a_crash_like_any_other(
     tree: MakeTree, log: Path
 ) -> None:
-    """The reason says so, `terminate` runs, and the supervisor acts."""
+    """In the line that sends it; `terminate` runs, and the supervisor acts."""
     running = tree(MANY, subject("a", log))
     ref = running.ref("a")
-    with pytest.raises(ActorExitedError, match="lambda"):
+    with pytest.raises(HandlerError, match=r"CallError: the request cannot be pickled.*lambda"):
         running.call("a", "cast a lambda")
     reason = running.end_of(ref).reason
     running.successor(ref, "a")

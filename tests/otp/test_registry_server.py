@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from recorder import Recorded
+
 from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef
 from jidocode.otp import Start
@@ -29,7 +31,6 @@ from jidocode.otp.naming.messages import (
 )
 from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.naming.table import Entry
-from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
@@ -52,7 +53,7 @@ class Asked:
     """A registry server, and what it sends."""
 
     def __init__(self) -> None:
-        self.loop = ServerLoop(RegistryServer(), ActorRef("registry", 1, 1))
+        self.loop = Recorded(RegistryServer(), ActorRef("registry", 1, 1))
         self.loop.start(Start(RegistryServer))
 
     def ask(self, request: object) -> Any:
@@ -67,7 +68,7 @@ class Asked:
         """Return what the listener is told of *requests*."""
         effects = self.tell(*requests)
         sent = [effect for effect in effects if isinstance(effect, SendInfo)]
-        return [effect.message for effect in sent if effect.ref == LISTENER]
+        return [effect.message for effect in sent if effect.target == LISTENER]
 
 
 def died(ref: ActorRef) -> ChildExited:

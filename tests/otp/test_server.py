@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from recorder import Recorded
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
 from jidocode.base.refs import ActorRef
 from jidocode.errors import ActorExitedError, CallError, HandlerError
 from jidocode.otp.server.gen_server import GenServer
-from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
@@ -102,10 +102,10 @@ def raising(error: BaseException) -> Step:
     return step
 
 
-def running(*steps: Step, **options: Any) -> tuple[Script, ServerLoop]:
+def running(*steps: Step, **options: Any) -> tuple[Script, Recorded]:
     """Return a server that is up, and its loop."""
     server = Script()
-    loop = ServerLoop(server, ME)
+    loop = Recorded(server, ME)
 
     assert InitDone() in loop.start(Start(Script, *steps, **options))
     return server, loop
@@ -121,7 +121,7 @@ def call(step: Step) -> CallReceived:
 @pytest.mark.parametrize("result", [None, NoReply()])
 def test_init_that_returns_nothing_special_is_done(result: object) -> None:
     """The supervisor is told, with nothing else to do."""
-    loop = ServerLoop.of(Start(Script), ME)
+    loop = Recorded(Script(), ME)
 
     assert loop.start(Start(Script, returning(result))) == [InitDone()]
 
@@ -136,14 +136,14 @@ def test_init_gets_the_arguments_of_its_spec_and_knows_itself() -> None:
 
 def test_init_may_ignore() -> None:
     """A8: it leaves, and that is no failure."""
-    assert ServerLoop(Script(), ME).start(Start(Script, returning(Ignore()))) == [InitIgnored()]
+    assert Recorded(Script(), ME).start(Start(Script, returning(Ignore()))) == [InitIgnored()]
 
 
 def test_init_may_stop() -> None:
     """A7: the start fails with its reason, and terminate does not run."""
     server = Script()
 
-    effects = ServerLoop(server, ME).start(Start(Script, returning(Stop(Shutdown("no licence")))))
+    effects = Recorded(server, ME).start(Start(Script, returning(Stop(Shutdown("no licence")))))
 
     assert (effects, server.diary) == ([InitFailed(Shutdown("no licence"))], [])
 
@@ -152,7 +152,7 @@ def test_exception_in_init_fails_the_start_with_its_traceback() -> None:
     """B3, L8: text only, and terminate does not run."""
     server = Script()
 
-    (effect,) = ServerLoop(server, ME).start(Start(Script, raising(ValueError("no"))))
+    (effect,) = Recorded(server, ME).start(Start(Script, raising(ValueError("no"))))
 
     assert isinstance(effect, InitFailed)
     assert isinstance(effect.reason, Crashed)
@@ -164,7 +164,7 @@ def test_exception_in_init_fails_the_start_with_its_traceback() -> None:
 @pytest.mark.parametrize("result", [7, Reply(1), Refuse(ValueError()), Timeout()])
 def test_bad_value_from_init_fails_the_start(result: object) -> None:
     """A7: any other value is an error that names it."""
-    (effect,) = ServerLoop(Script(), ME).start(Start(Script, returning(result)))
+    (effect,) = Recorded(Script(), ME).start(Start(Script, returning(result)))
 
     assert isinstance(effect, InitFailed)
     assert str(effect.reason).startswith("crashed: bad return value: init returned ")
@@ -182,7 +182,7 @@ def test_bad_value_from_init_fails_the_start(result: object) -> None:
 )
 def test_leaving_by_exit_fails_the_start(error: BaseException, reason: ExitReason) -> None:
     """A7: also by what is no `Exception`."""
-    (effect,) = ServerLoop(Script(), ME).start(Start(Script, raising(error)))
+    (effect,) = Recorded(Script(), ME).start(Start(Script, raising(error)))
 
     assert isinstance(effect, InitFailed)
     assert bare(effect.reason) == reason
@@ -200,12 +200,12 @@ def test_what_init_sent_is_sent_whatever_comes_of_it(then: Callable[[], object])
         server.cast(OTHER, "hello")
         return then()
 
-    assert ServerLoop(Script(), ME).start(Start(Script, step))[0] == SendCast(OTHER, "hello")
+    assert Recorded(Script(), ME).start(Start(Script, step))[0] == SendCast(OTHER, "hello")
 
 
 def test_init_may_go_on_and_may_wait() -> None:
     """L9, L10: before any message that waits, or when none comes."""
-    on, wait = (ServerLoop(Script(), ME) for _ in range(2))
+    on, wait = (Recorded(Script(), ME) for _ in range(2))
 
     assert on.start(Start(Script, returning(NoReply(then="x")))) == [InitDone(), Continue("x")]
     assert wait.start(Start(Script, returning(NoReply(timeout=2.0)))) == [
@@ -276,12 +276,12 @@ def test_what_a_callback_does_is_carried_out_before_its_answer() -> None:
     assert running()[1].handle(call(step)) == [
         SendCast(OTHER, 1),
         SendInfo(OTHER, 2),
-        SendAfter(0.5, 3),
-        SendRequest(1, OTHER, 4),
-        StartMonitor(2, OTHER),
-        StopMonitor(2),
-        WatchProcess(3, OTHER),
-        SendReply(CALLER, (1, 2, 3)),
+        SendAfter(1, 0.5, 3),
+        SendRequest(2, OTHER, 4, 5.0),
+        StartMonitor(3, OTHER),
+        StopMonitor(3),
+        WatchProcess(4, OTHER),
+        SendReply(CALLER, (2, 3, 4)),
     ]
 
 
@@ -339,7 +339,7 @@ class Plain(GenServer):
 
 def test_unknown_messages_are_reported_and_ignored() -> None:
     """L12: by type, so that no content gets into a log."""
-    loop = ServerLoop(Plain(), ME)
+    loop = Recorded(Plain(), ME)
     loop.start(Start(Plain))
 
     assert loop.handle(InfoReceived("secret")) == [LogUnexpected("str")]
@@ -349,7 +349,7 @@ def test_unknown_messages_are_reported_and_ignored() -> None:
 
 def test_unknown_call_is_refused() -> None:
     """L12: OTP's server would die of it; here the caller hears of its mistake."""
-    loop = ServerLoop(Plain(), ME)
+    loop = Recorded(Plain(), ME)
     loop.start(Start(Plain))
 
     (effect,) = loop.handle(CallReceived(CALLER, "x" * 10_000))
@@ -361,7 +361,7 @@ def test_unknown_call_is_refused() -> None:
 
 def test_continue_that_nobody_handles_is_a_crash() -> None:
     """L5: it is the server's own mistake."""
-    loop = ServerLoop(Plain(), ME)
+    loop = Recorded(Plain(), ME)
     loop.start(Start(Plain))
 
     (effect,) = loop.handle(ContinueReceived("x"))

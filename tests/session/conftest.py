@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorder import Recorded
 
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop
-from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
@@ -39,7 +39,7 @@ class Wire:
 
     def __init__(self, server: type[GenServer], session: Session, *args: object) -> None:
         start = Start(server, session, *args)
-        self._loop = ServerLoop.of(start, ActorRef(server.kind, 1, 1))
+        self._loop = Recorded(server(), ActorRef(server.kind, 1, 1))
         self.failure: ExitReason | None = None
         """Why the start failed, None if it did not."""
         self.exit: ExitReason | None = None

@@ -135,7 +135,7 @@ class Life(Struct):
 
     @property
     def conversation(self) -> Conversation:
-        conversation = self.wire._loop._server.conversation
+        conversation = self.wire._loop.server.conversation
         assert isinstance(conversation, Conversation)
         return conversation
 

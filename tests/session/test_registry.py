@@ -87,7 +87,7 @@ def test_a_session_that_comes_early_is_let_in_once_its_supervisor_is_known_and_h
 
     assert not call.done
     (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
-    assert sent.ref == NEW
+    assert sent.target == NEW
     assert sent.request == StartChild(start.spec)
 
 
@@ -227,4 +227,4 @@ def test_an_attempt_that_its_supervisor_died_over_is_no_rival_of_the_next(
 
     assert not second.done
     (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
-    assert sent.ref == newest
+    assert sent.target == newest

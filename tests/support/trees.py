@@ -15,7 +15,16 @@ from jidocode._host.client.client import HostClient
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.errors import ActorExitedError, NoProcessError
-from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStarted, Flags, Name, Start
+from jidocode.otp import (
+    ActorRef,
+    Announced,
+    ChildExited,
+    ChildSpec,
+    ChildStarted,
+    Flags,
+    Name,
+    Start,
+)
 from jidocode.otp.naming.messages import ROOT, Live, LookUp, NotFound, Restarting
 from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.supervision.events import ChildStarting, SupervisorEvent
@@ -38,6 +47,8 @@ class Tree:
         self._events: list[SupervisorEvent | ChildStarting] = []
         self._running: dict[str, ActorRef] = {}
         self._ends: dict[ActorRef, ChildExited] = {}
+        self.facts: list[object] = []
+        """What children have announced."""
         first = [RegistryServer.child_spec(id=REGISTRY_ID)] if registry else []
         root = Start(Group, flags, [*first, *specs])
         host = HostProcess(preload=PRELOAD)
@@ -55,9 +66,12 @@ class Tree:
         self.client.close(PATIENCE)
 
     def _on_event(self, event: object, _names: Sequence[Name]) -> None:
-        assert isinstance(event, SupervisorEvent | ChildStarting)
+        assert isinstance(event, SupervisorEvent | ChildStarting | Announced)
         with self._news:
-            self._events.append(event)
+            if isinstance(event, Announced):
+                self.facts.append(event.value)
+            else:
+                self._events.append(event)
             if isinstance(event, ChildStarted):
                 self._running[event.child_id] = event.ref
             if isinstance(event, ChildExited):

@@ -77,7 +77,9 @@ def test_all_the_time_there_is_may_be_waited(system: SessionSystem, session: Ses
 def test_a_server_can_put_nothing_off_for_no_time(seconds: Any) -> None:
     """It is told in the very line."""
     server = GenServer()
-    server._outbox = []
+    for ask in (server.call, server.send_request):
+        with pytest.raises(InvalidTimeError, match=r"^timeout must be seconds"):
+            ask(("any", "body"), "hello", timeout=seconds)
     with pytest.raises(InvalidTimeError, match=r"^delay must be seconds"):
         server.send_after(seconds, "late")
     for result in (Reply, NoReply, lambda **options: Refuse(ValueError(), **options)):

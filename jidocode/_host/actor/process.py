@@ -132,6 +132,7 @@ def run_actor(
     transport = ThespianTransport(endpoint)
     close_in_forks(transport, ThespianTransport.filenos)
     owner = Owner()
+    transport.own_loop()
     process = ActorProcess(transport, capabilities)
     signals.set_up()
     transport.send(transport.resolve(transport.adminAddress), EndpointConnected(endpoint.addrInst))

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import math
+import os
+import queue
+import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from jidocode._host import wire
+from jidocode._host.actor.receive import SelectiveReceive
+from jidocode._host.actor.requests import OnEnd, Request, Requests, is_dead, result_of
 from jidocode._host.actor.shell import Process, Shell
+from jidocode._host.actor.timers import Timers
 from jidocode._host.transport.address import Address
-from jidocode._host.transport.window import Outcome
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name, Target, words_for
+from jidocode.base.stop import Stopped
 from jidocode.base.text import quote
-from jidocode.errors import ActorExitedError, CallError, NoProcessError
-from jidocode.otp.naming.messages import DemonitorProcess, MonitorProcess
+from jidocode.errors import CallTimeoutError, HostError, RegistryNotRunningError
+from jidocode.otp.naming.messages import DemonitorProcess, Live, MonitorProcess
 from jidocode.otp.server import loop, machine, messages
+from jidocode.otp.server.gen_server import CALL_TIMEOUT
+from jidocode.otp.server.runtime import Interruption
 from jidocode.otp.supervision.specs import Start
+
+_NAME_SECONDS = 1.0
+"""How long somebody is looked for under a name to be told something; after that nobody is."""
+
+Outcome = wire.Answer | Exception
 
 
 class ServerShell(Shell):
-    """Runs one `GenServer`: messages in, callbacks, effects out."""
+    """Runs one `GenServer`: messages in, callbacks, effects out; it is its `Runtime`."""
 
     def __init__(self, order: SpawnOrder, process: Process) -> None:
         """Prepare to carry out *order* in *process*; `begin` starts."""
         super().__init__(order, process)
-        self._requests: dict[int, Callable[[], None]] = {}
+        self._main = threading.get_ident()
+        self._receive = SelectiveReceive(self.transport, self.deliver)
+        self._timers = Timers(self.transport)
+        self._requests = Requests(self, self._timers)
         self._monitors: dict[int, ActorRef] = {}
         self._watches: dict[int, Callable[[], None]] = {}
         # Of the last idle timer: its generation, and when it is due.
@@ -36,34 +55,40 @@ class ServerShell(Shell):
         self._handlers |= {
             wire.Cast: self._on_cast,
             wire.Info: self._on_info,
-            wire.Answer: self._on_answer,
+            wire.Answer: lambda message, _sender: self._requests.take(message),
         }
         self._effects |= {
             machine.InitDone: lambda _effect: self.tell_ready(),
             machine.SendCast: self._send_cast,
             machine.SendInfo: self._send_info,
             machine.SendRequest: self._send_request,
-            machine.SendAfter: self._send_after,
+            machine.SendAfter: lambda command: self._in_main(self._send_after, command),
+            machine.CancelTimer: lambda command: self._in_main(self._timers.cancel, command.token),
             machine.SetIdleTimer: self._set_idle_timer,
             machine.Continue: self._continue,
-            machine.StartMonitor: self._start_monitor,
-            machine.WatchProcess: self._watch_process,
-            machine.StopMonitor: self._stop_monitor,
+            machine.StartMonitor: lambda command: self._in_main(self._start_monitor, command),
+            machine.WatchProcess: lambda command: self._in_main(self._watch_process, command),
+            machine.StopMonitor: lambda command: self._in_main(self._stop_monitor, command),
             machine.Publish: self._publish,
-            machine.LogUnexpected: lambda effect: self.ignore(effect.type_name),
+            machine.LogUnexpected: lambda command: self.ignore(command.type_name),
+            machine.StopSoon: lambda command: self.after(
+                0.0, partial(self.on_stop, command.reason)
+            ),
         }
 
     def start(self, start: Start) -> None:
         """Run the server's `init`."""
-        self._loop = loop.ServerLoop.of(start, self.ref, self.leave_if_fork)
-        self.perform(self._loop.start(start))
+        self._loop = loop.ServerLoop.of(start, self.ref, self, self.order.name)
+        effects = self._loop.start(start)
+        self._receive.release()
+        self.perform(effects)
 
     def on_stop(self, reason: ExitReason) -> None:
         """Run the server's `terminate` and leave."""
-        self._feed(machine.StopReceived(reason))
+        self._feed_in_turn(machine.StopReceived(reason))
 
     def fail(self, reason: ExitReason) -> None:
-        """Crash, for something cannot be sent; `terminate` runs unless it has, or `init` failed."""
+        """Crash, for an effect has failed; `terminate` runs unless it has, or `init` failed."""
         has_ended = any(isinstance(effect, machine.Exit) for effect in self._to_do)
         if has_ended or not self.is_ready:
             super().fail(reason)
@@ -72,17 +97,24 @@ class ServerShell(Shell):
             self._feed(machine.StopReceived(reason))
 
     def on_registry(self, ref: ActorRef) -> None:
-        """Tell a new registry which monitors the server has."""
+        """Tell a new registry which monitors the server has, and ask it what there is to ask."""
         super().on_registry(ref)
         for token, target in self._monitors.items():
             self.tell_registry(MonitorProcess(token, target, self.ref))
+        self._requests.registry_is_there()
 
     def on_request(self, caller: messages.Caller, request: Any) -> None:
         """Have the server's `handle_call` answer."""
         self._feed(machine.CallReceived(caller, request))
 
     def _feed(self, event: machine.Event) -> None:
-        self.perform(self._loop.handle(event))
+        effects = self._loop.handle(event)
+        self._receive.release()
+        self.perform(effects)
+
+    def _feed_in_turn(self, event: machine.Event) -> None:
+        """Feed *event*, which is no message: when no callback waits for something else."""
+        self._receive.take(lambda: self._feed(event))
 
     # Messages
 
@@ -106,62 +138,202 @@ class ServerShell(Shell):
         if self._monitors.pop(down.token, None) is not None:
             self._feed(machine.InfoReceived(down))
 
-    def _on_answer(self, message: wire.Answer, _sender: Address) -> None:
-        stop_watching = self._requests.pop(message.request_id, None)
-        if stop_watching is None:
-            return
-        stop_watching()
-        content, unreadable = self.unpack(message.payload)
-        failure: Exception | None = unreadable
-        if message.failed and failure is None:
-            failure = wire.error_in(content)
-        value = content if failure is None else None
-        response = messages.Response(message.request_id, value, failure)
+    # The runtime of the server; all of its threads come here
+
+    # Why only the main thread does some of it. To send is safe in any thread, for links are
+    # made for that. What is kept between a question and its answer (requests, watches,
+    # timers) belongs to the run loop, which is the main thread's, and has no locks. A thread
+    # hands that over as a turn in the mailbox, and waits in a queue if it has to.
+
+    def emit(self, command: machine.Command) -> None:
+        """Carry out what the server asks for in the midst of a callback, or in a thread.
+
+        Raises:
+            CallError: It cannot be pickled.
+            HostError: This is a fork of the server's process.
+        """
+        self._check_process()
+        self._effects[type(command)](command)
+        if self._is_main:
+            self.transport.relay()
+
+    def call(self, call: machine.SendCall, stop: Interruption | None = None) -> Any:
+        """Make the *call*, and return its answer; raises as `GenServer.call`."""
+        self._check_process()
+        payload = wire.pack_request(call.request)
+        target = words_for(call.target)
+        begin = partial(self._requests.call, call.target, payload, call.timeout)
+        return result_of(self._wait_for(target, call.timeout, begin, stop), target)
+
+    def look_up(self, name: Name, seconds: float = CALL_TIMEOUT) -> ActorRef | None:
+        """Return who runs under *name*; raises as `GenServer.whereis`."""
+        self._check_process()
+        begin = partial(self._requests.look_up, name, seconds)
+        found = result_of(self._wait_for("the registry", seconds, begin), "the registry")
+        if not isinstance(found, Live) or is_dead(found.ref):
+            return None
+        self._requests.note(name, found.ref)
+        return found.ref
+
+    def returned(self, error: BaseException | None) -> None:
+        """End here if this is a fork that comes out of a callback."""
+        self.leave_if_fork(error)
+
+    @property
+    def _is_main(self) -> bool:
+        return threading.get_ident() == self._main
+
+    def _check_process(self) -> None:
+        if os.getpid() != self.ref.os_pid:
+            raise HostError(
+                f"this process is a fork of {self.ref}: only that process itself is heard"
+            )
+
+    def _in_main(self, step: Callable[[Any], object], command: Any) -> None:
+        if self._is_main:
+            step(command)
+        else:
+            self.after(0.0, lambda: self._take_step(partial(step, command)))
+
+    def _take_step(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - as in a callback, it ends the process
+            reason = loop.crash_reason(error)
+            self._receive.take(lambda: self.fail(reason))
+
+    def _wait_for(
+        self,
+        target: str,
+        seconds: float,
+        begin: Callable[[OnEnd], Request],
+        stop: Interruption | None = None,
+    ) -> Outcome:
+        """Have a request begin, wait until it has ended, and return what came of it."""
+        if not self._is_main:
+            return self._wait_in_thread(target, seconds, begin, stop)
+        outcomes: list[Outcome] = []
+        request = begin(outcomes.append)
+
+        def wake() -> None:
+            self.after(0.0, lambda: self._requests.end(request, Stopped()))
+
+        try:
+            with stop.waking(wake) if stop else nullcontext():
+                self._receive.wait_until(lambda: outcomes)
+        finally:
+            self._requests.forget(request)
+        return outcomes[0]
+
+    def _wait_in_thread(
+        self,
+        target: str,
+        seconds: float,
+        begin: Callable[[OnEnd], Request],
+        stop: Interruption | None,
+    ) -> Outcome:
+        outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        gave_up = threading.Event()
+
+        def begin_in_main() -> None:
+            if not gave_up.is_set():
+                begin(outcomes.put)
+
+        self.after(0.0, lambda: self._take_step(begin_in_main))
+        patience = None if seconds == math.inf else min(seconds, threading.TIMEOUT_MAX)
+        try:
+            with stop.waking(lambda: outcomes.put(Stopped())) if stop else nullcontext():
+                return outcomes.get(timeout=patience)
+        except queue.Empty:
+            raise CallTimeoutError(target, seconds) from None
+        finally:
+            gave_up.set()
+
+    # Commands
+
+    def _reach(self, target: Target) -> ActorRef | None:
+        """Return the process to send something to, None if nobody runs under that name."""
+        if isinstance(target, ActorRef):
+            return target
+        known = self._requests.known(target)
+        if known is not None:
+            return known
+        try:
+            return self.look_up(target, _NAME_SECONDS)
+        except (CallTimeoutError, RegistryNotRunningError) as error:
+            log.debug("nobody is found under a name: {}", error)
+            return None
+
+    def _publish(self, command: machine.Publish) -> None:
+        fact = wire.pack_request(command.fact, "what was announced")
+        self.send(self.order.app, wire.News(self.order.name, fact))
+
+    def _send_cast(self, command: machine.SendCast) -> None:
+        self._send_message(command.target, wire.Cast(wire.pack_request(command.request)))
+
+    def _send_info(self, command: machine.SendInfo) -> None:
+        payload = wire.pack_request(command.message, "the message")
+        self._send_message(command.target, wire.Info(payload))
+
+    def _send_message(self, target: Target, message: object) -> None:
+        ref = self._reach(target)
+        if ref is not None:
+            self.send_to(ref, message)
+
+    def _send_request(self, command: machine.SendRequest) -> None:
+        payload = wire.pack_request(command.request)
+        if self._is_main:
+            self._reach(command.target)  # so that it leaves now, also if the callback takes long
+        self._in_main(partial(self._begin_request, payload), command)
+
+    def _begin_request(self, payload: bytes, command: machine.SendRequest) -> None:
+        def ended(outcome: Outcome) -> None:
+            self._receive.take(lambda: self._respond(command, outcome))
+
+        self._requests.call(command.target, payload, command.timeout, ended)
+
+    def _respond(self, command: machine.SendRequest, outcome: Outcome) -> None:
+        try:
+            value = result_of(outcome, "the other process")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the response
+            response = messages.Response(command.token, None, error)
+        else:
+            response = messages.Response(command.token, value, None)
         self._feed(machine.InfoReceived(response))
+
+    def _send_after(self, command: machine.SendAfter) -> None:
+        fired = machine.TimerFired(command.token, command.message)
+        self._timers.set(command.token, command.delay, lambda: self._feed_in_turn(fired))
+
+    def _start_monitor(self, command: machine.StartMonitor) -> None:
+        self._monitors[command.token] = command.ref
+        self.tell_registry(MonitorProcess(command.token, command.ref, self.ref))
+
+    def _watch_process(self, command: machine.WatchProcess) -> None:
+        def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
+            reason = Killed() if was_there else NoProcess()
+            self._receive.take(
+                lambda: self._on_end(messages.Down(command.token, command.ref, reason))
+            )
+
+        self._watches[command.token] = self.watch_process(command.ref, gone)
+
+    def _on_end(self, down: messages.Down) -> None:
+        if self._watches.pop(down.token, None) is not None:
+            self._feed(machine.InfoReceived(down))
+
+    def _stop_monitor(self, command: machine.StopMonitor) -> None:
+        if self._monitors.pop(command.token, None) is not None:
+            self.tell_registry(DemonitorProcess(command.token, self.ref))
+        stop_watching = self._watches.pop(command.token, None)
+        if stop_watching is not None:
+            stop_watching()
 
     # Effects
 
     def _continue(self, effect: machine.Continue) -> None:
         self.transport.send_off_soon()  # it may take long; who was answered must not wait for it
         self._feed(machine.ContinueReceived(effect.then))
-
-    def _publish(self, effect: machine.Publish) -> None:
-        self.send(self.order.app, wire.News(self.order.name, wire.pack(effect.fact)))
-
-    def _send_cast(self, effect: machine.SendCast) -> None:
-        self.send_to(effect.ref, wire.Cast(wire.pack(effect.request)))
-
-    def _send_info(self, effect: machine.SendInfo) -> None:
-        self.send_to(effect.ref, wire.Info(wire.pack(effect.message)))
-
-    def _send_request(self, effect: machine.SendRequest) -> None:
-        token, ref = effect.token, effect.ref
-        request = wire.Call(token, wire.pack(effect.request))
-
-        def unanswered(error: CallError) -> None:
-            stop_watching = self._requests.pop(token, None)
-            if stop_watching is not None:
-                stop_watching()
-                self._feed(machine.InfoReceived(messages.Response(token, None, error)))
-
-        def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
-            error = ActorExitedError(ref.kind, Killed()) if was_there else NoProcessError(ref.kind)
-            self.transport.after_last_words(ref.address, lambda: unanswered(error))
-
-        def unsent(outcome: Outcome) -> None:
-            if outcome is not Outcome.DEAD_TARGET:  # else its end is seen, see `gone`
-                error = CallError(f"the request did not reach {ref.kind}: {outcome}")
-                self.after(0.0, lambda: unanswered(error))
-
-        if ref == self.ref:
-            self._requests[token] = lambda: None
-            self.after(0.0, lambda: unanswered(CallError(f"{ref.kind} calls itself")))
-        else:
-            self._requests[token] = self.watch_process(ref, gone)
-            self.send_to(ref, request, unsent)
-
-    def _send_after(self, effect: machine.SendAfter) -> None:
-        self.after(effect.delay, lambda: self._feed(machine.InfoReceived(effect.message)))
 
     def _set_idle_timer(self, effect: machine.SetIdleTimer) -> None:
         self._idle = effect.generation, time.monotonic() + effect.delay
@@ -179,26 +351,6 @@ class ServerShell(Shell):
         self._alarms.discard(alarm)
         generation, due = self._idle
         if alarm >= due:
-            self._feed(machine.IdleTimerFired(generation))
+            self._feed_in_turn(machine.IdleTimerFired(generation))
         else:
             self._keep_alarm()
-
-    def _start_monitor(self, effect: machine.StartMonitor) -> None:
-        self._monitors[effect.token] = effect.ref
-        self.tell_registry(MonitorProcess(effect.token, effect.ref, self.ref))
-
-    def _watch_process(self, effect: machine.WatchProcess) -> None:
-        def gone(was_there: bool) -> None:  # noqa: FBT001 - a callback's one fact
-            if self._watches.pop(effect.token, None) is not None:
-                reason = Killed() if was_there else NoProcess()
-                down = messages.Down(effect.token, effect.ref, reason)
-                self._feed(machine.InfoReceived(down))
-
-        self._watches[effect.token] = self.watch_process(effect.ref, gone)
-
-    def _stop_monitor(self, effect: machine.StopMonitor) -> None:
-        if self._monitors.pop(effect.token, None) is not None:
-            self.tell_registry(DemonitorProcess(effect.token, self.ref))
-        stop_watching = self._watches.pop(effect.token, None)
-        if stop_watching is not None:
-            stop_watching()

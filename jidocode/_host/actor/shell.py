@@ -338,7 +338,7 @@ class Shell(Actor):
         self.send(sender, PulseHeard(self.order.incarnation))
 
     def _on_ping(self, message: wire.Ping, sender: Address) -> None:
-        uptime = time.monotonic() - self._started_at
+        uptime = time.monotonic() - self._started_at if self.is_ready else 0.0
         pulse = wire.Pulse(self.ref, uptime, private_memory())
         self.send(sender, wire.answer(message.request_id, pulse))
 

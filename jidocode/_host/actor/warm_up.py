@@ -19,12 +19,13 @@ from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.transport.address import Address
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
-from jidocode.otp.server.machine import CallReceived
+from jidocode.otp.server.machine import CallReceived, Command, SendCall
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Reply
+from jidocode.otp.server.runtime import Interruption
 from jidocode.otp.supervision.machine import ChildReady, Spawn
 from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
 from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop
@@ -52,6 +53,22 @@ class _Echo(GenServer):
         return Reply(request)
 
 
+class _Nobody:
+    """The runtime of an `_Echo`, which asks for nothing."""
+
+    def emit(self, command: Command) -> None:
+        """Never called."""
+
+    def call(self, call: SendCall, stop: Interruption | None = None) -> None:
+        """Never called."""
+
+    def look_up(self, name: Name) -> None:
+        """Never called."""
+
+    def returned(self, error: BaseException | None) -> None:
+        """Do nothing."""
+
+
 class _EchoSupervisor(Supervisor):
     """Supervises an `_Echo`."""
 
@@ -74,7 +91,7 @@ def warm_up(address: Address, *, supervises: bool) -> None:
         incarnation = next(e.incarnation for e in effects if isinstance(e, Spawn))
         supervisor.handle(ChildReady(incarnation, ref), 0.0)
     else:
-        server = ServerLoop.of(start, ref)
+        server = ServerLoop.of(start, ref, _Nobody())
         server.start(start)
         request = wire.unpack(wire.pack(ref))
         server.handle(CallReceived(Caller(address, 1), request))

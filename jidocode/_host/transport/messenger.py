@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeGuard
 
 from msgspec import Struct
@@ -38,6 +38,9 @@ from jidocode.base.refs import LOCAL_NODE
 from jidocode.errors import HostError
 
 _BACKLOG = 1024
+_RELAY_EVERY = 64
+"""Messages that the thread of the run loop sends before it looks what has come of them."""
+_LONG_WELCOME = 0.1
 _NONCE_BITS = 63
 
 Handler = Callable[[Any], Any]
@@ -91,6 +94,7 @@ class Messenger:
         poller: What it waits with.
         greeting: The links on which the run loop waits for their peers to let it in.
         patient_from: When peers may be waited for again (monotonic seconds).
+        welcome_seconds: How long a thread beside the run loop waits for a new peer to let it in.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -102,12 +106,16 @@ class Messenger:
         self.poller = Poller()
         self.greeting: set[Link] = set()
         self.patient_from = 0.0
+        self.welcome_seconds = WELCOME_SECONDS
         self._watches = Watches(self.poller, self._take_turn)
         self._acceptor = Acceptor(self, listener)
         self._links: dict[int, Link] = {}
         self._inbox: deque[Any] = deque()
         self._settled: deque[tuple[Settle, Outcome]] = deque()
+        self._owner: int | None = None
         self._runner: int | None = None
+        self._depth = 0  # of run loops, each in a handler of the one outside it
+        self._sent = 0
         self._abort: bool | None = None  # None: go on; True: when all is sent; False: now
         self._closed = False
 
@@ -199,11 +207,14 @@ class Messenger:
     def serve(self, handler: Handler, deadline: float = math.inf) -> tuple[Ending, object]:
         """Send, receive and wait, and hand each message to *handler* in its envelope.
 
+        A handler may serve itself, for a message that it waits for, and then `put_back`
+        the others.
+
         Returns:
             When the handler has returned something false, with that; after
             *deadline* (monotonic seconds); or after `abort_run`.
         """
-        self._runner = threading.get_ident()
+        self._enter_loop()
         try:
             return self._serve(handler, deadline)
         finally:
@@ -215,10 +226,13 @@ class Messenger:
             if self._settled:
                 self._tell_settled()
             for _ in range(len(self._inbox)):
+                if not self._inbox:  # the handler has served itself
+                    break
                 result = handler(self._inbox.popleft())
                 if not result:
-                    # What an actor has handled before it ends did not fail.
-                    self._acceptor.acknowledge_all()
+                    if self._depth == 1:
+                        # What an actor has handled before it ends did not fail.
+                        self._acceptor.acknowledge_all()
                     return Ending.STOPPED, result
                 if self.poller.unwritten:  # what was said goes out before more is done
                     break
@@ -237,7 +251,7 @@ class Messenger:
         Returns:
             How many are not; or why it ended before that.
         """
-        self._runner = threading.get_ident()
+        self._enter_loop()
         try:
             return self._drain(deadline)
         finally:
@@ -280,11 +294,42 @@ class Messenger:
         self.poller.wait(deadline if wait else 0.0)
         return deadline != math.inf and time.monotonic() >= deadline
 
+    def _enter_loop(self) -> None:
+        self._depth += 1
+        self._runner = threading.get_ident()
+
     def _leave_loop(self) -> None:
+        self._depth -= 1
+        if self._depth > 0:
+            return  # whatever it was told to do, the loop outside it does
         self._abort = None
-        self._runner = None
+        self._runner = self._owner
         if self._inbox or self._settled:
             self.poller.wake()  # for those who wait on `fileno`
+
+    def own_loop(self) -> None:
+        """Have this thread be the only one that is ever in the run loop.
+
+        While it handles a message nobody is; so a thread that sends to a new peer then
+        waits longer for it, because nobody else would hear that it is let in.
+        """
+        self._owner = self._runner = threading.get_ident()
+        self.welcome_seconds = _LONG_WELCOME
+
+    def relay(self) -> None:
+        """Let what was sent leave: for the thread of the run loop, in something that takes long.
+
+        What has been received goes to the inbox meanwhile.
+        """
+        self.send_off_soon()
+        self._sent += 1
+        if self.poller.unwritten or self._sent >= _RELAY_EVERY:
+            self._sent = 0
+            self.poller.wait(0.0)
+
+    def put_back(self, envelopes: Iterable[Any]) -> None:
+        """Have *envelopes*, in their order, be the next ones that are handled."""
+        self._inbox.extendleft(reversed([*envelopes]))
 
     def _tell_settled(self) -> None:
         while self._settled:

@@ -54,6 +54,8 @@ class LinkHub(Protocol):
     poller: Poller
     greeting: set[Link]
     """The links on which the run loop waits for their peers to let it in."""
+    welcome_seconds: float
+    """How long a thread beside the run loop waits for a new peer to let it in."""
 
     @property
     def runs_elsewhere(self) -> bool:
@@ -276,7 +278,7 @@ class Link:
             return  # it is not connected yet: the run loop goes on
         look = select.poll()
         look.register(sock, select.POLLIN)
-        if not look.poll(1000 * WELCOME_SECONDS):
+        if not look.poll(1000 * self._hub.welcome_seconds):
             return
         data = sock.recv(_REPLY_READ)
         if not data:

@@ -85,6 +85,7 @@ class AwaitLive(Struct, frozen=True):
     """Answered with `Live` once a process runs under *name*, `NotFound` if nobody holds it.
 
     It is not *dead* that is meant: whoever asks knows better, and waits for the next one.
+    A registry that takes over from a dead one says `NotFound` only after a moment.
     """
 
     name: Name

@@ -5,7 +5,8 @@ table's effects into messages. Supervisors speak to it (claims, and what they
 announce about their children), everybody else asks it.
 
 If it is killed, nothing is lost: the supervisors tell its successor what they
-hold (OTP's registry takes its owners down with it, or forgets them).
+hold (OTP's registry takes its owners down with it, or forgets them). Until that is over,
+whoever waits for a process under a name (`AwaitLive`) is not told that there is none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason, Killed, NoProcess
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.duplicates import DuplicateTable
 from jidocode.otp.naming.messages import (
@@ -29,6 +30,7 @@ from jidocode.otp.naming.messages import (
     LookUp,
     LookUpDuplicates,
     MonitorProcess,
+    NotFound,
     PutMeta,
     RegisterDuplicate,
     RegisterName,
@@ -55,6 +57,14 @@ REASON_GRACE = 0.25
 """Seconds that a supervisor's word on the death of a child without a name may be under way."""
 
 
+REBUILDING_SECONDS = 1.0
+"""For how long a later registry does not know of all names that its predecessor knew."""
+
+
+class _Rebuilt(Struct, frozen=True):
+    """To itself: the supervisors have had the time to say what they hold."""
+
+
 class _GraceOver(Struct, frozen=True):
     """To itself: the watch saw *ref* end, and its supervisor has had time to say why."""
 
@@ -75,6 +85,11 @@ class RegistryServer(GenServer):
         self.table = NameTable()
         self.duplicates = DuplicateTable()
         self._watches: dict[int, ActorRef] = {}
+        # Who waits for a process under a name that may still be told of.
+        self._early: list[tuple[Name, Caller, ActorRef | None]] = []
+        self._is_rebuilt = self.ref.incarnation == 1
+        if not self._is_rebuilt:
+            self.send_after(REBUILDING_SECONDS, _Rebuilt())
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer a question; refuse one about what is no name."""
@@ -90,7 +105,7 @@ class RegistryServer(GenServer):
                 return Reply(self.table.lookup(name))
             case AwaitLive(name, dead):
                 check_name(name)
-                self.carry_out(self.table.await_live(name, caller, dead))
+                self._await_live(name, caller, dead)
                 return NoReply()
             case Entries():
                 kind = request.kind
@@ -114,10 +129,12 @@ class RegistryServer(GenServer):
                 self.carry_out(self.table.claim(name, owner, incarnation, value=value))
             case RegisterName(name, owner, ref):
                 self.carry_out(self.table.register(name, owner, ref))
+                self._answer_early()
             case ReleaseName(name, owner):
                 self.carry_out(self.table.release(name, owner))
             case ChildStarted(name=tuple() as name):
                 self.carry_out(self.table.register(name, request.supervisor, request.ref))
+                self._answer_early()
             case ReportComplete(owner):
                 self.reporters.add(owner)
             case ChildExited():
@@ -158,11 +175,25 @@ class RegistryServer(GenServer):
         match message:
             case Down(token=token) if token in self._watches:
                 self._ended(self._watches.pop(token), message.reason)
+            case _Rebuilt():
+                self._is_rebuilt = True
+                self._answer_early()
             case _GraceOver(ref):
                 self.carry_out(self.table.process_vanished(ref, Killed()))
             case _:
                 return super().handle_info(message)
         return None
+
+    def _await_live(self, name: Name, caller: Caller, dead: ActorRef | None) -> None:
+        if self._is_rebuilt or not isinstance(self.table.lookup(name), NotFound):
+            self.carry_out(self.table.await_live(name, caller, dead))
+        else:
+            self._early.append((name, caller, dead))
+
+    def _answer_early(self) -> None:
+        early, self._early = self._early, []
+        for waiting in early:
+            self._await_live(*waiting)
 
     def _ended(self, ref: ActorRef, reason: ExitReason) -> None:
         self.duplicates.process_died(ref)

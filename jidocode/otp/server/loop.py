@@ -1,7 +1,7 @@
 """The rules of a server: `ServerLoop` calls one `GenServer`, as OTP's gen_server does.
 
-What has arrived comes in as events, what the server returns and asks for goes out as
-effects; a host is between this machine and the world. The rules stand here and
+What has arrived comes in as events, what follows from a callback goes out as effects; what
+the server asks for meanwhile goes to its `Runtime` at once. The rules stand here and
 nowhere else:
 
 - Messages are handled one at a time, in the order they came.
@@ -12,17 +12,17 @@ nowhere else:
   came in time.
 - `terminate` runs after `Stop`, an exception, a bad return value and a stop by
   the supervisor, never after a failed `init`.
-- What a callback asked for goes out before its answer, and also if it fails after that.
+- What a callback asks for goes out before its answer, and also if it fails after that.
+- `stop()` in a callback, or beside it, ends the process when that callback returns.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from typing import Any, Self
 
 from jidocode.base.exits import NORMAL, Crashed, ExitReason
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import clip, describe, quote
 from jidocode.errors import ActorExitedError, HandlerError
 from jidocode.otp.server.gen_server import GenServer
@@ -43,12 +43,12 @@ from jidocode.otp.server.machine import (
     SendReply,
     SetIdleTimer,
     StopReceived,
+    TimerFired,
 )
 from jidocode.otp.server.messages import Caller, Timeout
 from jidocode.otp.server.results import UNSET, Ignore, NoReply, Refuse, Reply, Stop
+from jidocode.otp.server.runtime import Runtime
 from jidocode.otp.supervision.specs import Start
-
-OnReturn = Callable[[BaseException | None], object]
 
 
 class ServerLoop:
@@ -59,20 +59,19 @@ class ServerLoop:
     """
 
     def __init__(
-        self, server: GenServer, ref: ActorRef, on_return: OnReturn = lambda _error: None
+        self, server: GenServer, ref: ActorRef, runtime: Runtime, name: Name | None = None
     ) -> None:
-        """Call *on_return* first whenever a callback is left, with what was raised, if any."""
+        """Drive *server*, which is the process *ref*; *runtime* is what it asks things of."""
         self._server = server
-        self._on_return = on_return
-        self._server.ref = ref
-        self._server._outbox = []  # noqa: SLF001 - the two halves of one thing
+        self._runtime = runtime
+        self._server._attach(runtime, ref, name)  # noqa: SLF001 - the two halves of one thing
         # Counts the callbacks, so that an idle timer set before the last one is known as stale.
         self._generation = 0
 
     @classmethod
-    def of(cls, start: Start, ref: ActorRef, *on_return: OnReturn) -> Self:
+    def of(cls, start: Start, ref: ActorRef, runtime: Runtime, name: Name | None = None) -> Self:
         """Return the loop of a fresh server of *start*'s class."""
-        return cls(start.target(), ref, *on_return)
+        return cls(start.target(), ref, runtime, name)
 
     def start(self, start: Start) -> list[Effect]:
         """Run `init` with the arguments of *start*."""
@@ -80,17 +79,20 @@ class ServerLoop:
         try:
             result = self._server.init(*start.args, **start.kwargs)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the start failed with it
-            self._on_return(error)
-            return [*self._take_outbox(), InitFailed(crash_reason(error))]
+            self._runtime.returned(error)
+            return [InitFailed(crash_reason(error))]
+        self._runtime.returned(None)
         match result:
+            case None | NoReply() if self._stop_reason is not None:
+                return [InitFailed(self._stop_reason)]
             case None | NoReply():
-                return [*self._take_outbox(), InitDone(), *self._after(result)]
+                return [InitDone(), *self._after(result)]
             case Ignore():
-                return [*self._take_outbox(), InitIgnored()]
+                return [InitIgnored()]
             case Stop():
-                return [*self._take_outbox(), InitFailed(result.reason)]
+                return [InitFailed(result.reason)]
             case _:
-                return [*self._take_outbox(), InitFailed(_bad_return("init", result))]
+                return [InitFailed(_bad_return("init", result))]
 
     def handle(self, event: Event) -> list[Effect]:
         """Let the server handle *event*."""
@@ -105,6 +107,10 @@ class ServerLoop:
                 if event.generation != self._generation:
                     return []
                 return self._run(None, "handle_info", Timeout())
+            case TimerFired():
+                if not self._server._take_timer(event.token):  # noqa: SLF001 - idem
+                    return []
+                return self._run(None, "handle_info", event.message)
             case ContinueReceived():
                 return self._run(None, "handle_continue", event.then)
             case StopReceived():
@@ -115,30 +121,32 @@ class ServerLoop:
         try:
             result = getattr(self._server, callback)(*args)
         except BaseException as error:  # noqa: BLE001 - the first exception ends the process
-            self._on_return(error)
+            self._runtime.returned(error)
             return self._crash(caller, error)
-        self._on_return(None)
+        self._runtime.returned(None)
+        answer: list[Effect] = []
         match result:
             case Reply() if caller is not None:
-                return [
-                    *self._take_outbox(),
-                    SendReply(caller, result.value),
-                    *self._after(result),
-                ]
+                answer = [SendReply(caller, result.value)]
             case Refuse() if caller is not None:
-                return [
-                    *self._take_outbox(),
-                    SendError(caller, result.error),
-                    *self._after(result),
-                ]
+                answer = [SendError(caller, result.error)]
             case NoReply():
-                return [*self._take_outbox(), *self._after(result)]
+                pass
             case None if caller is None:
-                return self._take_outbox()
+                pass
             case Stop():
                 return self._stop(result.reason, caller, result.reply)
             case _:
                 return self._stop(_bad_return(callback, result), caller)
+        if self._stop_reason is not None:
+            exit_reason = self._terminate(self._stop_reason)
+            return [*answer, Exit(exit_reason)]
+        return [*answer, *self._after(result)]
+
+    @property
+    def _stop_reason(self) -> ExitReason | None:
+        """What `GenServer.stop` was called with."""
+        return self._server._stop_reason  # noqa: SLF001 - idem
 
     def _after(self, result: Reply | Refuse | NoReply | None) -> list[Effect]:
         """Return what the callback left to do before the next message."""
@@ -154,35 +162,30 @@ class ServerLoop:
         self, reason: ExitReason, caller: Caller | None = None, reply: object = UNSET
     ) -> list[Effect]:
         reason = self._terminate(reason)
-        effects = self._take_outbox()
-        if caller is not None and reply is not UNSET:
-            effects.append(SendReply(caller, reply))
-        elif caller is not None:
-            effects.append(SendError(caller, ActorExitedError(self._server.kind, reason)))
-        return [*effects, Exit(reason)]
+        if caller is None:
+            return [Exit(reason)]
+        if reply is not UNSET:
+            return [SendReply(caller, reply), Exit(reason)]
+        return [SendError(caller, ActorExitedError(self._server.kind, reason)), Exit(reason)]
 
     def _crash(self, caller: Caller | None, error: BaseException) -> list[Effect]:
         reason = crash_reason(error)
         if not isinstance(reason, Crashed):
             return self._stop(reason, caller)
         exit_reason = self._terminate(reason)
-        effects = self._take_outbox()
-        if caller is not None:
-            answer = HandlerError(self._server.kind, reason.error, reason.traceback)
-            effects.append(SendError(caller, answer))
-        return [*effects, Exit(exit_reason)]
+        if caller is None:
+            return [Exit(exit_reason)]
+        answer = HandlerError(self._server.kind, reason.error, reason.traceback)
+        return [SendError(caller, answer), Exit(exit_reason)]
 
     def _terminate(self, reason: ExitReason) -> ExitReason:
         """Run `terminate`; if that fails, its failure is the reason (gen_server: terminate)."""
         try:
             self._server.terminate(reason)
         except BaseException as error:  # noqa: BLE001 - reported as the reason of the exit
-            self._on_return(error)
+            self._runtime.returned(error)
             return crash_reason(error)
         return reason
-
-    def _take_outbox(self) -> list[Effect]:
-        return self._server._take_outbox()  # noqa: SLF001 - the two halves of one thing
 
 
 def crash_reason(error: BaseException) -> ExitReason:

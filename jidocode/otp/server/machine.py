@@ -1,6 +1,7 @@
-"""What a server's machine is fed and what it wants: its events and effects.
+"""What a server's machine is fed and what it wants: its events, effects and commands.
 
-A host turns what arrives into events, and carries out the effects, in order.
+A host turns what arrives into events. It carries out the effects that follow from a
+callback when that has returned, in order; a command at once, in the middle of it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Target
 from jidocode.otp.server.messages import Caller
 
 # ----- events --------------------------------------------------------------------------
@@ -39,6 +40,13 @@ class IdleTimerFired(Struct, frozen=True):
     generation: int
 
 
+class TimerFired(Struct, frozen=True):
+    """The time of `SendAfter` with the same *token* is over."""
+
+    token: int
+    message: object
+
+
 class ContinueReceived(Struct, frozen=True):
     """The server goes on with what it left in `then=`."""
 
@@ -52,11 +60,17 @@ class StopReceived(Struct, frozen=True):
 
 
 Event = (
-    CallReceived | CastReceived | InfoReceived | IdleTimerFired | ContinueReceived | StopReceived
+    CallReceived
+    | CastReceived
+    | InfoReceived
+    | IdleTimerFired
+    | TimerFired
+    | ContinueReceived
+    | StopReceived
 )
 
 
-# ----- effects -------------------------------------------------------------------------
+# ----- effects and commands ------------------------------------------------------------
 
 
 class InitDone(Struct, frozen=True):
@@ -88,32 +102,48 @@ class SendError(Struct, frozen=True):
 
 
 class SendCast(Struct, frozen=True):
-    """Send *request* to *ref*; it gets a `handle_cast`."""
+    """Send *request* to *target*; it gets a `handle_cast`."""
 
-    ref: ActorRef
+    target: Target
     request: object
 
 
 class SendInfo(Struct, frozen=True):
-    """Send *message* to *ref*; it gets a `handle_info`."""
+    """Send *message* to *target*; it gets a `handle_info`."""
 
-    ref: ActorRef
+    target: Target
     message: object
+
+
+class SendCall(Struct, frozen=True):
+    """Call *target*, and wait for its answer for *timeout* seconds."""
+
+    target: Target
+    request: object
+    timeout: float
 
 
 class SendRequest(Struct, frozen=True):
-    """Call *ref*; the answer comes back as a `Response` with *token*."""
+    """Call *target*; a `Response` with *token* comes back within *timeout* seconds."""
 
     token: int
-    ref: ActorRef
+    target: Target
     request: object
+    timeout: float
 
 
 class SendAfter(Struct, frozen=True):
-    """Deliver *message* to the server itself after *delay* seconds."""
+    """Feed `TimerFired(token, message)` back after *delay* seconds."""
 
+    token: int
     delay: float
     message: object
+
+
+class CancelTimer(Struct, frozen=True):
+    """Forget the timer *token*."""
+
+    token: int
 
 
 class SetIdleTimer(Struct, frozen=True):
@@ -161,6 +191,12 @@ class Publish(Struct, frozen=True):
     fact: object
 
 
+class StopSoon(Struct, frozen=True):
+    """Feed `StopReceived(reason)` back if no callback runs, for that one ends the server itself."""
+
+    reason: ExitReason
+
+
 class Exit(Struct, frozen=True):
     """End the process with *reason*; `terminate` has run."""
 
@@ -168,21 +204,23 @@ class Exit(Struct, frozen=True):
 
 
 Effect = (
-    InitDone
-    | InitIgnored
-    | InitFailed
-    | SendReply
+    InitDone | InitIgnored | InitFailed | SendReply | SendError | SetIdleTimer | Continue | Exit
+)
+"""What follows from a callback."""
+
+Command = (
+    SendReply
     | SendError
     | SendCast
     | SendInfo
     | SendRequest
     | SendAfter
-    | SetIdleTimer
-    | Continue
+    | CancelTimer
     | StartMonitor
     | WatchProcess
     | StopMonitor
     | LogUnexpected
     | Publish
-    | Exit
+    | StopSoon
 )
+"""What a server asks for in a callback, or in a thread of its own."""

@@ -27,6 +27,7 @@ from jidocode.errors import (
 )
 from jidocode.otp.naming.messages import REGISTRY, ClaimName, Live, NotFound, ReleaseName
 from jidocode.otp.naming.server import RegistryServer
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.messages import Caller, Response
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
 from jidocode.otp.supervision.events import ChildExited
@@ -153,7 +154,7 @@ class ProcessRegistry(RegistryServer):
                 raise
             self._waiting.append((request, caller))  # one of them may have that place
             return
-        token = self.send_request(supervisor, StartChild(request.spec))
+        token = self.send_request(supervisor, StartChild(request.spec), timeout=INFINITY)
         session_id = request.session.record.id
         self._reservations[session_id] = request.session
         self._starts[token] = caller, session_id, supervisor
@@ -180,7 +181,8 @@ class ProcessRegistry(RegistryServer):
 
     def _stop(self, session_id: str, caller: Caller) -> None:
         self._open_session(session_id)
-        token = self.send_request(self._supervisor(), TerminateChild(session_id))
+        question = TerminateChild(session_id)
+        token = self.send_request(self._supervisor(), question, timeout=INFINITY)
         self._stops[token] = caller, session_id
 
     def _on_stop_response(self, response: Response) -> None:
