@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jidocode.errors import (
         ActorExitedError as ActorExitedError,
         AlreadyPresentError as AlreadyPresentError,
+        AlreadyRegisteredError as AlreadyRegisteredError,
         AlreadyStartedError as AlreadyStartedError,
         BoundaryError as BoundaryError,
         CallError as CallError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         JournalWriteError as JournalWriteError,
         MaxChildrenError as MaxChildrenError,
         NoProcessError as NoProcessError,
+        NotRegisteredError as NotRegisteredError,
         NotTextError as NotTextError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         RateLimitedError as RateLimitedError,
@@ -157,13 +159,14 @@ else:
         jidocode.base.refs
             ActorRef
         jidocode.errors
-            ActorExitedError AlreadyPresentError AlreadyStartedError BoundaryError CallError
+            ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError BoundaryError
+            CallError
             CallTimeoutError ChildNotFoundError ChildRestartingError ChildRunningError
             EventGapError FileTooLargeError HandlerError HostError HostExitedError HostStartError
             InvalidChildSpecError InvalidRequestError InvalidSessionError InvalidSessionIdError
             InvalidSettingError InvalidTimeError JidocodeError JournalDamagedError JournalError
             JournalLockedError JournalLostError JournalVersionError JournalWriteError
-            MaxChildrenError NoProcessError NotTextError ProjectAlreadyOpenError RateLimitedError
+            MaxChildrenError NoProcessError NotRegisteredError NotTextError ProjectAlreadyOpenError RateLimitedError
             RegistryNotRunningError SessionError SessionExistsError SessionLimitError
             SessionNotFoundError StartFailedError SupervisorError
         jidocode.otp.server.gen_server

@@ -235,7 +235,7 @@ def _start(asks: Asks, supervisor: Target, work: _Work) -> tuple[str, ActorRef]:
     name = getattr(function, "__qualname__", "")
     if "<" in name or not name or getattr(function, "__module__", "") == "__main__":
         raise InvalidChildSpecError(
-            f"{quote(name if name else function)} cannot be imported by another process: "
+            f"{quote(name or function)} cannot be imported by another process: "
             "a task runs a function at the top of a module that is not __main__"
         )
     task_id = str(uuid.uuid4())
