@@ -89,7 +89,7 @@ class Router:
     def find(self, name: Name, deadline: Deadline) -> Plan[ActorRef]:
         """Return the process under *name*, also one that is being started; raises as `ask`."""
         self._check()
-        dead: ActorRef | None = None
+        dead = self._directory.leaving(name)
         while True:
             ref = self._directory.find(name)
             if ref is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from trees import MakeTree, Tree
 
 from jidocode.errors import CallError, HostError, StartFailedError
 from jidocode.otp import ActorRef, ChildExited, Down, Flags, Killed, Response, Shutdown
-from jidocode.testing import eventually
+from jidocode.testing import PATIENCE, eventually
 
 MANY = Flags(max_restarts=1_000)
 
@@ -51,6 +52,19 @@ def test_a_handler_that_takes_long_is_heard_while_it_runs(tree: MakeTree, gate: 
     assert not stream.done()
     gate.touch()
     assert stream.result() == "done"
+
+
+def test_the_first_words_reach_an_app_that_computes(tree: MakeTree, gate: Path) -> None:
+    """Its reader waits for the interpreter at each step of the greeting."""
+    running = tree(MANY, peer("a"))
+    stream = begin(running, "a", ("stream", 1, gate))
+    until = time.monotonic() + PATIENCE
+    while not running.facts and time.monotonic() < until:
+        sum(number * number for number in range(100))
+
+    assert running.facts == [0]
+    gate.touch()
+    stream.result()
 
 
 def test_a_long_stream_loses_nothing(tree: MakeTree, gate: Path) -> None:
@@ -232,5 +246,5 @@ def test_a_dead_ref_is_an_error_of_the_type(tree: MakeTree) -> None:
     """What is neither a ref nor a name is refused in the line."""
     running = tree(MANY, peer("a"))
     for wrong in ("b", ("peer",), ("peer", 1), None, ActorRef):
-        with pytest.raises(TypeError, match="must be of type ActorRef"):
+        with pytest.raises(TypeError, match="must be an ActorRef or a name"):
             running.call("a", ("do", "cast", wrong, 1))

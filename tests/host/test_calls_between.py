@@ -136,6 +136,15 @@ def test_refusals_and_crashes_are_raised_where_the_call_was_made(three: Tree) ->
         three.call("a", call(B, "raise"))
 
 
+def test_the_next_call_after_the_last_answer_is_for_the_next_life(three: Tree) -> None:
+    """Whoever was told that a process ends does not meet it again."""
+    for _ in range(5):
+        before = three.call("a", call(B, "pid"))
+        with pytest.raises(HandlerError):
+            three.call("a", call(B, "raise"))
+        assert three.call("a", call(B, "pid")) != before
+
+
 @pytest.mark.parametrize("timeout", [-1.0, float("nan"), True])
 def test_a_time_that_is_none_is_refused(three: Tree, timeout: float) -> None:
     """In the line."""

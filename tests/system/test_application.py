@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +18,7 @@ from jidocode import (
     ActorExitedError,
     CallError,
     CallTimeoutError,
+    HandlerError,
     HealthStatus,
     HostExitedError,
     HostStartError,
@@ -369,3 +371,27 @@ def test_a_call_under_way_ends_with_its_process(app: Application) -> None:
     with pytest.raises(ActorExitedError, match="shutdown"):
         last.result(60)
     assert answered.result() == 1
+
+
+@pytest.mark.parametrize("last", ["raise", "stop", "stop silently", "sys.exit"])
+def test_the_next_call_after_the_last_answer_is_for_the_next_life(
+    app: Application, last: str
+) -> None:
+    """Whoever was told that a process ends does not meet it again."""
+    for _ in range(5):
+        before = pid(app, A)
+        with suppress(CallError):
+            app.call(A, last)
+        assert pid(app, A) != before
+
+
+def test_a_ref_whose_last_answer_has_come_is_nobody(app: Application) -> None:
+    """At once, and not as somebody who dies over it."""
+    for _ in range(5):
+        ref = app.whereis(A)
+        assert ref is not None
+        with pytest.raises(HandlerError):
+            app.call(ref, "raise")
+        with pytest.raises(NoProcessError):
+            app.call(ref, "pid")
+        pid(app, A)
