@@ -20,7 +20,7 @@ from attrs import evolve
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.text import quote
-from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start, check_children
+from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start, as_spec, check_children
 from jidocode.system.settings import ApplicationOverrides, ApplicationSettings
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Application:
 
     def __init__(self, children: Sequence[Child], settings: ApplicationSettings) -> None:
         self.settings = settings
-        specs = check_children([_as_spec(child) for child in children], Flags())
+        specs = check_children([as_spec(child) for child in children], Flags())
         host = HostProcess(
             preload=[*self._preload, *settings.preload],
             python=settings.python,
@@ -258,10 +258,6 @@ class Application:
         loses the oldest, and `EventStream.dropped` counts them.
         """
         return self._running.hub.stream(None)
-
-
-def _as_spec(child: object) -> object:
-    return child.child_spec() if isinstance(child, type) and hasattr(child, "child_spec") else child
 
 
 def with_overrides(settings: object, cls: type[S], overrides: Mapping[str, Any]) -> S:

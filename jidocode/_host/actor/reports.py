@@ -34,7 +34,7 @@ def write_report(supervisor: str, event: SupervisorEvent, flags: Flags, restarts
         case ChildExited() if _is_error(event):
             turn = _turn(flags, restarts, restarting=event.restarting)
             _write_error(f"{supervisor}: child {quote(event.child_id)} ended", event.reason, turn)
-        case ChildStartFailed() if not is_normal(event.reason):
+        case ChildStartFailed() if not (event.on_request or is_normal(event.reason)):
             turn = _turn(flags, restarts, restarting=event.restarting)
             _write_error(
                 f"{supervisor}: child {quote(event.child_id)} could not start", event.reason, turn

@@ -38,8 +38,17 @@ class NewsDesk:
 
     def __init__(self, directory: Directory, listener: Listener | None) -> None:
         self.root_failure: ExitReason | None = None
+        self._last_straw: ExitReason | None = None
         self._directory = directory
         self._listener = listener
+
+    @property
+    def why_root_failed(self) -> str:
+        """Why the root of the tree ended for good, in words; with what was one end too many."""
+        last = (
+            "" if self._last_straw is None else f", which had ended: {quote(str(self._last_straw))}"
+        )
+        return f"{self.root_failure}{last}"
 
     def take(self, message: object) -> None:
         """Take one message, whatever it is; what is no news is dropped."""
@@ -47,6 +56,8 @@ class NewsDesk:
             case ChildStarting():
                 self._tell(message, self._names_in(message))
             case _ if isinstance(message, SupervisorEvent):
+                if isinstance(message, GaveUp) and message.supervisor == self._directory.find(ROOT):
+                    self._last_straw = message.reason
                 names = self._names_in(message)  # while they are known
                 lost = self._directory.take(message)
                 self._tell(message, names)

@@ -184,6 +184,11 @@ class Messenger:
         if code:
             raise OSError(code, os.strerror(code))
 
+    def reach_itself(self, seconds: float) -> None:
+        """Connect to this very process as its peers will; raises as `try_connecting`."""
+        self.try_connecting(self.address, seconds)
+        self._acceptor.take_own()
+
     @property
     def runs_elsewhere(self) -> bool:
         """Whether another thread than this one is in the run loop."""

@@ -299,6 +299,19 @@ class Flags(Record):
     backoff: float = field(default=0.0, validator=_is_backoff)
 
 
+def as_spec(child: object) -> ChildSpec:
+    """Return the spec that *child* is, or has.
+
+    Raises:
+        InvalidChildSpecError: It is neither a `ChildSpec` nor a class with a `child_spec`.
+    """
+    make = getattr(child, "child_spec", None) if isinstance(child, type) else None
+    spec = make() if callable(make) else child
+    if not isinstance(spec, ChildSpec):
+        raise InvalidChildSpecError(f"a child must be a ChildSpec, got {quote(child)}")
+    return spec
+
+
 def check_children(children: Iterable[object], flags: Flags) -> tuple[ChildSpec, ...]:
     """Return *children* as checked specs.
 
