@@ -11,7 +11,7 @@ from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.faults import require_sound
 from jidocode.base.refs import Name
-from jidocode.base.text import clip, quote
+from jidocode.base.text import REASON_LENGTH, clip, quote
 from jidocode.otp.naming.messages import ROOT
 from jidocode.otp.supervision.events import (
     Announced,
@@ -45,10 +45,10 @@ class NewsDesk:
     @property
     def why_root_failed(self) -> str:
         """Why the root of the tree ended for good, in words; with what was one end too many."""
-        last = (
-            "" if self._last_straw is None else f", which had ended: {quote(str(self._last_straw))}"
-        )
-        return f"{self.root_failure}{last}"
+        if self._last_straw is None:
+            return str(self.root_failure)
+        last = quote(str(self._last_straw), REASON_LENGTH)
+        return f"{self.root_failure}, which had ended: {last}"
 
     def take(self, message: object) -> None:
         """Take one message, whatever it is; what is no news is dropped."""
