@@ -190,7 +190,7 @@ def test_a_flood_meanwhile_costs_each_call_nothing(three: Tree) -> None:
 def test_timers_and_messages_to_itself_wait_too(three: Tree) -> None:
     """And come when the handler has returned."""
     assert three.call("a", ("do", "call_meanwhile", B, ("echo", 1), 5.0)) == 1
-    got = eventually(lambda: len(three.call("a", "seen")) == 2 and three.call("a", "seen"), "both")
+    got = responses(three, 2)
 
     assert sorted(got) == ["a timer", "to itself"]
 

@@ -8,6 +8,7 @@ import os
 import select
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -188,8 +189,9 @@ class Requests:
                 self.end(request, NoProcessError(request.target))
             else:  # its next life can be asked the same; the registry may not know of the death
                 self._names.pop(name, None)
-                again = lambda: self._find_and_call(request, name, payload)  # noqa: E731
-                self._shell.after(_AGAIN_SECONDS, again)
+                self._shell.after(
+                    _AGAIN_SECONDS, partial(self._find_and_call, request, name, payload)
+                )
 
         self._send(request, ref, payload, lambda answer: self.end(request, answer), lost)
 
