@@ -303,8 +303,8 @@ def test_what_is_cast_and_called_by_name_keeps_its_order(three: Tree) -> None:
     for _ in range(5):
         three.call("a", ("do", "cast", B, 1))
         three.call("a", ("do", "send", B, 2))
-        three.call("a", ("do", "send_request", B, ("do", "cast", B, 3)))
-        assert three.call("a", call(B, "seen")) == [1, 2]
+        three.call("a", ("do", "send_request", B, ("keep", 3)))
+        assert three.call("a", call(B, "seen")) == [1, 2, 3]
         three.successor(three.kill("b"), "b")
         three.call("a", call(B, "pid"))
 

@@ -35,6 +35,9 @@ class Peer(GenServer):
         match request:
             case ("echo", content):
                 return Reply(content)
+            case ("keep", content):
+                self.seen.append(content)
+                return Reply(None)
             case ("do", *_):
                 return self.answer(request)
             case ("raw", method, *args):
