@@ -677,8 +677,12 @@ def test_stop_and_an_exception_is_a_crash() -> None:
 
 def test_stop_in_init_fails_the_start() -> None:
     """As `Stop` does; `terminate` does not run."""
+
+    def step(server: Script) -> None:
+        server.stop(SHUTDOWN)
+
     server = Script()
-    effects = Recorded(server, ME).start(Start(Script, lambda server: server.stop(SHUTDOWN)))
+    effects = Recorded(server, ME).start(Start(Script, step))
 
     assert effects == [StopSoon(SHUTDOWN), InitFailed(SHUTDOWN)]
     assert server.diary == []
