@@ -228,7 +228,7 @@ def test_the_code_about_embedding_runs(tmp_path: Path) -> None:
     """A web app, an asyncio app, one with gevent, and a test."""
     web, loop, greenlets, orderly, test = code_in("docs/embedding.md")
     for name, text, expected in (
-        ("web.py", web, '{"messages": 1}\n'),
+        ("web.py", web, '{"messages": "1"}\n'),
         ("loop.py", loop, "True 1\n"),
         ("greenlets.py", greenlets, "True\n"),
         ("orderly.py", orderly, ""),

@@ -37,6 +37,8 @@ BEHAVIOUR = {
     "GenServer",
     "ManagerClient",
     "Monitor",
+    "OwnSession",
+    "SessionChild",
     "SessionChildren",
     "SessionHandle",
     "SessionSystem",

@@ -40,14 +40,19 @@ def run_whole(action: Callable[[], object]) -> None:
         action()
         return
     may_begin, is_wanted, failures = threading.Event(), [True], list[BaseException]()
+    # Not `Thread.join`: that of Python 3.11, interrupted, takes a thread for ended that goes on.
+    end, has_ended = threading.Lock(), list[bool]()
+    end.acquire()
 
     def run() -> None:
         may_begin.wait()
-        if is_wanted[0]:
-            try:
+        try:
+            if is_wanted[0]:
                 action()
-            except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
-                failures.append(error)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
+            failures.append(error)
+        has_ended.append(True)
+        end.release()
 
     thread = threading.Thread(target=run, name="jidocode-launch", daemon=True)
     begun = False
@@ -55,13 +60,13 @@ def run_whole(action: Callable[[], object]) -> None:
         start(thread)
         begun = True
         may_begin.set()
-        thread.join()
+        end.acquire()
     except BaseException:
         is_wanted[0] = begun
         may_begin.set()
-        while begun and thread.is_alive():
+        while begun and not has_ended:
             with contextlib.suppress(BaseException):  # one more Ctrl-C; the first is raised below
-                thread.join()
+                end.acquire()
         raise
     if failures:
         raise failures[0]

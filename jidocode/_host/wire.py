@@ -61,6 +61,8 @@ class Answer(Struct):
     request_id: int
     failed: bool
     payload: Body
+    last: bool = False
+    """Whether its sender ends with it, and answers no more: who asks again means the next one."""
 
 
 class Heartbeat(Struct, frozen=True):
@@ -177,7 +179,13 @@ class Shutdown(Struct, frozen=True):
 
 
 # The first byte of an encoded message; that of a pickle is 0x80.
-_CALL, _CAST, _INFO, _ANSWER, _REFUSAL, _PING = range(1, 7)
+_CALL, _CAST, _INFO, _ANSWER, _REFUSAL, _PING, _LAST_ANSWER, _LAST_REFUSAL = range(1, 9)
+_ANSWER_TAGS = {
+    (False, False): _ANSWER,
+    (True, False): _REFUSAL,
+    (False, True): _LAST_ANSWER,
+    (True, True): _LAST_REFUSAL,
+}
 _NUMBERED = struct.Struct(">BQ")
 _CAST_TAG, _INFO_TAG = bytes([_CAST]), bytes([_INFO])
 
@@ -192,7 +200,7 @@ def encode(message: object) -> bytes:
         case Call():
             return _NUMBERED.pack(_CALL, message.request_id) + message.payload
         case Answer():
-            tag = _REFUSAL if message.failed else _ANSWER
+            tag = _ANSWER_TAGS[message.failed, message.last]
             return _NUMBERED.pack(tag, message.request_id) + message.payload
         case Cast():
             return _CAST_TAG + message.payload
@@ -214,9 +222,9 @@ def decode(body: Body) -> object:
     tag = body[0]
     if tag == _CALL:
         return Call(_NUMBERED.unpack_from(body)[1], body[_NUMBERED.size :])
-    if tag in (_ANSWER, _REFUSAL):
-        number = _NUMBERED.unpack_from(body)[1]
-        return Answer(number, tag == _REFUSAL, body[_NUMBERED.size :])
+    if tag in (_ANSWER, _REFUSAL, _LAST_ANSWER, _LAST_REFUSAL):
+        number, failed = _NUMBERED.unpack_from(body)[1], tag in (_REFUSAL, _LAST_REFUSAL)
+        return Answer(number, failed, body[_NUMBERED.size :], tag in (_LAST_ANSWER, _LAST_REFUSAL))
     if tag in (_CAST, _INFO):
         return (Cast if tag == _CAST else Info)(body[1:])
     if tag == _PING:

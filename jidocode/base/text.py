@@ -7,28 +7,31 @@ import traceback
 QUOTE_LENGTH = 80
 """Characters of a foreign value that one line shows."""
 
+REASON_LENGTH = 400
+"""Characters of the reason of a death that a line of the log shows."""
+
 TEXT_LENGTH = 16_384
 """Characters of a longer text, a traceback, that are kept."""
 
 
-def quote(value: object) -> str:
-    """Return *value* as one bounded, printable, ASCII-only line.
+def quote(value: object, length: int = QUOTE_LENGTH) -> str:
+    """Return *value* as one printable, ASCII-only line of about *length* characters at most.
 
     For error messages and logs: control characters, line breaks and
     overlong values cannot reach a terminal or a log file through it.
     """
     if isinstance(value, str):
-        text = ascii(value[: QUOTE_LENGTH + 1])
+        text = ascii(value[: length + 1])
     elif isinstance(value, (bytes, bytearray)):
-        text = ascii(bytes(value[: QUOTE_LENGTH + 1]))
+        text = ascii(bytes(value[: length + 1]))
     elif value is None or isinstance(value, (bool, float)):
         text = repr(value)
     elif isinstance(value, int):
         # A huge int is neither short nor cheap to print.
         text = repr(value) if value.bit_length() <= 64 else f"an int of {value.bit_length()} bits"  # noqa: PLR2004 - a machine word
     else:
-        return f"a value of type {type(value).__name__[:QUOTE_LENGTH]}"
-    return text if len(text) <= QUOTE_LENGTH else f"{text[:QUOTE_LENGTH]}..."
+        return f"a value of type {type(value).__name__[:length]}"
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def word(text: str) -> str:

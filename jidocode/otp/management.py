@@ -22,7 +22,7 @@ from jidocode.otp.supervision.management import (
     TerminateChild,
     WhichChildren,
 )
-from jidocode.otp.supervision.specs import ChildSpec
+from jidocode.otp.supervision.specs import Child, ChildSpec, as_spec
 
 __all__ = [
     "Asks",
@@ -71,9 +71,11 @@ def get_childspec(
 
 
 def start_child(
-    asks: Asks, supervisor: Target, spec: ChildSpec, *, timeout: float | None = None
+    asks: Asks, supervisor: Target, child: Child, *, timeout: float | None = None
 ) -> ActorRef | None:
     """Start one more child; None if its `init` ignored.
+
+    *child* is its spec, or a class whose `child_spec` needs no arguments.
 
     Raises:
         AlreadyStartedError: A child with that id, or a process with its name, runs.
@@ -83,7 +85,7 @@ def start_child(
         InvalidChildSpecError: The spec breaks a rule.
         CallError: It cannot be pickled.
     """
-    ref: ActorRef | None = _ask(asks, supervisor, StartChild(spec), timeout)
+    ref: ActorRef | None = _ask(asks, supervisor, StartChild(as_spec(child)), timeout)
     return ref
 
 
@@ -106,7 +108,8 @@ def restart_child(
     """Start a stopped child again; None if its `init` ignored.
 
     Raises:
-        ChildNotFoundError: No child has that id.
+        ChildNotFoundError: No child has that id. A dynamic supervisor forgets those that
+            have stopped: start them anew.
         ChildRunningError: It runs.
         ChildRestartingError: Its supervisor is at it already.
         StartFailedError: Its `init` failed.
@@ -118,7 +121,10 @@ def restart_child(
 def delete_child(
     asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
 ) -> None:
-    """Forget the spec of a stopped child; raises as `restart_child`."""
+    """Forget the spec of a stopped child; raises as `restart_child`.
+
+    A dynamic supervisor has done so already.
+    """
     _ask(asks, supervisor, DeleteChild(child_id), timeout)
 
 

@@ -221,6 +221,7 @@ class Application:
             timeout: Seconds to wait; `ApplicationSettings.call_timeout` by default.
 
         Raises:
+            TypeError: *reason* is no exit reason.
             NoProcessError: It is gone already.
             ActorExitedError: It ended with another reason.
             CallTimeoutError: It has not ended in time; it still will.

@@ -8,8 +8,8 @@ from typing import Any
 from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
-from jidocode.base.refs import ActorRef, Name, Target, require_target
-from jidocode.base.text import word
+from jidocode.base.refs import ActorRef, Name, Target, is_name, require_target
+from jidocode.base.text import quote, word
 from jidocode.errors import (
     ActorExitedError,
     CallTimeoutError,
@@ -75,7 +75,10 @@ class Router:
         deadline = self.deadline(timeout)
         if isinstance(target, ActorRef):
             self._check()
-            return (yield step(target, request, deadline, str(target)))
+            try:
+                return (yield step(target, request, deadline, str(target)))
+            except NotSentError as error:
+                raise NoProcessError(error.target) from None
         while True:
             ref = self._directory.find(target)
             if ref is None:
@@ -89,7 +92,7 @@ class Router:
     def find(self, name: Name, deadline: Deadline) -> Plan[ActorRef]:
         """Return the process under *name*, also one that is being started; raises as `ask`."""
         self._check()
-        dead: ActorRef | None = None
+        dead = self._directory.leaving(name)
         while True:
             ref = self._directory.find(name)
             if ref is not None:
@@ -113,6 +116,8 @@ class Router:
 
     def look_up(self, name: Name) -> Plan[ActorRef | None]:
         """Return what the registry has under *name* now; None while it is restarted."""
+        if not is_name(name):
+            raise TypeError(f"a name is a pair of str, not {quote(name)}")
         found = yield from self.ask_registry(LookUp(name))
         return found.ref if isinstance(found, Live) else None
 

@@ -13,8 +13,10 @@ from jidocode._host.client.monitor import Monitor
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
+from jidocode.base.faults import require_sound
 from jidocode.base.refs import ActorRef, Target, require_target
 from jidocode.base.stop import Stop, Stopped
+from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
 from jidocode.otp.supervision.specs import Start
 from jidocode.system.call_handle import CallHandle
@@ -178,6 +180,9 @@ class RunningTree:
 
     def stop(self, target: Target, reason: ExitReason, timeout: float | None) -> None:
         """Have *target* end with *reason*, and wait until it has; see `Application.stop`."""
+        if not isinstance(reason, ExitReason):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+            raise TypeError(f"reason must be an ExitReason, got {quote(reason)}")
+        require_sound(reason)
         deadline = self.router.deadline(timeout)
         ref = self.find(target, deadline)
         monitor = self.client.monitor(ref)

@@ -162,7 +162,7 @@ class FakeChild:
         self.exit_reason: ExitReason | None = None
         self._name = name
         self._on_call = on_call
-        self._names = {} if names is None else names
+        self._names: Mapping[Name, ActorRef] = {} if names is None else names
         self._started = False
         self._calls: dict[int, FakeCall] = {}
         self._numbers = itertools.count(1)

@@ -101,7 +101,7 @@ def test_leaving_the_block_closes_a_stream(session: SessionHandle, kind: str) ->
 
 
 @KINDS
-@pytest.mark.parametrize("timeout", [0, 0.2, -1])
+@pytest.mark.parametrize("timeout", [0, 0.2])
 def test_a_time_out_returns_nothing_and_the_stream_goes_on(
     session: SessionHandle, kind: str, timeout: float
 ) -> None:
@@ -115,7 +115,7 @@ def test_a_time_out_returns_nothing_and_the_stream_goes_on(
     got = stream.get(20)
 
     assert nothing is None
-    assert max(0, timeout) <= took < SOON
+    assert timeout <= took < SOON
     assert not stream.closed
     assert got == message or (isinstance(got, Event) and got.session_id == session.id)
 

@@ -136,6 +136,15 @@ def test_refusals_and_crashes_are_raised_where_the_call_was_made(three: Tree) ->
         three.call("a", call(B, "raise"))
 
 
+def test_the_next_call_after_the_last_answer_is_for_the_next_life(three: Tree) -> None:
+    """Whoever was told that a process ends does not meet it again."""
+    for _ in range(5):
+        before = three.call("a", call(B, "pid"))
+        with pytest.raises(HandlerError):
+            three.call("a", call(B, "raise"))
+        assert three.call("a", call(B, "pid")) != before
+
+
 @pytest.mark.parametrize("timeout", [-1.0, float("nan"), True])
 def test_a_time_that_is_none_is_refused(three: Tree, timeout: float) -> None:
     """In the line."""
@@ -187,7 +196,7 @@ def test_a_flood_meanwhile_costs_each_call_nothing(three: Tree) -> None:
 def test_timers_and_messages_to_itself_wait_too(three: Tree) -> None:
     """And come when the handler has returned."""
     assert three.call("a", ("do", "call_meanwhile", B, ("echo", 1), 5.0)) == 1
-    got = eventually(lambda: len(three.call("a", "seen")) == 2 and three.call("a", "seen"), "both")
+    got = responses(three, 2)
 
     assert sorted(got) == ["a timer", "to itself"]
 
@@ -300,8 +309,8 @@ def test_what_is_cast_and_called_by_name_keeps_its_order(three: Tree) -> None:
     for _ in range(5):
         three.call("a", ("do", "cast", B, 1))
         three.call("a", ("do", "send", B, 2))
-        three.call("a", ("do", "send_request", B, ("do", "cast", B, 3)))
-        assert three.call("a", call(B, "seen"))[:2] == [1, 2]
+        three.call("a", ("do", "send_request", B, ("keep", 3)))
+        assert three.call("a", call(B, "seen")) == [1, 2, 3]
         three.successor(three.kill("b"), "b")
         three.call("a", call(B, "pid"))
 

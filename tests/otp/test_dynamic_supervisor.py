@@ -8,7 +8,7 @@ import pytest
 
 from jidocode.base.exits import NORMAL, SHUTDOWN
 from jidocode.base.refs import ActorRef
-from jidocode.errors import InvalidChildSpecError
+from jidocode.errors import ChildNotFoundError, ChildRunningError, InvalidChildSpecError
 from jidocode.otp.server.results import Ignore
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
 from jidocode.otp.supervision.machine import (
@@ -358,15 +358,24 @@ def test_dead_child_whose_note_is_awaited_can_be_terminated() -> None:
     assert statuses(world) == {}
 
 
-@pytest.mark.parametrize("request_", [RestartChild("a"), DeleteChild("a"), None, "x\n" * 9999])
+@pytest.mark.parametrize("request_", [None, "x\n" * 9999])
 def test_other_requests_are_refused(request_: Any) -> None:
-    """I11: there is no stopped child to restart or delete."""
+    """I11: and are no crash."""
     error = pool("a").answer(request_)
 
     assert isinstance(error, Exception)
     assert not isinstance(error, InvalidChildSpecError)
     assert str(error).startswith("a dynamic supervisor does not know ")
     assert len(str(error)) < 200
+
+
+@pytest.mark.parametrize("request_", [RestartChild, DeleteChild])
+def test_there_is_no_stopped_child_to_restart_or_delete(request_: Any) -> None:
+    """I11: a child runs, or is forgotten, and that is what is said."""
+    world = pool("a")
+
+    assert isinstance(world.answer(request_("a")), ChildRunningError)
+    assert isinstance(world.answer(request_("b")), ChildNotFoundError)
 
 
 # ----- shutdown --------------------------------------------------------------------

@@ -10,6 +10,7 @@ from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef
 from jidocode.otp import Start
 from jidocode.otp.naming.messages import (
+    AwaitLive,
     ClaimName,
     Count,
     Entries,
@@ -20,6 +21,7 @@ from jidocode.otp.naming.messages import (
     LookUpDuplicates,
     NameDown,
     NameRegistered,
+    NotFound,
     PutMeta,
     RegisterDuplicate,
     RegisterName,
@@ -35,8 +37,10 @@ from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
     Effect,
+    SendAfter,
     SendInfo,
     SendReply,
+    TimerFired,
     WatchProcess,
 )
 from jidocode.otp.server.messages import Caller
@@ -52,9 +56,9 @@ NAME = ("worker", "a")
 class Asked:
     """A registry server, and what it sends."""
 
-    def __init__(self) -> None:
-        self.loop = Recorded(RegistryServer(), ActorRef("registry", 1, 1))
-        self.loop.start(Start(RegistryServer))
+    def __init__(self, incarnation: int = 1) -> None:
+        self.loop = Recorded(RegistryServer(), ActorRef("registry", incarnation, 1))
+        self.began = self.loop.start(Start(RegistryServer))
 
     def ask(self, request: object) -> Any:
         (reply,) = self.loop.handle(CallReceived(Caller("caller", 1), request))
@@ -133,3 +137,35 @@ def test_any_number_of_processes_may_be_under_a_duplicate_key() -> None:
     assert registry.ask(LookUpDuplicates(NAME)) == everybody
     registry.tell(UnregisterDuplicate(NAME, LISTENER), died(CHILD))
     assert registry.ask(LookUpDuplicates(NAME)) == [(OTHER, "second")]
+
+
+def found(registry: Asked, *requests: object) -> list[object]:
+    """Return what those are told who wait for a process, over *requests*."""
+    return [effect.value for effect in registry.tell(*requests) if isinstance(effect, SendReply)]
+
+
+def await_live(registry: Asked) -> list[object]:
+    effects = registry.loop.handle(CallReceived(Caller("caller", 1), AwaitLive(NAME)))
+    return [effect.value for effect in effects if isinstance(effect, SendReply)]
+
+
+def test_who_waits_for_a_name_that_nobody_has_is_told_at_once() -> None:
+    """By the first registry, which has been told of all names."""
+    assert await_live(Asked()) == [NotFound()]
+
+
+def test_a_registry_that_takes_over_does_not_know_of_all_names_at_first() -> None:
+    """Who waits for one is told when its supervisor has said it again, or after a while."""
+    registry = Asked(incarnation=3)
+    (timer,) = [effect for effect in registry.began if isinstance(effect, SendAfter)]
+    fired = TimerFired(timer.token, timer.message)
+
+    assert await_live(registry) == []
+    assert found(registry, ClaimName(NAME, OWNER, 1)) == []
+    assert found(registry, RegisterName(NAME, OWNER, CHILD)) == [Live(CHILD)]
+    assert await_live(registry) == [Live(CHILD)]
+    assert found(registry, died(CHILD), ReleaseName(NAME, OWNER)) == []
+    assert await_live(registry) == []
+    effects = registry.loop.handle(fired)
+    assert [each.value for each in effects if isinstance(each, SendReply)] == [NotFound()]
+    assert await_live(registry) == [NotFound()]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 from attrs import evolve
+from hypothesis import given, strategies as st
 from recorder import Recorded
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Shutdown
@@ -28,7 +30,9 @@ from jidocode.otp.server.machine import (
     InitFailed,
     InitIgnored,
     LogUnexpected,
+    Publish,
     SendAfter,
+    SendCall,
     SendCast,
     SendError,
     SendInfo,
@@ -38,6 +42,8 @@ from jidocode.otp.server.machine import (
     StartMonitor,
     StopMonitor,
     StopReceived,
+    StopSoon,
+    TimerFired,
     WatchProcess,
 )
 from jidocode.otp.server.messages import Caller, Down, Response, Timeout
@@ -517,3 +523,173 @@ def test_exit_with_a_status_in_a_handler_is_a_crash() -> None:
 
     assert isinstance(last, Exit)
     assert bare(last.reason) == Crashed("SystemExit: 3")
+
+
+# ----- at once, and in between ---------------------------------------------------------
+
+
+def test_what_a_callback_asks_for_is_asked_while_it_runs() -> None:
+    """Not when it returns."""
+    noted: list[list[object]] = []
+
+    def step(server: Script) -> Reply:
+        server.cast(OTHER, 1)
+        noted.append(list(loop.runtime.noted))
+        server.announce("progress")
+        noted.append(list(loop.runtime.noted))
+        return Reply(None)
+
+    _, loop = running()
+    loop.handle(call(step))
+
+    assert noted == [[SendCast(OTHER, 1)], [SendCast(OTHER, 1), Publish("progress")]]
+
+
+def test_a_call_waits_for_its_answer() -> None:
+    """By ref or by name; what it is answered, or refused with, comes out of it."""
+    asked: list[SendCall] = []
+
+    def answer(call: SendCall) -> object:
+        asked.append(call)
+        if call.request == "refuse":
+            raise LookupError("no")
+        return "answer"
+
+    loop = Recorded(Script(), ME, ("script", "x"), answer)
+    loop.start(Start(Script))
+    step = call(lambda server: Reply(server.call(OTHER, "ask", timeout=2.0)))
+    by_name = call(lambda server: Reply(server.call(server.sibling("state"), "ask")))
+
+    assert loop.handle(step)[-1] == SendReply(CALLER, "answer")
+    assert loop.handle(by_name)[-1] == SendReply(CALLER, "answer")
+    assert asked == [SendCall(OTHER, "ask", 2.0), SendCall(("state", "x"), "ask", 5.0)]
+    refused = loop.handle(call(lambda server: Reply(server.call(OTHER, "refuse"))))
+    assert isinstance(refused[-1], Exit)
+    assert bare(refused[-1].reason) == Crashed("LookupError: no")
+
+
+def test_a_server_knows_its_name_and_those_of_its_siblings() -> None:
+    """If it has one."""
+    named = Script()
+    Recorded(named, ME, ("script", "x")).start(Start(Script))
+
+    assert named.name == ("script", "x")
+    assert named.sibling("state") == ("state", "x")
+    nameless, _ = running()
+    assert nameless.name is None
+    with pytest.raises(CallError, match="script has no name"):
+        nameless.sibling("state")
+
+
+@pytest.mark.parametrize("wrong", ["name", ("a",), ("a", 1), ("a", "b", "c"), None, 7, ["a", "b"]])
+def test_what_is_no_target_is_refused_in_the_line(wrong: Any) -> None:
+    """Nothing is sent."""
+    server, loop = running()
+    for send in (server.cast, server.send, server.call, server.send_request):
+        with pytest.raises(TypeError, match="must be an ActorRef or a name"):
+            send(wrong, 1)
+    with pytest.raises(TypeError, match="a pair of str"):
+        server.whereis(wrong)
+
+    assert loop.runtime.noted == []
+
+
+@given(st.lists(st.sampled_from(["set", "fire", "cancel"]), max_size=30), st.randoms())
+def test_each_timer_fires_once_or_is_cancelled(steps: list[str], random: Random) -> None:
+    """Whatever comes in whatever order; a token is good for one of both, once."""
+    server, loop = running()
+    tokens: list[int] = []
+    left: set[int] = set()
+    for step in steps:
+        token = random.choice(tokens) if tokens else 7
+        if step == "set":
+            tokens.append(server.send_after(1.0, "message"))
+            left.add(tokens[-1])
+        elif step == "fire":
+            server.diary.clear()
+            loop.handle(TimerFired(token, "message"))
+            assert server.diary == (["info str"] if token in left else [])
+            left.discard(token)
+        else:
+            assert server.cancel_timer(token) is (token in left)
+            left.discard(token)
+
+    assert len(set(tokens)) == len(tokens)
+
+
+def test_a_stale_timer_does_not_clear_the_idle_timeout() -> None:
+    """It is no message."""
+    server, loop = running()
+    token = server.send_after(0.0, "message")
+    loop.runtime.take()
+    loop.handle(CastReceived(returning(NoReply(timeout=1.0))))
+    server.cancel_timer(token)
+    loop.handle(TimerFired(token, "message"))
+    loop.handle(IdleTimerFired(1))
+
+    assert server.diary == ["cast", "info Timeout"]
+
+
+# ----- stop() --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "answer"),
+    [
+        (Reply(7), [SendReply(CALLER, 7)]),
+        (Reply(7, then="x"), [SendReply(CALLER, 7)]),
+        (NoReply(timeout=1.0), []),
+        (Stop(SHUTDOWN, reply=8), [SendReply(CALLER, 8)]),
+    ],
+    ids=["reply", "reply, then", "no reply", "stop"],
+)
+def test_stop_ends_the_server_when_the_callback_returns(
+    result: object, answer: list[object]
+) -> None:
+    """After `terminate`, and with the answer; what it left to do is not done."""
+
+    def step(server: Script) -> object:
+        server.stop(Shutdown("enough"))
+        server.stop(NORMAL)  # the first one counts
+        return result
+
+    server, loop = running()
+    effects = loop.handle(call(step))
+    reason = SHUTDOWN if isinstance(result, Stop) else Shutdown("enough")
+
+    assert effects[:2] == [StopSoon(Shutdown("enough")), StopSoon(NORMAL)]
+    assert effects[2:] == [LAST_WORDS, *answer, Exit(reason)]
+    assert server.diary == ["call", f"terminate {reason}"]
+
+
+def test_stop_and_an_exception_is_a_crash() -> None:
+    """As without it."""
+
+    def step(server: Script) -> None:
+        server.stop()
+        raise ValueError("no")
+
+    last = running()[1].handle(CastReceived(step))[-1]
+
+    assert isinstance(last, Exit)
+    assert bare(last.reason) == Crashed("ValueError: no")
+
+
+def test_stop_in_init_fails_the_start() -> None:
+    """As `Stop` does; `terminate` does not run."""
+
+    def step(server: Script) -> None:
+        server.stop(SHUTDOWN)
+
+    server = Script()
+    effects = Recorded(server, ME).start(Start(Script, step))
+
+    assert effects == [StopSoon(SHUTDOWN), InitFailed(SHUTDOWN)]
+    assert server.diary == []
+
+
+def test_stop_wants_a_reason() -> None:
+    """Anything else is refused in the line."""
+    server, _ = running()
+    with pytest.raises(TypeError, match="must be of type ExitReason"):
+        server.stop("enough")  # type: ignore[arg-type] # that is the point

@@ -35,6 +35,9 @@ class Peer(GenServer):
         match request:
             case ("echo", content):
                 return Reply(content)
+            case ("keep", content):
+                self.seen.append(content)
+                return Reply(None)
             case ("do", *_):
                 return self.answer(request)
             case ("raw", method, *args):
@@ -100,7 +103,7 @@ class Peer(GenServer):
 
     def outcome_of(self, request: Any) -> object:
         _, method, *args = request
-        options = args.pop() if args and isinstance(args[-1], dict) else {}
+        options: dict[str, Any] = args.pop() if args and isinstance(args[-1], dict) else {}
         try:
             return getattr(self, method)(*args, **options)
         except Exception as error:  # noqa: BLE001 - whatever it is

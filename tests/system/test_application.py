@@ -7,16 +7,19 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from loguru import logger
 from servers import Group, Worker, worker
 
 from jidocode import (
     ActorExitedError,
     CallError,
     CallTimeoutError,
+    HandlerError,
     HealthStatus,
     HostExitedError,
     HostStartError,
@@ -65,6 +68,17 @@ def app(tmp_path: Path) -> Iterator[Application]:
     workers = [worker(name[1], tmp_path / name[1], name=name) for name in (A, B)]
     with start(pool(*workers, max_restarts=100), worker("c", name=("worker", "c"))) as running:
         yield running
+
+
+@pytest.fixture
+def errors() -> Iterator[list[str]]:
+    """What is logged at ERROR."""
+    lines: list[str] = []
+    logger.enable("jidocode")
+    sink = logger.add(lines.append, level="ERROR", format="{message}")
+    yield lines
+    logger.remove(sink)
+    logger.disable("jidocode")
 
 
 def pid(app: Application, target: Target) -> int:
@@ -369,3 +383,68 @@ def test_a_call_under_way_ends_with_its_process(app: Application) -> None:
     with pytest.raises(ActorExitedError, match="shutdown"):
         last.result(60)
     assert answered.result() == 1
+
+
+@pytest.mark.parametrize("last", ["raise", "stop", "stop silently", "sys.exit"])
+def test_the_next_call_after_the_last_answer_is_for_the_next_life(
+    app: Application, last: str
+) -> None:
+    """Whoever was told that a process ends does not meet it again."""
+    for _ in range(5):
+        before = pid(app, A)
+        with suppress(CallError):
+            app.call(A, last)
+        assert pid(app, A) != before
+
+
+def test_a_ref_whose_last_answer_has_come_is_nobody(app: Application) -> None:
+    """At once, and not as somebody who dies over it."""
+    for _ in range(5):
+        ref = app.whereis(A)
+        assert ref is not None
+        with pytest.raises(HandlerError):
+            app.call(ref, "raise")
+        with pytest.raises(NoProcessError):
+            app.call(ref, "pid")
+        pid(app, A)
+
+
+@pytest.mark.parametrize("reason", ["because", None, Shutdown(cast("str", 5))], ids=repr)
+def test_only_a_reason_is_one(app: Application, reason: Any) -> None:
+    """Said in the line, and nobody is stopped."""
+    before = pid(app, A)
+    with pytest.raises(TypeError):
+        app.stop(A, reason)
+    assert pid(app, A) == before
+
+
+def test_a_tree_that_ended_says_why(tmp_path: Path) -> None:
+    """To every call after, also to one that was under way."""
+    with start(worker("a", tmp_path / "a", name=A), worker("b", name=B)) as app:
+        waiting = app.begin_call(B, "wait")
+        with suppress(ActorExitedError, NoProcessError, HostExitedError):
+            while True:
+                with suppress(HandlerError):
+                    app.call(A, ("raise", "the disk is on fire"))
+        with pytest.raises((ActorExitedError, HostExitedError)):
+            waiting.result(20)
+        eventually(lambda: app._running.client._ledger.ended is not None, "the end")
+        for ask in (lambda: app.call(A, "pid"), app.tree, lambda: app.whereis(A)):
+            with pytest.raises(HostExitedError, match=r"gave up on 'a'.* the disk is on fire"):
+                ask()
+
+
+def test_what_is_told_to_stop_while_it_starts_is_no_error(
+    app: Application, tmp_path: Path, errors: list[str]
+) -> None:
+    """It did as it was told."""
+    slow = worker("slow", None, f"latch {tmp_path / 'latch'}")
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(management.start_child, app, POOL, slow, timeout=60)
+        eventually(lambda: len(management.which_children(app, POOL)) == 3, "the start")
+        management.terminate_child(app, ROOT, "pool")
+        with pytest.raises((ActorExitedError, CallError)):
+            starting.result(20)
+    app.close()
+
+    assert errors == []

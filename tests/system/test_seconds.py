@@ -52,7 +52,8 @@ def test_who_waits_for_no_time_is_told_so(system: SessionSystem, session: Sessio
 
 def test_who_waits_for_a_page_of_changes_is_told_so(session: SessionHandle) -> None:
     """As of any other argument of an operation, which has a limit of its own."""
-    for seconds in [*BAD, 61, None]:
+    bad: list[Any] = [*BAD, 61, None]
+    for seconds in bad:
         with pytest.raises(InvalidRequestError, match=r"^wait must be 0 to 60 seconds"):
             session.state.events(after_seq=0, wait=seconds)
 
@@ -82,9 +83,14 @@ def test_a_server_can_put_nothing_off_for_no_time(seconds: Any) -> None:
             ask(("any", "body"), "hello", timeout=seconds)
     with pytest.raises(InvalidTimeError, match=r"^delay must be seconds"):
         server.send_after(seconds, "late")
-    for result in (Reply, NoReply, lambda **options: Refuse(ValueError(), **options)):
+    results: list[Callable[[], object]] = [
+        lambda: Reply(timeout=seconds),
+        lambda: NoReply(timeout=seconds),
+        lambda: Refuse(ValueError(), timeout=seconds),
+    ]
+    for result in results:
         with pytest.raises(InvalidTimeError, match=r"^timeout must be seconds"):
-            result(timeout=seconds)
+            result()
 
 
 @pytest.mark.parametrize("seconds", [*BAD, INFINITY])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jidocode.base import log
 from jidocode.base.exits import Crashed, ExitReason, is_normal
-from jidocode.base.text import quote
+from jidocode.base.text import REASON_LENGTH, quote
 from jidocode.otp.supervision.events import (
     ChildExited,
     ChildStarted,
@@ -34,7 +34,7 @@ def write_report(supervisor: str, event: SupervisorEvent, flags: Flags, restarts
         case ChildExited() if _is_error(event):
             turn = _turn(flags, restarts, restarting=event.restarting)
             _write_error(f"{supervisor}: child {quote(event.child_id)} ended", event.reason, turn)
-        case ChildStartFailed() if not is_normal(event.reason):
+        case ChildStartFailed() if not (event.on_request or is_normal(event.reason)):
             turn = _turn(flags, restarts, restarting=event.restarting)
             _write_error(
                 f"{supervisor}: child {quote(event.child_id)} could not start", event.reason, turn
@@ -71,4 +71,4 @@ def _write_error(what: str, reason: ExitReason, turn: str) -> None:
     """Write one line; a traceback goes with it as an extra, for a user's text may be in it."""
     traceback = getattr(reason, "traceback", "")
     extra = {"traceback": traceback} if traceback else {}
-    log.error("{}: {}; {}", what, quote(str(reason)), turn, **extra)
+    log.error("{}: {}; {}", what, quote(str(reason), REASON_LENGTH), turn, **extra)

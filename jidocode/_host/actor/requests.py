@@ -93,6 +93,7 @@ class Requests:
         # What goes on when there is a registry.
         self._held_up: dict[Request, Callable[[], object]] = {}
         self._names: dict[Name, tuple[ActorRef, float]] = {}
+        self._leaving: dict[Name, ActorRef] = {}  # each has answered for the last time
 
     # Making requests
 
@@ -119,14 +120,17 @@ class Requests:
     def known(self, name: Name) -> ActorRef | None:
         """Return who runs under *name* if that was asked for lately; any thread may ask."""
         ref, until = self._names.get(name, (None, 0.0))
-        if ref is None or time.monotonic() > until or is_dead(ref):
+        if ref is None or time.monotonic() > until or ref == self._leaving.get(name):
             return None
-        return ref
+        return None if is_dead(ref) else ref
 
     def note(self, name: Name, ref: ActorRef) -> None:
         """Take note of who runs under *name*."""
         if len(self._names) >= _MAX_NAMES:
             self._names.clear()
+            self._leaving.clear()
+        if ref != self._leaving.get(name):
+            self._leaving.pop(name, None)
         self._names[name] = ref, time.monotonic() + _FRESH_SECONDS
 
     # What comes of them
@@ -188,13 +192,19 @@ class Requests:
                 self._names.pop(name, None)
                 self._find_and_call(request, name, payload, dead=ref)
 
-        self._send(request, ref, payload, lambda answer: self.end(request, answer), lost)
+        def heard(answer: wire.Answer) -> None:
+            if answer.last and name is not None:  # who asks again means the next one
+                self._leaving[name] = ref
+            self.end(request, answer)
+
+        self._send(request, ref, payload, heard, lost)
 
     def _find_and_call(
         self, request: Request, name: Name, payload: bytes, *, dead: ActorRef | None = None
     ) -> None:
         if request.is_over:
             return
+        dead = dead or self._leaving.get(name)
 
         def heard(answer: wire.Answer) -> None:
             found = _content(answer)

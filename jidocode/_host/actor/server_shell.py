@@ -266,7 +266,10 @@ class ServerShell(Shell):
 
     def _publish(self, command: machine.Publish) -> None:
         fact = wire.pack_request(command.fact, "what was announced")
-        self.send(self.order.app, wire.News(self.order.name, fact))
+        app = self.order.app
+        self.send(app, wire.News(self.order.name, fact))
+        if self._is_main and self.transport.reaches(app):
+            self.transport.send_off_to(app)
 
     def _send_cast(self, command: machine.SendCast) -> None:
         self._send_message(command.target, wire.Cast(wire.pack_request(command.request)))

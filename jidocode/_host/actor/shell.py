@@ -221,6 +221,7 @@ class Shell(Actor):
 
     def answer(self, caller: messages.Caller, answer: wire.Answer) -> None:
         """Send the answer of a call to whoever waits for it."""
+        answer.last = len(self._to_do) > 1 and isinstance(self._to_do[-1], machine.Exit)
         if self.transport.reaches(caller.address):
             self.transport.send(caller.address, answer)
 

@@ -92,6 +92,7 @@ class SupervisorShell(Shell):
             supervision.After: self._after,
             supervision.Announce: self._announce,
             supervision.Release: self._release,
+            ReportComplete: self.tell_registry,
         }
 
     def start(self, start: Start) -> None:
@@ -113,7 +114,9 @@ class SupervisorShell(Shell):
         self._watch_registry(ref)
         self._feed(supervision.RegistryUp())
         if self.is_ready:  # else there is more to come
-            self.tell_registry(ReportComplete(self.ref))
+            # As an effect, behind the claims: the root hears of a registry in the midst of its
+            # effects, and a report before them would be the report of a tree without sessions.
+            self.perform([ReportComplete(self.ref)])
         for child in self._children.values():
             self._tell_registry_to(child)
 

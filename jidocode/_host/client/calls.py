@@ -162,7 +162,7 @@ class CallLedger:
         sent = False
         try:
             address = ref.address
-            if self._messenger.reaches(address) and self._directory.death_of(ref) is None:
+            if self._messenger.reaches(address) and not self._directory.is_gone(ref):
                 undelivered = partial(self._undelivered, number)
                 self._messenger.send(address, request(number), undelivered)
                 sent = True
@@ -225,6 +225,8 @@ class CallLedger:
 
     def take(self, answer: wire.Answer) -> None:
         """Take an answer; one that comes too late is dropped."""
+        if answer.last and (pending := self._pending.get(answer.request_id)) is not None:
+            self._directory.has_answered_last(pending.ref)
         self._settle(answer.request_id, answer.payload, failed=answer.failed)
 
     def process_ended(self, ref: ActorRef, reason: ExitReason) -> None:

@@ -251,9 +251,19 @@ class HostClient:
         self._ledger.process_ended(ref, reason)
 
     def _on_host_gone(self) -> None:
-        if self._ledger.ended is None:  # the guard's end and the host's may be seen at once
-            how = "the system was closed" if self._close_requested else "the host process is gone"
-            self._end(HostExitedError(how))
+        # Why it is gone, it has said in its last words.
+        self._messenger.after_last_words(self._host.admin, self._on_last_words)
+
+    def _on_last_words(self) -> None:
+        if self._ledger.ended is not None:  # the guard's end and the host's may be seen at once
+            return
+        if self._close_requested:
+            how = "the system was closed"
+        elif self._news.root_failure is not None:
+            how = f"the tree has ended: {self._news.why_root_failed}"
+        else:
+            how = "the host process is gone"
+        self._end(HostExitedError(how))
 
     def _end(self, error: HostError) -> None:
         with contextlib.ExitStack() as last:  # all of it, whatever fails

@@ -46,6 +46,7 @@ class Directory:
         self._places: dict[ActorRef, _Place] = {}
         self._names: dict[Name, ActorRef] = {}
         self._expected: dict[Name, ActorRef] = {}
+        self._leaving: set[ActorRef] = set()
         self._deaths: OrderedDict[ActorRef, ExitReason] = OrderedDict()
         self._ends: OrderedDict[Name, ExitReason] = OrderedDict()
 
@@ -65,6 +66,11 @@ class Directory:
             case _:
                 pass
         return []
+
+    def has_answered_last(self, ref: ActorRef) -> None:
+        """Take in that *ref* is about to end: it has given the last of its answers."""
+        if ref in self._places:
+            self._leaving.add(ref)
 
     def root_started(self, ref: ActorRef, name: Name) -> None:
         """Take in that the root of the tree runs."""
@@ -127,6 +133,7 @@ class Directory:
             del self._names[place.name]
             while len(self._ends) > REMEMBERED_NAMES:
                 self._ends.popitem(last=False)
+        self._leaving.discard(ref)
         self._deaths[ref] = reason
         while len(self._deaths) > REMEMBERED_DEATHS:
             self._deaths.popitem(last=False)
@@ -144,7 +151,17 @@ class Directory:
 
     def find(self, name: Name) -> ActorRef | None:
         """Return the process that runs under *name*, if one is known."""
-        return self._names.get(name)
+        ref = self._names.get(name)
+        return None if self._leaving and ref in self._leaving else ref
+
+    def leaving(self, name: Name) -> ActorRef | None:
+        """Return the process under *name* that is about to end, if one is."""
+        ref = self._names.get(name)
+        return ref if ref in self._leaving else None
+
+    def is_gone(self, ref: ActorRef) -> bool:
+        """Whether *ref* is known to have ended, or to be about to."""
+        return ref in self._deaths or ref in self._leaving
 
     def names_above(self, ref: ActorRef) -> list[Name]:
         """Return the names of *ref* and of the supervisors above it, nearest first."""
@@ -181,9 +198,9 @@ class Directory:
         """
 
         def look() -> tuple[ActorRef | None] | None:
-            ref = self._names.get(name)
+            ref = self.find(name)
             if ref is None and give_up():
-                return (self._names.get(name),)  # it may have come just before that
+                return (self.find(name),)  # it may have come just before that
             return (ref,) if ref else None
 
         found = self._changes.wait_for(look, deadline)

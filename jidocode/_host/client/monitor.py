@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import overload
 
 from jidocode._host.deadline import deadline_after
 from jidocode._host.forks import Owner
@@ -30,6 +31,12 @@ class Monitor:
         """Take in that the process is gone."""
         self._down = Down(self.token, self.ref, reason)
         self._changes.tell()
+
+    @overload
+    def wait(self) -> Down: ...
+
+    @overload
+    def wait(self, timeout: float | None) -> Down | None: ...
 
     def wait(self, timeout: float | None = None) -> Down | None:
         """Return the `Down` as soon as there is one; None after *timeout* seconds.

@@ -11,7 +11,7 @@ from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.faults import require_sound
 from jidocode.base.refs import Name
-from jidocode.base.text import clip, quote
+from jidocode.base.text import REASON_LENGTH, clip, quote
 from jidocode.otp.naming.messages import ROOT
 from jidocode.otp.supervision.events import (
     Announced,
@@ -38,8 +38,17 @@ class NewsDesk:
 
     def __init__(self, directory: Directory, listener: Listener | None) -> None:
         self.root_failure: ExitReason | None = None
+        self._last_straw: ExitReason | None = None
         self._directory = directory
         self._listener = listener
+
+    @property
+    def why_root_failed(self) -> str:
+        """Why the root of the tree ended for good, in words; with what was one end too many."""
+        if self._last_straw is None:
+            return str(self.root_failure)
+        last = quote(str(self._last_straw), REASON_LENGTH)
+        return f"{self.root_failure}, which had ended: {last}"
 
     def take(self, message: object) -> None:
         """Take one message, whatever it is; what is no news is dropped."""
@@ -47,6 +56,8 @@ class NewsDesk:
             case ChildStarting():
                 self._tell(message, self._names_in(message))
             case _ if isinstance(message, SupervisorEvent):
+                if isinstance(message, GaveUp) and message.supervisor == self._directory.find(ROOT):
+                    self._last_straw = message.reason
                 names = self._names_in(message)  # while they are known
                 lost = self._directory.take(message)
                 self._tell(message, names)

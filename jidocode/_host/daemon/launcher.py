@@ -109,6 +109,12 @@ class HostProcess:
             threads.run_whole(lambda: self._launch(preload, python, heartbeat, grace))
         except OSError as error:
             raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
+        except BaseException:
+            # A Ctrl-C that came meanwhile. It is raised once all is done, and holds this object as
+            # long as anybody looks at it.
+            if hasattr(self, "_process"):
+                self.close()
+            raise
 
     def _launch(
         self,

@@ -144,7 +144,7 @@ def _in_words(error: Exception) -> str:
 def _reach(transport: Messenger) -> None:
     """Raise `OSError` unless others of the system can reach *transport*."""
     try:
-        transport.try_connecting(transport.address, REACH_SECONDS)
+        transport.reach_itself(REACH_SECONDS)
     except OSError as error:
         text = f"127.0.0.1 cannot be reached, is there no loopback? {explain(error)}"
         raise OSError(error.errno, text) from error

@@ -91,6 +91,11 @@ class Acceptor:
         for inbound in tuple(self._inbounds):
             inbound.acknowledge()
 
+    def take_own(self) -> None:
+        """Take a connection that this process itself has made, and hung up: it is no stranger."""
+        connection, _ = self._listener.accept()
+        connection.close()
+
     def close_oldest_stranger(self) -> bool:
         """Make room, and return whether there was a stranger to close."""
         for stranger in self._strangers:

@@ -41,6 +41,7 @@ _BACKLOG = 1024
 _RELAY_EVERY = 64
 """Messages that the thread of the run loop sends before it looks what has come of them."""
 _LONG_WELCOME = 0.1
+"""Seconds that a new peer is waited for where nobody else would hear that it lets one in."""
 _NONCE_BITS = 63
 
 Handler = Callable[[Any], Any]
@@ -183,6 +184,11 @@ class Messenger:
         if code:
             raise OSError(code, os.strerror(code))
 
+    def reach_itself(self, seconds: float) -> None:
+        """Connect to this very process as its peers will; raises as `try_connecting`."""
+        self.try_connecting(self.address, seconds)
+        self._acceptor.take_own()
+
     @property
     def runs_elsewhere(self) -> bool:
         """Whether another thread than this one is in the run loop."""
@@ -287,6 +293,20 @@ class Messenger:
             self.send_off(now + WELCOME_SECONDS)
             if self.greeting:
                 self.patient_from = time.monotonic() + PATIENCE_SECONDS
+
+    def send_off_to(self, target: LoopbackAddress) -> None:
+        """Wait longer than that, and seldom, until what was sent to *target* has left.
+
+        For one that always reads, but may be slow about it: an app whose main thread
+        computes has its reader wait for the interpreter at each step of the greeting.
+        """
+        link, now = self._links.get(target.nonce), time.monotonic()
+        if link in self.greeting and now >= self.patient_from:
+            deadline = now + _LONG_WELCOME
+            while link in self.greeting and time.monotonic() < deadline:
+                self.poller.wait(deadline)
+            if link in self.greeting:
+                self.patient_from = time.monotonic() + 10 * _LONG_WELCOME
 
     def _go_round(self, deadline: float, *, wait: bool) -> bool:
         """Do what is ready, after waiting for it; return whether *deadline* has passed."""

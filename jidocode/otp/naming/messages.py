@@ -76,7 +76,10 @@ class DemonitorProcess(Struct, frozen=True):
 
 
 class LookUp(Struct, frozen=True):
-    """Answered at once with `Live`, `Restarting` or `NotFound`."""
+    """Answered at once with `Live`, `Restarting` or `NotFound`.
+
+    A registry that takes over from a dead one says `NotFound` only after a moment.
+    """
 
     name: Name
 

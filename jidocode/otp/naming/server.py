@@ -11,6 +11,7 @@ whoever waits for a process under a name (`AwaitLive`) is not told that there is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -85,8 +86,8 @@ class RegistryServer(GenServer):
         self.table = NameTable()
         self.duplicates = DuplicateTable()
         self._watches: dict[int, ActorRef] = {}
-        # Who waits for a process under a name that may still be told of.
-        self._early: list[tuple[Name, Caller, ActorRef | None]] = []
+        # Questions about names that may still be told of.
+        self._early: list[Callable[[], object]] = []
         self._is_rebuilt = self.ref.incarnation == 1
         if not self._is_rebuilt:
             self.send_after(REBUILDING_SECONDS, _Rebuilt())
@@ -102,7 +103,7 @@ class RegistryServer(GenServer):
         match request:
             case LookUp(name):
                 check_name(name)
-                return Reply(self.table.lookup(name))
+                return self._look_up(name, caller)
             case AwaitLive(name, dead):
                 check_name(name)
                 self._await_live(name, caller, dead)
@@ -184,16 +185,28 @@ class RegistryServer(GenServer):
                 return super().handle_info(message)
         return None
 
+    def _look_up(self, name: Name, caller: Caller) -> Reply | NoReply:
+        found = self.table.lookup(name)
+        if self._is_rebuilt or not isinstance(found, NotFound):
+            return Reply(found)
+        self._early.append(lambda: self._answer_look_up(name, caller))
+        return NoReply()
+
+    def _answer_look_up(self, name: Name, caller: Caller) -> None:
+        result = self._look_up(name, caller)
+        if isinstance(result, Reply):
+            self.reply(caller, result.value)
+
     def _await_live(self, name: Name, caller: Caller, dead: ActorRef | None) -> None:
         if self._is_rebuilt or not isinstance(self.table.lookup(name), NotFound):
             self.carry_out(self.table.await_live(name, caller, dead))
         else:
-            self._early.append((name, caller, dead))
+            self._early.append(lambda: self._await_live(name, caller, dead))
 
     def _answer_early(self) -> None:
         early, self._early = self._early, []
-        for waiting in early:
-            self._await_live(*waiting)
+        for ask_again in early:
+            ask_again()
 
     def _ended(self, ref: ActorRef, reason: ExitReason) -> None:
         self.duplicates.process_died(ref)

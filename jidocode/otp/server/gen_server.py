@@ -304,7 +304,12 @@ def _sound(value: Any, cls: Any) -> Any:
 
 
 def _target(value: Target) -> Target:
-    return value if is_name(value) else _sound(value, ActorRef)
+    if is_name(value):
+        return value
+    if not isinstance(value, ActorRef):
+        raise TypeError(f"a target must be an ActorRef or a name, not {quote(value)}")
+    require_sound(value)
+    return value
 
 
 def _name(value: Name) -> Name:

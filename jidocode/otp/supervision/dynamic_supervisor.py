@@ -19,7 +19,12 @@ from jidocode.base.exits import ExitReason
 from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
-from jidocode.errors import InvalidChildSpecError, MaxChildrenError, SupervisorError
+from jidocode.errors import (
+    ChildRunningError,
+    InvalidChildSpecError,
+    MaxChildrenError,
+    SupervisorError,
+)
 from jidocode.otp.server.machine import Exit, InitDone
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Ignore
@@ -27,7 +32,12 @@ from jidocode.otp.supervision.children import Child
 from jidocode.otp.supervision.keeper import Keeper, start_error
 from jidocode.otp.supervision.life import Life
 from jidocode.otp.supervision.machine import RequestReceived
-from jidocode.otp.supervision.management import StartChild, TerminateChild
+from jidocode.otp.supervision.management import (
+    DeleteChild,
+    RestartChild,
+    StartChild,
+    TerminateChild,
+)
 from jidocode.otp.supervision.specs import (
     AutoShutdown,
     ChildSpec,
@@ -181,6 +191,9 @@ class DynamicSupervisorLoop(Keeper):
                     child = self.children.find(child_id)
                     self._stoppers.setdefault(child.id, []).append(caller)
                     self._remove(child)
+                case RestartChild(child_id) | DeleteChild(child_id):
+                    self.children.find(child_id)
+                    raise ChildRunningError(child_id)  # one that does not run is forgotten
                 case _:
                     unknown = f"a dynamic supervisor does not know {quote(request)} as a call"
                     self._refuse(caller, SupervisorError(unknown))

@@ -77,12 +77,16 @@ class ChildExited(Record):
 
 @frozen(eq=False, repr=False, kw_only=True)
 class ChildStartFailed(Record):
-    """A child's `init` failed, hung or was killed; *restarting* if it is to be tried again."""
+    """A child's `init` failed, hung or was killed; *restarting* if it is to be tried again.
+
+    With *on_request* its supervisor did not want it any more.
+    """
 
     supervisor: ActorRef
     child_id: str
     reason: ExitReason
     name: Name | None = None
+    on_request: bool = False
     restarting: bool = False
 
 

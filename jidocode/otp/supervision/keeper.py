@@ -308,6 +308,7 @@ class Keeper(abc.ABC):
                 child_id=child.id,
                 reason=life.reason,
                 name=child.spec.name,
+                on_request=life.on_request,
                 restarting=restarting,
             )
         self._announce(event)
