@@ -159,16 +159,16 @@ else:
         jidocode.base.refs
             ActorRef
         jidocode.errors
-            ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError BoundaryError
-            CallError
-            CallTimeoutError ChildNotFoundError ChildRestartingError ChildRunningError
-            EventGapError FileTooLargeError HandlerError HostError HostExitedError HostStartError
-            InvalidChildSpecError InvalidRequestError InvalidSessionError InvalidSessionIdError
-            InvalidSettingError InvalidTimeError JidocodeError JournalDamagedError JournalError
-            JournalLockedError JournalLostError JournalVersionError JournalWriteError
-            MaxChildrenError NoProcessError NotRegisteredError NotTextError ProjectAlreadyOpenError RateLimitedError
-            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
-            SessionNotFoundError StartFailedError SupervisorError
+            ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
+            BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
+            ChildRunningError EventGapError FileTooLargeError HandlerError HostError HostExitedError
+            HostStartError InvalidChildSpecError InvalidRequestError InvalidSessionError
+            InvalidSessionIdError InvalidSettingError InvalidTimeError JidocodeError
+            JournalDamagedError JournalError JournalLockedError JournalLostError JournalVersionError
+            JournalWriteError MaxChildrenError NoProcessError NotRegisteredError NotTextError
+            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
+            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
+            SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.supervision.management

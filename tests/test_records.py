@@ -27,6 +27,9 @@ EXPORTED: dict[str, object] = {
 }
 
 BEHAVIOUR = {
+    "Application",
+    "ApplicationOverrides",  # the names and types of arguments
+    "CallHandle",
     "ChangeStream",
     "Channel",
     "DynamicSupervisor",
@@ -37,14 +40,17 @@ BEHAVIOUR = {
     "GenServer",
     "ManagerClient",
     "Monitor",
+    "Registry",
     "OwnSession",
     "SessionChild",
     "SessionChildren",
     "SessionHandle",
     "SessionSystem",
     "SettingsOverrides",  # the names and types of arguments
+    "Startable",
     "StateClient",
     "Supervisor",
+    "TaskSupervisor",
 }
 """Exported classes that do something, and are no data."""
 
@@ -52,6 +58,7 @@ _ID = "made by the package, or the app's name for a thing that it refers to"
 SHOWN = {
     "ActorRef.kind": "a word that the class of a process has",
     "ActorRef.node": "the name of a machine",
+    "ApplicationSettings.preload": "names of the app's modules",
     "Announced.value": "the app's own, for whoever listens in the app",
     "ChildExited.child_id": _ID,
     "ChildExited.name": _ID,
@@ -76,6 +83,7 @@ SHOWN = {
     "HeartbeatMissed.name": _ID,
     "JournalOpened.repair": "counts, and names that the package has given",
     "Message.id": _ID,
+    "Partitions.kind": "a word that the app has for processes",
     "PromptAdded.id": _ID,
     "ReasoningStep.id": _ID,
     "Repair.kept_aside": "names that the package has given",
@@ -95,6 +103,7 @@ SHOWN = {
     "ToolCall.name": "a word that the app has for a tool",
     "ToolResult.call_id": _ID,
     "TreeNode.id": _ID,
+    "Upkeep.system": _ID,
 }
 """Fields whose text may be shown, and why."""
 

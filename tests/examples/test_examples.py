@@ -73,6 +73,14 @@ def test_own_child(project: Path) -> None:
     assert "not started: Homeless is defined in __main__" in output
 
 
+def test_worker_pool() -> None:
+    """Every job is done, whoever is killed."""
+    output = run("worker_pool.py")
+
+    assert output.count("100 of 100 jobs done, right: True") == 4
+    assert "workers: 4" in output
+
+
 def test_restart_strategies(project: Path) -> None:
     """Each strategy restarts whom it says."""
     output = run("restart_strategies.py", project)
@@ -111,7 +119,7 @@ def test_surviving_state(project: Path) -> None:
 
 def test_every_example_is_tested() -> None:
     """None is forgotten."""
-    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"word_counter"}
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"pool", "word_counter"}
 
     assert scripts == {
         name.removeprefix("test_") for name in globals() if name.startswith("test_")

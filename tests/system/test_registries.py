@@ -17,7 +17,6 @@ from jidocode import (
     NotRegisteredError,
 )
 from jidocode.otp import (
-    ROOT,
     ActorRef,
     Application,
     ChildSpec,
@@ -32,9 +31,10 @@ from jidocode.otp import (
     registry,
     start,
 )
+from jidocode.otp.registry.messages import LookUp
 from jidocode.testing import eventually
 
-A, B = ("registrant", "a"), ("registrant", "b")
+A, B, GROUP = ("registrant", "a"), ("registrant", "b"), ("group", "all")
 
 
 @pytest.fixture
@@ -43,8 +43,14 @@ def app() -> Iterator[Application]:
     with start(
         Registry.child_spec("unique", id="unique", name=UNIQUE),
         Registry.child_spec("duplicate", id="shared", name=SHARED),
-        registrant("a", "first"),
-        registrant("b"),
+        ChildSpec(
+            id="group",
+            start=Start(
+                Group, Flags(max_restarts=100), [registrant("a", "first"), registrant("b")]
+            ),
+            type=ChildType.SUPERVISOR,
+            name=GROUP,
+        ),
     ) as running:
         yield running
 
@@ -108,9 +114,9 @@ def test_the_dead_hold_nothing(app: Application) -> None:
     """The next life finds its key free, however soon it comes, and so does anybody else."""
     for _ in range(5):
         before = kill(app, A)
-        entry = eventually(lambda: registry.lookup(app, UNIQUE, "first"), "the next life")[0]
-        assert entry.ref != before
-    management.start_child(app, ROOT, registrant("c", "c", restart=Restart.TEMPORARY))
+        app.call(A, "pid")
+        assert [entry.ref != before for entry in registry.lookup(app, UNIQUE, "first")] == [True]
+    management.start_child(app, GROUP, registrant("c", "c", restart=Restart.TEMPORARY))
     kill(app, ("registrant", "c"))
     app.call(B, ("register", UNIQUE, "c"))
 
@@ -130,6 +136,8 @@ def test_nobody_registers_somebody_else(app: Application) -> None:
         app.call(A, ("register", UNIQUE, ["no", "key"]))
     with pytest.raises(TypeError, match="unhashable"):
         registry.lookup(app, UNIQUE, ["no", "key"])  # type: ignore[arg-type] # on purpose
+    with pytest.raises(CallError, match="is no Hashable"):
+        app.call(UNIQUE, LookUp(["no", "key"]))  # type: ignore[arg-type] # on purpose
     with pytest.raises(CallError, match="does not know"):
         app.call(UNIQUE, "hello")
     assert registry.count(app, UNIQUE) == 1
@@ -142,7 +150,7 @@ def test_a_listener_hears_what_comes_and_goes(app: Application) -> None:
     app.call(A, ("unregister", UNIQUE, "second"))
     before = kill(app, A).os_pid
     eventually(lambda: len(app.call(B, "heard")) == 4, "what has happened")
-    after = ref_of(app, A).os_pid
+    after = app.call(A, "pid")
     assert app.call(B, "heard") == [
         *(("+", "second", 2), ("-", "second", 2)),
         *(("-", "first", before), ("+", "first", after)),

@@ -4,7 +4,7 @@ A `Registry` is a server like any other, under one's own supervisor; the process
 which knows the names of specs, has nothing to do with it (Elixir: Registry). The functions
 here ask one. Their first argument is who asks, an application or a server of the tree; the
 second is the registry, by name or by `ActorRef`. They wait for the answer as a call does,
-and raise what a call raises.
+and raise what a call raises, and TypeError for a key that cannot be one of a dict.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ def register(process: Process, registry: Target, key: Hashable, value: object = 
     Raises:
         AlreadyRegisteredError: Keys are unique, and the key has another process, or this one.
     """
-    process.call(registry, Register(key, process.ref, value))
+    process.call(registry, Register(_sound(key), process.ref, value))
 
 
 def unregister(process: Process, registry: Target, key: Hashable) -> None:
     """Take *process* from *key*; fine if it is not there."""
-    process.call(registry, Unregister(key, process.ref))
+    process.call(registry, Unregister(_sound(key), process.ref))
 
 
 def update_value(process: Process, registry: Target, key: Hashable, value: object) -> None:
@@ -93,7 +93,7 @@ def update_value(process: Process, registry: Target, key: Hashable, value: objec
     Raises:
         NotRegisteredError: It is not under that key.
     """
-    process.call(registry, UpdateValue(key, process.ref, value))
+    process.call(registry, UpdateValue(_sound(key), process.ref, value))
 
 
 def listen(process: Process, registry: Target) -> None:
@@ -111,7 +111,7 @@ def unlisten(process: Process, registry: Target) -> None:
 
 def lookup(asks: Asks, registry: Target, key: Hashable) -> list[Entry]:
     """Return who is under *key*, in the order in which they registered."""
-    found: list[Entry] = asks.call(registry, LookUp(key))
+    found: list[Entry] = asks.call(registry, LookUp(_sound(key)))
     return found
 
 
@@ -148,9 +148,14 @@ def dispatch(sends: Sends, registry: Target, key: Hashable, message: object) -> 
 
 def put_meta(asks: Asks, registry: Target, key: Hashable, value: object) -> None:
     """Keep *value* beside the registry itself; it is lost when the registry restarts."""
-    asks.call(registry, PutMeta(key, value))
+    asks.call(registry, PutMeta(_sound(key), value))
 
 
 def get_meta(asks: Asks, registry: Target, key: Hashable) -> Any:
     """Return what `put_meta` kept, None if nothing."""
-    return asks.call(registry, GetMeta(key))
+    return asks.call(registry, GetMeta(_sound(key)))
+
+
+def _sound(key: Hashable) -> Hashable:
+    hash(key)  # in the caller's line
+    return key

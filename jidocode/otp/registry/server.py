@@ -52,7 +52,7 @@ class Registry(GenServer):
     *keys* is `unique` for at most one process per key, `duplicate` for any number.
     """
 
-    kind: ClassVar[str] = "registry"
+    kind: ClassVar[str] = "key_registry"
 
     def init(self, keys: Literal["unique", "duplicate"]) -> None:
         """Begin without an entry."""
@@ -67,12 +67,9 @@ class Registry(GenServer):
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer one of the requests in `messages`."""
-        try:
-            if isinstance(request, OwnRequest):
-                return self._take(request, caller)
-            return self._answer(request, caller)
-        except TypeError as error:  # the key is not hashable
-            return Refuse(error)
+        if isinstance(request, OwnRequest):
+            return self._take(request, caller)
+        return self._answer(request, caller)
 
     def _answer(self, request: Any, caller: Caller) -> CallResult:
         match request:
