@@ -28,6 +28,7 @@ EXPORTED: dict[str, object] = {
 
 BEHAVIOUR = {
     "Application",
+    "AsyncGenServer",
     "ApplicationOverrides",  # the names and types of arguments
     "CallHandle",
     "ChangeStream",

@@ -37,6 +37,7 @@ naming/                how processes are found and watched
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jidocode._host.actor.async_server import AsyncGenServer as AsyncGenServer
     from jidocode.base.exits import (
         Crashed as Crashed,
         ExitReason as ExitReason,
@@ -118,6 +119,8 @@ else:
     __getattr__, __dir__, __all__ = lazy_names(
         __name__,
         """
+        jidocode._host.actor.async_server
+            AsyncGenServer
         jidocode.base.exits
             Crashed ExitReason Killed NoProcess Normal Shutdown
         jidocode.base.refs

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.server.gen_server import CALL_TIMEOUT, GenServer
+from jidocode.otp.server.commands import CALL_TIMEOUT
+from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import SendCall
 from jidocode.otp.server.runtime import Runtime
 from jidocode.session.manager.client import ManagerClient

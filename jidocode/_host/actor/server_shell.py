@@ -27,7 +27,7 @@ from jidocode.base.text import quote
 from jidocode.errors import CallTimeoutError, HostError, RegistryNotRunningError
 from jidocode.otp.naming.messages import DemonitorProcess, Live, MonitorProcess
 from jidocode.otp.server import loop, machine, messages
-from jidocode.otp.server.gen_server import CALL_TIMEOUT
+from jidocode.otp.server.commands import CALL_TIMEOUT
 from jidocode.otp.server.runtime import Interruption
 from jidocode.otp.supervision.specs import Start
 

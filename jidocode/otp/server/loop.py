@@ -71,7 +71,9 @@ class ServerLoop:
     @classmethod
     def of(cls, start: Start, ref: ActorRef, runtime: Runtime, name: Name | None = None) -> Self:
         """Return the loop of a fresh server of *start*'s class."""
-        return cls(start.target(), ref, runtime, name)
+        server = start.target()
+        carry = getattr(server, "as_gen_server", None)  # it is one of another kind
+        return cls(carry() if carry else server, ref, runtime, name)
 
     def start(self, start: Start) -> list[Effect]:
         """Run `init` with the arguments of *start*."""
