@@ -201,7 +201,7 @@ def test_a_supervisor_gives_up_at_the_death_that_is_one_too_many(
 
     assert not gave_up_early
     assert [event.child_id for event in running.events(GaveUp)] == ["b"]
-    assert reason == Shutdown()
+    assert reason == Shutdown("gave up on 'b'")
     assert notes(log, "terminates") == ["c terminates beside ac", "a terminates beside a"]
 
 
@@ -220,9 +220,13 @@ def test_levels_multiply_and_each_ends_with_shutdown(tree: MakeTree) -> None:
     running.successor(top, "first")
 
     assert ended_early == []
-    for child, deaths in (("third", 4), ("second", 2), ("first", 1)):
+    for child, below, deaths in (
+        ("third", "leaf", 4),
+        ("second", "third", 2),
+        ("first", "second", 1),
+    ):
         ends = [event.reason for event in running.events(ChildExited, child)]
-        assert ends == [Shutdown()] * deaths
+        assert ends == [Shutdown(f"gave up on '{below}'")] * deaths
     assert running.call("leaf", "handled") == 1
 
 
@@ -448,7 +452,7 @@ def test_a_restart_that_fails_too_often_ends_the_supervisor(
     gate.unlink()
     running.successor(supervisor, "g")
 
-    assert reason == Shutdown()
+    assert reason == Shutdown("gave up on 'a'")
     assert len(running.events(GaveUp)) == 1
     failed = [event for event in running.events(ChildStartFailed) if event.supervisor == supervisor]
     assert [event.restarting for event in failed] == [True, True, False]
