@@ -7,6 +7,7 @@ be read, and tested, without a process.
 
 server/                a single process
     gen_server.py          `GenServer`, the class to write
+    commands.py            what every server can ask for
     results.py             what its callbacks return
     messages.py            what comes to its handlers from the machinery
     machine.py             events, effects and commands of the loop
@@ -26,6 +27,10 @@ supervision/           children: started, watched, restarted, stopped
     root.py                the top of every tree
     events.py              what supervisors announce
 management.py          what may be asked of any supervisor, as functions
+tasks.py               functions that run once, each in a supervised process
+partitions.py          one kind of process several times
+registry/              registries of one's own: keys, and who registered under them
+seconds.py             what a time is
 naming/                how processes are found and watched
     server.py              `RegistryServer`: the process that owns the tables
     messages.py            what is said to it, and what it says
