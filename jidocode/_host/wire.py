@@ -14,9 +14,11 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
+from jidocode._host.handlers import is_a_handlers
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import MAX_BODY, Body
 from jidocode.base.exits import ExitReason
@@ -248,10 +250,13 @@ def pack_request(value: object, what: str = "the request") -> bytes:
 
     Raises:
         CallError: It cannot be pickled.
+        BaseException: What a signal handler has raised meanwhile.
     """
     try:
         return pack(value)
     except Exception as error:
+        if is_a_handlers(error, partial(pack, value)):
+            raise
         raise CallError(f"{what} cannot be pickled: {describe(error)}") from error
 
 
@@ -280,9 +285,14 @@ def unpack(payload: Body, check: Callable[[object], object] | None = None) -> ob
     return value
 
 
+def raised_in(error: Exception) -> BaseException:
+    """Return what was raised in `unpack`, which has raised *error*."""
+    return (isinstance(error, UnreadableError) and error.__cause__) or error
+
+
 def why_unreadable(error: Exception) -> str:
     """Say what has kept `unpack` from reading a payload."""
-    return str(error) if isinstance(error, UnreadableError) else describe(error)
+    return describe(raised_in(error))
 
 
 def error_in(content: object, what: str = "the error") -> Exception:

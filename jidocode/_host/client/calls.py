@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from jidocode._host import threads, wire
+from jidocode._host import wire
 from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
+from jidocode._host.handlers import is_a_handlers
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Messenger
 from jidocode._host.transport.window import Outcome
@@ -34,8 +36,6 @@ from jidocode.errors import (
 
 REASON_GRACE = 0.25
 """Seconds to wait for the reason of a death that only the transport has noticed."""
-READ_SECONDS = 1.0
-"""How long an answer may take to be read once more (see `_is_a_handlers`)."""
 
 
 class NotSentError(NoProcessError):
@@ -93,38 +93,14 @@ class PendingCall:
         try:
             content = wire.unpack(payload)
         except Exception as error:
-            if isinstance(error, wire.UnreadableError) and _is_a_handlers(payload):
-                raise error.__cause__ or error from None
+            raised = wire.raised_in(error)
+            if is_a_handlers(raised, partial(pickle.loads, payload)):
+                raise raised from raised.__cause__
             why = f"cannot read the reply of {self.target}: {wire.why_unreadable(error)}"
             raise CallError(why) from error
         if not self.failed:
             return content
         raise wire.error_in(content, f"the error of {self.target}")
-
-
-def _is_a_handlers(payload: Body) -> bool:
-    """Whether it was a signal handler (Ctrl-C), and not *payload*, that kept it from being read.
-
-    Nothing that was raised tells which. But handlers run in the main thread alone: so what is
-    raised in another one as well is the payload's.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    found: list[Exception] = []
-
-    def read() -> None:
-        try:
-            wire.unpack(payload)
-        except Exception as error:  # noqa: BLE001 - looked at below
-            found.append(error)
-
-    thread = threading.Thread(target=read, name="jidocode-read", daemon=True)
-    try:
-        threads.start(thread)
-    except threads.NoThreadError:
-        return True
-    threads.join(thread, READ_SECONDS)
-    return not any(isinstance(error, wire.UnreadableError) for error in found)
 
 
 class CallLedger:
