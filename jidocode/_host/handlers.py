@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal  # pyright: ignore[reportMissingModuleSource] # it is built in
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -37,19 +38,21 @@ def is_a_handlers(error: BaseException, action: Callable[[], object]) -> bool:
         return False
     if isinstance(error, RecursionError):
         return False
-    found: list[BaseException] = []
+    outcomes: list[BaseException | None] = []
 
     def run() -> None:
         try:
             action()
         except BaseException as failure:  # noqa: BLE001 - looked at below
-            found.append(failure)
+            outcomes.append(failure)
+        else:
+            outcomes.append(None)
 
     thread = threading.Thread(target=run, name="jidocode-again", daemon=True)
-    try:
+    with contextlib.suppress(threads.NoThreadError):
         threads.start(thread)
-    except threads.NoThreadError:
-        return True
-    threads.join(thread, _SECONDS)
+        threads.join(thread, _SECONDS)
+    if not outcomes:  # where there are no handlers, Ctrl-C is all that comes
+        return has_handlers() or isinstance(error, KeyboardInterrupt)
     # By what it is called: a class may be made anew each time.
-    return not any(type(each).__qualname__ == type(error).__qualname__ for each in found)
+    return type(outcomes[0]).__qualname__ != type(error).__qualname__
