@@ -261,7 +261,7 @@ def pack_request(value: object, what: str = "the request") -> bytes:
 
 
 class UnreadableError(Exception):
-    """Says that a payload cannot be read here, for something that is no `Exception`: its cause."""
+    """Says that a payload cannot be read here; its cause is what reading it has raised."""
 
 
 def unpack(payload: Body, check: Callable[[object], object] | None = None) -> object:
@@ -285,14 +285,33 @@ def unpack(payload: Body, check: Callable[[object], object] | None = None) -> ob
     return value
 
 
-def raised_in(error: Exception) -> BaseException:
-    """Return what was raised in `unpack`, which has raised *error*."""
-    return (isinstance(error, UnreadableError) and error.__cause__) or error
-
-
 def why_unreadable(error: Exception) -> str:
     """Say what has kept `unpack` from reading a payload."""
-    return describe(raised_in(error))
+    return str(error) if isinstance(error, UnreadableError) else describe(error)
+
+
+def read(payload: Body, check: Callable[[object], object] | None = None) -> object:
+    """Do as `unpack`, for whoever asked for *payload*, in whatever thread of the app he is.
+
+    Raises:
+        UnreadableError: Unpickling, or *check*, has raised its cause.
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    try:
+        value = pickle.loads(payload)
+        if check is not None:
+            check(value)
+    except BaseException as error:
+        if is_a_handlers(error, lambda: _load(payload, check)):
+            raise
+        raise UnreadableError(describe(error)) from error
+    return value
+
+
+def _load(payload: Body, check: Callable[[object], object] | None) -> None:
+    value = pickle.loads(payload)
+    if check is not None:
+        check(value)
 
 
 def error_in(content: object, what: str = "the error") -> Exception:

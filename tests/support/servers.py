@@ -233,6 +233,28 @@ def _swallow(maker: int) -> Poison:
     return Poison(maker)
 
 
+class Gated:
+    """Is read in the process that made it only once `GATE` is open; `READ` counts."""
+
+    def __init__(self, maker: int) -> None:
+        self.maker = maker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_read_gated, (self.maker,))
+
+
+GATE = threading.Event()
+READ: list[Gated] = []
+
+
+def _read_gated(maker: int) -> Gated:
+    gated = Gated(maker)
+    if os.getpid() == maker:
+        READ.append(gated)
+        GATE.wait(60)
+    return gated
+
+
 class Alarm:
     """Has a signal come to its maker, in its main thread, while it is pickled or read."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from typing import Any
 from jidocode._host import wire
 from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
-from jidocode._host.handlers import is_a_handlers
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Messenger
 from jidocode._host.transport.window import Outcome
@@ -91,13 +89,9 @@ class PendingCall:
         if isinstance(payload, Exception):
             raise payload
         try:
-            content = wire.unpack(payload)
-        except Exception as error:
-            raised = wire.raised_in(error)
-            if is_a_handlers(raised, partial(pickle.loads, payload)):
-                raise raised from raised.__cause__
-            why = f"cannot read the reply of {self.target}: {wire.why_unreadable(error)}"
-            raise CallError(why) from error
+            content = wire.read(payload)
+        except wire.UnreadableError as error:
+            raise CallError(f"cannot read the reply of {self.target}: {error}") from error.__cause__
         if not self.failed:
             return content
         raise wire.error_in(content, f"the error of {self.target}")
