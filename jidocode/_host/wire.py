@@ -14,9 +14,11 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
+from jidocode._host.handlers import is_a_handlers
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import MAX_BODY, Body
 from jidocode.base.exits import ExitReason
@@ -248,15 +250,18 @@ def pack_request(value: object, what: str = "the request") -> bytes:
 
     Raises:
         CallError: It cannot be pickled.
+        BaseException: What a signal handler has raised meanwhile.
     """
     try:
         return pack(value)
     except Exception as error:
+        if is_a_handlers(error, partial(pack, value)):
+            raise
         raise CallError(f"{what} cannot be pickled: {describe(error)}") from error
 
 
 class UnreadableError(Exception):
-    """Says that a payload cannot be read here, for something that is no `Exception`: its cause."""
+    """Says that a payload cannot be read here; its cause is what reading it has raised."""
 
 
 def unpack(payload: Body, check: Callable[[object], object] | None = None) -> object:
@@ -283,6 +288,30 @@ def unpack(payload: Body, check: Callable[[object], object] | None = None) -> ob
 def why_unreadable(error: Exception) -> str:
     """Say what has kept `unpack` from reading a payload."""
     return str(error) if isinstance(error, UnreadableError) else describe(error)
+
+
+def read(payload: Body, check: Callable[[object], object] | None = None) -> object:
+    """Do as `unpack`, for whoever asked for *payload*, in whatever thread of the app he is.
+
+    Raises:
+        UnreadableError: Unpickling, or *check*, has raised its cause.
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    try:
+        value = pickle.loads(payload)
+        if check is not None:
+            check(value)
+    except BaseException as error:
+        if is_a_handlers(error, lambda: _load(payload, check)):
+            raise
+        raise UnreadableError(describe(error)) from error
+    return value
+
+
+def _load(payload: Body, check: Callable[[object], object] | None) -> None:
+    value = pickle.loads(payload)
+    if check is not None:
+        check(value)
 
 
 def error_in(content: object, what: str = "the error") -> Exception:

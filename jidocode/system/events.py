@@ -7,6 +7,8 @@ oldest facts, is told how many, and holds up nobody.
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,12 +17,19 @@ from types import TracebackType
 from typing import Self
 
 from attrs import field, frozen
+from msgspec import Struct
+from msgspec.structs import replace
 
+from jidocode._host import wire
+from jidocode._host.client.news import News
 from jidocode._host.deadline import deadline_after
 from jidocode._host.forks import Owner
 from jidocode._host.sharing import Changes, WeakBag
+from jidocode.base import log
+from jidocode.base.faults import require_sound
 from jidocode.base.records import Record
 from jidocode.base.refs import Name
+from jidocode.base.text import quote
 from jidocode.errors import RateLimitedError, SessionLimitError
 from jidocode.otp.supervision.events import (
     Announced,
@@ -75,6 +84,20 @@ class Event(Record):
     at: datetime = field(factory=lambda: datetime.now(UTC))
 
 
+class _Unread(Struct, frozen=True):
+    """An event that a child has announced, before somebody wants to know it.
+
+    Each reader unpickles it, for himself and in his own thread: that runs code of the child's,
+    which may take any time, and nobody else waits for it.
+    """
+
+    payload: bytes
+    session_id: str | None
+    at: datetime
+    again: bool = False
+    """Whether a reader has been interrupted over it."""
+
+
 class EventStream:
     """One reader's events, oldest first; iterate over it, or `get` them.
 
@@ -90,12 +113,15 @@ class EventStream:
         self._hub = hub
         self._session_id = session_id
         self._buffer = buffer
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | _Unread] = deque()
         self._changes = Changes()
         self._closed = False
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event; None after *timeout* seconds, or if there will be none.
+
+        What a child has announced is unpickled here, which may take longer than that; what
+        cannot be read is logged and left out.
 
         Raises:
             InvalidTimeError: *timeout* is no time.
@@ -103,15 +129,39 @@ class EventStream:
         """
         self._hub.owner.check()
         deadline = deadline_after(timeout)
-        found = self._changes.wait_for(self._look, deadline)
-        return found[0] if found else None
+        for skipped in itertools.count():
+            if skipped > self._buffer and time.monotonic() >= deadline:
+                return None  # there comes more that cannot be read than it takes to find out
+            found = self._changes.wait_for(self._look, deadline)
+            event = found[0] if found else None
+            if not isinstance(event, _Unread):
+                return event
+            read = self._read(event)
+            if read is not None:
+                return read
+        return None
 
-    def _look(self) -> tuple[Event | None] | None:
+    def _look(self) -> tuple[Event | _Unread | None] | None:
         closed = self._closed  # before the look: what came before the end is seen by it
         try:
             return (self._events.popleft(),)
         except IndexError:
             return (None,) if closed else None
+
+    def _read(self, unread: _Unread) -> Event | None:
+        try:
+            value = wire.read(unread.payload, require_sound)
+        except wire.UnreadableError as error:
+            log.warning("news cannot be read here: {}", quote(str(error)))
+            return None
+        except BaseException:
+            # A signal handler's, so the event is for whoever asks next. But who has raised it is a
+            # guess, and what cannot be read shall not keep all that follows: once is enough.
+            if not unread.again:
+                self._events.appendleft(replace(unread, again=True))
+            raise
+        fact = value if isinstance(value, Repair) else Announced(value)  # the former is State's own
+        return Event(fact, unread.session_id, unread.at)
 
     @property
     def closed(self) -> bool:
@@ -149,7 +199,7 @@ class EventStream:
         self._closed = True
         self._changes.tell()
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event | _Unread) -> None:
         """Take *event* in, unless it is of another session (called by the hub, in one thread)."""
         if self._session_id is not None and event.session_id != self._session_id:
             return
@@ -159,7 +209,8 @@ class EventStream:
                 self._events.popleft()
                 self.dropped += 1
         self._changes.tell()
-        if isinstance(event.fact, ChildExited) and event.fact.name == ("session", self._session_id):
+        fact = event.fact if isinstance(event, Event) else None
+        if isinstance(fact, ChildExited) and fact.name == ("session", self._session_id):
             self.end()
 
 
@@ -187,15 +238,19 @@ class EventHub:
 
     def publish(self, fact: Fact, session_id: str | None) -> None:
         """Give *fact* to all streams; for the reader thread alone."""
-        if isinstance(fact, Announced) and isinstance(fact.value, Repair):
-            fact = fact.value  # State's own
-        event = Event(fact, session_id)
+        self._give(Event(fact, session_id))
+
+    def publish_news(self, news: News, names: Sequence[Name]) -> None:
+        """Give *news* of the process that goes by *names*, its own and those above it."""
+        session_id = _session_of(names)
+        if isinstance(news, wire.News):
+            self._give(_Unread(news.payload, session_id, datetime.now(UTC)))
+        else:
+            self.publish(news, session_id)
+
+    def _give(self, event: Event | _Unread) -> None:
         for stream in self._streams:
             stream.put(event)
-
-    def publish_news(self, fact: Fact, names: Sequence[Name]) -> None:
-        """Give *fact*, of the process that goes by *names*, its own and those above it."""
-        self.publish(fact, _session_of(names))
 
     def forget(self, stream: EventStream) -> None:
         """Give *stream* nothing more."""

@@ -69,6 +69,7 @@ class RunningSystem(RunningTree):
 
     def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change the record of a session, one thread at a time; see `Updates`."""
+        self.client.check_owner()  # in a fork, a turn may be another thread's for ever
         deadline = self.router.deadline()
         with self._turn_to_update(validate_session_id(session_id), deadline):
             return self.carry_out(self.updates.apply(session_id, change))

@@ -49,6 +49,7 @@ class SessionSystem(Application):
     """
 
     settings: Settings
+    _running: RunningSystem
 
     def __init__(
         self,
@@ -81,8 +82,13 @@ class SessionSystem(Application):
         from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
         from jidocode.system.running_sessions import RunningSystem  # noqa: PLC0415 - idem
 
-        self._system = RunningSystem(host, root, self.settings, self._build or session_children)
-        return self._system
+        return RunningSystem(host, root, self.settings, self._build or session_children)
+
+    @property
+    def _system(self) -> RunningSystem:
+        """The running system; in a fork a `HostError`, also for what needs no process of it."""
+        self._running.client.check_owner()
+        return self._running
 
     # Sessions
 
@@ -275,6 +281,7 @@ class SessionSystem(Application):
 
         Raises:
             InvalidSessionIdError, SessionNotFoundError, JournalError: As `resume_session`.
+            HostError: This is a fork of the app.
         """
         return self._system.archive.export(session_id)
 
@@ -295,6 +302,7 @@ class SessionSystem(Application):
             InvalidSessionIdError, SessionNotFoundError, JournalError: As `resume_session`.
             InvalidRequestError: *upto_seq* is no number of the journal.
             InvalidSessionError: *name* breaks a rule.
+            HostError: This is a fork of the app.
         """
         return self._system.archive.fork(session_id, upto_seq=upto_seq, name=name)
 
@@ -305,6 +313,7 @@ class SessionSystem(Application):
             InvalidSessionIdError, SessionNotFoundError: As `resume_session`.
             JournalLockedError: It is open, here or in another system.
             JournalError: It cannot be deleted.
+            HostError: This is a fork of the app.
         """
         self._system.archive.delete(session_id)
 

@@ -20,9 +20,10 @@ from apps import probe, run_app
 from odd import Forker
 from servers import worker
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import Session, SessionHandle, SessionSystem
 from jidocode._host.client.monitor import Monitor
 from jidocode.otp import ChildSpec, Start
+from jidocode.session.record import new_session_id
 from jidocode.system.events import EventStream
 from jidocode.testing import is_alive
 
@@ -96,6 +97,11 @@ RAISES: dict[str, Callable[[Held], object]] = {
     "stop": lambda held: held.session.stop(),
     "list_sessions": lambda held: held.system.list_sessions(),
     "list_resumable": lambda held: held.system.list_resumable(),
+    "export_session": lambda held: next(held.system.export_session(held.session.id)),
+    "fork_session": lambda held: held.system.fork_session(held.session.id),
+    "delete_session": lambda held: held.system.delete_session(held.session.id),
+    "resume_session": lambda held: held.system.resume_session(new_session_id()),
+    "find_session": lambda held: held.system.find_session(path="/nowhere"),
     "health": lambda held: held.session.health_check(),
     "system_health": lambda held: held.system.system_health(),
     "tree": lambda held: held.system.tree(),
@@ -117,6 +123,35 @@ def test_a_fork_is_told_that_it_is_one(held: Held, what: str) -> None:
     assert re.match("(LookupError: )?HostError: .*fork", said)
     assert time.monotonic() - begun < 3
     assert held.session.call("worker", ("echo", 1)) == 1
+
+
+@pytest.mark.parametrize("update", ["handle", "system"])
+def test_a_fork_made_amid_an_update_is_told_too(held: Held, update: str) -> None:
+    """It does not wait for a turn that another thread had."""
+    begun, ends = threading.Event(), threading.Event()
+
+    def change(record: Session) -> Session:
+        begun.set()
+        ends.wait()
+        return record
+
+    def rename() -> object:
+        if update == "handle":
+            return held.session.rename("other")
+        return held.system.update_session(held.session.id, lambda record: record.rename("other"))
+
+    thread = threading.Thread(target=held.system.update_session, args=(held.session.id, change))
+    thread.start()
+    begun.wait()
+    started = time.monotonic()
+    try:
+        said = in_fork(rename)
+    finally:
+        ends.set()
+        thread.join()
+
+    assert said.startswith("HostError")
+    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize("what", ["events.get()", "monitor.wait()", "next(subscription)"])

@@ -16,6 +16,7 @@ from types import FrameType
 
 import psutil
 import pytest
+from servers import Abyss, Alarm, dive, worker
 
 from jidocode import CallError, HostError, SessionHandle, SessionSystem
 
@@ -149,6 +150,40 @@ def test_a_handler_may_close_the_system_wherever_its_thread_is(project: Path) ->
         assert len(took) == 1, f"after {after} steps, seed {SEED}"
         assert took[0] < 4 * SOON
         assert not host.is_running()
+
+
+class BoomError(Exception):
+    """What a handler raises."""
+
+
+@pytest.mark.parametrize("error", [BoomError, TimeoutError, KeyError, KeyboardInterrupt])
+@pytest.mark.parametrize("moment", ["pickled", "read"])
+def test_what_a_handler_raises_amid_a_call_is_what_the_call_raises(
+    system: SessionSystem, project: Path, moment: str, error: type[BaseException]
+) -> None:
+    """Unchanged, in the middle of a request or of an answer; the next call works."""
+    session = system.create_session(project, children=[worker("own")])
+    came = error("by a handler")
+
+    def give_up() -> None:
+        raise came
+
+    with handler(give_up), pytest.raises(error) as raised:
+        session.call("own", ("echo", Alarm(os.getpid(), moment)))
+
+    assert raised.value is came
+    assert session.call("own", ("echo", 1)) == 1
+
+
+@pytest.mark.parametrize("value", [lambda: None, Abyss(200)])
+def test_what_a_request_raises_itself_is_told_by_an_error_of_the_call(
+    system: SessionSystem, project: Path, value: object
+) -> None:
+    """Also where there are handlers, and if a stack that is less full had let it through."""
+    session = system.create_session(project, children=[worker("own")])
+
+    with handler(lambda: None), pytest.raises(CallError, match="request cannot be pickled"):
+        dive(250, lambda: session.call("own", ("echo", value)))
 
 
 START = """

@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -230,3 +231,63 @@ def _swallow(maker: int) -> Poison:
     if os.getpid() == maker:
         raise SystemExit
     return Poison(maker)
+
+
+class Gated:
+    """Is read in the process that made it only once `GATE` is open; `READ` counts."""
+
+    def __init__(self, maker: int) -> None:
+        self.maker = maker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_read_gated, (self.maker,))
+
+
+GATE = threading.Event()
+READ: list[Gated] = []
+
+
+def _read_gated(maker: int) -> Gated:
+    gated = Gated(maker)
+    if os.getpid() == maker:
+        READ.append(gated)
+        GATE.wait(60)
+    return gated
+
+
+class Alarm:
+    """Has a signal come to its maker, in its main thread, while it is pickled or read."""
+
+    def __init__(self, maker: int, moment: str) -> None:
+        self.maker = maker
+        self.moment = moment
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.ring("pickled")
+        return (_read_alarm, (self.maker, self.moment))
+
+    def ring(self, moment: str) -> None:
+        here = threading.current_thread() is threading.main_thread() and os.getpid() == self.maker
+        if here and moment == self.moment:
+            signal.raise_signal(signal.SIGUSR1)
+
+
+def _read_alarm(maker: int, moment: str) -> Alarm:
+    alarm = Alarm(maker, moment)
+    alarm.ring("read")
+    return alarm
+
+
+class Abyss:
+    """Has no end: it is pickled as deep as the stack is, but for *spare* calls."""
+
+    def __init__(self, spare: int) -> None:
+        self.spare = spare
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (dive, (dive(sys.getrecursionlimit() - self.spare, int),))
+
+
+def dive(depth: int, then: Callable[[], Any]) -> Any:
+    """Call *then* from *depth* calls below this one."""
+    return dive(depth - 1, then) if depth else then()

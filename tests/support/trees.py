@@ -11,13 +11,13 @@ from typing import Any, Self, TypeVar
 
 from servers import Group
 
+from jidocode._host import wire
 from jidocode._host.client.client import HostClient
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.otp import (
     ActorRef,
-    Announced,
     ChildExited,
     ChildSpec,
     ChildStarted,
@@ -66,10 +66,10 @@ class Tree:
         self.client.close(PATIENCE)
 
     def _on_event(self, event: object, _names: Sequence[Name]) -> None:
-        assert isinstance(event, SupervisorEvent | ChildStarting | Announced)
+        assert isinstance(event, SupervisorEvent | ChildStarting | wire.News)
         with self._news:
-            if isinstance(event, Announced):
-                self.facts.append(event.value)
+            if isinstance(event, wire.News):
+                self.facts.append(wire.unpack(event.payload))
             else:
                 self._events.append(event)
             if isinstance(event, ChildStarted):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from servers import Group, Poison, worker
+from servers import GATE, READ, Alarm, Gated, Group, Poison, worker
 
 from jidocode import (
     Event,
@@ -214,6 +214,97 @@ def test_a_fact_that_cannot_be_read_is_dropped(system: SessionSystem, project: P
         assert next(fact for fact in facts if isinstance(fact, Announced)).value == "well"
 
     assert session.call("talker", "handled") == 3
+
+
+@pytest.fixture
+def gate() -> Generator[threading.Event]:
+    """Closed, until it is opened here, or the test is over."""
+    GATE.clear()
+    READ.clear()
+    yield GATE
+    GATE.set()
+
+
+def test_a_fact_that_is_slow_to_read_holds_up_its_reader_alone(
+    system: SessionSystem, project: Path, gate: threading.Event
+) -> None:
+    """Each reads for itself what it is given; calls, and other streams, go on."""
+    session = system.create_session(project, children=[worker("talker")])
+    with system.events() as stream, session.events() as other, ThreadPoolExecutor(1) as pool:
+        session.call("talker", ("announce", Gated(os.getpid())))
+        session.call("talker", ("announce", "well"))
+        assert not READ
+        found = pool.submit(read_until, other, lambda fact: isinstance(fact, Announced))
+        try:
+            eventually(lambda: READ, "one reads")
+            assert session.call("talker", ("echo", 1), timeout=2) == 1
+            assert not found.done()
+        finally:
+            gate.set()
+        values = [found.result()[-1], *read_until(stream, lambda fact: fact == Announced("well"))]
+        announced = [fact.value for fact in values if isinstance(fact, Announced)]
+
+    assert announced == [*READ, "well"]
+    assert len(READ) == 2
+
+
+@pytest.mark.usefixtures("gate")
+def test_a_fact_that_nobody_wants_to_know_is_not_read(system: SessionSystem, project: Path) -> None:
+    """A stream that was closed wants to know nothing."""
+    session = system.create_session(project, children=[worker("talker")])
+    with system.events():
+        pass
+    session.call("talker", ("announce", Gated(os.getpid())), timeout=2)
+    assert session.call("talker", ("echo", 1), timeout=2) == 1
+
+    assert not READ
+
+
+def test_what_cannot_be_read_takes_nothing_from_what_follows(project: Path) -> None:
+    """Nor does it keep a stream from its end, or a reader longer than he wants to wait."""
+    with SessionSystem(event_buffer=8) as system:
+        session = system.create_session(project, children=[worker("talker")])
+        stream = session.events()
+        for _ in range(3):
+            session.call("talker", ("announce", Poison(os.getpid())))
+        session.call("talker", ("announce", "well"))
+        event = stream.get(0)
+        session.call("talker", ("announce", Poison(os.getpid())))
+        assert stream.get(0) is None
+        session.stop()
+        rest = [type(event.fact) for event in stream]
+
+        assert event is not None
+        assert event.fact == Announced("well")
+        assert (rest[-1], stream.dropped) == (ChildExited, 0)
+
+
+def test_an_interrupted_reader_finds_the_fact_once_more(
+    system: SessionSystem, project: Path
+) -> None:
+    """But one that always interrupts keeps nobody from what follows."""
+    session = system.create_session(project, children=[worker("talker")])
+    with session.events() as stream:
+        for value in (Alarm(os.getpid(), "read"), Alarm(os.getpid(), "read"), "well"):
+            session.call("talker", ("announce", value))
+        before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                stream.get(PATIENCE)
+            with ThreadPoolExecutor(1) as pool:
+                event = pool.submit(stream.get, PATIENCE).result()
+            for _ in range(2):
+                with pytest.raises(KeyboardInterrupt):
+                    stream.get(PATIENCE)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        last = stream.get(PATIENCE)
+
+    assert event is not None
+    assert isinstance(event.fact, Announced)
+    assert isinstance(event.fact.value, Alarm)
+    assert last is not None
+    assert last.fact == Announced("well")
 
 
 def test_a_damaged_journal_is_told(system: SessionSystem, session: SessionHandle) -> None:

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from jidocode._host import threads, wire
+from jidocode._host import wire
 from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
 from jidocode._host.transport.frames import Body
@@ -34,8 +34,6 @@ from jidocode.errors import (
 
 REASON_GRACE = 0.25
 """Seconds to wait for the reason of a death that only the transport has noticed."""
-READ_SECONDS = 1.0
-"""How long an answer may take to be read once more (see `_is_a_handlers`)."""
 
 
 class NotSentError(NoProcessError):
@@ -91,40 +89,12 @@ class PendingCall:
         if isinstance(payload, Exception):
             raise payload
         try:
-            content = wire.unpack(payload)
-        except Exception as error:
-            if isinstance(error, wire.UnreadableError) and _is_a_handlers(payload):
-                raise error.__cause__ or error from None
-            why = f"cannot read the reply of {self.target}: {wire.why_unreadable(error)}"
-            raise CallError(why) from error
+            content = wire.read(payload)
+        except wire.UnreadableError as error:
+            raise CallError(f"cannot read the reply of {self.target}: {error}") from error.__cause__
         if not self.failed:
             return content
         raise wire.error_in(content, f"the error of {self.target}")
-
-
-def _is_a_handlers(payload: Body) -> bool:
-    """Whether it was a signal handler (Ctrl-C), and not *payload*, that kept it from being read.
-
-    Nothing that was raised tells which. But handlers run in the main thread alone: so what is
-    raised in another one as well is the payload's.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    found: list[Exception] = []
-
-    def read() -> None:
-        try:
-            wire.unpack(payload)
-        except Exception as error:  # noqa: BLE001 - looked at below
-            found.append(error)
-
-    thread = threading.Thread(target=read, name="jidocode-read", daemon=True)
-    try:
-        threads.start(thread)
-    except threads.NoThreadError:
-        return True
-    threads.join(thread, READ_SECONDS)
-    return not any(isinstance(error, wire.UnreadableError) for error in found)
 
 
 class CallLedger:

@@ -116,6 +116,10 @@ class HostClient:
         """How many calls are under way."""
         return len(self._ledger)
 
+    def check_owner(self) -> None:
+        """Raise `HostError` in a fork of the app."""
+        self._owner.check()
+
     def check(self) -> None:
         """Raise `HostError` in a fork of the app, `HostExitedError` if the system is gone."""
         self._owner.check()

@@ -13,19 +13,16 @@ without handlers, and every other thread, sends by itself.
 
 from __future__ import annotations
 
-import _signal  # pyright: ignore[reportMissingModuleSource] # it is built in
-import signal
 import threading
 from collections import deque
 from typing import Any
 
+from jidocode._host.handlers import has_handlers
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.messenger import Messenger
 from jidocode._host.transport.window import Parcel
 from jidocode.base import log
 from jidocode.errors import HostError
-
-_SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
 
 
 class AppMessenger(Messenger):
@@ -47,7 +44,7 @@ class AppMessenger(Messenger):
             super().post(address, parcel)
         elif self._closed:
             raise HostError("this transport is closed")
-        elif self._hands_over or _has_handlers():
+        elif self._hands_over or has_handlers():
             self._hands_over = True  # from now on, for the order of what one thread sends
             self._put_down.append((address, parcel))
             self.call_at(0.0, self._send_what_was_put_down)
@@ -65,13 +62,3 @@ class AppMessenger(Messenger):
                     log.debug("a message was not sent: {}", error)
                 finally:
                     self._put_down.popleft()  # only now: until then all others wait for it
-
-
-def _has_handlers() -> bool:
-    """Whether a signal may call a function of the app's; Ctrl-C by itself only raises."""
-    # The functions of `signal` make an enum's member of each answer, which takes as long as a
-    # call; those below them do not.
-    look = _signal.getsignal
-    if look(signal.SIGINT) is not signal.default_int_handler and callable(look(signal.SIGINT)):
-        return True
-    return any(map(callable, map(look, _SIGNALS)))

@@ -9,12 +9,10 @@ from jidocode._host import wire
 from jidocode._host.client.directory import Directory
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
-from jidocode.base.faults import require_sound
 from jidocode.base.refs import Name
 from jidocode.base.text import REASON_LENGTH, clip, quote
 from jidocode.otp.naming.messages import ROOT
 from jidocode.otp.supervision.events import (
-    Announced,
     ChildExited,
     ChildStarting,
     GaveUp,
@@ -24,9 +22,13 @@ from jidocode.otp.supervision.events import (
 SESSION = "session"
 """The kind of the supervisor of a session; nobody starts it again."""
 
-News = ChildStarting | SupervisorEvent | Announced
+News = ChildStarting | SupervisorEvent | wire.News
 Listener = Callable[[News, Sequence[Name]], None]
-"""Hears a fact, and the names of the process that it is about and of those above it."""
+"""Hears a fact, and the names of the process that it is about and of those above it.
+
+What a child announces itself it hears as it came: to unpickle it runs foreign code, which may
+take any time, and this is the thread that all calls wait for. Who wants to know it reads it.
+"""
 
 
 class NewsDesk:
@@ -63,7 +65,7 @@ class NewsDesk:
                 self._tell(message, names)
                 self._tell_lost_sessions(lost)
             case wire.News():
-                self._on_news(message)
+                self._tell(message, self._names_of(message.name))
             case wire.RootReady():
                 self._directory.root_started(message.ref, ROOT)
             case wire.RootExited():
@@ -76,14 +78,6 @@ class NewsDesk:
         if isinstance(event, GaveUp) or event.name is None:
             return above
         return [event.name, *above]
-
-    def _on_news(self, message: wire.News) -> None:
-        try:
-            fact = wire.unpack(message.payload, require_sound)
-        except Exception as error:  # noqa: BLE001 - unpickling runs foreign code: anything may come
-            log.warning("news cannot be read here: {}", quote(wire.why_unreadable(error)))
-        else:
-            self._tell(Announced(fact), self._names_of(message.name))
 
     def _names_of(self, name: Name | None) -> Sequence[Name]:
         ref = self._directory.find(name) if name else None
