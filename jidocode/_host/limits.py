@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+from typing import TypeGuard
 
 from jidocode.errors import HostStartError
 
@@ -30,6 +31,14 @@ _LIMITS = {
     errno.ENFILE: "see fs.file-max",
     errno.ENOMEM: "see RLIMIT_AS (ulimit -v)",
 }
+
+
+def is_kernels(error: BaseException) -> TypeGuard[OSError]:
+    """Whether the kernel has refused something by *error*, which it numbers.
+
+    What a signal handler raises is often a TimeoutError, which is an OSError, too.
+    """
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def explain(error: OSError) -> str:

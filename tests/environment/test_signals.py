@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -184,6 +185,24 @@ def test_what_a_request_raises_itself_is_told_by_an_error_of_the_call(
 
     with handler(lambda: None), pytest.raises(CallError, match="request cannot be pickled"):
         dive(250, lambda: session.call("own", ("echo", value)))
+
+
+@pytest.mark.parametrize("moment", [0.02, 0.05, 0.1])
+def test_what_a_handler_raises_amid_a_start_is_what_the_start_raises(moment: float) -> None:
+    """Also a TimeoutError, which is an OSError as those of the kernel are; nothing is left."""
+
+    def give_up() -> None:
+        raise TimeoutError("by a handler")
+
+    timer = threading.Timer(moment, os.kill, (os.getpid(), signal.SIGUSR1))
+    with handler(give_up):
+        timer.start()
+        with pytest.raises(TimeoutError, match="by a handler"):
+            SessionSystem(durability="memory")
+        timer.join()
+    gc.collect()
+
+    assert not psutil.Process().children()
 
 
 START = """

@@ -23,7 +23,7 @@ from jidocode._host.client.news import Listener, NewsDesk
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode._host.forks import Owner, close_in_forks
-from jidocode._host.limits import explain
+from jidocode._host.limits import explain, is_kernels
 from jidocode._host.transport.messenger import Envelope, Turn
 from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
@@ -80,11 +80,11 @@ class HostClient:
                 self._messenger.watch(end, self._on_host_gone)
             threads.start(self._reader)
             self._start_root(root, deadline)
-        except OSError as error:
+        except BaseException as error:
             self.close(0.0)
-            raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
-        except BaseException:
-            self.close(0.0)
+            if is_kernels(error):
+                problem = f"the host process cannot be started: {explain(error)}"
+                raise HostStartError(problem) from error
             raise
 
     def _start_root(self, root: Start, deadline: float) -> None:

@@ -39,7 +39,7 @@ from jidocode._host.daemon import interpreter
 from jidocode._host.daemon.output import Output
 from jidocode._host.descriptors import STDERR, signal_all, wait_for_any
 from jidocode._host.forks import Owner, close_in_forks
-from jidocode._host.limits import explain, refuse_tight_memory
+from jidocode._host.limits import explain, is_kernels, refuse_tight_memory
 from jidocode._host.nesting import refuse_nested_start
 from jidocode._host.patches import refuse_patches
 from jidocode._host.transport.key import new_key
@@ -107,9 +107,10 @@ class HostProcess:
         self._owner = Owner()
         try:
             threads.run_whole(lambda: self._launch(preload, python, heartbeat, grace))
-        except OSError as error:
-            raise HostStartError(f"the host process cannot be started: {explain(error)}") from error
-        except BaseException:
+        except BaseException as error:
+            if is_kernels(error):
+                problem = f"the host process cannot be started: {explain(error)}"
+                raise HostStartError(problem) from error
             # A Ctrl-C that came meanwhile. It is raised once all is done, and holds this object as
             # long as anybody looks at it.
             if hasattr(self, "_process"):
