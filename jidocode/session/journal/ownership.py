@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -44,15 +43,17 @@ from jidocode.errors import (
 )
 from jidocode.session.admission.admission import Place, refuse_overlap
 from jidocode.session.journal.file import Durability, Journal
-from jidocode.session.journal.place import journal_path, opening_time
-from jidocode.session.journal.writing import (
+from jidocode.session.journal.opening import (
+    NotRegularError,
+    close_locked,
     is_at,
     lock_file,
     lock_holders,
-    make_private_folder,
     open_private,
-    write_all,
+    open_regular,
 )
+from jidocode.session.journal.place import journal_path, opening_time
+from jidocode.session.journal.writing import make_private_folder, write_all
 from jidocode.session.record import is_session_id
 
 LOCK_PATIENCE = 5.0
@@ -103,7 +104,7 @@ class Home(Struct, frozen=True, kw_only=True):
                 self._check(folder, place)
                 self._write(folder / place.session_id, place)
             except BaseException:
-                os.close(fd)
+                close_locked(fd)
                 raise
             return fd
 
@@ -154,7 +155,7 @@ class Home(Struct, frozen=True, kw_only=True):
                 if owner is None or owner.system != self.system:
                     raise
             else:
-                os.close(fd)
+                close_locked(fd)
             self._check(folder, place)
 
     def _check(self, folder: Path, place: Place) -> None:
@@ -173,18 +174,16 @@ class Home(Struct, frozen=True, kw_only=True):
             if name == session_id or not is_session_id(name):
                 continue
             try:
-                if not stat.S_ISREG(path.lstat().st_mode):
-                    continue  # no file of ours, and so nobody's session
                 fd, _ = lock_file(path, create=False)
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, NotRegularError):
+                continue  # what is no file is none of ours, and so nobody's session
             except JournalLockedError as error:
                 owner = _read(path)
                 if owner is not None and owner.system != self.system:
                     yield owner.place, error.pid
             else:
                 path.unlink()  # its process was killed
-                os.close(fd)
+                close_locked(fd)
 
     def _write(self, path: Path, place: Place) -> None:
         """Say what is open; a disk that is full does not keep a session from being resumed."""
@@ -218,7 +217,7 @@ class Hold:
             self._identity = os.lstat(self._path)
         except OSError as error:
             raise self._lost() from error
-        owner = _read(Path(self._path)) if stat.S_ISREG(self._identity.st_mode) else None
+        owner = _read(Path(self._path))
         if owner is not None and owner.system != system:
             raise self._lost()
 
@@ -256,8 +255,7 @@ def owned(journal: Path) -> Generator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-        fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
-        os.close(fd)
+        close_locked(fd)
 
 
 def was_taken(reason: ExitReason) -> bool:
@@ -275,9 +273,9 @@ def owner_path(journal: Path) -> Path:
 def _read(path: Path) -> _Owner | None:
     """Return what the file of an open session says; None if it is being written, or is none."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_regular) as file:
             return msgspec.json.decode(file.read(_MAX_SIZE), type=_Owner)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotRegularError):
         return None
     except msgspec.MsgspecError as error:
         log.warning("{} says nothing of an open session: {}", quote(path.name), error)
@@ -300,23 +298,23 @@ def _folder(journals: Path) -> Generator[Path]:
     try:
         yield folder
     finally:
-        fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
-        os.close(fd)
+        close_locked(fd)
 
 
 def _open_locked(folder: Path) -> int:
     """Return a descriptor that holds *folder*, which is made if need be."""
     while True:
         make_private_folder(folder)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        # A link would never be found to be what was opened.
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             _lock(fd)
             if is_at(fd, folder):
                 return fd
         except BaseException:
-            os.close(fd)
+            close_locked(fd)
             raise
-        os.close(fd)  # it was removed meanwhile: others hold another one of that name
+        close_locked(fd)  # it was removed meanwhile: others hold another one of that name
 
 
 def _lock(fd: int) -> None:
