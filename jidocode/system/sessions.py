@@ -12,7 +12,6 @@ from jidocode._host.deadline import Deadline
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,
-    JournalLockedError,
     NoProcessError,
     RateLimitedError,
     SessionExistsError,
@@ -33,7 +32,7 @@ from jidocode.session.admission.messages import (
     StopSession,
 )
 from jidocode.session.journal.catalogue import Resumable
-from jidocode.session.journal.ownership import was_taken
+from jidocode.session.journal.ownership import refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.supervisor import SessionSupervisor
@@ -113,9 +112,9 @@ class Sessions:
                 home.check(opened.place)
             if resumes:
                 self._archive.path(record.id)
-            if was_taken(error.reason):
-                problem = f"session {record.id}, or its project, was in use a moment ago"
-                raise JournalLockedError(problem) from error
+            refused = refusal(error.reason, record.id)
+            if refused is not None:
+                raise refused from error
             raise
         return record
 

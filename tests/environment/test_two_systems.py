@@ -21,6 +21,7 @@ from apps import IMPORTS
 
 from jidocode import (
     JidocodeError,
+    JournalError,
     ProjectAlreadyOpenError,
     Session,
     SessionHandle,
@@ -287,6 +288,44 @@ def test_a_session_that_is_taken_between_a_look_and_its_start_is_refused_by_name
         taken.__exit__(None, None, None)
 
     assert error.value.pid == (None if lets_go else os.getpid())
+
+
+def test_a_session_of_which_nothing_can_be_noted_is_not_opened(
+    mine: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """Nor resumed; the error says where, and why."""
+    session = mine.create_session(project)
+    session.stop()
+    shutil.rmtree(state_dir / "open")
+    (state_dir / "open").touch()
+    ways: list[Callable[[], Any]] = [
+        lambda: mine.resume_session(session.id),
+        lambda: mine.create_session(project),
+    ]
+    for way in ways:
+        with pytest.raises(JournalError, match=r"cannot be noted in .*/open': File exists"):
+            way()
+
+    assert mine.list_sessions() == []
+    assert mine.statistics().processes == 3
+    (state_dir / "open").unlink()
+    mine.resume_session(session.id)
+
+
+def test_an_open_session_whose_file_is_cut_off_has_its_project_alone(
+    mine: SessionSystem, theirs: SessionSystem, project: Path, state_dir: Path
+) -> None:
+    """It takes no change, and nobody else opens one until it is stopped."""
+    session = mine.create_session(project)
+    os.truncate(state_dir / "open" / session.id, 0)
+    with pytest.raises(JournalLockedError) as error:
+        theirs.create_session(project)
+    assert error.value.pid == mine.get_process(session.id, "session").os_pid
+    with pytest.raises(JournalLostError, match="removed or changed"):
+        session.state.append_message("user", "never")
+    session.stop()
+
+    theirs.create_session(project)
 
 
 def test_an_open_session_whose_state_does_not_run_is_nobody_elses(

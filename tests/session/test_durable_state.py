@@ -489,7 +489,14 @@ def test_a_journal_that_is_cut_off_while_it_is_open_is_told(life: Life, size: in
     assert state.append_message("user", "goes on") == life.again().messages()[0]
 
 
-LOSSES_OF_THE_HOLD = ["folder", "file", "taken by another system", "replaced by a pipe"]
+LOSSES_OF_THE_HOLD = [
+    "folder",
+    "file",
+    "taken by another system",
+    "replaced by a pipe",
+    "cut off",
+    "written to",
+]
 
 
 def lose_hold(life: Life, how: str) -> None:
@@ -503,6 +510,11 @@ def lose_hold(life: Life, how: str) -> None:
         case "replaced by a pipe":
             owner.unlink()
             os.mkfifo(owner)
+        case "cut off":
+            os.truncate(owner, 0)
+        case "written to":
+            with owner.open("ab") as file:
+                file.write(b"!")
         case _:
             owner.unlink()
             other = Home(folder=str(life.directory), system="another one")
@@ -527,8 +539,7 @@ def test_a_session_that_nothing_keeps_for_its_system_takes_no_changes(
     assert [type(fact) for fact in told] == [JournalLostError]
     assert state.messages() == [kept]
     life.crash()
-    if loss != "replaced by a pipe":  # that is nobody's: only who was there before sees it
-        assert "JournalLostError" in life.refused()
+    assert "JournalLostError" in life.refused()
     os.close(hold)
     shutil.rmtree(owner_path(life.path).parent, ignore_errors=True)
     hold = life.home.own(OpenSession(life.session, frozenset()).place)

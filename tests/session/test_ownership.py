@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limits import run_unshared
 
 from jidocode.errors import (
     JournalError,
@@ -191,17 +192,61 @@ def test_what_was_left_by_the_dead_goes(one: Owner, two: Owner, tmp_path: Path) 
     assert [path.name for path in left.parent.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"system":1}', b"\xff" * 100])
-def test_an_owners_file_that_says_nothing_still_guards_its_session(
+@pytest.mark.parametrize("content", [b"", b"{", b'{"system":1}', b"\0\0", b"\xff" * 100])
+def test_an_owners_file_that_says_nothing_guards_its_session_and_all_projects(
     one: Owner, two: Owner, tmp_path: Path, content: bytes
 ) -> None:
-    """Of the project nobody knows; the disk may have been full."""
+    """It may have any of them, until it is stopped."""
     one.own(SHOP_PLACE)
     owner_path(journal_path(tmp_path, SHOP_PLACE.session_id)).write_bytes(content)
-    two.own(SRC_PLACE)
-    for ask in (two.home.own, two.home.check):
-        with pytest.raises(JournalLockedError):
-            ask(SHOP_PLACE)
+    for home in (one.home, two.home):
+        for ask in (home.own, home.check):
+            for wanted in (SHOP_PLACE, SRC_PLACE, OTHER_PLACE):
+                with pytest.raises(JournalLockedError) as error:
+                    ask(wanted)
+                assert error.value.pid == os.getpid()
+    one.let_go()
+    two.own(OTHER_PLACE)
+
+
+FULL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+from jidocode.errors import JournalError
+from jidocode.session.admission.admission import Place
+from jidocode.session.journal.catalogue import delete_journal
+from jidocode.session.journal.ownership import Home
+from jidocode.session.journal.place import journal_path
+from jidocode.session.record import new_session_id
+
+folder = sys.argv[1]
+subprocess.check_call(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder])
+home, place = Home(folder=folder, system="one"), Place(new_session_id(), (1, 2), frozenset())
+os.close(home.own(place))
+home.begin_journal(place.session_id)
+os.unlink(f"{folder}/open/{place.session_id}")  # else it goes later, and makes room
+with open(f"{folder}/filler", "wb", buffering=0) as file:
+    try:
+        while True:
+            file.write(bytes(512))
+    except OSError:
+        pass
+try:
+    home.own(Place(new_session_id(), (1, 3), frozenset()))
+except JournalError as error:
+    print(error)
+print(len(os.listdir(f"{folder}/open")))
+delete_journal(journal_path(folder, place.session_id))
+print(sorted(os.listdir(folder)), os.listdir(f"{folder}/open"))
+"""
+
+
+def test_on_a_full_disk_no_session_is_opened_and_journals_are_deleted(tmp_path: Path) -> None:
+    """Two systems would open one project; room has to be made somehow."""
+    refusal, left, after = run_unshared(FULL_DISK, tmp_path, namespaces=["--mount"]).splitlines()
+    assert "open sessions cannot be noted in " in refusal
+    assert "/open': No space left on device" in refusal
+    assert (left, after) == ("0", "['filler', 'open'] []")
 
 
 def test_a_folder_that_is_held_by_a_stopped_process_is_an_error_soon(

@@ -2,7 +2,8 @@
 
 This room imports `conversation`, never the other way round. From the ground up:
 
-- `format`: what a line is, and what a file holds. `writing` puts whole files on the disk.
+- `format`: what a line is, and what a file holds. `opening` opens and
+  locks files, `writing` puts whole ones on the disk.
 - `file`: one open `Journal`. Up to here all is bytes.
 - `ownership`: which session is open, and in which system.
 - `codec`: how a change is written in bytes, and read again.

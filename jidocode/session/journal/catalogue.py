@@ -47,9 +47,16 @@ from jidocode.session.journal.format import (
     read_span,
     scan,
 )
+from jidocode.session.journal.opening import (
+    LockHolders,
+    close_locked,
+    lock_file,
+    lock_holders,
+    open_regular,
+)
 from jidocode.session.journal.ownership import owned, owner_path
 from jidocode.session.journal.place import journal_path
-from jidocode.session.journal.writing import LockHolders, create_file, lock_file, lock_holders
+from jidocode.session.journal.writing import create_file
 from jidocode.session.project.locate import locate_project
 from jidocode.session.record import Session, validate_session_id
 
@@ -236,7 +243,7 @@ def delete_journal(path: Path) -> None:
                     other.unlink(missing_ok=True)
                 path.unlink()
             finally:
-                os.close(fd)
+                close_locked(fd)
     except FileNotFoundError as error:
         raise SessionNotFoundError(path.stem) from error
     except OSError as error:
@@ -245,8 +252,7 @@ def delete_journal(path: Path) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Generator[int]:
-    # A FIFO of that name must not hang us.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    fd = open_regular(path)
     try:
         yield fd
     finally:
@@ -291,7 +297,7 @@ def _resumable(path: Path, holders: LockHolders) -> Resumable:
 
 
 def _holder(path: Path, journal: os.stat_result, holders: LockHolders) -> int | None:
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # mostly there is none; it may also be that we may not look
         owner = holders.of(owner_path(path).lstat())
         if owner is not None:
             return owner

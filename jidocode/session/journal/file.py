@@ -48,12 +48,11 @@ from jidocode.session.journal.format import (
     read_span,
     scan,
 )
+from jidocode.session.journal.opening import close_locked, lock_file, open_private, open_regular
 from jidocode.session.journal.writing import (
     WriteErrors,
-    lock_file,
     make_private_folder,
     new_path,
-    open_private,
     sync_directory,
     write_all,
     write_file,
@@ -137,15 +136,18 @@ class Journal:
         try:
             journal = cls(path, durability, fd, each, created=created)
         except OSError as error:
-            os.close(fd)
+            close_locked(fd)
             raise JournalError(f"the journal cannot be read: {error.strerror}") from error
         except BaseException:
-            os.close(fd)
+            close_locked(fd)
             raise
         try:
             journal._ready()
         except JournalWriteError as error:
             journal.repair = evolve(journal.repair, pending=error.message)
+        except BaseException:
+            journal.close()
+            raise
         return journal
 
     @property
@@ -232,10 +234,12 @@ class Journal:
 
     def close(self) -> None:
         """Close the file and give up the lock; closing twice is fine."""
-        for fd in (self._fd, self._writer):
-            if fd is not None and fd >= 0:
-                os.close(fd)
+        fd, writer = self._fd, self._writer
         self._fd, self._writer = -1, None
+        if writer is not None:
+            os.close(writer)
+        if fd >= 0:
+            close_locked(fd)
 
     # Getting ready to write
 
@@ -270,7 +274,7 @@ class Journal:
         with WriteErrors(self.path):
             if self._writer is None:
                 new_path(self.path).unlink(missing_ok=True)  # left by a compaction that was killed
-                self._writer = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+                self._writer = open_regular(self.path, os.O_WRONLY | os.O_APPEND)
             if self._needs_repair:
                 self._mend()
             if self._unclean:
@@ -387,13 +391,13 @@ class Journal:
             fds: list[int] = []
             try:
                 whole = write_file(new, keep, last_seq, map(self.read, keep))
-                fds.append(os.open(new, os.O_RDONLY | os.O_NOFOLLOW))
+                fds.append(open_regular(new))
                 fcntl.flock(fds[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                fds.append(os.open(new, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW))
+                fds.append(open_regular(new, os.O_WRONLY | os.O_APPEND))
                 new.replace(self.path)
             except BaseException:
                 for fd in fds:
-                    os.close(fd)
+                    close_locked(fd)
                 new.unlink(missing_ok=True)
                 raise
             self.close()

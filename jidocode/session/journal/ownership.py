@@ -8,8 +8,10 @@ journals. The lock ends with the process, however that ends.
 
 The file says which project the session has. So two systems do not open one project
 either, nor one inside another: the rule is the one that `Admission` applies within one
-system. A file that is left by a process that was killed stops nobody: it is not
-locked, and goes when the next session is opened.
+system. A session of which that cannot be said, for the disk is full, is not opened; and as
+long as a file is locked that does not say it, for somebody cut it off, none is. A file that is
+left by a process that was killed stops nobody: it is not locked, and goes when the next
+session is opened.
 
 A lock on a file that was removed keeps nobody out: whoever comes next makes another file.
 Nothing stands in the way of that, so it is noticed: by State, which takes no change then.
@@ -23,10 +25,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -44,21 +45,26 @@ from jidocode.errors import (
 )
 from jidocode.session.admission.admission import Place, refuse_overlap
 from jidocode.session.journal.file import Durability, Journal
-from jidocode.session.journal.place import journal_path, opening_time
-from jidocode.session.journal.writing import (
+from jidocode.session.journal.opening import (
+    NotRegularError,
+    close_locked,
     is_at,
     lock_file,
     lock_holders,
-    make_private_folder,
     open_private,
-    write_all,
+    open_regular,
 )
+from jidocode.session.journal.place import journal_path, opening_time
+from jidocode.session.journal.writing import make_private_folder, write_all
 from jidocode.session.record import is_session_id
 
 LOCK_PATIENCE = 5.0
 """Seconds to wait for the folder, which everybody holds for milliseconds only."""
 _FOLDER = "open"
 _MAX_SIZE = 2**20
+_BEING_CHANGED = b"\0"
+"""What the file of a session says whose journal is being changed. That is a hole, which needs no
+room: a journal can be deleted on a full disk."""
 
 
 class _Owner(Struct, frozen=True):
@@ -66,11 +72,11 @@ class _Owner(Struct, frozen=True):
 
     Attributes:
         system: The system in which it is open.
-        place: What it takes up.
+        place: What it takes up; None if it is not open, but its journal is being changed.
     """
 
     system: str
-    place: Place
+    place: Place | None
 
 
 class Home(Struct, frozen=True, kw_only=True):
@@ -95,15 +101,17 @@ class Home(Struct, frozen=True, kw_only=True):
             JournalLockedError: The session is open, or its journal is being changed.
             ProjectAlreadyOpenError: Another system has its project open, or one around
                 it or inside it.
-            JournalError: The folder cannot be used.
+            JournalError: The folder cannot be used, or its disk is full.
         """
-        with _errors(), _folder(Path(self.folder)) as folder:
-            fd, _ = lock_file(folder / place.session_id, create=True)
+        with _errors(self.folder), _folder(Path(self.folder)) as folder:
+            path = folder / place.session_id
+            fd, _ = lock_file(path, create=True)
             try:
                 self._check(folder, place)
-                self._write(folder / place.session_id, place)
+                with open(path, "wb", buffering=0, opener=open_private) as file:
+                    write_all(file.fileno(), msgspec.json.encode(_Owner(self.system, place)))
             except BaseException:
-                os.close(fd)
+                _drop(path, fd)
                 raise
             return fd
 
@@ -143,7 +151,7 @@ class Home(Struct, frozen=True, kw_only=True):
         """
         if not os.access(Path(self.folder) / _FOLDER, os.R_OK | os.X_OK, effective_ids=True):
             return
-        with _errors(), _folder(Path(self.folder)) as folder:
+        with _errors(self.folder), _folder(Path(self.folder)) as folder:
             mine = folder / place.session_id
             try:
                 fd, _ = lock_file(mine, create=False)
@@ -154,7 +162,7 @@ class Home(Struct, frozen=True, kw_only=True):
                 if owner is None or owner.system != self.system:
                     raise
             else:
-                os.close(fd)
+                close_locked(fd)
             self._check(folder, place)
 
     def _check(self, folder: Path, place: Place) -> None:
@@ -167,75 +175,69 @@ class Home(Struct, frozen=True, kw_only=True):
             raise ProjectAlreadyOpenError(error.session_id, error.nested, pid) from None
 
     def _others(self, folder: Path, session_id: str) -> Iterator[tuple[Place, int | None]]:
-        """Yield what other systems have open, and in which process."""
+        """Yield what other systems have open, and in which process.
+
+        Raises:
+            JournalLockedError: One has a session open whose project nobody knows.
+        """
         for name in os.listdir(folder):  # noqa: PTH208 - names are all that is needed
             path = folder / name
             if name == session_id or not is_session_id(name):
                 continue
             try:
-                if not stat.S_ISREG(path.lstat().st_mode):
-                    continue  # no file of ours, and so nobody's session
                 fd, _ = lock_file(path, create=False)
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, NotRegularError):
+                continue  # what is no file is none of ours, and so nobody's session
             except JournalLockedError as error:
                 owner = _read(path)
-                if owner is not None and owner.system != self.system:
+                if owner is None:
+                    # It may be any: its file was written once, and then somebody cut it off.
+                    problem = f"the file of session {name} does not say its project, and is in use"
+                    raise JournalLockedError(problem, error.pid) from error
+                if owner.place is not None and owner.system != self.system:
                     yield owner.place, error.pid
             else:
-                path.unlink()  # its process was killed
-                os.close(fd)
-
-    def _write(self, path: Path, place: Place) -> None:
-        """Say what is open; a disk that is full does not keep a session from being resumed."""
-        try:
-            with open(path, "wb", buffering=0, opener=open_private) as file:
-                write_all(file.fileno(), msgspec.json.encode(_Owner(self.system, place)))
-        except OSError as error:
-            log.warning(
-                "other systems cannot be told that session {} has its project open: {}",
-                place.session_id,
-                error.strerror,
-            )
+                _drop(path, fd)  # its process was killed
 
 
 class Hold:
-    """What keeps a session its system's, as State sees it: a file that has to stay in its place.
+    """What keeps a session its system's, as State sees it: a file that has to stay as it is.
 
     State looks at it before each change, because whoever removed the file may have given the
     session to another system, which then has the same project open, or has deleted the journal
-    between two lives of State. It costs a microsecond or two, as does the look at the journal.
+    between two lives of State. Nor does a file that was cut off, or written to, say any more
+    what is open. It costs a microsecond or two, as does the look at the journal.
     """
 
     def __init__(self, journal: Path, system: str) -> None:
         """Find the file for the session of *journal*, which *system* has open.
 
         Raises:
-            JournalLostError: It is not there, or another system's.
+            JournalLostError: It is not there, says nothing, or is another system's.
         """
         self._path = str(owner_path(journal))
         try:
             self._identity = os.lstat(self._path)
         except OSError as error:
             raise self._lost() from error
-        owner = _read(Path(self._path)) if stat.S_ISREG(self._identity.st_mode) else None
-        if owner is not None and owner.system != system:
+        owner = _read(Path(self._path))
+        if owner is None or owner.system != system:
             raise self._lost()
 
     def check(self) -> None:
-        """Raise `JournalLostError` unless the file is where it should be."""
+        """Raise `JournalLostError` unless the file is where it should be, and as long as it was."""
         try:
             status = os.lstat(self._path)
         except OSError as error:
             raise self._lost() from error
-        if not os.path.samestat(status, self._identity):
+        if not os.path.samestat(status, self._identity) or status.st_size != self._identity.st_size:
             raise self._lost()
 
     def _lost(self) -> JournalLostError:
         name = os.path.basename(self._path)  # noqa: PTH119 - a text, as it is looked at each time
         return JournalLostError(
             f"session {quote(name)} is not kept for its system any more: its file, or the whole "
-            f"folder {_FOLDER!r}, was removed. Stop the session, and resume it"
+            f"folder {_FOLDER!r}, was removed or changed. Stop the session, and resume it"
         )
 
 
@@ -247,24 +249,33 @@ def owned(journal: Path) -> Generator[None]:
         JournalLockedError: It is open.
         JournalError: The folder cannot be used.
     """
-    with _errors(), _folder(journal.parent) as folder:
-        path = folder / journal.stem
-        fd, _ = lock_file(path, create=True)
-    try:
-        with _errors():
+    with ExitStack() as stack:
+        with _errors(journal.parent), _folder(journal.parent) as folder:
+            path = folder / journal.stem
+            fd, _ = lock_file(path, create=True)
+            stack.callback(_drop, path, fd)
             os.truncate(path, 0)  # whoever had it open last, and was killed, has it no more
+            os.truncate(path, len(_BEING_CHANGED))
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
-        os.close(fd)
 
 
-def was_taken(reason: ExitReason) -> bool:
-    """Whether *reason* is that of a start which `Home.own` refused."""
-    refusals = (JournalLockedError, ProjectAlreadyOpenError)
-    names = tuple(f"{cls.__module__}.{cls.__qualname__}: " for cls in refusals)
-    return isinstance(reason, Crashed) and reason.error.startswith(names)
+def refusal(reason: ExitReason, session_id: str) -> JournalError | None:
+    """Return the error of a start that ended for *reason*, if the `Home` of a session refused it.
+
+    By whom it was refused is not in a reason, which is a text.
+    """
+    if not isinstance(reason, Crashed):
+        return None
+    name, _, text = reason.error.partition(": ")
+    taken, unusable = (JournalLockedError, ProjectAlreadyOpenError), (JournalError,)
+    if name in map(_full_name, taken):
+        problem = f"session {session_id}, or its project, was in use a moment ago"
+        return JournalLockedError(problem)
+    return JournalError(text) if name in map(_full_name, unusable) else None
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def owner_path(journal: Path) -> Path:
@@ -273,23 +284,37 @@ def owner_path(journal: Path) -> Path:
 
 
 def _read(path: Path) -> _Owner | None:
-    """Return what the file of an open session says; None if it is being written, or is none."""
+    """Return what the file of a session says; None if that is nothing, or it is none."""
     try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(_MAX_SIZE), type=_Owner)
-    except FileNotFoundError:
+        with open(path, "rb", opener=open_regular) as file:
+            content = file.read(_MAX_SIZE)
+        if content == _BEING_CHANGED:
+            return _Owner("", None)
+        return msgspec.json.decode(content, type=_Owner)
+    except (FileNotFoundError, NotRegularError):
         return None
     except msgspec.MsgspecError as error:
         log.warning("{} says nothing of an open session: {}", quote(path.name), error)
         return None
 
 
+def _drop(path: Path, fd: int) -> None:
+    """Remove the file at *path*, which is open as *fd* and locked: nobody has the session."""
+    try:
+        path.unlink(missing_ok=True)
+    finally:
+        close_locked(fd)
+
+
 @contextmanager
-def _errors() -> Generator[None]:
+def _errors(journals: str | Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise JournalError(f"open sessions cannot be noted: {error.strerror}") from error
+        folder = quote(os.path.join(journals, _FOLDER))  # noqa: PTH118 - only to be said
+        raise JournalError(
+            f"open sessions cannot be noted in {folder}: {error.strerror}"
+        ) from error
 
 
 @contextmanager
@@ -300,23 +325,23 @@ def _folder(journals: Path) -> Generator[Path]:
     try:
         yield folder
     finally:
-        fcntl.flock(fd, fcntl.LOCK_UN)  # a fork of the app may have a copy
-        os.close(fd)
+        close_locked(fd)
 
 
 def _open_locked(folder: Path) -> int:
     """Return a descriptor that holds *folder*, which is made if need be."""
     while True:
         make_private_folder(folder)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        # A link would never be found to be what was opened.
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             _lock(fd)
             if is_at(fd, folder):
                 return fd
         except BaseException:
-            os.close(fd)
+            close_locked(fd)
             raise
-        os.close(fd)  # it was removed meanwhile: others hold another one of that name
+        close_locked(fd)  # it was removed meanwhile: others hold another one of that name
 
 
 def _lock(fd: int) -> None:

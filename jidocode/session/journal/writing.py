@@ -1,91 +1,17 @@
-"""Putting journals on the disk: locks, whole files, and what an error of the disk becomes."""
+"""Putting journals on the disk: whole files, and what an error of the disk becomes."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from jidocode.base.text import quote
-from jidocode.errors import JournalLockedError, JournalWriteError
+from jidocode.errors import JournalWriteError
 from jidocode.session.journal.format import Header, Index, JournalRecord, format_line
-
-
-def lock_file(path: Path, *, create: bool) -> tuple[int, bool]:
-    """Open the file at *path* for reading, locked; say whether it was created.
-
-    Raises:
-        JournalLockedError: Another process, or another journal, holds the lock.
-        OSError: It cannot be opened, or does not exist and *create* is False.
-    """
-    while True:
-        fd, created = _open_for_reading(path, create=create)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if is_at(fd, path):
-                return fd, created
-        except BlockingIOError as error:
-            holder = lock_holders().of(os.fstat(fd))
-            os.close(fd)
-            raise JournalLockedError(f"the journal {quote(path.name)} is in use", holder) from error
-        except OSError:
-            os.close(fd)
-            raise
-        # A compaction replaced the file between open and lock: the lock is on the old
-        # one, which nobody can reach any more, and is worth nothing.
-        os.close(fd)
-
-
-class LockHolders:
-    """Which process holds the lock of which file, by the inode."""
-
-    def __init__(self, pids: Mapping[str, int]) -> None:
-        self._pids = pids
-
-    def of(self, file: os.stat_result) -> int | None:
-        """Return who holds the lock of *file*; None if nobody does, or it cannot be seen."""
-        # The kernel names the device of the file system; btrfs gives each file another one.
-        device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
-        inode = str(file.st_ino)
-        return self._pids.get(f"{device}:{inode}") or self._pids.get(inode)
-
-
-def lock_holders() -> LockHolders:
-    """Return who holds locks now; looking takes none, and stops nobody who wants one."""
-    pids: dict[str, int] = {}
-    try:
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except OSError:  # not mounted, or hidden
-        lines = []
-    for line in lines:
-        match line.split():
-            case [_, "FLOCK", _, _, pid, file, *_] if int(pid) > 0:
-                pids[file] = pids[file.rpartition(":")[2]] = int(pid)
-            case _:  # of another sort, waited for, or held where we cannot look
-                pass
-    return LockHolders(pids)
-
-
-def _open_for_reading(path: Path, *, create: bool) -> tuple[int, bool]:
-    flags = os.O_RDONLY | os.O_NOFOLLOW
-    if create:
-        try:
-            return open_private(path, flags | os.O_CREAT | os.O_EXCL), True
-        except FileExistsError:
-            pass  # the usual case: it is opened below
-    return os.open(path, flags), False
-
-
-def is_at(fd: int, path: Path) -> bool:
-    """Whether *path* leads to the file that is open as *fd*."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.lstat())
-    except FileNotFoundError:
-        return False
+from jidocode.session.journal.opening import open_private
 
 
 class WriteErrors:
@@ -173,17 +99,6 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-PRIVATE = stat.S_IRUSR | stat.S_IWUSR
-
-
-def open_private(path: str | Path, flags: int) -> int:
-    """Open a file that only its owner may read, whatever the umask (an opener for `open`)."""
-    fd = os.open(path, flags | os.O_NOFOLLOW, PRIVATE)
-    if os.fstat(fd).st_mode & PRIVATE != PRIVATE:
-        os.fchmod(fd, PRIVATE)  # else its owner could not open it again
-    return fd
 
 
 def make_private_folder(path: Path) -> None:

@@ -14,7 +14,7 @@ import secrets
 from pathlib import Path
 
 from jidocode.base import log
-from jidocode.session.journal.writing import open_private
+from jidocode.session.journal.opening import open_private, open_regular
 from jidocode.session.project.paths import MAX_PATH_LENGTH
 
 _NAME = re.compile(r"\.jidocode-[0-9a-f-]{32,36}\.tmp")
@@ -52,7 +52,7 @@ class TemporaryName:
         if self._note is None:
             return None
         try:
-            with self._note.open("rb") as file:
+            with open(self._note, "rb", opener=open_regular) as file:
                 noted, end, _ = file.read(MAX_PATH_LENGTH).partition(b"\0")
         except FileNotFoundError:
             return None
