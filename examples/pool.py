@@ -56,7 +56,8 @@ class Collector(GenServer):
                 return NoReply()
             case "results":
                 return Reply(self.results)
-        raise ValueError(request)
+            case _:
+                raise ValueError(request)
 
     def handle_cast(self, request: tuple[int, int]) -> None:
         """Keep a result."""

@@ -68,15 +68,10 @@ class Application:
     `start` makes one. It runs below a host process, which ends with the app. All
     methods can be called from any thread. Who is meant is said by a name, which stays
     good while the process behind it is replaced, or by an `ActorRef`, which is one life.
-
-    Attributes:
-        settings: How it behaves.
     """
 
-    settings: ApplicationSettings
-
     def __init__(self, children: Sequence[Child], settings: ApplicationSettings) -> None:
-        self.settings = settings
+        self._settings = settings
         specs = check_children([as_spec(child) for child in children], Flags())
         host = HostProcess(
             preload=[*self._preload, *settings.preload],
@@ -117,6 +112,11 @@ class Application:
     def __repr__(self) -> str:
         state = repr(self._running) if hasattr(self, "_running") else "<not started>"
         return f"<{type(self).__name__} {state[1:]}"
+
+    @property
+    def settings(self) -> ApplicationSettings:
+        """How it behaves."""
+        return self._settings
 
     @property
     def host_pid(self) -> int:

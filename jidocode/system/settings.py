@@ -213,7 +213,7 @@ class Settings(ApplicationSettings):
     durability: Durability = field(default="process", validator=DURABILITY)
 
     @classmethod
-    def load(
+    def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings
         cls,
         path: str | os.PathLike[str] | None = None,
         *,

@@ -48,7 +48,11 @@ class SessionSystem(Application):
         HostStartError: The system could not be started; nothing is left.
     """
 
-    settings: Settings
+    @property
+    def settings(self) -> Settings:
+        """How it behaves."""
+        return cast("Settings", self._settings)
+
     _running: RunningSystem
 
     def __init__(

@@ -341,7 +341,7 @@ MISTAKES: list[tuple[str, tuple[object, ...]]] = [
     ("monitor", ("manager",)),
     ("monitor", (ActorRef("worker", [], -1, {}),)),  # type: ignore[arg-type] # the mistake
     ("watch_process", (None,)),
-    ("cast", (("state", "x"), "request")),
+    ("cast", (("state", 5), "request")),
     ("send", ("manager", "message")),
     ("send_request", (5, "request")),
     ("reply", ("caller", "value")),
