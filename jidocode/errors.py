@@ -489,6 +489,6 @@ class JournalLostError(JournalWriteError):
     process wrote. So what was acknowledged would not be found any more. Put it back as it
     was, and the session goes on; it never begins with an empty one instead.
 
-    Or the file is gone, or cut off, that keeps the session for its system (`open/<session id>`): another
-    system may have it, or its project, or have deleted the journal. Resume it then.
+    Or the file is gone, or cut off, that keeps the session for its system (`open/<session id>`):
+    another system may have it, or its project, or have deleted the journal. Resume it then.
     """
