@@ -468,7 +468,7 @@ class RateLimitedError(SessionError):
 
 
 class BoundaryError(JidocodeError, PermissionError):
-    """A path leads out of the project, or to something that is no plain file."""
+    """A path leads out of the project, to no plain file, or to a name of unfinished files."""
 
 
 class JournalError(JidocodeError):

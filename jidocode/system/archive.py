@@ -1,4 +1,10 @@
-"""`Archive`: the journals of sessions that are not open, as files; no host is needed."""
+"""`Archive`: the journals of sessions that are not open, as files; no host is needed.
+
+Files are opened and locked in the app's process then, in whose main thread a signal handler may
+raise at any moment (Ctrl-C). A lock that was taken just before would be nobody's to give up: for
+the rest of its life the app would keep a session, or all, from itself and from other systems. So
+all that opens files is done whole; what the handler has raised comes after.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,9 @@ from typing import Any
 
 from attrs import evolve
 
+from jidocode._host.threads import prefer_whole
 from jidocode.errors import HostStartError, JournalDamagedError, JournalError, SessionNotFoundError
+from jidocode.session.admission.admission import Place
 from jidocode.session.journal.catalogue import (
     Resumable,
     add_record,
@@ -95,6 +103,12 @@ class Archive:
         if self._settings.durability != "memory":
             check_place(journal_path(self.folder, session.id), session)
 
+    def check_free(self, place: Place) -> None:
+        """Check that no other system is in the way of a session; see `Home.check`."""
+        home = self.home
+        if home is not None:
+            prefer_whole(lambda: home.check(place))
+
     def path(self, session_id: str) -> Path:
         """Return where the journal of a session is.
 
@@ -110,7 +124,8 @@ class Archive:
 
     def find_all(self, project: str | os.PathLike[str] | None = None) -> list[Resumable]:
         """Return all journals, of open sessions too, latest first; of one *project* if given."""
-        found = list_journals(self.folder)
+        folder = self.folder
+        found = prefer_whole(lambda: list_journals(folder))
         return found if project is None else of_project(found, project)
 
     def move(self, session_id: str, project_path: str | os.PathLike[str]) -> Session:
@@ -124,17 +139,22 @@ class Archive:
             JournalError: The journal cannot be read or written.
         """
         path = self.path(session_id)
-        try:
-            record = load_record(path).move(project_path)
-        except JournalDamagedError:
-            return Session.new(project_path=project_path, session_id=session_id)
-        self.check_place(record)
-        add_record(path, record)
-        return record
+
+        def move() -> Session:
+            try:
+                record = load_record(path).move(project_path)
+            except JournalDamagedError:
+                return Session.new(project_path=project_path, session_id=session_id)
+            self.check_place(record)
+            add_record(path, record)
+            return record
+
+        return prefer_whole(move)
 
     def record(self, session_id: str) -> Session:
         """Return the record of a session as its journal has it."""
-        return load_record(self.path(session_id))
+        path = self.path(session_id)
+        return prefer_whole(lambda: load_record(path))
 
     def export(self, session_id: str) -> Iterator[dict[str, Any]]:
         """Yield every change of a session; see `SessionSystem.export_session`."""
@@ -143,14 +163,19 @@ class Archive:
     def fork(self, session_id: str, *, upto_seq: int | None, name: str | None) -> Session:
         """Begin a journal with a copy of another; see `SessionSystem.fork_session`."""
         path = self.path(session_id)
-        record = evolve(load_record(path), id=new_session_id())
-        copy = record if name is None else record.rename(name)
-        fork_journal(path, copy, upto_seq=upto_seq)
-        return copy
+
+        def fork() -> Session:
+            record = evolve(load_record(path), id=new_session_id())
+            copy = record if name is None else record.rename(name)
+            fork_journal(path, copy, upto_seq=upto_seq)
+            return copy
+
+        return prefer_whole(fork)
 
     def delete(self, session_id: str) -> None:
         """Delete the journal of a session, unless it is open."""
-        delete_journal(self.path(session_id))
+        path = self.path(session_id)
+        prefer_whole(lambda: delete_journal(path))
 
 
 def list_resumable(

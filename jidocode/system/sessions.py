@@ -99,8 +99,7 @@ class Sessions:
             home=home,
             resumes=resumes,
         )
-        if home is not None:
-            home.check(opened.place)
+        self._archive.check_free(opened.place)
         extra = home.opening_time(record.id) if home else 0.0
         deadline = self._router.deadline(self._settings.call_timeout + extra)
         try:
@@ -108,8 +107,7 @@ class Sessions:
         except StartFailedError as error:
             # A text is all that comes from a start that failed. So it is looked again for what
             # may have been in its way, which says by whom; it may be gone by now.
-            if home is not None:
-                home.check(opened.place)
+            self._archive.check_free(opened.place)
             if resumes:
                 self._archive.path(record.id)
             refused = refusal(error.reason, record.id)

@@ -264,6 +264,25 @@ def test_without_a_note_the_next_write_into_the_folder_removes_what_is_left(
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("path", ["{}", "d/{}", "{}/file", "d/{}/file", "link"])
+def test_the_names_of_unfinished_files_are_nobody_elses(
+    folder: Path, path: str, *, in_place: bool
+) -> None:
+    """What had one would be hidden, and removed by the next write."""
+    temporary = TemporaryName(new_session_id())
+    (folder / "link").symlink_to(temporary.text)
+    with Project(str(folder), temporary=temporary) as project:
+        for name in (temporary.text, TemporaryName(new_session_id()).text):
+            with pytest.raises(BoundaryError, match="kept for unfinished files"):
+                project.write_file(path.format(name), "x", in_place=in_place)
+            with pytest.raises(BoundaryError, match="kept for unfinished files"):
+                project.write_bytes(path.format(name), b"x", in_place=in_place)
+        project.write_file(".jidocode.tmp", "x")
+
+    assert {each.name for each in folder.iterdir()} == {"link", ".jidocode.tmp"}
+
+
 def test_a_note_leads_nowhere_outside(folder: Path, tmp_path: Path) -> None:
     """The folder may have been replaced by a link in the meantime."""
     temporary = TemporaryName(new_session_id(), tmp_path / "note")

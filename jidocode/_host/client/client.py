@@ -295,7 +295,7 @@ class HostClient:
                 self._messenger.send(self._host.admin, wire.Shutdown())
         if timeout > 0:
             self._host.wait(timeout)
-        threads.end_whole(self._finish)
+        threads.prefer_whole(self._finish)
 
     def _finish(self) -> None:
         with self._finishing:

@@ -203,7 +203,7 @@ class HostProcess:
         if not self._closed:
             # One that never was ready may be anything.
             patience = KILL_SECONDS if hasattr(self, "pid") else FAILED_START_KILL_SECONDS
-            threads.end_whole(lambda: self._end(patience))
+            threads.prefer_whole(lambda: self._end(patience))
 
     def _end(self, patience: float) -> None:
         if self._closed:  # by a handler, or another thread, just before

@@ -244,17 +244,21 @@ class Boundary:
                 all of it, other hard links too, and is not atomic.
 
         Raises:
-            BoundaryError: It leads out of the project, or is no regular file.
+            BoundaryError: It leads out of the project, is no regular file, or has a name
+                that is kept for unfinished files.
             OSError: It cannot be written, or is a directory; EBUSY if something is
                 mounted on it, so that it can be written in place only.
         """
         relative = self.resolve_file(path)
+        for part in relative.split("/"):
+            _require_lasting(part)
         with errors_about(relative):
             if in_place and self._overwrite(relative, data):
                 return relative
             self._make_parents(relative)
             parent, folder, name = self._open_parent(relative)
             with closing(parent):
+                _require_lasting(name)  # a link may lead to such a name
                 self._temporary.use_in(folder)
                 replace_file(
                     parent,
@@ -340,6 +344,12 @@ class Boundary:
         if self.tier is Tier.OPENAT2:
             return openat2.open_beneath(self._fd, relative, flags, mode)
         return walk.open_beneath(self._fd, relative, flags, mode)
+
+
+def _require_lasting(name: str) -> None:
+    """Raise `BoundaryError` if what is called *name* would be hidden, and removed by a write."""
+    if is_temporary(name):
+        raise BoundaryError(f"the name {quote(name)} is kept for unfinished files of sessions")
 
 
 def _best_tier(root: int) -> Tier:

@@ -295,7 +295,8 @@ class Project:
                 encoding is named.
             InvalidRequestError: *content* is no text, or not one that the encoding can
                 say; or there is no such encoding or line end.
-            BoundaryError: It leads out of the project, or is no regular file.
+            BoundaryError: It leads out of the project, is no regular file, or has a name that
+                is kept for unfinished files (`.jidocode-<session id>.tmp`).
             OSError: It cannot be read or written; EBUSY if it is a mount point.
         """
         _require_type("the content", content, str)
@@ -318,7 +319,8 @@ class Project:
 
         Raises:
             InvalidRequestError: *data* is no bytes.
-            BoundaryError: It leads out of the project, or is no regular file.
+            BoundaryError: It leads out of the project, is no regular file, or has a name that
+                is kept for unfinished files (`.jidocode-<session id>.tmp`).
             OSError: It cannot be written; EBUSY if it is a mount point.
         """
         _require_type("the data", data, bytes)
