@@ -58,7 +58,12 @@ from jidocode.otp.supervision.machine import (
     Spawn,
     StopTimeout,
 )
-from jidocode.otp.supervision.management import CountChildren, Request
+from jidocode.otp.supervision.management import (
+    ChildStatus,
+    CountChildren,
+    Request,
+    WhichChildren,
+)
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Flags
 from jidocode.otp.supervision.strategy import Restart
 from jidocode.otp.supervision.supervisor import SupervisorLoop
@@ -106,6 +111,7 @@ class Fate(Struct, eq=False):
     said: ExitReason | None = None
     told_to_stop: bool = False
     killed: bool = False
+    unwanted: bool = False
     over: bool = False
 
     @property
@@ -191,6 +197,7 @@ class Reference(abc.ABC):
 
     def ask_to_stop(self, fate: Fate) -> None:
         """Stop a process by its shutdown rule; it is over at once if it is dead."""
+        fate.unwanted = True
         if fate.dead:
             fate.over = True
         elif not fate.ready or fate.spec.shutdown in (BRUTAL_KILL, 0):
@@ -631,6 +638,29 @@ class Chaos(RuleBasedStateMachine):
             assert isinstance(effect, SendReply)
             counts: Any = effect.value
             assert (counts.specs, counts.active) == self.reference.counts()
+
+    @invariant()
+    def only_what_is_wanted_to_end_is_stopping(self) -> None:
+        """What dies and comes back is restarting, and what has never run is starting."""
+        if self.over:
+            return
+        (effect,) = self.loop.handle(RequestReceived(Caller("app", 0), WhichChildren()), self.now)
+        assert isinstance(effect, SendReply)
+        infos: Any = effect.value
+        for info in infos:
+            life = self.loop.children[info.id].life
+            if life is None:
+                assert info.status in (ChildStatus.STOPPED, ChildStatus.RESTARTING)
+                continue
+            fate = self.reference.fates[life.incarnation]
+            has_run = fate.ready or info.last_exit is not None
+            assert (info.status is ChildStatus.STOPPING) == fate.unwanted
+            assert (info.status is ChildStatus.RUNNING) == fate.serves
+            assert info.status is not ChildStatus.STARTING or not fate.ready
+            assert info.status is not ChildStatus.RESTARTING or has_run
+            dying_for_good = fate.ready and fate.spec.restart is Restart.TEMPORARY
+            assert info.status is not ChildStatus.STOPPED or dying_for_good
+            assert info.ref is None or fate.unwanted or fate.serves
 
     @invariant()
     def no_timer_is_late(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +29,7 @@ from jidocode.otp.supervision.machine import (
 )
 from jidocode.otp.supervision.management import (
     ChildCounts,
+    ChildInfo,
     ChildStatus,
     CountChildren,
     DeleteChild,
@@ -593,6 +594,48 @@ def test_child_between_two_tries_is_restarting() -> None:
     assert world.ask(StartChild(worker("b")))[0].startswith("refuse 1: AlreadyPresentError")
     assert world.ask(RestartChild("b"))[0].startswith("refuse 2: ChildRestartingError")
     assert world.ask(DeleteChild("b"))[0].startswith("refuse 3: ChildRestartingError")
+
+
+def test_a_restart_whose_init_failed_is_restarting_while_it_is_killed() -> None:
+    """Its end is awaited, and it comes back: nobody wants it to stop."""
+    world = abc(Strategy.ONE_FOR_ONE)
+    world.slow.add("b")
+    world.kill("b")
+    failed = ChildFailed(4, Crashed("OSError: no"))
+    world.loop.handle(failed, world.now)
+
+    assert statuses(world)["b"] is ChildStatus.RESTARTING
+    world.loop.handle(ChildGone(4, None), world.now)
+    assert statuses(world)["b"] is ChildStatus.RESTARTING
+
+
+def test_a_first_start_that_fails_is_starting_until_it_is_dropped() -> None:
+    """Seen while its end is awaited."""
+    world = started(worker("a"))
+    world.slow.add("b")
+    world.ask(StartChild(worker("b")))
+    world.loop.handle(ChildFailed(2, Crashed("OSError: no")), world.now)
+
+    assert statuses(world)["b"] is ChildStatus.STARTING
+
+
+@pytest.mark.parametrize(
+    ("restart", "status"),
+    [
+        (Restart.PERMANENT, ChildStatus.RESTARTING),
+        (Restart.TRANSIENT, ChildStatus.RESTARTING),
+        (Restart.TEMPORARY, ChildStatus.STOPPED),
+    ],
+)
+def test_what_died_and_may_still_say_why_is_what_will_become_of_it(
+    restart: Restart, status: ChildStatus
+) -> None:
+    """Not stopping; and there is no process to be named."""
+    world = started(worker("a", restart=restart))
+    world.loop.handle(ChildGone(1, 0), world.now)
+    (info,) = cast("tuple[ChildInfo, ...]", world.answer(WhichChildren()))
+
+    assert (info.status, info.ref) == (status, None)
 
 
 def test_terminate_child_ends_the_retry() -> None:

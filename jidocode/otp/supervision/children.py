@@ -13,6 +13,7 @@ from jidocode.errors import AlreadyPresentError, AlreadyStartedError, ChildNotFo
 from jidocode.otp.supervision.life import Life, LifeState
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo, ChildStatus
 from jidocode.otp.supervision.specs import ChildSpec, ChildType
+from jidocode.otp.supervision.strategy import Verdict
 
 
 class Child(Struct):
@@ -36,8 +37,10 @@ class Child(Struct):
 
     @property
     def ref(self) -> ActorRef | None:
-        """The process, once its `init` is done and until its end."""
-        return self.life.ref if self.life else None
+        """The process, once its `init` is done and until it is known to be dead."""
+        if self.life is None or self.life.state is LifeState.SILENT:
+            return None
+        return self.life.ref
 
     @property
     def is_running(self) -> bool:
@@ -46,16 +49,20 @@ class Child(Struct):
 
     @property
     def status(self) -> ChildStatus:
-        """How it stands, for those who ask."""
-        if self.life is None:
+        """How it stands, for those who ask: what ends is stopping only if it is wanted to end."""
+        life = self.life
+        if life is None:
             return ChildStatus.STOPPED if self.died_at is None else ChildStatus.RESTARTING
-        match self.life.state:
-            case LifeState.CLAIMING | LifeState.STARTING:
-                return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
-            case LifeState.RUNNING:
-                return ChildStatus.RUNNING
-            case _:
-                return ChildStatus.STOPPING
+        if life.state is LifeState.RUNNING:
+            return ChildStatus.RUNNING
+        if life.on_request:
+            return ChildStatus.STOPPING
+        if life.ref is None:
+            # Also one whose `init` has failed, and whose end is awaited.
+            return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
+        if life.verdict is Verdict.RESTART:
+            return ChildStatus.RESTARTING
+        return ChildStatus.STOPPED if life.state is LifeState.SILENT else ChildStatus.STOPPING
 
 
 class Children(dict[str, Child]):

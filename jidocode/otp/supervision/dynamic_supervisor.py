@@ -110,13 +110,13 @@ class DynamicSupervisorLoop(Keeper):
 
     # News of lives
 
-    def _ready(self, child: Child) -> None:
-        self._reply(self._starters.pop(child.id, None), child.ref)
+    def _ready(self, child: Child, ref: ActorRef) -> None:
+        self._reply(self._starters.pop(child.id, None), ref)
 
     def _ended(self, child: Child, life: Life) -> None:
         first_start_failed = life.ref is None and child.died_at is None
         wanted = not (life.on_request or life.init_ignored or first_start_failed)
-        if not wanted or self._verdict(child, life) is not Verdict.RESTART:
+        if not wanted or life.verdict is not Verdict.RESTART:
             self._drop(child, life)
         elif life.ref is None:
             self._try_later(child, life)

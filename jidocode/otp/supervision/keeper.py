@@ -62,7 +62,7 @@ from jidocode.otp.supervision.management import (
     WhichChildren,
 )
 from jidocode.otp.supervision.specs import Flags, Start
-from jidocode.otp.supervision.strategy import Restart, Verdict, verdict
+from jidocode.otp.supervision.strategy import Restart, Verdict
 
 
 class Initialises(Protocol):
@@ -140,8 +140,8 @@ class Keeper(abc.ABC):
         """Begin with what `init` returned, or raise `InvalidChildSpecError`."""
 
     @abc.abstractmethod
-    def _ready(self, child: Child) -> None:
-        """*child* answers now (called once per life)."""
+    def _ready(self, child: Child, ref: ActorRef) -> None:
+        """*child* has started as *ref* (called once per life); it may be dead already."""
 
     @abc.abstractmethod
     def _ended(self, child: Child, life: Life) -> None:
@@ -201,7 +201,7 @@ class Keeper(abc.ABC):
         if life.ref is not None and not was_ready:
             self._drop_arguments(child, life)
             self._announce_start(child, life.ref)
-            self._ready(child)
+            self._ready(child, life.ref)
         self._settle(child, life)
 
     def _settle(self, child: Child, life: Life) -> None:
@@ -224,11 +224,6 @@ class Keeper(abc.ABC):
         return child.pending is not None and child.pending.incarnation == incarnation
 
     # Restarts
-
-    @staticmethod
-    def _verdict(child: Child, life: Life) -> Verdict:
-        """Return what becomes of *child*; a restart whose start failed is tried again."""
-        return Verdict.RESTART if life.ref is None else verdict(child.spec.restart, life.reason)
 
     def _may_restart(self, child: Child, life: Life) -> bool:
         """Count a restart after *life*; if it is one too many, give up instead."""
@@ -282,7 +277,7 @@ class Keeper(abc.ABC):
 
     def _announce_death(self, child: Child, life: Life) -> None:
         """Announce the end of a *life* that nobody asked for."""
-        comes_back = self._verdict(child, life) is Verdict.RESTART
+        comes_back = life.verdict is Verdict.RESTART
         self._announce_end(
             child, life, restarting=comes_back and not self._intensity.is_spent(self.now)
         )

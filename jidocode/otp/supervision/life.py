@@ -48,6 +48,7 @@ from jidocode.otp.supervision.machine import (
     StopTimeout,
 )
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, ChildType
+from jidocode.otp.supervision.strategy import Verdict, verdict
 
 NOTE_GRACE = 0.1
 """Seconds that a dead child's exit note may still be under way."""
@@ -203,8 +204,13 @@ class Life(Struct):
 
     @property
     def reason(self) -> ExitReason:
-        """Why it ended; asked once it has."""
+        """Why it ended, or ends, as far as known."""
         return self._failure or best_reason(self._note, self._status)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is to be done about its end, as far as known; a failed restart is tried again."""
+        return Verdict.RESTART if self.ref is None else verdict(self.spec.restart, self.reason)
 
     def _explains(self, status: int | None) -> bool:
         """Whether a death with *status* needs no more words: it was a signal, or it has a note."""

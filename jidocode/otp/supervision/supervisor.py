@@ -203,11 +203,11 @@ class SupervisorLoop(Keeper):
 
     # News of lives
 
-    def _ready(self, child: Child) -> None:
+    def _ready(self, child: Child, ref: ActorRef) -> None:
         operation = self._operation
         if operation is not None and operation.starts(child.id):
             operation.current = None
-            self._reply(operation.caller, child.ref)
+            self._reply(operation.caller, ref)
 
     def _ended(self, child: Child, life: Life) -> None:
         operation = self._operation
@@ -215,8 +215,10 @@ class SupervisorLoop(Keeper):
             operation.current = None
             self._not_started(operation, child, life)
         elif operation is not None and operation.stops(child.id):
-            self._announce_end(child, life, restarting=child.id in operation.start)
-            child.died_at = self.now
+            comes_back = child.id in operation.start
+            self._announce_end(child, life, restarting=comes_back)
+            if comes_back:
+                child.died_at = self.now
             if child.id == operation.current:
                 operation.current = None
                 self._stopped(child, operation)
@@ -264,7 +266,7 @@ class SupervisorLoop(Keeper):
 
     def _act_on_end(self, child: Child, life: Life) -> None:
         child.pending = None
-        match self._verdict(child, life):
+        match life.verdict:
             case Verdict.RESTART:
                 self._restart(child, life)
             case Verdict.KEEP:
@@ -316,6 +318,8 @@ class SupervisorLoop(Keeper):
 
     def _stop_all(self, purpose: Purpose, reason: ExitReason) -> None:
         """Stop the child that is under way, then all others, last started first."""
+        for child in self.children.values():
+            child.died_at = None  # nobody comes back
         under_way = self._operation.current if self._operation else None
         last_first = list(reversed(self.children))
         stop = sorted(last_first, key=lambda child_id: child_id != under_way)
