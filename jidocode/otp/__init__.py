@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jidocode.base.exits import (
         Crashed as Crashed,
         ExitReason as ExitReason,
+        FailedChild as FailedChild,
         Killed as Killed,
         NoProcess as NoProcess,
         Normal as Normal,
@@ -114,7 +115,7 @@ else:
         __name__,
         """
         jidocode.base.exits
-            Crashed ExitReason Killed NoProcess Normal Shutdown
+            Crashed ExitReason FailedChild Killed NoProcess Normal Shutdown
         jidocode.base.refs
             ActorRef Name Target
         jidocode.errors

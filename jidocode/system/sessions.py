@@ -107,13 +107,13 @@ class Sessions:
         try:
             yield from self._ask_to_start(StartSession(opened, spec), deadline)
         except StartFailedError as error:
-            # A text is all that comes from a start that failed. So it is looked again for what
-            # may have been in its way, which says by whom; it may be gone by now.
+            # A start that failed says what it was, and not by whom. So it is looked again for
+            # what may have been in its way; it may be gone by now.
             if home is not None:
                 home.check(opened.place)
             if resumes:
                 self._archive.path(record.id)
-            if was_taken(error.reason):
+            if was_taken(error.cause):
                 problem = f"session {record.id}, or its project, was in use a moment ago"
                 raise JournalLockedError(problem) from error
             raise

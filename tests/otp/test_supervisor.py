@@ -103,7 +103,7 @@ def test_failed_start_stops_what_was_started_in_reverse_order() -> None:
         *("spawn a#1", "started a#1", "spawn b#2", "started b#2", "spawn c#3", "kill c#3"),
         f"not started c: {NO}",
         *("stop b#2", "stopped b#2: shutdown", "stop a#1", "stopped a#1: shutdown"),
-        f"failed: shutdown (failed to start child 'c': {NO})",
+        f"failed: shutdown (failed to start child c: {NO})",
     ]
 
 
@@ -116,7 +116,7 @@ def test_nothing_is_restarted_while_a_failed_start_is_rolled_back() -> None:
     assert world.kill("a") == [f"exited a#1: {KILLED}, restarting"]
     assert world.kill("b") == [
         f"not started b: {KILLED}",
-        f"failed: shutdown (failed to start child 'b': {KILLED})",
+        f"failed: shutdown (failed to start child b: {KILLED})",
     ]
     assert world.ask(StartChild(worker("c"))) == []
     assert world.shut_down() == []
@@ -130,7 +130,7 @@ def test_stop_during_a_roll_back_changes_nothing() -> None:
     world.start()
 
     assert world.shut_down() == []
-    assert world.kill("a")[-1] == f"failed: shutdown (failed to start child 'b': {NO})"
+    assert world.kill("a")[-1] == f"failed: shutdown (failed to start child b: {NO})"
 
 
 def test_death_during_the_start_is_handled_after_it() -> None:
@@ -166,7 +166,7 @@ def test_hanging_init_is_killed_at_its_deadline() -> None:
     assert world.advance(0.1) == [
         "kill a#1",
         "not started a: crashed: init took longer than 2 s",
-        "failed: shutdown (failed to start child 'a': crashed: init took longer than 2 s)",
+        "failed: shutdown (failed to start child a: crashed: init took longer than 2 s)",
     ]
 
 
@@ -1172,7 +1172,7 @@ def test_taken_name_fails_the_start() -> None:
 
     assert world.start(registry_up=True) == [
         *("claim k 1 #1", f"not started a: {reason}"),
-        f"failed: shutdown (failed to start child 'a': {reason})",
+        f"failed: shutdown (failed to start child a: {reason})",
     ]
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
-from jidocode.base.exits import SHUTDOWN, ExitReason, Shutdown
+from jidocode.base.exits import SHUTDOWN, ExitReason, FailedChild, Shutdown
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import (
@@ -242,7 +242,8 @@ class SupervisorLoop(Keeper):
         match operation.purpose:
             case Purpose.INIT:
                 self._announce_end(child, life, restarting=False)
-                self._roll_back(f"failed to start child {quote(child.id)}: {life.reason}")
+                failed = FailedChild(child.id, life.reason)
+                self._stop_all(Purpose.ROLL_BACK, Shutdown(failed=failed))
             case Purpose.RESTART:
                 self._try_later(child, life)
                 self._operation = None
@@ -308,9 +309,6 @@ class SupervisorLoop(Keeper):
             self._shut_down(SHUTDOWN)
 
     # Ends of the supervisor itself; whoever waits for an answer hears of the exit
-
-    def _roll_back(self, detail: str) -> None:
-        self._stop_all(Purpose.ROLL_BACK, Shutdown(detail))
 
     def _shut_down(self, reason: ExitReason) -> None:
         if self._operation is None or self._operation.purpose not in _ENDS:

@@ -260,11 +260,11 @@ def owned(journal: Path) -> Generator[None]:
         os.close(fd)
 
 
-def was_taken(reason: ExitReason) -> bool:
-    """Whether *reason* is that of a start which `Home.own` refused."""
+def was_taken(cause: ExitReason) -> bool:
+    """Whether *cause*, of what failed in a start, is that somebody else had the session."""
     refusals = (JournalLockedError, ProjectAlreadyOpenError)
     names = tuple(f"{cls.__module__}.{cls.__qualname__}: " for cls in refusals)
-    return isinstance(reason, Crashed) and reason.error.startswith(names)
+    return isinstance(cause, Crashed) and cause.error.startswith(names)
 
 
 def owner_path(journal: Path) -> Path:
