@@ -242,11 +242,14 @@ class StartFailedError(SupervisorError):
 
 
 class AlreadyStartedError(SupervisorError):
-    """A child with that id, or a process with that name, runs already."""
+    """A child with that id, or a process with that name, runs already.
 
-    _sentence = "{child_id} is already started"
+    *ref* is that process, which lived when this was decided; so "start it, or get it" is one call.
+    """
 
-    def __init__(self, child_id: str, ref: ActorRef | None = None) -> None:
+    _sentence = "{child_id} is already started: {ref}"
+
+    def __init__(self, child_id: str, ref: ActorRef) -> None:
         super().__init__(child_id, ref)
         self.child_id = child_id
         self.ref = ref

@@ -76,7 +76,8 @@ def start_child(
     """Start one more child; None if its `init` ignored.
 
     Raises:
-        AlreadyStartedError: A child with that id, or a process with its name, runs.
+        AlreadyStartedError: A child with that id, or a process with its name, runs; `ref` is
+            that process. One that is being started or restarted is waited for.
         AlreadyPresentError: There is a stopped child with that id.
         MaxChildrenError: A dynamic supervisor has as many as it may.
         StartFailedError: Its `init` failed; the spec is not kept.

@@ -41,6 +41,7 @@ from jidocode.otp.supervision.machine import (
     ChildIgnored,
     ChildReady,
     Claim,
+    ClaimTimeout,
     ExitNoted,
     InitTimeout,
     KeeperEffect,
@@ -273,6 +274,8 @@ class Registry(Struct):
 
 
 DEADLINES: dict[type, str] = {InitTimeout: "init", StopTimeout: "stop", NoteTimeout: "note"}
+ELSEWHERE = ActorRef("worker", 1, 99)
+"""Who has the names that are taken."""
 NAMES: dict[str, Name] = {"a": ("k", "1"), "c": ("k", "3")}
 CHILD_IDS = ("a", "b", "c", "d")
 
@@ -368,7 +371,7 @@ class Chaos(RuleBasedStateMachine):
                 self.reference.shut_down(reason)
             case RetryRestart() | InitTimeout() | StopTimeout() | NoteTimeout():
                 self.reference.ring(event)
-            case RegistryUp() | RegistryDown():
+            case RegistryUp() | RegistryDown() | ClaimTimeout():  # claims are decided at once
                 pass
             case _:
                 self.reference.hear(event)
@@ -417,7 +420,7 @@ class Chaos(RuleBasedStateMachine):
     def claim(self, incarnation: int, name: Name) -> None:
         assert name not in self.names.held
         if name in self.names.taken:
-            self.replies.append(NameTaken(incarnation, None))
+            self.replies.append(NameTaken(incarnation, ELSEWHERE))
         else:
             self.names.held.add(name)
             self.replies.append(NameClaimed(incarnation))

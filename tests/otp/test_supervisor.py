@@ -586,14 +586,48 @@ def between_tries() -> World:
 
 
 def test_child_between_two_tries_is_restarting() -> None:
-    """E8: it is not active, its id is taken, and it can be neither restarted nor deleted."""
+    """E8: it is not active, and it can be neither restarted nor deleted."""
     world = between_tries()
 
     assert statuses(world)["b"] is ChildStatus.RESTARTING
     assert world.answer(CountChildren()) == ChildCounts(3, 2, 0, 3)
-    assert world.ask(StartChild(worker("b")))[0].startswith("refuse 1: AlreadyPresentError")
-    assert world.ask(RestartChild("b"))[0].startswith("refuse 2: ChildRestartingError")
-    assert world.ask(DeleteChild("b"))[0].startswith("refuse 3: ChildRestartingError")
+    assert world.ask(RestartChild("b"))[0].startswith("refuse 1: ChildRestartingError")
+    assert world.ask(DeleteChild("b"))[0].startswith("refuse 2: ChildRestartingError")
+
+
+def test_a_start_of_an_id_that_is_restarting_waits_for_the_next_life() -> None:
+    """Other requests do not wait behind it, and so the restart does not."""
+    world = between_tries()
+
+    assert world.ask(StartChild(worker("b"))) == []
+    assert world.ask(TerminateChild("c"))[-1] == "reply 2: None"
+    assert world.advance(1)[-1].startswith("refuse 1: AlreadyStartedError: b is already started")
+
+
+def test_a_start_of_an_id_whose_restart_is_ended_finds_it_present() -> None:
+    """It is at rest then."""
+    world = between_tries()
+    world.ask(StartChild(worker("b")))
+
+    assert world.ask(TerminateChild("b")) == [
+        "reply 2: None",
+        "refuse 1: AlreadyPresentError: child b is already present, but not running",
+    ]
+
+
+def test_a_start_waits_for_a_sibling_that_restarts_under_that_name() -> None:
+    """Not within its own operation, for the restart is one, too."""
+    name = ("k", "1")
+    world = started(worker("a", name=name), worker("b"), backoff=1.0)
+    world.ask(StartChild(worker("c", name=name)))
+    world.ask(TerminateChild("b"))
+    world.failing["a"] = 1
+    world.kill("a")
+    error = world.errors[1]
+
+    assert isinstance(error, AlreadyStartedError)
+    assert world.ask(StartChild(worker("d", name=name))) == []
+    assert world.advance(1)[-1].startswith("refuse 3: AlreadyStartedError: d is already started")
 
 
 def test_a_restart_whose_init_failed_is_restarting_while_it_is_killed() -> None:
@@ -990,7 +1024,7 @@ def test_start_child_with_a_running_id_names_the_process() -> None:
     world = abc(Strategy.ONE_FOR_ONE)
 
     assert world.ask(StartChild(worker("b", restart=Restart.TEMPORARY))) == [
-        "refuse 1: AlreadyStartedError: b is already started"
+        "refuse 1: AlreadyStartedError: b is already started: worker#2 (pid 1002)"
     ]
     error = world.errors[1]
     assert isinstance(error, AlreadyStartedError)
@@ -1184,7 +1218,7 @@ def test_start_child_with_a_taken_name_names_the_holder() -> None:
     world.taken[("k", "1")] = holder
 
     assert world.ask(StartChild(worker("a", name=("k", "1"))))[-1] == (
-        "refuse 1: AlreadyStartedError: a is already started"
+        "refuse 1: AlreadyStartedError: a is already started: worker#7 (pid 70)"
     )
     error = world.errors[1]
     assert isinstance(error, AlreadyStartedError)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import quote
 from jidocode.errors import AlreadyPresentError, AlreadyStartedError, ChildNotFoundError
 from jidocode.otp.supervision.life import Life, LifeState
@@ -48,6 +48,20 @@ class Child(Struct):
         return self.life is not None and self.life.state is LifeState.RUNNING
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether it has no process, and will not have one unless somebody asks for it."""
+        return self.life is None and self.pending is None and self.died_at is None
+
+    @property
+    def is_in_between(self) -> bool:
+        """Whether it starts, ends or is to come back, so that nobody knows what becomes of it."""
+        return not (self.is_running or self.is_at_rest)
+
+    def wants(self, name: Name | None) -> bool:
+        """Whether it has *name*, or is to have it."""
+        return name is not None and self.spec.name == name and not self.is_at_rest
+
+    @property
     def status(self) -> ChildStatus:
         """How it stands, for those who ask: what ends is stopping only if it is wanted to end."""
         life = self.life
@@ -80,7 +94,7 @@ class Children(dict[str, Child]):
         return child
 
     def check_free(self, child_id: str) -> None:
-        """Make sure that no child has that id.
+        """Make sure that no child has that id, of those that are running or at rest.
 
         Raises:
             AlreadyStartedError: One has, and a process (OTP: `already_started`).
@@ -89,9 +103,19 @@ class Children(dict[str, Child]):
         present = self.get(child_id)
         if present is None:
             return
-        if present.life is not None:
+        if present.ref is not None:
             raise AlreadyStartedError(child_id, present.ref)
         raise AlreadyPresentError(child_id)
+
+    def is_open(self, spec: ChildSpec) -> bool:
+        """Whether a child has the id or the name of *spec*, and is neither running nor at rest.
+
+        Then nobody can say yet who has it in the end.
+        """
+        return any(
+            child.is_in_between and (child.id == spec.id or child.wants(spec.name))
+            for child in self.values()
+        )
 
     def find(self, child_id: object) -> Child:
         """Return the child with that id, which is whatever a caller sent.
@@ -109,12 +133,9 @@ class Children(dict[str, Child]):
         name = child.spec.name
         if name is None:
             return None
-        rivals = (
-            other
-            for other in self.values()
-            if other is not child and other.spec.name == name and (other.has_claim or other.life)
+        return next(
+            (each for each in self.values() if each is not child and each.wants(name)), None
         )
-        return next(rivals, None)
 
     def infos(self) -> tuple[ChildInfo, ...]:
         """Return how each child stands (OTP: which_children)."""

@@ -14,12 +14,13 @@ from typing import Any, Protocol, Self
 
 from attrs import evolve
 
-from jidocode.base.exits import ExitReason, Shutdown
+from jidocode.base.exits import Crashed, ExitReason, Shutdown
 from jidocode.base.refs import ActorRef
-from jidocode.base.text import quote
+from jidocode.base.text import quote, word
 from jidocode.errors import (
     AlreadyStartedError,
     ChildNotFoundError,
+    InvalidChildSpecError,
     StartFailedError,
     SupervisorError,
 )
@@ -42,7 +43,7 @@ from jidocode.otp.supervision.machine import (
     After,
     Announce,
     ChildEvent,
-    Claim,
+    ChildFailed,
     HeartbeatDue,
     KeeperEffect,
     KeeperEvent,
@@ -61,7 +62,7 @@ from jidocode.otp.supervision.management import (
     UpdateChild,
     WhichChildren,
 )
-from jidocode.otp.supervision.specs import Flags, Start
+from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
 from jidocode.otp.supervision.strategy import Restart, Verdict
 
 
@@ -85,6 +86,7 @@ class Keeper(abc.ABC):
         self._use(Flags())
         self._is_over = False
         self._effects: list[KeeperEffect] = []
+        self._open: list[tuple[RequestReceived, ChildSpec]] = []
         self.now = 0.0
 
     @classmethod
@@ -172,7 +174,10 @@ class Keeper(abc.ABC):
         self._by_incarnation[life.incarnation] = child
         rival = self.children.rival_of(child)
         if rival is not None:
-            self._do(life.handle(NameTaken(life.incarnation, rival.ref)))
+            # Only a group that is started together, or anew, has one without a process in it.
+            shared = ChildFailed(life.incarnation, Crashed("its name is taken by another child"))
+            taken = NameTaken(life.incarnation, rival.ref)
+            self._do(life.handle(shared if rival.ref is None else taken))
             self._settle(child, life)
             return
         claim = self._registry_up and not child.has_claim and child.spec.name is not None
@@ -316,7 +321,7 @@ class Keeper(abc.ABC):
             life, name = child.life, child.spec.name
             child.has_claim = life is not None and name is not None
             if life is not None and name is not None:
-                self._effects.append(Claim(life.incarnation, name, child.spec.value, life.ref))
+                self._effects.append(life.claim())
 
     def _go_on_unclaimed(self) -> None:
         """Start those that wait for the registry: its own restart may wait for them.
@@ -342,6 +347,28 @@ class Keeper(abc.ABC):
         self._rest(child)
 
     # Requests
+
+    def _wait_for(self, spec: ChildSpec, event: RequestReceived) -> bool:
+        """Whether *event*, which asks to start *spec*, waits for what becomes of another child.
+
+        That has the same id or name, and is starting, ending or restarting. Once it runs, it
+        is named to the caller; once it is gone, the start goes on.
+        """
+        is_open = self.children.is_open(spec)
+        if is_open:
+            self._open.append((event, spec))
+        return is_open
+
+    def _take_decided(self) -> list[RequestReceived]:
+        """Return the starts that need not wait any more, and wait for them no longer."""
+        waiting, self._open = self._open, []
+        decided: list[RequestReceived] = []
+        for event, spec in waiting:
+            if self.children.is_open(spec):
+                self._open.append((event, spec))
+            else:
+                decided.append(event)
+        return decided
 
     def _request(self, event: RequestReceived) -> None:
         """Answer a question at once; leave the rest to the subclass."""
@@ -374,10 +401,11 @@ class Keeper(abc.ABC):
         if change.value is not None:
             spec = evolve(spec, value=change.value)
         child.spec = spec
-        if child.has_claim and child.life is not None and spec.name is not None:
-            # Claiming what one holds tells the registry the new value.
-            claim = Claim(child.life.incarnation, spec.name, spec.value, child.ref)
-            self._effects.append(claim)
+        if child.life is not None:
+            child.life.spec = spec
+            if child.has_claim and spec.name is not None:
+                # Claiming what one holds tells the registry the new value.
+                self._effects.append(child.life.claim())
 
     def _reply(self, caller: Caller | None, value: object) -> None:
         if caller is not None:
@@ -397,6 +425,8 @@ class Keeper(abc.ABC):
 
 def start_error(child: Child, life: Life) -> SupervisorError:
     """Return the error for whoever asked for a start that ended with *life*."""
-    if life.name_taken:
+    if life.holder is not None:
         return AlreadyStartedError(child.id, life.holder)
+    if life.name_reserved:
+        return InvalidChildSpecError(f"the name of child {word(child.id)} is reserved")
     return StartFailedError(child.id, life.reason)

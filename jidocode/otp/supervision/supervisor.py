@@ -38,7 +38,6 @@ from jidocode.otp.supervision.life import Life
 from jidocode.otp.supervision.machine import RequestReceived
 from jidocode.otp.supervision.management import (
     DeleteChild,
-    Request,
     RestartChild,
     StartChild,
     TerminateChild,
@@ -153,6 +152,7 @@ class SupervisorLoop(Keeper):
         while not self._is_over:
             operation = self._operation
             if operation is None:
+                self._waiting.extendleft(reversed(self._take_decided()))
                 if not self._waiting:
                     return
                 self._take_up(self._waiting.popleft())
@@ -168,7 +168,7 @@ class SupervisorLoop(Keeper):
 
     def _take_up(self, waiting: RequestReceived | Life) -> None:
         if isinstance(waiting, RequestReceived):
-            self._serve(waiting.caller, waiting.request)
+            self._serve(waiting)
             return
         child = self.children.get(waiting.spec.id)
         # Its end is no longer due if a group restart or a request was faster.
@@ -328,16 +328,20 @@ class SupervisorLoop(Keeper):
     def _change(self, event: RequestReceived) -> None:
         self._waiting.append(event)
 
-    def _serve(self, caller: Caller, request: Request) -> None:
+    def _serve(self, event: RequestReceived) -> None:
+        caller, request = event.caller, event.request
         try:
             match request:
-                case StartChild(spec):
-                    child = self.children.add(check_child(spec, self.flags))
-                    self._begin_start(Purpose.START_CHILD, caller, child)
+                case StartChild():
+                    spec = check_child(request.spec, self.flags)
+                    if not self._wait_for(spec, event):
+                        self._begin_start(Purpose.START_CHILD, caller, self.children.add(spec))
                 case TerminateChild(child_id):
                     self._terminate_child(caller, self.children.find(child_id))
                 case RestartChild(child_id):
-                    self._begin_start(Purpose.RESTART_CHILD, caller, self._stopped_child(child_id))
+                    child = self._stopped_child(child_id)
+                    if not self._wait_for(child.spec, event):
+                        self._begin_start(Purpose.RESTART_CHILD, caller, child)
                 case DeleteChild(child_id):
                     self._forget(self._stopped_child(child_id))
                     self._reply(caller, None)
