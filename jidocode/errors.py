@@ -44,19 +44,28 @@ JidocodeError
         └── JournalLostError    somebody did something to it while its session is open
 
 All of them pickle: an error that crosses a process keeps its type, attributes and
-message. Each class says its message once, as a sentence over its attributes, and never
-holds raw user input: foreign values pass through `quote`.
+message. Each class says its message once, as a sentence over its attributes. Whatever
+these are, it is bounded, printable, and on one line; only what has no attributes, and
+quotes a whole text, has more of them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from jidocode.base.text import quote
+from jidocode.base.exits import failure, path_text
+from jidocode.base.text import line, printable, quote, word
 
 if TYPE_CHECKING:
     from jidocode.base.exits import ExitReason
     from jidocode.base.refs import ActorRef
+
+
+def _shown(name: str, value: object) -> object:
+    """Return the attribute *name* as a sentence shows it: an id as a word, a text on one line."""
+    if not isinstance(value, str):
+        return value
+    return word(value) if name.endswith("_id") else line(value)
 
 
 class JidocodeError(Exception):
@@ -72,8 +81,10 @@ class JidocodeError(Exception):
     def message(self) -> str:
         """One sentence for a person."""
         if self._sentence:
-            return self._sentence.format_map(vars(self))
-        return " ".join(str(arg) for arg in self.args)
+            return self._sentence.format_map(
+                {name: _shown(name, vars(self)[name]) for name in vars(self)}
+            )
+        return printable(" ".join(str(arg) for arg in self.args))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # OSError and its kin have a reduce of their own that would win otherwise.
@@ -143,7 +154,7 @@ class CallTimeoutError(CallError, TimeoutError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        return f"{self.target} did not answer within {round(self.timeout, 3):g} s"
+        return f"{line(self.target)} did not answer within {round(self.timeout, 3):g} s"
 
 
 class NoProcessError(CallError):
@@ -189,7 +200,8 @@ class HandlerError(CallError):
     def __str__(self) -> str:
         if not self.remote_traceback:
             return self.message
-        return f"{self.message}\n\nIn the process of {self.target}:\n{self.remote_traceback}"
+        where = f"In the process of {line(self.target)}:"
+        return f"{self.message}\n\n{where}\n{printable(self.remote_traceback)}"
 
 
 class RegistryNotRunningError(JidocodeError):
@@ -213,23 +225,33 @@ class InvalidChildSpecError(SupervisorError, ValueError):
 class StartFailedError(SupervisorError):
     """A child could not be started; what was started before it is stopped again.
 
-    *reason* is the exit reason of the start (OTP: failed_to_start_child).
+    *child_id* is that of the child that was to be started, *reason* the exit reason of its start.
+    If that is a supervisor, one below it may be to blame (OTP: failed_to_start_child): *path*
+    are the ids from *child_id* down to the one that failed, and *cause* is its exit reason, with
+    the traceback if it raised. For a child that failed itself, they are (*child_id*,) and *reason*.
     """
-
-    _sentence = "child {child_id} could not be started: {reason}"
 
     def __init__(self, child_id: str, reason: ExitReason) -> None:
         super().__init__(child_id, reason)
         self.child_id = child_id
         self.reason = reason
+        self.path, self.cause = failure(child_id, reason)
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"child {path_text(self.path)} could not be started: {self.cause}"
 
 
 class AlreadyStartedError(SupervisorError):
-    """A child with that id, or a process with that name, runs already."""
+    """A child with that id, or a process with that name, runs already.
 
-    _sentence = "{child_id} is already started"
+    *ref* is that process, which lived when this was decided; so "start it, or get it" is one call.
+    """
 
-    def __init__(self, child_id: str, ref: ActorRef | None = None) -> None:
+    _sentence = "{child_id} is already started: {ref}"
+
+    def __init__(self, child_id: str, ref: ActorRef) -> None:
         super().__init__(child_id, ref)
         self.child_id = child_id
         self.ref = ref
@@ -329,7 +351,7 @@ class SessionNotFoundError(SessionError, LookupError):
     def message(self) -> str:
         """One sentence for a person."""
         why = "" if self.ended is None else f": it has ended ({self.ended})"
-        return f"no session {self.wanted}{why}"
+        return f"no session {line(self.wanted)}{why}"
 
 
 class InvalidSessionIdError(SessionError, ValueError):
@@ -351,7 +373,7 @@ class InvalidSessionError(SessionError, ValueError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        return "; ".join(self.reasons)
+        return line("; ".join(self.reasons))
 
 
 class InvalidRequestError(SessionError, ValueError):
@@ -444,6 +466,7 @@ class ProjectAlreadyOpenError(SessionError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
+        session = f"session {word(self.session_id)}"
         where = (
             ""
             if self.pid is None
@@ -451,10 +474,10 @@ class ProjectAlreadyOpenError(SessionError):
         )
         if self.nested:
             return (
-                f"the project lies inside, or around, the one of session {self.session_id}{where}"
+                f"the project lies inside, or around, the one of {session}{where}"
                 "; allow_nested permits that"
             )
-        return f"the project is already open in session {self.session_id}{where}"
+        return f"the project is already open in {session}{where}"
 
 
 class RateLimitedError(SessionError):
@@ -490,7 +513,8 @@ class JournalLockedError(JournalError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        return self.problem if self.pid is None else f"{self.problem} by process {self.pid}"
+        problem = line(self.problem)
+        return problem if self.pid is None else f"{problem} by process {self.pid}"
 
 
 class JournalVersionError(JournalError):

@@ -75,6 +75,7 @@ SHOWN = {
     "ChildStarting.name": _ID,
     "Crashed.error": "why a process ended, as its own exception says it: nothing else would help",
     "Event.session_id": _ID,
+    "FailedChild.id": _ID,
     "FileAccess.sha256": "a digest",
     "FileBytes.sha256": "a digest",
     "FileSlice.encoding": "the name of an encoding, which Python knows",

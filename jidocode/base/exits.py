@@ -10,6 +10,10 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from jidocode.base.records import Record
+from jidocode.base.text import line, word
+
+_PATH_LENGTH = 6
+"""Ids that a sentence shows."""
 
 
 @frozen(eq=False, repr=False)
@@ -21,13 +25,35 @@ class Normal(Record):
 
 
 @frozen(eq=False, repr=False)
+class FailedChild(Record):
+    """The child that a supervisor could not start (OTP: `failed_to_start_child`).
+
+    Attributes:
+        id: The id of its spec.
+        reason: Why it could not be started.
+    """
+
+    id: str
+    reason: ExitReason
+
+
+@frozen(eq=False, repr=False)
 class Shutdown(Record):
-    """It was told to stop, or gave up in order (OTP: `shutdown`, `{shutdown, Detail}`)."""
+    """It was told to stop, or gave up in order (OTP: `shutdown`, `{shutdown, Detail}`).
+
+    Attributes:
+        detail: Why, in words.
+        failed: The child that could not be started, if a supervisor's own start failed for it.
+    """
 
     detail: str = ""
+    failed: FailedChild | None = None
 
     def __str__(self) -> str:
-        return f"shutdown ({self.detail})" if self.detail else "shutdown"
+        if self.failed is not None:
+            path, cause = failure(self.failed.id, self.failed.reason)
+            return f"shutdown (failed to start child {path_text(path)}: {cause})"
+        return f"shutdown ({line(self.detail)})" if self.detail else "shutdown"
 
 
 @frozen(eq=False, repr=False)
@@ -55,7 +81,7 @@ class Crashed(Record):
     traceback: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        return f"crashed: {self.error}"
+        return f"crashed: {line(self.error)}"
 
 
 @frozen(eq=False, repr=False)
@@ -75,6 +101,27 @@ SHUTDOWN = Shutdown()
 def is_normal(reason: ExitReason) -> bool:
     """Whether a transient child with this *reason* stays down (OTP: `normal`, `shutdown`)."""
     return isinstance(reason, (Normal, Shutdown))
+
+
+def failure(child_id: str, reason: ExitReason) -> tuple[tuple[str, ...], ExitReason]:
+    """Return what failed in a start that ended with *reason*: the ids that lead there, and why.
+
+    The first id is *child_id*; the last one is that of the child without which all those above
+    it could not start.
+    """
+    path = [child_id]
+    while isinstance(reason, Shutdown) and reason.failed is not None:
+        path.append(reason.failed.id)
+        reason = reason.failed.reason
+    return tuple(path), reason
+
+
+def path_text(path: tuple[str, ...]) -> str:
+    """Return the ids of *path*, outermost first, as words of one sentence; a long one is cut."""
+    words = [word(each) for each in path]
+    if len(words) > _PATH_LENGTH:
+        words[2:-2] = ["..."]
+    return " > ".join(words)
 
 
 def best_reason(note: ExitReason | None, status: int | None) -> ExitReason:

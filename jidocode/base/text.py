@@ -7,8 +7,8 @@ import traceback
 QUOTE_LENGTH = 80
 """Characters of a foreign value that one line shows."""
 
-REASON_LENGTH = 400
-"""Characters of the reason of a death that a line of the log shows."""
+LINE_LENGTH = 1000
+"""Characters of a foreign text that are shown as part of a sentence."""
 
 TEXT_LENGTH = 16_384
 """Characters of a longer text, a traceback, that are kept."""
@@ -38,6 +38,26 @@ def word(text: str) -> str:
     """Return *text* as it is if it is a short, printable word, else quoted."""
     plain = text.isascii() and text.isprintable() and " " not in text and text != ""
     return text if plain and len(text) <= QUOTE_LENGTH else quote(text)
+
+
+def line(text: str) -> str:
+    """Return *text* as part of a sentence: bounded, on one line, and nothing in it unprintable."""
+    shown = text if len(text) <= LINE_LENGTH else f"{text[:LINE_LENGTH]}..."
+    return shown if shown.isprintable() else "".join(map(_escaped, shown))
+
+
+def printable(text: str) -> str:
+    """Return *text* bounded, with its lines, and with nothing else in it that is unprintable."""
+    return "\n".join(
+        each if each.isprintable() else "".join(map(_escaped, each))
+        for each in clip(text).split("\n")
+    )
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def describe(error: BaseException) -> str:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from jidocode.base.exits import (
         Crashed as Crashed,
         ExitReason as ExitReason,
+        FailedChild as FailedChild,
         Killed as Killed,
         NoProcess as NoProcess,
         Normal as Normal,
@@ -127,7 +128,7 @@ else:
         jidocode._host.actor.async_server
             AsyncGenServer
         jidocode.base.exits
-            Crashed ExitReason Killed NoProcess Normal Shutdown
+            Crashed ExitReason FailedChild Killed NoProcess Normal Shutdown
         jidocode.base.refs
             ActorRef Name Target
         jidocode.errors

@@ -78,7 +78,8 @@ def start_child(
     *child* is its spec, or a class whose `child_spec` needs no arguments.
 
     Raises:
-        AlreadyStartedError: A child with that id, or a process with its name, runs.
+        AlreadyStartedError: A child with that id, or a process with its name, runs; `ref` is
+            that process. One that is being started or restarted is waited for.
         AlreadyPresentError: There is a stopped child with that id.
         MaxChildrenError: A dynamic supervisor has as many as it may.
         StartFailedError: Its `init` failed; the spec is not kept.

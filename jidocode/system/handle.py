@@ -135,7 +135,7 @@ class SessionHandle:
         """Start one more child; None if its `init` ignored.
 
         Raises:
-            AlreadyStartedError: A child with that id runs.
+            AlreadyStartedError: A child with that id runs; `ref` is its process.
             AlreadyPresentError: There is a stopped child with that id.
             StartFailedError: Its `init` failed; the spec is not kept.
             InvalidChildSpecError: The spec breaks a rule, or has a name of its own.

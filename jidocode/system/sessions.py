@@ -105,12 +105,12 @@ class Sessions:
         try:
             yield from self._ask_to_start(StartSession(opened, spec), deadline)
         except StartFailedError as error:
-            # A text is all that comes from a start that failed. So it is looked again for what
-            # may have been in its way, which says by whom; it may be gone by now.
+            # A start that failed says what it was, and not by whom. So it is looked again for
+            # what may have been in its way; it may be gone by now.
             self._archive.check_free(opened.place)
             if resumes:
                 self._archive.path(record.id)
-            refused = refusal(error.reason, record.id)
+            refused = refusal(error.cause, record.id)
             if refused is not None:
                 raise refused from error
             raise

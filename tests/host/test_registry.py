@@ -13,7 +13,16 @@ from actors import Registrar, group, pool, subject
 from trees import REGISTRY_ID, MakeTree, Tree
 
 from jidocode.errors import AlreadyStartedError, StartFailedError
-from jidocode.otp import ActorRef, ChildExited, ChildSpec, ChildStatus, Flags, Name, Start
+from jidocode.otp import (
+    ActorRef,
+    ChildExited,
+    ChildSpec,
+    ChildStatus,
+    Flags,
+    Name,
+    Restart,
+    Start,
+)
 from jidocode.otp.naming.messages import ROOT, AwaitLive, Entries, Live, NotFound, Restarting
 from jidocode.otp.naming.table import Entry
 from jidocode.otp.supervision.management import RestartChild
@@ -134,6 +143,73 @@ def test_of_many_starts_under_one_name_one_wins(tree: MakeTree, log: Path) -> No
     assert len(notes(log, "init")) == 1
 
 
+def start_or_get(running: Tree, spec: ChildSpec, supervisor: str) -> ActorRef | None:
+    try:
+        return running.start(spec, supervisor)
+    except AlreadyStartedError as error:
+        return error.ref
+
+
+def test_start_or_get_is_one_call_also_while_the_holder_is_restarted(running: Tree) -> None:
+    """By name from another supervisor, and by id as soon as its own one knows of the death."""
+    running.start(pool("keeper", flags=MANY))
+    running.start(with_name("d", ("kind", "d")), "keeper")
+    ref = running.ref("d")
+    for _ in range(15):
+        os.kill(ref.os_pid, signal.SIGKILL)
+        with ThreadPoolExecutor(2) as threads:
+            by_name = threads.submit(
+                start_or_get, running, with_name("late", ("kind", "d")), "pool"
+            )
+            by_id = threads.submit(start_or_get, running, with_name("d", ("kind", "d")), "keeper")
+            old, ref = ref, running.successor(ref, "d")
+
+        assert by_name.result() == ref
+        assert by_id.result() in (old, ref)
+
+
+def test_a_claim_waits_for_the_next_life_of_a_holder_whose_supervisor_hangs(
+    running: Tree,
+) -> None:
+    """It is not refused with a dead process: it learns of the next one."""
+    until_all_registered(running)
+    old, outer = running.ref("b"), running.ref("outer")
+    os.kill(outer.os_pid, signal.SIGSTOP)
+    os.kill(old.os_pid, signal.SIGKILL)
+    with ThreadPoolExecutor(1) as threads:
+        claim = threads.submit(running.start, with_name("late", NAMES[1]), "pool")
+        eventually(lambda: "late" in running.children("pool"), "the claim")
+        with pytest.raises(TimeoutError):
+            claim.result(0.5)
+        os.kill(outer.os_pid, signal.SIGCONT)
+        with pytest.raises(AlreadyStartedError) as refused:
+            claim.result()
+
+    assert refused.value.ref == running.successor(old, "b")
+
+
+def test_the_name_of_a_dead_temporary_child_is_free_also_if_its_supervisor_hangs(
+    running: Tree,
+) -> None:
+    """Nobody brings it back, so there is nothing to wait for."""
+    name = ("kind", "d")
+    spec = ChildSpec(
+        id="d", start=Start(Registrar), restart=Restart.TEMPORARY, name=name, value="value"
+    )
+    old = running.start(spec, "pool")
+    assert old is not None
+    eventually(lambda: has(running, name, old), "the registration")
+    supervisor = running.ref("pool")
+    os.kill(supervisor.os_pid, signal.SIGSTOP)
+    os.kill(old.os_pid, signal.SIGKILL)
+    new = running.start(with_name("late", name), "outer")
+    os.kill(supervisor.os_pid, signal.SIGCONT)
+
+    assert new is not None
+    running.end_of(old)
+    assert has(running, name, new)
+
+
 def test_a_start_that_fails_has_freed_its_name(running: Tree, log: Path) -> None:
     """When its caller is told: another supervisor can take it at once, in twenty rounds."""
     name = ("kind", "x")
@@ -196,20 +272,22 @@ def test_a_killed_registry_loses_nothing(running: Tree) -> None:
 def test_a_start_during_which_the_registry_dies_succeeds(
     running: Tree, log: Path, gate: Path
 ) -> None:
-    """While the child's `init` runs."""
-    with ThreadPoolExecutor(1) as threads:
+    """While the child's `init` runs; who else wants its name waits for it."""
+    with ThreadPoolExecutor(2) as threads:
         spec = with_name("d", ("kind", "d"), log, "wait", "d", gate)
         start = threads.submit(running.start, spec, "pool")
         eventually(lambda: notes(log, "begins"), "the slow init")
         running.successor(running.kill(REGISTRY_ID), REGISTRY_ID)
         held = Restarting("value of d")
         eventually(lambda: running.look_up(("kind", "d")) == held, "the claim")
-        with pytest.raises(AlreadyStartedError) as refused:
-            running.start(with_name("e", ("kind", "d")), "outer")
+        other = threads.submit(running.start, with_name("e", ("kind", "d")), "outer")
+        eventually(lambda: "e" in running.children("outer"), "the other claim")
         gate.touch()
         ref = start.result()
+        with pytest.raises(AlreadyStartedError) as refused:
+            other.result()
 
-    assert refused.value.ref is None
+    assert refused.value.ref == ref
     assert ref is not None
     until_registered(running, ("kind", "d"), "d")
 

@@ -108,8 +108,11 @@ def test_a_child_that_fails_takes_the_start_back(tree: MakeTree, log: Path) -> N
     with pytest.raises(StartFailedError) as failed:
         running.start(group("g", MANY, specs))
 
-    assert failed.value.child_id == "g"
-    assert "failed to start child 'c': crashed: ValueError" in str(failed.value.reason)
+    assert (failed.value.child_id, failed.value.path) == ("g", ("g", "c"))
+    assert isinstance(failed.value.cause, Crashed)
+    assert "ValueError" in failed.value.cause.error
+    assert "Traceback" in failed.value.cause.traceback
+    assert "child g > c could not be started: crashed: ValueError" in str(failed.value)
     assert notes(log, "terminates") == ["b terminates beside ab", "a terminates beside a"]
     assert notes(log, "d ") == []
     assert running.children() == {}

@@ -41,6 +41,7 @@ from jidocode.otp.supervision.machine import (
     ChildIgnored,
     ChildReady,
     Claim,
+    ClaimTimeout,
     ExitNoted,
     InitTimeout,
     KeeperEffect,
@@ -58,7 +59,12 @@ from jidocode.otp.supervision.machine import (
     Spawn,
     StopTimeout,
 )
-from jidocode.otp.supervision.management import CountChildren, Request
+from jidocode.otp.supervision.management import (
+    ChildStatus,
+    CountChildren,
+    Request,
+    WhichChildren,
+)
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Flags
 from jidocode.otp.supervision.strategy import Restart
 from jidocode.otp.supervision.supervisor import SupervisorLoop
@@ -106,6 +112,7 @@ class Fate(Struct, eq=False):
     said: ExitReason | None = None
     told_to_stop: bool = False
     killed: bool = False
+    unwanted: bool = False
     over: bool = False
 
     @property
@@ -191,6 +198,7 @@ class Reference(abc.ABC):
 
     def ask_to_stop(self, fate: Fate) -> None:
         """Stop a process by its shutdown rule; it is over at once if it is dead."""
+        fate.unwanted = True
         if fate.dead:
             fate.over = True
         elif not fate.ready or fate.spec.shutdown in (BRUTAL_KILL, 0):
@@ -266,6 +274,8 @@ class Registry(Struct):
 
 
 DEADLINES: dict[type, str] = {InitTimeout: "init", StopTimeout: "stop", NoteTimeout: "note"}
+ELSEWHERE = ActorRef("worker", 1, 99)
+"""Who has the names that are taken."""
 NAMES: dict[str, Name] = {"a": ("k", "1"), "c": ("k", "3")}
 CHILD_IDS = ("a", "b", "c", "d")
 
@@ -361,7 +371,7 @@ class Chaos(RuleBasedStateMachine):
                 self.reference.shut_down(reason)
             case RetryRestart() | InitTimeout() | StopTimeout() | NoteTimeout():
                 self.reference.ring(event)
-            case RegistryUp() | RegistryDown():
+            case RegistryUp() | RegistryDown() | ClaimTimeout():  # claims are decided at once
                 pass
             case _:
                 self.reference.hear(event)
@@ -410,7 +420,7 @@ class Chaos(RuleBasedStateMachine):
     def claim(self, incarnation: int, name: Name) -> None:
         assert name not in self.names.held
         if name in self.names.taken:
-            self.replies.append(NameTaken(incarnation, None))
+            self.replies.append(NameTaken(incarnation, ELSEWHERE))
         else:
             self.names.held.add(name)
             self.replies.append(NameClaimed(incarnation))
@@ -631,6 +641,29 @@ class Chaos(RuleBasedStateMachine):
             assert isinstance(effect, SendReply)
             counts: Any = effect.value
             assert (counts.specs, counts.active) == self.reference.counts()
+
+    @invariant()
+    def only_what_is_wanted_to_end_is_stopping(self) -> None:
+        """What dies and comes back is restarting, and what has never run is starting."""
+        if self.over:
+            return
+        (effect,) = self.loop.handle(RequestReceived(Caller("app", 0), WhichChildren()), self.now)
+        assert isinstance(effect, SendReply)
+        infos: Any = effect.value
+        for info in infos:
+            life = self.loop.children[info.id].life
+            if life is None:
+                assert info.status in (ChildStatus.STOPPED, ChildStatus.RESTARTING)
+                continue
+            fate = self.reference.fates[life.incarnation]
+            has_run = fate.ready or info.last_exit is not None
+            assert (info.status is ChildStatus.STOPPING) == fate.unwanted
+            assert (info.status is ChildStatus.RUNNING) == fate.serves
+            assert info.status is not ChildStatus.STARTING or not fate.ready
+            assert info.status is not ChildStatus.RESTARTING or has_run
+            dying_for_good = fate.ready and fate.spec.restart is Restart.TEMPORARY
+            assert info.status is not ChildStatus.STOPPED or dying_for_good
+            assert info.ref is None or fate.unwanted or fate.serves
 
     @invariant()
     def no_timer_is_late(self) -> None:

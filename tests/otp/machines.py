@@ -106,6 +106,7 @@ class World:
     """The host of one supervisor, and all that is around it.
 
     Attributes:
+        loop: The machine.
         log: What the machine wanted, one line each, since the last `take`.
         slow: Ids of children whose `init` does not return until `ready`.
         failing: How often the next starts of a child fail.
@@ -117,7 +118,7 @@ class World:
     """
 
     def __init__(self, loop: SupervisorLoop | DynamicSupervisorLoop, start: Start) -> None:
-        self._loop = loop
+        self.loop = loop
         self._start = start
         self.now = 0.0
         self.log: list[str] = []
@@ -138,14 +139,14 @@ class World:
 
     def start(self, *, registry_up: bool = False) -> list[str]:
         """Start the supervisor."""
-        self._carry_out(self._loop.start(self._start, self.now, registry_up=registry_up))
+        self._carry_out(self.loop.start(self._start, self.now, registry_up=registry_up))
         self._run()
         return self.take()
 
     def feed(self, *events: KeeperEvent) -> list[str]:
         """Let *events* happen, and all that follows at once; return the log of it."""
         for event in events:
-            self._carry_out(self._loop.handle(event, self.now))
+            self._carry_out(self.loop.handle(event, self.now))
         self._run()
         return self.take()
 
@@ -157,7 +158,7 @@ class World:
     def answer(self, request: Request | Any) -> object:
         """Return the answer to a *request* that is answered at once."""
         caller = Caller("app", 0)
-        effects = self._loop.handle(RequestReceived(caller, request), self.now)
+        effects = self.loop.handle(RequestReceived(caller, request), self.now)
 
         (effect,) = effects
         assert isinstance(effect, (SendReply, SendError))
@@ -224,7 +225,7 @@ class World:
         """Deliver news, then timers without delay, until nothing is under way."""
         while True:
             while self._news:
-                self._carry_out(self._loop.handle(self._news.popleft(), self.now))
+                self._carry_out(self.loop.handle(self._news.popleft(), self.now))
             timer = next((each for each in self._timers if each[0] <= self.now), None)
             if timer is None:
                 return

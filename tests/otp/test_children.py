@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, Killed
 from jidocode.base.refs import ActorRef
+from jidocode.otp.naming.messages import OneLife
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.events import ChildExited, ChildStartFailed
 from jidocode.otp.supervision.life import NOTE_GRACE, TRANSITIONS, Life, LifeState
@@ -27,6 +28,7 @@ from jidocode.otp.supervision.machine import (
     ChildIgnored,
     ChildReady,
     Claim,
+    ClaimTimeout,
     ExitNoted,
     HeartbeatDue,
     HeartbeatLost,
@@ -43,6 +45,7 @@ from jidocode.otp.supervision.machine import (
     StopTimeout,
 )
 from jidocode.otp.supervision.specs import BRUTAL_KILL, Flags, Start
+from jidocode.otp.supervision.strategy import Restart
 from jidocode.otp.supervision.supervisor import SupervisorLoop
 from tests.otp.machines import SUPERVISOR, Tree, worker
 
@@ -76,6 +79,7 @@ def life_in(state: LifeState) -> Life:
 EVENTS: dict[type[ChildEvent], ChildEvent] = {
     NameClaimed: NameClaimed(1),
     NameTaken: NameTaken(1, REF),
+    ClaimTimeout: ClaimTimeout(1),
     ChildReady: ChildReady(1, REF),
     ChildIgnored: ChildIgnored(1),
     ChildFailed: ChildFailed(1, SAID),
@@ -145,7 +149,10 @@ def test_name_is_claimed_with_its_value_before_the_spawn() -> None:
     """The process starts when the name is granted, with a deadline for its init."""
     life = Life(NAMED, 1)
 
-    assert life.begin(claim=True) == [Claim(1, ("k", "1"), "v")]
+    assert life.begin(claim=True) == [
+        Claim(1, ("k", "1"), "v"),
+        After(10.0, ClaimTimeout(1)),
+    ]
     assert life.handle(NameClaimed(1)) == [
         Spawn(1, NAMED),
         After(10.0, InitTimeout(1)),
@@ -194,16 +201,32 @@ def test_stop_before_the_process_is_there_ends_the_life() -> None:
     assert (life.state, life.reason) == (LifeState.ENDED, SHUTDOWN)
 
 
+def test_the_name_of_a_child_that_has_one_life_is_claimed_as_such() -> None:
+    """The registry frees it by itself then, as soon as the process is dead."""
+    spec = worker("a", name=("k", "1"), value="v", restart=Restart.TEMPORARY)
+
+    assert Life(spec, 1).begin(claim=True)[0] == Claim(1, ("k", "1"), OneLife("v"))
+
+
+def test_a_claim_that_is_not_decided_ends_the_start() -> None:
+    """Else two supervisors could wait for each other for ever."""
+    life = life_in(LifeState.CLAIMING)
+
+    assert life.handle(ClaimTimeout(1)) == []
+    assert life.reason == Crashed("its name was not free within 10 s")
+
+
 def test_refused_name_is_the_reason() -> None:
-    """B7: with the holder, if it has a process."""
+    """B7: with the holder; nobody holds what is reserved."""
     life = life_in(LifeState.CLAIMING)
     life.handle(NameTaken(1, REF))
     other = life_in(LifeState.CLAIMING)
     other.handle(NameTaken(1, None))
 
-    assert (life.name_taken, life.holder) == (True, REF)
+    assert (life.holder, life.name_reserved) == (REF, False)
     assert life.reason == Crashed("its name is taken by worker#1 (pid 1001)")
-    assert other.reason == Crashed("its name is taken by another child")
+    assert (other.holder, other.name_reserved) == (None, True)
+    assert other.reason == Crashed("its name is reserved")
 
 
 def test_silence_is_given_a_moment_for_the_note() -> None:

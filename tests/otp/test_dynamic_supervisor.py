@@ -8,7 +8,12 @@ import pytest
 
 from jidocode.base.exits import NORMAL, SHUTDOWN
 from jidocode.base.refs import ActorRef
-from jidocode.errors import ChildNotFoundError, ChildRunningError, InvalidChildSpecError
+from jidocode.errors import (
+    AlreadyStartedError,
+    ChildNotFoundError,
+    ChildRunningError,
+    InvalidChildSpecError,
+)
 from jidocode.otp.server.results import Ignore
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
 from jidocode.otp.supervision.machine import (
@@ -50,6 +55,13 @@ def pool(*child_ids: str, max_children: int | None = None, **flags: Any) -> Worl
     world.start()
     for child_id in child_ids:
         world.ask(StartChild(worker(child_id)))
+    return world
+
+
+def slow_pool() -> World:
+    """Return the world of an empty supervisor, where the `init` of a takes its time."""
+    world = pool()
+    world.slow = {"a"}
     return world
 
 
@@ -142,13 +154,73 @@ def test_hanging_init_fails_at_its_deadline() -> None:
 
 
 def test_ids_are_unique() -> None:
-    """I2: Elixir tells children apart by pid alone; here a running id is refused."""
+    """I2: a running id is refused, with its process; Elixir tells children apart by pid."""
     world = pool("a")
-    world.slow = {"b"}
-    world.ask(StartChild(worker("b")))
+    world.ask(StartChild(worker("a")))
+    error = world.errors[2]
 
-    assert world.ask(StartChild(worker("a")))[0].startswith("refuse 3: AlreadyStartedError")
-    assert world.ask(StartChild(worker("b")))[0].startswith("refuse 4: AlreadyStartedError")
+    assert isinstance(error, AlreadyStartedError)
+    assert error.ref == world.process("a").ref
+
+
+def test_a_start_waits_for_what_becomes_of_a_child_of_that_id() -> None:
+    """It is starting: then it is the one."""
+    world = slow_pool()
+    world.ask(StartChild(worker("a")))
+
+    assert world.ask(StartChild(worker("a"))) == []
+    assert world.ready("a") == [
+        "started a#1",
+        "reply 1: worker#1 (pid 1001)",
+        "refuse 2: AlreadyStartedError: a is already started: worker#1 (pid 1001)",
+    ]
+
+
+def test_of_many_starts_of_one_id_each_goes_on_when_those_before_it_have_failed() -> None:
+    """One after the other, as they came."""
+    world = slow_pool()
+    world.ask(StartChild(worker("a")))
+    world.failing["a"] = 1
+    world.ask(StartChild(worker("a")))
+    world.ask(StartChild(worker("a")))
+    log = world.kill("a")
+    answers = [line.split(":")[0] for line in log if line.startswith(("ref", "rep"))]
+
+    assert answers == ["refuse 1", "refuse 2"]
+    assert world.ready("a")[1] == "reply 3: worker#3 (pid 1003)"
+
+
+def test_a_start_waits_for_a_restart_of_that_id() -> None:
+    """Whoever wants to start or to get it gets the next life."""
+    world = pool("a", backoff=1.0)
+    world.failing["a"] = 1
+    world.kill("a")
+
+    assert world.ask(StartChild(worker("a"))) == []
+    assert world.advance(1)[-1].startswith("refuse 2: AlreadyStartedError: a is already started")
+    error = world.errors[2]
+    assert isinstance(error, AlreadyStartedError)
+    assert error.ref == world.process("a").ref
+
+
+def test_a_start_waits_for_a_sibling_that_starts_under_that_name() -> None:
+    """It is told who has the name, or has it itself."""
+    name = ("k", "1")
+    world = slow_pool()
+    world.ask(StartChild(worker("a", name=name)))
+
+    assert world.ask(StartChild(worker("b", name=name))) == []
+    assert world.kill("a")[-3:-1] == ["spawn b#2", "started b#2"]
+
+
+def test_starts_that_wait_end_with_their_supervisor() -> None:
+    """Whoever waits for an answer hears of the exit."""
+    world = slow_pool()
+    world.ask(StartChild(worker("a")))
+    world.ask(StartChild(worker("a")))
+
+    assert world.shut_down()[-1] == "exit: shutdown"
+    assert world.alive == []
 
 
 def test_id_of_a_child_that_is_being_stopped_is_still_taken() -> None:
@@ -157,9 +229,8 @@ def test_id_of_a_child_that_is_being_stopped_is_still_taken() -> None:
     world.stubborn = {"a"}
     world.ask(TerminateChild("a"))
 
-    assert world.ask(StartChild(worker("a")))[0].startswith("refuse 3: AlreadyStartedError")
-    world.kill("a")
-    assert world.ask(StartChild(worker("a")))[-1].startswith("reply 4: ")
+    assert world.ask(StartChild(worker("a"))) == []
+    assert world.kill("a")[-1].startswith("reply 3: ")
 
 
 @pytest.mark.parametrize("spec", [None, "a", Worker, {"id": "a"}])
@@ -341,8 +412,7 @@ def test_terminate_child_ends_a_retry() -> None:
     world.failing["a"] = 1
     world.kill("a")
 
-    assert world.ask(StartChild(worker("a")))[0].startswith("refuse 2: AlreadyPresentError")
-    assert world.ask(TerminateChild("a")) == ["reply 3: None"]
+    assert world.ask(TerminateChild("a")) == ["reply 2: None"]
     world.ask(StartChild(worker("a")))
     assert world.advance(1) == []
     assert world.feed(RetryRestart("a", 2), RetryRestart("x", 2)) == []
@@ -491,7 +561,7 @@ def test_taken_name_is_refused_with_its_holder() -> None:
     assert world.ask(StartChild(worker("a", name=("k", "1")))) == [
         "claim k 1 #1",
         "not started a: crashed: its name is taken by worker#7 (pid 70)",
-        "refuse 1: AlreadyStartedError: a is already started",
+        "refuse 1: AlreadyStartedError: a is already started: worker#7 (pid 70)",
     ]
 
 

@@ -31,6 +31,7 @@ class ElixirSupervisor(Reference):
         self.starters: dict[Fate, int] = {}
         self.stoppers: dict[str, list[int]] = {}
         self.leaving: ExitReason | None = None
+        self.put_off: list[tuple[int, Any]] = []
         self.commands.append(("initialised",))
 
     def go_on(self) -> None:
@@ -39,6 +40,11 @@ class ElixirSupervisor(Reference):
             if fate.ready and number is not None:
                 del self.starters[fate]
                 self.commands.append(("reply", number, fate.incarnation))
+        self.bury_refused()
+        put_off, self.put_off = self.put_off, []
+        for number, spec in put_off:
+            if self.leaving is None:
+                self.start_child(number, spec)
         self.bury_refused()
         if self.leaving is not None and not self.children:
             self.commands.append(("exit", self.leaving))
@@ -65,10 +71,11 @@ class ElixirSupervisor(Reference):
                 self.commands.append(("refuse", number, "ChildNotFoundError"))
 
     def start_child(self, number: int, spec: Any) -> None:
-        if spec.id in self.children:
-            waiting = spec.id in self.waiting_for_retry
-            error = "AlreadyPresentError" if waiting else "AlreadyStartedError"
-            self.commands.append(("refuse", number, error))
+        present = self.children.get(spec.id)
+        if present is not None and present.serves:
+            self.commands.append(("refuse", number, "AlreadyStartedError"))
+        elif present is not None:  # nobody knows yet what becomes of it
+            self.put_off.append((number, spec))
         elif self.limit is not None and len(self.children) >= self.limit:
             self.commands.append(("refuse", number, "MaxChildrenError"))
         else:

@@ -7,7 +7,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.errors import AlreadyStartedError
 from jidocode.otp.naming.messages import NameGranted, NameRefused
 from jidocode.otp.naming.monitors import Notify
-from jidocode.otp.naming.table import NameTable
+from jidocode.otp.naming.table import Confirm, NameTable, Watch
 from jidocode.otp.supervision.machine import RegistryDown, RegistryUp
 from jidocode.otp.supervision.management import RestartChild, StartChild, TerminateChild
 from tests.otp.machines import supervise, supervise_dynamically, worker
@@ -24,7 +24,7 @@ def test_two_children_of_one_supervisor_cannot_have_one_name() -> None:
     said = world.ask(StartChild(worker("b", name=NAME)))
     error = world.errors[2]
 
-    assert said[-1] == "refuse 2: AlreadyStartedError: b is already started"
+    assert said[-1] == "refuse 2: AlreadyStartedError: b is already started: worker#1 (pid 1001)"
     assert isinstance(error, AlreadyStartedError)
     assert error.ref == world.process("a").ref
 
@@ -78,4 +78,5 @@ def test_an_owner_that_is_well_keeps_its_name() -> None:
     table.claim(NAME, OLD, 1)
     table.register(NAME, OLD, CHILD)
 
-    assert Notify(NEW, NameRefused(NAME, 1, CHILD)) in table.claim(NAME, NEW, 1)
+    assert table.claim(NAME, NEW, 1)[1:] == [Watch(CHILD), Confirm(NAME, CHILD)]
+    assert table.confirm(NAME, CHILD) == [Notify(NEW, NameRefused(NAME, 1, CHILD))]

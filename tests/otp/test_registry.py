@@ -22,7 +22,7 @@ from jidocode.otp.naming.messages import (
     Restarting,
 )
 from jidocode.otp.naming.monitors import Notify
-from jidocode.otp.naming.table import AnswerLookUp, Entry, NameTable, TableEffect, Watch
+from jidocode.otp.naming.table import AnswerLookUp, Confirm, Entry, NameTable, TableEffect, Watch
 from jidocode.otp.server.messages import Down
 
 NAME = ("manager", "s1")
@@ -82,15 +82,72 @@ def test_a_name_of_a_living_owner_is_refused_with_the_process_that_holds_it(
     live: NameTable,
 ) -> None:
     """OTP: `already_started`, with the winner."""
-    assert sent(live.claim(NAME, NEXT_SUP, 5)) == [Notify(NEXT_SUP, NameRefused(NAME, 5, OLD))]
+    assert live.claim(NAME, NEXT_SUP, 5)[1:] == [Watch(OLD), Confirm(NAME, OLD)]
+    assert live.confirm(NAME, OLD) == [Notify(NEXT_SUP, NameRefused(NAME, 5, OLD))]
     assert live.lookup(NAME) == Live(OLD, "v")
 
 
-def test_a_name_claimed_without_a_process_is_refused_without_a_holder(table: NameTable) -> None:
-    """Of two that start at once, one wins before any process is there."""
+def test_a_claim_to_a_name_without_a_process_waits_for_the_process(table: NameTable) -> None:
+    """Of two that start at once, one wins, and the other one is told which process has it."""
     table.claim(NAME, SUP, 1)
 
-    assert sent(table.claim(NAME, NEXT_SUP, 1)) == [Notify(NEXT_SUP, NameRefused(NAME, 1, None))]
+    assert sent(table.claim(NAME, NEXT_SUP, 1)) == []
+    assert Notify(NEXT_SUP, NameRefused(NAME, 1, OLD)) in table.register(NAME, SUP, OLD)
+
+
+def test_a_claim_to_a_name_without_a_process_has_it_when_it_is_let_go(table: NameTable) -> None:
+    """The start that was first has failed."""
+    table.claim(NAME, SUP, 1)
+    table.claim(NAME, NEXT_SUP, 7)
+
+    assert table.release(NAME, SUP) == [Notify(NEXT_SUP, NameGranted(NAME, 7))]
+
+
+def test_a_holder_that_turns_out_to_be_dead_is_not_named(live: NameTable) -> None:
+    """Its supervisor has not said so yet: the claim waits for the next life, and is told that."""
+    live.claim(NAME, NEXT_SUP, 1)
+
+    assert live.process_vanished(OLD, KILLED) == []
+    assert live.confirm(NAME, OLD) == []
+    assert live.give_up_on(OLD) == []
+    live.process_died(OLD, KILLED)
+    assert Notify(NEXT_SUP, NameRefused(NAME, 1, NEW)) in live.register(NAME, SUP, NEW)
+
+
+def test_a_claim_is_not_refused_with_a_process_that_has_been_replaced(live: NameTable) -> None:
+    """What was heard between the claim and the look decides."""
+    live.claim(NAME, NEXT_SUP, 1)
+    live.process_died(OLD, KILLED)
+
+    assert live.confirm(NAME, OLD) == []
+
+
+def test_the_name_of_a_process_that_has_one_life_is_free_when_it_is_dead(table: NameTable) -> None:
+    """Though its owner has not let go of it."""
+    table.claim(NAME, SUP, 1, one_life=True)
+    table.register(NAME, SUP, OLD)
+    table.claim(NAME, NEXT_SUP, 1)
+
+    assert Notify(NEXT_SUP, NameGranted(NAME, 1)) in table.process_died(OLD, KILLED)
+    assert table.release(NAME, SUP) == []
+    assert table.lookup(NAME) == Restarting(None)
+
+
+def test_the_name_of_a_process_that_has_one_life_is_free_if_its_owner_hangs(
+    table: NameTable,
+) -> None:
+    """It has a moment to say why; then the monitors and the next one wait no more."""
+    table.claim(NAME, SUP, 1, one_life=True)
+    table.register(NAME, SUP, OLD)
+    table.monitor(1, OLD, "app")
+    table.claim(NAME, NEXT_SUP, 1)
+
+    assert table.process_vanished(OLD, KILLED) == []
+    assert sent(table.give_up_on(OLD)) == [
+        Notify("app", Down(1, OLD, Killed())),
+        Notify(NEXT_SUP, NameGranted(NAME, 1)),
+    ]
+    assert table.process_died(OLD, KILLED) == []
 
 
 def test_a_released_name_is_free_at_once(table: NameTable) -> None:
@@ -131,8 +188,9 @@ def test_of_several_waiting_claims_the_first_wins_and_the_others_hear_of_it(
 
     assert sent(live.process_died(OLD, KILLED)) == [
         Notify(NEXT_SUP, NameGranted(NAME, 4)),
-        Notify(ROOT, NameRefused(NAME, 4, None)),
     ]
+    winner = evolve(NEW, incarnation=4)
+    assert Notify(ROOT, NameRefused(NAME, 4, winner)) in live.register(NAME, NEXT_SUP, winner)
 
 
 def test_a_waiting_claim_that_was_released_or_whose_owner_died_is_void(live: NameTable) -> None:
@@ -185,7 +243,7 @@ def test_a_dead_process_leaves_its_name_to_its_owner(live: NameTable) -> None:
     live.process_died(OLD, KILLED)
 
     assert live.lookup(NAME) == Restarting("v")
-    assert sent(live.claim(NAME, NEXT_SUP, 1)) == [Notify(NEXT_SUP, NameRefused(NAME, 1, None))]
+    assert sent(live.claim(NAME, NEXT_SUP, 1)) == []
 
     live.register(NAME, SUP, NEW)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +29,7 @@ from jidocode.otp.supervision.machine import (
 )
 from jidocode.otp.supervision.management import (
     ChildCounts,
+    ChildInfo,
     ChildStatus,
     CountChildren,
     DeleteChild,
@@ -102,7 +103,7 @@ def test_failed_start_stops_what_was_started_in_reverse_order() -> None:
         *("spawn a#1", "started a#1", "spawn b#2", "started b#2", "spawn c#3", "kill c#3"),
         f"not started c: {NO}",
         *("stop b#2", "stopped b#2: shutdown", "stop a#1", "stopped a#1: shutdown"),
-        f"failed: shutdown (failed to start child 'c': {NO})",
+        f"failed: shutdown (failed to start child c: {NO})",
     ]
 
 
@@ -115,7 +116,7 @@ def test_nothing_is_restarted_while_a_failed_start_is_rolled_back() -> None:
     assert world.kill("a") == [f"exited a#1: {KILLED}, restarting"]
     assert world.kill("b") == [
         f"not started b: {KILLED}",
-        f"failed: shutdown (failed to start child 'b': {KILLED})",
+        f"failed: shutdown (failed to start child b: {KILLED})",
     ]
     assert world.ask(StartChild(worker("c"))) == []
     assert world.shut_down() == []
@@ -129,7 +130,7 @@ def test_stop_during_a_roll_back_changes_nothing() -> None:
     world.start()
 
     assert world.shut_down() == []
-    assert world.kill("a")[-1] == f"failed: shutdown (failed to start child 'b': {NO})"
+    assert world.kill("a")[-1] == f"failed: shutdown (failed to start child b: {NO})"
 
 
 def test_death_during_the_start_is_handled_after_it() -> None:
@@ -165,7 +166,7 @@ def test_hanging_init_is_killed_at_its_deadline() -> None:
     assert world.advance(0.1) == [
         "kill a#1",
         "not started a: crashed: init took longer than 2 s",
-        "failed: shutdown (failed to start child 'a': crashed: init took longer than 2 s)",
+        "failed: shutdown (failed to start child a: crashed: init took longer than 2 s)",
     ]
 
 
@@ -585,14 +586,90 @@ def between_tries() -> World:
 
 
 def test_child_between_two_tries_is_restarting() -> None:
-    """E8: it is not active, its id is taken, and it can be neither restarted nor deleted."""
+    """E8: it is not active, and it can be neither restarted nor deleted."""
     world = between_tries()
 
     assert statuses(world)["b"] is ChildStatus.RESTARTING
     assert world.answer(CountChildren()) == ChildCounts(3, 2, 0, 3)
-    assert world.ask(StartChild(worker("b")))[0].startswith("refuse 1: AlreadyPresentError")
-    assert world.ask(RestartChild("b"))[0].startswith("refuse 2: ChildRestartingError")
-    assert world.ask(DeleteChild("b"))[0].startswith("refuse 3: ChildRestartingError")
+    assert world.ask(RestartChild("b"))[0].startswith("refuse 1: ChildRestartingError")
+    assert world.ask(DeleteChild("b"))[0].startswith("refuse 2: ChildRestartingError")
+
+
+def test_a_start_of_an_id_that_is_restarting_waits_for_the_next_life() -> None:
+    """Other requests do not wait behind it, and so the restart does not."""
+    world = between_tries()
+
+    assert world.ask(StartChild(worker("b"))) == []
+    assert world.ask(TerminateChild("c"))[-1] == "reply 2: None"
+    assert world.advance(1)[-1].startswith("refuse 1: AlreadyStartedError: b is already started")
+
+
+def test_a_start_of_an_id_whose_restart_is_ended_finds_it_present() -> None:
+    """It is at rest then."""
+    world = between_tries()
+    world.ask(StartChild(worker("b")))
+
+    assert world.ask(TerminateChild("b")) == [
+        "reply 2: None",
+        "refuse 1: AlreadyPresentError: child b is already present, but not running",
+    ]
+
+
+def test_a_start_waits_for_a_sibling_that_restarts_under_that_name() -> None:
+    """Not within its own operation, for the restart is one, too."""
+    name = ("k", "1")
+    world = started(worker("a", name=name), worker("b"), backoff=1.0)
+    world.ask(StartChild(worker("c", name=name)))
+    world.ask(TerminateChild("b"))
+    world.failing["a"] = 1
+    world.kill("a")
+    error = world.errors[1]
+
+    assert isinstance(error, AlreadyStartedError)
+    assert world.ask(StartChild(worker("d", name=name))) == []
+    assert world.advance(1)[-1].startswith("refuse 3: AlreadyStartedError: d is already started")
+
+
+def test_a_restart_whose_init_failed_is_restarting_while_it_is_killed() -> None:
+    """Its end is awaited, and it comes back: nobody wants it to stop."""
+    world = abc(Strategy.ONE_FOR_ONE)
+    world.slow.add("b")
+    world.kill("b")
+    failed = ChildFailed(4, Crashed("OSError: no"))
+    world.loop.handle(failed, world.now)
+
+    assert statuses(world)["b"] is ChildStatus.RESTARTING
+    world.loop.handle(ChildGone(4, None), world.now)
+    assert statuses(world)["b"] is ChildStatus.RESTARTING
+
+
+def test_a_first_start_that_fails_is_starting_until_it_is_dropped() -> None:
+    """Seen while its end is awaited."""
+    world = started(worker("a"))
+    world.slow.add("b")
+    world.ask(StartChild(worker("b")))
+    world.loop.handle(ChildFailed(2, Crashed("OSError: no")), world.now)
+
+    assert statuses(world)["b"] is ChildStatus.STARTING
+
+
+@pytest.mark.parametrize(
+    ("restart", "status"),
+    [
+        (Restart.PERMANENT, ChildStatus.RESTARTING),
+        (Restart.TRANSIENT, ChildStatus.RESTARTING),
+        (Restart.TEMPORARY, ChildStatus.STOPPED),
+    ],
+)
+def test_what_died_and_may_still_say_why_is_what_will_become_of_it(
+    restart: Restart, status: ChildStatus
+) -> None:
+    """Not stopping; and there is no process to be named."""
+    world = started(worker("a", restart=restart))
+    world.loop.handle(ChildGone(1, 0), world.now)
+    (info,) = cast("tuple[ChildInfo, ...]", world.answer(WhichChildren()))
+
+    assert (info.status, info.ref) == (status, None)
 
 
 def test_terminate_child_ends_the_retry() -> None:
@@ -947,7 +1024,7 @@ def test_start_child_with_a_running_id_names_the_process() -> None:
     world = abc(Strategy.ONE_FOR_ONE)
 
     assert world.ask(StartChild(worker("b", restart=Restart.TEMPORARY))) == [
-        "refuse 1: AlreadyStartedError: b is already started"
+        "refuse 1: AlreadyStartedError: b is already started: worker#2 (pid 1002)"
     ]
     error = world.errors[1]
     assert isinstance(error, AlreadyStartedError)
@@ -1129,7 +1206,7 @@ def test_taken_name_fails_the_start() -> None:
 
     assert world.start(registry_up=True) == [
         *("claim k 1 #1", f"not started a: {reason}"),
-        f"failed: shutdown (failed to start child 'a': {reason})",
+        f"failed: shutdown (failed to start child a: {reason})",
     ]
 
 
@@ -1141,7 +1218,7 @@ def test_start_child_with_a_taken_name_names_the_holder() -> None:
     world.taken[("k", "1")] = holder
 
     assert world.ask(StartChild(worker("a", name=("k", "1"))))[-1] == (
-        "refuse 1: AlreadyStartedError: a is already started"
+        "refuse 1: AlreadyStartedError: a is already started: worker#7 (pid 70)"
     )
     error = world.errors[1]
     assert isinstance(error, AlreadyStartedError)

@@ -52,6 +52,7 @@ class ErlangSupervisor(Reference):
         super().__init__(options, names)
         self.children = [Record(spec) for spec in children]
         self.mailbox: deque[tuple[Any, ...]] = deque()
+        self.put_off: list[tuple[Any, ...]] = []
         self.under_way: Record | None = None
         self.leaving = False
         self.program = self.main()
@@ -92,8 +93,10 @@ class ErlangSupervisor(Reference):
             return
         self.commands.append(("initialised",))
         while True:
+            self.take_back()
             while not self.mailbox:
                 yield
+                self.take_back()
             end: list[ExitReason] = []
             yield from self.handle(self.mailbox.popleft(), end)
             if end:
@@ -124,6 +127,18 @@ class ErlangSupervisor(Reference):
                 yield from self.serve(number, request)
             case _:
                 raise AssertionError(message)
+
+    # The one deviation here: a start waits until it is known who has the id
+
+    def take_back(self) -> None:
+        """Put the starts that wait no more before all other messages."""
+        decided = [each for each in self.put_off if not self.is_open(each[2].spec.id)]
+        self.put_off = [each for each in self.put_off if each not in decided]
+        self.mailbox.extendleft(reversed(decided))
+
+    def is_open(self, child_id: str) -> bool:
+        child = self.find(child_id)
+        return child is not None and child.pid is not None and not child.pid.serves
 
     def find(self, child_id: str) -> Record | None:
         return next((child for child in self.children if child.spec.id == child_id), None)
@@ -223,6 +238,8 @@ class ErlangSupervisor(Reference):
 
     def serve(self, number: int, request: Request) -> Waiting:
         match request:
+            case StartChild(spec) if self.is_open(spec.id):
+                self.put_off.append(("call", number, request))
             case StartChild(spec):
                 yield from self.start_child(number, spec)
             case TerminateChild(child_id) | RestartChild(child_id) | DeleteChild(child_id):

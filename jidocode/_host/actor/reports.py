@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jidocode.base import log
 from jidocode.base.exits import Crashed, ExitReason, is_normal
-from jidocode.base.text import REASON_LENGTH, quote
+from jidocode.base.text import LINE_LENGTH, quote
 from jidocode.otp.supervision.events import (
     ChildExited,
     ChildStarted,
@@ -71,4 +71,4 @@ def _write_error(what: str, reason: ExitReason, turn: str) -> None:
     """Write one line; a traceback goes with it as an extra, for a user's text may be in it."""
     traceback = getattr(reason, "traceback", "")
     extra = {"traceback": traceback} if traceback else {}
-    log.error("{}: {}; {}", what, quote(str(reason), REASON_LENGTH), turn, **extra)
+    log.error("{}: {}; {}", what, quote(str(reason), LINE_LENGTH), turn, **extra)

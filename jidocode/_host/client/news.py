@@ -10,7 +10,7 @@ from jidocode._host.client.directory import Directory
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import Name
-from jidocode.base.text import REASON_LENGTH, clip, quote
+from jidocode.base.text import clip, line
 from jidocode.otp.naming.messages import ROOT
 from jidocode.otp.supervision.events import (
     ChildExited,
@@ -49,7 +49,7 @@ class NewsDesk:
         """Why the root of the tree ended for good, in words; with what was one end too many."""
         if self._last_straw is None:
             return str(self.root_failure)
-        last = quote(str(self._last_straw), REASON_LENGTH)
+        last = line(str(self._last_straw))
         return f"{self.root_failure}, which had ended: {last}"
 
     def take(self, message: object) -> None:

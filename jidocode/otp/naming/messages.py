@@ -23,13 +23,27 @@ REGISTRY: Name = ("system", "registry")
 
 
 class ClaimName(Discreet, frozen=True):
-    """*name* is for the start *incarnation* of a child of *owner*."""
+    """*name* is for the start *incarnation* of a child of *owner*.
+
+    Answered with `NameGranted` or `NameRefused`: when it is known who has the name.
+    """
 
     hidden = ("value",)
 
     name: Name
     owner: ActorRef
     incarnation: int
+    value: object = None
+
+
+class OneLife(Discreet, frozen=True):
+    """The value of a `ClaimName` for a process that is never restarted: *value* is what is kept.
+
+    Its name is free as soon as it is dead, whatever its supervisor does.
+    """
+
+    hidden = ("value",)
+
     value: object = None
 
 
@@ -201,7 +215,11 @@ class NameGranted(Struct, frozen=True):
 
 
 class NameRefused(Struct, frozen=True):
-    """The name is taken (OTP: `already_started`), by *holder* if it runs."""
+    """The name is taken by *holder* (OTP: `already_started`); if that is None, nobody may have it.
+
+    None also stands for a holder without a process, where a process that runs already has lost
+    its name to it.
+    """
 
     name: Name
     incarnation: int

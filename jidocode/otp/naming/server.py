@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from jidocode.base.exits import ExitReason, Killed, NoProcess
+from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.duplicates import DuplicateTable
@@ -32,6 +32,7 @@ from jidocode.otp.naming.messages import (
     LookUpDuplicates,
     MonitorProcess,
     NotFound,
+    OneLife,
     PutMeta,
     RegisterDuplicate,
     RegisterName,
@@ -42,7 +43,14 @@ from jidocode.otp.naming.messages import (
     Unsubscribe,
 )
 from jidocode.otp.naming.monitors import Notify
-from jidocode.otp.naming.table import AnswerLookUp, NameTable, TableEffect, Watch, check_name
+from jidocode.otp.naming.table import (
+    AnswerLookUp,
+    Confirm,
+    NameTable,
+    TableEffect,
+    Watch,
+    check_name,
+)
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Down
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
@@ -55,7 +63,18 @@ from jidocode.otp.supervision.events import (
 )
 
 REASON_GRACE = 0.25
-"""Seconds that a supervisor's word on the death of a child without a name may be under way."""
+"""Seconds that a supervisor's word on the death of a child may be under way."""
+
+
+LOOK_SECONDS = 0.01
+"""Seconds in which a watch tells of a process that was dead already: it takes one round."""
+
+
+class _LookOver(Struct, frozen=True):
+    """To itself: if *ref*, which has *name*, had been dead, its watch had told so by now."""
+
+    name: Name
+    ref: ActorRef
 
 
 REBUILDING_SECONDS = 1.0
@@ -126,6 +145,9 @@ class RegistryServer(GenServer):
     def handle_cast(self, request: Any) -> Result:
         """Take in what supervisors and watchers say."""
         match request:
+            case ClaimName(name, owner, incarnation, OneLife(value)):
+                effects = self.table.claim(name, owner, incarnation, value=value, one_life=True)
+                self.carry_out(effects)
             case ClaimName(name, owner, incarnation, value):
                 self.carry_out(self.table.claim(name, owner, incarnation, value=value))
             case RegisterName(name, owner, ref):
@@ -180,7 +202,9 @@ class RegistryServer(GenServer):
                 self._is_rebuilt = True
                 self._answer_early()
             case _GraceOver(ref):
-                self.carry_out(self.table.process_vanished(ref, Killed()))
+                self.carry_out(self.table.give_up_on(ref))
+            case _LookOver(name, ref):
+                self.carry_out(self.table.confirm(name, ref))
             case _:
                 return super().handle_info(message)
         return None
@@ -215,7 +239,7 @@ class RegistryServer(GenServer):
         else:
             # The table knows of nobody who could answer for it, but there may be somebody.
             self.table.suspect(ref)
-            self.send_after(REASON_GRACE, _GraceOver(ref))
+        self.send_after(REASON_GRACE, _GraceOver(ref))
 
     def carry_out(self, effects: list[TableEffect]) -> None:
         """Turn the table's *effects* into messages."""
@@ -227,5 +251,7 @@ class RegistryServer(GenServer):
                     self.reply(caller, found)
                 case Watch(ref):
                     self._watches[self.watch_process(ref)] = ref
+                case Confirm(name, ref):
+                    self.send_after(LOOK_SECONDS, _LookOver(name, ref))
                 case _:
                     raise AssertionError(effect)

@@ -9,15 +9,18 @@ The rules of `NameTable`:
 
 1. A name is held by an *owner*, the supervisor of the process, from before the
    init of the process until the owner releases it or dies. Between two lives
-   of the process the name is held without one.
+   of the process the name is held without one. The name of a process that has
+   one life only is free when that is dead.
 2. The name of an owner that let go or died is *orphaned* while its last
    process is not known to be dead, and new claims wait for that death.
-3. Only a later incarnation replaces an earlier one, and only under the same
+3. The claim of another owner is refused by a living holder alone. While there is
+   none, it waits for what comes: the next life, or the end of the hold.
+4. Only a later incarnation replaces an earlier one, and only under the same
    owner. The replaced one is dead: supervisors start one life after the other.
-4. A process has *died* when its supervisor tells of the death, with its reason,
+5. A process has *died* when its supervisor tells of the death, with its reason,
    and *vanished* when a watch on it sees it end, without the reason. While a
    living owner answers for the process, the table waits for its word.
-5. The table asks for a watch (`Watch`) on every process that it depends on and
+6. The table asks for a watch (`Watch`) on every process that it depends on and
    that perhaps nobody else answers for: owners, orphaned processes, processes
    without a name that are or were of interest. So a lost notice holds up nothing
    for ever.
@@ -69,7 +72,14 @@ class Watch(Struct, frozen=True):
     ref: ActorRef
 
 
-TableEffect = Notify | AnswerLookUp | Watch
+class Confirm(Struct, frozen=True):
+    """Call `confirm` with *name* and *ref* when the watch on *ref* has had time to tell."""
+
+    name: Name
+    ref: ActorRef
+
+
+TableEffect = Notify | AnswerLookUp | Watch | Confirm
 
 
 class Entry(Discreet, frozen=True):
@@ -81,6 +91,7 @@ class Entry(Discreet, frozen=True):
         newest: The highest incarnation that the owner claimed it for, or registered.
         value: Whatever the owner or the process keeps with the name.
         ref: The process, None between two lives.
+        one_life: The process is not restarted: the name is free when it is dead.
         is_orphaned: The owner let go or died; the process is not known to be dead.
     """
 
@@ -91,6 +102,7 @@ class Entry(Discreet, frozen=True):
     newest: int
     value: object = None
     ref: ActorRef | None = None
+    one_life: bool = False
     is_orphaned: bool = False
 
     def is_held_by(self, owner: ActorRef) -> bool:
@@ -122,8 +134,8 @@ class NameTable:
     def __init__(self) -> None:
         self.meta: dict[Hashable, object] = {}
         self._entries: dict[Name, Entry] = {}
-        # Waiting claims with incarnation and value, first come, first served.
-        self._claims: dict[tuple[Name, ActorRef], tuple[int, object]] = {}
+        # Waiting claims, each as the entry that it would be: first come, first served.
+        self._claims: dict[tuple[Name, ActorRef], Entry] = {}
         self._waits: dict[Hashable, Name] = {}
         self._listeners: dict[Hashable, None] = {}
         self._monitors = Monitors()
@@ -134,20 +146,40 @@ class NameTable:
     # Owners.
 
     def claim(
-        self, name: Name, owner: ActorRef, incarnation: int, *, value: object = None
+        self,
+        name: Name,
+        owner: ActorRef,
+        incarnation: int,
+        *,
+        value: object = None,
+        one_life: bool = False,
     ) -> list[TableEffect]:
         """Hold *name* for a child of *owner*, before the child's init runs.
 
-        The owner is sent `NameGranted` or `NameRefused` with the same *incarnation*: at
-        once, or when the last process of an orphaned name is dead. Claiming
-        what one holds is granted again and changes the value; claiming what one
-        waits for keeps the place and changes what is claimed. A dead owner gets
-        no answer.
+        The owner is sent `NameGranted` or `NameRefused` with the same *incarnation*, as soon as
+        it is known who has the name: a process that lives, which refuses the claim; nobody any
+        more; or a process whose supervisor has not brought it back, or dealt with its death
+        yet, for which the claim waits. With *one_life* the name is free when the process is dead.
+
+        Claiming what one holds is granted again and changes the value; claiming what
+        one waits for keeps the place and changes what is claimed. A dead owner gets no answer.
         """
         check_name(name)
         if self._monitors.is_dead(owner):
             return []
-        return [*self._watch(owner), *self._decide(name, owner, incarnation, value)]
+        wanted = Entry(name, owner, incarnation, value, one_life=one_life)
+        return [*self._watch(owner), *self._decide(wanted)]
+
+    def confirm(self, name: Name, ref: ActorRef) -> list[TableEffect]:
+        """Refuse the claims to *name* that wait for the news whether *ref*, which has it, lives.
+
+        It does, or the watch that was asked for with `Confirm` had said so. Nothing changes if
+        something else was heard meanwhile: then that decides.
+        """
+        entry = self._entries.get(name)
+        if entry is None or entry.ref != ref or self._is_doubtful(entry):
+            return []
+        return self._refuse(name, ref)
 
     def release(self, name: Name, owner: ActorRef) -> list[TableEffect]:
         """Let go of *name*, or take back a waiting claim; nothing if *owner* has neither."""
@@ -171,6 +203,7 @@ class NameTable:
             name, owner, ref.incarnation, is_orphaned=is_orphaned
         )
         if entry.owner != owner:
+            self._claims.pop((name, owner), None)
             return [Notify(owner, NameRefused(name, ref.incarnation, entry.ref))]
         if entry.is_late(ref):
             return []
@@ -180,6 +213,7 @@ class NameTable:
             *self._bury_predecessor(name, entry.ref),
             *self._tell(NameRegistered(name, ref, entry.value)),
             *self._answer(name, Live(ref, entry.value)),
+            *([] if entry.is_orphaned else self._refuse(name, ref)),
         ]
 
     # Processes.
@@ -225,7 +259,7 @@ class NameTable:
         for name in names:
             effects += self._tell(NameDown(name, ref, reason))
         for name in names:
-            if self._entries[name].is_orphaned:
+            if self._entries[name].is_orphaned or self._entries[name].one_life:
                 effects += self._free(name)
         return effects + self._owner_died(ref)
 
@@ -246,6 +280,17 @@ class NameTable:
             self._vanished.add(ref)
             return []
         return self.process_died(ref, reason)
+
+    def give_up_on(self, ref: ActorRef) -> list[TableEffect]:
+        """Take note that the word of the owner on the end of *ref* did not come in time.
+
+        It is waited for on, if the owner lives and may restart the process: nobody but the
+        owner knows whether it does.
+        """
+        held = [entry for entry in self._entries.values() if entry.ref == ref]
+        if ref in self._vanished and all(entry.one_life for entry in held):
+            return self.process_died(ref, Killed())
+        return self.process_vanished(ref, Killed())
 
     def suspect(self, ref: ActorRef) -> None:
         """Take note that *ref* ended, and that why may still be told: claims wait for that."""
@@ -322,26 +367,35 @@ class NameTable:
 
     # Steps.
 
-    def _decide(
-        self, name: Name, owner: ActorRef, incarnation: int, value: object
-    ) -> list[TableEffect]:
-        entry = self._entries.get(name) or Entry(name, owner, incarnation)
-        if entry.is_orphaned or entry.owner in self._vanished:
-            self._claims[name, owner] = incarnation, value
+    def _decide(self, wanted: Entry) -> list[TableEffect]:
+        name, owner = wanted.name, wanted.owner
+        entry = self._entries.get(name, wanted)
+        if entry.owner == owner and not (entry.is_orphaned or owner in self._vanished):
+            newest = max(wanted.newest, entry.newest)
+            self._entries[name] = replace(wanted, newest=newest, ref=entry.ref)
+            return [Notify(owner, NameGranted(name, wanted.newest))]
+        self._claims[name, owner] = wanted
+        if entry.ref is None or self._is_doubtful(entry):
             return []
-        if entry.owner != owner:
-            return [Notify(owner, NameRefused(name, incarnation, entry.ref))]
-        newest = max(incarnation, entry.newest)
-        self._entries[name] = replace(entry, newest=newest, value=value)
-        return [Notify(owner, NameGranted(name, incarnation))]
+        # It may be dead, and its supervisor too busy, or stopped, to say so.
+        return [*self._watch(entry.ref), Confirm(name, entry.ref)]
+
+    def _is_doubtful(self, entry: Entry) -> bool:
+        """Whether the process or the owner of *entry* has ended, and what follows is open."""
+        return entry.is_orphaned or entry.owner in self._vanished or entry.ref in self._vanished
+
+    def _refuse(self, name: Name, holder: ActorRef) -> list[TableEffect]:
+        """Refuse all who wait for *name*: *holder* has it."""
+        waiting = [owner for claimed, owner in self._claims if claimed == name]
+        claims = [(owner, self._claims.pop((name, owner))) for owner in waiting]
+        return [Notify(owner, NameRefused(name, claim.newest, holder)) for owner, claim in claims]
 
     def _free(self, name: Name) -> list[TableEffect]:
         """Give *name* to the first waiting claim, or to nobody."""
         del self._entries[name]
         effects: list[TableEffect] = []
         for owner in [owner for claimed, owner in self._claims if claimed == name]:
-            incarnation, value = self._claims.pop((name, owner))
-            effects += self._decide(name, owner, incarnation, value)
+            effects += self._decide(self._claims.pop((name, owner)))
         return effects or self._answer(name, NotFound())
 
     def _orphan(self, entry: Entry) -> list[TableEffect]:

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import quote
 from jidocode.errors import AlreadyPresentError, AlreadyStartedError, ChildNotFoundError
 from jidocode.otp.supervision.life import Life, LifeState
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo, ChildStatus
 from jidocode.otp.supervision.specs import ChildSpec, ChildType
+from jidocode.otp.supervision.strategy import Verdict
 
 
 class Child(Struct):
@@ -36,8 +37,10 @@ class Child(Struct):
 
     @property
     def ref(self) -> ActorRef | None:
-        """The process, once its `init` is done and until its end."""
-        return self.life.ref if self.life else None
+        """The process, once its `init` is done and until it is known to be dead."""
+        if self.life is None or self.life.state is LifeState.SILENT:
+            return None
+        return self.life.ref
 
     @property
     def is_running(self) -> bool:
@@ -45,17 +48,35 @@ class Child(Struct):
         return self.life is not None and self.life.state is LifeState.RUNNING
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether it has no process, and will not have one unless somebody asks for it."""
+        return self.life is None and self.pending is None and self.died_at is None
+
+    @property
+    def is_in_between(self) -> bool:
+        """Whether it starts, ends or is to come back, so that nobody knows what becomes of it."""
+        return not (self.is_running or self.is_at_rest)
+
+    def wants(self, name: Name | None) -> bool:
+        """Whether it has *name*, or is to have it."""
+        return name is not None and self.spec.name == name and not self.is_at_rest
+
+    @property
     def status(self) -> ChildStatus:
-        """How it stands, for those who ask."""
-        if self.life is None:
+        """How it stands, for those who ask: what ends is stopping only if it is wanted to end."""
+        life = self.life
+        if life is None:
             return ChildStatus.STOPPED if self.died_at is None else ChildStatus.RESTARTING
-        match self.life.state:
-            case LifeState.CLAIMING | LifeState.STARTING:
-                return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
-            case LifeState.RUNNING:
-                return ChildStatus.RUNNING
-            case _:
-                return ChildStatus.STOPPING
+        if life.state is LifeState.RUNNING:
+            return ChildStatus.RUNNING
+        if life.on_request:
+            return ChildStatus.STOPPING
+        if life.ref is None:
+            # Also one whose `init` has failed, and whose end is awaited.
+            return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
+        if life.verdict is Verdict.RESTART:
+            return ChildStatus.RESTARTING
+        return ChildStatus.STOPPED if life.state is LifeState.SILENT else ChildStatus.STOPPING
 
 
 class Children(dict[str, Child]):
@@ -73,7 +94,7 @@ class Children(dict[str, Child]):
         return child
 
     def check_free(self, child_id: str) -> None:
-        """Make sure that no child has that id.
+        """Make sure that no child has that id, of those that are running or at rest.
 
         Raises:
             AlreadyStartedError: One has, and a process (OTP: `already_started`).
@@ -82,9 +103,19 @@ class Children(dict[str, Child]):
         present = self.get(child_id)
         if present is None:
             return
-        if present.life is not None:
+        if present.ref is not None:
             raise AlreadyStartedError(child_id, present.ref)
         raise AlreadyPresentError(child_id)
+
+    def is_open(self, spec: ChildSpec) -> bool:
+        """Whether a child has the id or the name of *spec*, and is neither running nor at rest.
+
+        Then nobody can say yet who has it in the end.
+        """
+        return any(
+            child.is_in_between and (child.id == spec.id or child.wants(spec.name))
+            for child in self.values()
+        )
 
     def find(self, child_id: object) -> Child:
         """Return the child with that id, which is whatever a caller sent.
@@ -102,12 +133,9 @@ class Children(dict[str, Child]):
         name = child.spec.name
         if name is None:
             return None
-        rivals = (
-            other
-            for other in self.values()
-            if other is not child and other.spec.name == name and (other.has_claim or other.life)
+        return next(
+            (each for each in self.values() if each is not child and each.wants(name)), None
         )
-        return next(rivals, None)
 
     def infos(self) -> tuple[ChildInfo, ...]:
         """Return how each child stands (OTP: which_children)."""

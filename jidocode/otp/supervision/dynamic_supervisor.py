@@ -120,13 +120,13 @@ class DynamicSupervisorLoop(Keeper):
 
     # News of lives
 
-    def _ready(self, child: Child) -> None:
-        self._reply(self._starters.pop(child.id, None), child.ref)
+    def _ready(self, child: Child, ref: ActorRef) -> None:
+        self._reply(self._starters.pop(child.id, None), ref)
 
     def _ended(self, child: Child, life: Life) -> None:
         first_start_failed = life.ref is None and child.died_at is None
         wanted = not (life.on_request or life.init_ignored or first_start_failed)
-        if not wanted or self._verdict(child, life) is not Verdict.RESTART:
+        if not wanted or life.verdict is not Verdict.RESTART:
             self._drop(child, life)
         elif life.ref is None:
             self._try_later(child, life)
@@ -174,6 +174,8 @@ class DynamicSupervisorLoop(Keeper):
                 self._remove(child)
 
     def _work(self) -> None:
+        for event in self._take_decided():
+            self._change(event)
         if self._exit is not None and not self.children:
             self._end(Exit(self._exit))
 
@@ -185,8 +187,8 @@ class DynamicSupervisorLoop(Keeper):
         caller, request = event.caller, event.request
         try:
             match request:
-                case StartChild(spec):
-                    self._start_child(caller, spec)
+                case StartChild():
+                    self._start_child(event, check_child(request.spec, self.flags))
                 case TerminateChild(child_id):
                     child = self.children.find(child_id)
                     self._stoppers.setdefault(child.id, []).append(caller)
@@ -200,12 +202,13 @@ class DynamicSupervisorLoop(Keeper):
         except SupervisorError as error:
             self._refuse(caller, error)
 
-    def _start_child(self, caller: Caller, child_spec: object) -> None:
-        spec = check_child(child_spec, self.flags)
+    def _start_child(self, event: RequestReceived, spec: ChildSpec) -> None:
+        if self._wait_for(spec, event):
+            return
         self.children.check_free(spec.id)
         limit = self._options.max_children
         if limit is not None and len(self.children) >= limit:
             raise MaxChildrenError(limit)
         child = self.children.add(spec)
-        self._starters[child.id] = caller
+        self._starters[child.id] = event.caller
         self._start(child)

@@ -14,12 +14,13 @@ from typing import Any, Protocol, Self
 
 from attrs import evolve
 
-from jidocode.base.exits import ExitReason, Shutdown
+from jidocode.base.exits import Crashed, ExitReason, Shutdown
 from jidocode.base.refs import ActorRef
-from jidocode.base.text import quote
+from jidocode.base.text import quote, word
 from jidocode.errors import (
     AlreadyStartedError,
     ChildNotFoundError,
+    InvalidChildSpecError,
     StartFailedError,
     SupervisorError,
 )
@@ -42,7 +43,7 @@ from jidocode.otp.supervision.machine import (
     After,
     Announce,
     ChildEvent,
-    Claim,
+    ChildFailed,
     HeartbeatDue,
     KeeperEffect,
     KeeperEvent,
@@ -61,8 +62,8 @@ from jidocode.otp.supervision.management import (
     UpdateChild,
     WhichChildren,
 )
-from jidocode.otp.supervision.specs import Flags, Start
-from jidocode.otp.supervision.strategy import Restart, Verdict, verdict
+from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
+from jidocode.otp.supervision.strategy import Restart, Verdict
 
 
 class Initialises(Protocol):
@@ -85,6 +86,7 @@ class Keeper(abc.ABC):
         self._use(Flags())
         self._is_over = False
         self._effects: list[KeeperEffect] = []
+        self._open: list[tuple[RequestReceived, ChildSpec]] = []
         self.now = 0.0
 
     @classmethod
@@ -140,8 +142,8 @@ class Keeper(abc.ABC):
         """Begin with what `init` returned, or raise `InvalidChildSpecError`."""
 
     @abc.abstractmethod
-    def _ready(self, child: Child) -> None:
-        """*child* answers now (called once per life)."""
+    def _ready(self, child: Child, ref: ActorRef) -> None:
+        """*child* has started as *ref* (called once per life); it may be dead already."""
 
     @abc.abstractmethod
     def _ended(self, child: Child, life: Life) -> None:
@@ -172,7 +174,10 @@ class Keeper(abc.ABC):
         self._by_incarnation[life.incarnation] = child
         rival = self.children.rival_of(child)
         if rival is not None:
-            self._do(life.handle(NameTaken(life.incarnation, rival.ref)))
+            # Only a group that is started together, or anew, has one without a process in it.
+            shared = ChildFailed(life.incarnation, Crashed("its name is taken by another child"))
+            taken = NameTaken(life.incarnation, rival.ref)
+            self._do(life.handle(shared if rival.ref is None else taken))
             self._settle(child, life)
             return
         claim = self._registry_up and not child.has_claim and child.spec.name is not None
@@ -201,7 +206,7 @@ class Keeper(abc.ABC):
         if life.ref is not None and not was_ready:
             self._drop_arguments(child, life)
             self._announce_start(child, life.ref)
-            self._ready(child)
+            self._ready(child, life.ref)
         self._settle(child, life)
 
     def _settle(self, child: Child, life: Life) -> None:
@@ -224,11 +229,6 @@ class Keeper(abc.ABC):
         return child.pending is not None and child.pending.incarnation == incarnation
 
     # Restarts
-
-    @staticmethod
-    def _verdict(child: Child, life: Life) -> Verdict:
-        """Return what becomes of *child*; a restart whose start failed is tried again."""
-        return Verdict.RESTART if life.ref is None else verdict(child.spec.restart, life.reason)
 
     def _may_restart(self, child: Child, life: Life) -> bool:
         """Count a restart after *life*; if it is one too many, give up instead."""
@@ -282,7 +282,7 @@ class Keeper(abc.ABC):
 
     def _announce_death(self, child: Child, life: Life) -> None:
         """Announce the end of a *life* that nobody asked for."""
-        comes_back = self._verdict(child, life) is Verdict.RESTART
+        comes_back = life.verdict is Verdict.RESTART
         self._announce_end(
             child, life, restarting=comes_back and not self._intensity.is_spent(self.now)
         )
@@ -322,7 +322,7 @@ class Keeper(abc.ABC):
             life, name = child.life, child.spec.name
             child.has_claim = life is not None and name is not None
             if life is not None and name is not None:
-                self._effects.append(Claim(life.incarnation, name, child.spec.value, life.ref))
+                self._effects.append(life.claim())
 
     def _go_on_unclaimed(self) -> None:
         """Start those that wait for the registry: its own restart may wait for them.
@@ -348,6 +348,28 @@ class Keeper(abc.ABC):
         self._rest(child)
 
     # Requests
+
+    def _wait_for(self, spec: ChildSpec, event: RequestReceived) -> bool:
+        """Whether *event*, which asks to start *spec*, waits for what becomes of another child.
+
+        That has the same id or name, and is starting, ending or restarting. Once it runs, it
+        is named to the caller; once it is gone, the start goes on.
+        """
+        is_open = self.children.is_open(spec)
+        if is_open:
+            self._open.append((event, spec))
+        return is_open
+
+    def _take_decided(self) -> list[RequestReceived]:
+        """Return the starts that need not wait any more, and wait for them no longer."""
+        waiting, self._open = self._open, []
+        decided: list[RequestReceived] = []
+        for event, spec in waiting:
+            if self.children.is_open(spec):
+                self._open.append((event, spec))
+            else:
+                decided.append(event)
+        return decided
 
     def _request(self, event: RequestReceived) -> None:
         """Answer a question at once; leave the rest to the subclass."""
@@ -380,10 +402,11 @@ class Keeper(abc.ABC):
         if change.value is not None:
             spec = evolve(spec, value=change.value)
         child.spec = spec
-        if child.has_claim and child.life is not None and spec.name is not None:
-            # Claiming what one holds tells the registry the new value.
-            claim = Claim(child.life.incarnation, spec.name, spec.value, child.ref)
-            self._effects.append(claim)
+        if child.life is not None:
+            child.life.spec = spec
+            if child.has_claim and spec.name is not None:
+                # Claiming what one holds tells the registry the new value.
+                self._effects.append(child.life.claim())
 
     def _reply(self, caller: Caller | None, value: object) -> None:
         if caller is not None:
@@ -403,6 +426,8 @@ class Keeper(abc.ABC):
 
 def start_error(child: Child, life: Life) -> SupervisorError:
     """Return the error for whoever asked for a start that ended with *life*."""
-    if life.name_taken:
+    if life.holder is not None:
         return AlreadyStartedError(child.id, life.holder)
+    if life.name_reserved:
+        return InvalidChildSpecError(f"the name of child {word(child.id)} is reserved")
     return StartFailedError(child.id, life.reason)

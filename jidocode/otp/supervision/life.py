@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason, best_reason
 from jidocode.base.refs import ActorRef
+from jidocode.otp.naming.messages import OneLife
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.machine import (
     After,
@@ -32,6 +33,7 @@ from jidocode.otp.supervision.machine import (
     ChildIgnored,
     ChildReady,
     Claim,
+    ClaimTimeout,
     ExitNoted,
     HeartbeatDue,
     HeartbeatLost,
@@ -48,6 +50,7 @@ from jidocode.otp.supervision.machine import (
     StopTimeout,
 )
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, ChildType
+from jidocode.otp.supervision.strategy import Restart, Verdict, verdict
 
 NOTE_GRACE = 0.1
 """Seconds that a dead child's exit note may still be under way."""
@@ -81,6 +84,10 @@ TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
         NameClaimed: LifeState.STARTING,
         # There is no process: nothing to kill, and no death to wait for.
         NameTaken: LifeState.ENDED,
+        ChildFailed: LifeState.ENDED,
+        # Two supervisors may each wait for a name of the other's, whose holder is to be
+        # restarted by the one that waits: neither would ever go on.
+        ClaimTimeout: LifeState.ENDED,
         StopRequested: LifeState.ENDED,
         KillRequested: LifeState.ENDED,
     },
@@ -154,9 +161,9 @@ class Life(Struct):
     ref: ActorRef | None = None
     """The process, from the end of its `init` on."""
     holder: ActorRef | None = None
-    """Who has the name, if that was why it ended and a process is known."""
-    name_taken: bool = False
-    """Whether it ended because somebody else has its name."""
+    """Who has the name, if that was why it ended."""
+    name_reserved: bool = False
+    """Whether it ended because it may not have its name."""
     init_ignored: bool = False
     """Whether it ended because its `init` returned `Ignore`."""
     on_request: bool = False
@@ -170,8 +177,16 @@ class Life(Struct):
     def begin(self, *, claim: bool) -> list[ChildEffect]:
         """Claim the name first if *claim*, otherwise start at once."""
         if claim and self.spec.name is not None:
-            return [Claim(self.incarnation, self.spec.name, self.spec.value)]
+            timeout = _deadline(self.spec.init_timeout, ClaimTimeout(self.incarnation))
+            return [self.claim(), *timeout]
         return self.handle(NameClaimed(self.incarnation))
+
+    def claim(self) -> Claim:
+        """Return the claim to the name that the spec gives, for the process that there may be."""
+        spec = self.spec
+        value = OneLife(spec.value) if spec.restart is Restart.TEMPORARY else spec.value
+        assert spec.name is not None  # noqa: S101 - nobody claims what has no name
+        return Claim(self.incarnation, spec.name, value, self.ref)
 
     def stop(self) -> list[ChildEffect]:
         """End the life by the spec's shutdown rule (OTP supervisor: `shutdown/1`)."""
@@ -203,8 +218,13 @@ class Life(Struct):
 
     @property
     def reason(self) -> ExitReason:
-        """Why it ended; asked once it has."""
+        """Why it ended, or ends, as far as known."""
         return self._failure or best_reason(self._note, self._status)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is to be done about its end, as far as known; a failed restart is tried again."""
+        return Verdict.RESTART if self.ref is None else verdict(self.spec.restart, self.reason)
 
     def _explains(self, status: int | None) -> bool:
         """Whether a death with *status* needs no more words: it was a signal, or it has a note."""
@@ -241,8 +261,12 @@ class Life(Struct):
             case ChildFailed():
                 self._failure = event.reason
             case NameTaken():
-                self.name_taken, self.holder = True, event.holder
-                self._failure = Crashed(f"its name is taken by {event.holder or 'another child'}")
+                self.holder, self.name_reserved = event.holder, event.holder is None
+                who = "reserved" if event.holder is None else f"taken by {event.holder}"
+                self._failure = Crashed(f"its name is {who}")
+            case ClaimTimeout():
+                limit = self.spec.init_timeout
+                self._failure = Crashed(f"its name was not free within {limit:g} s")
             case InitTimeout():
                 self._failure = Crashed(f"init took longer than {self.spec.init_timeout:g} s")
             case HeartbeatLost():
@@ -272,7 +296,9 @@ class Life(Struct):
                 return []
 
 
-def _deadline(delay: object, event: InitTimeout | StopTimeout | NoteTimeout) -> list[ChildEffect]:
+def _deadline(
+    delay: object, event: ClaimTimeout | InitTimeout | StopTimeout | NoteTimeout
+) -> list[ChildEffect]:
     """Return the timer for *event*, unless *delay* has no end."""
     if not isinstance(delay, (int, float)) or delay == INFINITY:
         return []

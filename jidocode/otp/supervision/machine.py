@@ -37,10 +37,16 @@ class NameClaimed(Struct, frozen=True):
 
 
 class NameTaken(Struct, frozen=True):
-    """The name belongs to somebody else: *holder*, if it has a process."""
+    """The name belongs to *holder*; if that is None, no child of this supervisor may have it."""
 
     incarnation: int
     holder: ActorRef | None
+
+
+class ClaimTimeout(Struct, frozen=True):
+    """Who has the name was not decided in the time that the spec allows for a start."""
+
+    incarnation: int
 
 
 class ChildReady(Struct, frozen=True):
@@ -138,6 +144,7 @@ class HeartbeatLost(Struct, frozen=True):
 ChildEvent = (
     NameClaimed
     | NameTaken
+    | ClaimTimeout
     | ChildReady
     | ChildIgnored
     | ChildFailed

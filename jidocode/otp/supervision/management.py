@@ -94,8 +94,10 @@ class ChildInfo(Record):
 
     Attributes:
         id: The child's id.
-        ref: Its process; None unless it runs or is being stopped.
-        status: How it stands.
+        ref: Its process; None unless it runs, or is on its way out.
+        status: How it stands. Stopping is what its supervisor wants to end; a child that dies
+            and comes back is restarting, and one whose first start fails is starting until it
+            is dropped.
         type: Worker or supervisor.
         restarts: How often it was started again by its supervisor.
         last_exit: Why its last process ended; None if none has.

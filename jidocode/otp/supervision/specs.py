@@ -15,7 +15,7 @@ from attrs import Factory, field, frozen
 
 from jidocode.base.records import Record
 from jidocode.base.refs import Name, is_name
-from jidocode.base.text import quote
+from jidocode.base.text import quote, word
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.strategy import Restart, Strategy, StrategyText
@@ -35,6 +35,9 @@ class BrutalKill(enum.Enum):
 
 BRUTAL_KILL = BrutalKill.BRUTAL_KILL
 """`shutdown=BRUTAL_KILL`: kill at once, `terminate` does not run."""
+
+LABEL_LENGTH = 255
+"""Characters that an id may have, and each part of a name."""
 
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_INIT_TIMEOUT = 10.0
@@ -119,8 +122,13 @@ def _as_auto_shutdown(
 
 
 def _is_id(_: object, field: Attribute[Any], value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise _expected(field, "a non-empty str", value)
+    if not _is_label(value):
+        raise _expected(field, f"a str of 1 to {LABEL_LENGTH} printable characters", value)
+
+
+def _is_label(value: object) -> bool:
+    """Whether *value* is a text that every sentence, tree and log line can show."""
+    return isinstance(value, str) and 0 < len(value) <= LABEL_LENGTH and value.isprintable()
 
 
 def _is_start(_: object, field: Attribute[Any], value: object) -> None:
@@ -129,13 +137,19 @@ def _is_start(_: object, field: Attribute[Any], value: object) -> None:
     target = value.target
     if not callable(getattr(target, "init", None)):
         raise InvalidChildSpecError(
-            f"start must name a GenServer or a Supervisor, got {target.__qualname__}"
+            f"start must name a GenServer or a Supervisor, got {word(target.__qualname__)}"
         )
     if target.__module__ == "__main__" or "<locals>" in target.__qualname__:
         place = "__main__" if target.__module__ == "__main__" else "a function"
         raise InvalidChildSpecError(
-            f"{target.__qualname__} is defined in {place}, where a child process cannot import it: "
-            "move the class to the top of a module of its own and import it from there"
+            f"{word(target.__qualname__)} is defined in {place}, where a child process cannot "
+            "import it: move the class to the top of a module of its own and import it from there"
+        )
+    kind = getattr(target, "kind", None)
+    if not isinstance(kind, str) or word(kind) != kind:
+        raise InvalidChildSpecError(
+            f"the kind of {word(target.__qualname__)} must be a short printable word, "
+            f"got {quote(kind)}"
         )
 
 
@@ -178,8 +192,11 @@ def _is_memory_limit(_: object, field: Attribute[Any], value: object) -> None:
 
 
 def _is_registered_name(_: object, field: Attribute[Any], value: object) -> None:
-    if value is not None and not is_name(value):
-        raise _expected(field, "None or a pair of str (kind, id)", value)
+    if value is not None and not (is_name(value) and all(map(_is_label, value))):
+        wanted = (
+            f"None or a pair of str (kind, id), each of 1 to {LABEL_LENGTH} printable characters"
+        )
+        raise _expected(field, wanted, value)
 
 
 def _is_max_restarts(_: object, field: Attribute[Any], value: object) -> None:
@@ -218,9 +235,10 @@ class ChildSpec(Record):
     `check_childspec`); the first rule broken raises `InvalidChildSpecError`.
 
     Attributes:
-        id: Unique among the children of a `Supervisor`.
+        id: Unique among the children of a supervisor; at most 255 printable characters.
         start: The class to run, or `Start(class, *args, **kwargs)`. The class
-            must be importable by the child's process: not from `__main__`.
+            must be importable by the child's process: not from `__main__`. Its
+            `kind` is a short printable word.
         restart: When it is started again; permanent by default.
         significant: Whether its end can end the supervisor; see `AutoShutdown`.
         type: Worker, or supervisor.
@@ -236,7 +254,8 @@ class ChildSpec(Record):
         memory_limit: Bytes of memory the child may have for itself (data, not
             shared libraries); beyond it Python raises MemoryError there. None
             for no limit.
-        name: Registered for the child before its `init` runs; None for none.
+        name: Registered for the child before its `init` runs, a pair of str, each
+            at most 255 printable characters; None for none.
         value: Kept in the registry beside *name*; not printed.
     """
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct, field
 
-from jidocode.base.exits import SHUTDOWN, ExitReason, Shutdown
+from jidocode.base.exits import SHUTDOWN, ExitReason, FailedChild, Shutdown
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import (
@@ -38,7 +38,6 @@ from jidocode.otp.supervision.life import Life
 from jidocode.otp.supervision.machine import RequestReceived
 from jidocode.otp.supervision.management import (
     DeleteChild,
-    Request,
     RestartChild,
     StartChild,
     TerminateChild,
@@ -153,6 +152,7 @@ class SupervisorLoop(Keeper):
         while not self._is_over:
             operation = self._operation
             if operation is None:
+                self._waiting.extendleft(reversed(self._take_decided()))
                 if not self._waiting:
                     return
                 self._take_up(self._waiting.popleft())
@@ -168,7 +168,7 @@ class SupervisorLoop(Keeper):
 
     def _take_up(self, waiting: RequestReceived | Life) -> None:
         if isinstance(waiting, RequestReceived):
-            self._serve(waiting.caller, waiting.request)
+            self._serve(waiting)
             return
         child = self.children.get(waiting.spec.id)
         # Its end is no longer due if a group restart or a request was faster.
@@ -203,11 +203,11 @@ class SupervisorLoop(Keeper):
 
     # News of lives
 
-    def _ready(self, child: Child) -> None:
+    def _ready(self, child: Child, ref: ActorRef) -> None:
         operation = self._operation
         if operation is not None and operation.starts(child.id):
             operation.current = None
-            self._reply(operation.caller, child.ref)
+            self._reply(operation.caller, ref)
 
     def _ended(self, child: Child, life: Life) -> None:
         operation = self._operation
@@ -215,8 +215,10 @@ class SupervisorLoop(Keeper):
             operation.current = None
             self._not_started(operation, child, life)
         elif operation is not None and operation.stops(child.id):
-            self._announce_end(child, life, restarting=child.id in operation.start)
-            child.died_at = self.now
+            comes_back = child.id in operation.start
+            self._announce_end(child, life, restarting=comes_back)
+            if comes_back:
+                child.died_at = self.now
             if child.id == operation.current:
                 operation.current = None
                 self._stopped(child, operation)
@@ -240,7 +242,8 @@ class SupervisorLoop(Keeper):
         match operation.purpose:
             case Purpose.INIT:
                 self._announce_end(child, life, restarting=False)
-                self._roll_back(f"failed to start child {quote(child.id)}: {life.reason}")
+                failed = FailedChild(child.id, life.reason)
+                self._stop_all(Purpose.ROLL_BACK, Shutdown(failed=failed))
             case Purpose.RESTART:
                 self._try_later(child, life)
                 self._operation = None
@@ -264,7 +267,7 @@ class SupervisorLoop(Keeper):
 
     def _act_on_end(self, child: Child, life: Life) -> None:
         child.pending = None
-        match self._verdict(child, life):
+        match life.verdict:
             case Verdict.RESTART:
                 self._restart(child, life)
             case Verdict.KEEP:
@@ -307,15 +310,14 @@ class SupervisorLoop(Keeper):
 
     # Ends of the supervisor itself; whoever waits for an answer hears of the exit
 
-    def _roll_back(self, detail: str) -> None:
-        self._stop_all(Purpose.ROLL_BACK, Shutdown(detail))
-
     def _shut_down(self, reason: ExitReason) -> None:
         if self._operation is None or self._operation.purpose not in _ENDS:
             self._stop_all(Purpose.SHUT_DOWN, reason)
 
     def _stop_all(self, purpose: Purpose, reason: ExitReason) -> None:
         """Stop the child that is under way, then all others, last started first."""
+        for child in self.children.values():
+            child.died_at = None  # nobody comes back
         under_way = self._operation.current if self._operation else None
         last_first = list(reversed(self.children))
         stop = sorted(last_first, key=lambda child_id: child_id != under_way)
@@ -326,16 +328,20 @@ class SupervisorLoop(Keeper):
     def _change(self, event: RequestReceived) -> None:
         self._waiting.append(event)
 
-    def _serve(self, caller: Caller, request: Request) -> None:
+    def _serve(self, event: RequestReceived) -> None:
+        caller, request = event.caller, event.request
         try:
             match request:
-                case StartChild(spec):
-                    child = self.children.add(check_child(spec, self.flags))
-                    self._begin_start(Purpose.START_CHILD, caller, child)
+                case StartChild():
+                    spec = check_child(request.spec, self.flags)
+                    if not self._wait_for(spec, event):
+                        self._begin_start(Purpose.START_CHILD, caller, self.children.add(spec))
                 case TerminateChild(child_id):
                     self._terminate_child(caller, self.children.find(child_id))
                 case RestartChild(child_id):
-                    self._begin_start(Purpose.RESTART_CHILD, caller, self._stopped_child(child_id))
+                    child = self._stopped_child(child_id)
+                    if not self._wait_for(child.spec, event):
+                        self._begin_start(Purpose.RESTART_CHILD, caller, child)
                 case DeleteChild(child_id):
                     self._forget(self._stopped_child(child_id))
                     self._reply(caller, None)

@@ -25,12 +25,11 @@ from jidocode.errors import (
     SessionError,
     SessionNotFoundError,
 )
-from jidocode.otp.naming.messages import REGISTRY, ClaimName, Live, NotFound, ReleaseName
+from jidocode.otp.naming.messages import REGISTRY, ClaimName, Live, NotFound, OneLife
 from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.messages import Caller, Response
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
-from jidocode.otp.supervision.events import ChildExited
 from jidocode.otp.supervision.management import StartChild, TerminateChild
 from jidocode.session.admission.admission import Admission, AdmissionRules
 from jidocode.session.admission.messages import (
@@ -57,8 +56,6 @@ class ProcessRegistry(RegistryServer):
         self._admission = Admission(rules)
         self._root: ActorRef | None = None
         self._reservations: dict[str, OpenSession] = {}
-        # Ended sessions whose names are still to be released: a session has one life.
-        self._ended_sessions: set[str] = set()
         self._waiting: list[tuple[SessionQuestion, Caller]] = []
         self._starts: dict[int, tuple[Caller, str, ActorRef]] = {}
         self._stops: dict[int, tuple[Caller, str]] = {}
@@ -96,19 +93,16 @@ class ProcessRegistry(RegistryServer):
     def handle_cast(self, request: Any) -> Result:
         """Take in what supervisors say; questions that came early are answered now."""
         match request:
-            case ClaimName(name=("session", _), value=OpenSession() as opened) if _is_bad(opened):
+            case ClaimName(
+                name=("session", _),
+                value=OneLife(OpenSession() as opened) | (OpenSession() as opened),
+            ) if _is_bad(opened):
                 log.warning("a session was claimed with a record that breaks a rule")
                 return None
             case _:
                 pass
         result = super().handle_cast(request)
         match request:
-            case ChildExited(name=("session", session_id)):
-                self._ended_sessions.add(session_id)
-            case (
-                ClaimName(name=("session", session_id)) | ReleaseName(name=("session", session_id))
-            ):
-                self._ended_sessions.discard(session_id)
             case ClaimName(name=name, owner=owner) if name == REGISTRY:
                 self._root = owner
             case _:
@@ -222,9 +216,7 @@ class ProcessRegistry(RegistryServer):
         """Return every session that is open or being started, by id."""
         entries = self.table.select(lambda entry: entry.name[0] == "session")
         return self._reservations | {
-            entry.name[1]: entry.value
-            for entry in entries
-            if isinstance(entry.value, OpenSession) and entry.name[1] not in self._ended_sessions
+            entry.name[1]: entry.value for entry in entries if isinstance(entry.value, OpenSession)
         }
 
     def _open_session(self, session_id: str) -> OpenSession:

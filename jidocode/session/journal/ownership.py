@@ -259,14 +259,14 @@ def owned(journal: Path) -> Generator[None]:
         yield
 
 
-def refusal(reason: ExitReason, session_id: str) -> JournalError | None:
-    """Return the error of a start that ended for *reason*, if the `Home` of a session refused it.
+def refusal(cause: ExitReason, session_id: str) -> JournalError | None:
+    """Return the error of a start that failed for *cause*, if the `Home` of a session refused it.
 
-    By whom it was refused is not in a reason, which is a text.
+    By whom it was refused is not in it, for it is a text.
     """
-    if not isinstance(reason, Crashed):
+    if not isinstance(cause, Crashed):
         return None
-    name, _, text = reason.error.partition(": ")
+    name, _, text = cause.error.partition(": ")
     taken, unusable = (JournalLockedError, ProjectAlreadyOpenError), (JournalError,)
     if name in map(_full_name, taken):
         problem = f"session {session_id}, or its project, was in use a moment ago"
