@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import enum
-import inspect
 import pickle
 from typing import Any
 
 import attrs
 import pytest
 
-from jidocode import otp
-from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.otp import (
     Caller,
     ChildSpec,
     DynamicFlags,
-    DynamicSupervisor,
     Flags,
-    GenServer,
     NoReply,
     Refuse,
     Reply,
     Response,
     Start,
     Stop,
-    Supervisor,
 )
 from jidocode.otp.naming.messages import (
     ClaimName,
@@ -40,27 +33,8 @@ from jidocode.otp.naming.table import Entry
 from jidocode.otp.supervision.machine import Claim
 from tests.otp.machines import Worker
 
-BEHAVIOURS = (GenServer, Supervisor, DynamicSupervisor)
 REF = ActorRef("worker", 1, 2)
 TEXT = "what a user wrote"
-CLASSES: list[type[Any]] = [
-    value
-    for name in dir(otp)
-    if inspect.isclass(value := getattr(otp, name))
-    and not issubclass(value, (*BEHAVIOURS, Exception, enum.Enum))
-]
-
-
-@pytest.mark.parametrize("cls", CLASSES)
-def test_what_is_exported_as_data_is_a_frozen_slotted_record(cls: type[Any]) -> None:
-    """One rule for all of them, so that one way to copy, compare and match fits all."""
-    assert issubclass(cls, Record)
-    assert attrs.has(cls)
-    assert "__slots__" in vars(cls)
-    assert cls.__eq__ is Record.__eq__
-    assert cls.__hash__ is Record.__hash__
-
-
 RECORDS = [
     Reply(1, timeout=2.0, then="x"),
     Refuse(ValueError("no")),

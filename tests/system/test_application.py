@@ -380,7 +380,7 @@ def test_a_call_under_way_ends_with_its_process(app: Application) -> None:
     answered = app.begin_call(B, ("echo", 1))
     assert answered.result() == 1
     app.close()
-    with pytest.raises(ActorExitedError, match="shutdown"):
+    with pytest.raises(ActorExitedError, match="exited before it answered"):
         last.result(60)
     assert answered.result() == 1
 
