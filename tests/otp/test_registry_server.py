@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from jidocode.base.exits import Killed
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.otp import Start
 from jidocode.otp.naming.messages import (
+    REGISTRY,
     ClaimName,
     Count,
     Entries,
@@ -17,7 +20,9 @@ from jidocode.otp.naming.messages import (
     LookUp,
     LookUpDuplicates,
     NameDown,
+    NameRefused,
     NameRegistered,
+    NotFound,
     PutMeta,
     RegisterDuplicate,
     RegisterName,
@@ -39,8 +44,9 @@ from jidocode.otp.server.machine import (
     WatchProcess,
 )
 from jidocode.otp.server.messages import Caller
-from jidocode.otp.supervision.events import ChildExited
+from jidocode.otp.supervision.events import ChildExited, ChildStarted
 
+ROOT = ActorRef("application", 1, 98)
 OWNER = ActorRef("supervisor", 1, 100)
 CHILD = ActorRef("worker", 1, 101)
 OTHER = ActorRef("worker", 2, 102)
@@ -87,6 +93,28 @@ def test_names_are_found_counted_and_listed() -> None:
     assert registry.ask(Entries()) == [Entry(NAME, OWNER, 1, value="value", ref=CHILD)]
     registry.tell(died(CHILD), ReleaseName(NAME, OWNER))
     assert registry.ask(Count()) == 0
+
+
+@pytest.mark.parametrize(
+    "name", [("system", "registry"), ("system", "x"), ("root", "jidocode")], ids=" ".join
+)
+def test_names_of_the_system_are_for_children_of_the_root(name: Name) -> None:
+    """Whatever way they are claimed, and only those that there are."""
+    registry = Asked()
+    refused = SendInfo(OWNER, NameRefused(name, 1, None))
+
+    assert registry.tell(ClaimName(name, OWNER, 1)) == [refused]
+    assert registry.tell(RegisterName(name, OWNER, CHILD)) == [refused]
+    started = ChildStarted(supervisor=OWNER, child_id="a", ref=CHILD, name=name)
+    assert registry.tell(started) == [refused]
+    registry.tell(ClaimName(name, ROOT, 1))
+    found = Restarting() if name == REGISTRY else NotFound()
+    assert registry.ask(LookUp(name)) == found
+    registry.tell(ClaimName(REGISTRY, ROOT, 1))
+    second = ActorRef("application", 2, 99)
+    assert registry.tell(ClaimName(REGISTRY, second, 1)) == [
+        SendInfo(second, NameRefused(REGISTRY, 1, None))
+    ]
 
 
 def test_listeners_hear_of_crashes_until_they_unsubscribe() -> None:
