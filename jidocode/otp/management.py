@@ -95,10 +95,12 @@ def terminate_child(
 ) -> None:
     """Stop a child by its shutdown rule, and wait until it and all below it are dead.
 
-    Its spec is kept, unless it is temporary or the supervisor a dynamic one.
+    Its spec is kept, unless it is temporary or the supervisor a dynamic one. Any number may ask
+    for it at once: all that do while it ends are answered when it has. A static supervisor
+    answers whoever comes later, too, if it has kept the spec.
 
     Raises:
-        ChildNotFoundError: No child has that id.
+        ChildNotFoundError: No child has that id, or none any more.
     """
     _ask(asks, supervisor, TerminateChild(child_id), timeout)
 

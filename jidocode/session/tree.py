@@ -59,7 +59,7 @@ def system_root(
     """
     registry = ProcessRegistry.child_spec(rules, name=REGISTRY, heartbeat=heartbeat)
     sessions = AllSessionsSupervisor.child_spec(name=SESSIONS, heartbeat=heartbeat)
-    return Root.start_with([sessions, *children], registry)
+    return Root.start_with(children, [registry, sessions])
 
 
 @frozen(eq=False, repr=False, kw_only=True)

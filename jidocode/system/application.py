@@ -213,7 +213,8 @@ class Application:
         """Have *target* end with *reason* in order, and wait until it has (OTP: gen_server:stop).
 
         Its `terminate` runs; a supervisor stops its children first. Whether it is started
-        again, its supervisor decides by the reason: a permanent child is.
+        again, its supervisor decides by the reason: a permanent child is. Any number of
+        threads may stop one life at once, with one reason: all return when it has ended.
 
         Args:
             target: A server or a supervisor.

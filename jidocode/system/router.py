@@ -19,6 +19,9 @@ from jidocode.errors import (
 from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, LookUp
 from jidocode.system.steps import Ask, AwaitName, Begin, Plan
 
+_REGISTRY = "the registry"
+_ROOT = "the root of the tree"
+
 
 class Router:
     """Brings requests to processes by their names, and waits while one is restarted.
@@ -99,12 +102,9 @@ class Router:
                 return ref
             if not deadline.left:
                 raise CallTimeoutError(self.words(name), deadline.seconds)
-            try:
-                found = yield from self.ask_registry(
-                    AwaitLive(name, dead), deadline, target=self.words(name)
-                )
-            except ActorExitedError:  # the registry, which knows nothing of it any more
-                continue
+            found = yield from self.ask_registry(
+                AwaitLive(name, dead), deadline, target=self.words(name)
+            )
             if isinstance(found, Live):
                 if self._directory.death_of(found.ref) is None:
                     return found.ref
@@ -122,39 +122,64 @@ class Router:
         return found.ref if isinstance(found, Live) else None
 
     def ask_registry(
-        self, request: object, deadline: Deadline | None = None, *, target: str = "the registry"
+        self,
+        request: object,
+        deadline: Deadline | None = None,
+        *,
+        target: str = _REGISTRY,
+        again: object = None,
+        repeats: bool = True,
     ) -> Plan[Any]:
         """Send *request* to the process registry, and return its answer.
 
-        *target* is who answers in truth, for the error that tells of a time-out.
+        *target* is who answers in truth, for the error that tells of a time-out. If the registry
+        dies over it, its successor is asked the same, or *again* instead; unless *repeats* is
+        false, for a caller who has to know.
 
         Raises:
             RegistryNotRunningError: There is none, and none is being started.
+            CallTimeoutError: It is being started, and not back in time; or no answer came.
             Exception: What the registry refuses with, and whatever `HostClient.call` raises.
         """
         deadline = self.deadline() if deadline is None else deadline
+        dead: ActorRef | None = None
         while True:
             self._check()
             ref = yield from self.await_process(REGISTRY, deadline)
             if ref is None:
                 self._check_missing()
+                if self._is_awaited(REGISTRY):
+                    raise CallTimeoutError(_REGISTRY, deadline.seconds)
                 raise RegistryNotRunningError
             try:
-                return (yield Ask(ref, request, deadline, target))
-            except NotSentError as error:
+                return (yield Ask(ref, request, deadline, _REGISTRY))
+            except CallTimeoutError:
+                silent = _REGISTRY if ref == dead else target
+                raise CallTimeoutError(silent, deadline.seconds) from None
+            except NotSentError:
                 if not deadline.left:
-                    raise RegistryNotRunningError from error
+                    raise CallTimeoutError(_REGISTRY, deadline.seconds) from None
+            except ActorExitedError as error:
+                # Another process that it asked may have died as well, and that is its answer.
+                if error.target != _REGISTRY or not repeats:
+                    raise
+                if not deadline.left:  # nobody has brought it back
+                    raise CallTimeoutError(_REGISTRY, deadline.seconds) from error
+                dead, request = ref, request if again is None else again
 
     def root(self, deadline: Deadline) -> Plan[ActorRef]:
         """Return the root of the tree.
 
         Raises:
             NoProcessError: There is none, and none is being started.
+            CallTimeoutError: It is being started, and not back in time.
         """
         self._check()
         root = yield from self.await_process(ROOT, deadline)
+        if root is None and self._is_awaited(ROOT):
+            raise CallTimeoutError(_ROOT, deadline.seconds)
         if root is None:
-            raise NoProcessError("the root of the tree")
+            raise NoProcessError(_ROOT)
         return root
 
     def await_process(self, name: Name, deadline: Deadline) -> Plan[ActorRef | None]:
@@ -162,11 +187,15 @@ class Router:
 
         It is waited for only while it is being replaced, or the whole tree is.
         """
-        known = self._directory
-        ref: ActorRef | None = yield AwaitName(
-            name, deadline, lambda: not (known.is_expected(name) or known.is_expected(ROOT))
-        )
+        ref: ActorRef | None = yield AwaitName(name, deadline, lambda: not self._is_awaited(name))
         return ref
+
+    def _is_awaited(self, name: Name) -> bool:
+        return self._directory.is_expected(name) or self._directory.is_expected(ROOT)
+
+    def runs(self, name: Name) -> bool:
+        """Whether a process is known to run under *name*."""
+        return self._directory.find(name) is not None
 
     # What a tree calls its processes
 

@@ -30,11 +30,11 @@ class SessionRouter(Router):
     """Tells a session that is gone from one that has no such process."""
 
     def ask_registry(
-        self, request: object, deadline: Deadline | None = None, *, target: str = "the registry"
+        self, request: object, deadline: Deadline | None = None, **options: Any
     ) -> Plan[Any]:
         """Ask as `Router.ask_registry`; a session that is refused as unknown says how it ended."""
         try:
-            return (yield from super().ask_registry(request, deadline, target=target))
+            return (yield from super().ask_registry(request, deadline, **options))
         except SessionNotFoundError as error:
             raise self._not_found(error.wanted) from None
 

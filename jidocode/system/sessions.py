@@ -12,6 +12,7 @@ from jidocode._host.deadline import Deadline
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,
+    CallTimeoutError,
     NoProcessError,
     RateLimitedError,
     SessionExistsError,
@@ -141,13 +142,24 @@ class Sessions:
         """Stop a session; see `SessionSystem.stop_session`."""
         request = StopSession(validate_session_id(session_id))
         deadline = self._router.deadline(self._settings.shutdown)
-        yield from self._router.ask_registry(request, deadline, target=f"session {session_id}")
+        # One that was not open before may not be taken for one that was stopped by the first try.
+        again = replace(request, again=self._router.runs(("session", session_id)))
+        while True:
+            try:
+                yield from self._router.ask_registry(
+                    request, deadline, target=f"session {session_id}", again=again
+                )
+            except (ActorExitedError, NoProcessError) as error:  # the supervisor of sessions
+                yield from self._await_next(error, deadline)
+                request = again
+            else:
+                return
 
     def _ask_to_start(self, request: StartSession, deadline: Deadline) -> Plan[None]:
         """Ask the registry; if it dies over it, ask the next one: the id makes that safe."""
         while True:
             try:
-                yield from self._router.ask_registry(request, deadline)
+                yield from self._router.ask_registry(request, deadline, repeats=False)
             except (SessionLimitError, RateLimitedError) as error:
                 self._on_refusal(error)
                 raise
@@ -160,13 +172,21 @@ class Sessions:
                     return
                 if first is not None or not deadline.left:
                     raise
-            except (ActorExitedError, NoProcessError):
-                back = yield from self._router.await_process(SESSIONS, deadline)
-                if back is None or not deadline.left:
-                    raise
+            except (ActorExitedError, NoProcessError) as error:
+                yield from self._await_next(error, deadline)
                 request = replace(request, again=True)
             else:
                 return
+
+    def _await_next(
+        self, error: ActorExitedError | NoProcessError, deadline: Deadline
+    ) -> Plan[None]:
+        """Wait until what was asked in vain, which *error* names, can be asked again."""
+        back = yield from self._router.await_process(SESSIONS, deadline)
+        if not deadline.left:
+            raise CallTimeoutError(error.target, deadline.seconds) from error
+        if back is None:
+            raise error
 
     def _first_attempt(self, session_id: str, deadline: Deadline) -> Plan[Session | None]:
         """Return the record of a session once it runs; None if it does not come up."""

@@ -166,7 +166,9 @@ class SessionSystem(Application):
 
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
-            SessionNotFoundError: No such session is open.
+            SessionNotFoundError: No such session is open; `ended` says how it has ended. Any
+                number of threads may stop a session at once: all that ask while it is being
+                stopped return when it has, and only who comes later finds none.
             CallTimeoutError: It has not stopped within `shutdown` seconds, and goes on
                 being stopped: a child takes its time over `terminate`.
         """

@@ -8,7 +8,7 @@ from jidocode.errors import AlreadyStartedError
 from jidocode.otp.naming.messages import NameGranted, NameRefused
 from jidocode.otp.naming.monitors import Notify
 from jidocode.otp.naming.table import Confirm, NameTable, Watch
-from jidocode.otp.supervision.machine import RegistryDown, RegistryUp
+from jidocode.otp.supervision.machine import NameTaken, RegistryDown, RegistryUp
 from jidocode.otp.supervision.management import RestartChild, StartChild, TerminateChild
 from tests.otp.machines import supervise, supervise_dynamically, worker
 
@@ -51,6 +51,26 @@ def test_nobody_waits_for_a_registry_that_is_gone() -> None:
 
     assert said[:2] == ["spawn a#1", "started a#1"]
     assert world.feed(RegistryUp()) == ["claim k 1 #1"]
+
+
+def test_the_name_of_the_first_child_is_claimed_last_of_a_new_registry() -> None:
+    """That is the registry's own in the root: by it, it knows that it was told of all others."""
+    world = supervise(*(worker(name, name=("k", name)) for name in "abc"))
+    world.start(registry_up=True)
+
+    assert world.feed(RegistryUp()) == ["claim k c #3", "claim k b #2", "claim k a #1"]
+
+
+def test_a_name_that_nobody_may_have_is_a_bad_spec() -> None:
+    """The registry knows whose it is, and that no process of that name is to be got."""
+    world = supervise_dynamically()
+    world.silent_registry = True
+    world.start(registry_up=True)
+    world.ask(StartChild(worker("a", name=("system", "x"))))
+
+    assert world.feed(NameTaken(1, None))[-1] == (
+        "refuse 1: InvalidChildSpecError: the name of child a is reserved"
+    )
 
 
 def test_a_child_starts_unclaimed_while_there_is_no_registry() -> None:

@@ -369,11 +369,11 @@ class RegistryMachine(RuleBasedStateMachine):
         """Let the world come to rest, then let it end without a word."""
         self.come_to_rest()
 
+        owners = {entry.name: entry.owner for entry in self.table.select(lambda _: True)}
         for name, owner in self.pending:
             if owner in self.alive:  # another one is to bring the name back to life
                 assert self.table.lookup(name) == Restarting()
-                (entry,) = [held for held in self.table.select(lambda _: True) if held.name == name]
-                assert entry.owner in self.alive - {owner}
+                assert owners[name] in self.alive - {owner}
         for owner in {entry.owner for entry in self.table.select(lambda _: True)}:
             assert owner in self.alive
 

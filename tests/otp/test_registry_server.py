@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from recorder import Recorded
 
 from jidocode.base.exits import Killed
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.otp import Start
 from jidocode.otp.naming.messages import (
+    REGISTRY,
     AwaitLive,
     ClaimName,
     Count,
@@ -20,6 +22,7 @@ from jidocode.otp.naming.messages import (
     LookUp,
     LookUpDuplicates,
     NameDown,
+    NameRefused,
     NameRegistered,
     NotFound,
     PutMeta,
@@ -36,7 +39,6 @@ from jidocode.otp.naming.table import Entry
 from jidocode.otp.server.machine import (
     CallReceived,
     CastReceived,
-    Effect,
     SendAfter,
     SendInfo,
     SendReply,
@@ -44,8 +46,9 @@ from jidocode.otp.server.machine import (
     WatchProcess,
 )
 from jidocode.otp.server.messages import Caller
-from jidocode.otp.supervision.events import ChildExited
+from jidocode.otp.supervision.events import ChildExited, ChildStarted
 
+ROOT = ActorRef("application", 1, 98)
 OWNER = ActorRef("supervisor", 1, 100)
 CHILD = ActorRef("worker", 1, 101)
 OTHER = ActorRef("worker", 2, 102)
@@ -65,7 +68,7 @@ class Asked:
         assert isinstance(reply, SendReply)
         return reply.value
 
-    def tell(self, *requests: object) -> list[Effect]:
+    def tell(self, *requests: object) -> list[Any]:
         return [effect for each in requests for effect in self.loop.handle(CastReceived(each))]
 
     def describe(self, *requests: object) -> list[object]:
@@ -92,6 +95,28 @@ def test_names_are_found_counted_and_listed() -> None:
     assert registry.ask(Entries()) == [Entry(NAME, OWNER, 1, value="value", ref=CHILD)]
     registry.tell(died(CHILD), ReleaseName(NAME, OWNER))
     assert registry.ask(Count()) == 0
+
+
+@pytest.mark.parametrize(
+    "name", [("system", "registry"), ("system", "x"), ("root", "jidocode")], ids=" ".join
+)
+def test_names_of_the_system_are_for_children_of_the_root(name: Name) -> None:
+    """Whatever way they are claimed, and only those that there are."""
+    registry = Asked()
+    refused = SendInfo(OWNER, NameRefused(name, 1, None))
+
+    assert registry.tell(ClaimName(name, OWNER, 1)) == [refused]
+    assert registry.tell(RegisterName(name, OWNER, CHILD)) == [refused]
+    started = ChildStarted(supervisor=OWNER, child_id="a", ref=CHILD, name=name)
+    assert registry.tell(started) == [refused]
+    registry.tell(ClaimName(name, ROOT, 1))
+    found = Restarting() if name == REGISTRY else NotFound()
+    assert registry.ask(LookUp(name)) == found
+    registry.tell(ClaimName(REGISTRY, ROOT, 1))
+    second = ActorRef("application", 2, 99)
+    assert registry.tell(ClaimName(REGISTRY, second, 1)) == [
+        SendInfo(second, NameRefused(REGISTRY, 1, None))
+    ]
 
 
 def test_listeners_hear_of_crashes_until_they_unsubscribe() -> None:

@@ -15,6 +15,7 @@ from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode.errors import (
     ActorExitedError,
+    CallTimeoutError,
     ChildNotFoundError,
     JournalWriteError,
     NoProcessError,
@@ -34,6 +35,7 @@ from jidocode.session.admission.messages import (
     ListRecords,
     OpenSession,
     StartSession,
+    StopSession,
     UpdateRecord,
 )
 from jidocode.session.journal.place import journal_path
@@ -165,6 +167,37 @@ def test_a_registry_that_dies_over_a_start_is_followed_by_the_next_one(
 
     first, *others = starts(app)
     assert others == [replace(first, again=True)] * 2
+
+
+@pytest.mark.parametrize("was_open", [True, False])
+def test_a_registry_that_dies_over_a_stop_is_followed_by_the_next_one(
+    app: App, session: Session, *, was_open: bool
+) -> None:
+    """It may find none: that is an error, unless the session was known to be open."""
+    if was_open:
+        app.knows(("session", session.id))
+    outcomes: list[object] = [
+        ActorExitedError("the registry", Killed(9)),
+        ActorExitedError("sessions", Killed(9)),
+        None,
+    ]
+    app.carry_out(app.sessions.stop(session.id), lambda _who, _request: outcomes.pop(0))
+
+    again = StopSession(session.id, again=was_open)
+    assert [each for _, each in app.asked] == [StopSession(session.id), again, again]
+
+
+def test_whoever_did_not_answer_is_named(app: App, session: Session) -> None:
+    """The session if it was asked to stop; the registry if nobody has brought it back."""
+    plan = app.sessions.stop(session.id)
+    with pytest.raises(CallTimeoutError, match=f"^session {session.id} did not answer"):
+        app.carry_out(plan, lambda _who, _request: CallTimeoutError("the registry", 1.0))
+    outcomes: list[object] = [
+        ActorExitedError("the registry", Killed(9)),
+        CallTimeoutError("the registry", 1.0),
+    ]
+    with pytest.raises(CallTimeoutError, match=r"^the registry did not answer"):
+        app.carry_out(app.sessions.stop(session.id), lambda _who, _request: outcomes.pop(0))
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -16,6 +16,10 @@ from jidocode.base.structs import Discreet
 
 ROOT: Name = ("root", "jidocode")
 """What the root of every tree is known as in the app; no registry has it."""
+RESERVED_KINDS = ("root", "system")
+"""The kinds of names that are the library's own."""
+ROOT_KIND = "application"
+"""The kind of the root of every tree."""
 REGISTRY: Name = ("system", "registry")
 """The name of the process registry of every tree."""
 

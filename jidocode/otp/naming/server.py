@@ -21,6 +21,9 @@ from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.duplicates import DuplicateTable
 from jidocode.otp.naming.messages import (
+    REGISTRY,
+    RESERVED_KINDS,
+    ROOT_KIND,
     AwaitLive,
     ClaimName,
     Count,
@@ -31,6 +34,7 @@ from jidocode.otp.naming.messages import (
     LookUp,
     LookUpDuplicates,
     MonitorProcess,
+    NameRefused,
     NotFound,
     OneLife,
     PutMeta,
@@ -96,12 +100,17 @@ class RegistryServer(GenServer):
 
     kind: ClassVar[str] = "registry"
     table: NameTable
+    system_names: ClassVar[frozenset[Name]] = frozenset([REGISTRY])
+    """The names of the kind `system` that there are; they are for children of the root."""
     reporters: set[ActorRef]
     """The supervisors that have claimed and registered all that is their own."""
+    root: ActorRef | None
+    """The root of the tree, once it has claimed the name of the registry."""
 
     def init(self) -> None:
         """Start with an empty table; the supervisors fill it."""
         self.reporters = set()
+        self.root = None
         self.table = NameTable()
         self.duplicates = DuplicateTable()
         self._watches: dict[int, ActorRef] = {}
@@ -145,6 +154,14 @@ class RegistryServer(GenServer):
     def handle_cast(self, request: Any) -> Result:
         """Take in what supervisors and watchers say."""
         match request:
+            case ClaimName(name, owner, incarnation) if not self._may_hold(name, owner):
+                self.send(owner, NameRefused(name, incarnation, None))
+            case RegisterName(name, owner, ref) if not self._may_hold(name, owner):
+                self.send(owner, NameRefused(name, ref.incarnation, None))
+            case ChildStarted(name=tuple() as name, supervisor=owner) if not self._may_hold(
+                name, owner
+            ):
+                self.send(owner, NameRefused(name, request.ref.incarnation, None))
             case ClaimName(name, owner, incarnation, OneLife(value)):
                 effects = self.table.claim(name, owner, incarnation, value=value, one_life=True)
                 self.carry_out(effects)
@@ -173,6 +190,22 @@ class RegistryServer(GenServer):
             case _:
                 return self._keep(request)
         return None
+
+    def _may_hold(self, name: Name, owner: ActorRef) -> bool:
+        if name == REGISTRY and self.root is None and owner.kind == ROOT_KIND:
+            self.root = owner
+        return self.may_hold(name, owner)
+
+    def may_hold(self, name: Name, owner: ActorRef) -> bool:
+        """Whether *name* may be that of a child of *owner*.
+
+        Subclasses reserve more. While it is not known who the owner has to be, for this
+        registry has just been started, its kind decides.
+        """
+        if name[0] not in RESERVED_KINDS:
+            return True
+        is_root = owner == self.root if self.root else owner.kind == ROOT_KIND
+        return is_root and name in self.system_names
 
     def _keep(self, request: Any) -> Result:
         """Take in what any process may say."""

@@ -6,9 +6,9 @@ import pickle
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from jidocode.base.text import describe
+from jidocode.base.text import describe, word
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.naming.messages import REGISTRY
+from jidocode.otp.naming.messages import REGISTRY, RESERVED_KINDS, ROOT_KIND
 from jidocode.otp.naming.server import RegistryServer
 from jidocode.otp.supervision.specs import ChildSpec, Flags, Start, check_children
 from jidocode.otp.supervision.strategy import Strategy
@@ -24,21 +24,31 @@ class Root(Supervisor):
     restarting the others with it would throw away what is well.
     """
 
-    kind: ClassVar[str] = "application"
+    kind: ClassVar[str] = ROOT_KIND
 
     @classmethod
     def start_with(
-        cls, children: Iterable[object], registry: ChildSpec | None = None, **options: float | None
+        cls,
+        children: Iterable[object],
+        system: Sequence[ChildSpec] | None = None,
+        **options: float | None,
     ) -> Start:
-        """Return how the root is started over *registry*, a plain one by default, and *children*.
+        """Return how the root is started over the library's own *system*, and *children*.
 
-        *options* are those of the plain registry's spec.
+        The first of *system* is a registry. By default there is a plain one, and nothing else;
+        *options* are those of its spec.
 
         Raises:
-            InvalidChildSpecError: The children break a rule, or cannot be pickled.
+            InvalidChildSpecError: The children break a rule, have a name that is reserved, or
+                cannot be pickled.
         """
-        first = registry or RegistryServer.child_spec(name=REGISTRY, **options)
-        start = Start(cls, check_children([first, *children], FLAGS))
+        own = system or [RegistryServer.child_spec(name=REGISTRY, **options)]
+        specs = check_children([*own, *children], FLAGS)
+        for spec in specs[len(own) :]:
+            # Their names are claimed while they start, and they would run without.
+            if spec.name is not None and spec.name[0] in RESERVED_KINDS:
+                raise InvalidChildSpecError(f"the name of child {word(spec.id)} is reserved")
+        start = Start(cls, specs)
         try:
             pickle.dumps(start)
         except Exception as error:

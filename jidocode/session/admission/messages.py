@@ -47,9 +47,14 @@ class StartSession(Struct, frozen=True):
 
 
 class StopSession(Struct, frozen=True):
-    """Stop a session; answered when all its processes are dead."""
+    """Stop a session; answered when all its processes are dead.
+
+    If it is asked *again* because a registry was gone, it may be stopped already: it is
+    answered then, too.
+    """
 
     session_id: str
+    again: bool = False
 
 
 class GetRecord(Struct, frozen=True):

@@ -11,13 +11,13 @@ if that fails.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from jidocode.base import log
 from jidocode.base.faults import fault_in
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import (
     ActorExitedError,
     NoProcessError,
@@ -43,18 +43,22 @@ from jidocode.session.admission.messages import (
     StopSession,
     UpdateRecord,
 )
-from jidocode.session.record import Session
+from jidocode.session.record import Session, is_session_id
 from jidocode.session.requests import later
+
+_OWNERS = {"session": "sessions", "manager": "session", "state": "session"}
+"""Of which kind the supervisor is that a session's own processes have, by their kinds."""
 
 
 class ProcessRegistry(RegistryServer):
     """The registry of one system."""
 
+    system_names: ClassVar[frozenset[Name]] = frozenset([REGISTRY, SESSIONS])
+
     def init(self, rules: AdmissionRules) -> None:  # type: ignore[override] # arguments come from the spec
         """Start with nothing; whatever runs already is reported by the supervisors."""
         super().init()
         self._admission = Admission(rules)
-        self._root: ActorRef | None = None
         self._reservations: dict[str, OpenSession] = {}
         self._waiting: list[tuple[SessionQuestion, Caller]] = []
         self._starts: dict[int, tuple[Caller, str, ActorRef]] = {}
@@ -79,8 +83,7 @@ class ProcessRegistry(RegistryServer):
                 self._start(request, caller)
                 return NoReply()
             case StopSession():
-                self._stop(request.session_id, caller)
-                return NoReply()
+                return self._stop(request, caller)
             case GetRecord():
                 return Reply(self._open_session(request.session_id).record)
             case ListRecords():
@@ -102,13 +105,17 @@ class ProcessRegistry(RegistryServer):
             case _:
                 pass
         result = super().handle_cast(request)
-        match request:
-            case ClaimName(name=name, owner=owner) if name == REGISTRY:
-                self._root = owner
-            case _:
-                pass
         self._answer_waiting()
         return result
+
+    def may_hold(self, name: Name, owner: ActorRef) -> bool:
+        """Whether *name* may be that of a child of *owner*: a session's own is for the session."""
+        kind, session_id = name
+        above = _OWNERS.get(kind)
+        if above is None or not is_session_id(session_id):
+            return super().may_hold(name, owner)
+        found = self.table.lookup(SESSIONS if kind == "session" else ("session", session_id))
+        return owner == found.ref if isinstance(found, Live) else owner.kind == above
 
     def _answer_waiting(self) -> None:
         if not self._waiting or self._is_rebuilding():
@@ -173,11 +180,15 @@ class ProcessRegistry(RegistryServer):
         else:
             self.reply(caller, response.value)
 
-    def _stop(self, session_id: str, caller: Caller) -> None:
+    def _stop(self, request: StopSession, caller: Caller) -> Reply | NoReply:
+        session_id = request.session_id
+        if request.again and not isinstance(self.table.lookup(("session", session_id)), Live):
+            return Reply(None)
         self._open_session(session_id)
         question = TerminateChild(session_id)
         token = self.send_request(self._supervisor(), question, timeout=INFINITY)
         self._stops[token] = caller, session_id
+        return NoReply()
 
     def _on_stop_response(self, response: Response) -> None:
         caller, session_id = self._stops.pop(response.token)
@@ -203,7 +214,7 @@ class ProcessRegistry(RegistryServer):
         found = self.table.lookup(SESSIONS)
         if isinstance(found, Live):
             return found.ref not in self.reporters
-        return not isinstance(found, NotFound) or self._root not in self.reporters
+        return not isinstance(found, NotFound) or self.root not in self.reporters
 
     def _has_dying_sessions(self) -> bool:
         """Whether there are sessions whose supervisor is dead: they go with it, in a moment."""
