@@ -267,7 +267,7 @@ def test_the_code_about_sessions_runs(tmp_path: Path) -> None:
     assert run(script) == "".join(shown_output)
 
 
-@pytest.mark.parametrize("page", ["original.md", "review.md"])
+@pytest.mark.parametrize("page", ["original.md", "otp-coverage.md", "review.md"])
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     """A page that says what shows a behaviour does not grow stale."""
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text("utf-8")))

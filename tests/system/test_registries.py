@@ -97,6 +97,7 @@ def test_a_unique_key_has_one_process(app: Application) -> None:
 def test_a_shared_key_has_any_number(app: Application) -> None:
     """A process may be there more than once, and what is dispatched reaches it as often."""
     a, b = ref_of(app, A), ref_of(app, B)
+    assert (registry.count(app, SHARED), registry.entries(app, SHARED)) == (0, [])
     for name, value in ((A, 1), (B, 2), (A, 3)):
         app.call(name, ("register", SHARED, "topic", value))
     assert [(e.ref, e.value) for e in registry.lookup(app, SHARED, "topic")] == [
@@ -108,6 +109,10 @@ def test_a_shared_key_has_any_number(app: Application) -> None:
 
     assert eventually(lambda: app.call(A, "heard") == ["news", "news"], "the news")
     assert app.call(B, "heard") == ["news"]
+    app.call(A, ("update_value", SHARED, "topic", 4))
+    assert registry.values(app, SHARED, "topic", a) == [4, 4]
+    app.call(A, ("unregister", SHARED, "topic"))
+    assert [entry.ref for entry in registry.lookup(app, SHARED, "topic")] == [b]
 
 
 def test_the_dead_hold_nothing(app: Application) -> None:

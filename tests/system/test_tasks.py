@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,13 @@ def test_what_a_task_raises_is_raised_where_it_is_awaited(app: Application) -> N
     with pytest.raises(CallError, match="cannot be sent"):
         tasks.run(app, TASKS, unpicklable).result()
     eventually(lambda: running(app) == 0, "the end of the tasks")
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_task_that_exits_is_a_process_that_ended(app: Application, status: int) -> None:
+    """It has no result, whatever its status."""
+    with pytest.raises(ActorExitedError):
+        tasks.run(app, TASKS, sys.exit, status).result()
 
 
 def test_a_task_of_which_nothing_is_wanted(app: Application, tmp_path: Path) -> None:
@@ -123,6 +132,21 @@ def test_the_first_that_fails_ends_the_rest(app: Application) -> None:
         next(results)
 
     eventually(lambda: running(app) == 0, "the end of the tasks")
+
+
+def test_a_stream_that_meets_the_limit_says_so(app: Application) -> None:
+    """And ends what it has started."""
+    with pytest.raises(MaxChildrenError):
+        list(tasks.stream(app, FEW, sleep, [1000.0] * 3, max_concurrency=3))
+
+    eventually(lambda: management.count_children(app, FEW).specs == 0, "the end of the tasks")
+
+
+def test_a_stream_may_be_read_by_another_thread(app: Application) -> None:
+    """Than the one that made it."""
+    results = tasks.stream(app, TASKS, double, [1, 2, 3])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(list, results).result() == [2, 4, 6]
 
 
 def test_a_function_that_nobody_can_import_is_refused(app: Application) -> None:
