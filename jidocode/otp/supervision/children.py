@@ -112,10 +112,12 @@ class Children(dict[str, Child]):
 
         Then nobody can say yet who has it in the end.
         """
-        return any(
-            child.is_in_between and (child.id == spec.id or child.wants(spec.name))
-            for child in self.values()
-        )
+        present = self.get(spec.id)
+        if present is not None and present.is_in_between:
+            return True
+        if spec.name is None:
+            return False
+        return any(child.wants(spec.name) and child.is_in_between for child in self.values())
 
     def find(self, child_id: object) -> Child:
         """Return the child with that id, which is whatever a caller sent.
