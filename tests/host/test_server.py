@@ -307,8 +307,12 @@ def test_a_reply_at_whose_reading_one_would_exit_ends_nobody(
     assert running.call("a", ("echo", 1)) == 1
 
 
-def test_a_ctrl_c_while_a_reply_is_read_is_one(tree: MakeTree) -> None:
+def test_a_ctrl_c_while_a_reply_is_read_is_one(
+    tree: MakeTree, request: pytest.FixtureRequest
+) -> None:
     """And no fault of the reply's."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     running = tree(MANY, subject("a"))
     with pytest.raises(KeyboardInterrupt):
         running.call("a", ("make", Lengthy))

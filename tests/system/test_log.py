@@ -81,11 +81,17 @@ def test_a_sink_that_hangs_keeps_no_call_waiting(project: Path) -> None:
             session.call("talker", ("log", *["long" * 8_000] * 12))
             assert session.manager.project_root() == str(project)
             gate.set()
-            session.call("talker", ("log", "the last one"))
-            eventually(lambda: "the last one" in texts, "arrival of the log")
+            last = 0
+            while "the last one" not in texts:  # it may be lost, too, while the sink catches up
+                session.call("talker", ("log", "the last one"))
+                last += 1
+            eventually(lambda: _told(texts) == 12 + last, "word of every record")
 
+
+def _told(texts: list[str]) -> int:
+    """Return how many records have arrived, or were counted as lost."""
     lost = [text for text in texts if text.endswith("log records of worker were lost")]
-    assert sum(int(text.split()[0]) for text in lost) + len(texts) - len(lost) == 13
+    return sum(int(text.split()[0]) for text in lost) + len(texts) - len(lost)
 
 
 def test_a_sink_that_raises_harms_nothing_else(
@@ -229,5 +235,5 @@ def test_the_text_of_an_error_is_one_line(system: SessionSystem, project: Path) 
             session.call("doomed", ("raise", "no\n2026-01-01 forged\x1b[31m" + "x" * 10_000))
         eventually(lambda: texts, "arrival of the log")
 
-    assert all(text.isprintable() and len(text) < 800 for text in texts)
+    assert all(text.isprintable() and len(text) < 1300 for text in texts)
     assert any("forged" in text for text in texts)
