@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 from attrs import field, frozen
 
+from jidocode.base.faults import require_sound
 from jidocode.base.records import Record
 from jidocode.base.text import quote, word
 
@@ -30,10 +31,19 @@ def is_name(value: object) -> TypeGuard[Name]:
             return False
 
 
+def require_name(value: object) -> None:
+    """Raise TypeError unless *value* is a name."""
+    if not is_name(value):
+        raise TypeError(f"a name is a pair of str, not {quote(value)}")
+
+
 def require_target(value: object) -> None:
-    """Raise TypeError unless *value* is an `ActorRef` or a name."""
-    if not isinstance(value, ActorRef) and not is_name(value):
+    """Raise TypeError unless *value* is a sound `ActorRef` or a name."""
+    if is_name(value):
+        return
+    if not isinstance(value, ActorRef):
         raise TypeError(f"it must be an ActorRef or a name, a pair of str, not {quote(value)}")
+    require_sound(value)
 
 
 @frozen(eq=False, repr=False)

@@ -8,8 +8,7 @@ from typing import Any
 from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
-from jidocode.base.refs import ActorRef, Name, Target, is_name, require_target
-from jidocode.base.text import quote, word
+from jidocode.base.refs import ActorRef, Name, Target, require_name, require_target, words_for
 from jidocode.errors import (
     ActorExitedError,
     CallTimeoutError,
@@ -116,8 +115,7 @@ class Router:
 
     def look_up(self, name: Name) -> Plan[ActorRef | None]:
         """Return what the registry has under *name* now; None while it is restarted."""
-        if not is_name(name):
-            raise TypeError(f"a name is a pair of str, not {quote(name)}")
+        require_name(name)
         found = yield from self.ask_registry(LookUp(name))
         return found.ref if isinstance(found, Live) else None
 
@@ -201,7 +199,7 @@ class Router:
 
     def words(self, name: Name) -> str:
         """Return what errors call the process under *name*."""
-        return f"{word(name[0])} {word(name[1])}"
+        return words_for(name)
 
     def missing_error(self, name: Name, deadline: Deadline) -> Plan[Exception]:
         """Return the error for a *name* under which nobody runs, or will."""

@@ -14,7 +14,7 @@ from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.faults import require_sound
-from jidocode.base.refs import ActorRef, Target, require_target
+from jidocode.base.refs import ActorRef, Name, Target, require_target
 from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
@@ -166,13 +166,17 @@ class RunningTree:
     def _send(self, target: Target, message: wire.Cast | wire.Info) -> None:
         require_target(target)
         self.client.check()
-        ref = target if isinstance(target, ActorRef) else self.client.directory.find(target)
-        if ref is None and not isinstance(target, ActorRef):
-            # What has just been started the registry knows, and this app may hear of it later.
-            with contextlib.suppress(CallError):
-                ref = self.carry_out(self.router.look_up(target))
+        ref = target if isinstance(target, ActorRef) else self._find_now(target)
         if ref is not None:
             self.client.send(ref, message)
+
+    def _find_now(self, name: Name) -> ActorRef | None:
+        ref = self.client.directory.find(name)
+        if ref is None:
+            # What has just been started the registry knows, and this app may hear of it later.
+            with contextlib.suppress(CallError):
+                ref = self.carry_out(self.router.look_up(name))
+        return ref
 
     def monitor(self, target: Target) -> Monitor:
         """Return a monitor of *target*; raises as `Router.find`."""

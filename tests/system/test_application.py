@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+import attrs
 import pytest
 from loguru import logger
 from servers import Group, Worker, worker
@@ -28,6 +29,7 @@ from jidocode import (
 )
 from jidocode.otp import (
     ROOT,
+    ActorRef,
     Application,
     ChildExited,
     ChildSpec,
@@ -293,6 +295,28 @@ def test_who_is_meant_is_a_name_or_a_ref(app: Application, target: object) -> No
             look(who)
     with pytest.raises(CallError, match="cannot be pickled"):
         app.cast(A, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"kind": 1}, "kind is no str"),
+        ({"os_pid": None}, "os_pid is no int"),
+        ({"address": []}, "address is no Hashable"),
+    ],
+    ids=str,
+)
+def test_a_ref_of_parts_that_are_wrong_is_refused_in_the_line(
+    app: Application, change: dict[str, Any], fault: str
+) -> None:
+    """It is no ref, and nobody is asked who it may be."""
+    ref = attrs.evolve(ActorRef("worker", 1, 1), **change)
+    for ask in (app.call, app.cast, app.send, app.begin_call):
+        with pytest.raises(TypeError, match=fault):
+            ask(ref, "pid")
+    for look in (app.monitor, app.stop):
+        with pytest.raises(TypeError, match=fault):
+            look(ref)
 
 
 def test_a_system_of_sessions_has_trees_of_the_app_beside_it(project: Path) -> None:

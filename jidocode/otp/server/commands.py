@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.faults import require_sound
-from jidocode.base.refs import ActorRef, Name, Target, is_name
+from jidocode.base.refs import ActorRef, Name, Target, require_name, require_target
 from jidocode.base.text import quote
 from jidocode.errors import CallError
 from jidocode.otp.seconds import require_seconds
@@ -83,11 +83,13 @@ class ServerCommands:
             TypeError: *target* is neither an `ActorRef` nor a name, here and below.
             CallError: *request* cannot be pickled.
         """
-        self._runtime.emit(SendCast(target_of(target), request))
+        require_target(target)
+        self._runtime.emit(SendCast(target, request))
 
     def send(self, target: Target, message: object) -> None:
         """Send *message* to the `handle_info` of *target*; lost, and raises, as `cast`."""
-        self._runtime.emit(SendInfo(target_of(target), message))
+        require_target(target)
+        self._runtime.emit(SendInfo(target, message))
 
     def sibling(self, child_id: str) -> Name:
         """Return the name of the child *child_id* of the same session.
@@ -99,7 +101,9 @@ class ServerCommands:
         """
         if self.name is None:
             raise CallError(f"{self.kind} has no name, so it knows none of its siblings")
-        return name_of((child_id, self.name[1]))
+        name = (child_id, self.name[1])
+        require_name(name)
+        return name
 
     def send_request(
         self, target: Target, request: object, *, timeout: float = CALL_TIMEOUT
@@ -113,8 +117,9 @@ class ServerCommands:
             CallError: *request* cannot be pickled.
         """
         require_seconds("timeout", timeout)
+        require_target(target)
         token = next(self._tokens)
-        self._runtime.emit(SendRequest(token, target_of(target), request, timeout))
+        self._runtime.emit(SendRequest(token, target, request, timeout))
         return token
 
     def send_after(self, delay: float, message: object) -> int:
@@ -204,21 +209,4 @@ def sound(value: Any, cls: Any) -> Any:
         what = getattr(cls, "__name__", "ExitReason")
         raise TypeError(f"it must be of type {what}, not {quote(value)}")
     require_sound(value)
-    return value
-
-
-def target_of(value: Target) -> Target:
-    """Return *value*; raise TypeError, in the line that is wrong, if it is nobody's ref or name."""
-    if is_name(value):
-        return value
-    if not isinstance(value, ActorRef):
-        raise TypeError(f"a target must be an ActorRef or a name, not {quote(value)}")
-    require_sound(value)
-    return value
-
-
-def name_of(value: Name) -> Name:
-    """Return *value*; raise TypeError, in the line that is wrong, if it is no name."""
-    if not is_name(value):
-        raise TypeError(f"a name is a pair of str, not {quote(value)}")
     return value

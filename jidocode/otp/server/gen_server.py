@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from jidocode.base.exits import ExitReason
-from jidocode.base.refs import ActorRef, Name, Target
+from jidocode.base.refs import ActorRef, Name, Target, require_name, require_target
 from jidocode.base.text import quote
 from jidocode.errors import CallError
 from jidocode.otp.seconds import require_seconds
-from jidocode.otp.server.commands import CALL_TIMEOUT, ServerCommands, name_of, target_of
+from jidocode.otp.server.commands import CALL_TIMEOUT, ServerCommands
 from jidocode.otp.server.machine import (
     LogUnexpected,
     SendCall,
@@ -105,7 +105,8 @@ class GenServer(ServerCommands):
             Exception: Whatever *target* refuses with.
         """
         require_seconds("timeout", timeout)
-        return self._runtime.call(SendCall(target_of(target), request, timeout))
+        require_target(target)
+        return self._runtime.call(SendCall(target, request, timeout))
 
     def whereis(self, name: Name) -> ActorRef | None:
         """Return the process that runs under *name* now, None if none does (OTP: whereis).
@@ -116,4 +117,5 @@ class GenServer(ServerCommands):
             RegistryNotRunningError: Nobody can say.
             CallTimeoutError: The registry does not answer.
         """
-        return self._runtime.look_up(name_of(name))
+        require_name(name)
+        return self._runtime.look_up(name)
