@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import select
 import signal
 from collections.abc import Iterable
@@ -24,6 +26,24 @@ def wait_for_any(descriptors: Iterable[int], timeout: float | None = None) -> bo
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+
+def open_process(pid: int) -> int | None:
+    """Return a descriptor of the process *pid*, None if there is none, nor can be.
+
+    One that has ended, and that nobody has reaped yet, is there, and readable.
+
+    Raises:
+        OSError: No descriptor is left.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # no process can have that number
+            return None
+        raise
 
 
 def signal_all(pidfds: Iterable[int], number: signal.Signals) -> None:

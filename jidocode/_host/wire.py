@@ -15,6 +15,7 @@ import pickle
 import struct
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
@@ -275,14 +276,11 @@ def unpack(payload: Body, check: Callable[[object], object] | None = None) -> ob
     # reads it shall not end for that, which almost nobody who reads expects: a thread that reads
     # for all others, a call in the app, a supervisor.
     try:
-        value = pickle.loads(payload)
-        if check is not None:
-            check(value)
+        return _load(payload, check)
     except Exception:
         raise
     except BaseException as error:
         raise UnreadableError(describe(error)) from error
-    return value
 
 
 def why_unreadable(error: Exception) -> str:
@@ -298,20 +296,35 @@ def read(payload: Body, check: Callable[[object], object] | None = None) -> obje
         BaseException: What a signal handler has raised meanwhile.
     """
     try:
-        value = pickle.loads(payload)
-        if check is not None:
-            check(value)
+        return _load(payload, check)
     except BaseException as error:
-        if is_a_handlers(error, lambda: _load(payload, check)):
+        if is_a_handlers(error, partial(_load, payload, check)):
             raise
         raise UnreadableError(describe(error)) from error
-    return value
 
 
-def _load(payload: Body, check: Callable[[object], object] | None) -> None:
+def _load(payload: Body, check: Callable[[object], object] | None) -> object:
     value = pickle.loads(payload)
     if check is not None:
         check(value)
+    return value
+
+
+def content_of(payload: Body, target: str, *, failed: bool) -> Any:
+    """Return what *target* has answered, or raise the error that it has, if it *failed*.
+
+    Raises:
+        CallError: The answer cannot be read here.
+        Exception: The error.
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    try:
+        content = read(payload)
+    except UnreadableError as error:
+        raise CallError(f"cannot read the reply of {target}: {error}") from error.__cause__
+    if not failed:
+        return content
+    raise error_in(content, f"the error of {target}")
 
 
 def error_in(content: object, what: str = "the error") -> Exception:

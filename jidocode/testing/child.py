@@ -331,10 +331,7 @@ class FakeChild:
             answer = wire.answer(0, self._on_call(call.target, call.request))
         except Exception as error:  # noqa: BLE001 - whatever the test raises is the refusal
             answer = wire.refusal(0, error)
-        content = wire.unpack(answer.payload)
-        if answer.failed:
-            raise wire.error_in(content)
-        return content
+        return wire.content_of(answer.payload, words_for(call.target), failed=answer.failed)
 
     def _is_me(self, target: Target) -> bool:
         return target in (self.ref, self._name)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
-import select
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -14,11 +12,11 @@ from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.actor.timers import Timers
+from jidocode._host.descriptors import open_process, wait_for_any
 from jidocode._host.transport.thespian import ThespianTransport
 from jidocode._host.transport.window import Outcome, Settle
 from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef, Name, Target, words_for
-from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -301,13 +299,7 @@ def result_of(outcome: wire.Answer | Exception, target: str) -> Any:
     """
     if isinstance(outcome, Exception):
         raise outcome
-    try:
-        content = wire.unpack(outcome.payload)
-    except BaseException as error:  # what it names may even exit when it is imported
-        raise CallError(f"cannot read the reply of {target}: {describe(error)}") from error
-    if not outcome.failed:
-        return content
-    raise wire.error_in(content, f"the error of {target}")
+    return wire.content_of(outcome.payload, target, failed=outcome.failed)
 
 
 def _content(answer: wire.Answer) -> object:
@@ -324,17 +316,10 @@ def is_dead(ref: ActorRef) -> bool:
     Raises:
         OSError: There is no descriptor left to find out with.
     """
-    try:
-        descriptor = os.pidfd_open(ref.os_pid)
-    except (ProcessLookupError, OverflowError):
+    descriptor = open_process(ref.os_pid)
+    if descriptor is None:
         return True
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            return True
-        raise
     try:
-        look = select.poll()
-        look.register(descriptor, select.POLLIN)
-        return bool(look.poll(0))
+        return wait_for_any([descriptor], 0)
     finally:
         os.close(descriptor)

@@ -7,7 +7,6 @@ the only place where a Thespian actor meets our own classes.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 from thespian.actors import Actor, ActorAddress, ActorExitRequest
 
 from jidocode._host import forks, processes, wire
+from jidocode._host.descriptors import open_process
 from jidocode._host.transport.address import Address
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Turn
@@ -264,12 +264,8 @@ class Shell(Actor):
 
         It is told whether there was anything to watch.
         """
-        try:
-            descriptor = os.pidfd_open(ref.os_pid)
-        except (OSError, OverflowError) as error:
-            # A pid that no process can have is a user's mistake: nothing is there to watch.
-            if getattr(error, "errno", errno.EINVAL) not in {errno.ESRCH, errno.EINVAL}:
-                raise
+        descriptor = open_process(ref.os_pid)
+        if descriptor is None:
             self.after(0.0, lambda: on_gone(False))  # noqa: FBT003 - one fact, told to a callback
             return lambda: None
 

@@ -88,13 +88,7 @@ class PendingCall:
         payload = self.payload
         if isinstance(payload, Exception):
             raise payload
-        try:
-            content = wire.read(payload)
-        except wire.UnreadableError as error:
-            raise CallError(f"cannot read the reply of {self.target}: {error}") from error.__cause__
-        if not self.failed:
-            return content
-        raise wire.error_in(content, f"the error of {self.target}")
+        return wire.content_of(payload, self.target, failed=self.failed)
 
 
 class CallLedger:
