@@ -6,7 +6,6 @@ import math
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -34,6 +33,9 @@ from jidocode.otp.supervision.specs import Start
 _NAME_SECONDS = 1.0
 """How long somebody is looked for under a name to be told something; after that nobody is."""
 
+_IDLE = "idle"
+"""The key of the idle timer; those of other timers are tokens and requests."""
+
 Outcome = wire.Answer | Exception
 
 
@@ -49,9 +51,6 @@ class ServerShell(Shell):
         self._requests = Requests(self, self._timers)
         self._monitors: dict[int, ActorRef] = {}
         self._watches: dict[int, Callable[[], None]] = {}
-        # Of the last idle timer: its generation, and when it is due.
-        self._idle = 0, 0.0
-        self._alarms: set[float] = set()
         self._handlers |= {
             wire.Cast: self._on_cast,
             wire.Info: self._on_info,
@@ -339,21 +338,6 @@ class ServerShell(Shell):
         self._feed(machine.ContinueReceived(effect.then))
 
     def _set_idle_timer(self, effect: machine.SetIdleTimer) -> None:
-        self._idle = effect.generation, time.monotonic() + effect.delay
-        self._keep_alarm()
-
-    def _keep_alarm(self) -> None:
-        # Messages set the timer anew far more often than it fires, and it cannot be
-        # cancelled: so an earlier alarm stands for all later ones.
-        _, due = self._idle
-        if not self._alarms or min(self._alarms) > due:
-            self._alarms.add(due)
-            self.after(max(0.0, due - time.monotonic()), lambda: self._on_alarm(due))
-
-    def _on_alarm(self, alarm: float) -> None:
-        self._alarms.discard(alarm)
-        generation, due = self._idle
-        if alarm >= due:
-            self._feed_in_turn(machine.IdleTimerFired(generation))
-        else:
-            self._keep_alarm()
+        fired = machine.IdleTimerFired(effect.generation)
+        self._timers.cancel(_IDLE)
+        self._timers.set(_IDLE, effect.delay, lambda: self._feed_in_turn(fired))
