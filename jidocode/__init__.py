@@ -68,9 +68,11 @@ if TYPE_CHECKING:
         SessionLimitError as SessionLimitError,
         SessionNotFoundError as SessionNotFoundError,
         StartFailedError as StartFailedError,
+        StreamStalledError as StreamStalledError,
         SupervisorError as SupervisorError,
     )
     from jidocode.otp.server.gen_server import GenServer as GenServer
+    from jidocode.otp.server.streams import CallStream as CallStream
     from jidocode.otp.supervision.management import (
         ChildCounts as ChildCounts,
         ChildInfo as ChildInfo,
@@ -168,9 +170,11 @@ else:
             JournalWriteError MaxChildrenError NoProcessError NotRegisteredError NotTextError
             ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
             SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            SupervisorError
+            StreamStalledError SupervisorError
         jidocode.otp.server.gen_server
             GenServer
+        jidocode.otp.server.streams
+            CallStream
         jidocode.otp.supervision.management
             ChildCounts ChildInfo
         jidocode.otp.supervision.specs

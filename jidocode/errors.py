@@ -8,6 +8,7 @@ JidocodeError
 │   └── HostExitedError         they are gone
 ├── CallError                   one call to one process
 │   ├── CallTimeoutError        no answer in time (also TimeoutError)
+│   ├── StreamStalledError      parts of the answer were not read for too long
 │   ├── NoProcessError          nobody runs under that name
 │   ├── ActorExitedError        it exited before it answered; carries the reason
 │   └── HandlerError            its handler raised; carries the remote traceback
@@ -155,6 +156,23 @@ class CallTimeoutError(CallError, TimeoutError):
     def message(self) -> str:
         """One sentence for a person."""
         return f"{line(self.target)} did not answer within {round(self.timeout, 3):g} s"
+
+
+class StreamStalledError(CallError):
+    """Whoever called by `call_stream` read no part for too long; the process sends no more.
+
+    Attributes:
+        timeout: How many seconds it has waited.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(timeout)
+        self.timeout = timeout
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"no part of the answer was read for {round(self.timeout, 3):g} s"
 
 
 class NoProcessError(CallError):

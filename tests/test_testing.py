@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -526,6 +526,38 @@ def test_a_call_can_be_answered_by_a_later_message() -> None:
 
     assert [call.result() for call in calls] == ["woken", "woken"]
     assert child.clock.now == 0
+
+
+class Relay(GenServer):
+    """Reads what another process sends, and sends it on."""
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        stream = self.call_stream(("source", ""), request)
+        if request == "one":
+            with stream:
+                return Reply(next(stream))
+        wanted = [self.send_part(caller, part) for part in stream]
+        return Reply((wanted, stream.result()))
+
+
+def test_parts_of_answers_are_given_and_kept() -> None:
+    """By a generator and in a list, without any process."""
+
+    def source(_target: object, request: object) -> Generator[object, None, str]:
+        yield from [[1], [2]]
+        if request == "fail":
+            raise LookupError("no more")
+        return "all"
+
+    child = FakeChild(Start(Relay), on_call=source)
+    call = child.begin_call("parts")
+    assert call.parts == [[1], [2]]
+    assert call.result() == ([True, True], "all")
+    assert child.call("one") == [1]
+    call = child.begin_call("fail")
+    assert call.parts == [[1], [2]]
+    with pytest.raises(HandlerError, match="no more"):
+        call.result()
 
 
 def test_callers_that_wait_are_told_of_the_end() -> None:

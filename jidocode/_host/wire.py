@@ -34,10 +34,34 @@ SUPERVISOR_SHELL = "jidocode._host.actor.supervisor_shell", "SupervisorShell"
 
 
 class Call(Struct):
-    """A request whose sender waits for an `Answer` with the same id."""
+    """A request whose sender waits for an `Answer` with the same id.
+
+    *reader* is its process if that reads parts of the answer, too, and 0 if not.
+    """
 
     request_id: int
     payload: Body
+    reader: int = 0
+
+
+class Part(Struct):
+    """A part of the answer to come, to the reader of a `Call` with the same id."""
+
+    request_id: int
+    payload: Body
+
+
+class Grant(Struct, frozen=True):
+    """From a reader of parts: *count* more of them may be sent."""
+
+    request_id: int
+    count: int
+
+
+class Hangup(Struct, frozen=True):
+    """From a reader of parts: it wants neither parts nor an answer any more."""
+
+    request_id: int
 
 
 class Cast(Struct):
@@ -183,6 +207,7 @@ class Shutdown(Struct, frozen=True):
 
 # The first byte of an encoded message; that of a pickle is 0x80.
 _CALL, _CAST, _INFO, _ANSWER, _REFUSAL, _PING, _LAST_ANSWER, _LAST_REFUSAL = range(1, 9)
+_READERS_CALL, _PART, _GRANT, _HANGUP = range(9, 13)
 _ANSWER_TAGS = {
     (False, False): _ANSWER,
     (True, False): _REFUSAL,
@@ -190,6 +215,7 @@ _ANSWER_TAGS = {
     (True, True): _LAST_REFUSAL,
 }
 _NUMBERED = struct.Struct(">BQ")
+_COUNTED = struct.Struct(">BQI")
 _CAST_TAG, _INFO_TAG = bytes([_CAST]), bytes([_INFO])
 
 
@@ -200,8 +226,11 @@ def encode(message: object) -> bytes:
         Exception: Whatever pickling it raises.
     """
     match message:
-        case Call():
+        case Call(reader=0):
             return _NUMBERED.pack(_CALL, message.request_id) + message.payload
+        case Call():
+            head = _COUNTED.pack(_READERS_CALL, message.request_id, message.reader)
+            return head + message.payload
         case Answer():
             tag = _ANSWER_TAGS[message.failed, message.last]
             return _NUMBERED.pack(tag, message.request_id) + message.payload
@@ -211,6 +240,12 @@ def encode(message: object) -> bytes:
             return _INFO_TAG + message.payload
         case Ping():
             return _NUMBERED.pack(_PING, message.request_id)
+        case Part():
+            return _NUMBERED.pack(_PART, message.request_id) + message.payload
+        case Grant():
+            return _COUNTED.pack(_GRANT, message.request_id, message.count)
+        case Hangup():
+            return _NUMBERED.pack(_HANGUP, message.request_id)
         case _:
             return pack(message)
 
@@ -230,13 +265,28 @@ def decode(body: Body) -> object:
         return Answer(number, failed, body[_NUMBERED.size :], tag in (_LAST_ANSWER, _LAST_REFUSAL))
     if tag in (_CAST, _INFO):
         return (Cast if tag == _CAST else Info)(body[1:])
-    if tag == _PING:
-        return Ping(_NUMBERED.unpack_from(body)[1])
+    if tag == _PART:
+        return Part(_NUMBERED.unpack_from(body)[1], body[_NUMBERED.size :])
+    if tag in _BY_TAG:
+        return _BY_TAG[tag](body)
     return unpack(body, _check)
 
 
+def _decode_readers_call(body: Body) -> Call:
+    _, number, reader = _COUNTED.unpack_from(body)
+    return Call(number, body[_COUNTED.size :], reader)
+
+
+_BY_TAG: dict[int, Callable[[Body], object]] = {
+    _PING: lambda body: Ping(_NUMBERED.unpack_from(body)[1]),
+    _READERS_CALL: _decode_readers_call,
+    _GRANT: lambda body: Grant(*_COUNTED.unpack_from(body)[1:]),
+    _HANGUP: lambda body: Hangup(_NUMBERED.unpack_from(body)[1]),
+}
+
+
 def _check(message: object) -> None:
-    if isinstance(message, Call | Cast | Info | Answer | Ping):
+    if isinstance(message, Call | Cast | Info | Answer | Ping | Part | Grant | Hangup):
         raise TypeError(f"a {type(message).__name__} is never pickled")
     require_sound(message)
 

@@ -12,6 +12,7 @@ server/                a single process
     messages.py            what comes to its handlers from the machinery
     machine.py             events, effects and commands of the loop
     runtime.py             `Runtime`: what a server asks of whoever runs it
+    streams.py             `CallStream`: an answer that comes in parts
     loop.py                `ServerLoop`: the rules of gen_server
 supervision/           children: started, watched, restarted, stopped
     specs.py               what a supervisor is told: child specs and flags
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
         Reply as Reply,
         Stop as Stop,
     )
+    from jidocode.otp.server.streams import CallStream as CallStream
     from jidocode.otp.supervision.dynamic_supervisor import (
         DynamicFlags as DynamicFlags,
         DynamicSupervisor as DynamicSupervisor,
@@ -149,6 +151,8 @@ else:
             Caller Down Response Timeout
         jidocode.otp.server.results
             Ignore NoReply Refuse Reply Stop
+        jidocode.otp.server.streams
+            CallStream
         jidocode.otp.supervision.dynamic_supervisor
             DynamicFlags DynamicSupervisor
         jidocode.otp.supervision.events

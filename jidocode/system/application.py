@@ -26,6 +26,7 @@ from jidocode.system.settings import ApplicationOverrides, ApplicationSettings
 if TYPE_CHECKING:
     from jidocode._host.client.monitor import Monitor
     from jidocode.base.refs import ActorRef, Name, Target
+    from jidocode.otp.server.streams import CallStream
     from jidocode.system.call_handle import CallHandle
     from jidocode.system.events import EventStream
     from jidocode.system.health import SystemHealth, TreeNode
@@ -179,6 +180,26 @@ class Application:
             HostError: The whole tree is gone, or this is a fork of its app.
         """
         return self._running.begin_call(target, request)
+
+    def call_stream(
+        self, target: Target, request: object, *, timeout: float | None = None
+    ) -> CallStream:
+        """Send *request* to *target*, and return an iterator of the parts of its answer.
+
+        It sends them by `GenServer.send_part` while it is at work; its answer comes after
+        them, as `CallStream.result`.
+
+        Args:
+            target: A name, or an `ActorRef`.
+            request: Must pickle.
+            timeout: Seconds to wait for each part; `ApplicationSettings.call_timeout` by
+                default.
+
+        Raises:
+            InvalidTimeError: *timeout* is no time.
+            Exception: As `begin_call`; whatever else `call` raises, the iterator raises.
+        """
+        return self._running.call_stream(target, request, timeout=timeout)
 
     def cast(self, target: Target, request: object) -> None:
         """Send *request* to the `handle_cast` of *target*, and wait for nothing.

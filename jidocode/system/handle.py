@@ -8,6 +8,7 @@ from typing import Any
 from jidocode._host.client.monitor import Monitor
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp import management
+from jidocode.otp.server.streams import CallStream
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo
 from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.manager.client import ManagerClient
@@ -93,6 +94,15 @@ class SessionHandle:
             Exception: Whatever the handler refused with.
         """
         return self._system.call(self._name(child_id), request, timeout=timeout)
+
+    def call_stream(
+        self, child_id: str, request: object, *, timeout: float | None = None
+    ) -> CallStream:
+        """Call an own child, and return an iterator of the parts of its answer.
+
+        See `SessionSystem.call_stream`; takes, and raises, what `call` does.
+        """
+        return self._system.call_stream(self._name(child_id), request, timeout=timeout)
 
     def cast(self, child_id: str, request: object) -> None:
         """Send *request* to the `handle_cast` of an own child, and wait for nothing.

@@ -16,7 +16,7 @@ from jidocode.errors import (
     RegistryNotRunningError,
 )
 from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, LookUp
-from jidocode.system.steps import Ask, AwaitName, Begin, Plan
+from jidocode.system.steps import Ask, AwaitName, Begin, BeginStream, Plan
 
 _REGISTRY = "the registry"
 _ROOT = "the root of the tree"
@@ -69,6 +69,10 @@ class Router:
     def begin(self, target: Target, request: object, timeout: float | None = None) -> Plan[Any]:
         """Send *request* to *target*, and return the call under way; raises as `ask`."""
         return (yield from self._reach(Begin, target, request, timeout))
+
+    def begin_stream(self, target: Target, request: object) -> Plan[Any]:
+        """Do as `begin`, for a call whose answer comes in parts."""
+        return (yield from self._reach(BeginStream, target, request, None))
 
     def _reach(
         self, step: type[Ask | Begin], target: Target, request: object, timeout: float | None

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from jidocode._host import wire
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.monitor import Monitor
+from jidocode._host.client.part_reader import PendingParts
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
@@ -18,13 +19,14 @@ from jidocode.base.refs import ActorRef, Name, Target, require_target
 from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
+from jidocode.otp.server.streams import CallStream
 from jidocode.otp.supervision.specs import Start
 from jidocode.system.call_handle import CallHandle
 from jidocode.system.events import EventHub
 from jidocode.system.probe import Probe
 from jidocode.system.router import Router
 from jidocode.system.settings import ApplicationSettings
-from jidocode.system.steps import Ask, AskAll, AwaitName, Begin, PingAll, Plan, Step
+from jidocode.system.steps import Ask, AskAll, AwaitName, Begin, BeginStream, PingAll, Plan, Step
 
 T = TypeVar("T")
 
@@ -110,6 +112,8 @@ class RunningTree:
                 return client.call(
                     step.ref, step.request, deadline=deadline, target=step.target, stop=stop
                 )
+            case BeginStream():
+                return client.begin_stream(step.ref, step.request, target=step.target)
             case Begin():
                 return client.begin(step.ref, step.request, target=step.target)
             case AwaitName():
@@ -154,6 +158,14 @@ class RunningTree:
         """Send *request* to *target*; see `Application.begin_call`."""
         pending = self.carry_out(self.router.begin(target, request))
         return CallHandle(self.client, pending, self.router.deadline)
+
+    def call_stream(
+        self, target: Target, request: object, *, timeout: float | None = None
+    ) -> CallStream:
+        """Send *request* to *target*; see `Application.call_stream`."""
+        seconds = self.router.deadline(timeout).seconds
+        pending = self.carry_out(self.router.begin_stream(target, request))
+        return CallStream(PendingParts(self.client, pending), seconds)
 
     def cast(self, target: Target, request: object) -> None:
         """Send *request* to *target*; see `Application.cast`."""

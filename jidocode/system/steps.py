@@ -44,6 +44,10 @@ class Begin(Discreet, frozen=True):
     target: str
 
 
+class BeginStream(Begin, frozen=True):
+    """Do the same for a call whose answer comes in parts; comes to a `PendingStream`."""
+
+
 class AskAll(Discreet, frozen=True):
     """Send *request* to all of *refs* at once; comes to a list of answers and `CallError`s."""
 
@@ -72,5 +76,5 @@ class AwaitName(Discreet, frozen=True):
     give_up: Callable[[], bool]
 
 
-Step = Ask | Begin | AskAll | PingAll | AwaitName
+Step = Ask | Begin | BeginStream | AskAll | PingAll | AwaitName
 Plan = Generator[Step, Any, T]

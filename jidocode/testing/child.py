@@ -42,6 +42,7 @@ from jidocode.otp.server.machine import (
     SendCast,
     SendError,
     SendInfo,
+    SendPart,
     SendReply,
     SendRequest,
     SetIdleTimer,
@@ -51,16 +52,23 @@ from jidocode.otp.server.machine import (
 )
 from jidocode.otp.server.messages import Caller, Response
 from jidocode.otp.server.runtime import Interruption
+from jidocode.otp.server.streams import CallStream, PartSource
 from jidocode.otp.supervision.specs import Start
 from jidocode.testing.clock import FakeClock
+from jidocode.testing.parts import FakeParts
 
 T = TypeVar("T")
 
 
 class FakeCall:
-    """A call to a `FakeChild` that is under way."""
+    """A call to a `FakeChild` that is under way.
+
+    Attributes:
+        parts: What `GenServer.send_part` has sent of its answer.
+    """
 
     def __init__(self, target: str) -> None:
+        self.parts: list[Any] = []
         self._target = target
         self._outcome: tuple[object, Exception | None] | None = None
 
@@ -95,8 +103,11 @@ class _Runtime:
         emit: Callable[[Command], None],
         call: Callable[[SendCall], Any],
         look_up: Callable[[Name], ActorRef | None],
+        open_stream: Callable[[SendCall], PartSource],
+        send_part: Callable[[SendPart], bool],
     ) -> None:
         self._emit, self._call, self._look_up = emit, call, look_up
+        self._open_stream, self._send_part = open_stream, send_part
 
     def emit(self, command: Command) -> None:
         self._emit(command)
@@ -104,6 +115,12 @@ class _Runtime:
     def call(self, call: SendCall, stop: Interruption | None = None) -> Any:
         del stop  # nobody else is there to request it
         return self._call(call)
+
+    def open_stream(self, call: SendCall) -> PartSource:
+        return self._open_stream(call)
+
+    def send_part(self, part: SendPart) -> bool:
+        return self._send_part(part)
 
     def look_up(self, name: Name) -> ActorRef | None:
         return self._look_up(name)
@@ -153,7 +170,8 @@ class FakeChild:
             name: What it is registered under.
             on_call: Gets the target, a ref or a name, and the request of each
                 `GenServer.call` that it makes; what it returns is the answer, what it
-                raises is raised there. Without it nobody is there to be called.
+                raises is raised there. A generator answers a `GenServer.call_stream` in
+                parts. Without it nobody is there to be called.
             names: Who runs under which name, for `GenServer.whereis`.
         """
         self.clock = FakeClock() if clock is None else clock
@@ -170,7 +188,9 @@ class FakeChild:
         self._open_requests: set[int] = set()
         self._busy = True
         start = Start(start.target, *_copy(start.args), **_copy(dict(start.kwargs)))
-        runtime = _Runtime(self._emit, self._make_call, self._look_up)
+        runtime = _Runtime(
+            self._emit, self._make_call, self._look_up, self._open_stream, self._send_part
+        )
         self._loop = ServerLoop.of(start, self.ref, runtime, name)
         self._begin(start)
         self._busy = False
@@ -321,17 +341,26 @@ class FakeChild:
         return self.ref if name == self._name else self._names.get(name)
 
     def _make_call(self, call: SendCall) -> Any:
+        return CallStream(self._open_stream(call), call.timeout).result()
+
+    def _open_stream(self, call: SendCall) -> PartSource:
         call = _copy_request(call)
         self.effects.append(call)
+        return FakeParts(words_for(call.target), lambda: self._answer_to(call))
+
+    def _answer_to(self, call: SendCall) -> object:
         if self._is_me(call.target):
             raise CallError(f"{self.ref.kind} calls itself")
         if self._on_call is None:
             raise NoProcessError(words_for(call.target))
-        try:
-            answer = wire.answer(0, self._on_call(call.target, call.request))
-        except Exception as error:  # noqa: BLE001 - whatever the test raises is the refusal
-            answer = wire.refusal(0, error)
-        return wire.content_of(answer.payload, words_for(call.target), failed=answer.failed)
+        return self._on_call(call.target, call.request)
+
+    def _send_part(self, command: SendPart) -> bool:
+        command = _copy_request(command, "the part")
+        call = self._calls.get(command.caller.request_id)
+        if call is not None:
+            call.parts.append(command.part)
+        return call is not None
 
     def _is_me(self, target: Target) -> bool:
         return target in (self.ref, self._name)

@@ -19,6 +19,10 @@ messages = st.one_of(
     st.builds(wire.Info, payloads),
     st.builds(wire.Answer, numbers, st.booleans(), payloads),
     st.builds(wire.Ping, numbers),
+    st.builds(wire.Call, numbers, payloads, st.integers(1, 2**22)),
+    st.builds(wire.Part, numbers, payloads),
+    st.builds(wire.Grant, numbers, st.integers(0, 2**32 - 1)),
+    st.builds(wire.Hangup, numbers),
     st.builds(wire.News, st.none() | st.tuples(st.text(), st.text()), payloads),
     st.text(),
     st.tuples(numbers, payloads),
@@ -40,7 +44,21 @@ def test_a_long_message_is_read_from_the_buffer_that_it_came_in(message: object)
     assert wire.decode(bytearray(wire.encode(message))) == message
 
 
-@pytest.mark.parametrize("body", [b"", b"\x01", b"\x04short", b"\x06", b"\x80", b"no message"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x01",
+        b"\x04short",
+        b"\x06",
+        b"\x09short",
+        b"\x0a",
+        b"\x0b",
+        b"\x0c",
+        b"\x80",
+        b"no message",
+    ],
+)
 def test_what_carries_no_message_is_refused(body: bytes) -> None:
     """Whoever sent it is told (see test_transport), and nobody else is disturbed."""
     with pytest.raises((IndexError, EOFError, struct.error, pickle.UnpicklingError)):

@@ -9,8 +9,9 @@ from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import NoProcessError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
-from jidocode.otp.server.machine import Command, Effect, Event, SendCall
+from jidocode.otp.server.machine import Command, Effect, Event, SendCall, SendPart
 from jidocode.otp.server.runtime import Interruption
+from jidocode.otp.server.streams import PartSource
 from jidocode.otp.supervision.specs import Start
 
 
@@ -31,6 +32,12 @@ class Recorder:
         if self._answer is None:
             raise NoProcessError("nobody")
         return self._answer(call)
+
+    def open_stream(self, call: SendCall) -> PartSource:
+        raise NotImplementedError
+
+    def send_part(self, part: SendPart) -> bool:
+        raise NotImplementedError
 
     def look_up(self, name: Name) -> ActorRef | None:
         return self.names.get(name)

@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
@@ -37,6 +37,9 @@ from jidocode.otp.server.results import (
     Result,
     Stop,
 )
+
+_MAX_WAITERS = 256
+"""How many coroutines may wait in threads; there are as many threads as wait at once."""
 
 
 class AsyncGenServer(ServerCommands):
@@ -98,6 +101,24 @@ class AsyncGenServer(ServerCommands):
         """Return the process that runs under *name* now; as `GenServer.whereis`."""
         return await self._carrier.look_up(name)
 
+    async def send_part(
+        self,
+        caller: Caller,
+        part: object,
+        *,
+        timeout: float = CALL_TIMEOUT,  # noqa: ASYNC109 - the reader's time, too: it is told of as in `GenServer.send_part`
+    ) -> bool:
+        """Send *caller* a part of its answer; as `GenServer.send_part`.
+
+        Other callbacks go on while it waits for a reader that is slow.
+        """
+        return cast(
+            "bool",
+            await self._carrier.have_done(
+                partial(self._carrier.send_part, caller, part, timeout=timeout)
+            ),
+        )
+
     def as_gen_server(self) -> GenServer:
         """Return the server that carries this one (called by the host, first)."""
         return _Carrier.of(self)
@@ -130,6 +151,7 @@ class _Carrier(GenServer):
         self._futures: dict[int, asyncio.Future[Any]] = {}
         self._sending = threading.Lock()
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] | None = None
+        self._waiters = ThreadPoolExecutor(_MAX_WAITERS, "waiter")
         self._is_ending = False
         self._generation = 0
         self._loop = asyncio.new_event_loop()
@@ -191,7 +213,7 @@ class _Carrier(GenServer):
     async def ask(self, target: Target, request: object, seconds: float) -> Any:
         """Call *target*; see `AsyncGenServer.call`."""
         if self._jobs is not None:
-            return await self._have_done(partial(self.call, target, request, timeout=seconds))
+            return await self.have_done(partial(self.call, target, request, timeout=seconds))
         future: asyncio.Future[Any] = self._loop.create_future()
         with self._sending:
             token = self.send_request(target, request, timeout=seconds)
@@ -203,12 +225,12 @@ class _Carrier(GenServer):
 
     async def look_up(self, name: Name) -> ActorRef | None:
         """Look *name* up; see `AsyncGenServer.whereis`."""
-        if self._jobs is not None:
-            return cast("ActorRef | None", await self._have_done(partial(self.whereis, name)))
-        return await asyncio.to_thread(self.whereis, name)
+        return cast("ActorRef | None", await self.have_done(partial(self.whereis, name)))
 
-    async def _have_done(self, job: Callable[[], object]) -> object:
-        """Have the main thread, which waits, do *job*."""
+    async def have_done(self, job: Callable[[], object]) -> object:
+        """Have another thread do *job*, in which it may wait: the main one, if that waits here."""
+        if self._jobs is None:
+            return await self._loop.run_in_executor(self._waiters, job)
         outcome: Future[object] = Future()
 
         def do() -> None:
@@ -217,7 +239,6 @@ class _Carrier(GenServer):
             except Exception as error:  # noqa: BLE001 - raised where it is awaited
                 outcome.set_exception(error)
 
-        assert self._jobs is not None  # noqa: S101 - looked at just before, in this thread
         self._jobs.put(do)
         return await asyncio.wrap_future(outcome)
 

@@ -13,7 +13,16 @@ from jidocode._host.transport.messenger import Ending, Turn
 from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode.errors import CallError
 
-_AT_ONCE = (wire.Answer, wire.Ping, wire.Heartbeat, wire.RegistryAt, Turn)
+_AT_ONCE = (
+    wire.Answer,
+    wire.Part,
+    wire.Grant,
+    wire.Hangup,
+    wire.Ping,
+    wire.Heartbeat,
+    wire.RegistryAt,
+    Turn,
+)
 """What is handled also while a callback waits; see `SelectiveReceive`."""
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from jidocode._host import wire
 from jidocode._host.actor.timers import Timers
 from jidocode._host.descriptors import open_process, wait_for_any
+from jidocode._host.transport.frames import Body
 from jidocode._host.transport.thespian import ThespianTransport
 from jidocode._host.transport.window import Outcome, Settle
 from jidocode.base.exits import Killed
@@ -28,6 +29,9 @@ from jidocode.otp.naming.messages import AwaitLive, Live, LookUp
 
 OnEnd = Callable[[wire.Answer | Exception], object]
 """Gets what came of a request: what it was answered, or why it was not."""
+
+OnPart = Callable[[Body], object]
+"""Gets the parts of an answer, before its end."""
 
 _FRESH_SECONDS = 1.0
 """For how long a process that runs under a name is not asked for again while it lives."""
@@ -47,8 +51,8 @@ class Asker(Protocol):
     def send_to(self, ref: ActorRef, message: object, on_failure: Settle | None = None) -> None:
         """Send *message* to the process *ref*."""
 
-    def watch_process(self, ref: ActorRef, on_gone: Callable[[bool], None]) -> Callable[[], None]:
-        """Call back when the process of *ref* has ended; return how to stop watching."""
+    def watch_process(self, os_pid: int, on_gone: Callable[[bool], None]) -> Callable[[], None]:
+        """Call back when that process has ended; return how to stop watching."""
         ...
 
 
@@ -59,7 +63,9 @@ class Request(Struct, eq=False):
         target: How errors call who is asked.
         seconds: How long its answer is waited for.
         on_end: Gets what came of it, once.
-        number: That of what was sent last for it, to whoever was asked; 0 while that is nobody.
+        on_part: Gets the parts of its answer; None if it wants none.
+        asked: Who was asked last; None while that is nobody.
+        number: That of what was sent last for it; 0 while nothing was.
         heard: Takes the answer to that.
         lost: Takes the news that whoever was asked is dead, and whether anything was sent.
         unwatch: Ends the watch on it.
@@ -68,6 +74,8 @@ class Request(Struct, eq=False):
     target: str
     seconds: float
     on_end: OnEnd
+    on_part: OnPart | None = None
+    asked: ActorRef | None = None
     number: int = 0
     heard: Callable[[wire.Answer], object] | None = None
     lost: Callable[[bool], object] | None = None
@@ -95,12 +103,20 @@ class Requests:
 
     # Making requests
 
-    def call(self, target: Target, payload: bytes, seconds: float, on_end: OnEnd) -> Request:
+    def call(
+        self,
+        target: Target,
+        payload: bytes,
+        seconds: float,
+        on_end: OnEnd,
+        on_part: OnPart | None = None,
+    ) -> Request:
         """Send *target* the request that *payload* holds.
 
-        *on_end* is not called before this returns, whatever comes of it.
+        Neither *on_end* nor *on_part* is called before this returns, whatever comes of it.
         """
         request = self._begin(words_for(target), seconds, on_end)
+        request.on_part = on_part
         if isinstance(target, ActorRef):
             self._call(request, target, payload)
         elif (ref := self.known(target)) is not None:
@@ -140,6 +156,12 @@ class Requests:
             heard = request.heard
             self._leave_target(request)
             heard(answer)
+
+    def take_part(self, part: wire.Part) -> None:
+        """Take a part of an answer; one that comes too late is dropped."""
+        request = self._by_number.get(part.request_id)
+        if request is not None and request.on_part is not None:
+            request.on_part(part.payload)
 
     def registry_is_there(self) -> None:
         """Go on with what was held up because there was no registry, or its predecessor died."""
@@ -195,7 +217,8 @@ class Requests:
                 self._leaving[name] = ref
             self.end(request, answer)
 
-        self._send(request, ref, payload, heard, lost)
+        reader = 0 if request.on_part is None else os.getpid()
+        self._send(request, ref, wire.Call(0, payload, reader), heard, lost)
 
     def _find_and_call(
         self, request: Request, name: Name, payload: bytes, *, dead: ActorRef | None = None
@@ -233,18 +256,18 @@ class Requests:
         if registry is None:
             self._held_up[request] = again
         else:
-            self._send(request, registry, wire.pack(question), heard, lost)
+            self._send(request, registry, wire.Call(0, wire.pack(question)), heard, lost)
 
     def _send(
         self,
         request: Request,
         ref: ActorRef,
-        payload: bytes,
+        call: wire.Call,
         heard: Callable[[wire.Answer], object],
         lost: Callable[[bool], object],
     ) -> None:
-        request.heard, request.lost = heard, lost
-        request.number = number = next(self._numbers)
+        request.heard, request.lost, request.asked = heard, lost, ref
+        request.number = call.request_id = number = next(self._numbers)
         self._by_number[number] = request
 
         def gone(was_there: bool) -> None:  # noqa: FBT001 - idem
@@ -264,12 +287,12 @@ class Requests:
             if is_dead(ref):
                 self._shell.after(0.0, lambda: self._lose(number, was_sent=False))
                 return
-            request.unwatch = self._shell.watch_process(ref, gone)
+            request.unwatch = self._shell.watch_process(ref.os_pid, gone)
         except OSError as error:  # no descriptor is left
             unwatched = CallError(f"{request.target} cannot be watched: {error.strerror}")
             self._shell.after(0.0, lambda: self._fail(number, unwatched))
             return
-        self._shell.send_to(ref, wire.Call(number, payload), unsent)
+        self._shell.send_to(ref, call, unsent)
 
     def _lose(self, number: int, *, was_sent: bool) -> None:
         request = self._by_number.get(number)
@@ -285,6 +308,7 @@ class Requests:
 
     def _leave_target(self, request: Request) -> None:
         self._by_number.pop(request.number, None)
+        request.asked = None
         unwatch, request.unwatch = request.unwatch, None
         request.heard = request.lost = None
         if unwatch is not None:

@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from jidocode._host import wire
+from jidocode._host.actor.part_reader import PartReader
+from jidocode._host.actor.part_sender import PartSender
 from jidocode._host.actor.receive import SelectiveReceive
 from jidocode._host.actor.requests import OnEnd, Request, Requests, is_dead, result_of
 from jidocode._host.actor.shell import Process, Shell
@@ -38,6 +40,8 @@ _IDLE = "idle"
 
 Outcome = wire.Answer | Exception
 
+T = TypeVar("T")
+
 
 class ServerShell(Shell):
     """Runs one `GenServer`: messages in, callbacks, effects out; it is its `Runtime`."""
@@ -48,13 +52,19 @@ class ServerShell(Shell):
         self._main = threading.get_ident()
         self._receive = SelectiveReceive(self.transport, self.deliver)
         self._timers = Timers(self.transport)
-        self._requests = Requests(self, self._timers)
+        self.requests = Requests(self, self._timers)
+        self._part_sender = PartSender(self)
         self._monitors: dict[int, ActorRef] = {}
         self._watches: dict[int, Callable[[], None]] = {}
         self._handlers |= {
             wire.Cast: self._on_cast,
             wire.Info: self._on_info,
-            wire.Answer: lambda message, _sender: self._requests.take(message),
+            wire.Answer: lambda message, _sender: self.requests.take(message),
+            wire.Part: lambda message, _sender: self.requests.take_part(message),
+            wire.Grant: self._part_sender.grant,
+            wire.Hangup: lambda message, sender: self._part_sender.close(
+                sender, message.request_id
+            ),
         }
         self._effects |= {
             machine.InitDone: lambda _effect: self.tell_ready(),
@@ -100,11 +110,21 @@ class ServerShell(Shell):
         super().on_registry(ref)
         for token, target in self._monitors.items():
             self.tell_registry(MonitorProcess(token, target, self.ref))
-        self._requests.registry_is_there()
+        self.requests.registry_is_there()
 
     def on_request(self, caller: messages.Caller, request: Any) -> None:
         """Have the server's `handle_call` answer."""
         self._feed(machine.CallReceived(caller, request))
+
+    def answer(self, caller: messages.Caller, answer: wire.Answer) -> None:
+        """Send the answer of a call, after which come no more parts of it."""
+        super().answer(caller, answer)
+        self._part_sender.close(caller.address, caller.request_id)
+
+    def _on_call(self, message: wire.Call, sender: Address) -> None:
+        if message.reader:
+            self._part_sender.open(sender, message)
+        super()._on_call(message, sender)
 
     def _feed(self, event: machine.Event) -> None:
         effects = self._loop.handle(event)
@@ -161,17 +181,30 @@ class ServerShell(Shell):
         self._check_process()
         payload = wire.pack_request(call.request)
         target = words_for(call.target)
-        begin = partial(self._requests.call, call.target, payload, call.timeout)
+        begin = partial(self.requests.call, call.target, payload, call.timeout)
         return result_of(self._wait_for(target, call.timeout, begin, stop), target)
+
+    def open_stream(self, call: machine.SendCall) -> PartReader:
+        """Make the *call*; see `Runtime.open_stream`."""
+        self._check_process()
+        return PartReader(self, call)
+
+    def send_part(self, part: machine.SendPart) -> bool:
+        """Send *part*; see `Runtime.send_part`."""
+        self._check_process()
+        wants_more = self._part_sender.send(part)
+        if self._is_main:
+            self.transport.relay()
+        return wants_more
 
     def look_up(self, name: Name, seconds: float = CALL_TIMEOUT) -> ActorRef | None:
         """Return who runs under *name*; raises as `GenServer.whereis`."""
         self._check_process()
-        begin = partial(self._requests.look_up, name, seconds)
+        begin = partial(self.requests.look_up, name, seconds)
         found = result_of(self._wait_for("the registry", seconds, begin), "the registry")
         if not isinstance(found, Live) or is_dead(found.ref):
             return None
-        self._requests.note(name, found.ref)
+        self.requests.note(name, found.ref)
         return found.ref
 
     def returned(self, error: BaseException | None) -> None:
@@ -201,6 +234,26 @@ class ServerShell(Shell):
             reason = loop.crash_reason(error)
             self._receive.take(lambda: self.fail(reason))
 
+    def in_main(self, step: Callable[[], object]) -> None:
+        """Take *step* in the main thread: now, or behind the messages that wait."""
+        self._in_main(lambda _: step(), None)
+
+    def take_from(self, source: queue.SimpleQueue[T], seconds: float) -> T:
+        """Return the next of *source*; the main thread handles messages while it waits.
+
+        Raises:
+            queue.Empty: There was none for *seconds*.
+        """
+        if not self._is_main:
+            return source.get(timeout=_patience(seconds))
+        expired: list[None] = []
+        self._timers.set(expired_key := object(), seconds, lambda: expired.append(None))
+        try:
+            self._receive.wait_until(lambda: expired or not source.empty())
+        finally:
+            self._timers.cancel(expired_key)
+        return source.get_nowait()
+
     def _wait_for(
         self,
         target: str,
@@ -215,13 +268,13 @@ class ServerShell(Shell):
         request = begin(outcomes.append)
 
         def wake() -> None:
-            self.after(0.0, lambda: self._requests.end(request, Stopped()))
+            self.after(0.0, lambda: self.requests.end(request, Stopped()))
 
         try:
             with stop.waking(wake) if stop else nullcontext():
                 self._receive.wait_until(lambda: outcomes)
         finally:
-            self._requests.forget(request)
+            self.requests.forget(request)
         return outcomes[0]
 
     def _wait_in_thread(
@@ -239,10 +292,9 @@ class ServerShell(Shell):
                 begin(outcomes.put)
 
         self.after(0.0, lambda: self._take_step(begin_in_main))
-        patience = None if seconds == math.inf else min(seconds, threading.TIMEOUT_MAX)
         try:
             with stop.waking(lambda: outcomes.put(Stopped())) if stop else nullcontext():
-                return outcomes.get(timeout=patience)
+                return outcomes.get(timeout=_patience(seconds))
         except queue.Empty:
             raise CallTimeoutError(target, seconds) from None
         finally:
@@ -254,7 +306,7 @@ class ServerShell(Shell):
         """Return the process to send something to, None if nobody runs under that name."""
         if isinstance(target, ActorRef):
             return target
-        known = self._requests.known(target)
+        known = self.requests.known(target)
         if known is not None:
             return known
         try:
@@ -292,7 +344,7 @@ class ServerShell(Shell):
         def ended(outcome: Outcome) -> None:
             self._receive.take(lambda: self._respond(command, outcome))
 
-        self._requests.call(command.target, payload, command.timeout, ended)
+        self.requests.call(command.target, payload, command.timeout, ended)
 
     def _respond(self, command: machine.SendRequest, outcome: Outcome) -> None:
         try:
@@ -318,7 +370,7 @@ class ServerShell(Shell):
                 lambda: self._on_end(messages.Down(command.token, command.ref, reason))
             )
 
-        self._watches[command.token] = self.watch_process(command.ref, gone)
+        self._watches[command.token] = self.watch_process(command.ref.os_pid, gone)
 
     def _on_end(self, down: messages.Down) -> None:
         if self._watches.pop(down.token, None) is not None:
@@ -341,3 +393,8 @@ class ServerShell(Shell):
         fired = machine.IdleTimerFired(effect.generation)
         self._timers.cancel(_IDLE)
         self._timers.set(_IDLE, effect.delay, lambda: self._feed_in_turn(fired))
+
+
+def _patience(seconds: float) -> float | None:
+    """Return *seconds* as a thread can wait them."""
+    return None if seconds == math.inf else min(seconds, threading.TIMEOUT_MAX)

@@ -259,12 +259,12 @@ class Shell(Actor):
         """Call *callback* after *delay* seconds, behind the messages that wait already."""
         self.transport.after(delay, callback)
 
-    def watch_process(self, ref: ActorRef, on_gone: Callable[[bool], None]) -> Callable[[], None]:
-        """Call *on_gone* once when the process of *ref* has ended; return how to stop watching.
+    def watch_process(self, os_pid: int, on_gone: Callable[[bool], None]) -> Callable[[], None]:
+        """Call *on_gone* once when that process has ended; return how to stop watching.
 
         It is told whether there was anything to watch.
         """
-        descriptor = open_process(ref.os_pid)
+        descriptor = open_process(os_pid)
         if descriptor is None:
             self.after(0.0, lambda: on_gone(False))  # noqa: FBT003 - one fact, told to a callback
             return lambda: None

@@ -131,7 +131,7 @@ class SupervisorShell(Shell):
                 self._feed(supervision.RegistryDown())
 
         self._unwatch_registry()
-        self._unwatch_registry = self.watch_process(ref, gone)
+        self._unwatch_registry = self.watch_process(ref.os_pid, gone)
 
     def _feed(self, event: supervision.KeeperEvent) -> None:
         self.perform(self._loop.handle(event, time.monotonic()))

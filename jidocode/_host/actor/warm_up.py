@@ -22,10 +22,11 @@ from jidocode._host.transport.address import Address
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
-from jidocode.otp.server.machine import CallReceived, Command, SendCall
+from jidocode.otp.server.machine import CallReceived, Command, SendCall, SendPart
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Reply
 from jidocode.otp.server.runtime import Interruption
+from jidocode.otp.server.streams import PartSource
 from jidocode.otp.supervision.machine import ChildReady, Spawn
 from jidocode.otp.supervision.specs import ChildSpec, Flags, Start
 from jidocode.otp.supervision.supervisor import Supervisor, SupervisorLoop
@@ -61,6 +62,14 @@ class _Nobody:
 
     def call(self, call: SendCall, stop: Interruption | None = None) -> None:
         """Never called."""
+
+    def open_stream(self, call: SendCall) -> PartSource:
+        """Never called."""
+        raise NotImplementedError
+
+    def send_part(self, part: SendPart) -> bool:
+        """Never called."""
+        raise NotImplementedError
 
     def look_up(self, name: Name) -> None:
         """Never called."""

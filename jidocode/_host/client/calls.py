@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import copy
 import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from jidocode._host import wire
 from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
+from jidocode._host.parts import WINDOW, Parts
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Messenger
 from jidocode._host.transport.window import Outcome
@@ -91,6 +93,28 @@ class PendingCall:
         return wire.content_of(payload, self.target, failed=self.failed)
 
 
+P = TypeVar("P", bound=PendingCall)
+
+
+class PendingStream(PendingCall):
+    """A call under way whose answer comes in parts.
+
+    Attributes:
+        parts: Those that have come.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, number: int, ref: ActorRef, target: str, parts: Parts) -> None:
+        super().__init__(number, ref, target)
+        self.parts = parts
+
+    def settle(self, payload: Body | Exception, *, failed: bool) -> None:
+        """End it, and the parts."""
+        super().settle(payload, failed=failed)
+        self.parts.end()
+
+
 class CallLedger:
     """All calls under way from one app to the processes of one system.
 
@@ -120,9 +144,23 @@ class CallLedger:
         Raises:
             Exception: Whatever pickling the request raises.
         """
+        return self._send(PendingCall(next(self._numbers), ref, target), request)
+
+    def begin_stream(
+        self, ref: ActorRef, request: Callable[[int], object], target: str
+    ) -> PendingStream | NotSentError:
+        """Do as `begin`, for a call whose answer comes in parts."""
         number = next(self._numbers)
+
+        def grant(count: int) -> None:
+            self._tell(ref, wire.Grant(number, count))
+
+        return self._send(PendingStream(number, ref, target, Parts(grant)), request)
+
+    def _send(self, pending: P, request: Callable[[int], object]) -> P | NotSentError:
+        number, ref = pending.number, pending.ref
         # From here on the news of a death settles the call; what came before is asked for.
-        pending = self._pending[number] = PendingCall(number, ref, target)
+        self._pending[number] = pending
         sent = False
         try:
             address = ref.address
@@ -133,7 +171,7 @@ class CallLedger:
         finally:
             if not sent:
                 self._pending.pop(number, None)
-        return pending if sent else NotSentError(target)
+        return pending if sent else NotSentError(pending.target)
 
     def finish(self, pending: PendingCall, deadline: Deadline, stop: Stop | None = None) -> Any:
         """Return the answer as soon as it is there.
@@ -159,12 +197,38 @@ class CallLedger:
                 raise CallTimeoutError(pending.target, deadline.seconds)
         return pending.result()
 
+    def next_part(self, stream: PendingStream, deadline: Deadline) -> Body | None:
+        """Return the next part as soon as it is there, None if the answer is.
+
+        Raises:
+            CallTimeoutError: Neither was there by *deadline*.
+            HostError: No call can be answered any more.
+        """
+        arrivals = stream.parts.arrivals
+        if arrivals.empty():
+            self.check()  # as in `result_of`
+        try:
+            part = arrivals.get(timeout=min(deadline.left, threading.TIMEOUT_MAX))
+        except queue.Empty:
+            raise CallTimeoutError(stream.target, deadline.seconds) from None
+        return stream.parts.taken(part)
+
     def cancel(self, pending: PendingCall) -> bool:
         """Want no answer any more; False if *pending* has ended already."""
         if self._pending.pop(pending.number, None) is None:
             return False
+        if isinstance(pending, PendingStream):
+            # By the reader thread, for a finalizer may come here while its thread sends.
+            hangup = wire.Hangup(pending.number)
+            self._messenger.call_at(0.0, lambda: self._tell(pending.ref, hangup))
         pending.settle(CallError(f"the call to {pending.target} was cancelled"), failed=True)
         return True
+
+    def _tell(self, ref: ActorRef, message: wire.Grant | wire.Hangup) -> None:
+        address = ref.address
+        if self._messenger.reaches(address) and not self._directory.is_gone(ref):
+            with suppress(HostError):  # closed meanwhile
+                self._messenger.send(address, message)
 
     def finish_all(
         self, calls: list[PendingCall | NotSentError], deadline: Deadline
@@ -192,6 +256,13 @@ class CallLedger:
         if answer.last and (pending := self._pending.get(answer.request_id)) is not None:
             self._directory.has_answered_last(pending.ref)
         self._settle(answer.request_id, answer.payload, failed=answer.failed)
+
+    def take_part(self, part: wire.Part) -> None:
+        """Take a part of an answer; one that comes too late is dropped."""
+        stream = self._pending.get(part.request_id)
+        if isinstance(stream, PendingStream) and not stream.parts.put(part.payload):
+            why = f"{stream.target} has sent more than {WINDOW} parts that nobody has read"
+            self._settle(stream.number, CallError(why), failed=True)
 
     def process_ended(self, ref: ActorRef, reason: ExitReason) -> None:
         """Have the calls to *ref* end, for it is dead; some of them may have been answered."""

@@ -8,6 +8,7 @@ process has died, with the reason, as soon as that is known.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import traceback
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jidocode._host import threads, wire
-from jidocode._host.client.calls import CallLedger, NotSentError, PendingCall
+from jidocode._host.client.calls import CallLedger, NotSentError, PendingCall, PendingStream
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
@@ -174,6 +175,26 @@ class HostClient:
             raise pending
         return pending
 
+    def begin_stream(self, ref: ActorRef, request: object, *, target: str) -> PendingStream:
+        """Do as `begin`, for a call whose answer comes in parts."""
+        payload, reader = wire.pack_request(request), os.getpid()
+        self.check()
+        pending = self._ledger.begin_stream(
+            ref, lambda number: wire.Call(number, payload, reader), target
+        )
+        if isinstance(pending, NotSentError):
+            raise pending
+        return pending
+
+    def next_part(self, stream: PendingStream, deadline: Deadline) -> Any:
+        """Return the next part as soon as it is there; raises as `PartSource.next_part`."""
+        self._owner.check()
+        payload = self._ledger.next_part(stream, deadline)
+        if payload is None:
+            stream.result()
+            raise StopIteration
+        return wire.content_of(payload, stream.target, failed=False)
+
     def result_of(self, pending: PendingCall, deadline: Deadline) -> Any:
         """Return the answer of a call under way; raises as `call`, and may be asked again."""
         self._owner.check()
@@ -181,7 +202,7 @@ class HostClient:
 
     def cancel(self, pending: PendingCall) -> bool:
         """Want no answer of a call under way any more; False if it has ended already."""
-        return self._ledger.cancel(pending)
+        return self.owned and self._ledger.cancel(pending)
 
     def call_all(
         self, refs: Sequence[ActorRef], request: object, deadline: Deadline
@@ -242,6 +263,8 @@ class HostClient:
             match envelope.message:
                 case wire.Answer() as answer:
                     self._ledger.take(answer)
+                case wire.Part() as part:
+                    self._ledger.take_part(part)
                 case Turn(call=call):
                     call()
                 case message:

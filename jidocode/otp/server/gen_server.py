@@ -14,13 +14,15 @@ from jidocode.base.refs import ActorRef, Name, Target, require_name, require_tar
 from jidocode.base.text import quote
 from jidocode.errors import CallError
 from jidocode.otp.seconds import require_seconds
-from jidocode.otp.server.commands import CALL_TIMEOUT, ServerCommands
+from jidocode.otp.server.commands import CALL_TIMEOUT, ServerCommands, sound
 from jidocode.otp.server.machine import (
     LogUnexpected,
     SendCall,
+    SendPart,
 )
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, InitResult, Refuse, Result
+from jidocode.otp.server.streams import CallStream
 
 
 class GenServer(ServerCommands):
@@ -107,6 +109,39 @@ class GenServer(ServerCommands):
         require_seconds("timeout", timeout)
         require_target(target)
         return self._runtime.call(SendCall(target, request, timeout))
+
+    def call_stream(
+        self, target: Target, request: object, *, timeout: float = CALL_TIMEOUT
+    ) -> CallStream:
+        """Call *target*, and return an iterator of the parts that its answer comes in.
+
+        To wait for a part is to wait as `call` does. *timeout* is for each part.
+
+        Raises:
+            CallError: *request* cannot be pickled; whatever else `call` raises, the
+                iterator raises.
+        """
+        require_seconds("timeout", timeout)
+        require_target(target)
+        source = self._runtime.open_stream(SendCall(target, request, timeout))
+        return CallStream(source, timeout)
+
+    def send_part(self, caller: Caller, part: object, *, timeout: float = CALL_TIMEOUT) -> bool:
+        """Send *caller* a part of the answer that it waits for, while this is at work on it.
+
+        Whoever called by `call_stream` reads it; for others it is dropped. A reader may be
+        32 parts behind: then this waits, as `call` does, until it has read some. One that
+        has read none for *timeout* seconds gets a `StreamStalledError`, and no more parts.
+
+        Returns:
+            Whether *caller* wants more; False also once it has its answer.
+
+        Raises:
+            TypeError: *caller* is none.
+            CallError: *part* cannot be pickled.
+        """
+        require_seconds("timeout", timeout)
+        return self._runtime.send_part(SendPart(sound(caller, Caller), part, timeout))
 
     def whereis(self, name: Name) -> ActorRef | None:
         """Return the process that runs under *name* now, None if none does (OTP: whereis).

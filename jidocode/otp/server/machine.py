@@ -123,6 +123,14 @@ class SendCall(Struct, frozen=True):
     timeout: float
 
 
+class SendPart(Struct, frozen=True):
+    """Send *caller* a *part* of its answer; wait at most *timeout* seconds until it may be sent."""
+
+    caller: Caller
+    part: object
+    timeout: float
+
+
 class SendRequest(Struct, frozen=True):
     """Call *target*; a `Response` with *token* comes back within *timeout* seconds."""
 

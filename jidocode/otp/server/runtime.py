@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from jidocode.base.refs import ActorRef, Name
-from jidocode.otp.server.machine import Command, SendCall
+from jidocode.otp.server.machine import Command, SendCall, SendPart
+from jidocode.otp.server.streams import PartSource
 
 
 class Interruption(Protocol):
@@ -44,6 +45,18 @@ class Runtime(Protocol):
         Raises:
             Exception: As `GenServer.call`.
         """
+        ...
+
+    def open_stream(self, call: SendCall) -> PartSource:
+        """Make the *call*, and return where its parts come from.
+
+        Raises:
+            CallError: The request cannot be pickled.
+        """
+        ...
+
+    def send_part(self, part: SendPart) -> bool:
+        """Send *part*, as soon as its reader may be sent one; as `GenServer.send_part`."""
         ...
 
     def look_up(self, name: Name) -> ActorRef | None:
