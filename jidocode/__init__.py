@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         InvalidSessionIdError as InvalidSessionIdError,
         InvalidSettingError as InvalidSettingError,
         InvalidTimeError as InvalidTimeError,
+        InvalidToolError as InvalidToolError,
         JidocodeError as JidocodeError,
         JournalDamagedError as JournalDamagedError,
         JournalError as JournalError,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         NoProcessError as NoProcessError,
         NotRegisteredError as NotRegisteredError,
         NotTextError as NotTextError,
+        PolicyDeniedError as PolicyDeniedError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         RateLimitedError as RateLimitedError,
         RegistryNotRunningError as RegistryNotRunningError,
@@ -125,6 +127,22 @@ if TYPE_CHECKING:
     from jidocode.session.requests import Channel as Channel
     from jidocode.session.state.change_stream import ChangeStream as ChangeStream
     from jidocode.session.state.client import StateClient as StateClient
+    from jidocode.session.tools.policy import (
+        Allow as Allow,
+        Decision as Decision,
+        Deny as Deny,
+        Policy as Policy,
+        ToolRequest as ToolRequest,
+        accept_edits as accept_edits,
+        allow_all as allow_all,
+        read_only as read_only,
+    )
+    from jidocode.session.tools.tool import (
+        Tool as Tool,
+        ToolContext as ToolContext,
+        ToolKind as ToolKind,
+    )
+    from jidocode.session.tools.toolbox import Toolbox as Toolbox
     from jidocode.session.tree import (
         SessionChildren as SessionChildren,
         Upkeep as Upkeep,
@@ -165,9 +183,11 @@ else:
             BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
             ChildRunningError EventGapError FileTooLargeError HandlerError HostError HostExitedError
             HostStartError InvalidChildSpecError InvalidRequestError InvalidSessionError
-            InvalidSessionIdError InvalidSettingError InvalidTimeError JidocodeError
+            InvalidSessionIdError InvalidSettingError InvalidTimeError InvalidToolError
+            JidocodeError
             JournalDamagedError JournalError JournalLockedError JournalLostError JournalVersionError
             JournalWriteError MaxChildrenError NoProcessError NotRegisteredError NotTextError
+            PolicyDeniedError
             ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
             SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
             StreamStalledError SupervisorError
@@ -210,6 +230,12 @@ else:
             ChangeStream
         jidocode.session.state.client
             StateClient
+        jidocode.session.tools.policy
+            Allow Decision Deny Policy ToolRequest accept_edits allow_all read_only
+        jidocode.session.tools.tool
+            Tool ToolContext ToolKind
+        jidocode.session.tools.toolbox
+            Toolbox
         jidocode.session.tree
             SessionChildren Upkeep session_children
         jidocode.system.archive

@@ -22,6 +22,8 @@ JidocodeError
 │   ├── ChildRestartingError    the child is between two starts
 │   ├── ChildNotFoundError      (also LookupError)
 │   └── MaxChildrenError
+├── InvalidToolError            a tool breaks a rule (also ValueError)
+├── PolicyDeniedError           a tool was not allowed to; carries the reason (also PermissionError)
 ├── AlreadyRegisteredError      a registry of the app's has another process under that key
 ├── NotRegisteredError          it has not that process there (also LookupError)
 ├── SessionError                a coding session
@@ -273,6 +275,24 @@ class AlreadyStartedError(SupervisorError):
         super().__init__(child_id, ref)
         self.child_id = child_id
         self.ref = ref
+
+
+class InvalidToolError(JidocodeError, ValueError):
+    """A tool, or what one returned, breaks a rule."""
+
+
+class PolicyDeniedError(JidocodeError, PermissionError):
+    """A call of a tool was not allowed; nothing was done.
+
+    *tool* is its name, *reason* what the policy said.
+    """
+
+    _sentence = "{tool} was not allowed: {reason}"
+
+    def __init__(self, tool: str, reason: str) -> None:
+        super().__init__(tool, reason)
+        self.tool = tool
+        self.reason = reason
 
 
 class AlreadyRegisteredError(JidocodeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jidocode._host.client.monitor import Monitor
 from jidocode.base.refs import ActorRef, Name
@@ -19,6 +19,9 @@ from jidocode.system.events import EventStream
 from jidocode.system.health import Health
 from jidocode.system.running_sessions import RunningSystem
 from jidocode.system.session_router import process_name
+
+if TYPE_CHECKING:
+    from jidocode.session.tools.toolbox import Toolbox
 
 
 class SessionHandle:
@@ -61,6 +64,18 @@ class SessionHandle:
     def update_language(self, language: str | None) -> Session:
         """Set the project's language; see `SessionSystem.update_session`."""
         return self._system.update(self.id, lambda session: session.update_language(language))
+
+    @property
+    def tools(self) -> Toolbox:
+        """What a model or an editor may ask of the session: its own tools and the app's."""
+        from jidocode.session.tools.builtin import TOOLS  # noqa: PLC0415 - few apps have tools, and all wait for imports
+        from jidocode.session.tools.toolbox import Toolbox  # noqa: PLC0415 - idem
+
+        system = self._system
+        patience = system.settings.policy_timeout
+        return Toolbox(
+            self, [*TOOLS, *system.tooling.tools], system.tooling.policy, patience=patience
+        )
 
     @property
     def agent(self) -> ActorRef:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
@@ -30,7 +30,18 @@ from jidocode.system.sessions import Sessions
 from jidocode.system.settings import Settings
 from jidocode.system.updates import Updates
 
+if TYPE_CHECKING:
+    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.tool import Tool
+
 _Result = TypeVar("_Result")
+
+
+class Tooling(Struct, frozen=True):
+    """What an app says of tools: its own ones, and who allows what they do."""
+
+    tools: Sequence[Tool]
+    policy: Policy
 
 
 class RunningSystem(RunningTree):
@@ -38,6 +49,7 @@ class RunningSystem(RunningTree):
 
     Attributes:
         settings: How it behaves.
+        tooling: What the app says of tools.
         archive: The journals.
         sessions: Opens, finds and stops sessions.
         updates: Changes the records of sessions.
@@ -49,9 +61,11 @@ class RunningSystem(RunningTree):
         root: Start,
         settings: Settings,
         build: SessionChildren,
+        tooling: Tooling,
     ) -> None:
         """Start the tree below *root* in *host*; *build* says what a session consists of."""
         self.settings = settings
+        self.tooling = tooling
         self.archive = Archive(settings)
         self.archive.prepare()
         super().__init__(host, root, settings, SessionRouter, sessions=SESSIONS[1])

@@ -68,6 +68,7 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     max_seconds: float
     state_dir: str | os.PathLike[str] | None
     durability: Durability
+    policy_timeout: float
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -194,6 +195,8 @@ class Settings(ApplicationSettings):
             default, the death of any process; `power` a loss of power too, for
             one `fdatasync` per change; `memory` no crash of State, and nothing
             is written to disk.
+        policy_timeout: Seconds that the policy has to decide about a call of a tool; no
+            answer is a denial. 300 by default.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -211,6 +214,7 @@ class Settings(ApplicationSettings):
         default=None, converter=as_folder, validator=FOLDER.or_none(), repr=False
     )
     durability: Durability = field(default="process", validator=DURABILITY)
+    policy_timeout: float = field(default=300.0, validator=SECONDS)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

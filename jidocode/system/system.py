@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
     from jidocode.session.journal.catalogue import Resumable
     from jidocode.session.record import Session, SessionConfig
+    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.tool import Tool
     from jidocode.session.tree import SessionChildren
     from jidocode.system.events import EventStream
     from jidocode.system.handle import SessionHandle
@@ -44,6 +46,7 @@ class SessionSystem(Application):
 
     Raises:
         InvalidSettingError: A setting breaks a rule.
+        InvalidToolError: One of the tools is none, or two have one name.
         TypeError: *settings* is no `Settings`, or there is no such setting.
         HostStartError: The system could not be started; nothing is left.
     """
@@ -61,6 +64,8 @@ class SessionSystem(Application):
         *,
         build: SessionChildren | None = None,
         children: Sequence[Child] = (),
+        tools: Sequence[Tool] = (),
+        policy: Policy | None = None,
         **overrides: Unpack[SettingsOverrides],
     ) -> None:
         """Start a system with *settings*, changed by *overrides* (see `Settings`).
@@ -70,9 +75,14 @@ class SessionSystem(Application):
             build: Says what every session consists of, if not Manager, State and
                 the app's own children.
             children: The app's own trees beside the sessions, as `otp.start` takes them.
+            tools: The app's own tools, beside those that every session has.
+            policy: Decides about each call of a tool that edits or executes, in the app;
+                by default all are denied.
             overrides: Single settings, which count more than *settings*.
         """
         self._build = build
+        self._tools = _checked(tools)
+        self._policy = policy
         super().__init__(children, with_overrides(settings or Settings(), Settings, overrides))
 
     _preload = ("jidocode.session.preload",)
@@ -83,10 +93,17 @@ class SessionSystem(Application):
         return root(self.settings, children)
 
     def _run(self, host: HostProcess, root: Start) -> RunningSystem:
-        from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
-        from jidocode.system.running_sessions import RunningSystem  # noqa: PLC0415 - idem
+        from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - see above
+        from jidocode.session.tree import session_children  # noqa: PLC0415 - idem
+        from jidocode.system.running_sessions import RunningSystem, Tooling  # noqa: PLC0415 - idem
 
-        return RunningSystem(host, root, self.settings, self._build or session_children)
+        return RunningSystem(
+            host,
+            root,
+            self.settings,
+            self._build or session_children,
+            Tooling(self._tools, self._policy or read_only),
+        )
 
     @property
     def _system(self) -> RunningSystem:
@@ -389,3 +406,11 @@ class SessionSystem(Application):
     def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
         return self._system.statistics()
+
+
+def _checked(tools: Sequence[Tool]) -> Sequence[Tool]:
+    if not tools:
+        return ()
+    from jidocode.session.tools.tool import check_tools  # noqa: PLC0415 - see above
+
+    return check_tools(tools)

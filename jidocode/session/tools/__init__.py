@@ -1,0 +1,8 @@
+"""What a model or an editor may ask of a session, as data, and who allows it.
+
+tool.py       `Tool`: name, description, schema, and how it is done
+arguments.py  what comes from a model, made the arguments that a tool takes
+builtin.py    the tools that every session has
+policy.py     who is asked before a tool changes something
+toolbox.py    `Toolbox`: makes the calls, and writes them down
+"""

@@ -1,0 +1,88 @@
+"""The arguments of tools: what a model may say, and what is told to it if it says something else.
+
+A tool's arguments are an attrs class. msgspec reads a JSON Schema off it for the model, and
+makes an instance of what the model says, or a sentence about what is wrong.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from attrs import fields
+
+from jidocode.base.text import describe, quote
+from jidocode.errors import InvalidRequestError
+
+
+def schema_of(arguments: type) -> dict[str, Any]:
+    """Return the JSON Schema of *arguments*, an attrs class, as models take one.
+
+    Raises:
+        TypeError: JSON has no such types.
+    """
+    whole = msgspec.json.schema(arguments)
+    parts = {name: _strict(part) for name, part in whole.pop("$defs", {}).items()}
+    schema = parts.pop(arguments.__name__, {})
+    schema.pop("description", None)  # that of the class, which is for its readers
+    if parts:
+        schema["$defs"] = parts
+    return schema
+
+
+def _strict(part: Mapping[str, Any]) -> dict[str, Any]:
+    schema = {key: value for key, value in part.items() if key != "title"}
+    return {**schema, "additionalProperties": False} if "properties" in schema else schema
+
+
+def take_arguments(cls: type, given: Mapping[str, Any] | str) -> Any:
+    """Return the instance of *cls* that *given* says: an object, or the JSON of one.
+
+    Raises:
+        InvalidRequestError: It says something else; a model can act on the message.
+    """
+    said = as_object(given)
+    names = [each.name for each in fields(cls)]
+    for name in said:
+        if name not in names:
+            raise InvalidRequestError(f"there is no argument {quote(name)}{_hint(name, names)}")
+    try:
+        return msgspec.convert(said, cls)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(_sentence(error)) from error
+    except (ValueError, TypeError) as error:  # from a validator of the class
+        raise InvalidRequestError(f"the arguments break a rule: {describe(error)}") from error
+
+
+def as_object(given: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Return the object that *given* is, or is the JSON of.
+
+    Raises:
+        InvalidRequestError: It is none.
+    """
+    said: Any = given
+    if isinstance(given, str):
+        try:
+            said = json.loads(given or "{}")
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequestError(f"the arguments are no JSON: {describe(error)}") from error
+    if not isinstance(said, Mapping):
+        raise InvalidRequestError(f"the arguments must be a JSON object, not {quote(said)}")
+    return dict(cast("Mapping[str, Any]", said))
+
+
+def _hint(name: object, names: list[str]) -> str:
+    close = difflib.get_close_matches(str(name)[:100], names, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(names)}" if names else "; there are none"
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    text, _, place = str(error).partition(" - at `$")
+    where = place.rstrip("`").lstrip(".")
+    said = text[:1].lower() + text[1:]
+    return f"the arguments do not fit: {f'{where}: ' if where else ''}{said}"

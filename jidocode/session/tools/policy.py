@@ -1,0 +1,106 @@
+"""Who allows what: a policy is asked before a tool of a session edits or executes.
+
+It protects against mistakes, of a model or of a person, and not against attacks: a command
+that was allowed does what it does. What a program can reach at all, the kernel decides.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from attrs import field, frozen
+
+from jidocode.base.records import Record
+from jidocode.session.tools.tool import ToolKind
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class ToolRequest(Record):
+    """A call of a tool that has to be allowed.
+
+    Attributes:
+        session_id: The session.
+        tool: The tool's name.
+        kind: What the tool does.
+        subject: What the call is about: a path, a command.
+        arguments: All that the model said, checked.
+    """
+
+    session_id: str
+    tool: str
+    kind: ToolKind
+    subject: str = field(repr=False)
+    arguments: Mapping[str, Any] = field(repr=False)
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class Allow(Record):
+    """The call is made.
+
+    Attributes:
+        always: Calls of the same tool in this session are not asked about any more if their
+            subject is, or matches, this pattern (`fnmatch`: `src/*`, `*`). None for this call
+            alone. One that has a `*` matches no command with characters in which a shell
+            sees the end of one and the beginning of another.
+        arguments: The arguments to make it with instead; None for those of the request.
+    """
+
+    always: str | None = field(default=None, repr=False)
+    arguments: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@frozen(eq=False, repr=False)
+class Deny(Record):
+    """The call is not made.
+
+    Attributes:
+        reason: Why not, in words that the model is told.
+    """
+
+    reason: str = field(default="it was not allowed", repr=False)
+
+
+Decision = Allow | Deny
+"""What a policy says."""
+
+Policy = Callable[[ToolRequest], Decision]
+"""Decides whether a call that edits or executes is made."""
+
+
+def read_only(request: ToolRequest) -> Decision:
+    """Deny all that changes something: the policy where no other is given."""
+    del request
+    return Deny("this session is read-only")
+
+
+def allow_all(request: ToolRequest) -> Decision:
+    """Allow everything."""
+    del request
+    return Allow()
+
+
+def accept_edits(ask: Policy = read_only) -> Policy:
+    """Return the policy that allows what edits files, and asks *ask* about all else."""
+
+    def decide(request: ToolRequest) -> Decision:
+        return Allow() if request.kind is ToolKind.EDIT else ask(request)
+
+    return decide
+
+
+_JOINTS = frozenset(";|&<>$`()\n\\\"'")
+"""In these a shell sees more than one plain command."""
+
+
+def matches(pattern: str, kind: ToolKind, subject: str) -> bool:
+    """Whether calls about *subject* are allowed for good by *pattern* (see `Allow.always`)."""
+    if pattern in {subject, "*"}:
+        return True
+    if kind is ToolKind.EXECUTE:
+        return not _JOINTS & set(subject) and fnmatchcase(subject, pattern)
+    # As the boundary reads it, or `src/../.git/config` would be within `src/*`.
+    path = posixpath.normpath(subject)
+    return not path.startswith(("/", "..")) and fnmatchcase(path, pattern)

@@ -1,0 +1,125 @@
+"""`Tool`: something that a model or an editor may ask of a session, as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Protocol, cast
+
+from attrs import field, fields, frozen, has
+
+from jidocode.base.records import Record
+from jidocode.base.text import describe, quote
+from jidocode.errors import InvalidToolError
+from jidocode.session.manager.client import ManagerClient
+from jidocode.session.state.client import StateClient
+from jidocode.session.tools.arguments import schema_of
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""What the servers of models take for a name."""
+
+
+class ToolKind(StrEnum):
+    """What a tool does, for whoever has to allow it or shows it."""
+
+    READ = "read"
+    SEARCH = "search"
+    THINK = "think"
+    EDIT = "edit"
+    EXECUTE = "execute"
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it changes nothing but the conversation."""
+        return self in {ToolKind.READ, ToolKind.SEARCH, ToolKind.THINK}
+
+
+class ToolContext(Protocol):
+    """The session that a tool works in, such as a `SessionHandle`."""
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        ...
+
+    @property
+    def manager(self) -> ManagerClient:
+        """Its files."""
+        ...
+
+    @property
+    def state(self) -> StateClient:
+        """Its conversation."""
+        ...
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class Tool(Record):
+    """Something that a model or an editor may ask of a session.
+
+    Attributes:
+        name: What a model calls it: letters, digits, `_` and `-`, 64 at most.
+        description: What it is for, in the words that a model reads.
+        kind: What it does. Whatever edits or executes has to be allowed.
+        arguments: The attrs class of its arguments. Their types, and what
+            `Annotated[int, msgspec.Meta(description=..., ge=1)]` says of them, make the schema.
+        run: Does it: gets the session and an instance of *arguments*, and returns a text for
+            the model. A message that it raises is told to the model.
+        subject: Says in one text what a call is about, for whoever is asked to allow it: a
+            path, a command. The first argument by default.
+
+    Raises:
+        InvalidToolError: It is none.
+    """
+
+    name: str
+    description: str = field(repr=False)
+    kind: ToolKind
+    arguments: type = field(repr=False)
+    run: Callable[[Any, Any], str] = field(repr=False)
+    subject: Callable[[Any], str] = field(default=lambda arguments: _first(arguments), repr=False)  # noqa: PLW0108 - it stands below
+
+    def __attrs_post_init__(self) -> None:
+        name, kind, arguments = cast("tuple[object, ...]", (self.name, self.kind, self.arguments))
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidToolError(
+                f"the name of a tool is 1 to 64 letters, digits, _ and -, not {quote(name)}"
+            )
+        if not isinstance(kind, ToolKind):
+            raise InvalidToolError(f"the kind of {name} must be a ToolKind, not {quote(kind)}")
+        if not isinstance(arguments, type) or not has(arguments):
+            raise InvalidToolError(f"the arguments of {name} must be an attrs class")
+        try:
+            schema_of(arguments)
+        except Exception as error:  # whatever reading the types of a foreign class raises
+            raise InvalidToolError(
+                f"the arguments of {name} have no JSON schema: {describe(error)}"
+            ) from error
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of its arguments."""
+        return schema_of(self.arguments)
+
+
+def check_tools(tools: Iterable[object]) -> tuple[Tool, ...]:
+    """Return *tools*.
+
+    Raises:
+        InvalidToolError: One is none, or two have one name.
+    """
+    checked: dict[str, Tool] = {}
+    for tool in tools:
+        if not isinstance(tool, Tool):
+            raise InvalidToolError(f"a tool must be a Tool, not {quote(tool)}")
+        if tool.name in checked:
+            raise InvalidToolError(f"there are two tools {tool.name}")
+        checked[tool.name] = tool
+    return tuple(checked.values())
+
+
+def _first(arguments: object) -> str:
+    for each in fields(cast("Any", type(arguments))):
+        return str(getattr(arguments, each.name))
+    return ""

@@ -1,0 +1,188 @@
+"""`Toolbox`: makes the calls of tools that a model or an editor asks for, and writes them down."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar, cast
+
+from attrs import asdict
+
+from jidocode.base import log
+from jidocode.base.text import describe, quote
+from jidocode.errors import (
+    ActorExitedError,
+    InvalidRequestError,
+    InvalidToolError,
+    JidocodeError,
+    PolicyDeniedError,
+)
+from jidocode.session.conversation.changes import ToolCall, new_record_id
+from jidocode.session.tools.arguments import as_object, take_arguments
+from jidocode.session.tools.policy import Allow, Decision, Deny, Policy, ToolRequest, matches
+from jidocode.session.tools.tool import Tool, ToolContext
+
+T = TypeVar("T")
+
+MAX_RESULT_LENGTH = 30_000
+"""Characters of a result that a model is given; of a longer one, its beginning and its end."""
+
+_REMEMBERED = "allowed_tools"
+"""The key in the settings of a State under which stands what is always allowed."""
+
+
+class Toolbox:
+    """The tools of one session, for whoever speaks for a model or an editor.
+
+    Every call is written down in the State before it is made, and its result after it: so
+    after any crash it is known what may have been done.
+    """
+
+    def __init__(
+        self, context: ToolContext, tools: Iterable[Tool], policy: Policy, *, patience: float
+    ) -> None:
+        """Make calls of *tools* in *context*; *policy* has *patience* seconds to decide."""
+        self._context = context
+        self._patience = patience
+        self._policy = policy
+        self._tools = {tool.name: tool for tool in tools}
+
+    def __iter__(self) -> Iterator[Tool]:
+        """Yield the tools, those of every session first."""
+        return iter(self._tools.values())
+
+    def under(self, policy: Policy) -> Toolbox:
+        """Return the same tools under another policy."""
+        return Toolbox(self._context, self, policy, patience=self._patience)
+
+    def call(self, name: str, arguments: Mapping[str, Any] | str) -> ToolCall:
+        """Make a call of the tool *name*, and return it with its result.
+
+        What the tool, or the policy, has against it is the result, an error in words
+        for the model; nothing was changed then, unless the tool says so.
+
+        Args:
+            name: The tool's name.
+            arguments: An object, or the JSON of one, as a model says it.
+
+        Raises:
+            InvalidRequestError: *name*, or the arguments' length, is more than a State takes.
+            Exception: Whatever State raises if it cannot write the call down, or its result.
+        """
+        try:
+            said = as_object(arguments)
+        except InvalidRequestError as error:
+            call = self._begin(name, {})
+            return self._settle(call, error.message, is_error=True)
+        call = self._begin(name, said)
+        try:
+            content, is_error = self._run(name, said), False
+        except (JidocodeError, OSError) as error:
+            content, is_error = str(error), True
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
+            content, is_error = describe(error), True
+        except BaseException:
+            self._settle(call, "the call was interrupted: it may be done in part", is_error=True)
+            raise
+        return self._settle(call, content, is_error=is_error)
+
+    def _run(self, name: str, said: Mapping[str, Any]) -> str:
+        tool = self._tools.get(name)
+        if tool is None:
+            close = get_close_matches(name, self._tools, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(self._tools)}"
+            raise InvalidRequestError(f"there is no tool {quote(name)}; {hint}")
+        arguments = take_arguments(tool.arguments, said)
+        if not tool.kind.is_harmless:
+            arguments = self._allowed(tool, arguments)
+        result = cast("object", tool.run(self._context, arguments))
+        if not isinstance(result, str):
+            raise InvalidToolError(f"tool {name} returned {quote(result)}, which is no text")
+        return result
+
+    # Who allows it
+
+    def _allowed(self, tool: Tool, arguments: Any) -> Any:
+        """Return the arguments to make the call with.
+
+        Raises:
+            PolicyDeniedError: It is not allowed.
+        """
+        subject = tool.subject(arguments)
+        remembered = self._remembered()
+        if any(matches(each, tool.kind, subject) for each in remembered.get(tool.name, ())):
+            return arguments
+        request = ToolRequest(
+            session_id=self._context.id,
+            tool=tool.name,
+            kind=tool.kind,
+            subject=subject,
+            arguments=asdict(arguments),
+        )
+        decision = self._ask(request)
+        match decision:
+            case Allow():
+                if decision.always is not None:
+                    patterns = [*remembered.get(tool.name, ()), decision.always]
+                    allowed = {**remembered, tool.name: patterns}
+                    self._context.state.update_settings({_REMEMBERED: allowed})
+                if decision.arguments is not None:
+                    return take_arguments(tool.arguments, decision.arguments)
+                return arguments
+            case Deny():
+                raise PolicyDeniedError(tool.name, decision.reason)
+
+    def _remembered(self) -> Mapping[str, Sequence[str]]:
+        found = _twice(self._context.state.settings).get(_REMEMBERED, {})
+        return cast("Mapping[str, Sequence[str]]", found)
+
+    def _ask(self, request: ToolRequest) -> Decision:
+        """Ask the policy, in a thread of its own: one that hangs must not hold up who calls."""
+        decisions: list[object] = []
+
+        def decide() -> None:
+            try:
+                decisions.append(self._policy(request))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is no consent
+                log.warning("the policy failed over {}: {}", request.tool, describe(error))
+                decisions.append(Deny("the policy failed"))
+
+        thread = threading.Thread(target=decide, name="jidocode-policy", daemon=True)
+        thread.start()
+        thread.join(min(self._patience, threading.TIMEOUT_MAX))
+        if not decisions:
+            return Deny(f"nobody answered within {self._patience:g} s")
+        if not isinstance(decisions[0], Decision):
+            log.warning("the policy decided {}, not Allow or Deny", quote(decisions[0]))
+            return Deny("the policy failed")
+        return decisions[0]
+
+    # What is written down
+
+    def _begin(self, name: str, said: Mapping[str, Any]) -> ToolCall:
+        state, call_id = self._context.state, new_record_id()
+        return _twice(lambda: state.add_tool_call(name, said, call_id=call_id))
+
+    def _settle(self, call: ToolCall, content: str, *, is_error: bool) -> ToolCall:
+        state, bounded = self._context.state, _bounded(content)
+        try:
+            return _twice(lambda: state.add_tool_result(call.id, bounded, is_error=is_error))
+        except InvalidRequestError:  # a State that died meanwhile says that it was interrupted
+            return _twice(lambda: state.tool_calls(after_seq=call.seq - 1, limit=1))[0]
+
+
+def _twice(ask: Callable[[], T]) -> T:
+    """Ask a State, and its next life if it dies over that: for what can be asked again."""
+    try:
+        return ask()
+    except ActorExitedError:
+        return ask()
+
+
+def _bounded(content: str) -> str:
+    if len(content) <= MAX_RESULT_LENGTH:
+        return content
+    half = MAX_RESULT_LENGTH // 2
+    left_out = len(content) - 2 * half
+    return f"{content[:half]}\n[{left_out} characters were left out]\n{content[-half:]}"

@@ -1,0 +1,257 @@
+"""Calls of tools in real sessions: allowed or not, done, and written down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from jidocode import (
+    Allow,
+    Decision,
+    Deny,
+    InvalidToolError,
+    Policy,
+    SessionHandle,
+    SessionSystem,
+    Tool,
+    ToolCall,
+    ToolKind,
+    ToolRequest,
+    accept_edits,
+    allow_all,
+)
+
+Make = Callable[..., SessionHandle]
+
+
+@frozen
+class Words:
+    """Arguments of the tools here."""
+
+    text: str
+    times: int = 1
+
+
+def say(_session: Any, arguments: Words) -> str:
+    if arguments.text == "fail":
+        raise LookupError("told to")
+    if arguments.text == "interrupt":
+        raise KeyboardInterrupt
+    if arguments.text == "nothing":
+        return None  # type: ignore[return-value] # on purpose
+    return arguments.text * arguments.times
+
+
+def say_and_kill(session: SessionHandle, arguments: Words) -> str:
+    """Kill the State in the midst of a call."""
+    ref = session._system.find_child("state", session.id)
+    os.kill(ref.os_pid, signal.SIGKILL)
+    return arguments.text
+
+
+SAY = Tool(name="say", description="Say.", kind=ToolKind.EXECUTE, arguments=Words, run=say)
+KILL = Tool(
+    name="kill", description="Kill.", kind=ToolKind.THINK, arguments=Words, run=say_and_kill
+)
+
+
+@pytest.fixture
+def make(project: Path, tmp_path: Path) -> Iterator[Make]:
+    """Open a session under a policy."""
+    systems: list[SessionSystem] = []
+
+    def open_session(policy: Policy | None = None, **options: Any) -> SessionHandle:
+        system = SessionSystem(
+            tools=[SAY, KILL], policy=policy, state_dir=tmp_path / "state", **options
+        )
+        systems.append(system)
+        return system.create_session(project)
+
+    yield open_session
+    for system in systems:
+        system.close()
+
+
+def result(call: ToolCall) -> tuple[str, bool]:
+    """Return what a call came to, and whether that is an error."""
+    assert call.result is not None
+    return call.result.content, call.result.is_error
+
+
+class Judge:
+    """A policy that notes what it is asked, and decides what it is told."""
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        self.asked: list[ToolRequest] = []
+
+    def __call__(self, request: ToolRequest) -> Decision:
+        self.asked.append(request)
+        return self.decision
+
+
+def test_files_and_todos_are_tools_of_every_session(make: Make, project: Path) -> None:
+    """What changes nothing outside the conversation needs nobody's consent."""
+    judge = Judge(Allow())
+    tools = make(judge).tools
+    (project / "a.txt").write_text("one\ntwo\nthree\n")
+    (project / "folder").mkdir()
+    (project / "folder" / "b").touch()
+
+    assert result(tools.call("read_file", {"path": "a.txt", "limit": 2})) == (
+        "     1\tone\n     2\ttwo\n[more lines follow; go on with offset 3]",
+        False,
+    )
+    assert result(tools.call("list_directory", '{"path": "folder"}')) == ("b", False)
+    assert "folder/" in result(tools.call("list_directory", {}))[0].splitlines()
+    todos = [{"content": "a", "status": "completed"}, {"content": "b"}]
+    assert result(tools.call("todo_write", {"todos": todos})) == (
+        "2 todos, 1 of them completed",
+        False,
+    )
+    assert not judge.asked
+    assert result(tools.call("write_file", {"path": "b/c", "content": "x"})) == (
+        "b/c was written",
+        False,
+    )
+    assert (project / "b" / "c").read_text() == "x"
+    assert [(each.tool, each.kind, each.subject) for each in judge.asked] == [
+        ("write_file", ToolKind.EDIT, "b/c")
+    ]
+
+
+def test_every_call_is_written_down_with_its_result(make: Make) -> None:
+    """Those that came to nothing, too: a conversation with them is a valid one."""
+    session = make(allow_all)
+    said: list[tuple[str, Any]] = [
+        ("say", {"text": "a", "times": 2}),
+        ("say", {"text": "fail"}),
+        ("say", {"text": "nothing"}),
+        ("say", {"txet": "a"}),
+        ("say", "no json"),
+        ("sya", {}),
+        ("read_file", {"path": "../outside"}),
+        ("read_file", {"path": "not there"}),
+    ]
+    calls = [session.tools.call(name, arguments) for name, arguments in said]
+
+    assert [result(call) for call in calls[:2]] == [("aa", False), ("LookupError: told to", True)]
+    words = ["returned None", "no argument 'txet'; did you mean text?", "no JSON"]
+    words += ["no tool 'sya'; did you mean say?", "outside", "No such file"]
+    for call, word in zip(calls[2:], words, strict=True):
+        content, is_error = result(call)
+        assert is_error
+        assert word in content
+    assert session.state.tool_calls() == calls
+    assert [call.name for call in calls] == [name for name, _ in said]
+
+
+def test_without_a_policy_nothing_is_changed(make: Make, project: Path) -> None:
+    """And an app's own tools are not run."""
+    tools = make().tools
+    for name, arguments in (("write_file", {"path": "a", "content": ""}), ("say", {"text": "a"})):
+        content, is_error = result(tools.call(name, arguments))
+        assert (content, is_error) == (f"{name} was not allowed: this session is read-only", True)
+    assert not (project / "a").exists()
+
+
+def test_a_policy_decides_about_each_call(make: Make) -> None:
+    """It may deny it in words, allow it, or have it made with other arguments."""
+    judge = Judge(Deny("not today"))
+    session = make(judge)
+    tools = session.tools
+    assert result(tools.call("say", {"text": "a"})) == ("say was not allowed: not today", True)
+    judge.decision = Allow(arguments={"text": "b", "times": 3})
+    assert result(tools.call("say", {"text": "a"})) == ("bbb", False)
+    judge.decision = Allow(arguments={"text": 5})
+    assert "expected `str`" in result(tools.call("say", {"text": "a"}))[0]
+    assert [each.arguments for each in judge.asked] == [{"text": "a", "times": 1}] * 3
+    assert {each.session_id for each in judge.asked} == {session.id}
+    assert result(tools.under(allow_all).call("say", {"text": "c"})) == ("c", False)
+
+
+def test_edits_can_be_accepted_and_the_rest_asked_about(make: Make, project: Path) -> None:
+    """By default it is denied."""
+    judge = Judge(Allow())
+    tools = make(accept_edits()).tools
+    assert not result(tools.call("write_file", {"path": "a", "content": ""}))[1]
+    assert result(tools.call("say", {"text": "a"}))[1]
+    assert not result(tools.under(accept_edits(judge)).call("say", {"text": "a"}))[1]
+    assert [each.tool for each in judge.asked] == ["say"]
+    assert (project / "a").exists()
+
+
+def test_always_is_remembered_for_the_session(make: Make) -> None:
+    """By tool and pattern, by every handle, over every crash."""
+    judge = Judge(Allow(always="git *"))
+    session = make(judge)
+    for text in ("git status", "git log", "git log; rm -r .", "ls"):
+        assert result(session.tools.call("say", {"text": text})) == (text, False)
+    assert [each.subject for each in judge.asked] == ["git status", "git log; rm -r .", "ls"]
+    judge.decision, judge.asked = Deny(), []
+    os.kill(session._system.find_child("state", session.id).os_pid, signal.SIGKILL)
+    assert result(session.tools.call("say", {"text": "git diff"})) == ("git diff", False)
+    assert not judge.asked
+    assert result(session.tools.call("write_file", {"path": "git a", "content": ""}))[1]
+
+
+def test_a_policy_that_does_not_answer_denies(make: Make) -> None:
+    """Within its deadline; so does one that fails, or says something else."""
+    gate = threading.Event()
+
+    def hang(_request: ToolRequest) -> Decision:
+        gate.wait(60)
+        return Allow()
+
+    def fail(_request: ToolRequest) -> Decision:
+        raise LookupError("secret")
+
+    tools = make(hang, policy_timeout=0.2).tools
+    began = time.monotonic()
+    assert result(tools.call("say", {"text": "a"})) == (
+        "say was not allowed: nobody answered within 0.2 s",
+        True,
+    )
+    gate.set()
+    assert time.monotonic() - began < 20
+    for policy in (fail, lambda _request: True):
+        answer = tools.under(policy).call("say", {"text": "a"})  # type: ignore[arg-type] # on purpose
+        assert result(answer) == ("say was not allowed: the policy failed", True)
+
+
+def test_a_call_in_which_the_state_dies_is_not_made_twice(make: Make) -> None:
+    """Its result says that it was interrupted: nobody knows what it did."""
+    session = make(allow_all)
+    content, is_error = result(session.tools.call("kill", {"text": "done"}))
+    assert is_error
+    assert "interrupted" in content
+    assert len(session.state.tool_calls()) == 1
+
+
+def test_a_call_that_is_interrupted_says_so(make: Make) -> None:
+    """By Ctrl-C, above all."""
+    session = make(allow_all)
+    with pytest.raises(KeyboardInterrupt):
+        session.tools.call("say", {"text": "interrupt"})
+    assert "interrupted" in result(session.state.tool_calls()[0])[0]
+
+
+def test_a_long_result_is_cut_in_the_middle(make: Make) -> None:
+    """A model is told so."""
+    content, _ = result(make(allow_all).tools.call("say", {"text": "ab", "times": 50_000}))
+    assert len(content) < 31_000
+    assert "[70000 characters were left out]" in content
+
+
+def test_tools_are_checked_before_anything_starts() -> None:
+    """Two of one name are one too many."""
+    with pytest.raises(InvalidToolError):
+        SessionSystem(tools=[SAY, SAY])
