@@ -270,6 +270,15 @@ def test_the_code_about_sessions_runs(tmp_path: Path) -> None:
     assert run(script) == "".join(shown_output)
 
 
+def test_the_code_about_tools_runs(tmp_path: Path) -> None:
+    """All of it in a row, and prints what stands below its parts."""
+    page = (ROOT / "docs/tools.md").read_text()
+    script = tmp_path / "script.py"
+    script.write_text("".join(code_in("docs/tools.md")))
+
+    assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
+
+
 @pytest.mark.parametrize("page", ["original.md", "otp-coverage.md", "review.md"])
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     """A page that says what shows a behaviour does not grow stale."""

@@ -26,6 +26,11 @@ class Step:
     new: str = ""
 
 
+def must_be_even(_instance: object, _field: object, value: int) -> None:
+    if value % 2:
+        raise ValueError("even must be even")
+
+
 @frozen
 class Everything:
     """What its readers are told, and no model."""
@@ -34,12 +39,11 @@ class Everything:
     count: Annotated[int, Meta(ge=1)] = 3
     steps: tuple[Step, ...] = ()
     kind: ToolKind = ToolKind.READ
-    even: int | None = field(default=None)
+    even: int = field(default=0, validator=must_be_even)
 
-    @even.validator
-    def _check(self, _: object, value: int | None) -> None:
-        if value is not None and value % 2:
-            raise ValueError("even must be even")
+
+def say(_session: object, arguments: object) -> str:
+    return str(arguments)
 
 
 def tool(**changes: Any) -> Tool:
@@ -48,7 +52,7 @@ def tool(**changes: Any) -> Tool:
         "description": "Try.",
         "kind": ToolKind.EXECUTE,
         "arguments": Everything,
-        "run": lambda _session, arguments: str(arguments),
+        "run": say,
     }
     return Tool(**{**given, **changes})
 

@@ -69,9 +69,9 @@ def as_object(given: Mapping[str, Any] | str) -> dict[str, Any]:
             said = json.loads(given or "{}")
         except (ValueError, RecursionError) as error:
             raise InvalidRequestError(f"the arguments are no JSON: {describe(error)}") from error
-    if not isinstance(said, Mapping):
+    if not isinstance(cast("object", said), Mapping):
         raise InvalidRequestError(f"the arguments must be a JSON object, not {quote(said)}")
-    return dict(cast("Mapping[str, Any]", said))
+    return cast("dict[str, Any]", dict(said))
 
 
 def _hint(name: object, names: list[str]) -> str:

@@ -18,7 +18,7 @@ from jidocode.errors import (
     JidocodeError,
     PolicyDeniedError,
 )
-from jidocode.session.conversation.changes import ToolCall, new_record_id
+from jidocode.session.conversation.changes import ToolCall, ToolResult, new_record_id
 from jidocode.session.tools.arguments import as_object, take_arguments
 from jidocode.session.tools.policy import Allow, Decision, Deny, Policy, ToolRequest, matches
 from jidocode.session.tools.tool import Tool, ToolContext
@@ -56,8 +56,8 @@ class Toolbox:
         """Return the same tools under another policy."""
         return Toolbox(self._context, self, policy, patience=self._patience)
 
-    def call(self, name: str, arguments: Mapping[str, Any] | str) -> ToolCall:
-        """Make a call of the tool *name*, and return it with its result.
+    def call(self, name: str, arguments: Mapping[str, Any] | str) -> ToolResult:
+        """Make a call of the tool *name*, and return what came of it.
 
         What the tool, or the policy, has against it is the result, an error in words
         for the model; nothing was changed then, unless the tool says so.
@@ -164,12 +164,13 @@ class Toolbox:
         state, call_id = self._context.state, new_record_id()
         return _twice(lambda: state.add_tool_call(name, said, call_id=call_id))
 
-    def _settle(self, call: ToolCall, content: str, *, is_error: bool) -> ToolCall:
+    def _settle(self, call: ToolCall, content: str, *, is_error: bool) -> ToolResult:
         state, bounded = self._context.state, _bounded(content)
         try:
-            return _twice(lambda: state.add_tool_result(call.id, bounded, is_error=is_error))
+            settled = _twice(lambda: state.add_tool_result(call.id, bounded, is_error=is_error))
         except InvalidRequestError:  # a State that died meanwhile says that it was interrupted
-            return _twice(lambda: state.tool_calls(after_seq=call.seq - 1, limit=1))[0]
+            settled = _twice(lambda: state.tool_calls(after_seq=call.seq - 1, limit=1))[0]
+        return cast("ToolResult", settled.result)
 
 
 def _twice(ask: Callable[[], T]) -> T:
