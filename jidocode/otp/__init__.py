@@ -53,7 +53,12 @@ if TYPE_CHECKING:
         Normal as Normal,
         Shutdown as Shutdown,
     )
-    from jidocode.base.refs import ActorRef as ActorRef, Name as Name, Target as Target
+    from jidocode.base.refs import (
+        ActorRef as ActorRef,
+        Name as Name,
+        Target as Target,
+        Via as Via,
+    )
     from jidocode.errors import (
         AlreadyPresentError as AlreadyPresentError,
         AlreadyStartedError as AlreadyStartedError,
@@ -132,7 +137,7 @@ else:
         jidocode.base.exits
             Crashed ExitReason FailedChild Killed NoProcess Normal Shutdown
         jidocode.base.refs
-            ActorRef Name Target
+            ActorRef Name Target Via
         jidocode.errors
             AlreadyPresentError AlreadyStartedError ChildNotFoundError ChildRestartingError
             ChildRunningError InvalidChildSpecError MaxChildrenError StartFailedError

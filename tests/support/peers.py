@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from actors import wait_for
 
-from jidocode.otp import Caller, ChildSpec, GenServer, NoReply, Refuse, Reply, Start
+from jidocode.otp import Caller, ChildSpec, GenServer, Name, NoReply, Refuse, Reply, Start, Via
 from jidocode.otp.server.results import CallResult, Result
 
 
@@ -135,6 +135,13 @@ class Peer(GenServer):
 
     def call_with_a_lambda(self, target: Any) -> None:
         self.call(target, lambda: None)
+
+    def call_under_a_lambda(self, registry: Name) -> str:
+        try:
+            self.call(Via(registry, lambda: None), "pid")
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            return type(error).__name__
+        return "no error"
 
     def ask_with_a_lambda(self, target: Any) -> None:
         self.send_request(target, lambda: None)

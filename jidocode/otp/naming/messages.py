@@ -8,6 +8,8 @@ beside a name is a user's, and not printed.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
@@ -111,6 +113,17 @@ class AwaitLive(Struct, frozen=True):
 
     name: Name
     dead: ActorRef | None = None
+
+
+class WhereIs(Discreet, frozen=True):
+    """Asked of a `Registry` of the app's own: answered with who is under *key*, None if nobody.
+
+    Refused with TypeError where several may be.
+    """
+
+    hidden = ("key",)
+
+    key: Hashable
 
 
 class Entries(Struct, frozen=True):

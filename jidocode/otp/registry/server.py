@@ -10,6 +10,7 @@ from msgspec import Struct
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import AlreadyRegisteredError, InvalidChildSpecError, NotRegisteredError
+from jidocode.otp.naming.messages import WhereIs
 from jidocode.otp.registry.messages import (
     Count,
     Entries,
@@ -75,6 +76,10 @@ class Registry(GenServer):
         match request:
             case LookUp(key):
                 return Reply(self._table.lookup(key))
+            case WhereIs(key) if self._table.unique:
+                return Reply(self._table.holder_of(key))
+            case WhereIs():
+                return Refuse(TypeError(f"{self.ref} has duplicate keys: no target"))
             case Keys(ref):
                 return Reply(self._table.keys(ref))
             case Entries():
