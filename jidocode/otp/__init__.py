@@ -36,7 +36,6 @@ naming/                how processes are found and watched
     server.py              `RegistryServer`: the process that owns the tables
     messages.py            what is said to it, and what it says
     table.py               names, at most one process each
-    duplicates.py          keys, any number of processes each
     monitors.py            who wants to know when a process dies
 """
 

@@ -144,28 +144,7 @@ class Count(Struct, frozen=True):
     kind: str | None = None
 
 
-class GetMeta(Struct, frozen=True):
-    """Answered with what is kept beside the names under *key*, None if nothing is."""
-
-    key: str
-
-
-class LookUpDuplicates(Struct, frozen=True):
-    """Answered with all processes under *key* and their values; send to each to dispatch."""
-
-    key: Name
-
-
 # ----- from any process ----------------------------------------------------------------
-
-
-class PutMeta(Discreet, frozen=True):
-    """Keep *value* beside the names under *key*; None deletes it. Lost with the registry."""
-
-    hidden = ("value",)
-
-    key: str
-    value: object
 
 
 class Subscribe(Struct, frozen=True):
@@ -178,23 +157,6 @@ class Unsubscribe(Struct, frozen=True):
     """*listener* wants to hear no more."""
 
     listener: ActorRef
-
-
-class RegisterDuplicate(Discreet, frozen=True):
-    """*ref* joins the processes under *key*, where any number may be, with *value*."""
-
-    hidden = ("value",)
-
-    key: Name
-    ref: ActorRef
-    value: object = None
-
-
-class UnregisterDuplicate(Struct, frozen=True):
-    """*ref* leaves the processes under *key*."""
-
-    key: Name
-    ref: ActorRef
 
 
 # ----- answers to a look-up ----------------------------------------------------------
