@@ -9,7 +9,9 @@ Put a `TaskSupervisor` into a tree, and hand it work from the app:
             print(size)
 
 A task that dies is nobody else's affair, and is not started again. The function must be one
-that the task's process can import, its arguments and its result must pickle.
+that the task's process can import, its arguments and its result must pickle. In it `current`
+is the server that runs it, to call others by and to start tasks of its own, and `callers`
+says who wanted it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSup
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Start
 from jidocode.otp.supervision.strategy import Restart
 
-__all__ = ["Task", "TaskSupervisor", "run", "start", "stream"]
+__all__ = ["Task", "TaskSupervisor", "callers", "current", "run", "start", "stream"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,8 +66,12 @@ class _TaskServer(GenServer):
     """The process of one task."""
 
     kind: ClassVar[str] = "task"
+    running: ClassVar[_TaskServer | None] = None
+    """The one of this process."""
 
     def init(self, work: _Work) -> NoReply:
+        _TaskServer.running = self
+        self.callers = work.callers
         self._work = work
         self._outcome: Reply | Refuse = Reply()
         return NoReply(then="run")
@@ -101,6 +107,7 @@ class _Work(Struct, frozen=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     is_awaited: bool
+    callers: tuple[ActorRef, ...]
 
 
 class Call(Protocol):
@@ -161,6 +168,28 @@ class Task(Generic[R]):
             management.terminate_child(self._asks, self._supervisor, self._id)
 
 
+def current() -> GenServer:
+    """Return the server that runs the task that asks.
+
+    Raises:
+        LookupError: No task does.
+    """
+    server = _TaskServer.running
+    if server is None:
+        raise LookupError("no task runs in this process")
+    return server
+
+
+def callers() -> tuple[ActorRef, ...]:
+    """Return who wanted the task that asks: who started it, and if that was a task, who that one.
+
+    Nearest first (Elixir: `$callers`). The app has no ref: what it has started has no callers,
+    and neither has what is no task.
+    """
+    server = _TaskServer.running
+    return () if server is None else server.callers
+
+
 def start(
     asks: Asks, supervisor: Target, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
 ) -> ActorRef:
@@ -173,7 +202,8 @@ def start(
         MaxChildrenError: The supervisor has as many tasks as it may.
         CallError: The arguments cannot be pickled, or what else a call raises.
     """
-    _, ref = _start(asks, supervisor, _Work(function, args, kwargs, is_awaited=False))
+    work = _Work(function, args, kwargs, is_awaited=False, callers=_callers_of(asks))
+    _, ref = _start(asks, supervisor, work)
     return ref
 
 
@@ -184,7 +214,8 @@ def run(
 
     Its result is kept for a minute after its end for whoever asks.
     """
-    task_id, ref = _start(asks, supervisor, _Work(function, args, kwargs, is_awaited=True))
+    work = _Work(function, args, kwargs, is_awaited=True, callers=_callers_of(asks))
+    task_id, ref = _start(asks, supervisor, work)
     return Task(asks, supervisor, task_id, ref)
 
 
@@ -228,6 +259,16 @@ def stream(  # noqa: PLR0913 - all but four are keywords
     finally:
         for task in waiting:
             task.cancel()
+
+
+def _callers_of(asks: Asks) -> tuple[ActorRef, ...]:
+    match asks:
+        case _TaskServer():
+            return (asks.ref, *asks.callers)
+        case GenServer():
+            return (asks.ref,)
+        case _:
+            return ()
 
 
 def _start(asks: Asks, supervisor: Target, work: _Work) -> tuple[str, ActorRef]:

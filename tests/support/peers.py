@@ -10,8 +10,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from actors import wait_for
+from work import callers_of
 
-from jidocode.otp import Caller, ChildSpec, GenServer, Name, NoReply, Refuse, Reply, Start, Via
+from jidocode.otp import (
+    ActorRef,
+    Caller,
+    ChildSpec,
+    GenServer,
+    Name,
+    NoReply,
+    Refuse,
+    Reply,
+    Start,
+    Via,
+    tasks,
+)
 from jidocode.otp.server.results import CallResult, Result
 
 
@@ -135,6 +148,9 @@ class Peer(GenServer):
 
     def call_with_a_lambda(self, target: Any) -> None:
         self.call(target, lambda: None)
+
+    def start_task(self, supervisor: Name, *args: Any) -> ActorRef:
+        return tasks.start(self, supervisor, callers_of, *args)
 
     def call_under_a_lambda(self, registry: Name) -> str:
         try:

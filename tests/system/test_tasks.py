@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import sys
@@ -11,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from peers import Peer
 from servers import Worker
-from work import die, double, fail, odd_only, own_pid, sleep, touch, unpicklable
+from work import die, double, fail, odd_only, own_callers, own_pid, sleep, touch, unpicklable
 
 from jidocode import ActorExitedError, CallError, CallTimeoutError
 from jidocode.otp import (
@@ -74,11 +76,42 @@ def test_a_task_that_exits_is_a_process_that_ended(app: Application, status: int
         tasks.run(app, TASKS, sys.exit, status).result()
 
 
+def test_a_task_knows_who_wanted_it(tmp_path: Path) -> None:
+    """And who wanted that one, if it is a task, down to the server that began."""
+    peer, file = ("peer", "p"), tmp_path / "file"
+    with start(TaskSupervisor.child_spec(name=TASKS), Peer.child_spec(id="peer", name=peer)) as app:
+        app.call(peer, ("do", "start_task", TASKS, file, [TASKS, TASKS]))
+        lines = eventually(
+            lambda: file.exists() and len(each := file.read_text().splitlines()) == 3 and each,
+            "the tasks",
+        )
+        server = app.whereis(peer)
+    assert server is not None
+    assert isinstance(lines, list)
+    chain = sorted(map(json.loads, lines), key=len)
+    first, second, third = (pids[0] for pids in chain)
+    assert chain == [
+        [first, server.os_pid],
+        [second, first, server.os_pid],
+        [third, second, first, server.os_pid],
+    ]
+
+
+def test_what_an_app_wants_has_no_callers(app: Application) -> None:
+    """For it is no process of the tree; and outside of a task there is no task."""
+    assert tasks.run(app, TASKS, own_callers).result() == ()
+    assert list(tasks.stream(app, TASKS, own_callers, [1, 2])) == [(), ()]
+    assert tasks.callers() == ()
+    with pytest.raises(LookupError, match="no task"):
+        tasks.current()
+
+
 def test_a_task_of_which_nothing_is_wanted(app: Application, tmp_path: Path) -> None:
     """Runs to its end; one that raises is a crash, which is nobody else's affair."""
-    file = tmp_path / "file"
+    file, gate = tmp_path / "file", tmp_path / "gate"
     ref = tasks.start(app, TASKS, touch, file, seconds=0.1)
-    monitor = app.monitor(tasks.start(app, TASKS, fail, "loud"))
+    monitor = app.monitor(tasks.start(app, TASKS, fail, "loud", gate))
+    gate.touch()
     down = monitor.wait(20)
 
     assert down is not None
