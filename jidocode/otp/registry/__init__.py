@@ -10,7 +10,7 @@ and raise what a call raises, and TypeError for a key that cannot be one of a di
 from __future__ import annotations
 
 import uuid
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -123,7 +123,7 @@ def unlisten(process: Process, registry: Target) -> None:
 @contextmanager
 def lock(
     process: Locks, registry: Target, key: Hashable, *, timeout: float = CALL_TIMEOUT
-) -> Iterator[None]:
+) -> Generator[None]:
     """Hold the lock on *key* while the block runs (Elixir: Registry.lock).
 
         with registry.lock(self, ("registry", "jobs"), "the key"):
