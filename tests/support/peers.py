@@ -22,6 +22,7 @@ from jidocode.otp import (
     Refuse,
     Reply,
     Start,
+    Target,
     Via,
     tasks,
 )
@@ -151,6 +152,9 @@ class Peer(GenServer):
 
     def start_task(self, supervisor: Name, *args: Any) -> ActorRef:
         return tasks.start(self, supervisor, callers_of, *args)
+
+    def parts_of(self, target: Target, request: object) -> list[object]:
+        return list(self.call_stream(target, request))
 
     def call_under_a_lambda(self, registry: Name) -> str:
         try:

@@ -97,6 +97,16 @@ def test_a_server_reaches_who_has_a_key(app: Application, way: str) -> None:
     assert (response.value, response.error) == (a.os_pid, None)
 
 
+def test_an_answer_in_parts_comes_from_who_has_a_key(app: Application) -> None:
+    """Nobody having it is an error of the iterator, within a server, and of the line in an app."""
+    assert list(app.call_stream(FIRST, ("parts", 3))) == [0, 1, 2]
+    assert app.call(PEER, ("do", "parts_of", FIRST, ("parts", 40))) == list(range(40))
+    with pytest.raises(NoProcessError):
+        app.call_stream(NOBODY, ("parts", 3))
+    with pytest.raises(NoProcessError):
+        app.call(PEER, ("do", "parts_of", NOBODY, ("parts", 3)))
+
+
 def test_an_async_server_reaches_who_has_a_key(app: Application) -> None:
     """As any other does."""
     assert app.call(ASYNC, ("whereis", FIRST)) == ref_of(app, A)
