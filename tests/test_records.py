@@ -31,6 +31,7 @@ BEHAVIOUR = {
     "AsyncGenServer",
     "ApplicationOverrides",  # the names and types of arguments
     "CallHandle",
+    "CallStream",
     "ChangeStream",
     "Channel",
     "DynamicSupervisor",
@@ -106,6 +107,7 @@ SHOWN = {
     "ToolResult.call_id": _ID,
     "TreeNode.id": _ID,
     "Upkeep.system": _ID,
+    "Via.registry": _ID,
 }
 """Fields whose text may be shown, and why."""
 
