@@ -33,7 +33,7 @@ from jidocode.otp import management
 from jidocode.otp.management import Asks
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Timeout
-from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result, Stop
+from jidocode.otp.server.results import CallResult, NoReply, Result, Stop
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Start
 from jidocode.otp.supervision.strategy import Restart
@@ -45,7 +45,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 WANTED_SECONDS = 60.0
-"""How long a result waits for whoever wants it."""
+"""How long a task waits for whoever wants its result."""
 
 
 class _GetResult(Struct, frozen=True):
@@ -69,32 +69,34 @@ class _TaskServer(GenServer):
     running: ClassVar[_TaskServer | None] = None
     """The one of this process."""
 
+    _caller: Caller | None = None
+
+    # One whose result is wanted begins when that is asked for: if it began at once, it could be
+    # dead before, and whoever asks then is told that nobody is there, instead of why it died.
+
     def init(self, work: _Work) -> NoReply:
         _TaskServer.running = self
         self.callers = work.callers
         self._work = work
-        self._outcome: Reply | Refuse = Reply()
+        return NoReply(timeout=WANTED_SECONDS) if work.is_awaited else NoReply(then="run")
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        if not isinstance(request, _GetResult):
+            return super().handle_call(request, caller)
+        self._caller = caller
         return NoReply(then="run")
 
     def handle_continue(self, then: Any) -> Result:
-        if then == "stop":
-            return Stop(NORMAL)
+        del then
         work = self._work
-        if not work.is_awaited:
+        if self._caller is None:
             work.function(*work.args, **work.kwargs)
             return Stop(NORMAL)
         try:
-            value = work.function(*work.args, **work.kwargs)
+            self.reply(self._caller, work.function(*work.args, **work.kwargs))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where it is awaited
-            self._outcome = Refuse(error, then="stop")
-        else:
-            self._outcome = Reply(value, then="stop")
-        return NoReply(timeout=WANTED_SECONDS)
-
-    def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        if isinstance(request, _GetResult):
-            return self._outcome
-        return super().handle_call(request, caller)
+            self.refuse(self._caller, error)
+        return Stop(NORMAL)
 
     def handle_info(self, message: Any) -> Result:
         if isinstance(message, Timeout):  # whoever wanted it is gone
@@ -212,7 +214,7 @@ def run(
 ) -> Task[R]:
     """Run *function* in a process of its own, and return the task; raises as `start`.
 
-    Its result is kept for a minute after its end for whoever asks.
+    The task keeps its result, for whoever asks it again.
     """
     work = _Work(function, args, kwargs, is_awaited=True, callers=_callers_of(asks))
     task_id, ref = _start(asks, supervisor, work)

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,16 @@ from peers import Peer
 from servers import Worker
 from work import die, double, fail, odd_only, own_callers, own_pid, sleep, touch, unpicklable
 
-from jidocode import ActorExitedError, CallError, CallTimeoutError
+from jidocode import ActorExitedError, CallError, CallTimeoutError, NoProcessError
 from jidocode.otp import (
+    ActorRef,
     Application,
+    CallHandle,
     InvalidChildSpecError,
     Killed,
     MaxChildrenError,
     Partitions,
+    Target,
     TaskSupervisor,
     management,
     start,
@@ -67,6 +71,29 @@ def test_what_a_task_raises_is_raised_where_it_is_awaited(app: Application) -> N
     with pytest.raises(CallError, match="cannot be sent"):
         tasks.run(app, TASKS, unpicklable).result()
     eventually(lambda: running(app) == 0, "the end of the tasks")
+
+
+class Slow:
+    """Asks an app for results late: not before the app knows of the end, if that comes soon."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self.call = app.call
+
+    def begin_call(self, target: Target, request: object) -> CallHandle:
+        assert isinstance(target, ActorRef)
+        with suppress(NoProcessError):
+            self._app.monitor(target).wait(0.3)
+        return self._app.begin_call(target, request)
+
+
+def test_a_task_that_dies_at_once_is_a_task_that_died(app: Application) -> None:
+    """Whoever wants its result learns why there is none, however late it is asked for."""
+    task = tasks.run(Slow(app), TASKS, die)
+    with pytest.raises(ActorExitedError) as error:
+        task.result()
+    assert error.value.reason == Killed(signal.SIGKILL)
+    assert tasks.run(Slow(app), TASKS, double, 4).result() == 8
 
 
 @pytest.mark.parametrize("status", [0, 3])

@@ -101,7 +101,7 @@ class Requests:
         # What goes on when there is a registry.
         self._held_up: dict[Request, Callable[[], object]] = {}
         self._names: dict[Name, tuple[ActorRef, float]] = {}
-        self._leaving: dict[Name, ActorRef] = {}  # each has answered for the last time
+        self._leaving: set[ActorRef] = set()  # each has answered for the last time
 
     # Making requests
 
@@ -138,7 +138,7 @@ class Requests:
     def known(self, name: Name) -> ActorRef | None:
         """Return who runs under *name* if that was asked for lately; any thread may ask."""
         ref, until = self._names.get(name, (None, 0.0))
-        if ref is None or time.monotonic() > until or ref == self._leaving.get(name):
+        if ref is None or time.monotonic() > until or ref in self._leaving:
             return None
         return None if is_dead(ref) else ref
 
@@ -146,9 +146,6 @@ class Requests:
         """Take note of who runs under *name*."""
         if len(self._names) >= _MAX_NAMES:
             self._names.clear()
-            self._leaving.clear()
-        if ref != self._leaving.get(name):
-            self._leaving.pop(name, None)
         self._names[name] = ref, time.monotonic() + _FRESH_SECONDS
 
     # What comes of them
@@ -221,10 +218,15 @@ class Requests:
                 self._find_and_call(request, name, payload, dead=ref)
 
         def heard(answer: wire.Answer) -> None:
-            if answer.last and name is not None:  # who asks again means the next one
-                self._leaving[name] = ref
+            if answer.last:  # who asks again means the next one, or nobody
+                if len(self._leaving) >= _MAX_NAMES:
+                    self._leaving.clear()
+                self._leaving.add(ref)
             self.end(request, answer)
 
+        if ref in self._leaving:
+            self._shell.after(0.0, lambda: lost(False))  # noqa: FBT003 - idem
+            return
         reader = 0 if request.on_part is None else os.getpid()
         self._send(request, ref, wire.Call(0, payload, reader), heard, lost)
 
@@ -233,7 +235,9 @@ class Requests:
     ) -> None:
         if request.is_over:
             return
-        dead = dead or self._leaving.get(name)
+        if dead is None:
+            known, _ = self._names.get(name, (None, 0.0))
+            dead = known if known in self._leaving else None
 
         def heard(answer: wire.Answer) -> None:
             found = _content(answer, "the registry")
