@@ -193,10 +193,11 @@ def test_a_registry_that_dies_or_hangs_is_named(app: Application) -> None:
     for asked, request in ((FIRST, "pid"), (PEER, ("do", "call", FIRST, "pid", {"timeout": 0.2}))):
         with pytest.raises(CallTimeoutError, match=r"^registry unique did not answer"):
             app.call(asked, request, timeout=0.2 if asked == FIRST else None)
-    app.call(PEER, ("do", "send_request", FIRST, "pid"))  # it is asked when this returns
+    app.call(PEER, ("do", "send_request", FIRST, "pid"))
     os.kill(ref.os_pid, signal.SIGKILL)
     [response] = eventually(lambda: app.call(PEER, "seen"), "the response")
-    with pytest.raises(ActorExitedError, match=r"^registry unique exited"):
+    # The registry was asked before it died, or the next one was, which knows nobody yet.
+    with pytest.raises((ActorExitedError, NoProcessError), match="registry unique"):
         raise response.error
     eventually(lambda: app.whereis(UNIQUE), "the next registry")
     assert registry.lookup(app, UNIQUE, "first") == []
