@@ -245,12 +245,14 @@ def test_the_code_about_embedding_runs(tmp_path: Path) -> None:
 def test_the_code_about_trees_runs(tmp_path: Path) -> None:
     """All of it in a row, and prints what stands below its parts."""
     page = (ROOT / "docs/trees.md").read_text()
-    counters, first, fetcher, *rest = code_in("docs/trees.md")
+    counters, first, fetcher, second, stock, last = code_in("docs/trees.md")
     (tmp_path / "counters.py").write_text(counters)
     (tmp_path / "fetcher.py").write_text(fetcher)
     script = tmp_path / "script.py"
-    script.write_text("".join([first, *rest]))
+    script.write_text(f"{first}{second}{last}")
+    example = (ROOT / "examples/stock_pool.py").read_text()
 
+    assert example.endswith("\n\n" + stock.removeprefix("# stock_pool.py\n"))
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
