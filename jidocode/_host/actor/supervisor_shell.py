@@ -12,6 +12,7 @@ from jidocode._host import wire
 from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.reports import write_report
 from jidocode._host.actor.shell import Process, Shell
+from jidocode._host.descriptors import has_ended
 from jidocode._host.transport.address import Address
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
@@ -92,6 +93,7 @@ class SupervisorShell(Shell):
             supervision.After: self._after,
             supervision.Announce: self._announce,
             supervision.Release: self._release,
+            supervision.RefuseStart: self._refuse_start,
             ReportComplete: self.tell_registry,
         }
 
@@ -265,6 +267,16 @@ class SupervisorShell(Shell):
 
     def _release(self, effect: supervision.Release) -> None:
         self.tell_registry(ReleaseName(effect.name, self.ref))
+
+    def _refuse_start(self, effect: supervision.RefuseStart) -> None:
+        # The host tells of a death once all below is dead, which takes a moment; whoever kills
+        # a child, and starts it, is faster.
+        child = self._children.get(effect.incarnation)
+        if child is not None and child.ref is not None and not has_ended(child.ref.os_pid):
+            self._send_error(machine.SendError(effect.event.caller, effect.error))
+        else:
+            self._feed(supervision.DeathSeen(effect.incarnation))
+            self._feed(effect.event)
 
     def _tell_registry_to(self, child: Child) -> None:
         if child.ref is not None and self.registry is not None:

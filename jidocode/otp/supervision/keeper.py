@@ -49,6 +49,7 @@ from jidocode.otp.supervision.machine import (
     KeeperEvent,
     NameClaimed,
     NameTaken,
+    RefuseStart,
     RegistryDown,
     RegistryUp,
     Release,
@@ -351,16 +352,21 @@ class Keeper(abc.ABC):
 
     # Requests
 
-    def _wait_for(self, spec: ChildSpec, event: RequestReceived) -> bool:
-        """Whether *event*, which asks to start *spec*, waits for what becomes of another child.
+    def _may_start(self, spec: ChildSpec, event: RequestReceived) -> bool:
+        """Whether *spec*, which *event* asks to start, can be; otherwise see to *event*.
 
-        That has the same id or name, and is starting, ending or restarting. Once it runs, it
-        is named to the caller; once it is gone, the start goes on.
+        Another child may have the same id or name. While that is starting, ending or
+        restarting, *event* waits for what becomes of it; if it runs, it is named to the caller.
         """
-        is_open = self.children.is_open(spec)
-        if is_open:
+        if self.children.is_open(spec):
             self._open.append((event, spec))
-        return is_open
+            return False
+        holder = self.children.holder_of(spec)
+        if holder is None or holder.life is None or holder.ref is None:
+            return True
+        error = AlreadyStartedError(spec.id, holder.ref)
+        self._effects.append(RefuseStart(event, error, holder.life.incarnation))
+        return False
 
     def _take_decided(self) -> list[RequestReceived]:
         """Return the starts that need not wait any more, and wait for them no longer."""

@@ -34,6 +34,7 @@ from jidocode.otp.supervision.machine import (
     ChildReady,
     Claim,
     ClaimTimeout,
+    DeathSeen,
     ExitNoted,
     HeartbeatDue,
     HeartbeatLost,
@@ -78,7 +79,8 @@ class LifeState(enum.Enum):
 
 # An event without an entry is stale and changes nothing. One that leads back to the same
 # state is remembered, and has no other effect. Beats have no entries: an answer, or a
-# probe that is due, changes no state, and a lost heartbeat does.
+# probe that is due, changes no state, and a lost heartbeat does. Nor has a death that was
+# seen: what is below the process may still live, so it ends no life, and only is known.
 TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
     LifeState.CLAIMING: {
         NameClaimed: LifeState.STARTING,
@@ -168,6 +170,8 @@ class Life(Struct):
     """Whether it ended because its `init` returned `Ignore`."""
     on_request: bool = False
     """Whether its supervisor wanted it to end."""
+    seen_dead: bool = False
+    """Whether its process is known to be dead, though it was not told yet."""
     missed: int = 0
     """Probes in a row that the process has not answered."""
     _failure: ExitReason | None = None
@@ -201,6 +205,9 @@ class Life(Struct):
             case PulseHeard():
                 self.missed = 0
                 return []
+            case DeathSeen():
+                self.seen_dead = True
+                return []
             case HeartbeatDue():
                 return self._beat() if self._must_answer() else []
             case ChildGone(incarnation, status) if not self._explains(status):
@@ -215,6 +222,11 @@ class Life(Struct):
             return []
         self.state = target
         return self._enter(target)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process is known to be dead, and nothing else of it."""
+        return self.state is LifeState.SILENT or self.seen_dead
 
     @property
     def reason(self) -> ExitReason:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
+from jidocode.errors import AlreadyStartedError
 from jidocode.otp.server.machine import (
     Exit,
     InitDone,
@@ -107,6 +108,12 @@ class ChildGone(Struct, frozen=True):
     status: int | None
 
 
+class DeathSeen(Struct, frozen=True):
+    """The process is dead, as the kernel says; the host, which tells why, has not done so yet."""
+
+    incarnation: int
+
+
 class CauseUnknown(Struct, frozen=True):
     """The process is dead, by no signal that was seen, and has not said why.
 
@@ -154,6 +161,7 @@ ChildEvent = (
     | StopTimeout
     | ExitNoted
     | ChildGone
+    | DeathSeen
     | CauseUnknown
     | NoteTimeout
     | HeartbeatDue
@@ -263,10 +271,23 @@ class Release(Struct, frozen=True):
     name: Name
 
 
+class RefuseStart(Struct, frozen=True):
+    """Refuse the start that *event* asks for with *error*, if the process of *incarnation* lives.
+
+    That one is named in the error. If it is dead, nobody had told yet: feed `DeathSeen`, and
+    *event* again, which waits then for what becomes of it.
+    """
+
+    event: RequestReceived
+    error: AlreadyStartedError
+    incarnation: int
+
+
 KeeperEffect = (
     ChildEffect
     | Announce
     | Release
+    | RefuseStart
     | SendReply
     | SendError
     | InitDone
