@@ -38,6 +38,7 @@ from jidocode.otp.supervision.machine import (
     Kill,
     KillRequested,
     NameClaimed,
+    NameReserved,
     NameTaken,
     NoteTimeout,
     PulseHeard,
@@ -79,6 +80,7 @@ def life_in(state: LifeState) -> Life:
 
 EVENTS: dict[type[ChildEvent], ChildEvent] = {
     NameClaimed: NameClaimed(1),
+    NameReserved: NameReserved(1),
     NameTaken: NameTaken(1, REF),
     ClaimTimeout: ClaimTimeout(1),
     ChildReady: ChildReady(1, REF),
@@ -225,7 +227,7 @@ def test_refused_name_is_the_reason() -> None:
     life = life_in(LifeState.CLAIMING)
     life.handle(NameTaken(1, REF))
     other = life_in(LifeState.CLAIMING)
-    other.handle(NameTaken(1, None))
+    other.handle(NameReserved(1))
 
     assert (life.holder, life.name_reserved) == (REF, False)
     assert life.reason == Crashed("its name is taken by worker#1 (pid 1001)")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef
 from jidocode.errors import AlreadyStartedError
 from jidocode.otp.naming.messages import NameGranted, NameRefused
 from jidocode.otp.naming.monitors import Notify
 from jidocode.otp.naming.table import Confirm, NameTable, Watch
-from jidocode.otp.supervision.machine import NameTaken, RegistryDown, RegistryUp
+from jidocode.otp.supervision.machine import NameReserved, RegistryDown, RegistryUp
 from jidocode.otp.supervision.management import RestartChild, StartChild, TerminateChild
+from jidocode.otp.supervision.strategy import Restart
 from tests.otp.machines import supervise, supervise_dynamically, worker
 
 NAME = ("k", "1")
@@ -68,9 +71,25 @@ def test_a_name_that_nobody_may_have_is_a_bad_spec() -> None:
     world.start(registry_up=True)
     world.ask(StartChild(worker("a", name=("system", "x"))))
 
-    assert world.feed(NameTaken(1, None))[-1] == (
+    assert world.feed(NameReserved(1))[-1] == (
         "refuse 1: InvalidChildSpecError: the name of child a is reserved"
     )
+
+
+@pytest.mark.parametrize("restart", Restart)
+def test_who_runs_already_under_a_name_that_nobody_may_have_ends(restart: Restart) -> None:
+    """It was started while there was no registry; it is not started again, and costs nothing."""
+    world = supervise_dynamically(max_restarts=0)
+    world.start()
+    world.ask(StartChild(worker("a", restart=restart, name=("system", "x"))))
+    world.ask(StartChild(worker("b")))
+
+    assert world.feed(RegistryUp(), NameReserved(1)) == [
+        "claim system x #1",
+        "kill a#1",
+        "exited a#1: crashed: its name is reserved",
+    ]
+    assert world.alive == ["b#2"]
 
 
 def test_a_child_starts_unclaimed_while_there_is_no_registry() -> None:

@@ -23,6 +23,7 @@ from jidocode.otp.naming.messages import (
     ClaimName,
     NameGranted,
     NameRefused,
+    NameReserved,
     RegisterName,
     ReleaseName,
     ReportComplete,
@@ -159,6 +160,8 @@ class SupervisorShell(Shell):
                 self._feed(supervision.NameClaimed(incarnation))
             case NameRefused(incarnation=incarnation, holder=holder):
                 self._feed(supervision.NameTaken(incarnation, holder))
+            case NameReserved(incarnation=incarnation):
+                self._feed(supervision.NameReserved(incarnation))
             case _ if error is not None:
                 log.warning("{}", quote(str(error)))
             case _:

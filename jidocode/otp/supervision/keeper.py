@@ -48,6 +48,7 @@ from jidocode.otp.supervision.machine import (
     KeeperEffect,
     KeeperEvent,
     NameClaimed,
+    NameReserved,
     NameTaken,
     RefuseStart,
     RegistryDown,
@@ -202,7 +203,7 @@ class Keeper(abc.ABC):
         if isinstance(event, HeartbeatDue) and life.missed and life.ref is not None:
             self._announce_missed(child, life.ref, life.missed)
         self._do(life.handle(event))
-        if isinstance(event, NameTaken):
+        if isinstance(event, NameTaken | NameReserved):
             child.has_claim = False
         if life.ref is not None and not was_ready:
             self._drop_arguments(child, life)

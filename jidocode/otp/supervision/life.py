@@ -42,6 +42,7 @@ from jidocode.otp.supervision.machine import (
     Kill,
     KillRequested,
     NameClaimed,
+    NameReserved,
     NameTaken,
     NoteTimeout,
     Probe,
@@ -86,6 +87,7 @@ TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
         NameClaimed: LifeState.STARTING,
         # There is no process: nothing to kill, and no death to wait for.
         NameTaken: LifeState.ENDED,
+        NameReserved: LifeState.ENDED,
         ChildFailed: LifeState.ENDED,
         # Two supervisors may each wait for a name of the other's, whose holder is to be
         # restarted by the one that waits: neither would ever go on.
@@ -100,6 +102,8 @@ TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
         ChildIgnored: LifeState.KILLING,
         ChildFailed: LifeState.KILLING,
         InitTimeout: LifeState.KILLING,
+        # It was started while there was no registry that could refuse it.
+        NameReserved: LifeState.KILLING,
         # OTP waits for `init`. Here a process is busy with it and reads no mail, so a
         # request to stop would wait as long as it hangs.
         StopRequested: LifeState.KILLING,
@@ -111,6 +115,7 @@ TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
     },
     LifeState.RUNNING: {
         HeartbeatLost: LifeState.KILLING,
+        NameReserved: LifeState.KILLING,
         StopRequested: LifeState.STOPPING,
         KillRequested: LifeState.KILLING,
         # A word is no death: it may yet hang on its way out, or be killed, which is then why.
@@ -235,7 +240,12 @@ class Life(Struct):
 
     @property
     def verdict(self) -> Verdict:
-        """What is to be done about its end, as far as known; a failed restart is tried again."""
+        """What is to be done about its end, as far as known; a failed restart is tried again.
+
+        Not if it may not have its name: it never may.
+        """
+        if self.name_reserved:
+            return Verdict.FORGET if self.spec.restart is Restart.TEMPORARY else Verdict.KEEP
         return Verdict.RESTART if self.ref is None else verdict(self.spec.restart, self.reason)
 
     def _explains(self, status: int | None) -> bool:
@@ -273,9 +283,11 @@ class Life(Struct):
             case ChildFailed():
                 self._failure = event.reason
             case NameTaken():
-                self.holder, self.name_reserved = event.holder, event.holder is None
-                who = "reserved" if event.holder is None else f"taken by {event.holder}"
-                self._failure = Crashed(f"its name is {who}")
+                self.holder = event.holder
+                self._failure = Crashed(f"its name is taken by {event.holder}")
+            case NameReserved():
+                self.name_reserved = True
+                self._failure = Crashed("its name is reserved")
             case ClaimTimeout():
                 limit = self.spec.init_timeout
                 self._failure = Crashed(f"its name was not free within {limit:g} s")

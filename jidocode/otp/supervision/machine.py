@@ -37,8 +37,14 @@ class NameClaimed(Struct, frozen=True):
     incarnation: int
 
 
+class NameReserved(Struct, frozen=True):
+    """No child of this supervisor may have the name."""
+
+    incarnation: int
+
+
 class NameTaken(Struct, frozen=True):
-    """The name belongs to *holder*; if that is None, no child of this supervisor may have it."""
+    """The name belongs to *holder*, None if that has no process."""
 
     incarnation: int
     holder: ActorRef | None
@@ -150,6 +156,7 @@ class HeartbeatLost(Struct, frozen=True):
 
 ChildEvent = (
     NameClaimed
+    | NameReserved
     | NameTaken
     | ClaimTimeout
     | ChildReady
@@ -174,7 +181,7 @@ ChildEvent = (
 
 
 class Claim(Discreet, frozen=True):
-    """Claim *name* at the registry; the answer is `NameClaimed` or `NameTaken`.
+    """Claim *name* at the registry; the answer is `NameClaimed`, `NameTaken` or `NameReserved`.
 
     *ref* is the live process behind it, if there is one already.
     """
