@@ -56,12 +56,12 @@ def test_nobody_waits_for_a_registry_that_is_gone() -> None:
     assert world.feed(RegistryUp()) == ["claim k 1 #1"]
 
 
-def test_the_name_of_the_first_child_is_claimed_last_of_a_new_registry() -> None:
-    """That is the registry's own in the root: by it, it knows that it was told of all others."""
+def test_all_names_are_claimed_of_a_new_registry() -> None:
+    """In start order, and all at once: it is told behind them that there are no more."""
     world = supervise(*(worker(name, name=("k", name)) for name in "abc"))
     world.start(registry_up=True)
 
-    assert world.feed(RegistryUp()) == ["claim k c #3", "claim k b #2", "claim k a #1"]
+    assert world.feed(RegistryUp()) == ["claim k a #1", "claim k b #2", "claim k c #3"]
 
 
 def test_a_name_that_nobody_may_have_is_a_bad_spec() -> None:

@@ -320,9 +320,7 @@ class Keeper(abc.ABC):
     def _claim_again(self) -> None:
         """Tell a registry that knows nothing what belongs to whom."""
         self._registry_up = True
-        # The registry is the first child of its own supervisor, and its name is claimed last: by
-        # that it knows that it was told all, and that what it does not know is not there.
-        for child in reversed(self.children.values()):
+        for child in self.children.values():
             life, name = child.life, child.spec.name
             child.has_claim = life is not None and name is not None
             if life is not None and name is not None:
