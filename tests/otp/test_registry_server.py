@@ -20,8 +20,8 @@ from jidocode.otp.naming.messages import (
     Live,
     LookUp,
     NameDown,
-    NameRefused,
     NameRegistered,
+    NameReserved,
     NotFound,
     RegisterName,
     ReleaseName,
@@ -97,7 +97,7 @@ def test_names_are_found_counted_and_listed() -> None:
 def test_names_of_the_system_are_for_children_of_the_root(name: Name) -> None:
     """Whatever way they are claimed, and only those that there are."""
     registry = Asked()
-    refused = SendInfo(OWNER, NameRefused(name, 1, None))
+    refused = SendInfo(OWNER, NameReserved(name, 1))
 
     assert registry.tell(ClaimName(name, OWNER, 1)) == [refused]
     assert registry.tell(RegisterName(name, OWNER, CHILD)) == [refused]
@@ -109,7 +109,7 @@ def test_names_of_the_system_are_for_children_of_the_root(name: Name) -> None:
     registry.tell(ClaimName(REGISTRY, ROOT, 1))
     second = ActorRef("application", 2, 99)
     assert registry.tell(ClaimName(REGISTRY, second, 1)) == [
-        SendInfo(second, NameRefused(REGISTRY, 1, None))
+        SendInfo(second, NameReserved(REGISTRY, 1))
     ]
 
 

@@ -193,11 +193,17 @@ class NameGranted(Struct, frozen=True):
     incarnation: int
 
 
-class NameRefused(Struct, frozen=True):
-    """The name is taken by *holder* (OTP: `already_started`); if that is None, nobody may have it.
+class NameReserved(Struct, frozen=True):
+    """No child of yours may have the name."""
 
-    None also stands for a holder without a process, where a process that runs already has lost
-    its name to it.
+    name: Name
+    incarnation: int
+
+
+class NameRefused(Struct, frozen=True):
+    """The name is taken by *holder* (OTP: `already_started`).
+
+    That is None if the holder has no process, where one that runs already has lost its name.
     """
 
     name: Name

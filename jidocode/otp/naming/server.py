@@ -31,7 +31,7 @@ from jidocode.otp.naming.messages import (
     Keys,
     LookUp,
     MonitorProcess,
-    NameRefused,
+    NameReserved,
     NotFound,
     OneLife,
     RegisterName,
@@ -143,13 +143,13 @@ class RegistryServer(GenServer):
         """Take in what supervisors and watchers say."""
         match request:
             case ClaimName(name, owner, incarnation) if not self._may_hold(name, owner):
-                self.send(owner, NameRefused(name, incarnation, None))
+                self.send(owner, NameReserved(name, incarnation))
             case RegisterName(name, owner, ref) if not self._may_hold(name, owner):
-                self.send(owner, NameRefused(name, ref.incarnation, None))
+                self.send(owner, NameReserved(name, ref.incarnation))
             case ChildStarted(name=tuple() as name, supervisor=owner) if not self._may_hold(
                 name, owner
             ):
-                self.send(owner, NameRefused(name, request.ref.incarnation, None))
+                self.send(owner, NameReserved(name, request.ref.incarnation))
             case ClaimName(name, owner, incarnation, OneLife(value)):
                 effects = self.table.claim(name, owner, incarnation, value=value, one_life=True)
                 self.carry_out(effects)
