@@ -16,19 +16,23 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 2
 SEED ?=
 
-.PHONY: demo test test-all attack check cover bench build clean
+.PHONY: demo test test-all attack oracle check cover bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
 
+# What `make oracle` runs is left to it: each worker would play all of it.
 test: $(VENV)/test
-	$(PYTEST) $(TESTS)
+	$(PYTEST) --ignore tests/oracle $(TESTS)
 
 test-all:
 	.ci/test-all
 
 attack: $(VENV)/run
 	$(BIN)/python tests/attack/suite.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+oracle: $(VENV)/test
+	.ci/oracle $(BIN)/python
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .

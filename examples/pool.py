@@ -1,8 +1,8 @@
 """A pool of workers for jobs, as a supervision tree (used by `worker_pool.py`).
 
-Pool                one_for_one
-├── registry        which worker has which number
+Pool                rest_for_one: who restarts takes along those below it here
 ├── collector       the jobs that wait, those that are being done, and the results
+├── registry        which worker has which number
 └── workers         a dynamic supervisor: as many as are wanted
 """
 
@@ -27,8 +27,8 @@ from jidocode.otp import (
     registry,
 )
 
-COLLECTOR, NUMBERS, WORKERS = ("pool", "collector"), ("pool", "numbers"), ("pool", "workers")
-MANY = Flags(max_restarts=100)
+POOL, COLLECTOR = ("pool", "all"), ("pool", "collector")
+NUMBERS, WORKERS = ("pool", "numbers"), ("pool", "workers")
 
 
 class Collector(GenServer):
@@ -107,7 +107,7 @@ class Workers(DynamicSupervisor):
 
     def init(self) -> DynamicFlags:
         """Allow them to die often."""
-        return DynamicFlags(flags=MANY)
+        return DynamicFlags(flags=Flags(max_restarts=100))
 
 
 class Pool(Supervisor):
@@ -117,9 +117,9 @@ class Pool(Supervisor):
 
     def init(self) -> tuple[Flags, Sequence[ChildSpec]]:
         """Return what it consists of."""
-        return MANY, [
-            Registry.child_spec("unique", name=NUMBERS),
+        return Flags(strategy="rest_for_one", max_restarts=100), [
             Collector.child_spec(name=COLLECTOR),
+            Registry.child_spec("unique", id="registry", name=NUMBERS),
             Workers.child_spec(name=WORKERS),
         ]
 

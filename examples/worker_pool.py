@@ -1,7 +1,7 @@
 """Run jobs in a pool of workers, and kill every part of it with SIGKILL meanwhile.
 
 There is no session here: `otp.start` runs any supervision tree. What the tree consists of
-stands in `pool.py`.
+stands in `pool.py`, and the same with the standard library alone in `stock_pool.py`.
 
 Run it as `python examples/worker_pool.py`.
 """
@@ -9,10 +9,9 @@ Run it as `python examples/worker_pool.py`.
 import os
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
-from pool import COLLECTOR, NUMBERS, WORKERS, Pool, worker
+from pool import COLLECTOR, NUMBERS, POOL, WORKERS, Pool, worker
 
 from jidocode import CallError
 from jidocode.otp import ActorRef, AlreadyStartedError, Application, management, registry, start
@@ -27,11 +26,18 @@ def staff(app: Application) -> None:
             management.start_child(app, WORKERS, worker(number))
 
 
-def work(app: Application, jobs: set[int]) -> dict[int, int]:
-    """Return the results of *jobs*, whatever dies meanwhile."""
+def running(app: Application) -> dict[str, ActorRef]:
+    """Return who runs in the pool now."""
+    children = [child for each in (POOL, WORKERS) for child in management.which_children(app, each)]
+    return {child.id: child.ref for child in children if child.ref}
+
+
+def work(app: Application, jobs: set[int], victim: ActorRef) -> dict[int, int]:
+    """Return the results of *jobs* when the pool is whole again, without *victim*."""
     done: dict[int, int] = {}
     submitted = None
-    while missing := jobs - done.keys():
+    while True:
+        missing = jobs - done.keys()
         try:
             staff(app)
             collector = app.whereis(COLLECTOR)
@@ -40,27 +46,25 @@ def work(app: Application, jobs: set[int]) -> dict[int, int]:
                 submitted = collector
             results = app.call(COLLECTOR, "results")
             done |= {job: results[job] for job in jobs & results.keys()}
+            is_whole = registry.count(app, NUMBERS) == SIZE and victim not in running(app).values()
+            if is_whole and jobs == done.keys():
+                return done
         except CallError:
             pass  # somebody has just died: what is missing is asked for again
         time.sleep(0.01)
-    return done
 
 
-with start(Pool) as app:
+with start(Pool.child_spec(name=POOL)) as app:
     staff(app)
     print(app.tree())
-    victims: dict[str, Callable[[], ActorRef]] = {
-        "worker 2": lambda: registry.lookup(app, NUMBERS, 2)[0].ref,
-        "the collector": lambda: app.monitor(COLLECTOR).ref,
-        "the supervisor of workers": lambda: app.monitor(WORKERS).ref,
-        "the registry": lambda: app.monitor(NUMBERS).ref,
-    }
-    for batch, (name, find) in enumerate(victims.items()):
+    for batch, child_id in enumerate(("worker 2", "collector", "registry", "workers")):
         jobs = set(range(100 * batch, 100 * batch + 100))
+        before = running(app)
+        victim = before[child_id]
         app.call(COLLECTOR, ("submit", jobs))
-        victim = find()
         os.kill(victim.os_pid, signal.SIGKILL)
-        results = work(app, jobs)
+        results = work(app, jobs, victim)
         right = all(results[job] == job * job for job in jobs)
-        print(f"kill -9 {victim.os_pid} ({name}): {len(results)} of 100 jobs done, right: {right}")
-    print("workers:", management.count_children(app, WORKERS).active)
+        print(f"kill -9 ({child_id}): {len(results)} of {len(jobs)} jobs done, right: {right}")
+        new = sorted(each for each, ref in running(app).items() if ref != before.get(each))
+        print(f"new: {', '.join(new)}; registered: {registry.count(app, NUMBERS)}")

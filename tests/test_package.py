@@ -253,7 +253,9 @@ def test_the_code_about_trees_runs(tmp_path: Path) -> None:
             parts.append(block)
     script = tmp_path / "script.py"
     script.write_text("".join(parts))
+    stock = (tmp_path / "stock_pool.py").read_text().removeprefix("# stock_pool.py\n")
 
+    assert (ROOT / "examples/stock_pool.py").read_text().endswith(f"\n\n{stock}")
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 

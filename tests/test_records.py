@@ -31,6 +31,7 @@ BEHAVIOUR = {
     "AsyncGenServer",
     "ApplicationOverrides",  # the names and types of arguments
     "CallHandle",
+    "CallStream",
     "ChangeStream",
     "Channel",
     "DynamicSupervisor",
@@ -52,6 +53,8 @@ BEHAVIOUR = {
     "StateClient",
     "Supervisor",
     "TaskSupervisor",
+    "ToolContext",
+    "Toolbox",
 }
 """Exported classes that do something, and are no data."""
 
@@ -101,11 +104,15 @@ SHOWN = {
     "StreamChunk.stream_id": _ID,
     "TextFile.encoding": "the name of an encoding, which Python knows",
     "TextFile.sha256": "a digest",
+    "Tool.name": "a word that the app has for a tool",
     "ToolCall.id": _ID,
     "ToolCall.name": "a word that the app has for a tool",
+    "ToolRequest.session_id": _ID,
+    "ToolRequest.tool": "a word that the app has for a tool",
     "ToolResult.call_id": _ID,
     "TreeNode.id": _ID,
     "Upkeep.system": _ID,
+    "Via.registry": _ID,
 }
 """Fields whose text may be shown, and why."""
 

@@ -46,6 +46,20 @@ def open_process(pid: int) -> int | None:
         raise
 
 
+def has_ended(pid: int) -> bool:
+    """Whether the process *pid* has ended, as far as there is a descriptor left to look with."""
+    try:
+        descriptor = open_process(pid)
+    except OSError:
+        return False
+    if descriptor is None:
+        return True
+    try:
+        return wait_for_any([descriptor], 0)
+    finally:
+        os.close(descriptor)
+
+
 def signal_all(pidfds: Iterable[int], number: signal.Signals) -> None:
     """Send signal *number* to the processes *pidfds*, as far as they live and may be sent it."""
     for pidfd in pidfds:

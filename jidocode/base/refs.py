@@ -38,11 +38,13 @@ def require_name(value: object) -> None:
 
 
 def require_target(value: object) -> None:
-    """Raise TypeError unless *value* is a sound `ActorRef` or a name."""
+    """Raise TypeError unless *value* is a sound `ActorRef`, a name, or a sound `Via`."""
     if is_name(value):
         return
-    if not isinstance(value, ActorRef):
-        raise TypeError(f"it must be an ActorRef or a name, a pair of str, not {quote(value)}")
+    if not isinstance(value, ActorRef | Via):
+        raise TypeError(
+            f"it must be an ActorRef, a name (a pair of str), or a Via, not {quote(value)}"
+        )
     require_sound(value)
 
 
@@ -74,10 +76,32 @@ class ActorRef(Record):
         return f"{word(self.kind)}#{self.incarnation} (pid {self.os_pid})"
 
 
-Target = ActorRef | Name
-"""Who is meant: one life of a process, or whoever runs under a name."""
+@frozen(eq=False, repr=False)
+class Via(Record):
+    """Whoever has registered itself under *key* in a `Registry` of the app's own.
+
+    To be called, told, or watched as a name is (OTP: `{via, Registry, {registry, key}}`).
+    It is looked up each time it is used, which asks the registry first.
+
+    Attributes:
+        registry: Whose keys are unique, by name or by `ActorRef`.
+        key: The key; not printed.
+    """
+
+    registry: ActorRef | Name
+    key: Hashable = field(repr=False)
+
+
+Target = ActorRef | Name | Via
+"""Who is meant: one life of a process, or whoever has a name or a registry's key at the time."""
 
 
 def words_for(target: Target) -> str:
     """Return how errors call *target*."""
-    return word(target.kind) if isinstance(target, ActorRef) else " ".join(map(word, target))
+    match target:
+        case ActorRef():
+            return word(target.kind)
+        case Via():
+            return f"{quote(target.key)} in {words_for(target.registry)}"
+        case _:
+            return " ".join(map(word, target))

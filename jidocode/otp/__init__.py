@@ -36,7 +36,6 @@ naming/                how processes are found and watched
     server.py              `RegistryServer`: the process that owns the tables
     messages.py            what is said to it, and what it says
     table.py               names, at most one process each
-    duplicates.py          keys, any number of processes each
     monitors.py            who wants to know when a process dies
 """
 
@@ -53,7 +52,12 @@ if TYPE_CHECKING:
         Normal as Normal,
         Shutdown as Shutdown,
     )
-    from jidocode.base.refs import ActorRef as ActorRef, Name as Name, Target as Target
+    from jidocode.base.refs import (
+        ActorRef as ActorRef,
+        Name as Name,
+        Target as Target,
+        Via as Via,
+    )
     from jidocode.errors import (
         AlreadyPresentError as AlreadyPresentError,
         AlreadyStartedError as AlreadyStartedError,
@@ -132,7 +136,7 @@ else:
         jidocode.base.exits
             Crashed ExitReason FailedChild Killed NoProcess Normal Shutdown
         jidocode.base.refs
-            ActorRef Name Target
+            ActorRef Name Target Via
         jidocode.errors
             AlreadyPresentError AlreadyStartedError ChildNotFoundError ChildRestartingError
             ChildRunningError InvalidChildSpecError MaxChildrenError StartFailedError

@@ -9,7 +9,9 @@ Put a `TaskSupervisor` into a tree, and hand it work from the app:
             print(size)
 
 A task that dies is nobody else's affair, and is not started again. The function must be one
-that the task's process can import, its arguments and its result must pickle.
+that the task's process can import, its arguments and its result must pickle. In it `current`
+is the server that runs it, to call others by and to start tasks of its own, and `callers`
+says who wanted it.
 """
 
 from __future__ import annotations
@@ -31,19 +33,19 @@ from jidocode.otp import management
 from jidocode.otp.management import Asks
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Timeout
-from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result, Stop
+from jidocode.otp.server.results import CallResult, NoReply, Result, Stop
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Start
 from jidocode.otp.supervision.strategy import Restart
 
-__all__ = ["Task", "TaskSupervisor", "run", "start", "stream"]
+__all__ = ["Task", "TaskSupervisor", "callers", "current", "run", "start", "stream"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
 WANTED_SECONDS = 60.0
-"""How long a result waits for whoever wants it."""
+"""How long a task waits for whoever wants its result."""
 
 
 class _GetResult(Struct, frozen=True):
@@ -64,31 +66,37 @@ class _TaskServer(GenServer):
     """The process of one task."""
 
     kind: ClassVar[str] = "task"
+    running: ClassVar[_TaskServer | None] = None
+    """The one of this process."""
+
+    _caller: Caller | None = None
+
+    # One whose result is wanted begins when that is asked for: if it began at once, it could be
+    # dead before, and whoever asks then is told that nobody is there, instead of why it died.
 
     def init(self, work: _Work) -> NoReply:
+        _TaskServer.running = self
+        self.callers = work.callers
         self._work = work
-        self._outcome: Reply | Refuse = Reply()
+        return NoReply(timeout=WANTED_SECONDS) if work.is_awaited else NoReply(then="run")
+
+    def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        if not isinstance(request, _GetResult):
+            return super().handle_call(request, caller)
+        self._caller = caller
         return NoReply(then="run")
 
     def handle_continue(self, then: Any) -> Result:
-        if then == "stop":
-            return Stop(NORMAL)
+        del then
         work = self._work
-        if not work.is_awaited:
+        if self._caller is None:
             work.function(*work.args, **work.kwargs)
             return Stop(NORMAL)
         try:
-            value = work.function(*work.args, **work.kwargs)
+            self.reply(self._caller, work.function(*work.args, **work.kwargs))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where it is awaited
-            self._outcome = Refuse(error, then="stop")
-        else:
-            self._outcome = Reply(value, then="stop")
-        return NoReply(timeout=WANTED_SECONDS)
-
-    def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        if isinstance(request, _GetResult):
-            return self._outcome
-        return super().handle_call(request, caller)
+            self.refuse(self._caller, error)
+        return Stop(NORMAL)
 
     def handle_info(self, message: Any) -> Result:
         if isinstance(message, Timeout):  # whoever wanted it is gone
@@ -101,6 +109,7 @@ class _Work(Struct, frozen=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     is_awaited: bool
+    callers: tuple[ActorRef, ...]
 
 
 class Call(Protocol):
@@ -161,6 +170,28 @@ class Task(Generic[R]):
             management.terminate_child(self._asks, self._supervisor, self._id)
 
 
+def current() -> GenServer:
+    """Return the server that runs the task that asks.
+
+    Raises:
+        LookupError: No task does.
+    """
+    server = _TaskServer.running
+    if server is None:
+        raise LookupError("no task runs in this process")
+    return server
+
+
+def callers() -> tuple[ActorRef, ...]:
+    """Return who wanted the task that asks: who started it, and if that was a task, who that one.
+
+    Nearest first (Elixir: `$callers`). The app has no ref: what it has started has no callers,
+    and neither has what is no task.
+    """
+    server = _TaskServer.running
+    return () if server is None else server.callers
+
+
 def start(
     asks: Asks, supervisor: Target, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
 ) -> ActorRef:
@@ -173,7 +204,8 @@ def start(
         MaxChildrenError: The supervisor has as many tasks as it may.
         CallError: The arguments cannot be pickled, or what else a call raises.
     """
-    _, ref = _start(asks, supervisor, _Work(function, args, kwargs, is_awaited=False))
+    work = _Work(function, args, kwargs, is_awaited=False, callers=_callers_of(asks))
+    _, ref = _start(asks, supervisor, work)
     return ref
 
 
@@ -182,9 +214,10 @@ def run(
 ) -> Task[R]:
     """Run *function* in a process of its own, and return the task; raises as `start`.
 
-    Its result is kept for a minute after its end for whoever asks.
+    The task keeps its result, for whoever asks it again.
     """
-    task_id, ref = _start(asks, supervisor, _Work(function, args, kwargs, is_awaited=True))
+    work = _Work(function, args, kwargs, is_awaited=True, callers=_callers_of(asks))
+    task_id, ref = _start(asks, supervisor, work)
     return Task(asks, supervisor, task_id, ref)
 
 
@@ -228,6 +261,16 @@ def stream(  # noqa: PLR0913 - all but four are keywords
     finally:
         for task in waiting:
             task.cancel()
+
+
+def _callers_of(asks: Asks) -> tuple[ActorRef, ...]:
+    match asks:
+        case _TaskServer():
+            return (asks.ref, *asks.callers)
+        case GenServer():
+            return (asks.ref,)
+        case _:
+            return ()
 
 
 def _start(asks: Asks, supervisor: Target, work: _Work) -> tuple[str, ActorRef]:

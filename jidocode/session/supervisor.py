@@ -12,7 +12,6 @@ import pickle
 from collections.abc import Sequence
 from typing import ClassVar
 
-from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.supervision.specs import (
     DEFAULT_INIT_TIMEOUT,
     ChildSpec,
@@ -20,6 +19,7 @@ from jidocode.otp.supervision.specs import (
     Flags,
     Start,
     check_children,
+    pack_children,
 )
 from jidocode.otp.supervision.strategy import Restart, Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
@@ -56,12 +56,8 @@ class SessionSupervisor(Supervisor):
         Raises:
             InvalidChildSpecError: The children break a rule, or cannot be pickled.
         """
-        checked = check_children(children, flags)
-        try:
-            # Packed, so that only the session's own process imports the app's classes.
-            packed = pickle.dumps(checked, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            raise InvalidChildSpecError(f"the children cannot be pickled: {error}") from error
+        # Packed, so that only the session's own process imports the app's classes.
+        packed = pack_children(check_children(children, flags))
         return ChildSpec(
             id=session.record.id,
             start=Start(cls, flags, packed, session.place, home, resumes=resumes),

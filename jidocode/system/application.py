@@ -25,7 +25,7 @@ from jidocode.system.settings import ApplicationOverrides, ApplicationSettings
 
 if TYPE_CHECKING:
     from jidocode._host.client.monitor import Monitor
-    from jidocode.base.refs import ActorRef, Name, Target
+    from jidocode.base.refs import ActorRef, Name, Target, Via
     from jidocode.otp.server.streams import CallStream
     from jidocode.system.call_handle import CallHandle
     from jidocode.system.events import EventStream
@@ -68,7 +68,8 @@ class Application:
 
     `start` makes one. It runs below a host process, which ends with the app. All
     methods can be called from any thread. Who is meant is said by a name, which stays
-    good while the process behind it is replaced, or by an `ActorRef`, which is one life.
+    good while the process behind it is replaced, by an `ActorRef`, which is one life, or by
+    a `Via`, which is whoever has that key of a `Registry`.
     """
 
     def __init__(self, children: Sequence[Child], settings: ApplicationSettings) -> None:
@@ -134,16 +135,17 @@ class Application:
 
     # Processes
 
-    def whereis(self, name: Name) -> ActorRef | None:
-        """Return what the process registry has under *name* now, without waiting.
+    def whereis(self, target: Name | Via) -> ActorRef | None:
+        """Return what the process registry has under a name, or a `Registry` under a key, now.
 
-        None while the process is being restarted (Erlang: whereis).
+        It does not wait: None while the process, or that registry, is being restarted
+        (Erlang: whereis).
 
         Raises:
-            TypeError: *name* is no pair of str.
-            RegistryNotRunningError: There is no registry to ask.
+            TypeError: *target* is neither a pair of str nor a `Via` of unique keys.
+            RegistryNotRunningError: There is no process registry to ask.
         """
-        return self._running.carry_out(self._running.router.look_up(name))
+        return self._running.carry_out(self._running.router.look_up(target))
 
     def call(self, target: Target, request: object, *, timeout: float | None = None) -> Any:
         """Send *request* to the `handle_call` of *target*, and return its answer.
@@ -151,13 +153,14 @@ class Application:
         While a process with that name is being restarted, this waits for it.
 
         Args:
-            target: A name, or an `ActorRef`.
+            target: A name, an `ActorRef`, or a `Via`.
             request: Must pickle.
             timeout: Seconds to wait; `ApplicationSettings.call_timeout` by default.
 
         Raises:
-            TypeError: *target* is neither, here and below.
-            NoProcessError: Nobody runs under that name, or will; or that life is over.
+            TypeError: *target* is none of these, here and below.
+            NoProcessError: Nobody runs under that name, or will; that life is over; nobody
+                has that key, or there is no such registry.
             ActorExitedError: It died before it answered.
             CallTimeoutError: No answer in time; a late one is dropped.
             InvalidTimeError: *timeout* is no time.

@@ -8,14 +8,22 @@ from typing import Any
 from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
-from jidocode.base.refs import ActorRef, Name, Target, require_name, require_target, words_for
+from jidocode.base.refs import (
+    ActorRef,
+    Name,
+    Target,
+    Via,
+    require_name,
+    require_target,
+    words_for,
+)
 from jidocode.errors import (
     ActorExitedError,
     CallTimeoutError,
     NoProcessError,
     RegistryNotRunningError,
 )
-from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, LookUp
+from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, LookUp, WhereIs
 from jidocode.system.steps import Ask, AwaitName, Begin, BeginStream, Plan
 
 _REGISTRY = "the registry"
@@ -58,31 +66,32 @@ class Router:
         """Send *request* to *target*, and return its answer.
 
         Raises:
-            TypeError: *target* is neither an `ActorRef` nor a name.
+            TypeError: *target* is none.
             NoProcessError: There is no such process.
             CallTimeoutError: No answer within *timeout* seconds, the call timeout by default.
             InvalidTimeError: *timeout* is no time.
             Exception: Whatever else `HostClient.call` raises.
         """
-        return (yield from self._reach(Ask, target, request, timeout))
+        return (yield from self._reach(Ask, target, request, self.deadline(timeout)))
 
     def begin(self, target: Target, request: object, timeout: float | None = None) -> Plan[Any]:
         """Send *request* to *target*, and return the call under way; raises as `ask`."""
-        return (yield from self._reach(Begin, target, request, timeout))
+        return (yield from self._reach(Begin, target, request, self.deadline(timeout)))
 
     def begin_stream(self, target: Target, request: object) -> Plan[Any]:
         """Do as `begin`, for a call whose answer comes in parts."""
-        return (yield from self._reach(BeginStream, target, request, None))
+        return (yield from self._reach(BeginStream, target, request, self.deadline()))
 
     def _reach(
-        self, step: type[Ask | Begin], target: Target, request: object, timeout: float | None
+        self, step: type[Ask | Begin], target: Target, request: object, deadline: Deadline
     ) -> Plan[Any]:
         require_target(target)
-        deadline = self.deadline(timeout)
-        if isinstance(target, ActorRef):
+        if isinstance(target, ActorRef | Via):
             self._check()
+            words = str(target) if isinstance(target, ActorRef) else words_for(target)
+            life = yield from self.find(target, deadline)
             try:
-                return (yield step(target, request, deadline, str(target)))
+                return (yield step(life, request, deadline, words))
             except NotSentError as error:
                 raise NoProcessError(error.target) from None
         while True:
@@ -95,8 +104,24 @@ class Router:
                 if not deadline.left:
                     raise NoProcessError(error.target) from None
 
-    def find(self, name: Name, deadline: Deadline) -> Plan[ActorRef]:
-        """Return the process under *name*, also one that is being started; raises as `ask`."""
+    def find(self, target: Target, deadline: Deadline) -> Plan[ActorRef]:
+        """Return the process that is meant; one that is being started is waited for.
+
+        Raises as `ask`.
+        """
+        if isinstance(target, ActorRef):
+            return target
+        if isinstance(target, Via):
+            return (yield from self._find_registered(target, deadline))
+        return (yield from self._find_named(target, deadline))
+
+    def _find_registered(self, via: Via, deadline: Deadline) -> Plan[ActorRef]:
+        ref = yield from self._reach(Ask, via.registry, WhereIs(via.key), deadline)
+        if not isinstance(ref, ActorRef) or self._directory.is_gone(ref):
+            raise NoProcessError(words_for(via))
+        return ref
+
+    def _find_named(self, name: Name, deadline: Deadline) -> Plan[ActorRef]:
         self._check()
         dead = self._directory.leaving(name)
         while True:
@@ -117,11 +142,29 @@ class Router:
             else:  # a new registry has not been told yet
                 yield AwaitName(name, deadline, lambda: not self._directory.is_expected(name))
 
-    def look_up(self, name: Name) -> Plan[ActorRef | None]:
-        """Return what the registry has under *name* now; None while it is restarted."""
-        require_name(name)
-        found = yield from self.ask_registry(LookUp(name))
+    def look_up(self, target: Name | Via) -> Plan[ActorRef | None]:
+        """Return what the registry has under *target* now; None while that is restarted.
+
+        None also while the registry of a `Via` is: the next one knows nobody yet.
+        """
+        if isinstance(target, Via):
+            require_target(target)
+            return (yield from self._look_up_registered(target))
+        require_name(target)
+        found = yield from self.ask_registry(LookUp(target))
         return found.ref if isinstance(found, Live) else None
+
+    def _look_up_registered(self, via: Via) -> Plan[ActorRef | None]:
+        registry = via.registry
+        if not isinstance(registry, ActorRef):
+            running = yield from self.look_up(registry)
+            if running is None:
+                return None
+            registry = running
+        try:
+            return (yield from self._find_registered(Via(registry, via.key), self.deadline()))
+        except (NoProcessError, ActorExitedError):
+            return None
 
     def ask_registry(
         self,

@@ -13,6 +13,7 @@ from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
 from jidocode.otp.seconds import INFINITY, is_seconds
+from jidocode.otp.supervision.specs import is_count
 from jidocode.otp.supervision.strategy import Strategy
 
 Durability = Literal["process", "power", "memory"]
@@ -56,10 +57,6 @@ class Rule:
             lambda value: value is None or self.fits(value),
             lambda text: None if text == "none" else self.read(text),
         )
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _read_flag(text: str) -> bool:
@@ -116,8 +113,8 @@ def _is_program(value: object) -> bool:
     return isinstance(value, Path) and value.is_absolute()
 
 
-COUNT = Rule("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
-POSITIVE = Rule("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
+COUNT = Rule("an int >= 0 and < 2**31", lambda value: is_count(value) and value < 2**31, int)
+POSITIVE = Rule("an int > 0 and < 2**31", lambda value: is_count(value) and 0 < value < 2**31, int)
 SECONDS = Rule(
     "seconds > 0 and <= 1e9",
     lambda value: is_seconds(value) and value not in {0, INFINITY},

@@ -15,7 +15,7 @@ from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.faults import require_sound
-from jidocode.base.refs import ActorRef, Name, Target, require_target
+from jidocode.base.refs import ActorRef, Name, Target, Via, require_target
 from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
@@ -139,8 +139,6 @@ class RunningTree:
     def find(self, target: Target, deadline: Deadline) -> ActorRef:
         """Return the process that is meant; one that is being started is waited for."""
         require_target(target)
-        if isinstance(target, ActorRef):
-            return target
         return self.carry_out(self.router.find(target, deadline))
 
     def call(
@@ -182,12 +180,12 @@ class RunningTree:
         if ref is not None:
             self.client.send(ref, message)
 
-    def _find_now(self, name: Name) -> ActorRef | None:
-        ref = self.client.directory.find(name)
+    def _find_now(self, target: Name | Via) -> ActorRef | None:
+        ref = None if isinstance(target, Via) else self.client.directory.find(target)
         if ref is None:
             # What has just been started the registry knows, and this app may hear of it later.
             with contextlib.suppress(CallError):
-                ref = self.carry_out(self.router.look_up(name))
+                ref = self.carry_out(self.router.look_up(target))
         return ref
 
     def monitor(self, target: Target) -> Monitor:

@@ -1,12 +1,7 @@
 """`SessionSystem`: what an app starts, and talks to its sessions through.
 
-A facade: what a method does is in the service that it names, and how it is waited
-for in `RunningSystem`.
-
-Only what is needed to start the host is imported here. The host is a fresh interpreter,
-and takes a third of a second to import all that its processes share; while it does so,
-this process imports the rest of what it needs itself. Whatever else is imported at the
-top of this file makes every start longer.
+A facade, whose methods are waited for in `RunningSystem`; why hardly anything is imported at
+the top of this file says `system/application.py`.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jidocode._host import wire
 from jidocode.base.exits import NORMAL, SHUTDOWN, ExitReason
-from jidocode.base.refs import ActorRef, Name, Target, words_for
+from jidocode.base.refs import ActorRef, Name, Target, Via, words_for
 from jidocode.base.stop import Stop
 from jidocode.errors import (
     ActorExitedError,
@@ -102,7 +102,7 @@ class _Runtime:
         self,
         emit: Callable[[Command], None],
         call: Callable[[SendCall], Any],
-        look_up: Callable[[Name], ActorRef | None],
+        look_up: Callable[[Name | Via], ActorRef | None],
         open_stream: Callable[[SendCall], PartSource],
         send_part: Callable[[SendPart], bool],
     ) -> None:
@@ -122,8 +122,8 @@ class _Runtime:
     def send_part(self, part: SendPart) -> bool:
         return self._send_part(part)
 
-    def look_up(self, name: Name) -> ActorRef | None:
-        return self._look_up(name)
+    def look_up(self, target: Name | Via) -> ActorRef | None:
+        return self._look_up(target)
 
     def returned(self, error: BaseException | None) -> None:
         """Do nothing: no fork comes here."""
@@ -160,7 +160,7 @@ class FakeChild:
         clock: FakeClock | None = None,
         name: Name | None = None,
         on_call: Callable[[Target, Any], object] | None = None,
-        names: Mapping[Name, ActorRef] | None = None,
+        names: Mapping[Name, ActorRef] | Mapping[Name | Via, ActorRef] | None = None,
     ) -> None:
         """Run `init` with the arguments of *start*.
 
@@ -172,7 +172,7 @@ class FakeChild:
                 `GenServer.call` that it makes; what it returns is the answer, what it
                 raises is raised there. A generator answers a `GenServer.call_stream` in
                 parts. Without it nobody is there to be called.
-            names: Who runs under which name, for `GenServer.whereis`.
+            names: Who has which name or key, for `GenServer.whereis`.
         """
         self.clock = FakeClock() if clock is None else clock
         self.ref = ActorRef(start.target.kind, 1, os.getpid(), next(_addresses))
@@ -180,7 +180,7 @@ class FakeChild:
         self.exit_reason: ExitReason | None = None
         self._name = name
         self._on_call = on_call
-        self._names: Mapping[Name, ActorRef] = {} if names is None else names
+        self._names = cast("Mapping[Name | Via, ActorRef]", {} if names is None else names)
         self._started = False
         self._calls: dict[int, FakeCall] = {}
         self._numbers = itertools.count(1)
@@ -337,8 +337,8 @@ class FakeChild:
             case _:
                 self.effects.append(_copy_request(command, "what was sent"))
 
-    def _look_up(self, name: Name) -> ActorRef | None:
-        return self.ref if name == self._name else self._names.get(name)
+    def _look_up(self, target: Name | Via) -> ActorRef | None:
+        return self.ref if target == self._name else self._names.get(target)
 
     def _make_call(self, call: SendCall) -> Any:
         return CallStream(self._open_stream(call), call.timeout).result()

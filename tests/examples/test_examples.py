@@ -74,11 +74,30 @@ def test_own_child(project: Path) -> None:
 
 
 def test_worker_pool() -> None:
-    """Every job is done, whoever is killed."""
-    output = run("worker_pool.py")
+    """Every job is done, whoever is killed, and who belongs to the dead one is new."""
+    *_, rest = run("worker_pool.py").rpartition("kill -9 (worker 2)")
+    workers = "worker 0, worker 1, worker 2, worker 3, workers"
 
-    assert output.count("100 of 100 jobs done, right: True") == 4
-    assert "workers: 4" in output
+    assert rest == (
+        ": 100 of 100 jobs done, right: True\n"
+        "new: worker 2; registered: 4\n"
+        "kill -9 (collector): 100 of 100 jobs done, right: True\n"
+        f"new: collector, registry, {workers}; registered: 4\n"
+        "kill -9 (registry): 100 of 100 jobs done, right: True\n"
+        f"new: registry, {workers}; registered: 4\n"
+        "kill -9 (workers): 100 of 100 jobs done, right: True\n"
+        f"new: {workers}; registered: 4\n"
+    )
+
+
+def test_stock_pool() -> None:
+    """One dead worker breaks a pool of the standard library; a dead registry is never replaced."""
+    assert run("stock_pool.py") == (
+        "kill -9 (ForkServerProcess): 100 of 100 jobs done, right: True\n"
+        "pools: 2, registered: 4\n"
+        "kill -9 (SyncManager): 100 of 100 jobs done, right: True\n"
+        "pools: 1, registered: BrokenPipeError\n"
+    )
 
 
 def test_restart_strategies(project: Path) -> None:

@@ -248,5 +248,5 @@ def test_a_dead_ref_is_an_error_of_the_type(tree: MakeTree) -> None:
     """What is neither a ref nor a name is refused in the line."""
     running = tree(MANY, peer("a"))
     for wrong in ("b", ("peer",), ("peer", 1), None, ActorRef):
-        with pytest.raises(TypeError, match="must be an ActorRef or a name"):
+        with pytest.raises(TypeError, match="must be an ActorRef, a name"):
             running.call("a", ("do", "cast", wrong, 1))

@@ -145,6 +145,17 @@ def test_the_next_call_after_the_last_answer_is_for_the_next_life(three: Tree) -
         assert three.call("a", call(B, "pid")) != before
 
 
+def test_a_ref_whose_last_answer_has_come_is_nobody(three: Tree) -> None:
+    """At once, and not as somebody who dies over the next request."""
+    for _ in range(5):
+        ref = three.ref("b")
+        with pytest.raises(HandlerError):
+            three.call("a", call(ref, "raise"))
+        with pytest.raises(NoProcessError):
+            three.call("a", call(ref, "pid"))
+        three.successor(ref, "b")
+
+
 @pytest.mark.parametrize("timeout", [-1.0, float("nan"), True])
 def test_a_time_that_is_none_is_refused(three: Tree, timeout: float) -> None:
     """In the line."""

@@ -6,7 +6,7 @@ import threading
 import time
 
 from jidocode._host.client.directory import Directory
-from jidocode.otp import ActorRef, ChildStarted, ExitReason, Killed, Name
+from jidocode.otp import ActorRef, ChildExited, ChildStarted, ExitReason, Killed, Name
 
 ROOT: Name = ("root", "jidocode")
 FIRST, SECOND = ActorRef("group", 1, 100), ActorRef("group", 2, 200)
@@ -53,6 +53,49 @@ def test_a_root_that_ended_is_expected_until_the_next_one_runs() -> None:
 
     assert not known.is_expected(ROOT)
     assert known.live() == []
+
+
+def ended(supervisor: ActorRef, ref: ActorRef, name: Name, *, restarting: bool) -> ChildExited:
+    return ChildExited(
+        supervisor=supervisor,
+        child_id=ref.kind,
+        ref=ref,
+        reason=Killed(9),
+        name=name,
+        restarting=restarting,
+    )
+
+
+def test_a_name_that_is_anothers_is_not_given_to_who_says_that_it_runs_under_it() -> None:
+    """It may have been started without a registry; what is expected back has it, too."""
+    known, name = directory([]), ("manager", "1")
+    holder, successor, thief = (ActorRef("worker", each, 300 + each) for each in (1, 2, 3))
+    known.take(started(FIRST, holder, name))
+    known.take(started(SECOND, thief, name))
+    assert known.find(name) == holder
+    known.take(ended(FIRST, holder, name, restarting=True))
+    assert known.find(name) is None
+    known.take(started(SECOND, thief, name))
+    assert known.find(name) is None
+    known.take(started(FIRST, successor, name))
+
+    assert known.find(name) == successor
+
+
+def test_a_name_is_passed_on_when_the_last_one_is_known_to_be_dead() -> None:
+    """Of two supervisors' news, those of the next holder may be heard first."""
+    known, name = directory([]), ("kind", "1")
+    holder, successor = ActorRef("worker", 1, 301), ActorRef("worker", 2, 302)
+    known.take(started(FIRST, holder, name))
+    known.take(started(SECOND, successor, name))
+    known.take(ended(FIRST, holder, name, restarting=False))
+    assert known.find(name) == successor
+
+    known.take(ended(SECOND, successor, name, restarting=True))
+    known.take(started(FIRST, last := ActorRef("worker", 3, 303), name))
+    assert known.find(name) is None
+    known.take(ended(FIRST, SECOND, ("group", "2"), restarting=False))
+    assert known.find(name) == last
 
 
 def test_the_end_of_all_wakes_who_waits_for_what_never_was() -> None:

@@ -32,6 +32,7 @@ from jidocode.otp import (
     ActorRef,
     AutoShutdown,
     ChildExited,
+    ChildSpec,
     ChildStarted,
     ChildStartFailed,
     ChildStarting,
@@ -474,6 +475,43 @@ def test_a_supervisor_can_be_stopped_while_a_child_hangs_in_init(
 
 
 # ----- requests -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("supervisor", [None, "pool"])
+@pytest.mark.parametrize("restart", Restart)
+def test_a_start_by_the_id_of_one_that_has_just_died_is_not_refused_with_it(
+    tree: MakeTree, supervisor: str | None, restart: Restart
+) -> None:
+    """It gets the next life; the id of a temporary one is free, also before its death was told."""
+    running = tree(MANY, pool(flags=MANY))
+    spec = subject("a", restart=restart, name=("kind", "a"))
+    ref = start_or_get(running, spec, supervisor)
+    for _ in range(8):
+        os.kill(running.client.host_pid, signal.SIGSTOP)  # it tells nobody of a death
+        try:
+            os.kill(ref.os_pid, signal.SIGKILL)
+            eventually(lambda: not is_alive(ref.os_pid), "its death")  # noqa: B023 - called at once
+            with ThreadPoolExecutor(1) as threads:
+                again = threads.submit(start_or_get, running, spec, supervisor)
+                with contextlib.suppress(TimeoutError):
+                    again.result(0.02)
+                os.kill(running.client.host_pid, signal.SIGCONT)
+                old, ref = ref, again.result()
+        finally:
+            os.kill(running.client.host_pid, signal.SIGCONT)
+
+        assert ref != old
+        assert is_alive(ref.os_pid)
+        assert running.children(supervisor)["a"].ref == ref
+
+
+def start_or_get(running: Tree, spec: ChildSpec, supervisor: str | None) -> ActorRef:
+    try:
+        ref = running.start(spec, supervisor)
+    except AlreadyStartedError as error:
+        return error.ref
+    assert ref is not None
+    return ref
 
 
 def test_what_a_supervisor_refuses_is_told_by_type(tree: MakeTree) -> None:

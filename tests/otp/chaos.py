@@ -50,6 +50,7 @@ from jidocode.otp.supervision.machine import (
     NameClaimed,
     NameTaken,
     NoteTimeout,
+    RefuseStart,
     RegistryDown,
     RegistryUp,
     Release,
@@ -406,7 +407,7 @@ class Chaos(RuleBasedStateMachine):
             case SendReply(caller, value):
                 value = value.incarnation if isinstance(value, ActorRef) else value
                 self.commands.append(("reply", caller.request_id, value))
-            case SendError(caller, error):
+            case SendError(caller, error) | RefuseStart(RequestReceived(caller), error):
                 self.commands.append(("refuse", caller.request_id, type(error).__name__))
             case InitDone():
                 self.commands.append(("initialised",))

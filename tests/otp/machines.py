@@ -47,6 +47,7 @@ from jidocode.otp.supervision.machine import (
     ChildIgnored,
     ChildReady,
     Claim,
+    DeathSeen,
     ExitNoted,
     KeeperEffect,
     KeeperEvent,
@@ -54,6 +55,7 @@ from jidocode.otp.supervision.machine import (
     NameClaimed,
     NameTaken,
     Probe,
+    RefuseStart,
     Release,
     RequestReceived,
     ShutdownRequested,
@@ -260,7 +262,10 @@ class World:
                 return announced(event)
             case SendReply(caller, value):
                 return f"reply {caller.request_id}: {value}"
-            case SendError(caller, error):
+            case RefuseStart(event, _, incarnation) if not self.processes[incarnation].alive:
+                self._news += [DeathSeen(incarnation), event]
+                return ""
+            case SendError(caller, error) | RefuseStart(RequestReceived(caller), error):
                 self.errors[caller.request_id] = error
                 return f"refuse {caller.request_id}: {type(error).__name__}: {error}"
             case InitDone():

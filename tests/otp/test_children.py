@@ -29,6 +29,7 @@ from jidocode.otp.supervision.machine import (
     ChildReady,
     Claim,
     ClaimTimeout,
+    DeathSeen,
     ExitNoted,
     HeartbeatDue,
     HeartbeatLost,
@@ -37,6 +38,7 @@ from jidocode.otp.supervision.machine import (
     Kill,
     KillRequested,
     NameClaimed,
+    NameReserved,
     NameTaken,
     NoteTimeout,
     PulseHeard,
@@ -78,6 +80,7 @@ def life_in(state: LifeState) -> Life:
 
 EVENTS: dict[type[ChildEvent], ChildEvent] = {
     NameClaimed: NameClaimed(1),
+    NameReserved: NameReserved(1),
     NameTaken: NameTaken(1, REF),
     ClaimTimeout: ClaimTimeout(1),
     ChildReady: ChildReady(1, REF),
@@ -118,11 +121,14 @@ def test_news_goes_where_the_table_says_and_stale_news_changes_nothing(
 
 
 def test_the_table_knows_every_event_but_the_beats() -> None:
-    """What can be heard is listed once, and each of it leads somewhere."""
+    """What can be heard is listed once, and each of it leads somewhere.
+
+    A death that was only seen does not: what is below it may still live.
+    """
     heard = {news for row in TRANSITIONS.values() for news in row}
 
     assert heard == set(EVENTS)
-    assert set(get_args(ChildEvent)) - heard == {HeartbeatDue, PulseHeard}
+    assert set(get_args(ChildEvent)) - heard == {DeathSeen, HeartbeatDue, PulseHeard}
 
 
 @pytest.mark.parametrize("state", LifeState)
@@ -221,7 +227,7 @@ def test_refused_name_is_the_reason() -> None:
     life = life_in(LifeState.CLAIMING)
     life.handle(NameTaken(1, REF))
     other = life_in(LifeState.CLAIMING)
-    other.handle(NameTaken(1, None))
+    other.handle(NameReserved(1))
 
     assert (life.holder, life.name_reserved) == (REF, False)
     assert life.reason == Crashed("its name is taken by worker#1 (pid 1001)")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef
 from jidocode.errors import AlreadyStartedError
 from jidocode.otp.naming.messages import NameGranted, NameRefused
 from jidocode.otp.naming.monitors import Notify
 from jidocode.otp.naming.table import Confirm, NameTable, Watch
-from jidocode.otp.supervision.machine import NameTaken, RegistryDown, RegistryUp
+from jidocode.otp.supervision.machine import NameReserved, RegistryDown, RegistryUp
 from jidocode.otp.supervision.management import RestartChild, StartChild, TerminateChild
+from jidocode.otp.supervision.strategy import Restart
 from tests.otp.machines import supervise, supervise_dynamically, worker
 
 NAME = ("k", "1")
@@ -53,12 +56,12 @@ def test_nobody_waits_for_a_registry_that_is_gone() -> None:
     assert world.feed(RegistryUp()) == ["claim k 1 #1"]
 
 
-def test_the_name_of_the_first_child_is_claimed_last_of_a_new_registry() -> None:
-    """That is the registry's own in the root: by it, it knows that it was told of all others."""
+def test_all_names_are_claimed_of_a_new_registry() -> None:
+    """In start order, and all at once: it is told behind them that there are no more."""
     world = supervise(*(worker(name, name=("k", name)) for name in "abc"))
     world.start(registry_up=True)
 
-    assert world.feed(RegistryUp()) == ["claim k c #3", "claim k b #2", "claim k a #1"]
+    assert world.feed(RegistryUp()) == ["claim k a #1", "claim k b #2", "claim k c #3"]
 
 
 def test_a_name_that_nobody_may_have_is_a_bad_spec() -> None:
@@ -68,9 +71,25 @@ def test_a_name_that_nobody_may_have_is_a_bad_spec() -> None:
     world.start(registry_up=True)
     world.ask(StartChild(worker("a", name=("system", "x"))))
 
-    assert world.feed(NameTaken(1, None))[-1] == (
+    assert world.feed(NameReserved(1))[-1] == (
         "refuse 1: InvalidChildSpecError: the name of child a is reserved"
     )
+
+
+@pytest.mark.parametrize("restart", Restart)
+def test_who_runs_already_under_a_name_that_nobody_may_have_ends(restart: Restart) -> None:
+    """It was started while there was no registry; it is not started again, and costs nothing."""
+    world = supervise_dynamically(max_restarts=0)
+    world.start()
+    world.ask(StartChild(worker("a", restart=restart, name=("system", "x"))))
+    world.ask(StartChild(worker("b")))
+
+    assert world.feed(RegistryUp(), NameReserved(1)) == [
+        "claim system x #1",
+        "kill a#1",
+        "exited a#1: crashed: its name is reserved",
+    ]
+    assert world.alive == ["b#2"]
 
 
 def test_a_child_starts_unclaimed_while_there_is_no_registry() -> None:

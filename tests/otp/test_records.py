@@ -25,9 +25,8 @@ from jidocode.otp.naming.messages import (
     ClaimName,
     Live,
     NameRegistered,
-    PutMeta,
-    RegisterDuplicate,
     Restarting,
+    WhereIs,
 )
 from jidocode.otp.naming.table import Entry
 from jidocode.otp.supervision.machine import Claim
@@ -72,8 +71,7 @@ def test_records_pickle_and_cannot_be_changed(record: Any) -> None:
         Live(REF, TEXT),
         Restarting(TEXT),
         NameRegistered(("k", "1"), REF, TEXT),
-        PutMeta("key", TEXT),
-        RegisterDuplicate(("k", "1"), REF, TEXT),
+        WhereIs(TEXT),
         Entry(("k", "1"), REF, 1, TEXT),
     ],
     ids=lambda record: type(record).__name__,

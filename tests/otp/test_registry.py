@@ -10,7 +10,6 @@ from attrs import evolve
 from jidocode.base.exits import Crashed, Killed, NoProcess, Normal, Shutdown
 from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.naming.duplicates import DuplicateTable
 from jidocode.otp.naming.messages import (
     Live,
     NameDown,
@@ -229,8 +228,6 @@ def test_a_name_that_is_no_pair_of_str_is_refused(table: NameTable, name: Name) 
         table.claim(name, SUP, 1)
     with pytest.raises(InvalidChildSpecError, match="pair of str"):
         table.register(name, SUP, OLD)
-    with pytest.raises(InvalidChildSpecError, match="pair of str"):
-        DuplicateTable().register(name, OLD)
 
     assert table.count() == 0
 
@@ -548,14 +545,6 @@ def test_keys_values_count_and_select_show_held_names_in_claim_order(live: NameT
     ]
 
 
-def test_meta_is_a_key_space_of_its_own(live: NameTable) -> None:
-    """Elixir: `put_meta` and `meta`."""
-    live.meta[NAME] = "kept"
-    live.release(NAME, SUP)
-
-    assert live.meta == {NAME: "kept"}
-
-
 # ----- listeners and monitors ---------------------------------------------------
 
 
@@ -613,44 +602,3 @@ def test_a_monitored_stranger_is_watched_because_nobody_else_would_tell(table: N
 def test_a_registered_process_is_not_watched_for_its_monitors(live: NameTable) -> None:
     """Its owner tells, and knows the reason."""
     assert live.monitor(1, OLD, "app") == []
-
-
-# ----- duplicate keys -----------------------------------------------------------
-
-
-def test_a_duplicate_key_holds_many_processes_and_one_of_them_twice() -> None:
-    """Elixir: `keys: :duplicate`; the list is what a dispatch goes over."""
-    table = DuplicateTable()
-
-    assert table.register(NAME, OLD, value=1) == [Watch(OLD)]
-    assert table.register(NAME, OLD, value=2) == []
-    assert table.register(NAME, NEW, value=3) == [Watch(NEW)]
-    assert table.lookup(NAME) == [(OLD, 1), (OLD, 2), (NEW, 3)]
-    assert table.lookup(OTHER_NAME) == []
-    assert table.keys(OLD) == [NAME, NAME]
-    assert table.values(NAME, OLD) == [1, 2]
-    assert table.count() == 3
-
-
-def test_unregister_takes_all_entries_of_the_caller_and_of_nobody_else() -> None:
-    """Elixir: unregister of a duplicate key."""
-    table = DuplicateTable()
-    for key, holder in ((NAME, OLD), (NAME, OLD), (NAME, NEW), (OTHER_NAME, OLD)):
-        table.register(key, holder)
-    table.unregister(NAME, OLD)
-
-    assert table.lookup(NAME) == [(NEW, None)]
-    assert table.keys(OLD) == [OTHER_NAME]
-
-
-def test_the_dead_leave_all_duplicate_keys_and_do_not_come_back() -> None:
-    """A register under way while its process died changes nothing."""
-    table = DuplicateTable()
-    table.register(NAME, OLD)
-    table.register(OTHER_NAME, OLD)
-    table.process_died(OLD)
-    table.process_died(OLD)
-
-    assert table.register(NAME, OLD) == []
-    assert table.count() == 0
-    assert not table._watched

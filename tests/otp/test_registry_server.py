@@ -16,22 +16,17 @@ from jidocode.otp.naming.messages import (
     ClaimName,
     Count,
     Entries,
-    GetMeta,
     Keys,
     Live,
     LookUp,
-    LookUpDuplicates,
     NameDown,
-    NameRefused,
     NameRegistered,
+    NameReserved,
     NotFound,
-    PutMeta,
-    RegisterDuplicate,
     RegisterName,
     ReleaseName,
     Restarting,
     Subscribe,
-    UnregisterDuplicate,
     Unsubscribe,
 )
 from jidocode.otp.naming.server import RegistryServer
@@ -43,7 +38,6 @@ from jidocode.otp.server.machine import (
     SendInfo,
     SendReply,
     TimerFired,
-    WatchProcess,
 )
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.supervision.events import ChildExited, ChildStarted
@@ -103,7 +97,7 @@ def test_names_are_found_counted_and_listed() -> None:
 def test_names_of_the_system_are_for_children_of_the_root(name: Name) -> None:
     """Whatever way they are claimed, and only those that there are."""
     registry = Asked()
-    refused = SendInfo(OWNER, NameRefused(name, 1, None))
+    refused = SendInfo(OWNER, NameReserved(name, 1))
 
     assert registry.tell(ClaimName(name, OWNER, 1)) == [refused]
     assert registry.tell(RegisterName(name, OWNER, CHILD)) == [refused]
@@ -115,7 +109,7 @@ def test_names_of_the_system_are_for_children_of_the_root(name: Name) -> None:
     registry.tell(ClaimName(REGISTRY, ROOT, 1))
     second = ActorRef("application", 2, 99)
     assert registry.tell(ClaimName(REGISTRY, second, 1)) == [
-        SendInfo(second, NameRefused(REGISTRY, 1, None))
+        SendInfo(second, NameReserved(REGISTRY, 1))
     ]
 
 
@@ -131,37 +125,6 @@ def test_listeners_hear_of_crashes_until_they_unsubscribe() -> None:
 
     assert told == [NameRegistered(NAME, CHILD, "value"), NameDown(NAME, CHILD, Killed(9))]
     assert registry.describe(Unsubscribe(LISTENER), RegisterName(NAME, OWNER, OTHER)) == []
-
-
-def test_metadata_is_kept_beside_the_names() -> None:
-    """In a key space of its own."""
-    registry = Asked()
-    registry.tell(PutMeta("colour", "red"))
-
-    assert registry.ask(GetMeta("colour")) == "red"
-    registry.tell(PutMeta("colour", None))
-    assert registry.ask(GetMeta("colour")) is None
-    assert registry.ask(Count()) == 0
-
-
-def test_any_number_of_processes_may_be_under_a_duplicate_key() -> None:
-    """They leave by themselves, or by dying; the process is watched for that."""
-    registry = Asked()
-    effects = registry.tell(
-        RegisterDuplicate(NAME, CHILD, "first"),
-        RegisterDuplicate(NAME, OTHER, "second"),
-        RegisterDuplicate(NAME, LISTENER),
-    )
-
-    assert [effect.ref for effect in effects if isinstance(effect, WatchProcess)] == [
-        CHILD,
-        OTHER,
-        LISTENER,
-    ]
-    everybody = [(CHILD, "first"), (OTHER, "second"), (LISTENER, None)]
-    assert registry.ask(LookUpDuplicates(NAME)) == everybody
-    registry.tell(UnregisterDuplicate(NAME, LISTENER), died(CHILD))
-    assert registry.ask(LookUpDuplicates(NAME)) == [(OTHER, "second")]
 
 
 def found(registry: Asked, *requests: object) -> list[object]:

@@ -586,7 +586,7 @@ def test_what_is_no_target_is_refused_in_the_line(wrong: Any) -> None:
     """Nothing is sent."""
     server, loop = running()
     for send in (server.cast, server.send, server.call, server.send_request):
-        with pytest.raises(TypeError, match="must be an ActorRef or a name"):
+        with pytest.raises(TypeError, match="must be an ActorRef, a name"):
             send(wrong, 1)
     with pytest.raises(TypeError, match="a pair of str"):
         server.whereis(wrong)

@@ -22,6 +22,7 @@ from jidocode.otp.supervision.specs import (
     Start,
     check_child,
     check_children,
+    pack_children,
 )
 from jidocode.otp.supervision.strategy import Restart, Strategy
 from tests.otp.machines import Pool, Tree, Worker, worker
@@ -225,3 +226,19 @@ def test_members_of_enums_may_be_given_as_text() -> None:
     )
     assert (spec.restart, spec.type) == (Restart.TRANSIENT, ChildType.SUPERVISOR)
     assert spec.shutdown == INFINITY
+
+
+class Unpicklable:
+    """Says so at length."""
+
+    def __reduce__(self) -> str:
+        raise ValueError("x" * 1_000_000)
+
+
+def test_children_that_cannot_be_pickled_are_refused_in_bounded_words() -> None:
+    """With the type of what was raised, and bounded, whatever it says."""
+    spec = ChildSpec(id="a", start=Start(Worker, Unpicklable()))
+    with pytest.raises(InvalidChildSpecError, match="cannot be pickled: ValueError: xxx") as bad:
+        pack_children((spec,))
+
+    assert len(str(bad.value)) < 20_000

@@ -10,8 +10,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from actors import wait_for
+from work import callers_of
 
-from jidocode.otp import Caller, ChildSpec, GenServer, NoReply, Refuse, Reply, Start
+from jidocode.otp import (
+    ActorRef,
+    Caller,
+    ChildSpec,
+    GenServer,
+    Name,
+    NoReply,
+    Refuse,
+    Reply,
+    Start,
+    Target,
+    Via,
+    tasks,
+)
 from jidocode.otp.server.results import CallResult, Result
 
 
@@ -135,6 +149,19 @@ class Peer(GenServer):
 
     def call_with_a_lambda(self, target: Any) -> None:
         self.call(target, lambda: None)
+
+    def start_task(self, supervisor: Name, *args: Any) -> ActorRef:
+        return tasks.start(self, supervisor, callers_of, *args)
+
+    def parts_of(self, target: Target, request: object) -> list[object]:
+        return list(self.call_stream(target, request))
+
+    def call_under_a_lambda(self, registry: Name) -> str:
+        try:
+            self.call(Via(registry, lambda: None), "pid")
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            return type(error).__name__
+        return "no error"
 
     def ask_with_a_lambda(self, target: Any) -> None:
         self.send_request(target, lambda: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jidocode.base.refs import ActorRef, Name
+from jidocode.base.refs import ActorRef, Name, Via
 from jidocode.errors import NoProcessError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
@@ -20,7 +20,7 @@ class Recorder:
 
     def __init__(self, answer: Callable[[SendCall], Any] | None = None) -> None:
         self.noted: list[Command | SendCall] = []
-        self.names: dict[Name, ActorRef] = {}
+        self.names: dict[Name | Via, ActorRef] = {}
         self._answer = answer
 
     def emit(self, command: Command) -> None:
@@ -39,8 +39,8 @@ class Recorder:
     def send_part(self, part: SendPart) -> bool:
         raise NotImplementedError
 
-    def look_up(self, name: Name) -> ActorRef | None:
-        return self.names.get(name)
+    def look_up(self, target: Name | Via) -> ActorRef | None:
+        return self.names.get(target)
 
     def returned(self, error: BaseException | None) -> None:
         """Nobody forks here."""

@@ -24,6 +24,10 @@ class Registrant(GenServer):
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         match request:
+            case ("parts", int() as count):
+                for number in range(count):
+                    self.send_part(caller, number)
+                return Reply("end")
             case (str() as operation, where, *args):
                 try:
                     return Reply(getattr(registry, operation)(self, where, *args))

@@ -288,10 +288,10 @@ def test_who_is_meant_is_a_name_or_a_ref(app: Application, target: object) -> No
     """Anything else is refused in the line that says it."""
     who = cast("Target", target)
     for ask in (app.call, app.cast, app.send):
-        with pytest.raises(TypeError, match="it must be an ActorRef or a name"):
+        with pytest.raises(TypeError, match="it must be an ActorRef, a name"):
             ask(who, "pid")
     for look in (app.monitor, app.stop):
-        with pytest.raises(TypeError, match="it must be an ActorRef or a name"):
+        with pytest.raises(TypeError, match="it must be an ActorRef, a name"):
             look(who)
     with pytest.raises(CallError, match="cannot be pickled"):
         app.cast(A, lambda: None)

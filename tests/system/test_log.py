@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 from limits import many_descriptors
 from loguru import logger
-from servers import Unspeakable, worker
+from registrants import registrant
+from servers import Group, Unspeakable, worker
 
 from jidocode import ActorExitedError, HandlerError, SessionSystem
 from jidocode._host.shipper import Shipper
 from jidocode.base.log import Line
+from jidocode.otp import ChildSpec, ChildType, Flags, Start, management, start
 from jidocode.testing import eventually
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sink(
-    write: Callable[[Message], None], *, level: str = "INFO", catch: bool = True
+    write: Callable[[Message], None], *, level: str | int = "INFO", catch: bool = True
 ) -> Generator[None]:
     """Have *write* get what is logged while the block runs."""
     number = logger.add(write, level=level, catch=catch)
@@ -52,6 +54,27 @@ def test_every_record_comes_once_and_in_order(system: SessionSystem, project: Pa
         eventually(lambda: len(records) >= 50, "arrival of the log")
 
     assert records == [("worker", f"line {turn}") for turn in range(50)]
+
+
+def test_a_start_from_outside_is_said_at_debug_alone() -> None:
+    """And so is its next start after an end in order (OTP: no progress report)."""
+    records: list[tuple[str, str]] = []
+    group = ("group", "all")
+    spec = ChildSpec(
+        id="group", start=Start(Group, Flags(), []), type=ChildType.SUPERVISOR, name=group
+    )
+
+    def about_it() -> list[str]:
+        return [level for level, text in records if "'late' runs as" in text]
+
+    with (
+        sink(lambda m: records.append((m.record["level"].name, m.record["message"])), level=0),
+        start(spec) as app,
+    ):
+        management.start_child(app, group, registrant("late"))
+        app.stop(("registrant", "late"))
+        eventually(lambda: len(about_it()) >= 2, "both starts")
+    assert about_it() == ["DEBUG", "DEBUG"]
 
 
 def test_a_fatal_signal_leaves_its_trace(system: SessionSystem, project: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -115,6 +116,31 @@ def test_ten_sessions_that_end_in_the_ten_worst_ways_leave_ten_places(
         system.create_session(folder)
     with pytest.raises(SessionLimitError):
         system.create_session(tmp_path)
+
+
+def test_a_session_is_opened_again_the_moment_it_is_dead(
+    system: SessionSystem, project: Path
+) -> None:
+    """By its id, or its project: neither is refused for one whose death was not told yet."""
+    record = system.create_session(project).session
+    for _ in range(5):
+        victim = system.monitor(("session", record.id)).ref
+        os.kill(system.host_pid, signal.SIGSTOP)  # it tells nobody of a death
+        try:
+            os.kill(victim.os_pid, signal.SIGKILL)
+            eventually(lambda: not is_alive(victim.os_pid), "its death")  # noqa: B023 - called at once
+            with ThreadPoolExecutor(1) as threads:
+                again = threads.submit(system.resume_session, record.id)
+                with suppress(TimeoutError):
+                    again.result(0.05)
+                os.kill(system.host_pid, signal.SIGCONT)
+                assert again.result().session.id == record.id
+        finally:
+            os.kill(system.host_pid, signal.SIGCONT)
+    victim = system.monitor(("session", record.id)).ref
+    os.kill(victim.os_pid, signal.SIGKILL)
+    eventually(lambda: not is_alive(victim.os_pid), "its death")
+    assert system.create_session(project).session.id != record.id
 
 
 OPENING = """

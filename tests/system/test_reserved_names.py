@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,16 +12,22 @@ from servers import Group, worker
 from jidocode import NoProcessError, Session, SessionSystem, StartFailedError
 from jidocode.base.exits import Crashed
 from jidocode.otp import (
+    ROOT,
+    ActorRef,
     Application,
     ChildSpec,
+    ChildStatus,
     ChildType,
     Flags,
     InvalidChildSpecError,
     Name,
+    Restart,
     Start,
     management,
     start,
 )
+from jidocode.otp.naming.messages import REGISTRY
+from jidocode.testing import eventually, is_alive
 
 HELPERS: Name = ("group", "helpers")
 
@@ -50,6 +58,43 @@ def test_a_supervisor_below_a_session_cannot_have_the_sessions_own_names(
     with pytest.raises(NoProcessError):
         system.get_manager(session.id)
     assert handle.restart_child("manager") == system.get_manager(session.id) != manager
+
+
+@pytest.mark.parametrize("restart", Restart)
+def test_a_name_that_is_claimed_while_there_is_no_registry_is_refused_by_the_next_one(
+    system: SessionSystem, project: Path, restart: Restart
+) -> None:
+    """Whoever was started under it meanwhile ends; its supervisor and the session do not."""
+    session = system.create_session(project, children=[group("helpers")])
+    helpers = system.monitor(("helpers", session.id)).ref
+    manager = system.get_manager(session.id)
+    thief = worker("thief", name=("manager", session.id), restart=restart)
+    root, registry = system.monitor(ROOT).ref, system.monitor(REGISTRY).ref
+    os.kill(root.os_pid, signal.SIGSTOP)  # it starts no other registry
+    try:
+        os.kill(registry.os_pid, signal.SIGKILL)
+        eventually(lambda: not is_alive(registry.os_pid), "the death of the registry")
+        stolen = eventually(lambda: started(system, helpers, thief), "a start without a registry")
+        assert system.get_manager(session.id) == manager
+    finally:
+        os.kill(root.os_pid, signal.SIGCONT)
+
+    eventually(lambda: not is_alive(stolen.os_pid), "the end of the thief")
+    assert system.get_manager(session.id) == manager
+    assert system.monitor(("helpers", session.id)).ref == helpers
+    left = [] if restart is Restart.TEMPORARY else [ChildStatus.STOPPED]
+    eventually(
+        lambda: [child.status for child in management.which_children(system, helpers)] == left,
+        "the end of it",
+    )
+
+
+def started(system: SessionSystem, supervisor: ActorRef, spec: ChildSpec) -> ActorRef | None:
+    """Start a child; None as long as its supervisor still takes its name to the registry."""
+    try:
+        return management.start_child(system, supervisor, spec)
+    except InvalidChildSpecError:
+        return None
 
 
 def test_other_names_with_those_kinds_are_free(system: SessionSystem, project: Path) -> None:

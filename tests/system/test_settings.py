@@ -88,6 +88,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "event_buffer": ("1", "1", 1),
     "state_dir": ("/var/lib/shop", '"/var/lib/shop"', Path("/var/lib/shop")),
     "durability": ("power", '"power"', "power"),
+    "policy_timeout": ("60", "60.0", 60.0),
     "preload": ("shop.agents, shop", '["shop.agents", "shop"]', ["shop.agents", "shop"]),
     "python": ("/opt/python", '"/opt/python"', Path("/opt/python")),
     "call_timeout": ("1e3", "1e3", 1000.0),

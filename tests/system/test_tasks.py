@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from peers import Peer
 from servers import Worker
-from work import die, double, fail, odd_only, own_pid, sleep, touch, unpicklable
+from work import die, double, fail, odd_only, own_callers, own_pid, sleep, touch, unpicklable
 
-from jidocode import ActorExitedError, CallError, CallTimeoutError
+from jidocode import ActorExitedError, CallError, CallTimeoutError, NoProcessError
 from jidocode.otp import (
+    ActorRef,
     Application,
+    CallHandle,
     InvalidChildSpecError,
     Killed,
     MaxChildrenError,
     Partitions,
+    Target,
     TaskSupervisor,
     management,
     start,
@@ -67,6 +73,29 @@ def test_what_a_task_raises_is_raised_where_it_is_awaited(app: Application) -> N
     eventually(lambda: running(app) == 0, "the end of the tasks")
 
 
+class Slow:
+    """Asks an app for results late: not before the app knows of the end, if that comes soon."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self.call = app.call
+
+    def begin_call(self, target: Target, request: object) -> CallHandle:
+        assert isinstance(target, ActorRef)
+        with suppress(NoProcessError):
+            self._app.monitor(target).wait(0.3)
+        return self._app.begin_call(target, request)
+
+
+def test_a_task_that_dies_at_once_is_a_task_that_died(app: Application) -> None:
+    """Whoever wants its result learns why there is none, however late it is asked for."""
+    task = tasks.run(Slow(app), TASKS, die)
+    with pytest.raises(ActorExitedError) as error:
+        task.result()
+    assert error.value.reason == Killed(signal.SIGKILL)
+    assert tasks.run(Slow(app), TASKS, double, 4).result() == 8
+
+
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_task_that_exits_is_a_process_that_ended(app: Application, status: int) -> None:
     """It has no result, whatever its status."""
@@ -74,11 +103,42 @@ def test_a_task_that_exits_is_a_process_that_ended(app: Application, status: int
         tasks.run(app, TASKS, sys.exit, status).result()
 
 
+def test_a_task_knows_who_wanted_it(tmp_path: Path) -> None:
+    """And who wanted that one, if it is a task, down to the server that began."""
+    peer, file = ("peer", "p"), tmp_path / "file"
+    with start(TaskSupervisor.child_spec(name=TASKS), Peer.child_spec(id="peer", name=peer)) as app:
+        app.call(peer, ("do", "start_task", TASKS, file, [TASKS, TASKS]))
+        lines = eventually(
+            lambda: file.exists() and len(each := file.read_text().splitlines()) == 3 and each,
+            "the tasks",
+        )
+        server = app.whereis(peer)
+    assert server is not None
+    assert isinstance(lines, list)
+    chain = sorted(map(json.loads, lines), key=len)
+    first, second, third = (pids[0] for pids in chain)
+    assert chain == [
+        [first, server.os_pid],
+        [second, first, server.os_pid],
+        [third, second, first, server.os_pid],
+    ]
+
+
+def test_what_an_app_wants_has_no_callers(app: Application) -> None:
+    """For it is no process of the tree; and outside of a task there is no task."""
+    assert tasks.run(app, TASKS, own_callers).result() == ()
+    assert list(tasks.stream(app, TASKS, own_callers, [1, 2])) == [(), ()]
+    assert tasks.callers() == ()
+    with pytest.raises(LookupError, match="no task"):
+        tasks.current()
+
+
 def test_a_task_of_which_nothing_is_wanted(app: Application, tmp_path: Path) -> None:
     """Runs to its end; one that raises is a crash, which is nobody else's affair."""
-    file = tmp_path / "file"
+    file, gate = tmp_path / "file", tmp_path / "gate"
     ref = tasks.start(app, TASKS, touch, file, seconds=0.1)
-    monitor = app.monitor(tasks.start(app, TASKS, fail, "loud"))
+    monitor = app.monitor(tasks.start(app, TASKS, fail, "loud", gate))
+    gate.touch()
     down = monitor.wait(20)
 
     assert down is not None

@@ -50,6 +50,7 @@ from jidocode.otp import (
     HeartbeatMissed,
     Reply,
     Start,
+    Via,
 )
 
 
@@ -117,6 +118,14 @@ def endings(events: EventStream, changes: ChangeStream) -> None:
                 pass
             case none:  # pyright: ignore[reportUnnecessaryComparison] # idem
                 assert_never(none)
+
+
+def targets(system: SessionSystem) -> None:
+    """Who has a key of a registry is a target as any other."""
+    whoever = Via(("registry", "jobs"), 17)
+    assert_type(system.whereis(whoever), ActorRef | None)
+    system.cast(whoever, "hello")
+    system.call(17, "hello")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
 
 
 def settings() -> None:

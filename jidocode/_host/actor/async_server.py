@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from jidocode._host import forks
 from jidocode.base.exits import Crashed, ExitReason
-from jidocode.base.refs import ActorRef, Name, Target
+from jidocode.base.refs import ActorRef, Name, Target, Via
 from jidocode.base.text import quote
 from jidocode.errors import CallError, HandlerError
 from jidocode.otp.server.commands import CALL_TIMEOUT, ServerCommands
@@ -97,9 +97,9 @@ class AsyncGenServer(ServerCommands):
         """
         return await self._carrier.ask(target, request, timeout)
 
-    async def whereis(self, name: Name) -> ActorRef | None:
-        """Return the process that runs under *name* now; as `GenServer.whereis`."""
-        return await self._carrier.look_up(name)
+    async def whereis(self, target: Name | Via) -> ActorRef | None:
+        """Return the process that has a name or a key now; as `GenServer.whereis`."""
+        return await self._carrier.look_up(target)
 
     async def send_part(
         self,
@@ -223,9 +223,9 @@ class _Carrier(GenServer):
         finally:
             self._futures.pop(token, None)
 
-    async def look_up(self, name: Name) -> ActorRef | None:
-        """Look *name* up; see `AsyncGenServer.whereis`."""
-        return cast("ActorRef | None", await self.have_done(partial(self.whereis, name)))
+    async def look_up(self, target: Name | Via) -> ActorRef | None:
+        """Look *target* up; see `AsyncGenServer.whereis`."""
+        return cast("ActorRef | None", await self.have_done(partial(self.whereis, target)))
 
     async def have_done(self, job: Callable[[], object]) -> object:
         """Have another thread do *job*, in which it may wait: the main one, if that waits here."""

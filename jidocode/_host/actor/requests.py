@@ -17,7 +17,7 @@ from jidocode._host.transport.frames import Body
 from jidocode._host.transport.thespian import ThespianTransport
 from jidocode._host.transport.window import Outcome, Settle
 from jidocode.base.exits import Killed
-from jidocode.base.refs import ActorRef, Name, Target, words_for
+from jidocode.base.refs import ActorRef, Name, Target, Via, words_for
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -25,7 +25,7 @@ from jidocode.errors import (
     NoProcessError,
     RegistryNotRunningError,
 )
-from jidocode.otp.naming.messages import AwaitLive, Live, LookUp
+from jidocode.otp.naming.messages import AwaitLive, Live, LookUp, WhereIs
 
 OnEnd = Callable[[wire.Answer | Exception], object]
 """Gets what came of a request: what it was answered, or why it was not."""
@@ -69,6 +69,7 @@ class Request(Struct, eq=False):
         heard: Takes the answer to that.
         lost: Takes the news that whoever was asked is dead, and whether anything was sent.
         unwatch: Ends the watch on it.
+        before: The request that asks who is to be asked, if another registry has to be.
     """
 
     target: str
@@ -80,6 +81,7 @@ class Request(Struct, eq=False):
     heard: Callable[[wire.Answer], object] | None = None
     lost: Callable[[bool], object] | None = None
     unwatch: Callable[[], None] | None = None
+    before: Request | None = None
     is_over: bool = False
 
 
@@ -99,7 +101,7 @@ class Requests:
         # What goes on when there is a registry.
         self._held_up: dict[Request, Callable[[], object]] = {}
         self._names: dict[Name, tuple[ActorRef, float]] = {}
-        self._leaving: dict[Name, ActorRef] = {}  # each has answered for the last time
+        self._leaving: set[ActorRef] = set()  # each has answered for the last time
 
     # Making requests
 
@@ -119,6 +121,8 @@ class Requests:
         request.on_part = on_part
         if isinstance(target, ActorRef):
             self._call(request, target, payload)
+        elif isinstance(target, Via):
+            self._find_registered_and_call(request, target, payload)
         elif (ref := self.known(target)) is not None:
             self._call(request, ref, payload, target)
         else:
@@ -134,7 +138,7 @@ class Requests:
     def known(self, name: Name) -> ActorRef | None:
         """Return who runs under *name* if that was asked for lately; any thread may ask."""
         ref, until = self._names.get(name, (None, 0.0))
-        if ref is None or time.monotonic() > until or ref == self._leaving.get(name):
+        if ref is None or time.monotonic() > until or ref in self._leaving:
             return None
         return None if is_dead(ref) else ref
 
@@ -142,9 +146,6 @@ class Requests:
         """Take note of who runs under *name*."""
         if len(self._names) >= _MAX_NAMES:
             self._names.clear()
-            self._leaving.clear()
-        if ref != self._leaving.get(name):
-            self._leaving.pop(name, None)
         self._names[name] = ref, time.monotonic() + _FRESH_SECONDS
 
     # What comes of them
@@ -181,6 +182,8 @@ class Requests:
         self._leave_target(request)
         self._held_up.pop(request, None)
         self._timers.cancel(request)
+        if request.before is not None:
+            self.forget(request.before)
 
     # Steps
 
@@ -190,6 +193,8 @@ class Requests:
         return request
 
     def _expire(self, request: Request) -> None:
+        if request.before is not None and not request.before.is_over:
+            request = request.before  # which ends the other
         error: Exception = CallTimeoutError(request.target, request.seconds)
         if request in self._held_up:
             error = RegistryNotRunningError()
@@ -213,10 +218,15 @@ class Requests:
                 self._find_and_call(request, name, payload, dead=ref)
 
         def heard(answer: wire.Answer) -> None:
-            if answer.last and name is not None:  # who asks again means the next one
-                self._leaving[name] = ref
+            if answer.last:  # who asks again means the next one, or nobody
+                if len(self._leaving) >= _MAX_NAMES:
+                    self._leaving.clear()
+                self._leaving.add(ref)
             self.end(request, answer)
 
+        if ref in self._leaving:
+            self._shell.after(0.0, lambda: lost(False))  # noqa: FBT003 - idem
+            return
         reader = 0 if request.on_part is None else os.getpid()
         self._send(request, ref, wire.Call(0, payload, reader), heard, lost)
 
@@ -225,10 +235,12 @@ class Requests:
     ) -> None:
         if request.is_over:
             return
-        dead = dead or self._leaving.get(name)
+        if dead is None:
+            known, _ = self._names.get(name, (None, 0.0))
+            dead = known if known in self._leaving else None
 
         def heard(answer: wire.Answer) -> None:
-            found = _content(answer)
+            found = _content(answer, "the registry")
             if isinstance(found, Live):
                 self.note(name, found.ref)
                 self._call(request, found.ref, payload, name)
@@ -238,6 +250,26 @@ class Requests:
                 self.end(request, NoProcessError(request.target))
 
         self._ask_registry(request, AwaitLive(name, dead), heard)
+
+    def _find_registered_and_call(self, request: Request, via: Via, payload: bytes) -> None:
+        registry = words_for(via.registry)
+
+        def found(outcome: wire.Answer | Exception) -> None:
+            ref = _content(outcome, registry)
+            if isinstance(ref, ActorRef):
+                self._call(request, ref, payload)
+            else:
+                self.end(
+                    request, ref if isinstance(ref, Exception) else NoProcessError(request.target)
+                )
+
+        try:
+            question = wire.pack_request(WhereIs(via.key), "the key")
+        except CallError as error:
+            unsent = error
+            self._shell.after(0.0, lambda: self.end(request, unsent))
+        else:
+            request.before = self.call(via.registry, question, request.seconds, found)
 
     def _ask_registry(
         self, request: Request, question: object, heard: Callable[[wire.Answer], object]
@@ -326,10 +358,10 @@ def result_of(outcome: wire.Answer | Exception, target: str) -> Any:
     return wire.content_of(outcome.payload, target, failed=outcome.failed)
 
 
-def _content(answer: wire.Answer) -> object:
-    """Return what the registry has answered, or the error that it has refused with."""
+def _content(outcome: wire.Answer | Exception, registry: str) -> object:
+    """Return what *registry* has answered, or the error that it has refused with."""
     try:
-        return result_of(answer, "the registry")
+        return result_of(outcome, registry)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on
         return error
 

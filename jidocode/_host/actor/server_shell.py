@@ -22,11 +22,18 @@ from jidocode._host.transport.address import Address
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
-from jidocode.base.refs import ActorRef, Name, Target, words_for
+from jidocode.base.refs import ActorRef, Name, Target, Via, words_for
 from jidocode.base.stop import Stopped
 from jidocode.base.text import quote
-from jidocode.errors import CallTimeoutError, HostError, RegistryNotRunningError
-from jidocode.otp.naming.messages import DemonitorProcess, Live, MonitorProcess
+from jidocode.errors import (
+    ActorExitedError,
+    CallError,
+    CallTimeoutError,
+    HostError,
+    NoProcessError,
+    RegistryNotRunningError,
+)
+from jidocode.otp.naming.messages import DemonitorProcess, Live, MonitorProcess, WhereIs
 from jidocode.otp.server import loop, machine, messages
 from jidocode.otp.server.commands import CALL_TIMEOUT
 from jidocode.otp.server.runtime import Interruption
@@ -197,9 +204,27 @@ class ServerShell(Shell):
             self.transport.relay()
         return wants_more
 
-    def look_up(self, name: Name, seconds: float = CALL_TIMEOUT) -> ActorRef | None:
-        """Return who runs under *name*; raises as `GenServer.whereis`."""
+    def look_up(self, target: Name | Via, seconds: float = CALL_TIMEOUT) -> ActorRef | None:
+        """Return who is *target* now; raises as `GenServer.whereis`."""
         self._check_process()
+        if isinstance(target, Via):
+            return self._look_up_registered(target, seconds)
+        return self._look_up_named(target, seconds)
+
+    def _look_up_registered(self, via: Via, seconds: float) -> ActorRef | None:
+        registry = via.registry
+        if not isinstance(registry, ActorRef):
+            running = self.requests.known(registry) or self._look_up_named(registry, seconds)
+            if running is None:
+                return None
+            registry = running
+        try:
+            ref = self.call(machine.SendCall(registry, WhereIs(via.key), seconds))
+        except (NoProcessError, ActorExitedError):  # the next registry knows nobody yet
+            return None
+        return ref if isinstance(ref, ActorRef) and not is_dead(ref) else None
+
+    def _look_up_named(self, name: Name, seconds: float) -> ActorRef | None:
         begin = partial(self.requests.look_up, name, seconds)
         found = result_of(self._wait_for("the registry", seconds, begin), "the registry")
         if not isinstance(found, Live) or is_dead(found.ref):
@@ -303,15 +328,15 @@ class ServerShell(Shell):
     # Commands
 
     def _reach(self, target: Target) -> ActorRef | None:
-        """Return the process to send something to, None if nobody runs under that name."""
+        """Return the process to send something to, None if nobody has that name or key."""
         if isinstance(target, ActorRef):
             return target
-        known = self.requests.known(target)
+        known = None if isinstance(target, Via) else self.requests.known(target)
         if known is not None:
             return known
         try:
             return self.look_up(target, _NAME_SECONDS)
-        except (CallTimeoutError, RegistryNotRunningError) as error:
+        except (CallError, RegistryNotRunningError) as error:
             log.debug("nobody is found under a name: {}", error)
             return None
 
@@ -336,15 +361,18 @@ class ServerShell(Shell):
 
     def _send_request(self, command: machine.SendRequest) -> None:
         payload = wire.pack_request(command.request)
-        if self._is_main:
-            self._reach(command.target)  # so that it leaves now, also if the callback takes long
-        self._in_main(partial(self._begin_request, payload), command)
+        target = command.target
+        if self._is_main:  # so that it leaves now, also if the callback takes long
+            ref = self._reach(target)
+            if isinstance(target, Via) and ref is not None:
+                target = ref
+        self._in_main(partial(self._begin_request, payload, target), command)
 
-    def _begin_request(self, payload: bytes, command: machine.SendRequest) -> None:
+    def _begin_request(self, payload: bytes, target: Target, command: machine.SendRequest) -> None:
         def ended(outcome: Outcome) -> None:
             self._receive.take(lambda: self._respond(command, outcome))
 
-        self.requests.call(command.target, payload, command.timeout, ended)
+        self.requests.call(target, payload, command.timeout, ended)
 
     def _respond(self, command: machine.SendRequest, outcome: Outcome) -> None:
         try:

@@ -12,6 +12,7 @@ from jidocode._host import wire
 from jidocode._host.actor.child_exited import ChildExited
 from jidocode._host.actor.reports import write_report
 from jidocode._host.actor.shell import Process, Shell
+from jidocode._host.descriptors import has_ended
 from jidocode._host.transport.address import Address
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
@@ -22,6 +23,7 @@ from jidocode.otp.naming.messages import (
     ClaimName,
     NameGranted,
     NameRefused,
+    NameReserved,
     RegisterName,
     ReleaseName,
     ReportComplete,
@@ -92,6 +94,7 @@ class SupervisorShell(Shell):
             supervision.After: self._after,
             supervision.Announce: self._announce,
             supervision.Release: self._release,
+            supervision.RefuseStart: self._refuse_start,
             ReportComplete: self.tell_registry,
         }
 
@@ -157,6 +160,8 @@ class SupervisorShell(Shell):
                 self._feed(supervision.NameClaimed(incarnation))
             case NameRefused(incarnation=incarnation, holder=holder):
                 self._feed(supervision.NameTaken(incarnation, holder))
+            case NameReserved(incarnation=incarnation):
+                self._feed(supervision.NameReserved(incarnation))
             case _ if error is not None:
                 log.warning("{}", quote(str(error)))
             case _:
@@ -265,6 +270,16 @@ class SupervisorShell(Shell):
 
     def _release(self, effect: supervision.Release) -> None:
         self.tell_registry(ReleaseName(effect.name, self.ref))
+
+    def _refuse_start(self, effect: supervision.RefuseStart) -> None:
+        # The host tells of a death once all below is dead, which takes a moment; whoever kills
+        # a child, and starts it, is faster.
+        child = self._children.get(effect.incarnation)
+        if child is not None and child.ref is not None and not has_ended(child.ref.os_pid):
+            self._send_error(machine.SendError(effect.event.caller, effect.error))
+        else:
+            self._feed(supervision.DeathSeen(effect.incarnation))
+            self._feed(effect.event)
 
     def _tell_registry_to(self, child: Child) -> None:
         if child.ref is not None and self.registry is not None:

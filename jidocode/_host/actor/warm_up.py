@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.transport.address import Address
-from jidocode.base.refs import ActorRef, Name
+from jidocode.base.refs import ActorRef, Name, Via
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
 from jidocode.otp.server.machine import CallReceived, Command, SendCall, SendPart
@@ -71,7 +71,7 @@ class _Nobody:
         """Never called."""
         raise NotImplementedError
 
-    def look_up(self, name: Name) -> None:
+    def look_up(self, target: Name | Via) -> None:
         """Never called."""
 
     def returned(self, error: BaseException | None) -> None:

@@ -61,7 +61,8 @@ class Directory:
                 expected = event.name if event.restarting else None
                 return self._ended(event.ref, event.reason, expected, event.supervisor)
             case ChildStartFailed() if event.name is not None and not event.restarting:
-                self._expected.pop(event.name, None)
+                if self._expected.pop(event.name, None):
+                    self._pass_on(event.name)
                 self._changes.tell()
             case _:
                 pass
@@ -101,11 +102,23 @@ class Directory:
         if supervisor in self._deaths:
             return  # late news of a supervisor that is gone with all its children
         self._places[ref] = _Place(supervisor, name)
-        if name is not None:
+        if name is not None and not self._is_anothers(name, supervisor, ref):
             self._names[name] = ref
             self._ends.pop(name, None)
             self._expected.pop(name, None)
         self._changes.tell()
+
+    def _is_anothers(self, name: Name, supervisor: ActorRef, ref: ActorRef) -> bool:
+        """Whether *name* is known to be that of another supervisor's child.
+
+        Who is started while there is no registry may not have its name, which only the next
+        registry says.
+        """
+        if supervisor == ref:  # a new root, heard of before the end of the old one
+            return False
+        holder = self._names.get(name)
+        owner = self._expected.get(name) if holder is None else self._places[holder].supervisor
+        return owner not in (None, supervisor)
 
     def _ended(
         self, ref: ActorRef, reason: ExitReason, expected: Name | None, supervisor: ActorRef
@@ -119,6 +132,7 @@ class Directory:
         for name, boss in list(self._expected.items()):
             if name != expected and boss in self._deaths:
                 self._expected.pop(name, None)
+                self._pass_on(name)
         self._changes.tell()
         self._on_death(ref, reason)
         for each in lost:
@@ -131,6 +145,8 @@ class Directory:
         if place is not None and place.name is not None and self._names.get(place.name) == ref:
             self._ends[place.name] = reason
             del self._names[place.name]
+            if place.name not in self._expected:
+                self._pass_on(place.name)
             while len(self._ends) > REMEMBERED_NAMES:
                 self._ends.popitem(last=False)
         self._leaving.discard(ref)
@@ -142,6 +158,12 @@ class Directory:
             if place.supervisor == ref and below in self._places:
                 lost += [_lost(below, place), *self._forget(below, Killed())]
         return lost
+
+    def _pass_on(self, name: Name) -> None:
+        """Give *name* to who has said that it has it before the last one was known to be dead."""
+        for ref, place in self._places.items():
+            if place.name == name:
+                self._names[name] = ref
 
     def wake(self) -> None:
         """Have all that wait look again whether they give up."""

@@ -1,1 +1,1 @@
-"""How processes are found and watched: names, groups of names, monitors."""
+"""How processes are found and watched: names and monitors."""

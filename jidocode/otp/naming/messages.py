@@ -8,6 +8,8 @@ beside a name is a user's, and not printed.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from msgspec import Struct
 
 from jidocode.base.exits import ExitReason
@@ -113,6 +115,17 @@ class AwaitLive(Struct, frozen=True):
     dead: ActorRef | None = None
 
 
+class WhereIs(Discreet, frozen=True):
+    """Asked of a `Registry` of the app's own: answered with who is under *key*, None if nobody.
+
+    Refused with TypeError where several may be.
+    """
+
+    hidden = ("key",)
+
+    key: Hashable
+
+
 class Entries(Struct, frozen=True):
     """Answered with the entries of all held names, of one *kind* if given, in claim order."""
 
@@ -131,28 +144,7 @@ class Count(Struct, frozen=True):
     kind: str | None = None
 
 
-class GetMeta(Struct, frozen=True):
-    """Answered with what is kept beside the names under *key*, None if nothing is."""
-
-    key: str
-
-
-class LookUpDuplicates(Struct, frozen=True):
-    """Answered with all processes under *key* and their values; send to each to dispatch."""
-
-    key: Name
-
-
 # ----- from any process ----------------------------------------------------------------
-
-
-class PutMeta(Discreet, frozen=True):
-    """Keep *value* beside the names under *key*; None deletes it. Lost with the registry."""
-
-    hidden = ("value",)
-
-    key: str
-    value: object
 
 
 class Subscribe(Struct, frozen=True):
@@ -165,23 +157,6 @@ class Unsubscribe(Struct, frozen=True):
     """*listener* wants to hear no more."""
 
     listener: ActorRef
-
-
-class RegisterDuplicate(Discreet, frozen=True):
-    """*ref* joins the processes under *key*, where any number may be, with *value*."""
-
-    hidden = ("value",)
-
-    key: Name
-    ref: ActorRef
-    value: object = None
-
-
-class UnregisterDuplicate(Struct, frozen=True):
-    """*ref* leaves the processes under *key*."""
-
-    key: Name
-    ref: ActorRef
 
 
 # ----- answers to a look-up ----------------------------------------------------------
@@ -218,11 +193,17 @@ class NameGranted(Struct, frozen=True):
     incarnation: int
 
 
-class NameRefused(Struct, frozen=True):
-    """The name is taken by *holder* (OTP: `already_started`); if that is None, nobody may have it.
+class NameReserved(Struct, frozen=True):
+    """No child of yours may have the name."""
 
-    None also stands for a holder without a process, where a process that runs already has lost
-    its name to it.
+    name: Name
+    incarnation: int
+
+
+class NameRefused(Struct, frozen=True):
+    """The name is taken by *holder* (OTP: `already_started`).
+
+    That is None if the holder has no process, where one that runs already has lost its name.
     """
 
     name: Name

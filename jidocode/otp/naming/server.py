@@ -1,4 +1,4 @@
-"""`RegistryServer`: the process that owns the tables of names, groups and monitors.
+"""`RegistryServer`: the process that owns the tables of names and monitors.
 
 The tables decide; this server only turns messages into calls of a table and a
 table's effects into messages. Supervisors speak to it (claims, and what they
@@ -19,7 +19,6 @@ from msgspec import Struct
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.naming.duplicates import DuplicateTable
 from jidocode.otp.naming.messages import (
     REGISTRY,
     RESERVED_KINDS,
@@ -29,21 +28,16 @@ from jidocode.otp.naming.messages import (
     Count,
     DemonitorProcess,
     Entries,
-    GetMeta,
     Keys,
     LookUp,
-    LookUpDuplicates,
     MonitorProcess,
-    NameRefused,
+    NameReserved,
     NotFound,
     OneLife,
-    PutMeta,
-    RegisterDuplicate,
     RegisterName,
     ReleaseName,
     ReportComplete,
     Subscribe,
-    UnregisterDuplicate,
     Unsubscribe,
 )
 from jidocode.otp.naming.monitors import Notify
@@ -112,7 +106,6 @@ class RegistryServer(GenServer):
         self.reporters = set()
         self.root = None
         self.table = NameTable()
-        self.duplicates = DuplicateTable()
         self._watches: dict[int, ActorRef] = {}
         # Questions about names that may still be told of.
         self._early: list[Callable[[], object]] = []
@@ -143,11 +136,6 @@ class RegistryServer(GenServer):
                 return Reply(self.table.keys(ref))
             case Count():
                 return Reply(self.table.count(request.kind))
-            case GetMeta(key):
-                return Reply(self.table.meta.get(key))
-            case LookUpDuplicates(key):
-                check_name(key)
-                return Reply(self.duplicates.lookup(key))
             case _:
                 return super().handle_call(request, caller)
 
@@ -155,13 +143,13 @@ class RegistryServer(GenServer):
         """Take in what supervisors and watchers say."""
         match request:
             case ClaimName(name, owner, incarnation) if not self._may_hold(name, owner):
-                self.send(owner, NameRefused(name, incarnation, None))
+                self.send(owner, NameReserved(name, incarnation))
             case RegisterName(name, owner, ref) if not self._may_hold(name, owner):
-                self.send(owner, NameRefused(name, ref.incarnation, None))
+                self.send(owner, NameReserved(name, ref.incarnation))
             case ChildStarted(name=tuple() as name, supervisor=owner) if not self._may_hold(
                 name, owner
             ):
-                self.send(owner, NameRefused(name, request.ref.incarnation, None))
+                self.send(owner, NameReserved(name, request.ref.incarnation))
             case ClaimName(name, owner, incarnation, OneLife(value)):
                 effects = self.table.claim(name, owner, incarnation, value=value, one_life=True)
                 self.carry_out(effects)
@@ -179,7 +167,6 @@ class RegistryServer(GenServer):
                 self.reporters.add(owner)
             case ChildExited():
                 self.reporters.discard(request.ref)
-                self.duplicates.process_died(request.ref)
                 self.carry_out(self.table.process_died(request.ref, request.reason))
             case ChildStarted() | ChildStartFailed() | HeartbeatMissed() | GaveUp():
                 pass
@@ -210,18 +197,10 @@ class RegistryServer(GenServer):
     def _keep(self, request: Any) -> Result:
         """Take in what any process may say."""
         match request:
-            case PutMeta(key, None):
-                self.table.meta.pop(key, None)
-            case PutMeta(key, value):
-                self.table.meta[key] = value
             case Subscribe(listener):
                 self.table.subscribe(listener)
             case Unsubscribe(listener):
                 self.table.unsubscribe(listener)
-            case RegisterDuplicate(key, ref, value):
-                self.carry_out([*self.duplicates.register(key, ref, value=value)])
-            case UnregisterDuplicate(key, ref):
-                self.duplicates.unregister(key, ref)
             case _:
                 return super().handle_cast(request)
         return None
@@ -266,7 +245,6 @@ class RegistryServer(GenServer):
             ask_again()
 
     def _ended(self, ref: ActorRef, reason: ExitReason) -> None:
-        self.duplicates.process_died(ref)
         if isinstance(reason, NoProcess) or self.table.keys(ref):
             self.carry_out(self.table.process_vanished(ref, reason))
         else:

@@ -1,9 +1,8 @@
 """Which process runs under which name: the table of the process registry.
 
-`NameTable` holds at most one process per name; `DuplicateTable`, its small
-sibling, any number per key. Both are pure tables: events in, effects out. A
-table has changed before its effects are carried out, so whoever hears `Down`
-or `NameDown` no longer finds the dead process under its name.
+`NameTable` holds at most one process per name. It is a pure table: events in, effects
+out. It has changed before its effects are carried out, so whoever hears `Down` or
+`NameDown` no longer finds the dead process under its name.
 
 The rules of `NameTable`:
 
@@ -126,13 +125,9 @@ class NameTable:
     Every method that changes something returns the effects to carry out, in
     order. `claim` and `register` raise `InvalidChildSpecError` for a name that
     is no pair of str.
-
-    Attributes:
-        meta: What users of the table keep beside it, in a key space of its own.
     """
 
     def __init__(self) -> None:
-        self.meta: dict[Hashable, object] = {}
         self._entries: dict[Name, Entry] = {}
         # Waiting claims, each as the entry that it would be: first come, first served.
         self._claims: dict[tuple[Name, ActorRef], Entry] = {}

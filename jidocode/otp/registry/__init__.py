@@ -9,7 +9,9 @@ and raise what a call raises, and TypeError for a key that cannot be one of a di
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import uuid
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from jidocode.base.refs import ActorRef, Target
@@ -21,16 +23,19 @@ from jidocode.otp.registry.messages import (
     GetMeta,
     Keys,
     Listen,
+    Lock,
     LookUp,
     PutMeta,
     Register,
     Registered,
+    Release,
     Unlisten,
     Unregister,
     Unregistered,
     UpdateValue,
 )
 from jidocode.otp.registry.server import Registry
+from jidocode.otp.server.commands import CALL_TIMEOUT
 
 __all__ = [
     "Entry",
@@ -43,6 +48,7 @@ __all__ = [
     "get_meta",
     "keys",
     "listen",
+    "lock",
     "lookup",
     "put_meta",
     "register",
@@ -57,6 +63,14 @@ class Process(Asks, Protocol):
     """A server, which can register itself."""
 
     ref: ActorRef
+
+
+class Locks(Process, Protocol):
+    """A server, which can hold a lock."""
+
+    def cast(self, target: Target, request: object) -> None:
+        """Send *request* to the `handle_cast` of *target*."""
+        ...
 
 
 class Sends(Asks, Protocol):
@@ -104,6 +118,44 @@ def listen(process: Process, registry: Target) -> None:
 def unlisten(process: Process, registry: Target) -> None:
     """Have no more sent to *process*; what is under way may still come."""
     process.call(registry, Unlisten(process.ref))
+
+
+@contextmanager
+def lock(
+    process: Locks, registry: Target, key: Hashable, *, timeout: float = CALL_TIMEOUT
+) -> Generator[None]:
+    """Hold the lock on *key* while the block runs (Elixir: Registry.lock).
+
+        with registry.lock(self, ("registry", "jobs"), "the key"):
+            ...
+
+    Of all blocks with one key, in all processes and threads of the tree, one runs at a time;
+    who waits comes in turn. It is left when the block ends, however it does, and when the
+    process does, by SIGKILL as well. The keys of locks and of processes have nothing to do
+    with each other.
+
+    It is no lock against the process itself failing to end it: a block within a block with
+    the same key waits for itself. And it lasts as long as the registry: if that dies, the next
+    one knows nothing of who is in a block, and lets the next one in.
+
+    Args:
+        process: A server.
+        registry: Of either kind of keys.
+        key: Any key of a dict.
+        timeout: Seconds to wait for it, `INFINITY` to wait for ever. Meanwhile the server
+            handles nothing, as in a call.
+
+    Raises:
+        CallTimeoutError: It is not free in time; it is not waited for any more.
+        ActorExitedError: The registry died while it was waited for.
+    """
+    token = uuid.uuid4()
+    request = Lock(_sound(key), process.ref, token)
+    try:
+        process.call(registry, request, timeout=timeout)
+        yield
+    finally:
+        process.cast(registry, Release(token))
 
 
 # What anybody may ask

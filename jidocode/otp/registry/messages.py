@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from uuid import UUID
 
 from attrs import field, frozen
 from msgspec import Struct
@@ -87,6 +88,22 @@ class Unlisten(Struct, frozen=True):
     ref: ActorRef
 
 
+class Lock(Discreet, frozen=True):
+    """Answered when *ref*, who asks, holds the lock on *key*, until `Release` or its end."""
+
+    hidden = ("key",)
+
+    key: Hashable
+    ref: ActorRef
+    token: UUID
+
+
+class Release(Struct, frozen=True):
+    """Cast by whoever asked for a lock with *token*: it is not wanted any more."""
+
+    token: UUID
+
+
 class LookUp(Discreet, frozen=True):
     """Answered with the entries under *key*."""
 
@@ -126,5 +143,5 @@ class GetMeta(Discreet, frozen=True):
     key: Hashable
 
 
-OwnRequest = Register | Unregister | UpdateValue | Listen | Unlisten
+OwnRequest = Register | Unregister | UpdateValue | Listen | Unlisten | Lock
 """What a process may say of itself alone."""

@@ -10,6 +10,8 @@ from msgspec import Struct
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import AlreadyRegisteredError, InvalidChildSpecError, NotRegisteredError
+from jidocode.otp.naming.messages import WhereIs
+from jidocode.otp.registry.locks import LockClaim, LockTable
 from jidocode.otp.registry.messages import (
     Count,
     Entries,
@@ -17,11 +19,13 @@ from jidocode.otp.registry.messages import (
     GetMeta,
     Keys,
     Listen,
+    Lock,
     LookUp,
     OwnRequest,
     PutMeta,
     Register,
     Registered,
+    Release,
     Unlisten,
     Unregister,
     Unregistered,
@@ -60,6 +64,7 @@ class Registry(GenServer):
             problem = f"keys of a registry are 'unique' or 'duplicate', not {quote(keys)}"
             raise InvalidChildSpecError(problem)
         self._table = KeyTable(unique=keys == "unique")
+        self._locks = LockTable()
         self._meta: dict[Hashable, object] = {}
         self._known: set[ActorRef] = set()  # whose end is watched
         self._watched: dict[int, ActorRef] = {}
@@ -75,6 +80,10 @@ class Registry(GenServer):
         match request:
             case LookUp(key):
                 return Reply(self._table.lookup(key))
+            case WhereIs(key) if self._table.unique:
+                return Reply(self._table.holder_of(key))
+            case WhereIs():
+                return Refuse(TypeError(f"{self.ref} has duplicate keys: no target"))
             case Keys(ref):
                 return Reply(self._table.keys(ref))
             case Entries():
@@ -115,6 +124,10 @@ class Registry(GenServer):
                 self._watch(ref)
             case Unlisten(ref):
                 self._listeners.pop(ref, None)
+            case Lock(key, ref, token):
+                self._watch(ref)
+                self._grant(self._locks.claim(LockClaim(key, ref, token, caller)))
+                return NoReply()
         return Reply()
 
     def _register(self, request: Register) -> CallResult:
@@ -127,6 +140,17 @@ class Registry(GenServer):
         for listener in self._listeners:
             self.send(listener, Registered(self.ref, entry))
         return Reply()
+
+    def handle_cast(self, request: Any) -> Result:
+        """Take in that a lock is free."""
+        if not isinstance(request, Release):
+            return super().handle_cast(request)
+        self._grant(self._locks.release(request.token))
+        return None
+
+    def _grant(self, claims: list[LockClaim]) -> None:
+        for claim in claims:
+            self.reply(claim.caller, None)
 
     def handle_info(self, message: Any) -> Result:
         """Take in that a process has ended."""
@@ -154,6 +178,7 @@ class Registry(GenServer):
         self._known.discard(ref)
         self._listeners.pop(ref, None)
         self._tell_removed(self._table.remove_all(ref))
+        self._grant(self._locks.remove_all(ref))
 
     def _tell_removed(self, removed: list[Entry]) -> None:
         for entry in removed:

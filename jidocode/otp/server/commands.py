@@ -76,11 +76,11 @@ class ServerCommands:
     def cast(self, target: Target, request: object) -> None:
         """Send *request* to the `handle_cast` of *target*, a process or whoever has that name.
 
-        Lost in silence if nobody is there, or nobody runs under the name now. What one
-        thread sends to one target arrives in the order in which it was sent.
+        Lost in silence if nobody is there, or nobody has the name, or the key of a `Via`,
+        now. What one thread sends to one target arrives in the order in which it was sent.
 
         Raises:
-            TypeError: *target* is neither an `ActorRef` nor a name, here and below.
+            TypeError: *target* is no `ActorRef`, name or `Via`, here and below.
             CallError: *request* cannot be pickled.
         """
         require_target(target)

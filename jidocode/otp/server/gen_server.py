@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from jidocode.base.exits import ExitReason
-from jidocode.base.refs import ActorRef, Name, Target, require_name, require_target
+from jidocode.base.refs import ActorRef, Name, Target, Via, require_name, require_target
 from jidocode.base.text import quote
 from jidocode.errors import CallError
 from jidocode.otp.seconds import require_seconds
@@ -93,7 +93,7 @@ class GenServer(ServerCommands):
         in a thread that the main thread waits for.
 
         Args:
-            target: A process, or the name that it runs under.
+            target: A process, the name that it runs under, or a `Via`.
             request: Anything that pickles.
             timeout: Seconds to wait for all of it, `INFINITY` to wait for ever.
 
@@ -143,14 +143,17 @@ class GenServer(ServerCommands):
         require_seconds("timeout", timeout)
         return self._runtime.send_part(SendPart(sound(caller, Caller), part, timeout))
 
-    def whereis(self, name: Name) -> ActorRef | None:
-        """Return the process that runs under *name* now, None if none does (OTP: whereis).
+    def whereis(self, target: Name | Via) -> ActorRef | None:
+        """Return the process that has a name or a key now, None if none does (OTP: whereis).
 
-        It may have died by the time it is used; `call` and its kin take the name itself.
+        It may have died by the time it is used; `call` and its kin take *target* itself.
 
         Raises:
             RegistryNotRunningError: Nobody can say.
             CallTimeoutError: The registry does not answer.
         """
-        require_name(name)
-        return self._runtime.look_up(name)
+        if isinstance(target, Via):
+            require_target(target)
+        else:
+            require_name(target)
+        return self._runtime.look_up(target)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from jidocode.base.refs import ActorRef, Name
+from jidocode.base.refs import ActorRef, Name, Via
 from jidocode.otp.server.machine import Command, SendCall, SendPart
 from jidocode.otp.server.streams import PartSource
 
@@ -59,8 +59,8 @@ class Runtime(Protocol):
         """Send *part*, as soon as its reader may be sent one; as `GenServer.send_part`."""
         ...
 
-    def look_up(self, name: Name) -> ActorRef | None:
-        """Return the process that runs under *name* now; raises as `GenServer.whereis`."""
+    def look_up(self, target: Name | Via) -> ActorRef | None:
+        """Return the process that is *target* now; raises as `GenServer.whereis`."""
         ...
 
     def returned(self, error: BaseException | None) -> None:

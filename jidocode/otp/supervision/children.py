@@ -9,7 +9,7 @@ from msgspec import Struct
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import quote
-from jidocode.errors import AlreadyPresentError, AlreadyStartedError, ChildNotFoundError
+from jidocode.errors import AlreadyPresentError, ChildNotFoundError
 from jidocode.otp.supervision.life import Life, LifeState
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo, ChildStatus
 from jidocode.otp.supervision.specs import ChildSpec, ChildType
@@ -38,14 +38,15 @@ class Child(Struct):
     @property
     def ref(self) -> ActorRef | None:
         """The process, once its `init` is done and until it is known to be dead."""
-        if self.life is None or self.life.state is LifeState.SILENT:
+        if self.life is None or self.life.is_dead:
             return None
         return self.life.ref
 
     @property
     def is_running(self) -> bool:
-        """Whether it is ready and was not told to stop."""
-        return self.life is not None and self.life.state is LifeState.RUNNING
+        """Whether it is ready, was not told to stop, and is not known to be dead."""
+        life = self.life
+        return life is not None and life.state is LifeState.RUNNING and not life.is_dead
 
     @property
     def is_at_rest(self) -> bool:
@@ -67,7 +68,7 @@ class Child(Struct):
         life = self.life
         if life is None:
             return ChildStatus.STOPPED if self.died_at is None else ChildStatus.RESTARTING
-        if life.state is LifeState.RUNNING:
+        if self.is_running:
             return ChildStatus.RUNNING
         if life.on_request:
             return ChildStatus.STOPPING
@@ -76,7 +77,7 @@ class Child(Struct):
             return ChildStatus.STARTING if self.died_at is None else ChildStatus.RESTARTING
         if life.verdict is Verdict.RESTART:
             return ChildStatus.RESTARTING
-        return ChildStatus.STOPPED if life.state is LifeState.SILENT else ChildStatus.STOPPING
+        return ChildStatus.STOPPED if life.is_dead else ChildStatus.STOPPING
 
 
 class Children(dict[str, Child]):
@@ -88,24 +89,29 @@ class Children(dict[str, Child]):
         return cls({spec.id: Child(spec) for spec in specs})
 
     def add(self, spec: ChildSpec) -> Child:
-        """Keep *spec* as the last one; raises what `check_free` raises."""
+        """Keep *spec* as the last one.
+
+        Raises:
+            AlreadyPresentError: A child has its id (OTP: `already_present`).
+        """
         self.check_free(spec.id)
         child = self[spec.id] = Child(spec)
         return child
 
     def check_free(self, child_id: str) -> None:
-        """Make sure that no child has that id, of those that are running or at rest.
+        """Raise `AlreadyPresentError` if a child has that id."""
+        if child_id in self:
+            raise AlreadyPresentError(child_id)
 
-        Raises:
-            AlreadyStartedError: One has, and a process (OTP: `already_started`).
-            AlreadyPresentError: One has, without a process (OTP: `already_present`).
-        """
-        present = self.get(child_id)
-        if present is None:
-            return
-        if present.ref is not None:
-            raise AlreadyStartedError(child_id, present.ref)
-        raise AlreadyPresentError(child_id)
+    def holder_of(self, spec: ChildSpec) -> Child | None:
+        """Return the child that runs with the id of *spec*, or else with its name."""
+        present = self.get(spec.id)
+        if present is not None and present.is_running:
+            return present
+        if spec.name is None:
+            return None
+        named = (each for each in self.values() if each.is_running and each.wants(spec.name))
+        return next(named, None)
 
     def is_open(self, spec: ChildSpec) -> bool:
         """Whether a child has the id or the name of *spec*, and is neither running nor at rest.

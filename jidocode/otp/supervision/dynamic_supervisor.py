@@ -203,9 +203,8 @@ class DynamicSupervisorLoop(Keeper):
             self._refuse(caller, error)
 
     def _start_child(self, event: RequestReceived, spec: ChildSpec) -> None:
-        if self._wait_for(spec, event):
+        if not self._may_start(spec, event):
             return
-        self.children.check_free(spec.id)
         limit = self._options.max_children
         if limit is not None and len(self.children) >= limit:
             raise MaxChildrenError(limit)

@@ -48,7 +48,9 @@ from jidocode.otp.supervision.machine import (
     KeeperEffect,
     KeeperEvent,
     NameClaimed,
+    NameReserved,
     NameTaken,
+    RefuseStart,
     RegistryDown,
     RegistryUp,
     Release,
@@ -201,7 +203,7 @@ class Keeper(abc.ABC):
         if isinstance(event, HeartbeatDue) and life.missed and life.ref is not None:
             self._announce_missed(child, life.ref, life.missed)
         self._do(life.handle(event))
-        if isinstance(event, NameTaken):
+        if isinstance(event, NameTaken | NameReserved):
             child.has_claim = False
         if life.ref is not None and not was_ready:
             self._drop_arguments(child, life)
@@ -318,9 +320,7 @@ class Keeper(abc.ABC):
     def _claim_again(self) -> None:
         """Tell a registry that knows nothing what belongs to whom."""
         self._registry_up = True
-        # The registry is the first child of its own supervisor, and its name is claimed last: by
-        # that it knows that it was told all, and that what it does not know is not there.
-        for child in reversed(self.children.values()):
+        for child in self.children.values():
             life, name = child.life, child.spec.name
             child.has_claim = life is not None and name is not None
             if life is not None and name is not None:
@@ -351,16 +351,21 @@ class Keeper(abc.ABC):
 
     # Requests
 
-    def _wait_for(self, spec: ChildSpec, event: RequestReceived) -> bool:
-        """Whether *event*, which asks to start *spec*, waits for what becomes of another child.
+    def _may_start(self, spec: ChildSpec, event: RequestReceived) -> bool:
+        """Whether *spec*, which *event* asks to start, can be; otherwise see to *event*.
 
-        That has the same id or name, and is starting, ending or restarting. Once it runs, it
-        is named to the caller; once it is gone, the start goes on.
+        Another child may have the same id or name. While that is starting, ending or
+        restarting, *event* waits for what becomes of it; if it runs, it is named to the caller.
         """
-        is_open = self.children.is_open(spec)
-        if is_open:
+        if self.children.is_open(spec):
             self._open.append((event, spec))
-        return is_open
+            return False
+        holder = self.children.holder_of(spec)
+        if holder is None or holder.life is None or holder.ref is None:
+            return True
+        error = AlreadyStartedError(spec.id, holder.ref)
+        self._effects.append(RefuseStart(event, error, holder.life.incarnation))
+        return False
 
     def _take_decided(self) -> list[RequestReceived]:
         """Return the starts that need not wait any more, and wait for them no longer."""

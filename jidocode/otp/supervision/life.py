@@ -34,6 +34,7 @@ from jidocode.otp.supervision.machine import (
     ChildReady,
     Claim,
     ClaimTimeout,
+    DeathSeen,
     ExitNoted,
     HeartbeatDue,
     HeartbeatLost,
@@ -41,6 +42,7 @@ from jidocode.otp.supervision.machine import (
     Kill,
     KillRequested,
     NameClaimed,
+    NameReserved,
     NameTaken,
     NoteTimeout,
     Probe,
@@ -78,12 +80,14 @@ class LifeState(enum.Enum):
 
 # An event without an entry is stale and changes nothing. One that leads back to the same
 # state is remembered, and has no other effect. Beats have no entries: an answer, or a
-# probe that is due, changes no state, and a lost heartbeat does.
+# probe that is due, changes no state, and a lost heartbeat does. Nor has a death that was
+# seen: what is below the process may still live, so it ends no life, and only is known.
 TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
     LifeState.CLAIMING: {
         NameClaimed: LifeState.STARTING,
         # There is no process: nothing to kill, and no death to wait for.
         NameTaken: LifeState.ENDED,
+        NameReserved: LifeState.ENDED,
         ChildFailed: LifeState.ENDED,
         # Two supervisors may each wait for a name of the other's, whose holder is to be
         # restarted by the one that waits: neither would ever go on.
@@ -98,6 +102,8 @@ TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
         ChildIgnored: LifeState.KILLING,
         ChildFailed: LifeState.KILLING,
         InitTimeout: LifeState.KILLING,
+        # It was started while there was no registry that could refuse it.
+        NameReserved: LifeState.KILLING,
         # OTP waits for `init`. Here a process is busy with it and reads no mail, so a
         # request to stop would wait as long as it hangs.
         StopRequested: LifeState.KILLING,
@@ -109,6 +115,7 @@ TRANSITIONS: dict[LifeState, dict[type[ChildEvent], LifeState]] = {
     },
     LifeState.RUNNING: {
         HeartbeatLost: LifeState.KILLING,
+        NameReserved: LifeState.KILLING,
         StopRequested: LifeState.STOPPING,
         KillRequested: LifeState.KILLING,
         # A word is no death: it may yet hang on its way out, or be killed, which is then why.
@@ -168,6 +175,8 @@ class Life(Struct):
     """Whether it ended because its `init` returned `Ignore`."""
     on_request: bool = False
     """Whether its supervisor wanted it to end."""
+    seen_dead: bool = False
+    """Whether its process is known to be dead, though it was not told yet."""
     missed: int = 0
     """Probes in a row that the process has not answered."""
     _failure: ExitReason | None = None
@@ -201,6 +210,9 @@ class Life(Struct):
             case PulseHeard():
                 self.missed = 0
                 return []
+            case DeathSeen():
+                self.seen_dead = True
+                return []
             case HeartbeatDue():
                 return self._beat() if self._must_answer() else []
             case ChildGone(incarnation, status) if not self._explains(status):
@@ -217,13 +229,23 @@ class Life(Struct):
         return self._enter(target)
 
     @property
+    def is_dead(self) -> bool:
+        """Whether its process is known to be dead, and nothing else of it."""
+        return self.state is LifeState.SILENT or self.seen_dead
+
+    @property
     def reason(self) -> ExitReason:
         """Why it ended, or ends, as far as known."""
         return self._failure or best_reason(self._note, self._status)
 
     @property
     def verdict(self) -> Verdict:
-        """What is to be done about its end, as far as known; a failed restart is tried again."""
+        """What is to be done about its end, as far as known; a failed restart is tried again.
+
+        Not if it may not have its name: it never may.
+        """
+        if self.name_reserved:
+            return Verdict.FORGET if self.spec.restart is Restart.TEMPORARY else Verdict.KEEP
         return Verdict.RESTART if self.ref is None else verdict(self.spec.restart, self.reason)
 
     def _explains(self, status: int | None) -> bool:
@@ -261,9 +283,11 @@ class Life(Struct):
             case ChildFailed():
                 self._failure = event.reason
             case NameTaken():
-                self.holder, self.name_reserved = event.holder, event.holder is None
-                who = "reserved" if event.holder is None else f"taken by {event.holder}"
-                self._failure = Crashed(f"its name is {who}")
+                self.holder = event.holder
+                self._failure = Crashed(f"its name is taken by {event.holder}")
+            case NameReserved():
+                self.name_reserved = True
+                self._failure = Crashed("its name is reserved")
             case ClaimTimeout():
                 limit = self.spec.init_timeout
                 self._failure = Crashed(f"its name was not free within {limit:g} s")

@@ -11,6 +11,7 @@ from msgspec import Struct
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
+from jidocode.errors import AlreadyStartedError
 from jidocode.otp.server.machine import (
     Exit,
     InitDone,
@@ -36,8 +37,14 @@ class NameClaimed(Struct, frozen=True):
     incarnation: int
 
 
+class NameReserved(Struct, frozen=True):
+    """No child of this supervisor may have the name."""
+
+    incarnation: int
+
+
 class NameTaken(Struct, frozen=True):
-    """The name belongs to *holder*; if that is None, no child of this supervisor may have it."""
+    """The name belongs to *holder*, None if that has no process."""
 
     incarnation: int
     holder: ActorRef | None
@@ -107,6 +114,12 @@ class ChildGone(Struct, frozen=True):
     status: int | None
 
 
+class DeathSeen(Struct, frozen=True):
+    """The process is dead, as the kernel says; the host, which tells why, has not done so yet."""
+
+    incarnation: int
+
+
 class CauseUnknown(Struct, frozen=True):
     """The process is dead, by no signal that was seen, and has not said why.
 
@@ -143,6 +156,7 @@ class HeartbeatLost(Struct, frozen=True):
 
 ChildEvent = (
     NameClaimed
+    | NameReserved
     | NameTaken
     | ClaimTimeout
     | ChildReady
@@ -154,6 +168,7 @@ ChildEvent = (
     | StopTimeout
     | ExitNoted
     | ChildGone
+    | DeathSeen
     | CauseUnknown
     | NoteTimeout
     | HeartbeatDue
@@ -166,7 +181,7 @@ ChildEvent = (
 
 
 class Claim(Discreet, frozen=True):
-    """Claim *name* at the registry; the answer is `NameClaimed` or `NameTaken`.
+    """Claim *name* at the registry; the answer is `NameClaimed`, `NameTaken` or `NameReserved`.
 
     *ref* is the live process behind it, if there is one already.
     """
@@ -263,10 +278,23 @@ class Release(Struct, frozen=True):
     name: Name
 
 
+class RefuseStart(Struct, frozen=True):
+    """Refuse the start that *event* asks for with *error*, if the process of *incarnation* lives.
+
+    That one is named in the error. If it is dead, nobody had told yet: feed `DeathSeen`, and
+    *event* again, which waits then for what becomes of it.
+    """
+
+    event: RequestReceived
+    error: AlreadyStartedError
+    incarnation: int
+
+
 KeeperEffect = (
     ChildEffect
     | Announce
     | Release
+    | RefuseStart
     | SendReply
     | SendError
     | InitDone

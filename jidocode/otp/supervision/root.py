@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from jidocode.base.text import describe, word
+from jidocode.base.text import word
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.messages import REGISTRY, RESERVED_KINDS, ROOT_KIND
 from jidocode.otp.naming.server import RegistryServer
-from jidocode.otp.supervision.specs import ChildSpec, Flags, Start, check_children
+from jidocode.otp.supervision.specs import ChildSpec, Flags, Start, check_children, pack_children
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
 
@@ -48,13 +47,8 @@ class Root(Supervisor):
             # Their names are claimed while they start, and they would run without.
             if spec.name is not None and spec.name[0] in RESERVED_KINDS:
                 raise InvalidChildSpecError(f"the name of child {word(spec.id)} is reserved")
-        start = Start(cls, specs)
-        try:
-            pickle.dumps(start)
-        except Exception as error:
-            why = f"the children cannot be pickled: {describe(error)}"
-            raise InvalidChildSpecError(why) from error
-        return start
+        pack_children(specs)  # else only the host would find out
+        return Start(cls, specs)
 
     def init(self, children: Sequence[ChildSpec]) -> tuple[Flags, Sequence[ChildSpec]]:
         """Return the children (called by the host, first)."""

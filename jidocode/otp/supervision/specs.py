@@ -8,6 +8,7 @@ error, because Python's keyword arguments already say so.
 from __future__ import annotations
 
 import enum
+import pickle
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, TypeVar, cast
 
@@ -15,7 +16,7 @@ from attrs import Factory, field, frozen
 
 from jidocode.base.records import Record
 from jidocode.base.refs import Name, is_name
-from jidocode.base.text import quote, word
+from jidocode.base.text import describe, quote, word
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.strategy import Restart, Strategy, StrategyText
@@ -346,6 +347,15 @@ def check_children(children: Iterable[object], flags: Flags) -> tuple[ChildSpec,
             raise InvalidChildSpecError(f"two children have the id {quote(spec.id)}")
         seen.add(spec.id)
     return checked
+
+
+def pack_children(children: tuple[ChildSpec, ...]) -> bytes:
+    """Return *children* pickled, as another process gets them, or raise `InvalidChildSpecError`."""
+    try:
+        return pickle.dumps(children, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        why = f"the children cannot be pickled: {describe(error)}"
+        raise InvalidChildSpecError(why) from error
 
 
 def check_child(child: object, flags: Flags) -> ChildSpec:

@@ -334,13 +334,13 @@ class SupervisorLoop(Keeper):
             match request:
                 case StartChild():
                     spec = check_child(request.spec, self.flags)
-                    if not self._wait_for(spec, event):
+                    if self._may_start(spec, event):
                         self._begin_start(Purpose.START_CHILD, caller, self.children.add(spec))
                 case TerminateChild(child_id):
                     self._terminate_child(caller, self.children.find(child_id))
                 case RestartChild(child_id):
                     child = self._stopped_child(child_id)
-                    if not self._wait_for(child.spec, event):
+                    if self._may_start(child.spec, event):
                         self._begin_start(Purpose.RESTART_CHILD, caller, child)
                 case DeleteChild(child_id):
                     self._forget(self._stopped_child(child_id))

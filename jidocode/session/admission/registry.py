@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from jidocode.base import log
@@ -26,9 +27,10 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp.naming.messages import REGISTRY, ClaimName, Live, NotFound, OneLife
-from jidocode.otp.naming.server import RegistryServer
+from jidocode.otp.naming.server import LOOK_SECONDS, RegistryServer
+from jidocode.otp.naming.table import Entry
 from jidocode.otp.seconds import INFINITY
-from jidocode.otp.server.messages import Caller, Response
+from jidocode.otp.server.messages import Caller, Down, Response
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
 from jidocode.otp.supervision.management import StartChild, TerminateChild
 from jidocode.session.admission.admission import Admission, AdmissionRules
@@ -50,6 +52,13 @@ _OWNERS = {"session": "sessions", "manager": "session", "state": "session"}
 """Of which kind the supervisor is that a session's own processes have, by their kinds."""
 
 
+class _Looked(Struct, frozen=True):
+    """To itself: the sessions that are in the way of *request* live, or it was told by now."""
+
+    request: StartSession
+    caller: Caller
+
+
 class ProcessRegistry(RegistryServer):
     """The registry of one system."""
 
@@ -63,6 +72,9 @@ class ProcessRegistry(RegistryServer):
         self._waiting: list[tuple[SessionQuestion, Caller]] = []
         self._starts: dict[int, tuple[Caller, str, ActorRef]] = {}
         self._stops: dict[int, tuple[Caller, str]] = {}
+        # Supervisors of sessions that are watched, by token, and those that were seen to be dead.
+        self._watched: dict[int, ActorRef] = {}
+        self._seen_dead: set[ActorRef] = set()
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*; what is about sessions waits until it is known which there are."""
@@ -137,6 +149,11 @@ class ProcessRegistry(RegistryServer):
                 self._on_start_response(message)
             case Response(token=token) if token in self._stops:
                 self._on_stop_response(message)
+            case Down(token=token) if token in self._watched:
+                self._seen_dead.add(self._watched.pop(token))
+            case _Looked(request, caller):
+                self._decide(request, caller)
+                self._answer_waiting()
             case _:
                 result = super().handle_info(message)
                 self._answer_waiting()  # somebody may have ended
@@ -147,18 +164,39 @@ class ProcessRegistry(RegistryServer):
 
     def _start(self, request: StartSession, caller: Caller) -> None:
         supervisor = self._supervisor()
-        taken = [other.place for other in self._known_sessions().values()]
         try:
-            self._admission.check_place(request.session.place, taken)
+            self._check_place(request)
         except SessionError:
-            if not self._has_dying_sessions():
-                raise
-            self._waiting.append((request, caller))  # one of them may have that place
+            if self._has_dying_sessions():
+                self._waiting.append((request, caller))  # one of them may have that place
+            else:  # as far as is known
+                self._look_at_sessions()
+                self.send_after(LOOK_SECONDS, _Looked(request, caller))
             return
         token = self.send_request(supervisor, StartChild(request.spec), timeout=INFINITY)
         session_id = request.session.record.id
         self._reservations[session_id] = request.session
         self._starts[token] = caller, session_id, supervisor
+
+    def _check_place(self, request: StartSession) -> None:
+        taken = [other.place for other in self._known_sessions().values()]
+        self._admission.check_place(request.session.place, taken)
+
+    def _look_at_sessions(self) -> None:
+        watched = {*self._watched.values(), *self._seen_dead}
+        for entry in self._entries_of_sessions():
+            if entry.ref is not None and entry.ref not in watched:
+                self._watched[self.watch_process(entry.ref)] = entry.ref
+
+    def _decide(self, request: StartSession, caller: Caller) -> None:
+        """Refuse *request* if its place is still taken, and none of the sessions is dead."""
+        try:
+            self._check_place(request)
+        except SessionError as error:
+            if not self._has_dying_sessions():
+                self.refuse(caller, error)
+                return
+        self._waiting.append((request, caller))
 
     def _update(self, request: UpdateRecord) -> OpenSession:
         current = self._open_session(request.session_id)
@@ -217,17 +255,22 @@ class ProcessRegistry(RegistryServer):
         return not isinstance(found, NotFound) or self.root not in self.reporters
 
     def _has_dying_sessions(self) -> bool:
-        """Whether there are sessions whose supervisor is dead: they go with it, in a moment."""
-        sessions = self.table.select(lambda entry: entry.name[0] == "session")
-        return any(entry.is_orphaned for entry in sessions)
+        """Whether there are dead sessions, or some whose supervisor is: they go in a moment."""
+        entries = self._entries_of_sessions()
+        self._seen_dead &= {entry.ref for entry in entries if entry.ref is not None}
+        return any(entry.is_orphaned or entry.ref in self._seen_dead for entry in entries)
+
+    def _entries_of_sessions(self) -> list[Entry]:
+        return self.table.select(lambda entry: entry.name[0] == "session")
 
     # Look-ups
 
     def _known_sessions(self) -> dict[str, OpenSession]:
         """Return every session that is open or being started, by id."""
-        entries = self.table.select(lambda entry: entry.name[0] == "session")
         return self._reservations | {
-            entry.name[1]: entry.value for entry in entries if isinstance(entry.value, OpenSession)
+            entry.name[1]: entry.value
+            for entry in self._entries_of_sessions()
+            if isinstance(entry.value, OpenSession)
         }
 
     def _open_session(self, session_id: str) -> OpenSession:

@@ -38,7 +38,7 @@ def _strict(part: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "additionalProperties": False} if "properties" in schema else schema
 
 
-def take_arguments(cls: type, given: Mapping[str, Any] | str) -> Any:
+def take_arguments(cls: type[Any], given: Mapping[str, Any] | str) -> Any:
     """Return the instance of *cls* that *given* says: an object, or the JSON of one.
 
     Raises:
