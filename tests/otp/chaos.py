@@ -19,6 +19,7 @@ from msgspec import Struct, field
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason, is_normal
 from jidocode.base.refs import ActorRef, Name
+from jidocode.errors import AlreadyStartedError
 from jidocode.otp.server.machine import Exit, InitDone, InitFailed, SendError, SendReply
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.supervision.dynamic_supervisor import DynamicSupervisorLoop
@@ -407,7 +408,9 @@ class Chaos(RuleBasedStateMachine):
             case SendReply(caller, value):
                 value = value.incarnation if isinstance(value, ActorRef) else value
                 self.commands.append(("reply", caller.request_id, value))
-            case SendError(caller, error) | RefuseStart(RequestReceived(caller), error):
+            case RefuseStart(event, child_id, holder):
+                self.play(SendError(event.caller, AlreadyStartedError(child_id, holder)))
+            case SendError(caller, error):
                 self.commands.append(("refuse", caller.request_id, type(error).__name__))
             case InitDone():
                 self.commands.append(("initialised",))

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from jidocode.base.exits import NORMAL, SHUTDOWN, Crashed, ExitReason
 from jidocode.base.refs import ActorRef, Name
+from jidocode.errors import AlreadyStartedError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import (
     Exit,
@@ -262,10 +263,12 @@ class World:
                 return announced(event)
             case SendReply(caller, value):
                 return f"reply {caller.request_id}: {value}"
-            case RefuseStart(event, _, incarnation) if not self.processes[incarnation].alive:
-                self._news += [DeathSeen(incarnation), event]
+            case RefuseStart(event, _, holder) if not self.processes[holder.incarnation].alive:
+                self._news += [DeathSeen(holder.incarnation), event]
                 return ""
-            case SendError(caller, error) | RefuseStart(RequestReceived(caller), error):
+            case RefuseStart(event, child_id, holder):
+                return self._play(SendError(event.caller, AlreadyStartedError(child_id, holder)))
+            case SendError(caller, error):
                 self.errors[caller.request_id] = error
                 return f"refuse {caller.request_id}: {type(error).__name__}: {error}"
             case InitDone():

@@ -203,6 +203,21 @@ def test_a_start_waits_for_a_restart_of_that_id() -> None:
     assert error.ref == world.process("a").ref
 
 
+def test_a_start_waits_for_the_end_of_one_that_is_dead_before_that_was_told() -> None:
+    """It is not refused with a dead process, which counts as none from then on."""
+    world = pool("a")
+    dead = world.process("a")
+    dead.alive = False
+
+    assert world.ask(StartChild(worker("a"))) == []
+    assert world.loop.children["a"].status is ChildStatus.RESTARTING
+    assert world.loop.children["a"].ref is None
+    world.feed(ChildGone(1, -9))
+    error = world.errors[2]
+    assert isinstance(error, AlreadyStartedError)
+    assert error.ref == world.process("a").ref != dead.ref
+
+
 def test_a_start_waits_for_a_sibling_that_starts_under_that_name() -> None:
     """It is told who has the name, or has it itself."""
     name = ("k", "1")

@@ -19,6 +19,7 @@ from jidocode.base import log
 from jidocode.base.exits import SHUTDOWN, Crashed, ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.text import describe, quote
+from jidocode.errors import AlreadyStartedError
 from jidocode.otp.naming.messages import (
     ClaimName,
     NameGranted,
@@ -274,11 +275,12 @@ class SupervisorShell(Shell):
     def _refuse_start(self, effect: supervision.RefuseStart) -> None:
         # The host tells of a death once all below is dead, which takes a moment; whoever kills
         # a child, and starts it, is faster.
-        child = self._children.get(effect.incarnation)
-        if child is not None and child.ref is not None and not has_ended(child.ref.os_pid):
-            self._send_error(machine.SendError(effect.event.caller, effect.error))
+        holder = effect.holder
+        if holder.incarnation in self._children and not has_ended(holder.os_pid):
+            error = AlreadyStartedError(effect.child_id, holder)
+            self._send_error(machine.SendError(effect.event.caller, error))
         else:
-            self._feed(supervision.DeathSeen(effect.incarnation))
+            self._feed(supervision.DeathSeen(holder.incarnation))
             self._feed(effect.event)
 
     def _tell_registry_to(self, child: Child) -> None:

@@ -361,10 +361,9 @@ class Keeper(abc.ABC):
             self._open.append((event, spec))
             return False
         holder = self.children.holder_of(spec)
-        if holder is None or holder.life is None or holder.ref is None:
+        if holder is None or holder.ref is None:
             return True
-        error = AlreadyStartedError(spec.id, holder.ref)
-        self._effects.append(RefuseStart(event, error, holder.life.incarnation))
+        self._effects.append(RefuseStart(event, spec.id, holder.ref))
         return False
 
     def _take_decided(self) -> list[RequestReceived]:

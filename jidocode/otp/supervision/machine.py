@@ -11,7 +11,6 @@ from msgspec import Struct
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
-from jidocode.errors import AlreadyStartedError
 from jidocode.otp.server.machine import (
     Exit,
     InitDone,
@@ -279,15 +278,15 @@ class Release(Struct, frozen=True):
 
 
 class RefuseStart(Struct, frozen=True):
-    """Refuse the start that *event* asks for with *error*, if the process of *incarnation* lives.
+    """Refuse the start of *child_id* that *event* asks for, for *holder* runs, if that lives.
 
-    That one is named in the error. If it is dead, nobody had told yet: feed `DeathSeen`, and
-    *event* again, which waits then for what becomes of it.
+    If it is dead, nobody had told yet: feed `DeathSeen`, and *event* again, which waits then
+    for what becomes of it.
     """
 
     event: RequestReceived
-    error: AlreadyStartedError
-    incarnation: int
+    child_id: str
+    holder: ActorRef
 
 
 KeeperEffect = (
