@@ -47,11 +47,12 @@ def open_process(pid: int) -> int | None:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether the process *pid* has ended, as far as there is a descriptor left to look with."""
-    try:
-        descriptor = open_process(pid)
-    except OSError:
-        return False
+    """Whether the process *pid* has ended, also if nobody has reaped it yet.
+
+    Raises:
+        OSError: There is no descriptor left to find out with.
+    """
+    descriptor = open_process(pid)
     if descriptor is None:
         return True
     try:

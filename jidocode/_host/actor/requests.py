@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.actor.timers import Timers
-from jidocode._host.descriptors import open_process, wait_for_any
+from jidocode._host.descriptors import has_ended
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.thespian import ThespianTransport
 from jidocode._host.transport.window import Outcome, Settle
@@ -140,7 +140,7 @@ class Requests:
         ref, until = self._names.get(name, (None, 0.0))
         if ref is None or time.monotonic() > until or ref in self._leaving:
             return None
-        return None if is_dead(ref) else ref
+        return None if has_ended(ref.os_pid) else ref
 
     def note(self, name: Name, ref: ActorRef) -> None:
         """Take note of who runs under *name*."""
@@ -316,7 +316,7 @@ class Requests:
                 self._shell.after(0.0, lambda: self._fail(number, error))
 
         try:
-            if is_dead(ref):
+            if has_ended(ref.os_pid):
                 self._shell.after(0.0, lambda: self._lose(number, was_sent=False))
                 return
             request.unwatch = self._shell.watch_process(ref.os_pid, gone)
@@ -364,18 +364,3 @@ def _content(outcome: wire.Answer | Exception, registry: str) -> object:
         return result_of(outcome, registry)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on
         return error
-
-
-def is_dead(ref: ActorRef) -> bool:
-    """Whether the process of *ref* has ended, also if nobody has reaped it yet.
-
-    Raises:
-        OSError: There is no descriptor left to find out with.
-    """
-    descriptor = open_process(ref.os_pid)
-    if descriptor is None:
-        return True
-    try:
-        return wait_for_any([descriptor], 0)
-    finally:
-        os.close(descriptor)

@@ -15,9 +15,10 @@ from jidocode._host import wire
 from jidocode._host.actor.part_reader import PartReader
 from jidocode._host.actor.part_sender import PartSender
 from jidocode._host.actor.receive import SelectiveReceive
-from jidocode._host.actor.requests import OnEnd, Request, Requests, is_dead, result_of
+from jidocode._host.actor.requests import OnEnd, Request, Requests, result_of
 from jidocode._host.actor.shell import Process, Shell
 from jidocode._host.actor.timers import Timers
+from jidocode._host.descriptors import has_ended
 from jidocode._host.transport.address import Address
 from jidocode._host.wire import SpawnOrder
 from jidocode.base import log
@@ -105,8 +106,8 @@ class ServerShell(Shell):
 
     def fail(self, reason: ExitReason) -> None:
         """Crash, for an effect has failed; `terminate` runs unless it has, or `init` failed."""
-        has_ended = any(isinstance(effect, machine.Exit) for effect in self._to_do)
-        if has_ended or not self.is_ready:
+        is_ending = any(isinstance(effect, machine.Exit) for effect in self._to_do)
+        if is_ending or not self.is_ready:
             super().fail(reason)
         else:
             self._to_do.clear()
@@ -222,12 +223,12 @@ class ServerShell(Shell):
             ref = self.call(machine.SendCall(registry, WhereIs(via.key), seconds))
         except (NoProcessError, ActorExitedError):  # the next registry knows nobody yet
             return None
-        return ref if isinstance(ref, ActorRef) and not is_dead(ref) else None
+        return ref if isinstance(ref, ActorRef) and not has_ended(ref.os_pid) else None
 
     def _look_up_named(self, name: Name, seconds: float) -> ActorRef | None:
         begin = partial(self.requests.look_up, name, seconds)
         found = result_of(self._wait_for("the registry", seconds, begin), "the registry")
-        if not isinstance(found, Live) or is_dead(found.ref):
+        if not isinstance(found, Live) or has_ended(found.ref.os_pid):
             return None
         self.requests.note(name, found.ref)
         return found.ref
