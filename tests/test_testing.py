@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 from actors import BadLastWords, Subject, subject
+from async_servers import Desk
 from hypothesis import given, strategies as st
 from servers import worker
 
@@ -526,6 +527,12 @@ def test_a_call_can_be_answered_by_a_later_message() -> None:
 
     assert [call.result() for call in calls] == ["woken", "woken"]
     assert child.clock.now == 0
+
+
+def test_a_server_of_coroutines_needs_a_process() -> None:
+    """Its event loop runs in a thread, whose time is no fake one."""
+    with pytest.raises(TypeError, match="Desk is a server of coroutines, which needs a process"):
+        FakeChild(Start(Desk))
 
 
 class Relay(GenServer):

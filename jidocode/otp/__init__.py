@@ -28,6 +28,7 @@ supervision/           children: started, watched, restarted, stopped
     root.py                the top of every tree
     events.py              what supervisors announce
 management.py          what may be asked of any supervisor, as functions
+asking.py              who asks, in functions like these
 tasks.py               functions that run once, each in a supervised process
 partitions.py          one kind of process several times
 registry/              registries of one's own: keys, and who registered under them
@@ -81,10 +82,13 @@ if TYPE_CHECKING:
         Timeout as Timeout,
     )
     from jidocode.otp.server.results import (
+        CallResult as CallResult,
         Ignore as Ignore,
+        InitResult as InitResult,
         NoReply as NoReply,
         Refuse as Refuse,
         Reply as Reply,
+        Result as Result,
         Stop as Stop,
     )
     from jidocode.otp.server.streams import CallStream as CallStream
@@ -154,7 +158,7 @@ else:
         jidocode.otp.server.messages
             Caller Down Response Timeout
         jidocode.otp.server.results
-            Ignore NoReply Refuse Reply Stop
+            CallResult Ignore InitResult NoReply Refuse Reply Result Stop
         jidocode.otp.server.streams
             CallStream
         jidocode.otp.supervision.dynamic_supervisor

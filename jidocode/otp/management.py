@@ -2,21 +2,21 @@
 
 The first argument is who asks: an application, or a server of the tree itself. The second
 is the supervisor, by name or by `ActorRef`. Every function waits for the answer as a call
-does, *timeout* seconds at most, and raises what a call raises.
+does, *timeout* seconds at most, and raises what a call raises. Those that start or stop
+wait as long as that takes by default, for the spec of a child bounds it (OTP: infinity).
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 from jidocode.base.refs import ActorRef, Target
+from jidocode.otp.asking import Asks, ask
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.management import (
     ChildCounts,
     ChildInfo,
     CountChildren,
     DeleteChild,
     GetChildSpec,
-    Request,
     RestartChild,
     StartChild,
     TerminateChild,
@@ -36,25 +36,17 @@ __all__ = [
 ]
 
 
-class Asks(Protocol):
-    """Whoever can call a process, such as an `Application`."""
-
-    def call(self, target: Target, request: object, *, timeout: float = ...) -> Any:
-        """Send *request* to *target*, and return its answer."""
-        ...
-
-
 def which_children(
     asks: Asks, supervisor: Target, *, timeout: float | None = None
 ) -> tuple[ChildInfo, ...]:
     """Return the children of *supervisor* in start order."""
-    children: tuple[ChildInfo, ...] = _ask(asks, supervisor, WhichChildren(), timeout)
+    children: tuple[ChildInfo, ...] = ask(asks, supervisor, WhichChildren(), timeout)
     return children
 
 
 def count_children(asks: Asks, supervisor: Target, *, timeout: float | None = None) -> ChildCounts:
     """Return how many children *supervisor* has, by what they are."""
-    counts: ChildCounts = _ask(asks, supervisor, CountChildren(), timeout)
+    counts: ChildCounts = ask(asks, supervisor, CountChildren(), timeout)
     return counts
 
 
@@ -66,12 +58,12 @@ def get_childspec(
     Raises:
         ChildNotFoundError: No child has that id.
     """
-    spec: ChildSpec = _ask(asks, supervisor, GetChildSpec(child_id), timeout)
+    spec: ChildSpec = ask(asks, supervisor, GetChildSpec(child_id), timeout)
     return spec
 
 
 def start_child(
-    asks: Asks, supervisor: Target, child: Child, *, timeout: float | None = None
+    asks: Asks, supervisor: Target, child: Child, *, timeout: float = INFINITY
 ) -> ActorRef | None:
     """Start one more child; None if its `init` ignored.
 
@@ -86,12 +78,12 @@ def start_child(
         InvalidChildSpecError: The spec breaks a rule.
         CallError: It cannot be pickled.
     """
-    ref: ActorRef | None = _ask(asks, supervisor, StartChild(as_spec(child)), timeout)
+    ref: ActorRef | None = ask(asks, supervisor, StartChild(as_spec(child)), timeout)
     return ref
 
 
 def terminate_child(
-    asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
+    asks: Asks, supervisor: Target, child_id: str, *, timeout: float = INFINITY
 ) -> None:
     """Stop a child by its shutdown rule, and wait until it and all below it are dead.
 
@@ -102,11 +94,11 @@ def terminate_child(
     Raises:
         ChildNotFoundError: No child has that id, or none any more.
     """
-    _ask(asks, supervisor, TerminateChild(child_id), timeout)
+    ask(asks, supervisor, TerminateChild(child_id), timeout)
 
 
 def restart_child(
-    asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
+    asks: Asks, supervisor: Target, child_id: str, *, timeout: float = INFINITY
 ) -> ActorRef | None:
     """Start a stopped child again; None if its `init` ignored.
 
@@ -117,21 +109,15 @@ def restart_child(
         ChildRestartingError: Its supervisor is at it already.
         StartFailedError: Its `init` failed.
     """
-    ref: ActorRef | None = _ask(asks, supervisor, RestartChild(child_id), timeout)
+    ref: ActorRef | None = ask(asks, supervisor, RestartChild(child_id), timeout)
     return ref
 
 
 def delete_child(
-    asks: Asks, supervisor: Target, child_id: str, *, timeout: float | None = None
+    asks: Asks, supervisor: Target, child_id: str, *, timeout: float = INFINITY
 ) -> None:
     """Forget the spec of a stopped child; raises as `restart_child`.
 
     A dynamic supervisor has done so already.
     """
-    _ask(asks, supervisor, DeleteChild(child_id), timeout)
-
-
-def _ask(asks: Asks, supervisor: Target, request: Request, timeout: float | None) -> Any:
-    if timeout is None:
-        return asks.call(supervisor, request)
-    return asks.call(supervisor, request, timeout=timeout)
+    ask(asks, supervisor, DeleteChild(child_id), timeout)

@@ -30,7 +30,7 @@ from jidocode.base.refs import ActorRef, Target
 from jidocode.base.text import quote
 from jidocode.errors import ChildNotFoundError, InvalidChildSpecError
 from jidocode.otp import management
-from jidocode.otp.management import Asks
+from jidocode.otp.asking import Asks
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Timeout
 from jidocode.otp.server.results import CallResult, NoReply, Result, Stop

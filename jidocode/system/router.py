@@ -116,7 +116,13 @@ class Router:
         return (yield from self._find_named(target, deadline))
 
     def _find_registered(self, via: Via, deadline: Deadline) -> Plan[ActorRef]:
-        ref = yield from self._reach(Ask, via.registry, WhereIs(via.key), deadline)
+        try:
+            ref = yield from self._reach(Ask, via.registry, WhereIs(via.key), deadline)
+        except ActorExitedError:
+            if isinstance(via.registry, ActorRef):
+                raise
+            # Nothing was sent to whom it is for: the next registry can be asked the same.
+            return (yield from self._find_registered(via, deadline))
         if not isinstance(ref, ActorRef) or self._directory.is_gone(ref):
             raise NoProcessError(words_for(via))
         return ref

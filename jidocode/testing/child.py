@@ -151,6 +151,7 @@ class FakeChild:
 
     Raises:
         StartFailedError: `init` failed.
+        TypeError: It is an `AsyncGenServer`, which needs a process.
     """
 
     def __init__(
@@ -174,6 +175,11 @@ class FakeChild:
                 parts. Without it nobody is there to be called.
             names: Who has which name or key, for `GenServer.whereis`.
         """
+        if hasattr(start.target, "as_gen_server"):
+            raise TypeError(
+                f"{start.target.__name__} is a server of coroutines, which needs a process: "
+                "start it by otp.start"
+            )
         self.clock = FakeClock() if clock is None else clock
         self.ref = ActorRef(start.target.kind, 1, os.getpid(), next(_addresses))
         self.effects: list[Command | SendCall] = []

@@ -26,6 +26,7 @@ from jidocode.otp import (
     INFINITY,
     ChildExited,
     ChildSpec,
+    ChildStatus,
     Crashed,
     Flags,
     HeartbeatMissed,
@@ -34,7 +35,9 @@ from jidocode.otp import (
     Restart,
     Shutdown,
     Start,
+    Strategy,
 )
+from jidocode.otp.server.commands import CALL_TIMEOUT
 from jidocode.testing import eventually, is_alive
 
 MANY = Flags(max_restarts=1_000)
@@ -394,3 +397,28 @@ def test_a_crash_after_a_call_is_one_like_any_other(three: Tree) -> None:
     reason = three.end_of(ref).reason
     assert isinstance(reason, Crashed)
     assert reason != Killed()
+
+
+@pytest.mark.parametrize("strategy", [Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL])
+@pytest.mark.parametrize("seen_first", ["the death", "the stop"])
+def test_nobody_waits_for_whoever_waits_for_him(
+    tree: MakeTree, log: Path, tmp_path: Path, strategy: Strategy, seen_first: str
+) -> None:
+    """Who is stopped for a sibling's death, and calls that one, hears that nobody is there."""
+    gate = tmp_path / "gate"
+    flags = Flags(strategy=strategy, max_restarts=1_000)
+    running = tree(flags, peer("a"), peer("b", log), registry=True)
+    before = running.ref("a")
+    calling = begin(running, "b", ("do", "wait_and_call", gate, A))
+    wait_till_busy(log)
+    began = time.monotonic()
+    kill(running, "a")
+    if seen_first == "the stop":
+        eventually(lambda: running.children()["b"].status is not ChildStatus.RUNNING, "the stop")
+    gate.touch()
+
+    with pytest.raises(NoProcessError):
+        calling.result(20)
+    running.successor(before, "a")
+    assert time.monotonic() - began < CALL_TIMEOUT
+    assert "terminate" in log.read_text()

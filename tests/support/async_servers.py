@@ -19,6 +19,7 @@ from jidocode.otp import (
     Shutdown,
     Stop,
     Timeout,
+    management,
 )
 from jidocode.otp.server.results import CallResult, InitResult, Result
 
@@ -58,6 +59,10 @@ class Desk(AsyncGenServer):
 
     async def handle_call(self, request: Any, caller: Caller) -> CallResult:
         match request:
+            case "which_children":
+                return Reply(management.which_children(self, ("group", "group")))
+            case ("ask", "which_children"):
+                return Reply(await self.ask(management.which_children, ("group", "group")))
             case "pid":
                 return Reply(os.getpid())
             case "seen":

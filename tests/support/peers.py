@@ -166,6 +166,11 @@ class Peer(GenServer):
     def ask_with_a_lambda(self, target: Any) -> None:
         self.send_request(target, lambda: None)
 
+    def wait_and_call(self, gate: Path, target: Any) -> object:
+        self.note("busy")
+        wait_for(gate)
+        return self.call(target, ("echo", 1))
+
     def reply_with_nothing(self) -> None:
         """For a thread whose answer is None."""
 

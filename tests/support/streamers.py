@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,8 @@ class Streamer(GenServer):
                 return Reply(os.getpid())
             case ("count", int() as count):
                 return Reply(self.count(caller, count))
+            case ("count slowly", int() as count, float() as pause):
+                return Reply(self.count(caller, count, pause=pause))
             case ("count in a thread", int() as count):
                 self.in_thread(lambda: self.reply(caller, self.count(caller, count)))
                 return NoReply()
@@ -89,9 +92,10 @@ class Streamer(GenServer):
         stream = self.call_stream(target, asked)
         return list(stream), stream.result()
 
-    def count(self, caller: Caller, count: int, **options: Any) -> int:
+    def count(self, caller: Caller, count: int, pause: float = 0.0, **options: Any) -> int:
         """Send numbers; return how many were wanted."""
         for number in range(count):
+            time.sleep(pause)
             if not self.send_part(caller, number, **options):
                 return number
             with self.log.open("ab") as log:

@@ -46,7 +46,10 @@ def app(log: Path) -> Iterator[Application]:
     """Two desks and a plain server."""
     children = [worker("w", name=W), desk("a", log), desk("b")]
     group = ChildSpec(
-        id="group", start=Start(Group, Flags(max_restarts=100), children), type=ChildType.SUPERVISOR
+        id="group",
+        start=Start(Group, Flags(max_restarts=100), children),
+        type=ChildType.SUPERVISOR,
+        name=("group", "group"),
     )
     with start(group) as running:
         yield running
@@ -169,3 +172,11 @@ def test_init_is_done_before_anything_else(tmp_path: Path) -> None:
     with start(desk("a", None, "ignore", restart=Restart.TEMPORARY)) as app:
         assert app.whereis(A) is None
     assert Desk.child_spec().id == "desk"
+
+
+def test_what_waits_is_awaited(app: Application) -> None:
+    """A function for servers that wait is refused in its line, or done by `ask`."""
+    children = app.call(A, ("ask", "which_children"))
+    assert [child.id for child in children] == ["w", "a", "b"]
+    with pytest.raises(HandlerError, match=r"TypeError: this function waits.* await self\.ask\("):
+        app.call(A, "which_children")

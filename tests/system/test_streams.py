@@ -104,9 +104,9 @@ def test_a_sender_waits_for_a_slow_reader(app: Application, tmp_path: Path, targ
 
 
 def test_who_calls_without_reading_parts_gets_the_answer_alone(app: Application) -> None:
-    """At once: there is nobody to wait for."""
-    assert app.call(A, ("count", MANY)) == 0
-    assert app.call(C, ("count", MANY)) == 0
+    """Of the whole work, which waits for nobody."""
+    assert app.call(A, ("count", MANY)) == MANY
+    assert app.call(C, ("count", MANY)) == MANY
 
 
 @pytest.mark.parametrize("how", ["close", "with", "del"])
@@ -134,6 +134,20 @@ def test_a_sender_hears_that_nobody_reads_on(
     gc.collect()
     assert app.call(target, "pid", timeout=10)
     assert sent(log) < MANY
+
+
+@pytest.mark.parametrize("how", ["close", "kill"])
+def test_a_sender_that_does_not_wait_hears_so_too(app: Application, log: Path, how: str) -> None:
+    """In the midst of a callback that sends a part now and then."""
+    request = "count slowly", 30, 0.1
+    if how == "close":
+        with app.call_stream(A, request) as stream:
+            assert next(stream) == 0
+    else:
+        with pytest.raises(ActorExitedError):
+            app.call(B, ("read one and die", A, request))
+    assert app.call(A, "pid", timeout=20)
+    assert sent(log) < 20
 
 
 def test_parts_that_came_before_a_death_are_read_before_its_news(app: Application) -> None:

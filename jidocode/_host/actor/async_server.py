@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from msgspec import Struct
 
@@ -37,6 +37,9 @@ from jidocode.otp.server.results import (
     Result,
     Stop,
 )
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _MAX_WAITERS = 256
 """How many coroutines may wait in threads; there are as many threads as wait at once."""
@@ -100,6 +103,21 @@ class AsyncGenServer(ServerCommands):
     async def whereis(self, target: Name | Via) -> ActorRef | None:
         """Return the process that has a name or a key now; as `GenServer.whereis`."""
         return await self._carrier.look_up(target)
+
+    async def ask(
+        self,
+        function: Callable[Concatenate[GenServer, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a *function* that waits, with this process as its first argument, and return.
+
+            await self.ask(registry.register, ("registry", "jobs"), "the key")
+
+        It runs in a thread: other callbacks go on meanwhile. Raises what it raises.
+        """
+        job = partial(function, self._carrier, *args, **kwargs)
+        return cast("R", await self._carrier.have_done(job))
 
     async def send_part(
         self,

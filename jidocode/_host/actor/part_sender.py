@@ -99,6 +99,8 @@ class PartSender:
     def send(self, command: SendPart) -> bool:
         """Send a part, waiting until that may be; whether its caller wants more. Any thread may."""
         caller, address = command.caller, command.caller.address
+        if not caller.reads_parts:
+            return True
         payload = wire.pack_request(command.part, "the part")
         stream = self._streams.get((address, caller.request_id))
         if stream is None or not self._take_permit(stream, caller, command.timeout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -44,11 +45,18 @@ class SelectiveReceive:
     # of it can be the answer of a call that was made later.
 
     def __init__(
-        self, transport: ThespianTransport, deliver: Callable[[object, Address], object]
+        self,
+        transport: ThespianTransport,
+        deliver: Callable[[object, Address], object],
+        on_stop_order: Callable[[], object],
     ) -> None:
-        """Receive by *transport*, and *deliver* what is handled at once."""
+        """Receive by *transport*, and *deliver* what is handled at once.
+
+        *on_stop_order* is told when an order to stop is among what has to wait.
+        """
         self._transport = transport
         self._deliver = deliver
+        self._on_stop_order = on_stop_order
         self._kept: deque[ThespianEnvelope] = deque()
         self._done: Callable[[], object] | None = None
 
@@ -68,7 +76,18 @@ class SelectiveReceive:
         finally:
             self._done = None
 
+    def look(self) -> None:
+        """Handle what has come and is handled at once; wait for nothing."""
+        if self._done is None:
+            self._done = lambda: False
+            try:
+                self._transport.serve(self._receive, time.monotonic())
+            finally:
+                self._done = None
+
     def _receive(self, envelope: Any) -> bool:
+        if type(envelope.message) is wire.StopOrder:
+            self._on_stop_order()
         if type(envelope.message) in _AT_ONCE:
             self._deliver(envelope.message, envelope.origin)
         else:

@@ -17,7 +17,7 @@ from jidocode._host.transport.frames import Body
 from jidocode._host.transport.thespian import ThespianTransport
 from jidocode._host.transport.window import Outcome, Settle
 from jidocode.base.exits import Killed
-from jidocode.base.refs import ActorRef, Name, Target, Via, words_for
+from jidocode.base.refs import ActorRef, Name, Target, Via, is_name, words_for
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -100,6 +100,9 @@ class Requests:
         self._by_number: dict[int, Request] = {}
         # What goes on when there is a registry.
         self._held_up: dict[Request, Callable[[], object]] = {}
+        # Those whose target is being started.
+        self._awaiting: set[Request] = set()
+        self._may_wait = True
         self._names: dict[Name, tuple[ActorRef, float]] = {}
         self._leaving: set[ActorRef] = set()  # each has answered for the last time
 
@@ -170,6 +173,15 @@ class Requests:
         for go_on in held_up.values():
             go_on()
 
+    def stop_waiting(self) -> None:
+        """Wait no more for processes that are being started: this one is to end.
+
+        Its supervisor may be restarting several, that one among them, and wait for this one.
+        """
+        self._may_wait = False
+        for request in tuple(self._awaiting):
+            self.end(request, NoProcessError(request.target))
+
     def end(self, request: Request, outcome: wire.Answer | Exception) -> None:
         """End *request*; one that has ended is fine."""
         if not request.is_over:
@@ -181,6 +193,7 @@ class Requests:
         request.is_over = True
         self._leave_target(request)
         self._held_up.pop(request, None)
+        self._awaiting.discard(request)
         self._timers.cancel(request)
         if request.before is not None:
             self.forget(request.before)
@@ -240,8 +253,9 @@ class Requests:
             dead = known if known in self._leaving else None
 
         def heard(answer: wire.Answer) -> None:
+            self._awaiting.discard(request)
             found = _content(answer, "the registry")
-            if isinstance(found, Live):
+            if isinstance(found, Live) and found.ref != dead:
                 self.note(name, found.ref)
                 self._call(request, found.ref, payload, name)
             elif isinstance(found, Exception):
@@ -249,14 +263,22 @@ class Requests:
             else:
                 self.end(request, NoProcessError(request.target))
 
-        self._ask_registry(request, AwaitLive(name, dead), heard)
+        if self._may_wait:
+            self._awaiting.add(request)
+        question = AwaitLive(name, dead) if self._may_wait else LookUp(name)
+        self._ask_registry(request, question, heard)
 
     def _find_registered_and_call(self, request: Request, via: Via, payload: bytes) -> None:
+        if request.is_over:
+            return
         registry = words_for(via.registry)
 
         def found(outcome: wire.Answer | Exception) -> None:
             ref = _content(outcome, registry)
-            if isinstance(ref, ActorRef):
+            if isinstance(outcome, ActorExitedError) and is_name(via.registry):
+                # Nothing was sent to whom it is for: the next registry can be asked the same.
+                self._find_registered_and_call(request, via, payload)
+            elif isinstance(ref, ActorRef):
                 self._call(request, ref, payload)
             else:
                 self.end(

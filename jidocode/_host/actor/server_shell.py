@@ -6,6 +6,7 @@ import math
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -43,6 +44,9 @@ from jidocode.otp.supervision.specs import Start
 _NAME_SECONDS = 1.0
 """How long somebody is looked for under a name to be told something; after that nobody is."""
 
+_LOOK_SECONDS = 0.01
+"""How often a callback that sends parts looks whether they are still wanted."""
+
 _IDLE = "idle"
 """The key of the idle timer; those of other timers are tokens and requests."""
 
@@ -58,10 +62,11 @@ class ServerShell(Shell):
         """Prepare to carry out *order* in *process*; `begin` starts."""
         super().__init__(order, process)
         self._main = threading.get_ident()
-        self._receive = SelectiveReceive(self.transport, self.deliver)
         self._timers = Timers(self.transport)
         self.requests = Requests(self, self._timers)
+        self._receive = SelectiveReceive(self.transport, self.deliver, self.requests.stop_waiting)
         self._part_sender = PartSender(self)
+        self._looked_at = 0.0
         self._monitors: dict[int, ActorRef] = {}
         self._watches: dict[int, Callable[[], None]] = {}
         self._handlers |= {
@@ -128,6 +133,10 @@ class ServerShell(Shell):
         """Send the answer of a call, after which come no more parts of it."""
         super().answer(caller, answer)
         self._part_sender.close(caller.address, caller.request_id)
+
+    def _on_stop_order(self, message: wire.StopOrder, sender: Address) -> None:
+        self.requests.stop_waiting()
+        super()._on_stop_order(message, sender)
 
     def _on_call(self, message: wire.Call, sender: Address) -> None:
         if message.reader:
@@ -200,6 +209,9 @@ class ServerShell(Shell):
     def send_part(self, part: machine.SendPart) -> bool:
         """Send *part*; see `Runtime.send_part`."""
         self._check_process()
+        if self._is_main and time.monotonic() > self._looked_at + _LOOK_SECONDS:
+            self._receive.look()  # for news that nobody reads on
+            self._looked_at = time.monotonic()
         wants_more = self._part_sender.send(part)
         if self._is_main:
             self.transport.relay()

@@ -325,7 +325,7 @@ class Shell(Actor):
 
     def _on_call(self, message: wire.Call, sender: Address) -> None:
         request, error = self.read(message.payload)
-        caller = messages.Caller(sender, message.request_id)
+        caller = messages.Caller(sender, message.request_id, bool(message.reader))
         if error is not None:
             self.answer(caller, wire.refusal(message.request_id, error))
         else:

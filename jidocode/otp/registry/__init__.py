@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from jidocode.base.refs import ActorRef, Target
-from jidocode.otp.management import Asks
+from jidocode.base.text import quote
+from jidocode.errors import CallTimeoutError
+from jidocode.otp.asking import Asks, ask
 from jidocode.otp.registry.messages import (
     Count,
     Entries,
@@ -93,12 +95,12 @@ def register(process: Process, registry: Target, key: Hashable, value: object = 
     Raises:
         AlreadyRegisteredError: Keys are unique, and the key has another process, or this one.
     """
-    process.call(registry, Register(_sound(key), process.ref, value))
+    ask(process, registry, Register(_sound(key), process.ref, value))
 
 
 def unregister(process: Process, registry: Target, key: Hashable) -> None:
     """Take *process* from *key*; fine if it is not there."""
-    process.call(registry, Unregister(_sound(key), process.ref))
+    ask(process, registry, Unregister(_sound(key), process.ref))
 
 
 def update_value(process: Process, registry: Target, key: Hashable, value: object) -> None:
@@ -107,17 +109,17 @@ def update_value(process: Process, registry: Target, key: Hashable, value: objec
     Raises:
         NotRegisteredError: It is not under that key.
     """
-    process.call(registry, UpdateValue(_sound(key), process.ref, value))
+    ask(process, registry, UpdateValue(_sound(key), process.ref, value))
 
 
 def listen(process: Process, registry: Target) -> None:
     """Have `Registered` and `Unregistered` sent to the `handle_info` of *process* from now on."""
-    process.call(registry, Listen(process.ref))
+    ask(process, registry, Listen(process.ref))
 
 
 def unlisten(process: Process, registry: Target) -> None:
     """Have no more sent to *process*; what is under way may still come."""
-    process.call(registry, Unlisten(process.ref))
+    ask(process, registry, Unlisten(process.ref))
 
 
 @contextmanager
@@ -152,10 +154,18 @@ def lock(
     token = uuid.uuid4()
     request = Lock(_sound(key), process.ref, token)
     try:
-        process.call(registry, request, timeout=timeout)
+        _take(process, registry, request, timeout)
         yield
     finally:
         process.cast(registry, Release(token))
+
+
+def _take(process: Locks, registry: Target, request: Lock, timeout: float) -> None:
+    try:
+        ask(process, registry, request, timeout)
+    except CallTimeoutError as error:
+        lock = f"the lock on {quote(request.key)} in {error.target}"
+        raise CallTimeoutError(lock, timeout) from None
 
 
 # What anybody may ask
@@ -163,7 +173,7 @@ def lock(
 
 def lookup(asks: Asks, registry: Target, key: Hashable) -> list[Entry]:
     """Return who is under *key*, in the order in which they registered."""
-    found: list[Entry] = asks.call(registry, LookUp(_sound(key)))
+    found: list[Entry] = ask(asks, registry, LookUp(_sound(key)))
     return found
 
 
@@ -174,19 +184,19 @@ def values(asks: Asks, registry: Target, key: Hashable, ref: ActorRef) -> list[A
 
 def keys(asks: Asks, registry: Target, ref: ActorRef) -> list[Hashable]:
     """Return the keys of *ref*, one for each time it is there, in the order it registered."""
-    found: list[Hashable] = asks.call(registry, Keys(ref))
+    found: list[Hashable] = ask(asks, registry, Keys(ref))
     return found
 
 
 def entries(asks: Asks, registry: Target) -> list[Entry]:
     """Return all there is; choose from it what is wanted (Elixir: Registry.select)."""
-    found: list[Entry] = asks.call(registry, Entries())
+    found: list[Entry] = ask(asks, registry, Entries())
     return found
 
 
 def count(asks: Asks, registry: Target) -> int:
     """Return how many entries there are."""
-    number: int = asks.call(registry, Count())
+    number: int = ask(asks, registry, Count())
     return number
 
 
@@ -200,12 +210,12 @@ def dispatch(sends: Sends, registry: Target, key: Hashable, message: object) -> 
 
 def put_meta(asks: Asks, registry: Target, key: Hashable, value: object) -> None:
     """Keep *value* beside the registry itself; it is lost when the registry restarts."""
-    asks.call(registry, PutMeta(_sound(key), value))
+    ask(asks, registry, PutMeta(_sound(key), value))
 
 
 def get_meta(asks: Asks, registry: Target, key: Hashable) -> Any:
     """Return what `put_meta` kept, None if nothing."""
-    return asks.call(registry, GetMeta(_sound(key)))
+    return ask(asks, registry, GetMeta(_sound(key)))
 
 
 def _sound(key: Hashable) -> Hashable:

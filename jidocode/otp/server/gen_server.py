@@ -134,7 +134,7 @@ class GenServer(ServerCommands):
         has read none for *timeout* seconds gets a `StreamStalledError`, and no more parts.
 
         Returns:
-            Whether *caller* wants more; False also once it has its answer.
+            Whether to go on: False if a reader is gone, wants no more, or has its answer.
 
         Raises:
             TypeError: *caller* is none.

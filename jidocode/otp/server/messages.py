@@ -20,10 +20,12 @@ class Caller(Record):
     Attributes:
         address: Where the reply goes; opaque.
         request_id: Which request it answers. The caller drops a late reply.
+        reads_parts: Whether it called by `call_stream`.
     """
 
     address: object = field(repr=False)
     request_id: int
+    reads_parts: bool = False
 
 
 @frozen(eq=False, repr=False)
