@@ -119,6 +119,8 @@ def numbers(machine: str) -> dict[str, int]:
     Raises:
         ValueError: *machine* is none of `MACHINES`.
     """
+    if machine not in MACHINES:
+        raise ValueError(f"there are no numbers of system calls for {machine}")
     column = MACHINES.index(machine)
     found = {name: row[column] for name, row in _NUMBERS.items()}
     return {name: number for name, number in found.items() if number is not None}
