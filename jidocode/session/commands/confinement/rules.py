@@ -6,9 +6,10 @@ is small, and named here; what else a program needs is named by *read* and *writ
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jidocode.base.text import quote
@@ -95,10 +96,11 @@ def session_confinement(  # noqa: PLR0913 - a word for each thing that an app de
     """
     own, wanted = absolute_paths([project, scratch]), absolute_paths(read)
     common, changeable = worktree_paths(own[0])
+    system, devices = _system()
     confinement = Confinement(
-        read=(*_real((*_system(), *wanted)), *common),
+        read=tuple(dict.fromkeys((*system, *_real(wanted), *common))),
         write=(*_real((*own, *absolute_paths(write))), *changeable),
-        devices=_real(filter(os.path.exists, DEVICES)),
+        devices=devices,
         network=network,
         limits=limits,
         ptrace=ptrace,
@@ -112,12 +114,15 @@ def _real(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(os.path.realpath, paths)))
 
 
-def _system() -> Iterator[str]:
-    """Yield what every command may read, as far as it is there."""
+@functools.cache
+def _system() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what every command may read, and the devices it may use, as far as they are there.
+
+    It is looked up once: a hundred paths, for each command, would take longer than the command.
+    """
     found = [str(path) for begin in _VERSIONED for path in sorted(Path("/etc").glob(f"{begin}*"))]
-    for path in (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *_python()):
-        if os.path.exists(path):  # noqa: PTH110 - a hundred of them, for each command
-            yield path
+    readable = (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *_python())
+    return _real(filter(os.path.exists, readable)), _real(filter(os.path.exists, DEVICES))
 
 
 def _python() -> list[str]:

@@ -11,6 +11,7 @@ At least what Docker's default profile denies to a container without privileges 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import sys
 
@@ -167,6 +168,7 @@ def _sockets(network: Network) -> dict[str, Rule]:
     return rules | dict.fromkeys(closed, _never(_NO_ACCESS))
 
 
+@functools.lru_cache(maxsize=16)
 def program(machine: str, network: Network, *, ptrace: bool = False) -> bytes:
     """Return the filter as the kernel takes it.
 
