@@ -14,9 +14,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from confined import Place, make_place
+from attrs import evolve
+from confined import SCRIPT_START, Place, make_place
 
-from jidocode import FullNetwork
+from jidocode import FullNetwork, Ports
 from jidocode.session.commands.confinement import seccomp
 from jidocode.session.commands.confinement.confinement import prepare
 from jidocode.session.commands.confinement.descriptors import close_others
@@ -478,6 +479,53 @@ results["namespace"] = subprocess.run(
     assert {k: v for k, v in results.items() if v not in ("EACCES", "EPERM")} == {}
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="only x86_64 has a second way in")
+def test_a_call_of_the_old_numbering_ends_the_process(place: Place) -> None:
+    """By `int 0x80` the numbers are those of i386: 26 is ptrace there, and msync here."""
+    script = """
+report()
+code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes.fromhex("b814000000" "cd80" "c3"))  # mov eax, 20 (getpid); int 0x80; ret
+ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+results["after"] = "alive"
+"""
+    program = [sys.executable, "-ISc", SCRIPT_START + script + "\nreport()"]
+    done = place.run(program, fails=True)
+
+    # SIGSYS; SIGSEGV where the kernel does not have the old way at all.
+    assert done.returncode in (-31, -11)
+    assert "alive" not in done.stdout
+
+
+def test_what_may_be_read_cannot_be_changed(tmp_path: Path) -> None:
+    """Not even by opening it to read, which can cut it off."""
+    place = make_place(tmp_path)
+    place = evolve(
+        place,
+        confinement=evolve(place.confinement, read=(*place.confinement.read, str(place.outside))),
+    )
+    script = """
+secret, = argv
+results["read"] = open(secret).read()
+results["cut off"] = attempt(os.open, secret, os.O_RDONLY | os.O_TRUNC)
+results["truncate"] = attempt(os.truncate, secret, 0)
+results["append"] = attempt(os.open, secret, os.O_WRONLY | os.O_APPEND)
+results["both"] = attempt(os.open, secret, os.O_RDWR)
+results["link"] = attempt(os.link, secret, "link")
+results["rename"] = attempt(os.rename, secret, secret + "2")
+results["remove"] = attempt(os.unlink, secret)
+fd = os.open(secret, os.O_RDONLY)
+results["again"] = attempt(os.open, f"/proc/self/fd/{fd}", os.O_RDWR)
+results["truncate what is open"] = attempt(os.ftruncate, fd, 0)
+results["map"] = attempt(mmap.mmap, fd, 6, mmap.MAP_SHARED, mmap.PROT_WRITE)
+"""
+    results = place.script(script, str(place.secret))
+
+    assert results.pop("read") == "secret"
+    assert "done" not in results.values(), results
+    assert place.secret.read_text() == "secret"
+
+
 def test_nothing_can_be_typed_into_a_terminal(place: Place) -> None:
     """What it types there, a shell would execute after the command's end."""
     script = """
@@ -523,7 +571,14 @@ results["setuid bit"] = attempt(lambda: (open("x", "w").close(), os.chmod("x", 0
         os.close(master)
         os.close(terminal)
 
+    listening = place.with_network(Ports(listen=(8000,)))
+    results |= listening.script("""
+server = socket.socket()
+results["listen on any port"] = attempt(server.listen)
+""")
+
     assert results == {
+        "listen on any port": "done",
         **dict.fromkeys(["permissions", "times", "stat", "terminal", "setuid bit"], "done"),
         "command line": "input()",
         "watch": True,

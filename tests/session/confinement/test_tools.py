@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from confined import Place, make_place
 
-from jidocode import Ports
+from jidocode import CommandLimits, Ports
 from jidocode.session.commands.confinement.confinement import prepare
 from jidocode.session.commands.confinement.rules import session_confinement
 
@@ -308,6 +308,19 @@ def test_a_shell(place: Place) -> None:
 
     assert "here" in done.stdout
     assert "4\n" in done.stdout
+
+
+@needs("gcc")
+def test_a_sanitizer_without_a_limit_of_memory(tmp_path: Path) -> None:
+    """It reserves more addresses than there is memory; the limit counts them."""
+    place = make_place(tmp_path, limits=CommandLimits(data=None))
+    (place.project / "main.c").write_text("int main(int n, char **v) { return v[0][9999999]; }\n")
+    place.run(["gcc", "-fsanitize=address", "-o", "main", "main.c"])
+
+    done = place.run(["./main"], fails=True)
+
+    assert "ERROR: AddressSanitizer" in done.stdout
+    assert "failed to" not in done.stdout
 
 
 @needs("gdb", "gcc")
