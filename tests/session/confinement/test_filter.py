@@ -148,8 +148,15 @@ INTERESTING = [
     *(0, 1, 2, 3, 5, 6, 8, 10, 16, 17, 38, 40, 132, 262, 0x5412, 0x541C, 0x20000, 0x20008),
     *(0x40000, 0x7E020000, 0x20000000, 0x10000000, 0x80801, 0x800, 0xFFFFFFFF, 2**31),
 ]
+
+
+def argument(high: int, low: int) -> int:
+    """Return a word of 64 bits; the kernel looks at the lower half of these arguments."""
+    return (high << 32) | low
+
+
 ARGUMENT = st.builds(
-    lambda high, low: (high << 32) | low,
+    argument,
     st.sampled_from([0, 0, 1, 0xFFFFFFFF]),
     st.sampled_from(INTERESTING) | st.integers(0, 2**32 - 1),
 )

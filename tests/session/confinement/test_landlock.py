@@ -107,7 +107,7 @@ def folder_for_tries(folder: Path) -> Path:
 
 def test_it_answers_as_the_other_binding_does(tmp_path: Path) -> None:
     """The same rules by both, the same tries under both."""
-    results = []
+    results: list[dict[str, str]] = []
     for binding in ("ours", "theirs"):
         top = tmp_path / binding
         top.mkdir()

@@ -114,6 +114,7 @@ def test_a_prefix_that_is_none_is_not_granted(prefix: str, monkeypatch: pytest.M
         {"network": "none"},
         {"network": Ports},
         {"limits": 5},
+        {"ptrace": "no"},
     ],
     ids=lambda wrong: repr(wrong)[:40],
 )

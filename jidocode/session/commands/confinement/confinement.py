@@ -10,7 +10,7 @@ import ctypes
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from attrs import field, frozen
 
@@ -18,6 +18,7 @@ from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import BoundaryError, ConfinementError, InvalidRequestError
 from jidocode.session.commands.confinement import landlock, seccomp
+from jidocode.session.commands.confinement.arguments import require_few
 from jidocode.session.commands.confinement.kernel import prctl
 from jidocode.session.commands.confinement.limits import (
     CommandLimits,
@@ -50,17 +51,15 @@ def absolute_paths(value: object) -> tuple[str, ...]:
     Raises:
         InvalidRequestError: It is no tuple or list of absolute paths.
     """
-    if not isinstance(value, (tuple, list)) or len(value) > MAX_PATHS:
-        raise InvalidRequestError(
-            f"paths must be a tuple of at most {MAX_PATHS}, not {quote(value)}"
-        )
-    return tuple(map(_path, value))
+    return tuple(map(_path, require_few("paths", value, most=MAX_PATHS)))
 
 
 def _path(value: object) -> str:
-    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    path: object = (
+        os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
+    )
     if not isinstance(path, str) or not path.startswith("/"):
-        raise InvalidRequestError(f"a path must be absolute, not {quote(value)}")
+        raise InvalidRequestError(f"a path must be absolute, not {quote(path)}")
     try:
         length = len(path_bytes(path))
     except BoundaryError as error:
@@ -81,6 +80,12 @@ def _network(value: object) -> Network:
 def _limits(value: object) -> CommandLimits:
     if not isinstance(value, CommandLimits):
         raise InvalidRequestError(f"limits must be CommandLimits(...), not {quote(value)}")
+    return value
+
+
+def _ptrace(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"ptrace must be True or False, not {quote(value)}")
     return value
 
 
@@ -108,7 +113,7 @@ class Confinement(Record):
     devices: tuple[str, ...] = field(default=(), converter=absolute_paths)
     network: Network = field(factory=NoNetwork, converter=_network)
     limits: CommandLimits = field(factory=CommandLimits, converter=_limits)
-    ptrace: bool = field(default=False, converter=bool)
+    ptrace: bool = field(default=False, converter=_ptrace)
 
 
 class Prepared:

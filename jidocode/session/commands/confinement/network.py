@@ -7,8 +7,10 @@ from attrs import field, frozen
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
+from jidocode.session.commands.confinement.arguments import require_few
 
 MAX_PORTS = 1000
+_LAST_PORT = 65535
 
 
 @frozen(eq=False, repr=False)
@@ -25,14 +27,15 @@ class FullNetwork(Record):
 
 
 def _ports(value: object) -> tuple[int, ...]:
-    if not isinstance(value, (tuple, list)) or len(value) > MAX_PORTS:
+    return tuple(map(_port, require_few("ports", value, most=MAX_PORTS)))
+
+
+def _port(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LAST_PORT:
         raise InvalidRequestError(
-            f"ports must be a tuple of at most {MAX_PORTS} numbers, not {quote(value)}"
+            f"a port must be an int from 1 to {_LAST_PORT}, not {quote(value)}"
         )
-    for port in value:
-        if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:  # noqa: PLR2004 - the last port
-            raise InvalidRequestError(f"a port must be an int from 1 to 65535, not {quote(port)}")
-    return tuple(value)
+    return value
 
 
 @frozen(eq=False, repr=False)
