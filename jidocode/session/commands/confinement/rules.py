@@ -129,7 +129,12 @@ def _python() -> list[str]:
     """Return where this Python, and what is installed for it, lie."""
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     # A Python that is embedded in a program can have any prefix, the root of all among them.
-    return [prefix for prefix in sorted(prefixes) if Path(prefix, "lib").is_dir() and prefix != "/"]
+    # Where it may not be looked at, there is nothing to grant; pathlib would raise there.
+    return [prefix for prefix in sorted(prefixes) if prefix != "/" and _has_folder(prefix, "lib")]
+
+
+def _has_folder(path: str, name: str) -> bool:
+    return os.path.isdir(os.path.join(path, name))  # noqa: PTH112, PTH118 - see above
 
 
 def _check_closed(confinement: Confinement, closed: Iterable[str]) -> None:
