@@ -1,4 +1,6 @@
-"""Measures jidocode against a bare tree on stock Thespian, side by side, and prints a table.
+"""Measures jidocode against a bare tree on stock Thespian, side by side, and prints tables.
+
+A confined command is measured against a plain one.
 
 Run it as `make bench`, or `python bench/run.py [ROUNDS] [SESSIONS ...]`. What
 counts are the ratios: each is of two figures that were measured in turn, in
@@ -17,6 +19,8 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+import confining
 
 SUBJECTS = ("jidocode", "stock")
 HIGHER_IS_BETTER = {"calls/s, 1 thread", "calls/s, 32 threads", "appends/s, acknowledged"}
@@ -94,6 +98,18 @@ def show_starts(rounds: int) -> None:
     print_row("memory of app and processes, MB", sizes, "jidocode <= 60")
 
 
+def show_commands() -> None:
+    """Print the table of commands, each a fork that executes `/bin/true`."""
+    times, preparing = confining.measure()
+    ratios = [one / other for one, other in zip(times["confined"], times["plain"], strict=True)]
+    print("\n## A command\n")
+    print("| | confined (spread) | plain (spread) | ratio (spread) | goal |")
+    print("|---|---|---|---|---|")
+    row = spread(times["confined"]), spread(times["plain"]), spread(ratios), confining.GOAL
+    print(f"| /bin/true, ms | {' | '.join(row)} |")
+    print(f"| rules, before the fork, ms | {spread(preparing)} | - | - | |")
+
+
 def print_row(name: str, samples: dict[str, list[float]], wanted: str) -> None:
     """Print one line of a table."""
     ours, theirs = (samples[subject] for subject in SUBJECTS)
@@ -135,6 +151,7 @@ def main() -> None:
     print(f"{platform.system()} {platform.release()}, {platform.machine()}, ", end="")
     print(f"{os.cpu_count()} processors; ", end="")
     print(f"medians of {rounds} rounds; times in ms, memory in MB.")
+    show_commands()
     show_starts(STARTS)
     for sessions in numbers:
         show(sessions, [run(sessions) for _ in range(rounds)])

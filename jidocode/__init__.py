@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ChildNotFoundError as ChildNotFoundError,
         ChildRestartingError as ChildRestartingError,
         ChildRunningError as ChildRunningError,
+        ConfinementError as ConfinementError,
         EventGapError as EventGapError,
         FileTooLargeError as FileTooLargeError,
         HandlerError as HandlerError,
@@ -86,6 +87,16 @@ if TYPE_CHECKING:
         StrategyText as StrategyText,
     )
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
+    from jidocode.session.commands.confinement.limits import CommandLimits as CommandLimits
+    from jidocode.session.commands.confinement.network import (
+        FullNetwork as FullNetwork,
+        NoNetwork as NoNetwork,
+        Ports as Ports,
+    )
+    from jidocode.session.commands.confinement.report import (
+        ConfinementReport as ConfinementReport,
+        Denial as Denial,
+    )
     from jidocode.session.conversation.changes import (
         Change as Change,
         FileAccess as FileAccess,
@@ -181,16 +192,15 @@ else:
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
             BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError EventGapError FileTooLargeError HandlerError HostError HostExitedError
-            HostStartError InvalidChildSpecError InvalidRequestError InvalidSessionError
-            InvalidSessionIdError InvalidSettingError InvalidTimeError InvalidToolError
-            JidocodeError
-            JournalDamagedError JournalError JournalLockedError JournalLostError JournalVersionError
-            JournalWriteError MaxChildrenError NoProcessError NotRegisteredError NotTextError
-            PolicyDeniedError
-            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            StreamStalledError SupervisorError
+            ChildRunningError ConfinementError EventGapError FileTooLargeError HandlerError
+            HostError HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
+            InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
+            InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
+            JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoProcessError
+            NotRegisteredError NotTextError PolicyDeniedError ProjectAlreadyOpenError
+            RateLimitedError RegistryNotRunningError SessionError SessionExistsError
+            SessionLimitError SessionNotFoundError StartFailedError StreamStalledError
+            SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -203,6 +213,12 @@ else:
             Restart Strategy StrategyText
         jidocode.session.child
             OwnSession SessionChild
+        jidocode.session.commands.confinement.limits
+            CommandLimits
+        jidocode.session.commands.confinement.network
+            FullNetwork NoNetwork Ports
+        jidocode.session.commands.confinement.report
+            ConfinementReport Denial
         jidocode.session.conversation.changes
             Change FileAccess FileAccessKind JournalOpened Message MessageStatus MessagesCleared
             PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged

@@ -39,6 +39,7 @@ JidocodeError
 │   ├── ProjectAlreadyOpenError
 │   └── RateLimitedError        carries retry_after
 ├── BoundaryError               a path leaves the project (also PermissionError)
+├── ConfinementError            a command cannot be confined as it should be here
 └── JournalError                the durable record of a session
     ├── JournalLockedError      another process has it open
     ├── JournalVersionError     a newer version wrote it
@@ -530,6 +531,13 @@ class RateLimitedError(SessionError):
 
 class BoundaryError(JidocodeError, PermissionError):
     """A path leads out of the project, to no plain file, or to a name of unfinished files."""
+
+
+class ConfinementError(JidocodeError):
+    """A command cannot be confined as it should be, on this kernel; it was not started.
+
+    The message says in one sentence what is missing.
+    """
 
 
 class JournalError(JidocodeError):

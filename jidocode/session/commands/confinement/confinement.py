@@ -1,0 +1,239 @@
+"""What a command may do, as one record, and the three steps in which a child is held to it.
+
+`prepare` does before the fork what takes time, can fail or needs memory. `Prepared.apply` is
+what is left for the child: a handful of system calls, of which none opens anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, cast
+
+from attrs import field, frozen
+
+from jidocode.base.records import Record
+from jidocode.base.text import quote
+from jidocode.errors import BoundaryError, ConfinementError, InvalidRequestError
+from jidocode.session.commands.confinement import landlock, seccomp
+from jidocode.session.commands.confinement.arguments import require_few
+from jidocode.session.commands.confinement.kernel import prctl
+from jidocode.session.commands.confinement.limits import (
+    CommandLimits,
+    resource_limits,
+    set_limits,
+)
+from jidocode.session.commands.confinement.network import FullNetwork, Network, NoNetwork, Ports
+from jidocode.session.commands.confinement.privileges import (
+    drop_capabilities,
+    forbid_new_privileges,
+)
+from jidocode.session.project.paths import MAX_PATH_LENGTH, path_bytes
+
+MAX_PATHS = 1000
+_FIRST_ABI_WITH_PORTS = 4
+
+_SET_SECCOMP = 22
+_MODE_FILTER = 2
+
+
+class _FilterProgram(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+def absolute_paths(value: object) -> tuple[str, ...]:
+    """Return *value* as a tuple of paths.
+
+    Raises:
+        InvalidRequestError: It is no tuple or list of absolute paths.
+    """
+    return tuple(map(_path, require_few("paths", value, most=MAX_PATHS)))
+
+
+def _path(value: object) -> str:
+    path: object = (
+        os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
+    )
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise InvalidRequestError(f"a path must be absolute, not {quote(path)}")
+    try:
+        length = len(path_bytes(path))
+    except BoundaryError as error:
+        raise InvalidRequestError(str(error)) from error
+    if length >= MAX_PATH_LENGTH:
+        raise InvalidRequestError(f"path {quote(path)} is too long")
+    return path
+
+
+def _network(value: object) -> Network:
+    if not isinstance(value, (NoNetwork, Ports, FullNetwork)):
+        raise InvalidRequestError(
+            f"network must be NoNetwork(), Ports(...) or FullNetwork(), not {quote(value)}"
+        )
+    return value
+
+
+def _limits(value: object) -> CommandLimits:
+    if not isinstance(value, CommandLimits):
+        raise InvalidRequestError(f"limits must be CommandLimits(...), not {quote(value)}")
+    return value
+
+
+def _ptrace(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"ptrace must be True or False, not {quote(value)}")
+    return value
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class Confinement(Record):
+    """What a command may do; whatever is not named here, it may not.
+
+    Paths are absolute, and stand for all that is beneath them. No symlink in them is followed:
+    name what is meant.
+
+    Args:
+        read: What it may read, list and execute.
+        write: What it may change, too, delete, and create in.
+        devices: What it may read and write, and control by ioctl, but not list.
+        network: Which sockets it may have.
+        limits: What it may use of the machine.
+        ptrace: Whether it may debug those that it has started.
+
+    Raises:
+        InvalidRequestError: One of them is not of that kind.
+    """
+
+    read: tuple[str, ...] = field(default=(), converter=absolute_paths)
+    write: tuple[str, ...] = field(default=(), converter=absolute_paths)
+    devices: tuple[str, ...] = field(default=(), converter=absolute_paths)
+    network: Network = field(factory=NoNetwork, converter=_network)
+    limits: CommandLimits = field(factory=CommandLimits, converter=_limits)
+    ptrace: bool = field(default=False, converter=_ptrace)
+
+
+class Prepared:
+    """A confinement that waits for the child which is to be confined; see `prepare`.
+
+    It can be applied in any number of children, one after the other or at once. It holds
+    one open file, which exec closes.
+
+    Attributes:
+        skipped: Paths of the confinement at which nothing was, or that had a symlink in them;
+            nothing is granted for them.
+        unenforced: What a command can do though it should not, because this kernel's Landlock
+            is too old to prevent it; one short text each.
+    """
+
+    def __init__(
+        self,
+        ruleset: landlock.Ruleset,
+        program: bytes,
+        limits: CommandLimits,
+        skipped: tuple[str, ...],
+        unenforced: tuple[str, ...],
+    ) -> None:
+        self.skipped = skipped
+        self.unenforced = unenforced
+        self._ruleset = ruleset
+        self._limits = resource_limits(limits)
+        self._instructions = ctypes.create_string_buffer(program, len(program))
+        self._program = _FilterProgram(len(program) // 8, ctypes.addressof(self._instructions))
+
+    def apply(self) -> None:
+        """Confine the calling process, and all that it starts from now on, for good.
+
+        For a child with a single thread, as the last thing before it executes the command (and
+        `close_others`): what it does itself afterwards is confined, too.
+
+        Raises:
+            ConfinementError: The kernel refused a step; the child must execute nothing.
+        """
+        # The filter is the last one: it must not have to let through what sets up the others.
+        self._step("set limits", self._set_limits)
+        self._step("drop privileges", drop_capabilities)
+        self._step("forbid new privileges", forbid_new_privileges)
+        self._step("enforce Landlock rules", self._ruleset.enforce)
+        self._step("install a filter of system calls", self._filter)
+
+    @staticmethod
+    def _step(what: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (OSError, ValueError) as error:
+            raise ConfinementError(f"the kernel does not {what}: {error}") from error
+
+    def _set_limits(self) -> None:
+        set_limits(self._limits)
+
+    def _filter(self) -> None:
+        prctl(_SET_SECCOMP, _MODE_FILTER, self._program)
+
+    def close(self) -> None:
+        """Let go of it; whoever was confined by it stays so."""
+        self._ruleset.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def prepare(confinement: Confinement) -> Prepared:
+    """Make all that a child needs to be confined; some milliseconds of work.
+
+    Rules hold what is at a path now: what is moved there later has no rights.
+
+    Raises:
+        ConfinementError: This kernel or machine cannot do it at all, or not that.
+    """
+    machine, abi = seccomp.this_machine(), landlock.find_abi()
+    if machine not in seccomp.AUDIT_ARCHES:
+        raise ConfinementError(
+            f"there is no filter of system calls for {machine}, only for "
+            f"{' and '.join(seccomp.AUDIT_ARCHES)}"
+        )
+    if not abi:
+        raise ConfinementError(
+            "the kernel has no Landlock (Linux 5.13 and newer), or it is switched off"
+        )
+    network = confinement.network
+    if isinstance(network, Ports) and abi < _FIRST_ABI_WITH_PORTS:
+        raise ConfinementError("the kernel's Landlock knows no ports (Linux 6.7 and newer)")
+    program = seccomp.program(machine, network, ptrace=confinement.ptrace)
+    try:
+        ruleset = landlock.Ruleset(abi, network=not isinstance(network, FullNetwork))
+        try:
+            skipped = _fill(ruleset, confinement)
+        except BaseException:
+            ruleset.close()
+            raise
+    except OSError as error:
+        raise ConfinementError(f"the kernel takes no Landlock rules: {error}") from error
+    return Prepared(ruleset, program, confinement.limits, skipped, landlock.unenforced(abi))
+
+
+def _fill(ruleset: landlock.Ruleset, confinement: Confinement) -> tuple[str, ...]:
+    """Add all rules; return the paths that have none."""
+    rules = (
+        *((path, landlock.READ) for path in confinement.read),
+        *((path, landlock.WRITE) for path in confinement.write),
+        *((path, landlock.DEVICE) for path in confinement.devices),
+    )
+    skipped = [path for path, access in rules if not ruleset.allow_path(path, access)]
+    if isinstance(confinement.network, Ports):
+        for port in confinement.network.connect:
+            ruleset.allow_port(port, landlock.CONNECT_TCP)
+        for port in confinement.network.listen:
+            ruleset.allow_port(port, landlock.BIND_TCP)
+    return tuple(skipped)

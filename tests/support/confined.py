@@ -1,0 +1,112 @@
+"""Runs programs confined, and scripts that try to get out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from jidocode.session.commands.confinement.confinement import Confinement, prepare
+from jidocode.session.commands.confinement.network import Network
+from jidocode.session.commands.confinement.rules import session_confinement
+
+SCRIPT_START = """
+import ctypes, errno, json, mmap, os, resource, signal, socket, struct, subprocess, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+def call(number, *arguments):
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result = libc.syscall(ctypes.c_long(number), *words)
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+def attempt(action, *arguments, **named):
+    try:
+        result = action(*arguments, **named)
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+    return "done"
+results = {}
+def report():
+    print("RESULTS" + json.dumps(results), flush=True)
+argv = sys.argv[1:]
+"""
+
+
+@frozen
+class Place:
+    """A project, a scratch folder, and what lies outside of both."""
+
+    project: Path
+    scratch: Path
+    outside: Path
+    secret: Path
+    confinement: Confinement = field()
+
+    def run(
+        self,
+        argv: Sequence[object],
+        *,
+        cwd: Path | None = None,
+        fails: bool = False,
+        timeout: float = 60,
+        env: dict[str, str] | None = None,
+        **options: Any,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program confined."""
+        with prepare(self.confinement) as prepared:
+            done = subprocess.run(
+                [str(each) for each in argv],
+                cwd=cwd or self.project,
+                env=self.environment() | (env or {}),
+                preexec_fn=prepared.apply,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+                **options,
+            )
+        assert fails or done.returncode == 0, done.stdout[-2000:]
+        return done
+
+    def script(self, code: str, *argv: object, **options: Any) -> dict[str, Any]:
+        """Run a script confined; return its results."""
+        program = [sys.executable, "-I", "-S", "-c", SCRIPT_START + code + "\nreport()\n", *argv]
+        output = self.run(program, **options).stdout
+        _, found, results = output.partition("RESULTS")
+        assert found, output[-2000:]
+        answer: dict[str, Any] = json.loads(results.splitlines()[0])
+        return answer
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a command: nothing of the app's."""
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.scratch),
+            "TMPDIR": str(self.scratch),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+        }
+
+    def with_network(self, network: Network) -> Place:
+        """Return the same place with more network."""
+        return evolve(self, confinement=evolve(self.confinement, network=network))
+
+
+def make_place(folder: Path, **rules: Any) -> Place:
+    """Make a place beneath *folder*."""
+    project, scratch, outside = (folder / name for name in ("project", "scratch", "outside"))
+    for each in (project, scratch, outside):
+        each.mkdir()
+    secret = outside / "secret"
+    secret.write_text("secret")
+    return Place(project, scratch, outside, secret, session_confinement(project, scratch, **rules))
