@@ -49,10 +49,12 @@ def open_process(pid: int) -> int | None:
 def has_ended(pid: int) -> bool:
     """Whether the process *pid* has ended, also if nobody has reaped it yet.
 
-    Raises:
-        OSError: There is no descriptor left to find out with.
+    False, too, if there is no descriptor left to look with.
     """
-    descriptor = open_process(pid)
+    try:
+        descriptor = open_process(pid)
+    except OSError:
+        return False
     if descriptor is None:
         return True
     try:

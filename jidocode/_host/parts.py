@@ -14,39 +14,58 @@ _GRANT = WINDOW // 2
 
 
 class Parts:
-    """The parts that have come for one reader, in order.
+    """The parts that have come for one reader, in order; one thread reads at a time.
 
-    Its sender may send `WINDOW` parts, and one more for each that it is granted. Grants go
-    out for many parts at once, so that most parts cost one message and not two.
+    Its sender may send `WINDOW` parts, and as many more as have been read. It is told so once
+    for many parts, so that most of them cost one message and not two.
 
     Attributes:
-        arrivals: What has come: a part, or None for the end of all.
+        arrivals: Has something in it if something may have come.
+        position: How many have been read. The reader counts, as the last thing it does.
     """
 
+    # A signal handler may raise between any two steps of the reader. So nothing is taken out
+    # before it is counted, and what is done again does no harm: a part that was read is dropped
+    # when the next one is asked for, and a grant says up to which part, not how many.
+
     def __init__(self, grant: Callable[[int], object]) -> None:
-        """Let the sender send so many more parts by *grant*."""
-        self.arrivals: queue.SimpleQueue[Body | None] = queue.SimpleQueue()
+        """Let the sender send all parts before a number by *grant*."""
+        self.arrivals: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.position = 0
         self._grant = grant
-        self._read = 0
+        self._granted = WINDOW
+        self._parts: dict[int, Body] = {}
+        self._came = 0
+        self._has_ended = False
 
     def put(self, payload: Body) -> bool:
         """Take in a part, in whatever thread; False if its sender may not have sent it."""
-        if self.arrivals.qsize() >= WINDOW:
+        if self._came - self.position >= WINDOW:
             return False
-        self.arrivals.put(payload)
+        self._parts[self._came] = payload
+        self._came += 1
+        self._wake()
         return True
 
     def end(self) -> None:
         """Take note that no more parts come."""
-        self.arrivals.put(None)
+        self._has_ended = True
+        self._wake()
 
-    def taken(self, part: Body | None) -> Body | None:
-        """Take note that the reader has taken *part* out of the arrivals, and return it."""
-        if part is None:
-            self.arrivals.put(None)  # for whoever asks again
-            return None
-        self._read += 1
-        if self._read == _GRANT:
-            self._read = 0
-            self._grant(_GRANT)
-        return part
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a part to read, or no more come."""
+        return self.position < self._came or self._has_ended
+
+    def peek(self) -> Body | None:
+        """Return the part to read, None if no more come; not before `is_ready`."""
+        position = self.position
+        self._parts.pop(position - 1, None)
+        if position + WINDOW - self._granted >= _GRANT:
+            self._grant(position + WINDOW)
+            self._granted = position + WINDOW
+        return self._parts.get(position)
+
+    def _wake(self) -> None:
+        if self.arrivals.empty():
+            self.arrivals.put(None)

@@ -52,10 +52,10 @@ class Part(Struct):
 
 
 class Grant(Struct, frozen=True):
-    """From a reader of parts: *count* more of them may be sent."""
+    """From a reader of parts: as many of them as *limit* may be sent in all."""
 
     request_id: int
-    count: int
+    limit: int
 
 
 class Hangup(Struct, frozen=True):
@@ -215,7 +215,7 @@ _ANSWER_TAGS = {
     (True, True): _LAST_REFUSAL,
 }
 _NUMBERED = struct.Struct(">BQ")
-_COUNTED = struct.Struct(">BQI")
+_COUNTED = struct.Struct(">BQQ")
 _CAST_TAG, _INFO_TAG = bytes([_CAST]), bytes([_INFO])
 
 
@@ -243,7 +243,7 @@ def encode(message: object) -> bytes:
         case Part():
             return _NUMBERED.pack(_PART, message.request_id) + message.payload
         case Grant():
-            return _COUNTED.pack(_GRANT, message.request_id, message.count)
+            return _COUNTED.pack(_GRANT, message.request_id, message.limit)
         case Hangup():
             return _NUMBERED.pack(_HANGUP, message.request_id)
         case _:

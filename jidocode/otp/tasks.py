@@ -17,10 +17,11 @@ says who wanted it.
 from __future__ import annotations
 
 import itertools
+import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar
 
 from msgspec import Struct
@@ -35,7 +36,7 @@ from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Timeout
 from jidocode.otp.server.results import CallResult, NoReply, Result, Stop
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
-from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Start
+from jidocode.otp.supervision.specs import BRUTAL_KILL, ChildSpec, Start, is_count
 from jidocode.otp.supervision.strategy import Restart
 
 __all__ = ["Task", "TaskSupervisor", "callers", "current", "run", "start", "stream"]
@@ -241,26 +242,36 @@ def stream(  # noqa: PLR0913 - all but four are keywords
         supervisor: The task supervisor.
         function: As for `start`.
         items: What to run it for; may be endless.
-        max_concurrency: How many tasks may run, or wait to be taken, at once.
+        max_concurrency: How many tasks may run, or wait to be taken, at once; 1 or more.
         timeout: Seconds to wait for each result, as long as a call by default.
 
     Raises:
+        ValueError: *max_concurrency* is no such number.
         Exception: Whatever `start` raises, and `Task.result` of the first that failed.
     """
+    if not is_count(max_concurrency) or not 0 < max_concurrency <= sys.maxsize:
+        raise ValueError(f"max_concurrency must be an int > 0, not {quote(max_concurrency)}")
+    start_one: Callable[[T], Task[R]] = lambda item: run(asks, supervisor, function, item)  # noqa: E731
+    return _results(start_one, iter(items), max_concurrency, timeout)
+
+
+def _results(
+    start_one: Callable[[T], Task[R]], rest: Iterator[T], most: int, timeout: float | None
+) -> Iterator[R]:
     waiting = deque[Task[R]]()
-    rest = iter(items)
     try:
-        for item in itertools.islice(rest, max_concurrency):
-            waiting.append(run(asks, supervisor, function, item))
+        for item in itertools.islice(rest, most):
+            waiting.append(start_one(item))
         while waiting:
             value = waiting[0].result(timeout)
             waiting.popleft().cancel()  # it leaves anyway, and its place is free now
             for item in itertools.islice(rest, 1):
-                waiting.append(run(asks, supervisor, function, item))
+                waiting.append(start_one(item))
             yield value
     finally:
-        for task in waiting:
-            task.cancel()
+        with ExitStack() as ends:  # each is cancelled, also if another cannot be
+            for task in waiting:
+                ends.callback(task.cancel)
 
 
 def _callers_of(asks: Asks) -> tuple[ActorRef, ...]:

@@ -11,7 +11,16 @@ from typing import Any, ClassVar
 
 from actors import wait_for
 
-from jidocode.otp import AsyncGenServer, Caller, ChildSpec, GenServer, NoReply, Reply, Start
+from jidocode.otp import (
+    AsyncGenServer,
+    Caller,
+    CallStream,
+    ChildSpec,
+    GenServer,
+    NoReply,
+    Reply,
+    Start,
+)
 from jidocode.otp.server.results import CallResult
 
 
@@ -31,6 +40,10 @@ class Streamer(GenServer):
                 return Reply(self.count(caller, count))
             case ("count slowly", int() as count, float() as pause):
                 return Reply(self.count(caller, count, pause=pause))
+            case ("blocks", int() as count, int() as size):
+                return Reply(sum(self.send_part(caller, (n, bytes(size))) for n in range(count)))
+            case ("fork and close", target, asked):
+                return Reply(self.fork_and_close(self.call_stream(target, asked)))
             case ("count in a thread", int() as count):
                 self.in_thread(lambda: self.reply(caller, self.count(caller, count)))
                 return NoReply()
@@ -101,6 +114,17 @@ class Streamer(GenServer):
             with self.log.open("ab") as log:
                 log.write(b".")
         return count
+
+    def fork_and_close(self, stream: CallStream) -> object:
+        """Close a stream in a fork; return how the fork ended, and what was read here."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                stream.close()
+            except BaseException:  # noqa: BLE001 - whatever it is
+                os._exit(1)
+            os._exit(0)
+        return os.waitpid(pid, 0)[1], list(stream)
 
     def in_thread(self, work: Any) -> None:
         threading.Thread(target=work, daemon=True).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from registrants import UNIQUE
 
 from jidocode import ActorExitedError, CallTimeoutError, NoProcessError
 from jidocode.otp import Application, Name, Registry, registry, start
+from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.registry.messages import Count
 from jidocode.testing import eventually
 
@@ -137,6 +139,22 @@ def test_locks_do_not_outlive_their_registry(app: Application, log: Path) -> Non
     assert held.result() == "done"
     assert app.call(C, ("key", None)) == "done"
     assert app.call(UNIQUE, Count()) == 0
+
+
+def test_a_lock_is_left_though_nobody_can_be_looked_up(app: Application, log: Path) -> None:
+    """For the registry that has given it is known."""
+    gate = log.with_name("gate")
+    held = app.begin_call(A, ("key", gate))
+    eventually(lambda: notes(log) == ["in a"], "the holder")
+    names = app.whereis(REGISTRY)
+    assert names is not None
+    until = time.monotonic() + 1.2  # for so long the names of others are remembered
+    eventually(lambda: time.monotonic() > until, "time")
+    os.kill(names.os_pid, signal.SIGSTOP)
+    gate.touch()
+    assert held.result() == "done"
+    os.kill(names.os_pid, signal.SIGCONT)
+    assert app.call(C, ("key", None, {"timeout": 3.0})) == "done"
 
 
 def test_a_lock_without_a_registry_is_an_error(log: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -276,6 +277,11 @@ def test_a_server_hears_of_its_senders_death(app: Application) -> None:
         app.call(B, ("read", ("streamer", "nobody"), ("count", 1)))
 
 
+def test_a_fork_of_a_reader_closes_nothing(app: Application) -> None:
+    """And dies of nothing."""
+    assert app.call(B, ("fork and close", A, ("count", 50))) == (0, list(range(50)))
+
+
 def test_many_streams_at_once_do_not_mix(app: Application) -> None:
     """From one process and from several."""
 
@@ -287,3 +293,58 @@ def test_many_streams_at_once_do_not_mix(app: Application) -> None:
 
     with ThreadPoolExecutor(12) as threads:
         assert all(threads.map(read, range(24)))
+
+
+def descriptors(app: Application, name: Any) -> int:
+    ref = app.whereis(name)
+    assert ref is not None
+    return len(os.listdir(f"/proc/{ref.os_pid}/fd"))  # noqa: PTH208 - a number is what is wanted
+
+
+def test_large_parts_wait_for_their_reader_too(app: Application) -> None:
+    """However many megabytes are under way: none is dropped, and no answer overtakes them."""
+    stream = app.call_stream(A, ("blocks", 40, 2**23))
+    eventually(lambda: app.call(B, "pid"), "the others")
+    assert [part[0] for part in stream] == list(range(40))
+    assert stream.result() == 40
+    with pytest.raises(HandlerError, match=r"the part has \d+ bytes, and may have"):
+        list(app.call_stream(A, ("blocks", 1, 2**25)))
+
+
+def test_streams_leave_nothing_in_their_sender(app: Application) -> None:
+    """Also those that it has just begun to wait for when they end."""
+    assert list(app.call_stream(A, ("count in a thread", WINDOW + 1)))
+    before = descriptors(app, A)
+    for _ in range(500):
+        assert len(list(app.call_stream(A, ("count in a thread", WINDOW + 1)))) == WINDOW + 1
+    eventually(lambda: descriptors(app, A) <= before, "no more descriptors than before")
+
+
+def test_a_signal_handler_that_raises_takes_no_part_away(app: Application) -> None:
+    """Whoever catches that, and reads on, has all of them."""
+
+    class Rung(Exception):  # noqa: N818 - no failure
+        pass
+
+    def ring(_signal: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_filename != __file__:
+            raise Rung
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    parts: list[int] = []
+    rung = 0
+    stream = app.call_stream(A, ("count", 3000))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+        while len(parts) < 3000:
+            try:
+                part = next(stream)
+                parts.append(part)
+            except Rung:
+                rung += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert parts == list(range(3000))
+    assert rung
+    assert stream.result() == 3000

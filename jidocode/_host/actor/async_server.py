@@ -41,7 +41,7 @@ from jidocode.otp.server.results import (
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_MAX_WAITERS = 256
+_MAX_WAITERS = 10_000
 """How many coroutines may wait in threads; there are as many threads as wait at once."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from jidocode._host import wire
 from jidocode._host.actor.requests import Request, Requests, result_of
+from jidocode._host.deadline import Deadline
 from jidocode._host.parts import WINDOW, Parts
 from jidocode._host.transport.frames import Body
 from jidocode.base.refs import ActorRef, words_for
@@ -22,6 +24,7 @@ T = TypeVar("T")
 class Receiver(Protocol):
     """What the reading of parts needs of the shell."""
 
+    ref: ActorRef
     requests: Requests
 
     def send_to(self, ref: ActorRef, message: object) -> None:
@@ -54,14 +57,23 @@ class PartReader:
 
     def next_part(self, seconds: float) -> Any:
         """Return the next part; see `PartSource`."""
-        try:
-            part = self._parts.taken(self._shell.take_from(self._parts.arrivals, seconds))
-        except queue.Empty:
-            raise CallTimeoutError(self._target, seconds) from None
-        if part is None:
+        deadline = Deadline.after(seconds)
+        while not self._parts.is_ready:
+            try:
+                self._shell.take_from(self._parts.arrivals, deadline.left)
+            except queue.Empty:
+                raise CallTimeoutError(self._target, seconds) from None
+        payload = self._parts.peek()
+        if payload is None:
             self.answer()
             raise StopIteration
-        return wire.content_of(part, self._target, failed=False)
+        try:
+            part = wire.content_of(payload, self._target, failed=False)
+        except CallError:  # nobody can read it
+            self._parts.position += 1
+            raise
+        self._parts.position += 1
+        return part
 
     def answer(self) -> Any:
         """Return the answer, which is there."""
@@ -70,7 +82,7 @@ class PartReader:
 
     def cancel(self) -> None:
         """Want no more."""
-        if self._outcome is None:
+        if self._outcome is None and os.getpid() == self._shell.ref.os_pid:  # and no fork of it
             self._end(CallError(f"the call to {self._target} was cancelled"))
             self._shell.in_main(self._hang_up)
 
@@ -101,7 +113,7 @@ class PartReader:
             self._outcome = outcome
             self._parts.end()
 
-    def _grant(self, count: int) -> None:
+    def _grant(self, limit: int) -> None:
         request = self._request
         if request is not None and not request.is_over and request.asked is not None:
-            self._shell.send_to(request.asked, wire.Grant(request.number, count))
+            self._shell.send_to(request.asked, wire.Grant(request.number, limit))

@@ -9,13 +9,17 @@ from typing import Protocol, TypeVar
 from jidocode._host import wire
 from jidocode._host.parts import WINDOW
 from jidocode._host.transport.address import Address
+from jidocode._host.transport.frames import MAX_BODY
 from jidocode._host.transport.window import Outcome, Settle
 from jidocode.base import log
-from jidocode.errors import StreamStalledError
+from jidocode.errors import CallError, StreamStalledError
 from jidocode.otp.server.machine import SendPart
 from jidocode.otp.server.messages import Caller
 
 T = TypeVar("T")
+
+MAX_PART = MAX_BODY // WINDOW
+"""Bytes of a part: all that nobody has read yet are no more than one answer may be."""
 
 
 class Sender(Protocol):
@@ -49,18 +53,21 @@ class _Stream:
         unwatch: Ends the watch on its process, once there is one.
     """
 
-    __slots__ = ("is_over", "permits", "reader", "unwatch")
+    __slots__ = ("_limit", "is_over", "permits", "reader", "unwatch")
 
     def __init__(self, reader: int) -> None:
         self.reader = reader
         self.permits: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.is_over = False
         self.unwatch: Callable[[], None] | None = None
+        self._limit = 0
         self.grant(WINDOW)
 
-    def grant(self, count: int) -> None:
-        for _ in range(min(count, WINDOW)):
+    def grant(self, limit: int) -> None:
+        """Let parts be sent up to that number of them; only in the main thread."""
+        for _ in range(min(limit - self._limit, WINDOW)):
             self.permits.put(None)
+        self._limit = max(limit, self._limit)
 
 
 class PartSender:
@@ -85,7 +92,7 @@ class PartSender:
         """Let more parts be sent to *reader*."""
         stream = self._streams.get((reader, message.request_id))
         if stream is not None:
-            stream.grant(message.count)
+            stream.grant(message.limit)
 
     def close(self, reader: object, request_id: int) -> None:
         """Send no more parts of that answer; again is fine. Any thread may."""
@@ -102,6 +109,8 @@ class PartSender:
         if not caller.reads_parts:
             return True
         payload = wire.pack_request(command.part, "the part")
+        if len(payload) > MAX_PART:
+            raise CallError(f"the part has {len(payload)} bytes, and may have {MAX_PART}")
         stream = self._streams.get((address, caller.request_id))
         if stream is None or not self._take_permit(stream, caller, command.timeout):
             return False
@@ -131,9 +140,14 @@ class PartSender:
     def _watch(self, stream: _Stream, caller: Caller) -> None:
         if stream.unwatch is not None or stream.is_over:
             return
+        address, number = caller.address, caller.request_id
         try:
-            stream.unwatch = self._shell.watch_process(
-                stream.reader, lambda _was_there: self.close(caller.address, caller.request_id)
+            unwatch = self._shell.watch_process(
+                stream.reader, lambda _was_there: self.close(address, number)
             )
         except OSError as error:  # no descriptor is left: it is noticed when its time is over
             log.warning("a reader of parts cannot be watched: {}", error.strerror)
+            return
+        stream.unwatch = unwatch
+        if self._streams.get((address, number)) is not stream:
+            unwatch()  # another thread has closed it since, and found nothing to end

@@ -276,7 +276,7 @@ class SupervisorShell(Shell):
         # The host tells of a death once all below is dead, which takes a moment; whoever kills
         # a child, and starts it, is faster.
         holder = effect.holder
-        if holder.incarnation in self._children and _may_live(holder):
+        if holder.incarnation in self._children and not has_ended(holder.os_pid):
             error = AlreadyStartedError(effect.child_id, holder)
             self._send_error(machine.SendError(effect.event.caller, error))
         else:
@@ -288,10 +288,3 @@ class SupervisorShell(Shell):
             if child.registry != self.registry:
                 self.send_to(child.ref, wire.RegistryAt(self.registry))
             child.registry = self.registry
-
-
-def _may_live(ref: ActorRef) -> bool:
-    try:
-        return not has_ended(ref.os_pid)
-    except OSError:  # no descriptor is left to look with: the host will tell
-        return True

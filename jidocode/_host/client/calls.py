@@ -152,8 +152,8 @@ class CallLedger:
         """Do as `begin`, for a call whose answer comes in parts."""
         number = next(self._numbers)
 
-        def grant(count: int) -> None:
-            self._tell(ref, wire.Grant(number, count))
+        def grant(limit: int) -> None:
+            self._tell(ref, wire.Grant(number, limit))
 
         return self._send(PendingStream(number, ref, target, Parts(grant)), request)
 
@@ -197,21 +197,21 @@ class CallLedger:
                 raise CallTimeoutError(pending.target, deadline.seconds)
         return pending.result()
 
-    def next_part(self, stream: PendingStream, deadline: Deadline) -> Body | None:
-        """Return the next part as soon as it is there, None if the answer is.
+    def peek_part(self, stream: PendingStream, deadline: Deadline) -> Body | None:
+        """Return the part to read as soon as it is there, None if the answer is.
 
         Raises:
             CallTimeoutError: Neither was there by *deadline*.
             HostError: No call can be answered any more.
         """
-        arrivals = stream.parts.arrivals
-        if arrivals.empty():
+        parts = stream.parts
+        while not parts.is_ready:
             self.check()  # as in `result_of`
-        try:
-            part = arrivals.get(timeout=min(deadline.left, threading.TIMEOUT_MAX))
-        except queue.Empty:
-            raise CallTimeoutError(stream.target, deadline.seconds) from None
-        return stream.parts.taken(part)
+            try:
+                parts.arrivals.get(timeout=min(deadline.left, threading.TIMEOUT_MAX))
+            except queue.Empty:
+                raise CallTimeoutError(stream.target, deadline.seconds) from None
+        return parts.peek()
 
     def cancel(self, pending: PendingCall) -> bool:
         """Want no answer any more; False if *pending* has ended already."""

@@ -147,8 +147,8 @@ class Messenger:
 
         The bytes are usually with the kernel when this returns. *on_failure* is
         called once, from the run loop, with the `Outcome`, when the message is
-        known not to be delivered, or may not have been. An answer is always
-        taken: whoever asked for it will read it.
+        known not to be delivered, or may not have been. An answer, and a part of one, is
+        always taken: whoever asked for it will read it.
 
         Raises:
             HostError: This messenger is closed, or does not reach *target*.
@@ -161,7 +161,7 @@ class Messenger:
             self.deliver(self.address, wire.decode(body))
             self._wake_runner()
         else:
-            asked_for = isinstance(message, wire.Answer)
+            asked_for = isinstance(message, wire.Answer | wire.Part)
             self.post(target, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
 
     def dial(self, address: Address) -> None:

@@ -153,19 +153,22 @@ def lock(
     """
     token = uuid.uuid4()
     request = Lock(_sound(key), process.ref, token)
+    holder: Target = registry
     try:
-        _take(process, registry, request, timeout)
+        # The very process that has given it is told of its end: for that nobody is looked up.
+        holder = _take(process, registry, request, timeout)
         yield
     finally:
-        process.cast(registry, Release(token))
+        process.cast(holder, Release(token))
 
 
-def _take(process: Locks, registry: Target, request: Lock, timeout: float) -> None:
+def _take(process: Locks, registry: Target, request: Lock, timeout: float) -> ActorRef:
     try:
-        ask(process, registry, request, timeout)
+        giver: ActorRef = ask(process, registry, request, timeout)
     except CallTimeoutError as error:
         lock = f"the lock on {quote(request.key)} in {error.target}"
         raise CallTimeoutError(lock, timeout) from None
+    return giver
 
 
 # What anybody may ask

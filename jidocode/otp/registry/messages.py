@@ -89,7 +89,10 @@ class Unlisten(Struct, frozen=True):
 
 
 class Lock(Discreet, frozen=True):
-    """Answered when *ref*, who asks, holds the lock on *key*, until `Release` or its end."""
+    """Answered, with the registry, when *ref*, who asks, holds the lock on *key*.
+
+    That lasts until `Release` or its end.
+    """
 
     hidden = ("key",)
 

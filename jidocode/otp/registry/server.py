@@ -150,7 +150,7 @@ class Registry(GenServer):
 
     def _grant(self, claims: list[LockClaim]) -> None:
         for claim in claims:
-            self.reply(claim.caller, None)
+            self.reply(claim.caller, self.ref)
 
     def handle_info(self, message: Any) -> Result:
         """Take in that a process has ended."""
