@@ -37,8 +37,11 @@ if TYPE_CHECKING:
         ChildNotFoundError as ChildNotFoundError,
         ChildRestartingError as ChildRestartingError,
         ChildRunningError as ChildRunningError,
+        EditMismatchError as EditMismatchError,
         EventGapError as EventGapError,
+        FileChangedError as FileChangedError,
         FileTooLargeError as FileTooLargeError,
+        FolderTooLargeError as FolderTooLargeError,
         HandlerError as HandlerError,
         HostError as HostError,
         HostExitedError as HostExitedError,
@@ -114,10 +117,14 @@ if TYPE_CHECKING:
     from jidocode.session.journal.catalogue import Resumable as Resumable
     from jidocode.session.manager.client import ManagerClient as ManagerClient
     from jidocode.session.project.boundary import Entry as Entry
-    from jidocode.session.project.files import (
+    from jidocode.session.project.editing import Edit as Edit
+    from jidocode.session.project.results import (
+        EditedFile as EditedFile,
         FileBytes as FileBytes,
         Listing as Listing,
+        PathStatus as PathStatus,
         TextFile as TextFile,
+        WrittenFile as WrittenFile,
     )
     from jidocode.session.project.slices import FileSlice as FileSlice
     from jidocode.session.project.text import Newline as Newline
@@ -163,14 +170,15 @@ else:
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
             BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError EventGapError FileTooLargeError HandlerError HostError HostExitedError
-            HostStartError InvalidChildSpecError InvalidRequestError InvalidSessionError
-            InvalidSessionIdError InvalidSettingError InvalidTimeError JidocodeError
-            JournalDamagedError JournalError JournalLockedError JournalLostError JournalVersionError
-            JournalWriteError MaxChildrenError NoProcessError NotRegisteredError NotTextError
-            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            StreamStalledError SupervisorError
+            ChildRunningError EditMismatchError EventGapError FileChangedError FileTooLargeError
+            FolderTooLargeError HandlerError HostError HostExitedError HostStartError
+            InvalidChildSpecError InvalidRequestError InvalidSessionError InvalidSessionIdError
+            InvalidSettingError InvalidTimeError JidocodeError JournalDamagedError JournalError
+            JournalLockedError JournalLostError JournalVersionError JournalWriteError
+            MaxChildrenError NoProcessError NotRegisteredError NotTextError ProjectAlreadyOpenError
+            RateLimitedError RegistryNotRunningError SessionError SessionExistsError
+            SessionLimitError SessionNotFoundError StartFailedError StreamStalledError
+            SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -196,8 +204,10 @@ else:
             ManagerClient
         jidocode.session.project.boundary
             Entry
-        jidocode.session.project.files
-            FileBytes Listing TextFile
+        jidocode.session.project.editing
+            Edit
+        jidocode.session.project.results
+            EditedFile FileBytes Listing PathStatus TextFile WrittenFile
         jidocode.session.project.slices
             FileSlice
         jidocode.session.project.text

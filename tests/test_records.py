@@ -78,6 +78,8 @@ SHOWN = {
     "FailedChild.id": _ID,
     "FileAccess.sha256": "a digest",
     "FileBytes.sha256": "a digest",
+    "EditedFile.sha256": "a digest",
+    "FileSlice.sha256": "a digest",
     "FileSlice.encoding": "the name of an encoding, which Python knows",
     "GaveUp.child_id": _ID,
     "Health.session_id": _ID,
@@ -104,6 +106,7 @@ SHOWN = {
     "ToolCall.id": _ID,
     "ToolCall.name": "a word that the app has for a tool",
     "ToolResult.call_id": _ID,
+    "WrittenFile.sha256": "a digest",
     "TreeNode.id": _ID,
     "Upkeep.system": _ID,
 }

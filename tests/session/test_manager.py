@@ -60,10 +60,10 @@ def descriptors() -> int:
 def test_files_go_through_the_manager(manager: ManagerClient, folder: Path) -> None:
     """Write, read with offset and limit, list, validate: by path in the project."""
     assert manager.project_root() == str(folder)
-    assert manager.write_file("src/main.py", "one\ntwo\nthree\n") == "src/main.py"
+    assert manager.write_file("src/main.py", "one\ntwo\nthree\n").path == "src/main.py"
     assert manager.read_file("src/main.py", offset=2, limit=1).text == "two\n"
     assert manager.read_text("src/main.py").text == "one\ntwo\nthree\n"
-    assert manager.write_bytes("src/logo", b"\0\xff") == "src/logo"
+    assert manager.write_bytes("src/logo", b"\0\xff").path == "src/logo"
     assert manager.read_bytes("src/logo", offset=1).data == b"\xff"
     assert [entry.name for entry in manager.list_directory().entries] == ["src"]
     assert [entry.name for entry in manager.list_directory("src").entries] == ["logo", "main.py"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jidocode.session.manager import operations
 from jidocode.session.project.files import Project
+from jidocode.session.project.rewriting import append_file, edit_file
 from jidocode.session.requests import Client, get_session, remote
 
 
@@ -23,4 +24,6 @@ class ManagerClient(Client):
     read_bytes = remote(Project.read_bytes)
     write_file = remote(Project.write_file)
     write_bytes = remote(Project.write_bytes)
+    append_file = remote(append_file)
+    edit_file = remote(edit_file)
     list_directory = remote(Project.list_directory)
