@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from jidocode.session.project.copying import copy
 from jidocode.session.project.files import Project
+from jidocode.session.project.folders import mkdir, move, remove, stat
 from jidocode.session.project.rewriting import append_file, edit_file
 from jidocode.session.requests import Operations
 
@@ -23,4 +25,9 @@ OPERATIONS: Operations[Project] = Operations(
     append_file,
     edit_file,
     Project.list_directory,
+    stat,
+    mkdir,
+    remove,
+    move,
+    copy,
 )

@@ -237,7 +237,7 @@ class Boundary:
             os.scandir(fd) as entries,
         ):
             found = [
-                Entry(entry.name, _kind_of(entry))
+                Entry(entry.name, kind_of(entry))
                 for entry in entries
                 if not is_temporary(entry.name)
             ]
@@ -309,7 +309,10 @@ class Boundary:
         head, _, name = relative.rpartition("/")
         if name in {".", ".."}:
             raise BoundaryError(f"path {quote(relative)} ends in no name")
-        with errors_about(relative), closing(self._open_at(head or ".", DIRECTORY)) as parent:
+        with errors_about(relative):
+            parent = self._open_at(head or ".", DIRECTORY)
+        # What goes wrong with the name, its own operation says.
+        with closing(parent):
             yield Spot(parent, head or ".", name)
 
     def make_parents(self, path: str | os.PathLike[str]) -> str:
@@ -426,10 +429,19 @@ class Boundary:
             relative = f"{head}/{target}" if head else target
         raise os_error(errno.ELOOP)
 
-    def _open_at(self, relative: str, flags: int, mode: int = 0) -> int:
+    def open_below(self, folder: int, relative: str, flags: int) -> int:
+        """Open *relative* below the directory *folder*, which cannot be left either.
+
+        Raises:
+            OSError: As `openat2.open_beneath`.
+        """
+        return self._open_at(relative, flags, root=folder)
+
+    def _open_at(self, relative: str, flags: int, mode: int = 0, *, root: int | None = None) -> int:
+        root = self._fd if root is None else root
         if self.tier is Tier.OPENAT2:
-            return openat2.open_beneath(self._fd, relative, flags, mode)
-        return walk.open_beneath(self._fd, relative, flags, mode)
+            return openat2.open_beneath(root, relative, flags, mode)
+        return walk.open_beneath(root, relative, flags, mode)
 
 
 def _require_lasting(path: str) -> None:
@@ -448,7 +460,8 @@ def _require_key(status: os.stat_result, key: ProjectKey | None, root: str) -> N
         raise BoundaryError(f"another directory stands at {quote(root)} now")
 
 
-def _kind_of(entry: os.DirEntry[str]) -> EntryKind:
+def kind_of(entry: os.DirEntry[str]) -> EntryKind:
+    """Return what *entry* is itself."""
     if entry.is_symlink():
         return "symlink"
     if entry.is_dir(follow_symlinks=False):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from attrs import field, frozen
 
 from jidocode.base.records import Record
@@ -115,7 +113,7 @@ class PathStatus(Record):
         kind: What it is itself; a symlink is not followed.
         size: Bytes in the file.
         mode: The permissions, such as 0o644.
-        modified: When its content changed last, in UTC.
+        modified: When its content changed last, in seconds since 1970.
         target: Where the symlink leads, as it says; None if it is none.
     """
 
@@ -123,5 +121,5 @@ class PathStatus(Record):
     kind: EntryKind
     size: int
     mode: int
-    modified: datetime
+    modified: float
     target: str | None = field(repr=False)
