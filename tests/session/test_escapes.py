@@ -62,7 +62,10 @@ TREES = st.lists(
     st.tuples(PLACES, st.sampled_from(["file", "folder", "link", "link"]), TARGETS), max_size=8
 )
 BEHIND = st.sampled_from(["", "/a", "/b", "/file", "/a/file", "/new", "/..", "/../file", "/."])
-PATHS = st.builds("{}{}".format, PLACES | st.sampled_from(["..", ".", "../outside"]), BEHIND)
+WHOLE = st.sampled_from(["c", "c/file", "c/e", "new", "c/new"])
+PATHS = WHOLE | st.builds(
+    "{}{}".format, PLACES | st.sampled_from(["..", ".", "../outside", "c"]), BEHIND
+)
 
 
 def plant(project: Path, outside: Path, tree: list[tuple[str, str, str]]) -> None:
@@ -137,7 +140,8 @@ def test_what_is_outside_stays_as_it_is(  # noqa: PLR0913, PLR0917 - all that is
     (outside / "a").mkdir(parents=True)
     (outside / "file").write_text(CANARY)
     (outside / "a" / "file").write_text(CANARY)
-    project.mkdir()
+    (project / "c" / "e").mkdir(parents=True)
+    (project / "c" / "file").write_text("inside")
     plant(project, outside, tree)
     before, inside = image(outside), image(project)
     # An absolute link is refused wherever it leads, and what ends in dots has no name.

@@ -25,8 +25,10 @@ from jidocode.errors import (
 from jidocode.session.project import limits, renaming
 from jidocode.session.project.boundary import Tier
 from jidocode.session.project.copying import copy
+from jidocode.session.project.editing import Edit
 from jidocode.session.project.files import Project
 from jidocode.session.project.folders import mkdir, move, remove, stat
+from jidocode.session.project.rewriting import append_file, edit_file
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import new_session_id
 
@@ -350,6 +352,14 @@ def test_a_file_of_a_hundred_megabytes_is_copied_in_bounded_memory_and_time(
             == hashlib.file_digest(original, "sha256").digest()
         )
     assert stat(project, "moved").size == 100 * 2**20
+    assert project.read_bytes("moved", offset=2**20, limit=1).data == b"\1"
+    for change in (
+        lambda: edit_file(project, "moved", Edit("a", "b")),
+        lambda: append_file(project, "moved", "a"),
+        lambda: project.write_bytes("moved", b"", if_sha256="absent"),
+    ):
+        with pytest.raises(FileTooLargeError):
+            change()
     assert remove(project, "moved") == 1
 
 
