@@ -104,9 +104,9 @@ class Condition:
 
 
 def _require_sha256(value: object) -> str | None:
-    if value is None or value == ABSENT:
-        return value
-    if isinstance(value, str) and _SHA256.fullmatch(value):
+    if value is None:
+        return None
+    if isinstance(value, str) and (value == ABSENT or _SHA256.fullmatch(value)):
         return value
     raise InvalidRequestError(
         f"if_sha256 must be 64 hexadecimal digits in lower case, or {ABSENT!r}, not {quote(value)}"

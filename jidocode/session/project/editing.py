@@ -121,7 +121,8 @@ def _as_meant(edit: object, newline: Newline) -> Edit:
     """Return *edit* as it is to be looked for in a file with these line ends."""
     if not isinstance(edit, Edit):
         raise InvalidRequestError(f"an edit must be an Edit, not {quote(edit)}")
-    for what, value in (("old", edit.old), ("new", edit.new)):
+    texts: tuple[tuple[str, object], ...] = (("old", edit.old), ("new", edit.new))
+    for what, value in texts:
         if not isinstance(value, str):
             raise InvalidRequestError(f"{what} of an edit must be a str, not {quote(value)}")
     if not edit.old:

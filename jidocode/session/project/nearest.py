@@ -25,7 +25,7 @@ def most_similar(text: str, wanted: str) -> str:
     They are sought in the first 256 Ki characters of *text*.
     """
     asked = wanted[:_WANTED_CHARACTERS].strip("\r\n").split("\n")[:_WANTED_LINES]
-    lines = text[:_SEARCHED].split("\n")
+    lines = text[:_SEARCHED].removesuffix("\n").split("\n")
     start = _best_start(asked, lines)
     if start is None:
         return ""
