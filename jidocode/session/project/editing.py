@@ -121,8 +121,8 @@ def _as_meant(edit: object, newline: Newline) -> Edit:
     """Return *edit* as it is to be looked for in a file with these line ends."""
     if not isinstance(edit, Edit):
         raise InvalidRequestError(f"an edit must be an Edit, not {quote(edit)}")
-    texts: tuple[tuple[str, object], ...] = (("old", edit.old), ("new", edit.new))
-    for what, value in texts:
+    for what in ("old", "new"):
+        value: object = getattr(edit, what)
         if not isinstance(value, str):
             raise InvalidRequestError(f"{what} of an edit must be a str, not {quote(value)}")
     if not edit.old:
