@@ -38,8 +38,11 @@ if TYPE_CHECKING:
         ChildRestartingError as ChildRestartingError,
         ChildRunningError as ChildRunningError,
         ConfinementError as ConfinementError,
+        EditMismatchError as EditMismatchError,
         EventGapError as EventGapError,
+        FileChangedError as FileChangedError,
         FileTooLargeError as FileTooLargeError,
+        FolderTooLargeError as FolderTooLargeError,
         HandlerError as HandlerError,
         HostError as HostError,
         HostExitedError as HostExitedError,
@@ -127,10 +130,14 @@ if TYPE_CHECKING:
     from jidocode.session.journal.catalogue import Resumable as Resumable
     from jidocode.session.manager.client import ManagerClient as ManagerClient
     from jidocode.session.project.boundary import Entry as Entry
-    from jidocode.session.project.files import (
+    from jidocode.session.project.editing import Edit as Edit
+    from jidocode.session.project.results import (
+        EditedFile as EditedFile,
         FileBytes as FileBytes,
         Listing as Listing,
+        PathStatus as PathStatus,
         TextFile as TextFile,
+        WrittenFile as WrittenFile,
     )
     from jidocode.session.project.slices import FileSlice as FileSlice
     from jidocode.session.project.text import Newline as Newline
@@ -192,11 +199,12 @@ else:
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
             BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError ConfinementError EventGapError FileTooLargeError HandlerError
-            HostError HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
-            InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
-            InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
-            JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoProcessError
+            ChildRunningError ConfinementError EditMismatchError EventGapError FileChangedError
+            FileTooLargeError FolderTooLargeError HandlerError HostError HostExitedError
+            HostStartError InvalidChildSpecError InvalidRequestError InvalidSessionError
+            InvalidSessionIdError InvalidSettingError InvalidTimeError InvalidToolError
+            JidocodeError JournalDamagedError JournalError JournalLockedError JournalLostError
+            JournalVersionError JournalWriteError MaxChildrenError NoProcessError
             NotRegisteredError NotTextError PolicyDeniedError ProjectAlreadyOpenError
             RateLimitedError RegistryNotRunningError SessionError SessionExistsError
             SessionLimitError SessionNotFoundError StartFailedError StreamStalledError
@@ -232,8 +240,10 @@ else:
             ManagerClient
         jidocode.session.project.boundary
             Entry
-        jidocode.session.project.files
-            FileBytes Listing TextFile
+        jidocode.session.project.editing
+            Edit
+        jidocode.session.project.results
+            EditedFile FileBytes Listing PathStatus TextFile WrittenFile
         jidocode.session.project.slices
             FileSlice
         jidocode.session.project.text

@@ -32,7 +32,10 @@ JidocodeError
 │   ├── InvalidSessionError     a record breaks one or more rules (also ValueError)
 │   ├── InvalidRequestError     a request to a session's process breaks a rule (also ValueError)
 │   │   ├── NotTextError        a file is no text in the encoding it should have
-│   │   └── FileTooLargeError   a file is larger than what is read at once; carries size and limit
+│   │   ├── FileTooLargeError   a file is larger than what is read at once; carries size and limit
+│   │   ├── FolderTooLargeError a folder holds more than one request removes or copies
+│   │   ├── FileChangedError    a file is not the one that was read; carries its hash
+│   │   └── EditMismatchError   what an edit replaces is not there as often as it says
 │   ├── EventGapError           an event that was asked for is not there any more
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
@@ -435,18 +438,82 @@ class NotTextError(InvalidRequestError):
 
 
 class FileTooLargeError(InvalidRequestError):
-    """A file is larger than what is read at once; nothing was changed.
+    """A file is larger than what is read or copied at once; nothing was changed.
 
     *path* is the file in its project, quoted; *size* and *limit* are bytes.
     """
 
-    _sentence = "{path} has {size} bytes, and at most {limit} are read at once"
+    _sentence = "{path} has {size} bytes, and at most {limit} are taken at once"
 
     def __init__(self, path: str, size: int, limit: int) -> None:
         super().__init__(path, size, limit)
         self.path = path
         self.size = size
         self.limit = limit
+
+
+class FolderTooLargeError(InvalidRequestError):
+    """A folder holds more than one request removes or copies; nothing was changed.
+
+    *path* is the folder in its project, quoted; *limit* counts what is in it, at any depth.
+    """
+
+    _sentence = "{path} holds more than {limit} files and folders"
+
+    def __init__(self, path: str, limit: int) -> None:
+        super().__init__(path, limit)
+        self.path = path
+        self.limit = limit
+
+
+class FileChangedError(InvalidRequestError):
+    """A file is not the one that the caller has read; nothing was changed.
+
+    *path* is the file in its project, quoted; *sha256* is that of its bytes now, in
+    hexadecimal, None if there is no file. Read it again before it is changed.
+    """
+
+    def __init__(self, path: str, sha256: str | None) -> None:
+        super().__init__(path, sha256)
+        self.path = path
+        self.sha256 = sha256
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        if self.sha256 is None:
+            return f"{line(self.path)} is not there"
+        return f"{line(self.path)} is not what it was: its SHA-256 is {word(self.sha256)} now"
+
+
+class EditMismatchError(InvalidRequestError):
+    """What an edit replaces is not in the file as often as the edit says; nothing was changed.
+
+    *path* is the file in its project, quoted; *edit* the number of the edit in its request,
+    counted from 1; *matches* how often its text is there, *expected* how often it should be.
+    *lines* are the numbers of the first lines in which it begins. *nearest* shows those
+    lines; if there is none, the lines that are most like what was looked for. It is the
+    project's own text, bounded, each line with its number, as `FileSlice` shows them.
+    """
+
+    _sentence = "edit {edit} of {path} matches {matches} times, not {expected}"
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the data of one refusal
+        self,
+        path: str,
+        edit: int,
+        matches: int,
+        expected: int,
+        lines: tuple[int, ...],
+        nearest: str,
+    ) -> None:
+        super().__init__(path, edit, matches, expected, lines, nearest)
+        self.path = path
+        self.edit = edit
+        self.matches = matches
+        self.expected = expected
+        self.lines = lines
+        self.nearest = nearest
 
 
 class EventGapError(SessionError):

@@ -259,6 +259,15 @@ def test_the_code_about_trees_runs(tmp_path: Path) -> None:
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
+def test_the_code_about_files_runs(tmp_path: Path) -> None:
+    """All of it in a row, and prints what stands below its parts."""
+    page = (ROOT / "docs/files.md").read_text()
+    script = tmp_path / "script.py"
+    script.write_text("".join(code_in("docs/files.md")) + "system.close()\n")
+
+    assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
+
+
 def test_the_code_about_sessions_runs(tmp_path: Path) -> None:
     """All of it in a row, and prints what stands below its parts."""
     *parts, reviewer, build = code_in("docs/sessions.md")

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from checkers import BrokenPromiseError, Outside
 
-from jidocode import HandlerError, JidocodeError, ManagerClient, SessionSystem
+from jidocode import Edit, HandlerError, JidocodeError, ManagerClient, SessionSystem
 
 RACER = """
 import ctypes, sys
@@ -40,7 +40,7 @@ def _racing(*paths: Path) -> Generator[subprocess.Popen[bytes]]:
 
 
 def attack(plan: random.Random, until: float, folder: Path) -> str:
-    """Read, write and list, by paths that are right now, or lead outside, or both in turns."""
+    """Do all that a Manager does, by paths that are right now, lead outside, or both in turns."""
     outside = Outside(folder / "outside")
     project = folder / "shop"
     (project / "deep").mkdir(parents=True)
@@ -61,7 +61,7 @@ def attack(plan: random.Random, until: float, folder: Path) -> str:
         known = {"inside"}
         while time.monotonic() < until:
             calls += 1
-            work = plan.choice([_read, _read_bytes, _show, _write, _write_in_place, _list])
+            work = plan.choice(WORK)
             path = plan.choice(PATHS)
             try:
                 found = work(manager, path, known)
@@ -115,3 +115,41 @@ def _list(manager: ManagerClient, path: str, _: set[str]) -> None:
     names = {entry.name for entry in manager.list_directory(path).entries}
     if any(Outside.CANARY in name for name in names):
         raise BrokenPromiseError(f"a name from outside the project was listed: {names}")
+
+
+def _edit(manager: ManagerClient, path: str, known: set[str]) -> None:
+    known.add("edited")
+    found = manager.read_text(path)
+    manager.edit_file(path, Edit(found.text, "edited"), if_sha256=found.sha256)
+
+
+def _copy(manager: ManagerClient, path: str, _: set[str]) -> str:
+    with suppress(FileNotFoundError):
+        manager.remove("copied")
+    manager.copy(path, "copied")
+    return manager.read_text("copied").text
+
+
+def _copy_over(manager: ManagerClient, path: str, known: set[str]) -> None:
+    known.add("kept")
+    manager.write_file("kept", "kept")
+    manager.copy("kept", path, overwrite=True)
+
+
+def _move(manager: ManagerClient, path: str, _: set[str]) -> None:
+    manager.move(path, f"{path}-moved")
+    for _attempt in range(100):  # back at once, whatever is in the way just now
+        with suppress(JidocodeError, OSError):
+            manager.move(f"{path}-moved", path)
+            return
+
+
+def _remove(manager: ManagerClient, path: str, _: set[str]) -> None:
+    manager.mkdir(f"{path}/made/deep")
+    manager.remove(f"{path}/made", recursive=True)
+
+
+WORK = (
+    *[_read, _read_bytes, _show, _write, _write_in_place, _list] * 2,
+    *[_edit, _copy, _copy_over, _move, _remove],
+)

@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from jidocode.errors import FileTooLargeError, InvalidRequestError, NotTextError
-from jidocode.session.project import access, files
+from jidocode.errors import (
+    FileChangedError,
+    FileTooLargeError,
+    InvalidRequestError,
+    NotTextError,
+)
+from jidocode.session.project import access, limits
 from jidocode.session.project.boundary import Tier
 from jidocode.session.project.files import Project
 
@@ -298,7 +303,7 @@ def test_a_file_too_large_is_refused_whole_and_read_in_parts(
     project: Project, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error says how large it is, and what is the limit."""
-    monkeypatch.setattr(files, "MAX_READ_BYTES", 4)
+    monkeypatch.setattr(limits, "MAX_READ_BYTES", 4)
     file.write_bytes(b"12345")
     asks: list[Callable[[], object]] = [
         lambda: project.read_text("file"),
@@ -344,7 +349,7 @@ def test_a_file_of_the_kernel_is_larger_than_it_says() -> None:
 def test_bytes_are_written_whatever_was_there(project: Project, file: Path) -> None:
     """Nothing is made of line ends or encodings."""
     file.write_bytes(b"caf\xe9\r\n")
-    assert project.write_bytes("file", b"\0\n\xff") == "file"
+    assert project.write_bytes("file", b"\0\n\xff").path == "file"
     assert file.read_bytes() == b"\0\n\xff"
     for data in [None, "text", bytearray(b"x"), 7]:
         with pytest.raises(InvalidRequestError, match="must be bytes"):
@@ -575,4 +580,112 @@ def test_a_mount_point_is_refused_and_can_be_written_in_place(file: Path, tier: 
         "new ['file', 'outer']",
     ]
     assert (file.parent / "outer").read_bytes() == b"new"
+    assert file.read_bytes() == b"old\n"
+
+
+# ----- on condition -----------------------------------------------------------
+
+
+def test_whoever_reads_gets_the_hash_of_the_whole_file(project: Project, file: Path) -> None:
+    """However little of it is shown; also of a file that is no text."""
+    for data in (b"old\nmore\n", b"caf\xe9\n", b""):
+        file.write_bytes(data)
+        expected = hashlib.sha256(data).hexdigest()
+        assert project.read_file("file", offset=2, limit=1).sha256 == expected
+        assert project.read_bytes("file").sha256 == expected
+        assert project.write_bytes("file", data, if_sha256=expected).sha256 == expected
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_file_is_written_only_if_it_is_the_one_that_was_read(
+    project: Project, file: Path, *, in_place: bool
+) -> None:
+    """The refusal says which it is now; nothing is changed, and no directory is made."""
+    seen = project.read_text("file").sha256
+    done = project.write_file("file", "new\n", if_sha256=seen, in_place=in_place)
+    assert (done.path, done.size) == ("file", 4)
+    assert done.sha256 == project.read_text("file").sha256
+    with pytest.raises(FileChangedError) as caught:
+        project.write_file("file", "x", if_sha256=seen, in_place=in_place)
+    assert (caught.value.path, caught.value.sha256) == ("'file'", done.sha256)
+    assert str(caught.value) == f"'file' is not what it was: its SHA-256 is {done.sha256} now"
+    assert file.read_bytes() == b"new\n"
+    for path in ("gone", "d/gone", "file/../d/gone"):
+        with pytest.raises((FileChangedError, NotADirectoryError)):
+            project.write_bytes(path, b"x", if_sha256=seen, in_place=in_place)
+    with pytest.raises(FileChangedError, match="'gone' is not there") as caught:
+        project.write_file("gone", "x", if_sha256=seen, in_place=in_place)
+    assert caught.value.sha256 is None
+
+    assert [path.name for path in file.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_file_is_made_only_if_there_is_none(
+    project: Project, file: Path, *, in_place: bool
+) -> None:
+    """Nor something else: a directory, or a link to a file."""
+    (file.parent / "link").symlink_to("file")
+    (file.parent / "dangling").symlink_to("made")
+    (file.parent / "d").mkdir()
+    project.write_file("new/file", "x", if_sha256="absent", in_place=in_place)
+    project.write_file("dangling", "y", if_sha256="absent", in_place=in_place)
+    for path in ("new/file", "link", "made"):
+        with pytest.raises(FileChangedError) as caught:
+            project.write_file(path, "z", if_sha256="absent", in_place=in_place)
+        assert caught.value.sha256 == project.read_text(path).sha256
+    with pytest.raises(IsADirectoryError):
+        project.write_file("d", "z", if_sha256="absent", in_place=in_place)
+
+    assert (file.parent / "new" / "file").read_text() == "x"
+    assert (file.parent / "made").read_text() == "y"
+    assert file.read_text() == "old\n"
+
+
+@pytest.mark.parametrize("value", ["", "x" * 64, "A" * 64, "a" * 63, "ABSENT", 7, b"absent", []])
+def test_a_condition_that_is_none_is_refused(project: Project, file: Path, value: object) -> None:
+    """A typing error must not write."""
+    with pytest.raises(InvalidRequestError, match="if_sha256 must be 64 hexadecimal digits"):
+        project.write_file("file", "x", if_sha256=cast("str", value))
+    with pytest.raises(InvalidRequestError, match="if_sha256 must be 64 hexadecimal digits"):
+        project.write_bytes("file", b"x", if_sha256=cast("str", value))
+
+    assert file.read_bytes() == b"old\n"
+
+
+@pytest.mark.parametrize("condition", ["absent", hashlib.sha256(b"old\n").hexdigest()])
+def test_what_is_written_until_the_last_moment_is_seen(
+    project: Project, file: Path, monkeypatch: pytest.MonkeyPatch, condition: str
+) -> None:
+    """The condition is looked at when the new file is complete, or by the kernel itself."""
+    if condition == "absent":
+        file.unlink()
+    truly = os.link
+
+    def link(*args: Any, **options: Any) -> None:
+        file.write_bytes(b"theirs")
+        truly(*args, **options)
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(FileChangedError) as caught:
+        project.write_bytes("file", b"new", if_sha256=condition)
+
+    assert caught.value.sha256 == hashlib.sha256(b"theirs").hexdigest()
+    assert [(path.name, path.read_bytes()) for path in file.parent.iterdir()] == [
+        ("file", b"theirs")
+    ]
+
+
+def test_a_file_too_large_to_be_hashed_is_not_written_on_condition(
+    project: Project, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has its hash has it from elsewhere."""
+    monkeypatch.setattr(limits, "MAX_READ_BYTES", 3)
+    sha256 = hashlib.sha256(b"old\n").hexdigest()
+    for condition in (sha256, "absent"):
+        for in_place in (False, True):
+            with pytest.raises(FileTooLargeError):
+                project.write_bytes("file", b"new", if_sha256=condition, in_place=in_place)
+
+    assert project.read_file("file").sha256 is None
     assert file.read_bytes() == b"old\n"

@@ -13,6 +13,7 @@ from jidocode.base.exits import SHUTDOWN, Crashed
 from jidocode.errors import (
     BoundaryError,
     CallError,
+    FileChangedError,
     HandlerError,
     InvalidRequestError,
     InvalidSessionError,
@@ -22,6 +23,7 @@ from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.manager import server as module
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.manager.server import Manager
+from jidocode.session.project.editing import Edit
 from jidocode.session.project.files import Project
 from jidocode.session.record import Session, new_session_id
 from jidocode.session.requests import Operations, Request, request, update_session
@@ -60,13 +62,21 @@ def descriptors() -> int:
 def test_files_go_through_the_manager(manager: ManagerClient, folder: Path) -> None:
     """Write, read with offset and limit, list, validate: by path in the project."""
     assert manager.project_root() == str(folder)
-    assert manager.write_file("src/main.py", "one\ntwo\nthree\n") == "src/main.py"
+    assert manager.write_file("src/main.py", "one\ntwo\nthree\n").path == "src/main.py"
     assert manager.read_file("src/main.py", offset=2, limit=1).text == "two\n"
     assert manager.read_text("src/main.py").text == "one\ntwo\nthree\n"
-    assert manager.write_bytes("src/logo", b"\0\xff") == "src/logo"
+    assert manager.write_bytes("src/logo", b"\0\xff").path == "src/logo"
     assert manager.read_bytes("src/logo", offset=1).data == b"\xff"
     assert [entry.name for entry in manager.list_directory().entries] == ["src"]
     assert [entry.name for entry in manager.list_directory("src").entries] == ["logo", "main.py"]
+    assert manager.append_file("src/main.py", "four\n").size == 19
+    assert manager.edit_file("src/main.py", Edit("four", "4"), Edit("one", "1")).replacements == 2
+    assert manager.read_file("src/main.py").text == "1\ntwo\nthree\n4\n"
+    assert manager.mkdir("doc/new") == "doc/new"
+    assert manager.copy("src", "doc/src", recursive=True) == "doc/src"
+    assert manager.move("doc/src/logo", "logo") == "logo"
+    assert (manager.stat("logo").kind, manager.stat("logo").size) == ("file", 2)
+    assert manager.remove("doc", recursive=True) == 4
     assert manager.validate_path("src/new.py") == str(folder / "src" / "new.py")
 
 
@@ -93,6 +103,18 @@ REFUSALS: list[tuple[tuple[str, list[Any], dict[str, Any]], type[Exception]]] = 
     (("write_file", ["../x", "y"], {"in_place": True}), BoundaryError),
     (("write_bytes", ["x", "y"], {}), InvalidRequestError),
     (("write_bytes", ["../x", b"y"], {}), BoundaryError),
+    (("write_file", ["x", "y"], {"if_sha256": "x"}), InvalidRequestError),
+    (("write_file", ["x", "y"], {"if_sha256": "0" * 64}), FileChangedError),
+    (("append_file", ["../x", "y"], {}), BoundaryError),
+    (("edit_file", ["x", Edit("a", "b")], {}), FileNotFoundError),
+    (("edit_file", ["../secret", Edit("a", "b")], {}), BoundaryError),
+    (("edit_file", ["x"], {"count": 7}), TypeError),
+    (("stat", ["../secret"], {}), BoundaryError),
+    (("mkdir", ["../secret"], {}), BoundaryError),
+    (("remove", ["../secret"], {"recursive": True}), BoundaryError),
+    (("remove", ["."], {"recursive": True}), BoundaryError),
+    (("move", ["../secret", "x"], {}), BoundaryError),
+    (("copy", ["../secret", "x"], {}), BoundaryError),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import os
 from typing import TYPE_CHECKING, cast
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError, NotTextError
-from jidocode.session.project import files, slices
+from jidocode.session.project import files, limits, slices
 from jidocode.session.project.boundary import Boundary, Entry, Tier
 from jidocode.session.project.files import Project
 from jidocode.session.project.slices import MAX_LINE_LENGTH, MAX_LINES, FileSlice
@@ -51,10 +52,12 @@ def test_a_file_is_read_whole_and_printed_with_numbers(project: Project, folder:
         cut_lines=0,
         encoding="utf-8",
         size=14,
+        sha256=hashlib.sha256(b"one\r\ntwo\n\nfour").hexdigest(),
     )
     assert str(found) == "     1\tone\r\n     2\ttwo\n     3\t\n     4\tfour"
     assert repr(found) == (
-        "FileSlice(first_line=1, total_lines=4, more=False, cut_lines=0, encoding='utf-8', size=14)"
+        "FileSlice(first_line=1, total_lines=4, more=False, cut_lines=0, encoding='utf-8', "
+        f"size=14, sha256={found.sha256!r})"
     )
 
 
@@ -135,11 +138,11 @@ def test_what_lies_behind_the_bound_is_out_of_reach_and_said_so(
     project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A huge file costs a bounded amount; its lines are not counted."""
-    monkeypatch.setattr(files, "MAX_READ_BYTES", 4)
+    monkeypatch.setattr(limits, "MAX_READ_BYTES", 4)
     found = read(project, folder, b"a\nb\nc\n")
 
     assert (found.text, found.total_lines, found.more) == ("a\nb\n", None, True)
-    assert found.size == 6
+    assert (found.size, found.sha256) == (6, None)
 
 
 def test_a_sparse_file_of_a_terabyte_does_no_harm(project: Project, folder: Path) -> None:
@@ -198,7 +201,7 @@ def test_offset_and_limit_must_be_positive_ints(project: Project, value: object)
 
 def test_what_was_written_is_read(project: Project, folder: Path) -> None:
     """Parents are made; the path in the project comes back."""
-    assert project.write_file(folder / "new" / "file.txt", "é\n") == "new/file.txt"
+    assert project.write_file(folder / "new" / "file.txt", "é\n").path == "new/file.txt"
     assert (folder / "new" / "file.txt").read_bytes() == "é\n".encode()
     assert project.read_file("new/file.txt").text == "é\n"
 

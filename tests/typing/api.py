@@ -8,6 +8,8 @@ from jidocode import (
     ChangeStream,
     ChildInfo,
     ChildSpec,
+    Edit,
+    EditedFile,
     Event,
     EventStream,
     FileAccess,
@@ -19,6 +21,7 @@ from jidocode import (
     JournalOpened,
     Message,
     MessagesCleared,
+    PathStatus,
     PromptAdded,
     ReasoningCleared,
     ReasoningStep,
@@ -38,6 +41,7 @@ from jidocode import (
     ToolCall,
     ToolContextReplaced,
     ToolResult,
+    WrittenFile,
 )
 from jidocode.otp import (
     Announced,
@@ -76,6 +80,15 @@ def sessions() -> None:
         assert_type(session.manager.read_file("a", limit=1), FileSlice)
         assert_type(session.manager.read_text("a", encoding="latin-1"), TextFile)
         assert_type(session.manager.read_bytes("a", offset=1), FileBytes)
+        assert_type(session.manager.write_file("a", "b", if_sha256="absent"), WrittenFile)
+        assert_type(session.manager.stat("a"), PathStatus)
+        assert_type(session.manager.mkdir("a"), str)
+        assert_type(session.manager.remove("a", recursive=True, limit=3), int)
+        assert_type(session.manager.move("a", "b", overwrite=True), str)
+        assert_type(session.manager.copy("a", "b", recursive=True), str)
+        assert_type(session.manager.append_file("a", "b"), WrittenFile)
+        assert_type(session.manager.edit_file("a", Edit("b", "c"), Edit("d", "e")), EditedFile)
+        session.manager.edit_file("a", ("b", "c"))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no edit
         session.manager.write_file("a", "b", newline="\n\r")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no line end
         assert_type(session.manager.project_root(), str)
         assert_type(session.manager.session(), Session)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from jidocode.session.manager import operations
+from jidocode.session.project.copying import copy
 from jidocode.session.project.files import Project
+from jidocode.session.project.folders import mkdir, move, remove, stat
+from jidocode.session.project.rewriting import append_file, edit_file
 from jidocode.session.requests import Client, get_session, remote
 
 
@@ -23,4 +26,11 @@ class ManagerClient(Client):
     read_bytes = remote(Project.read_bytes)
     write_file = remote(Project.write_file)
     write_bytes = remote(Project.write_bytes)
+    append_file = remote(append_file)
+    edit_file = remote(edit_file)
     list_directory = remote(Project.list_directory)
+    stat = remote(stat)
+    mkdir = remote(mkdir)
+    remove = remote(remove)
+    move = remote(move)
+    copy = remote(copy)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from jidocode.session.project.copying import copy
 from jidocode.session.project.files import Project
+from jidocode.session.project.folders import mkdir, move, remove, stat
+from jidocode.session.project.rewriting import append_file, edit_file
 from jidocode.session.requests import Operations
 
 
@@ -19,5 +22,12 @@ OPERATIONS: Operations[Project] = Operations(
     Project.read_bytes,
     Project.write_file,
     Project.write_bytes,
+    append_file,
+    edit_file,
     Project.list_directory,
+    stat,
+    mkdir,
+    remove,
+    move,
+    copy,
 )

@@ -28,7 +28,9 @@ import enum
 import errno
 import os
 from bisect import bisect_left
-from typing import Literal, Self
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, Self
 
 from attrs import field, frozen
 
@@ -37,6 +39,7 @@ from jidocode.base.records import Record
 from jidocode.base.text import clip, quote
 from jidocode.errors import BoundaryError
 from jidocode.session.project import openat2, walk
+from jidocode.session.project.conditions import Condition
 from jidocode.session.project.descriptors import (
     ALWAYS,
     DIRECTORY,
@@ -55,6 +58,8 @@ from jidocode.session.project.paths import (
     path_text,
 )
 from jidocode.session.project.replacement import (
+    Content,
+    content_of,
     make_directory,
     remove_file,
     replace_file,
@@ -85,6 +90,17 @@ class Entry(Record):
 
     name: str = field(repr=False)
     kind: EntryKind
+
+
+class Spot(NamedTuple):
+    """Where a name is: what it stands for is whatever has the name, itself."""
+
+    parent: int
+    """Descriptor of the directory that holds it."""
+    folder: str
+    """That directory's path, relative to the root."""
+    name: str
+    """The name in it."""
 
 
 class Boundary:
@@ -190,7 +206,7 @@ class Boundary:
         with errors_about(relative):
             fd = self._open_at(relative, flags | ALWAYS, mode)
             with close_on_error(fd):
-                self._require_file(os.fstat(fd), relative)
+                self.require_file(os.fstat(fd), relative)
             return fd
 
     def stat(self, path: str | os.PathLike[str]) -> os.stat_result:
@@ -221,13 +237,20 @@ class Boundary:
             os.scandir(fd) as entries,
         ):
             found = [
-                Entry(entry.name, _kind_of(entry))
+                Entry(entry.name, kind_of(entry))
                 for entry in entries
                 if not is_temporary(entry.name)
             ]
         return sorted(found, key=lambda entry: entry.name)
 
-    def write(self, path: str | os.PathLike[str], data: bytes, *, in_place: bool = False) -> str:
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        data: bytes,
+        *,
+        in_place: bool = False,
+        if_sha256: str | None = None,
+    ) -> str:
         """Make *data* the content of the file at *path*, and return its relative path.
 
         Atomic: readers, and whoever comes after a crash, find the old content
@@ -242,34 +265,99 @@ class Boundary:
             data: All of the new content.
             in_place: Write into the file that is there, if there is one. That keeps
                 all of it, other hard links too, and is not atomic.
+            if_sha256: What the file there must be, see `Condition`.
 
         Raises:
+            InvalidRequestError: *if_sha256* is no hash.
+            FileChangedError: The file is not what it must be.
+            FileTooLargeError: It is too large to tell.
             BoundaryError: It leads out of the project, is no regular file, or has a name
                 that is kept for unfinished files.
             OSError: It cannot be written, or is a directory; EBUSY if something is
                 mounted on it, so that it can be written in place only.
         """
         relative = self.resolve_file(path)
-        for part in relative.split("/"):
-            _require_lasting(part)
+        condition = Condition(relative, if_sha256)
+        _require_lasting(relative)
         with errors_about(relative):
-            if in_place and self._overwrite(relative, data):
+            if in_place and self._overwrite(relative, data, condition):
                 return relative
-            self._make_parents(relative)
-            parent, folder, name = self._open_parent(relative)
-            with closing(parent):
-                _require_lasting(name)  # a link may lead to such a name
-                self._temporary.use_in(folder)
-                replace_file(
-                    parent,
-                    name,
-                    data,
-                    self._temporary.text,
-                    lambda status: self._require_file(status, relative),
-                )
+            if not condition.needs_file:
+                self._make_parents(relative)
+            try:
+                spot = self._follow(relative)
+            except FileNotFoundError:
+                condition.check_sha256(None)
+                raise
+            with closing(spot.parent):
+                self.replace(spot, relative, content_of(data), condition)
         return relative
 
-    def _require_file(self, status: os.stat_result, relative: str) -> None:
+    @contextmanager
+    def spot(self, path: str | os.PathLike[str]) -> Generator[Spot]:
+        """Hold the directory that *path* is a name in; a symlink of that name is not followed.
+
+        The name may be one of nothing yet.
+
+        Raises:
+            BoundaryError: It leads out of the project, or is the root, which has no name in it;
+                or it is a name that is kept for unfinished files.
+            OSError: The directory cannot be reached.
+        """
+        relative = self.resolve(path)
+        _require_lasting(relative)
+        head, _, name = relative.rpartition("/")
+        if name in {".", ".."}:
+            raise BoundaryError(f"path {quote(relative)} ends in no name")
+        with errors_about(relative):
+            parent = self._open_at(head or ".", DIRECTORY)
+        # What goes wrong with the name, its own operation says.
+        with closing(parent):
+            yield Spot(parent, head or ".", name)
+
+    def make_parents(self, path: str | os.PathLike[str]) -> str:
+        """Make the directories that are missing above *path*, and return its relative path.
+
+        None is made if a name in it is wrong.
+
+        Raises:
+            BoundaryError: It leads out of the project, or has a name in it that is kept for
+                unfinished files.
+            OSError: They cannot be made.
+        """
+        relative = self.resolve(path)
+        _require_lasting(relative)
+        with errors_about(relative):
+            self._make_parents(relative)
+        return relative
+
+    def replace(self, spot: Spot, relative: str, content: Content, condition: Condition) -> None:
+        """Put a new file with *content* at *spot*, in the place of the file that is there.
+
+        Raises:
+            FileChangedError: The file there is not as *condition* has it.
+            BoundaryError: What is there is no regular file, which *relative* is called; or its
+                name is kept for unfinished files.
+            OSError: It cannot be written, or is a directory.
+        """
+        _require_lasting(spot.name)  # a link may have led to such a name
+        self._temporary.use_in(spot.folder)
+        replace_file(
+            spot.parent,
+            spot.name,
+            content,
+            self._temporary.text,
+            lambda status: self.require_file(status, relative),
+            condition,
+        )
+
+    def require_file(self, status: os.stat_result, relative: str) -> None:
+        """Raise unless *status*, of what is at *relative*, is of a file that may be changed.
+
+        Raises:
+            BoundaryError: It is no regular file, or has more hard links than it may have.
+            IsADirectoryError: It is a directory.
+        """
         require_file(status, relative, hard_links=self._hard_links)
 
     def _remove_left_over(self) -> None:
@@ -282,14 +370,16 @@ class Boundary:
         except OSError as error:
             log.warning("an unfinished file cannot be looked for: {}", error.strerror)
 
-    def _overwrite(self, relative: str, data: bytes) -> bool:
+    def _overwrite(self, relative: str, data: bytes, condition: Condition) -> bool:
         """Write *data* into the file at *relative*; return whether there is one."""
         try:
-            fd = self._open_at(relative, os.O_WRONLY | ALWAYS)
+            fd = self._open_at(relative, (os.O_RDWR if condition else os.O_WRONLY) | ALWAYS)
         except FileNotFoundError:
             return False
         with os.fdopen(fd, "wb") as stream:
-            self._require_file(os.fstat(fd), relative)
+            self.require_file(os.fstat(fd), relative)
+            condition.check_file(fd)
+            stream.seek(0)
             stream.write(data)
             stream.truncate()
         return True
@@ -320,12 +410,11 @@ class Boundary:
             return False
         return True
 
-    def _open_parent(self, relative: str) -> tuple[int, str, str]:
-        """Open the directory that holds the file at *relative*, itself no symlink.
+    def _follow(self, relative: str) -> Spot:
+        """Return the spot of the file at *relative*, itself no symlink; the caller closes it.
 
-        Returns the directory's descriptor, its path, and the name in it. A rename does not follow
-        a symlink at its end, it replaces it: so the link is followed here, and what it
-        leads to is looked up beneath the root again.
+        A rename does not follow a symlink at its end, it replaces it: so the link is
+        followed here, and what it leads to is looked up beneath the root again.
         """
         for _ in range(MAX_LINKS):
             head, _, name = relative.rpartition("/")
@@ -335,21 +424,31 @@ class Boundary:
             with close_on_error(parent):
                 target = link_target(parent, name)
             if target is None:
-                return parent, head or ".", name
+                return Spot(parent, head or ".", name)
             os.close(parent)
             relative = f"{head}/{target}" if head else target
         raise os_error(errno.ELOOP)
 
-    def _open_at(self, relative: str, flags: int, mode: int = 0) -> int:
+    def open_below(self, folder: int, relative: str, flags: int) -> int:
+        """Open *relative* below the directory *folder*, which cannot be left either.
+
+        Raises:
+            OSError: As `openat2.open_beneath`.
+        """
+        return self._open_at(relative, flags, root=folder)
+
+    def _open_at(self, relative: str, flags: int, mode: int = 0, *, root: int | None = None) -> int:
+        root = self._fd if root is None else root
         if self.tier is Tier.OPENAT2:
-            return openat2.open_beneath(self._fd, relative, flags, mode)
-        return walk.open_beneath(self._fd, relative, flags, mode)
+            return openat2.open_beneath(root, relative, flags, mode)
+        return walk.open_beneath(root, relative, flags, mode)
 
 
-def _require_lasting(name: str) -> None:
-    """Raise `BoundaryError` if what is called *name* would be hidden, and removed by a write."""
-    if is_temporary(name):
-        raise BoundaryError(f"the name {quote(name)} is kept for unfinished files of sessions")
+def _require_lasting(path: str) -> None:
+    """Raise `BoundaryError` if what is at *path* would be hidden, and removed by a write."""
+    for name in path.split("/"):
+        if is_temporary(name):
+            raise BoundaryError(f"the name {quote(name)} is kept for unfinished files of sessions")
 
 
 def _best_tier(root: int) -> Tier:
@@ -361,7 +460,8 @@ def _require_key(status: os.stat_result, key: ProjectKey | None, root: str) -> N
         raise BoundaryError(f"another directory stands at {quote(root)} now")
 
 
-def _kind_of(entry: os.DirEntry[str]) -> EntryKind:
+def kind_of(entry: os.DirEntry[str]) -> EntryKind:
+    """Return what *entry* is itself."""
     if entry.is_symlink():
         return "symlink"
     if entry.is_dir(follow_symlinks=False):

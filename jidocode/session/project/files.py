@@ -13,14 +13,9 @@ what a look at a file left out or replaced cannot be written back unnoticed.
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
-from typing import NamedTuple, Self, cast
+from typing import Self
 
-from attrs import field, frozen
-
-from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import (
     BoundaryError,
@@ -29,81 +24,17 @@ from jidocode.errors import (
     InvalidSessionError,
 )
 from jidocode.session.arguments import require_int
-from jidocode.session.project.boundary import Boundary, Entry, Tier
+from jidocode.session.project import limits
+from jidocode.session.project.boundary import Boundary, Tier
 from jidocode.session.project.locate import ProjectKey, unusable_project
+from jidocode.session.project.reading import read_part, read_rest, sha256_of
+from jidocode.session.project.results import FileBytes, Listing, TextFile, WrittenFile
 from jidocode.session.project.slices import MAX_LINES, FileSlice, cut_slice
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.project.text import Newline, decode, encode_like, line_ends
 
-MAX_READ_BYTES = 16 * 2**20
-"""Bytes of a file that are read at once."""
 MAX_ENTRIES = 10_000
 """Names in one listing."""
-
-
-@frozen(eq=False, repr=False, kw_only=True)
-class TextFile(Record):
-    """A text file as it is, whole. Its `repr` shows neither the path nor the text.
-
-    Attributes:
-        path: Relative to the project.
-        text: All of it, with the line ends that it has; without a byte order mark.
-        encoding: `utf-8`, `utf-8-sig` (it has a byte order mark), `utf-16` (idem), or
-            the one that was asked for, by Python's name.
-        newline: The line ends: all the same one, `mixed`, or empty if there is none.
-        size: Bytes in the file.
-        sha256: Of these bytes, in hexadecimal.
-    """
-
-    path: str = field(repr=False)
-    text: str = field(repr=False)
-    encoding: str
-    newline: Newline
-    size: int
-    sha256: str
-
-
-@frozen(eq=False, repr=False, kw_only=True)
-class FileBytes(Record):
-    """A file as it is, or a part of it. Its `repr` shows neither the path nor the bytes.
-
-    Attributes:
-        path: Relative to the project.
-        data: The bytes.
-        offset: How many bytes of the file come before them.
-        size: Bytes in the whole file.
-        sha256: Of the whole file, in hexadecimal; None if these are not all its bytes.
-    """
-
-    path: str = field(repr=False)
-    data: bytes = field(repr=False)
-    offset: int
-    size: int
-    sha256: str | None
-
-
-class _Part(NamedTuple):
-    """What was read of a file; *size* is that of all of it."""
-
-    data: bytes
-    size: int
-
-
-@frozen(eq=False, repr=False, kw_only=True)
-class Listing(Record):
-    """What a directory holds.
-
-    Its `repr` shows how many entries of which kind, but neither path nor names.
-
-    Attributes:
-        path: Relative to the project.
-        entries: Sorted by name.
-        truncated: Whether names beyond the first `MAX_ENTRIES` were left out.
-    """
-
-    path: str = field(repr=False)
-    entries: tuple[Entry, ...]
-    truncated: bool
 
 
 class Project:
@@ -126,9 +57,10 @@ class Project:
                 `path_permission_denied`.
         """
         try:
-            self._boundary = Boundary(
+            self.boundary = Boundary(
                 root, key=key, tier=tier, temporary=temporary, hard_links=hard_links
             )
+            """Through which everything in the folder is reached."""
         except BoundaryError as error:
             raise InvalidSessionError(("project_path_changed",), (error.message,)) from error
         except OSError as error:
@@ -142,17 +74,17 @@ class Project:
 
     def close(self) -> None:
         """Let the folder go; closing twice is fine."""
-        self._boundary.close()
+        self.boundary.close()
 
     @property
     def root(self) -> str:
         """Absolute path of the folder, as it was when it was pinned."""
-        return self._boundary.root
+        return self.boundary.root
 
     @property
     def tier(self) -> Tier:
         """How the boundary is enforced."""
-        return self._boundary.tier
+        return self.boundary.tier
 
     def validate_path(self, path: str | os.PathLike[str]) -> str:
         """Return the absolute form of *path*, which may be a file yet to be written.
@@ -164,10 +96,10 @@ class Project:
             BoundaryError: It leads out of the project.
             OSError: It cannot be reached.
         """
-        relative = self._boundary.resolve(path)
+        relative = self.boundary.resolve(path)
         # What is not there yet may be written, if nothing on the way leads out.
         with contextlib.suppress(FileNotFoundError):
-            self._boundary.stat(relative)
+            self.boundary.stat(relative)
         return os.path.normpath(os.path.join(self.root, relative))  # noqa: PTH118 - the path is text throughout
 
     def read_file(
@@ -191,9 +123,11 @@ class Project:
         """
         require_int("offset", offset, least=1)
         require_int("limit", limit, least=1)
-        relative = self._boundary.resolve_file(path)
-        start = self._read(relative, 0, MAX_READ_BYTES)
-        return cut_slice(relative, start.data, size=start.size, offset=offset, limit=limit)
+        relative = self.boundary.resolve_file(path)
+        start = read_part(self.boundary, relative, 0, limits.MAX_READ_BYTES)
+        return cut_slice(
+            relative, start.data, start.sha256, size=start.size, offset=offset, limit=limit
+        )
 
     def read_text(self, path: str | os.PathLike[str], *, encoding: str | None = None) -> TextFile:
         """Return the text of the file at *path*, exactly and whole.
@@ -216,8 +150,8 @@ class Project:
             BoundaryError: It leads out of the project, or is no regular file.
             OSError: It cannot be read.
         """
-        relative = self._boundary.resolve_file(path)
-        whole = self._read_rest(relative, 0)
+        relative = self.boundary.resolve_file(path)
+        whole = read_rest(self.boundary, relative)
         text, found = decode(relative, whole.data, encoding)
         return TextFile(
             path=relative,
@@ -225,7 +159,7 @@ class Project:
             encoding=found.name,
             newline=line_ends(text),
             size=whole.size,
-            sha256=hashlib.sha256(whole.data).hexdigest(),
+            sha256=sha256_of(whole.data),
         )
 
     def read_bytes(
@@ -245,22 +179,21 @@ class Project:
             OSError: It cannot be read.
         """
         require_int("offset", offset, least=0)
-        relative = self._boundary.resolve_file(path)
+        relative = self.boundary.resolve_file(path)
         if limit is None:
-            part = self._read_rest(relative, offset)
+            part = read_rest(self.boundary, relative, offset)
         else:
             require_int("limit", limit, least=0)
-            part = self._read(relative, offset, min(limit, MAX_READ_BYTES))
-        is_whole = len(part.data) == part.size
+            part = read_part(self.boundary, relative, offset, min(limit, limits.MAX_READ_BYTES))
         return FileBytes(
             path=relative,
             data=part.data,
             offset=offset,
             size=part.size,
-            sha256=hashlib.sha256(part.data).hexdigest() if is_whole else None,
+            sha256=part.sha256,
         )
 
-    def write_file(
+    def write_file(  # noqa: PLR0913 - four of them are seldom given
         self,
         path: str | os.PathLike[str],
         content: str,
@@ -268,8 +201,9 @@ class Project:
         encoding: str | None = None,
         newline: Newline | None = None,
         in_place: bool = False,
-    ) -> str:
-        r"""Make *content* the text of the file at *path*, and return its relative path.
+        if_sha256: str | None = None,
+    ) -> WrittenFile:
+        r"""Make *content* the text of the file at *path*.
 
         A file that is replaced keeps its encoding, with the byte order mark, and its
         line ends; a new one is UTF-8. Missing directories are made. It is atomic, and
@@ -288,27 +222,38 @@ class Project:
             in_place: Write into the file that is there, instead of replacing it. For
                 what cannot be replaced, such as a mount point. Not atomic: readers see
                 half of it, and a crash or a full disk leaves half of it.
+            if_sha256: Write only if this is the hash of the file there, as whoever read it
+                got it; or `absent`: only if there is none. What somebody else wrote in the
+                meantime is not lost then, except in the moment between a last look at the
+                file and the call that replaces it. By default whatever is there is replaced.
 
         Raises:
+            FileChangedError: The file there has another hash, or is not there; or, for
+                `absent`, there is one.
             NotTextError: The file there is no text, and no encoding is named.
             FileTooLargeError: The file there has more than `MAX_READ_BYTES`, and no
-                encoding is named.
+                encoding is named, or *if_sha256* is given.
             InvalidRequestError: *content* is no text, or not one that the encoding can
-                say; or there is no such encoding or line end.
+                say; or there is no such encoding or line end, or *if_sha256* is no hash.
             BoundaryError: It leads out of the project, is no regular file, or has a name that
                 is kept for unfinished files (`.jidocode-<session id>.tmp`).
             OSError: It cannot be read or written; EBUSY if it is a mount point.
         """
-        _require_type("the content", content, str)
-        relative = self._boundary.resolve_file(path)
+        require_type("the content", content, str)
+        relative = self.boundary.resolve_file(path)
         old = self._read_old(relative, encoding)
         data = encode_like(relative, old, content, encoding=encoding, newline=newline)
-        return self._boundary.write(relative, data, in_place=in_place)
+        return self.write_bytes(relative, data, in_place=in_place, if_sha256=if_sha256)
 
     def write_bytes(
-        self, path: str | os.PathLike[str], data: bytes, *, in_place: bool = False
-    ) -> str:
-        """Make *data* the content of the file at *path*, and return its relative path.
+        self,
+        path: str | os.PathLike[str],
+        data: bytes,
+        *,
+        in_place: bool = False,
+        if_sha256: str | None = None,
+    ) -> WrittenFile:
+        """Make *data* the content of the file at *path*.
 
         As `write_file`, but whatever the file was before.
 
@@ -316,15 +261,20 @@ class Project:
             path: Relative to the project, or absolute inside it.
             data: The bytes.
             in_place: As for `write_file`.
+            if_sha256: As for `write_file`.
 
         Raises:
-            InvalidRequestError: *data* is no bytes.
+            FileChangedError: As `write_file`.
+            FileTooLargeError: The file there has more than `MAX_READ_BYTES`, and
+                *if_sha256* is given.
+            InvalidRequestError: *data* is no bytes, or *if_sha256* no hash.
             BoundaryError: It leads out of the project, is no regular file, or has a name that
                 is kept for unfinished files (`.jidocode-<session id>.tmp`).
             OSError: It cannot be written; EBUSY if it is a mount point.
         """
-        _require_type("the data", data, bytes)
-        return self._boundary.write(path, data, in_place=in_place)
+        require_type("the data", data, bytes)
+        relative = self.boundary.write(path, data, in_place=in_place, if_sha256=if_sha256)
+        return WrittenFile(path=relative, size=len(data), sha256=sha256_of(data))
 
     def list_directory(self, path: str | os.PathLike[str] = ".") -> Listing:
         """Return what the directory at *path* holds.
@@ -333,8 +283,8 @@ class Project:
             BoundaryError: It leads out of the project.
             OSError: It cannot be listed, or is no directory.
         """
-        relative = self._boundary.resolve(path)
-        entries = self._boundary.listdir(relative)
+        relative = self.boundary.resolve(path)
+        entries = self.boundary.listdir(relative)
         return Listing(
             path=relative,
             entries=tuple(entries[:MAX_ENTRIES]),
@@ -344,7 +294,7 @@ class Project:
     def _read_old(self, relative: str, encoding: str | None) -> bytes:
         """Return what `write_file` is about to replace; nothing if that does not matter."""
         try:
-            return self._read_rest(relative, 0).data
+            return read_rest(self.boundary, relative).data
         except FileNotFoundError:
             return b""
         except FileTooLargeError:
@@ -352,29 +302,8 @@ class Project:
                 raise
             return b""
 
-    def _read_rest(self, relative: str, offset: int) -> _Part:
-        part = self._read(relative, offset, MAX_READ_BYTES)
-        if offset + len(part.data) < part.size:
-            raise FileTooLargeError(quote(relative), part.size, MAX_READ_BYTES)
-        return part
 
-    def _read(self, relative: str, offset: int, limit: int) -> _Part:
-        with os.fdopen(self._boundary.open(relative, os.O_RDONLY), "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if offset > size:
-                return _Part(b"", size)
-            if offset:
-                stream.seek(offset)
-            # One byte more than wanted says whether that was all: files of the kernel's
-            # own have more in them than their size, and others grow.
-            found = cast("bytes | None", stream.read(limit + 1))
-        # None comes from a file of the kernel's own that has nothing to say yet.
-        if found is None:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), relative)
-        end = offset + len(found)
-        return _Part(found[:limit], end if len(found) <= limit else max(size, end))
-
-
-def _require_type(what: str, value: object, wanted: type) -> None:
+def require_type(what: str, value: object, wanted: type) -> None:
+    """Raise InvalidRequestError unless *value*, *what* of a file, is of the type *wanted*."""
     if not isinstance(value, wanted):
         raise InvalidRequestError(f"{what} of a file must be {wanted.__name__}, not {quote(value)}")

@@ -22,8 +22,10 @@ import stat
 from collections.abc import Callable
 
 from jidocode.session.project import access
+from jidocode.session.project.conditions import Condition
 from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, PLACE, closing
 from jidocode.session.project.paths import os_error
+from jidocode.session.project.renaming import rename_new
 
 # File systems without O_TMPFILE say the first; a kernel that does not know the flag takes
 # it for a directory that is to be written, or for nonsense.
@@ -32,34 +34,65 @@ _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
 _NO_LINK = {errno.EOPNOTSUPP, errno.EPERM, errno.ENOENT}
 
 
-def replace_file(
+class Content:
+    """What a new file is to hold, and from which file it has its owner and permissions."""
+
+    def __init__(self, fill: Callable[[int], None], like: int | None = None) -> None:
+        """Let *fill* write it into the file whose descriptor it is given.
+
+        Args:
+            fill: It starts at the beginning of an empty file.
+            like: Descriptor of the file whose owner, group, permissions and attributes the
+                new one gets; None for those of the file that it replaces, if there is one.
+        """
+        self.fill = fill
+        self.like = like
+
+
+def content_of(data: bytes) -> Content:
+    """Return the content *data*."""
+
+    def fill(fd: int) -> None:
+        with os.fdopen(fd, "wb", closefd=False) as stream:
+            stream.write(data)
+
+    return Content(fill)
+
+
+def replace_file(  # noqa: PLR0913, PLR0917 - what, where, and on which terms
     parent: int,
     name: str,
-    data: bytes,
+    content: Content,
     temporary: str,
     check: Callable[[os.stat_result], None],
+    condition: Condition,
 ) -> None:
-    """Put a new file with *data* in the place of *name*, which is no symlink, in *parent*.
+    """Put a new file with *content* in the place of *name*, which is no symlink, in *parent*.
 
     Args:
         parent: Descriptor of the directory.
         name: What the file is called in it.
-        data: All of its content.
+        content: All of its content.
         temporary: What it may be called there meanwhile; what has that name is removed.
         check: Raises if a file with this status must not be replaced.
+        condition: What the file there must be.
 
     Raises:
-        OSError: It cannot be written; then nothing has changed. Or as *check*.
+        OSError: It cannot be written; then nothing has changed. Or as *check*, or *condition*.
     """
+    # Twice: here, before anything is written; and again at the last moment.
+    condition.check(parent, name)
     try:
         old = os.open(name, PLACE | os.O_NOFOLLOW, dir_fd=parent)
     except FileNotFoundError:
-        _replace(parent, name, data, temporary, None)
+        _replace(parent, name, content, temporary, condition)
         return
     with closing(old):
         check(os.fstat(old))
         _require_writable(parent, name)
-        _replace(parent, name, data, temporary, old)
+        if content.like is None:
+            content = Content(content.fill, old)
+        _replace(parent, name, content, temporary, condition, is_new=False)
 
 
 def _require_writable(parent: int, name: str) -> None:
@@ -74,21 +107,35 @@ def _require_writable(parent: int, name: str) -> None:
         os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW | ALWAYS, dir_fd=parent))
 
 
-def _replace(parent: int, name: str, data: bytes, temporary: str, old: int | None) -> None:
+def _replace(  # noqa: PLR0913 - as `replace_file`
+    parent: int,
+    name: str,
+    content: Content,
+    temporary: str,
+    condition: Condition,
+    *,
+    is_new: bool = True,
+) -> None:
     remove_file(parent, temporary)
     try:
-        made = _make_unnamed(parent, name, temporary, data, old)
+        made = _make_unnamed(parent, name, temporary, content, condition, is_new=is_new)
         if made is None:
-            made = _make_named(parent, temporary, data, old)
+            made = _make_named(parent, temporary, content)
         if made != name:
-            _rename(parent, made, name)
+            _put(parent, made, name, condition)
     except BaseException:
         remove_file(parent, temporary)
         raise
 
 
-def _make_unnamed(
-    parent: int, name: str, temporary: str, data: bytes, old: int | None
+def _make_unnamed(  # noqa: PLR0913 - as `replace_file`
+    parent: int,
+    name: str,
+    temporary: str,
+    content: Content,
+    condition: Condition,
+    *,
+    is_new: bool,
 ) -> str | None:
     """Make the file, and name it when it is complete; return its name.
 
@@ -97,17 +144,17 @@ def _make_unnamed(
     """
     flags = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
     try:
-        fd = os.open(".", flags, _mode(old), dir_fd=parent)
+        fd = os.open(".", flags, _mode(content), dir_fd=parent)
     except OSError as error:
         if error.errno in _NO_TMPFILE:
             return None
         raise
     with closing(fd):
-        _fill(fd, data, old)
+        _fill(fd, content)
         try:
-            if old is None:
+            if is_new and not condition.needs_file:
                 # Whatever somebody else puts there meanwhile is replaced, as if it had
-                # been there before.
+                # been there before; unless it is a condition that there is nothing.
                 with contextlib.suppress(FileExistsError):
                     _link(fd, parent, name)
                     return name
@@ -119,30 +166,29 @@ def _make_unnamed(
         return temporary
 
 
-def _make_named(parent: int, temporary: str, data: bytes, old: int | None) -> str:
+def _make_named(parent: int, temporary: str, content: Content) -> str:
     """Make the file under the name *temporary*, and return that."""
     # O_EXCL: a file or link that waits there for us to write through it makes this fail.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with closing(os.open(temporary, flags, _mode(old), dir_fd=parent)) as fd:
+    with closing(os.open(temporary, flags, _mode(content), dir_fd=parent)) as fd:
         # What a new file gets, by umask and lists, is put aside until it is complete.
         given = stat.S_IMODE(os.fstat(fd).st_mode)
         os.fchmod(fd, 0o600)
-        _fill(fd, data, old)
-        if old is None:
+        _fill(fd, content)
+        if content.like is None:
             os.fchmod(fd, given)
     return temporary
 
 
-def _mode(old: int | None) -> int:
+def _mode(content: Content) -> int:
     # Nobody else can open what takes the place of a file until it is as closed as that is.
-    return 0o666 if old is None else 0o600
+    return 0o666 if content.like is None else 0o600
 
 
-def _fill(fd: int, data: bytes, old: int | None) -> None:
-    with os.fdopen(fd, "wb", closefd=False) as stream:
-        stream.write(data)
-    if old is not None:
-        access.copy(old, fd)
+def _fill(fd: int, content: Content) -> None:
+    content.fill(fd)
+    if content.like is not None:
+        access.copy(content.like, fd)
 
 
 def _link(fd: int, parent: int, name: str) -> None:
@@ -156,9 +202,17 @@ def remove_file(parent: int, name: str) -> None:
         os.unlink(name, dir_fd=parent)
 
 
-def _rename(parent: int, temporary: str, name: str) -> None:
+def _put(parent: int, temporary: str, name: str, condition: Condition) -> None:
+    """Give the file *temporary* its *name*: the moment in which it takes the old one's place."""
+    condition.check(parent, name)
     try:
-        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        if condition.is_absence:
+            rename_new(parent, temporary, parent, name)
+        else:
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except FileExistsError:
+        condition.check(parent, name)  # somebody has made it; which hash has it?
+        raise
     except OSError as error:
         # What a container has mounted on a file; between file systems it can only be that,
         # too, for both names are in the same directory.

@@ -33,6 +33,8 @@ class FileSlice(Record):
         encoding: `utf-8`, `utf-8-sig` or `utf-16`, whose byte order mark is not part of the text;
             None if it is none of them: what cannot be decoded stands in these lines as U+FFFD.
         size: Bytes in the file.
+        sha256: Of all bytes in the file, however few of its lines these are; in hexadecimal.
+            None if it has more than `MAX_READ_BYTES`.
     """
 
     path: str = field(repr=False)
@@ -43,6 +45,7 @@ class FileSlice(Record):
     cut_lines: int
     encoding: str | None
     size: int
+    sha256: str | None
 
     def __str__(self) -> str:
         lines = self.text.removesuffix("\n").split("\n") if self.text else []
@@ -51,8 +54,12 @@ class FileSlice(Record):
         )
 
 
-def cut_slice(path: str, start: bytes, *, size: int, offset: int, limit: int) -> FileSlice:
+def cut_slice(  # noqa: PLR0913 - what the file is, and what is wanted of it
+    path: str, start: bytes, sha256: str | None, *, size: int, offset: int, limit: int
+) -> FileSlice:
     """Return up to *limit* lines, from number *offset* on, of the file that begins with *start*.
+
+    *size* and *sha256* are those of the whole file.
 
     Raises:
         NotTextError: It is binary.
@@ -83,6 +90,7 @@ def cut_slice(path: str, start: bytes, *, size: int, offset: int, limit: int) ->
         cut_lines=cut_lines,
         encoding=encoding.name if is_text else None,
         size=size,
+        sha256=sha256,
     )
 
 

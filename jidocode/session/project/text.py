@@ -179,6 +179,11 @@ def _old_line_ends(path: str, old: bytes, name: str | None) -> Newline:
         return ""  # it is not text that is replaced
 
 
+def in_line_ends(content: str, newline: Newline) -> str:
+    r"""Return *content* with the line ends *newline*, if its own are all `\n`."""
+    return content if "\r" in content else _with_line_ends(content, newline)
+
+
 def _with_line_ends(content: str, newline: str) -> str:
     if newline in {"", "mixed"}:
         return content
