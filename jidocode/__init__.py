@@ -119,6 +119,15 @@ if TYPE_CHECKING:
         Listing as Listing,
         TextFile as TextFile,
     )
+    from jidocode.session.project.found import (
+        FoundFiles as FoundFiles,
+        Match as Match,
+        Matches as Matches,
+        ProjectTree as ProjectTree,
+        Skipped as Skipped,
+        TreeEntry as TreeEntry,
+        Truncation as Truncation,
+    )
     from jidocode.session.project.slices import FileSlice as FileSlice
     from jidocode.session.project.text import Newline as Newline
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
@@ -198,6 +207,8 @@ else:
             Entry
         jidocode.session.project.files
             FileBytes Listing TextFile
+        jidocode.session.project.found
+            FoundFiles Match Matches ProjectTree Skipped TreeEntry Truncation
         jidocode.session.project.slices
             FileSlice
         jidocode.session.project.text

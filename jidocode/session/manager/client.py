@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jidocode.session.manager import operations
+from jidocode.session.project import search
 from jidocode.session.project.files import Project
 from jidocode.session.requests import Client, get_session, remote
 
@@ -24,3 +25,6 @@ class ManagerClient(Client):
     write_file = remote(Project.write_file)
     write_bytes = remote(Project.write_bytes)
     list_directory = remote(Project.list_directory)
+    glob = remote(search.glob)
+    grep = remote(search.grep)
+    tree = remote(search.tree)

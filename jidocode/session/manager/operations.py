@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from jidocode.session.project import search
+from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
 from jidocode.session.requests import Operations
 
@@ -21,3 +23,6 @@ OPERATIONS: Operations[Project] = Operations(
     Project.write_bytes,
     Project.list_directory,
 )
+
+SEARCHES: Operations[Ground] = Operations(search.glob, search.grep, search.tree)
+"""What takes long enough to be done beside everything else."""

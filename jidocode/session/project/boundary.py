@@ -140,6 +140,14 @@ class Boundary:
             os.close(fd)
             self._temporary.forget()
 
+    def share(self) -> int:
+        """Return a descriptor of the root for a search, which closes it.
+
+        Raises:
+            OSError: The boundary is closed (EBADF).
+        """
+        return os.open(".", DIRECTORY, dir_fd=self._fd)
+
     def resolve(self, path: str | os.PathLike[str]) -> str:
         """Return *path* relative to the root, `.` for the root, without opening anything.
 
@@ -190,7 +198,7 @@ class Boundary:
         with errors_about(relative):
             fd = self._open_at(relative, flags | ALWAYS, mode)
             with close_on_error(fd):
-                self._require_file(os.fstat(fd), relative)
+                self.require_file(os.fstat(fd), relative)
             return fd
 
     def stat(self, path: str | os.PathLike[str]) -> os.stat_result:
@@ -221,7 +229,7 @@ class Boundary:
             os.scandir(fd) as entries,
         ):
             found = [
-                Entry(entry.name, _kind_of(entry))
+                Entry(entry.name, kind_of(entry))
                 for entry in entries
                 if not is_temporary(entry.name)
             ]
@@ -265,11 +273,17 @@ class Boundary:
                     name,
                     data,
                     self._temporary.text,
-                    lambda status: self._require_file(status, relative),
+                    lambda status: self.require_file(status, relative),
                 )
         return relative
 
-    def _require_file(self, status: os.stat_result, relative: str) -> None:
+    def require_file(self, status: os.stat_result, relative: str) -> None:
+        """Raise unless *status*, of what is at *relative*, is of a file that may be changed.
+
+        Raises:
+            BoundaryError: It is no regular file, or has more hard links than it may have.
+            IsADirectoryError: It is a directory.
+        """
         require_file(status, relative, hard_links=self._hard_links)
 
     def _remove_left_over(self) -> None:
@@ -289,7 +303,7 @@ class Boundary:
         except FileNotFoundError:
             return False
         with os.fdopen(fd, "wb") as stream:
-            self._require_file(os.fstat(fd), relative)
+            self.require_file(os.fstat(fd), relative)
             stream.write(data)
             stream.truncate()
         return True
@@ -361,7 +375,8 @@ def _require_key(status: os.stat_result, key: ProjectKey | None, root: str) -> N
         raise BoundaryError(f"another directory stands at {quote(root)} now")
 
 
-def _kind_of(entry: os.DirEntry[str]) -> EntryKind:
+def kind_of(entry: os.DirEntry[str]) -> EntryKind:
+    """Return what *entry* is itself."""
     if entry.is_symlink():
         return "symlink"
     if entry.is_dir(follow_symlinks=False):

@@ -126,7 +126,7 @@ class Project:
                 `path_permission_denied`.
         """
         try:
-            self._boundary = Boundary(
+            self.boundary = Boundary(
                 root, key=key, tier=tier, temporary=temporary, hard_links=hard_links
             )
         except BoundaryError as error:
@@ -142,17 +142,17 @@ class Project:
 
     def close(self) -> None:
         """Let the folder go; closing twice is fine."""
-        self._boundary.close()
+        self.boundary.close()
 
     @property
     def root(self) -> str:
         """Absolute path of the folder, as it was when it was pinned."""
-        return self._boundary.root
+        return self.boundary.root
 
     @property
     def tier(self) -> Tier:
         """How the boundary is enforced."""
-        return self._boundary.tier
+        return self.boundary.tier
 
     def validate_path(self, path: str | os.PathLike[str]) -> str:
         """Return the absolute form of *path*, which may be a file yet to be written.
@@ -164,10 +164,10 @@ class Project:
             BoundaryError: It leads out of the project.
             OSError: It cannot be reached.
         """
-        relative = self._boundary.resolve(path)
+        relative = self.boundary.resolve(path)
         # What is not there yet may be written, if nothing on the way leads out.
         with contextlib.suppress(FileNotFoundError):
-            self._boundary.stat(relative)
+            self.boundary.stat(relative)
         return os.path.normpath(os.path.join(self.root, relative))  # noqa: PTH118 - the path is text throughout
 
     def read_file(
@@ -191,7 +191,7 @@ class Project:
         """
         require_int("offset", offset, least=1)
         require_int("limit", limit, least=1)
-        relative = self._boundary.resolve_file(path)
+        relative = self.boundary.resolve_file(path)
         start = self._read(relative, 0, MAX_READ_BYTES)
         return cut_slice(relative, start.data, size=start.size, offset=offset, limit=limit)
 
@@ -216,7 +216,7 @@ class Project:
             BoundaryError: It leads out of the project, or is no regular file.
             OSError: It cannot be read.
         """
-        relative = self._boundary.resolve_file(path)
+        relative = self.boundary.resolve_file(path)
         whole = self._read_rest(relative, 0)
         text, found = decode(relative, whole.data, encoding)
         return TextFile(
@@ -245,7 +245,7 @@ class Project:
             OSError: It cannot be read.
         """
         require_int("offset", offset, least=0)
-        relative = self._boundary.resolve_file(path)
+        relative = self.boundary.resolve_file(path)
         if limit is None:
             part = self._read_rest(relative, offset)
         else:
@@ -300,10 +300,10 @@ class Project:
             OSError: It cannot be read or written; EBUSY if it is a mount point.
         """
         _require_type("the content", content, str)
-        relative = self._boundary.resolve_file(path)
+        relative = self.boundary.resolve_file(path)
         old = self._read_old(relative, encoding)
         data = encode_like(relative, old, content, encoding=encoding, newline=newline)
-        return self._boundary.write(relative, data, in_place=in_place)
+        return self.boundary.write(relative, data, in_place=in_place)
 
     def write_bytes(
         self, path: str | os.PathLike[str], data: bytes, *, in_place: bool = False
@@ -324,7 +324,7 @@ class Project:
             OSError: It cannot be written; EBUSY if it is a mount point.
         """
         _require_type("the data", data, bytes)
-        return self._boundary.write(path, data, in_place=in_place)
+        return self.boundary.write(path, data, in_place=in_place)
 
     def list_directory(self, path: str | os.PathLike[str] = ".") -> Listing:
         """Return what the directory at *path* holds.
@@ -333,8 +333,8 @@ class Project:
             BoundaryError: It leads out of the project.
             OSError: It cannot be listed, or is no directory.
         """
-        relative = self._boundary.resolve(path)
-        entries = self._boundary.listdir(relative)
+        relative = self.boundary.resolve(path)
+        entries = self.boundary.listdir(relative)
         return Listing(
             path=relative,
             entries=tuple(entries[:MAX_ENTRIES]),
@@ -359,7 +359,7 @@ class Project:
         return part
 
     def _read(self, relative: str, offset: int, limit: int) -> _Part:
-        with os.fdopen(self._boundary.open(relative, os.O_RDONLY), "rb") as stream:
+        with os.fdopen(self.boundary.open(relative, os.O_RDONLY), "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             if offset > size:
                 return _Part(b"", size)
