@@ -167,23 +167,23 @@ def test_a_tree_of_a_thousand_levels_is_searched_with_few_descriptors(
 ) -> None:
     """And what is deeper than a path can say is counted."""
     here = os.open(folder, os.O_RDONLY)
-    for level in range(2100):
-        if level in {1000, 1990}:
+    for level in range(1100):
+        if level in {500, 1000}:
             file = os.open("word", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=here)
             os.write(file, b"word")
             os.close(file)
-        os.mkdir("d", dir_fd=here)
-        there = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.mkdir("ddd", dir_fd=here)
+        there = os.open("ddd", os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = there
     os.close(here)
     try:
         page = grep(ground, "word", seconds=60)
-        assert [match.path.count("/") for match in page.matches] == [1990, 1000]
+        assert [match.path.count("/") for match in page.matches] == [1000, 500]
         assert page.skipped.unreadable == 1
         assert len(all_pages(glob, ground, "**/word", limit=1, seconds=60)) == 2
     finally:
-        subprocess.run(["rm", "-rf", str(folder / "d")], check=True)
+        subprocess.run(["rm", "-rf", str(folder / "ddd")], check=True)
 
 
 # ----- grep -------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_lines_are_found_as_a_naive_search_finds_them(
     """Line ends of all kinds, none at the end, empty files, what is no UTF-8; in pages, too."""
     chance = random.Random(seed)  # noqa: S311 - repeatable
     contents: dict[str, bytes] = {}
-    for number in range(40):
+    for number in range(20):
         pieces = chance.choices(PIECES, k=chance.choice([0, 1, 3, 30, 100]))
         contents[f"{number:02}"] = b"".join(pieces)
         put(folder, f"{number:02}", contents[f"{number:02}"])
@@ -257,7 +257,7 @@ def test_lines_are_found_as_a_naive_search_finds_them(
             for found in oracle(data, pattern)
         ]
         page = grep(ground, pattern, limit=1000, seconds=60)
-        paged = all_pages(grep, ground, pattern, limit=chance.choice([1, 7]), seconds=60)
+        paged = all_pages(grep, ground, pattern, limit=chance.choice([3, 7]), seconds=60)
         for matches in (page.matches, paged):
             got = [(m.path, m.line, m.column, m.text) for m in matches]
             assert [
@@ -340,20 +340,18 @@ def test_it_is_said_where_a_pattern_is_wrong(ground: Ground) -> None:
 
 # Patterns that keep a backtracking engine, or this one's slow path, busy.
 HOSTILE = [
-    "(x+x+)+y",
-    "(a|a)*b",
-    "(?:x?){50}x{50}y",
-    ".*.*.*.*.*=",
-    "(?:.{0,100}){0,2}Q",
-    "(.*)*$Q",
+    *["(x+x+)+y", "(a|a)*Q", "(?:x?){50}x{50}y", ".*.*.*.*.*=", "(?:.{0,100}){0,4}Q", "(.*)*$Q"],
+    *["(?:a|b)*a(?:a|b){200}z", "(?:a.{200}|b.{150})*z"],
 ]
 
 
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_hostile_patterns_end_in_time(ground: Ground, folder: Path, pattern: str) -> None:
-    """Within the seconds that they have, and what is left is said."""
+    """Soon after the seconds that they have."""
+    chance = random.Random(1)  # noqa: S311 - repeatable
     for number in range(3):
-        put(folder, f"f{number}", ("x" * 99 + "\n") * 30_000)
+        lines = ("".join(chance.choices("ab", k=999)) for _ in range(500))
+        put(folder, f"f{number}", "\n".join(["x" * 999, *lines]))
     since = time.monotonic()
 
     page = grep(ground, pattern, seconds=0.3)
@@ -406,7 +404,7 @@ def test_a_tree_shows_what_is_nearest_to_the_top(ground: Ground, folder: Path) -
 
 
 def test_no_search_escapes_while_a_racer_swaps_directories(ground: Ground, folder: Path) -> None:
-    """What is outside is neither named nor read, in 1,000 searches of each kind."""
+    """What is outside is neither named nor read, in 400 searches of each kind."""
     outside = folder.parent / "outside"
     put(outside, "private", "word outside")
     put(outside, "file", "word outside")
@@ -415,7 +413,7 @@ def test_no_search_escapes_while_a_racer_swaps_directories(ground: Ground, folde
     (folder / "trap").symlink_to("../outside")
     found: set[str] = set()
     with swapping(folder):
-        for _ in range(1000):
+        for _ in range(400):
             found |= set(glob(ground, "**").paths)
             found |= {match.text for match in grep(ground, "word").matches}
             found |= {entry.path for entry in tree(ground).entries}

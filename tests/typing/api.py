@@ -14,11 +14,14 @@ from jidocode import (
     FileBytes,
     FileSlice,
     Flags,
+    FoundFiles,
     GenServer,
     Health,
     JournalOpened,
+    Matches,
     Message,
     MessagesCleared,
+    ProjectTree,
     PromptAdded,
     ReasoningCleared,
     ReasoningStep,
@@ -76,6 +79,10 @@ def sessions() -> None:
         assert_type(session.manager.read_text("a", encoding="latin-1"), TextFile)
         assert_type(session.manager.read_bytes("a", offset=1), FileBytes)
         session.manager.write_file("a", "b", newline="\n\r")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no line end
+        assert_type(session.manager.glob("**", limit=1), FoundFiles)
+        assert_type(session.manager.grep("a", context=1), Matches)
+        assert_type(session.manager.tree("a", depth=1), ProjectTree)
+        session.manager.grep("a", "b")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # path has to be named
         assert_type(session.manager.project_root(), str)
         assert_type(session.manager.session(), Session)
         assert_type(ChildSpec(id="own", start=Own).start, Start)

@@ -36,10 +36,10 @@ MAX_PATTERN = 4096
 """Characters of a pattern."""
 MAX_PROGRAM = 5000
 """Steps that a pattern may have for the engine. `foo.*bar` has 20, `\\w{300}` has 310."""
-# What one call of the engine may cost, in bytes times steps. At worst it does some 200 million
-# of them a second: 0.2 s, and 5 s for one line, which cannot be parted.
-_STEP = 40_000_000
-_LINE = 1_000_000_000
+# What one call of the engine may cost, in bytes times steps. At worst it does some 80 million
+# of them a second: 0.25 s, and 5 s for one line, which cannot be parted.
+_STEP = 20_000_000
+_LINE = 400_000_000
 
 
 class Pattern(NamedTuple):

@@ -1,9 +1,9 @@
 """What is beneath a project's root, visited in order, and never beyond it.
 
-Each directory is opened from the root anew, by a path no component of which may be a symlink,
-and files are opened in it: so a visit needs few descriptors however deep a tree is, and whatever
-is swapped meanwhile leads nowhere. A path too long for that (4,096 bytes) is no path of any other
-operation, either, and is counted as unreadable.
+Each directory is opened in the one above it, or from the root by a path no component of which
+may be a symlink; files are opened in their directory. So a visit needs few descriptors however
+deep a tree is, and whatever is swapped meanwhile leads nowhere. A path too long (4,096 bytes) is
+no path of any other operation, either, and is counted as unreadable.
 
 The order is that of names, from the root on. So the path of what came last says where to go
 on, to anybody and at any time; and of a tree no more is kept than the names in the directories
@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Self
 
 from jidocode.session.project import openat2
 from jidocode.session.project.boundary import Boundary, EntryKind, Tier, kind_of
-from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, closing
+from jidocode.session.project.descriptors import ALWAYS, closing
 from jidocode.session.project.ignoring import MAX_BYTES, NO_RULES, Ignoring
 from jidocode.session.project.paths import MAX_PATH_LENGTH, os_error
 from jidocode.session.project.temporary import is_temporary
@@ -111,11 +111,9 @@ class Ground:
         Raises:
             OSError: It cannot be read, or is no regular file (ENXIO).
         """
+        _require_short(path)
         folder, _, name = path.rpartition("/")
-        if folder != self._folder:
-            self._leave_folder()
-            self._folder_fd, self._folder = self.open(folder or ".", DIRECTORY), folder
-        with closing(os.open(name, _READ_FILE, dir_fd=self._folder_fd)) as fd:
+        with closing(os.open(name, _READ_FILE, dir_fd=self._enter(folder))) as fd:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise os_error(errno.ENXIO)
@@ -130,6 +128,24 @@ class Ground:
                     break
                 data += more
         return data, status.st_size
+
+    def _enter(self, folder: str) -> int:
+        """Return the descriptor of *folder*; it is closed when another one is entered.
+
+        Into what is in the folder that was entered last it is one step. From any other place
+        it goes from the root again: there is no way up that a racer could not lead astray.
+        """
+        if folder == self._folder:
+            return self._folder_fd
+        _require_short(folder)
+        parent, _, name = folder.rpartition("/")
+        if folder and parent == self._folder:
+            fd = os.open(name, _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder_fd)
+        else:
+            fd = self.open(folder or ".", _READ_DIRECTORY)
+        self._leave_folder()
+        self._folder, self._folder_fd = folder, fd
+        return fd
 
     def _leave_folder(self) -> None:
         if self._folder is not None:
@@ -146,7 +162,7 @@ class Ground:
         Raises:
             OSError: It cannot be listed.
         """
-        with closing(self.open(folder or ".", _READ_DIRECTORY)) as fd, os.scandir(fd) as found:
+        with os.scandir(self._enter(folder)) as found:
             names = [
                 Name(entry.name, kind_of(entry))
                 for entry in found
@@ -257,6 +273,12 @@ def _level(
     return _Level(folder, names, rules, after, only)
 
 
+def _require_short(path: str) -> None:
+    """Raise what the kernel would if it were given all of *path*."""
+    if len(path) >= MAX_PATH_LENGTH // 4 and len(os.fsencode(path)) >= MAX_PATH_LENGTH:
+        raise os_error(errno.ENAMETOOLONG)
+
+
 def _steps(folder: str) -> list[str]:
     """Return the paths of the directories from the root to *folder*."""
     parts = folder.split("/")
@@ -264,8 +286,6 @@ def _steps(folder: str) -> list[str]:
 
 
 def _open_by_steps(root: int, path: str, flags: int) -> int:
-    if len(os.fsencode(path)) >= MAX_PATH_LENGTH:
-        raise os_error(errno.ENAMETOOLONG)  # what the kernel says of a path
     *parents, name = path.split("/")
     here = root
     try:
