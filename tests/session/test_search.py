@@ -326,7 +326,7 @@ def test_a_wrong_argument_is_refused(ground: Ground, folder: Path, options: dict
     put(folder, "x", "y")
 
     with pytest.raises(InvalidRequestError) as caught:
-        grep(ground, *[options.pop("pattern", "y")], **options)
+        grep(ground, **dict[str, Any]({"pattern": "y", **options}))
     assert len(str(caught.value)) < 1500
 
 

@@ -14,25 +14,24 @@ what re-includes (`!`), `dir/**`, classes and line ends are not git's there (its
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from typing import NamedTuple
 
-_CLASSES = {
-    name: frozenset(filter(test, map(chr, range(128))))
-    for name, test in {
-        "alnum": str.isalnum,
-        "alpha": str.isalpha,
-        "blank": " \t".__contains__,
-        "cntrl": lambda each: not each.isprintable(),
-        "digit": str.isdigit,
-        "graph": lambda each: each.isprintable() and each != " ",
-        "lower": str.islower,
-        "print": str.isprintable,
-        "punct": string.punctuation.__contains__,
-        "space": " \t\n\r\v\f".__contains__,
-        "upper": str.isupper,
-        "xdigit": string.hexdigits.__contains__,
-    }.items()
+_TESTS: dict[str, Callable[[str], bool]] = {
+    "alnum": str.isalnum,
+    "alpha": str.isalpha,
+    "blank": lambda each: each in " \t",
+    "cntrl": lambda each: not each.isprintable(),
+    "digit": str.isdigit,
+    "graph": lambda each: each.isprintable() and each != " ",
+    "lower": str.islower,
+    "print": str.isprintable,
+    "punct": lambda each: each in string.punctuation,
+    "space": lambda each: each in string.whitespace,
+    "upper": str.isupper,
+    "xdigit": lambda each: each in string.hexdigits,
 }
+_CLASSES = {name: sorted(filter(test, map(chr, range(128)))) for name, test in _TESTS.items()}
 _NOTHING = r"[^\x{0}-\x{10FFFF}]"
 
 
@@ -174,10 +173,8 @@ def _at(pattern: str, position: int, start: int) -> str:
 
 def _class_regex(ranges: list[tuple[str, str]], *, negated: bool) -> str:
     """Return the regular expression of a class; a slash is never one of its characters."""
-    if negated:
-        items = [("/", "/"), *ranges]
-    else:
-        items = []
+    items: list[tuple[str, str]] = [("/", "/"), *ranges] if negated else []
+    if not negated:
         for low, high in ranges:
             if low <= "/" <= high:
                 items += [(low, "."), ("0", high)]
