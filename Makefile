@@ -55,6 +55,7 @@ cover: $(VENV)/test
 bench: $(VENV)-bench/run
 	$(VENV)-bench/bin/python -m pip install --quiet psutil
 	$(VENV)-bench/bin/python bench/run.py
+	$(VENV)-bench/bin/python bench/searching.py
 
 build: $(VENV)/dev
 	$(BIN)/python -m build --outdir dist

@@ -131,6 +131,15 @@ if TYPE_CHECKING:
     from jidocode.session.manager.client import ManagerClient as ManagerClient
     from jidocode.session.project.boundary import Entry as Entry
     from jidocode.session.project.editing import Edit as Edit
+    from jidocode.session.project.found import (
+        FoundFiles as FoundFiles,
+        Match as Match,
+        Matches as Matches,
+        ProjectTree as ProjectTree,
+        Skipped as Skipped,
+        TreeEntry as TreeEntry,
+        Truncation as Truncation,
+    )
     from jidocode.session.project.results import (
         EditedFile as EditedFile,
         FileBytes as FileBytes,
@@ -244,6 +253,8 @@ else:
             Edit
         jidocode.session.project.results
             EditedFile FileBytes Listing PathStatus TextFile WrittenFile
+        jidocode.session.project.found
+            FoundFiles Match Matches ProjectTree Skipped TreeEntry Truncation
         jidocode.session.project.slices
             FileSlice
         jidocode.session.project.text

@@ -268,6 +268,15 @@ def test_the_code_about_files_runs(tmp_path: Path) -> None:
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
+def test_the_code_about_searches_runs(tmp_path: Path) -> None:
+    """And prints what stands below it."""
+    (block,) = code_in("docs/search.md")
+    script = tmp_path / "script.py"
+    script.write_text(block)
+
+    assert f"```text\n{run(script)}```" in (ROOT / "docs/search.md").read_text()
+
+
 def test_the_code_about_sessions_runs(tmp_path: Path) -> None:
     """All of it in a row, and prints what stands below its parts."""
     *parts, reviewer, build = code_in("docs/sessions.md")

@@ -9,14 +9,13 @@ import os
 import pickle
 import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from racers import swapping
 
 from jidocode.errors import BoundaryError
 from jidocode.session.project import openat2
@@ -563,38 +562,13 @@ def test_a_path_of_five_hundred_directories_can_be_made(boundary: Boundary) -> N
 
 # ----- under a racer ----------------------------------------------------------
 
-# Swaps the directory "d" with a symlink that leads out, by one atomic system call each time,
-# until its standard input ends or half a million swaps are done.
-RACER = """
-import ctypes, os, select, sys
-rename = ctypes.CDLL(None, use_errno=True).renameat2
-os.chdir(sys.argv[1])
-print("ready", flush=True)
-for swaps in range(500_000):
-    if rename(-100, b"d", -100, b"trap", 2):
-        sys.exit("renameat2 failed")
-    if swaps % 64 == 63 and select.select([0], [], [], 0)[0]:
-        break
-print(swaps, flush=True)
-"""
-
 
 @pytest.fixture
 def racer(project: Path, outside: Path) -> Iterator[None]:
     """A process that swaps the project's directory "d" for a link to *outside* and back."""
     (project / "trap").symlink_to(f"../{outside.name}")
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", RACER, str(project)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    yield
-    swaps, _ = process.communicate()
-    assert process.returncode == 0
-    assert int(swaps) >= 63
+    with swapping(project):
+        yield
 
 
 @pytest.mark.usefixtures("racer")

@@ -17,7 +17,7 @@ from jidocode.errors import CallError
 from jidocode.otp.server.results import Refuse, Reply
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.manager.client import ManagerClient
-from jidocode.session.manager.operations import OPERATIONS as MANAGER_OPERATIONS
+from jidocode.session.manager.operations import OPERATIONS as MANAGER_OPERATIONS, SEARCHES
 from jidocode.session.manager.server import Manager
 from jidocode.session.project.files import Project
 from jidocode.session.requests import SESSION_OPERATIONS, Client, Operations, Request, request
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from jidocode.session.record import Session
 
 OFFERS: list[tuple[type[Client], dict[str, Callable[..., object]]]] = [
-    (ManagerClient, {**SESSION_OPERATIONS.by_name, **MANAGER_OPERATIONS.by_name}),
+    (
+        ManagerClient,
+        {**SESSION_OPERATIONS.by_name, **MANAGER_OPERATIONS.by_name, **SEARCHES.by_name},
+    ),
     (StateClient, {**SESSION_OPERATIONS.by_name, **STATE_OPERATIONS.by_name}),
 ]
 

@@ -16,12 +16,15 @@ from jidocode import (
     FileBytes,
     FileSlice,
     Flags,
+    FoundFiles,
     GenServer,
     Health,
     JournalOpened,
+    Matches,
     Message,
     MessagesCleared,
     PathStatus,
+    ProjectTree,
     PromptAdded,
     ReasoningCleared,
     ReasoningStep,
@@ -90,6 +93,10 @@ def sessions() -> None:
         assert_type(session.manager.edit_file("a", Edit("b", "c"), Edit("d", "e")), EditedFile)
         session.manager.edit_file("a", ("b", "c"))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no edit
         session.manager.write_file("a", "b", newline="\n\r")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no line end
+        assert_type(session.manager.glob("**", limit=1), FoundFiles)
+        assert_type(session.manager.grep("a", context=1), Matches)
+        assert_type(session.manager.tree("a", depth=1), ProjectTree)
+        session.manager.grep("a", "b")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # path has to be named
         assert_type(session.manager.project_root(), str)
         assert_type(session.manager.session(), Session)
         assert_type(ChildSpec(id="own", start=Own).start, Start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jidocode.session.manager import operations
+from jidocode.session.project import search
 from jidocode.session.project.copying import copy
 from jidocode.session.project.files import Project
 from jidocode.session.project.folders import mkdir, move, remove, stat
@@ -34,3 +35,6 @@ class ManagerClient(Client):
     remove = remote(remove)
     move = remote(move)
     copy = remote(copy)
+    glob = remote(search.glob)
+    grep = remote(search.grep)
+    tree = remote(search.tree)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from jidocode.session.project import search
 from jidocode.session.project.copying import copy
+from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
 from jidocode.session.project.folders import mkdir, move, remove, stat
 from jidocode.session.project.rewriting import append_file, edit_file
@@ -31,3 +33,6 @@ OPERATIONS: Operations[Project] = Operations(
     move,
     copy,
 )
+
+SEARCHES: Operations[Ground] = Operations(search.glob, search.grep, search.tree)
+"""What takes long enough to be done beside everything else."""

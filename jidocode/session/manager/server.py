@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 from jidocode.base.exits import ExitReason
 from jidocode.otp.server.gen_server import GenServer
+from jidocode.otp.server.loop import crash_reason
 from jidocode.otp.server.messages import Caller
-from jidocode.otp.server.results import CallResult
+from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
 from jidocode.session.journal.place import note_path
 from jidocode.session.manager.operations import OPERATIONS
+from jidocode.session.manager.searches import Searches
 from jidocode.session.project.files import Project
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
@@ -33,6 +35,7 @@ class Manager(GenServer):
 
     session: Session
     project: Project
+    searches: Searches
 
     def init(
         self,
@@ -59,9 +62,19 @@ class Manager(GenServer):
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
         )
+        self.searches = Searches(
+            self.project.boundary,
+            answer=self._answer,
+            fail=lambda error: self.stop(crash_reason(error)),
+        )
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        """Answer *request*."""
+        """Answer *request*; searches are answered later, by a thread."""
+        try:
+            if self.searches.start(request, caller):
+                return NoReply()
+        except OSError as error:
+            return Refuse(error)
         return (
             OPERATIONS.answer(request, self.project)
             or SESSION_OPERATIONS.answer(request, self)
@@ -71,4 +84,11 @@ class Manager(GenServer):
     def terminate(self, reason: ExitReason) -> None:
         """Let the folder go."""
         del reason
+        self.searches.close()
         self.project.close()
+
+    def _answer(self, caller: Caller, outcome: Reply | Refuse) -> None:
+        if isinstance(outcome, Reply):
+            self.reply(caller, outcome.value)
+        else:
+            self.refuse(caller, outcome.error)

@@ -156,6 +156,14 @@ class Boundary:
             os.close(fd)
             self._temporary.forget()
 
+    def share(self) -> int:
+        """Return a descriptor of the root for a search, which closes it.
+
+        Raises:
+            OSError: The boundary is closed (EBADF).
+        """
+        return os.open(".", DIRECTORY, dir_fd=self._fd)
+
     def resolve(self, path: str | os.PathLike[str]) -> str:
         """Return *path* relative to the root, `.` for the root, without opening anything.
 

@@ -16,6 +16,7 @@ from jidocode.session.project.paths import os_error, path_bytes
 
 _SYS_OPENAT2 = 437  # the same on all architectures that share the new numbers
 _RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _MAX_TRIES = 1000
 
@@ -34,8 +35,10 @@ class _OpenHow(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def open_beneath(root: int, relative: str, flags: int, mode: int) -> int:
+def open_beneath(root: int, relative: str, flags: int, mode: int, *, symlinks: bool = True) -> int:
     """Open *relative* beneath the directory *root*; return the descriptor.
+
+    With *symlinks* those inside are followed, otherwise ELOOP is raised for any.
 
     Raises:
         OSError: EXDEV or ELOOP if it leads out, ENOSYS or EPERM if the kernel does not
@@ -44,7 +47,8 @@ def open_beneath(root: int, relative: str, flags: int, mode: int) -> int:
     # To openat2 a mode without O_CREAT is an error, where open ignores it.
     mode = mode if flags & os.O_CREAT else 0
     # BENEATH refuses magic links today, but the manual page asks to say so.
-    how = _OpenHow(flags, mode, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
+    how = _OpenHow(flags, mode, resolve if symlinks else resolve | _RESOLVE_NO_SYMLINKS)
     # `syscall` is variadic: ctypes passes a Python int as a C int of 32 bits, so whatever
     # is wider in the kernel's eyes has to be said. In the upper half of the register there
     # may be anything else.
