@@ -18,8 +18,9 @@ from jidocode.errors import BoundaryError, InvalidRequestError
 from jidocode.session.project.boundary import Tier
 from jidocode.session.project.engine import compile_pattern
 from jidocode.session.project.entries import Ground
+from jidocode.session.project.files import Project
 from jidocode.session.project.found import Match, Matches, Skipped
-from jidocode.session.project.limits import MAX_READ_BYTES, Project
+from jidocode.session.project.limits import MAX_READ_BYTES
 from jidocode.session.project.lines import Line, LineTooLongError, matching_lines
 from jidocode.session.project.search import glob, grep, tree
 

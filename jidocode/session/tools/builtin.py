@@ -45,8 +45,8 @@ class WriteFile:
 
 def write_file(session: ToolContext, arguments: WriteFile) -> str:
     """Replace a file or make one."""
-    path = session.manager.write_file(arguments.path, arguments.content)
-    return f"{path} was written"
+    written = session.manager.write_file(arguments.path, arguments.content)
+    return f"{written.path} was written"
 
 
 @frozen
