@@ -1,0 +1,1 @@
+"""Programs that run for a session, and never outlive it."""
