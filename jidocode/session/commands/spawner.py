@@ -1,0 +1,144 @@
+"""The spawner: forks the runners of a session's commands, and reaps them.
+
+Why there is one: the server has threads, and a lock that one of them holds at a fork is held in
+the child for ever; and what it holds, connections above all, is not for others. So it forks
+the spawner first of all. That has one thread, and nothing open but its channels.
+
+It adopts what a runner that was killed leaves behind, and kills it. It keeps the far end of
+each runner's channel open until all of that is done: so when the server sees the end of a
+channel, nothing of the command is left, however its runner ended.
+
+When its server is gone, it ends all that is below it, and itself. When it is gone itself,
+the server ends, and whoever adopts what both leave behind kills it (the host).
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import os
+import select
+import signal
+import time
+from typing import NoReturn
+
+from jidocode.base import orphans
+from jidocode.session.commands.channel import Channel, close_all_but
+from jidocode.session.commands.program import Confinement
+from jidocode.session.commands.runner import FAILED, GIVE_UP_SECONDS, run_runner, word
+
+RUN = b"R"
+"""What it is told: fork a runner, for the channel whose end comes with the word."""
+
+_LEFT_TO_APP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def fork_spawner(confinement: Confinement | None = None) -> tuple[int, Channel]:
+    """Fork the spawner; return its pid, and the channel to it.
+
+    The process must have one thread.
+
+    Args:
+        confinement: What the commands may do; None for all that this process may.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    ours, theirs = Channel.pair()
+    try:
+        pid = os.fork()
+        if not pid:
+            _run(theirs, confinement)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return pid, ours
+
+
+def request_runner(spawner: Channel) -> Channel | None:
+    """Have *spawner* fork a runner; return the channel to it, None if the spawner is gone.
+
+    Nobody waits: what is sent by the channel is there when the runner is.
+
+    Raises:
+        OSError: No descriptor is left, or the spawner is behind.
+    """
+    ours, theirs = Channel.pair()
+    try:
+        if spawner.send(RUN, [theirs.fileno()]):
+            return ours
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    ours.close()
+    return None
+
+
+def _run(control: Channel, confinement: Confinement | None) -> NoReturn:
+    status = 1
+    try:
+        faulthandler.disable()  # its file is closed here, and the number will be another's
+        close_all_but(control.fileno())
+        orphans.adopt_orphans()
+        # Sent to all processes of an app at once, they are the app's affair.
+        for number in _LEFT_TO_APP:
+            signal.signal(number, signal.SIG_IGN)
+        _Spawner(control, confinement).run()
+        status = 0
+    finally:
+        orphans.end_all()
+        os._exit(status)
+
+
+class _Spawner:
+    """Forks, and reaps."""
+
+    def __init__(self, control: Channel, confinement: Confinement | None) -> None:
+        self._control = control
+        self._confinement = confinement
+        self._runners: dict[int, tuple[int, Channel]] = {}  # pid and far end, by pidfd
+        self._poll = select.poll()
+
+    def run(self) -> None:
+        """Do what the server says until it is gone."""
+        self._poll.register(self._control, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in self._poll.poll()}
+            for pidfd in ready & self._runners.keys():
+                self._bury(pidfd)
+            if self._control.fileno() in ready:
+                message, descriptors = self._control.receive()
+                if not message:
+                    return
+                self._fork(Channel.of(descriptors[0]))
+
+    def _fork(self, channel: Channel) -> None:
+        try:
+            pid = os.fork()
+            if not pid:
+                run_runner(channel, self._confinement)
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            channel.send(word(FAILED, error.errno or errno.EAGAIN))
+            channel.close()
+            return
+        self._runners[pidfd] = pid, channel
+        self._poll.register(pidfd, select.POLLIN)
+
+    def _bury(self, pidfd: int) -> None:
+        """Reap a runner, and kill what it has left behind, if it was killed itself."""
+        pid, channel = self._runners.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        alive = {other for other, _ in self._runners.values()}
+        give_up_at = time.monotonic() + GIVE_UP_SECONDS
+        while status and time.monotonic() < give_up_at:
+            if orphans.kill_orphans(alive) and orphans.kill_orphans(alive):
+                break
+            time.sleep(orphans.PAUSE_SECONDS)
+        channel.close()
