@@ -6,6 +6,7 @@ Root                            one_for_one
 │   └── SessionSupervisor       one_for_all unless told otherwise
 │       ├── Manager             the project's files
 │       ├── State               the conversation
+│       ├── Commands            programs; started when one is to run first, temporary
 │       └── ...                 the app's own children
 └── ...                         the app's own trees beside the sessions
 """
@@ -24,9 +25,11 @@ from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.supervision.root import Root
 from jidocode.otp.supervision.specs import DEFAULT_INIT_TIMEOUT, ChildSpec, Start
+from jidocode.otp.supervision.strategy import Restart
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
+from jidocode.session.commands.limits import CommandLimits
 from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
@@ -72,6 +75,7 @@ class Upkeep(Record):
         durability: What a change survives once it is acknowledged.
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
+        commands: How much its commands may be.
     """
 
     heartbeat: float | None = None
@@ -79,6 +83,7 @@ class Upkeep(Record):
     durability: Durability = "process"
     system: str | None = None
     hard_links: bool = True
+    commands: CommandLimits = field(factory=CommandLimits)
 
 
 def session_children(
@@ -103,6 +108,19 @@ def session_children(
             init_timeout=STATE_INIT_TIMEOUT,
         ),
         *own,
+    )
+
+
+def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
+    """Return how the process is started that runs the commands of *session*, when one is wanted."""
+    from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
+
+    return Commands.child_spec(
+        session,
+        upkeep.commands,
+        name=("commands", session.id),
+        restart=Restart.TEMPORARY,
+        heartbeat=upkeep.heartbeat,
     )
 
 

@@ -14,6 +14,7 @@ from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.strategy import Strategy
+from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -118,6 +119,11 @@ def _is_program(value: object) -> bool:
 
 COUNT = Rule("an int >= 0 and < 2**31", lambda value: _is_int(value) and 0 <= value < 2**31, int)
 POSITIVE = Rule("an int > 0 and < 2**31", lambda value: _is_int(value) and 0 < value < 2**31, int)
+OUTPUT_SIZE = Rule(
+    f"an int >= {MIN_OUTPUT} and <= {MAX_OUTPUT}",
+    lambda value: _is_int(value) and MIN_OUTPUT <= value <= MAX_OUTPUT,
+    int,
+)
 SECONDS = Rule(
     "seconds > 0 and <= 1e9",
     lambda value: is_seconds(value) and value not in {0, INFINITY},

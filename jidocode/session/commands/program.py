@@ -78,6 +78,7 @@ def become_program(channel: Channel, failure: int, confinement: Confinement | No
         confinement: What the command may do; None for all that we may.
     """
     try:
+        _prepare()
         message, descriptors = channel.receive()
         if message:
             _execute(descriptors, confinement)
@@ -86,6 +87,18 @@ def become_program(channel: Channel, failure: int, confinement: Confinement | No
         os.write(failure, number.to_bytes(4, "little"))
     finally:
         os._exit(127)
+
+
+def _prepare() -> None:
+    """Do beforehand what takes long: what a fork does for the first time copies its pages."""
+    os.setsid()
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _DECODER.decode(_ENCODER.encode(Order([b"/"], {b"PATH": b"/"}, tty=False)))
+    with contextlib.suppress(OSError):
+        os.execvpe(b"/", [b"/"], {b"PATH": b"/"})  # noqa: S606 - a folder is no program
 
 
 def _execute(descriptors: Sequence[int], confinement: Confinement | None) -> None:
@@ -98,10 +111,6 @@ def _execute(descriptors: Sequence[int], confinement: Confinement | None) -> Non
         os.dup2(stream, number)
     if order.tty:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    for signal_number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError):
-            signal.signal(signal_number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if confinement is not None:
         confinement.apply()
     os.execvpe(order.argv[0], order.argv, order.environment)  # noqa: S606 - it is what is wanted

@@ -73,7 +73,6 @@ def run_runner(channel: Channel, confinement: Confinement | None) -> NoReturn:
         pid = os.fork()
         if not pid:
             os.close(reading)
-            os.setsid()
             become_program(channel, failure, confinement)
         os.close(failure)
         _Runner(channel, pid).run(reading)
