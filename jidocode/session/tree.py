@@ -29,7 +29,7 @@ from jidocode.otp.supervision.strategy import Restart
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
-from jidocode.session.commands.limits import CommandLimits
+from jidocode.session.commands.limits import CommandRules
 from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
@@ -83,7 +83,7 @@ class Upkeep(Record):
     durability: Durability = "process"
     system: str | None = None
     hard_links: bool = True
-    commands: CommandLimits = field(factory=CommandLimits)
+    commands: CommandRules = field(factory=CommandRules)
 
 
 def session_children(

@@ -32,7 +32,7 @@ from jidocode.session.admission.messages import (
     StartSession,
     StopSession,
 )
-from jidocode.session.commands.limits import CommandLimits
+from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
@@ -206,7 +206,7 @@ class Sessions:
         upkeep = Upkeep(
             heartbeat=settings.heartbeat,
             hard_links=settings.hard_links,
-            commands=CommandLimits(
+            commands=CommandRules(
                 max_commands=settings.max_commands,
                 timeout=settings.command_timeout,
                 output_limit=settings.command_output_limit,

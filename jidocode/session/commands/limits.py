@@ -33,7 +33,7 @@ CLOSE_GRACE_SECONDS = 1.0
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class CommandLimits(Record):
+class CommandRules(Record):
     """What the settings say about commands; see `Settings`.
 
     Attributes:

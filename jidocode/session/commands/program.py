@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import marshal
 import os
 import signal
 import termios
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
-
-import msgspec
+from typing import NamedTuple, NoReturn, Protocol
 
 from jidocode.session.commands.channel import Channel
 
@@ -32,7 +31,7 @@ class Confinement(Protocol):
         ...
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(NamedTuple):
     """What to execute.
 
     It comes in a file in memory. With the word that it is there come the descriptors of that
@@ -49,10 +48,6 @@ class Order(msgspec.Struct, frozen=True):
     tty: bool
 
 
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Order)
-
-
 def write_order(order: Order) -> int:
     """Return the descriptor of a file in memory that holds *order*.
 
@@ -62,7 +57,7 @@ def write_order(order: Order) -> int:
     descriptor = os.memfd_create("jidocode-order")
     try:
         with open(descriptor, "wb", buffering=0, closefd=False) as file:
-            file.write(_ENCODER.encode(order))
+            file.write(marshal.dumps(tuple(order)))
     except BaseException:
         os.close(descriptor)
         raise
@@ -96,7 +91,7 @@ def _prepare() -> None:
         with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _DECODER.decode(_ENCODER.encode(Order([b"/"], {b"PATH": b"/"}, tty=False)))
+    _ = Order(*marshal.loads(marshal.dumps(([b"/"], {b"PATH": b"/"}, False))))  # noqa: S302 - our own
     with contextlib.suppress(OSError):
         os.execvpe(b"/", [b"/"], {b"PATH": b"/"})  # noqa: S606 - a folder is no program
 
@@ -105,7 +100,7 @@ def _execute(descriptors: Sequence[int], confinement: Confinement | None) -> Non
     file, folder, *streams = descriptors
     with open(file, "rb") as memory:  # noqa: PTH123 - it has no path
         memory.seek(0)
-        order = _DECODER.decode(memory.read())
+        order = Order(*marshal.loads(memory.read()))  # noqa: S302 - its sender is our own server
     os.fchdir(folder)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)

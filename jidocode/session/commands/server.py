@@ -22,11 +22,11 @@ from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
 from jidocode.session.commands import limits
 from jidocode.session.commands.environment import base_environment
-from jidocode.session.commands.limits import CommandLimits
+from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.operations import OPERATIONS, Later
 from jidocode.session.commands.scratch import Scratch, place_of_scratch
-from jidocode.session.commands.spawner import fork_spawner
+from jidocode.session.commands.spawner import start_spawner
 from jidocode.session.commands.table import CommandTable
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.record import Session
@@ -45,22 +45,19 @@ class Commands(GenServer):
 
     kind: ClassVar[str] = "commands"
 
-    def init(self, session: Session, command_limits: CommandLimits) -> None:
+    def init(self, session: Session, rules: CommandRules) -> None:
         """Pin the project folder of *session* (called by the host, first).
 
         Raises:
             BoundaryError: Another folder stands there.
             OSError: It is gone, or there can be no scratch folder, or no more processes.
         """
-        # First of all: it must be forked before there is a second thread.
-        self._spawner_pid, self._spawner = fork_spawner()
+        self._process, self._spawner = start_spawner()  # it begins, while we do
         self._boundary = Boundary(session.project_path, key=session.project_key)
         self._scratch = Scratch(place_of_scratch(os.environ))
         environment = base_environment(os.environ, self._scratch.path)
         self._loop = EventLoop()
-        self._table = CommandTable(
-            self._loop, self._spawner, self._boundary, environment, command_limits
-        )
+        self._table = CommandTable(self._loop, self._spawner, self._boundary, environment, rules)
         self._loop.watch(self._spawner, self._lose_spawner)
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
         self._thread.start()
@@ -86,7 +83,7 @@ class Commands(GenServer):
         self._loop.call_soon(self._loop.stop)
         self._thread.join()
         self._spawner.close()
-        os.waitpid(self._spawner_pid, 0)
+        self._process.wait()
         self._loop.close()
         self._boundary.close()
         self._scratch.remove()

@@ -1,8 +1,10 @@
 """The spawner: forks the runners of a session's commands, and reaps them.
 
 Why there is one: the server has threads, and a lock that one of them holds at a fork is held in
-the child for ever; and what it holds, connections above all, is not for others. So it forks
-the spawner first of all. That has one thread, and nothing open but its channels.
+the child for ever; and it has much memory, all of which each fork is given and each exec
+takes away again, which takes several times as long as all the rest. So the spawner is
+an interpreter of its own, that has imported next to nothing, has one thread, and nothing open
+but its channels. What it runs (`runner`, `program`) imports nothing of other rooms.
 
 It adopts what a runner that was killed leaves behind, and kills it. It keeps the far end of
 each runner's channel open until all of that is done: so when the server sees the end of a
@@ -15,15 +17,17 @@ the server ends, and whoever adopts what both leave behind kills it (the host).
 from __future__ import annotations
 
 import errno
-import faulthandler
+import gc
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
-from typing import NoReturn
+from pathlib import Path
 
 from jidocode.base import orphans
-from jidocode.session.commands.channel import Channel, close_all_but
+from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.program import Confinement
 from jidocode.session.commands.runner import FAILED, GIVE_UP_SECONDS, run_runner, word
 
@@ -33,28 +37,41 @@ RUN = b"R"
 _LEFT_TO_APP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-def fork_spawner(confinement: Confinement | None = None) -> tuple[int, Channel]:
-    """Fork the spawner; return its pid, and the channel to it.
+_BOOTSTRAP = """
+import sys, types
+package = types.ModuleType("jidocode")  # as it is but for its `__init__`, which takes longer
+package.__path__ = [sys.argv[2]]
+sys.modules["jidocode"] = package
+from jidocode.session.commands.spawner import main
+main(int(sys.argv[1]))
+"""
+_TAKEN_OVER = ("LD_LIBRARY_PATH",)
+"""Variables without which some interpreters do not start."""
 
-    The process must have one thread.
 
-    Args:
-        confinement: What the commands may do; None for all that this process may.
+def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
+    """Start the spawner; return its process, and the channel to it. It is not waited for.
 
     Raises:
         OSError: The kernel refuses.
     """
     ours, theirs = Channel.pair()
+    descriptor = theirs.fileno()
+    package = str(Path(__file__).parents[2])
     try:
-        pid = os.fork()
-        if not pid:
-            _run(theirs, confinement)
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter, and our own words
+            [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, str(descriptor), package],
+            stdin=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _TAKEN_OVER if name in os.environ},
+            cwd="/",
+            pass_fds=[descriptor],
+        )
     except OSError:
         ours.close()
         raise
     finally:
         theirs.close()
-    return pid, ours
+    return process, ours
 
 
 def request_runner(spawner: Channel) -> Channel | None:
@@ -78,20 +95,18 @@ def request_runner(spawner: Channel) -> Channel | None:
     return None
 
 
-def _run(control: Channel, confinement: Confinement | None) -> NoReturn:
-    status = 1
+def main(descriptor: int) -> None:
+    """Be the spawner; *descriptor* is the channel to the server (called by the interpreter)."""
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - its signature
+    orphans.adopt_orphans()
+    # Sent to all processes of an app at once, they are the app's affair.
+    for number in _LEFT_TO_APP:
+        signal.signal(number, signal.SIG_IGN)
+    gc.freeze()
     try:
-        faulthandler.disable()  # its file is closed here, and the number will be another's
-        close_all_but(control.fileno())
-        orphans.adopt_orphans()
-        # Sent to all processes of an app at once, they are the app's affair.
-        for number in _LEFT_TO_APP:
-            signal.signal(number, signal.SIG_IGN)
-        _Spawner(control, confinement).run()
-        status = 0
+        _Spawner(Channel.of(descriptor), None).run()
     finally:
         orphans.end_all()
-        os._exit(status)
 
 
 class _Spawner:

@@ -14,7 +14,7 @@ from jidocode.errors import CommandError, CommandLimitError, InvalidRequestError
 from jidocode.session.commands import limits
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.environment import with_changes
-from jidocode.session.commands.limits import CommandLimits
+from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.program import Order, write_order
 from jidocode.session.commands.running import RunningCommand
@@ -39,14 +39,14 @@ class CommandTable:
         spawner: Channel,
         boundary: Boundary,
         environment: Mapping[str, str],
-        command_limits: CommandLimits,
+        rules: CommandRules,
     ) -> None:
         """Start commands by *spawner*, with *environment*, in folders inside *boundary*."""
         self._loop = loop
         self._spawner = spawner
         self._boundary = boundary
         self._environment = environment
-        self._limits = command_limits
+        self._limits = rules
         self._commands: dict[str, RunningCommand] = {}
         self._standby: Channel | None = None
         self._standby_is_due = False
