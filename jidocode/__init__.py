@@ -37,6 +37,11 @@ if TYPE_CHECKING:
         ChildNotFoundError as ChildNotFoundError,
         ChildRestartingError as ChildRestartingError,
         ChildRunningError as ChildRunningError,
+        CommandError as CommandError,
+        CommandFailedError as CommandFailedError,
+        CommandLimitError as CommandLimitError,
+        CommandRunningError as CommandRunningError,
+        CommandStartError as CommandStartError,
         EventGapError as EventGapError,
         FileTooLargeError as FileTooLargeError,
         HandlerError as HandlerError,
@@ -57,9 +62,11 @@ if TYPE_CHECKING:
         JournalVersionError as JournalVersionError,
         JournalWriteError as JournalWriteError,
         MaxChildrenError as MaxChildrenError,
+        NoCommandError as NoCommandError,
         NoProcessError as NoProcessError,
         NotRegisteredError as NotRegisteredError,
         NotTextError as NotTextError,
+        ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         RateLimitedError as RateLimitedError,
         RegistryNotRunningError as RegistryNotRunningError,
@@ -84,6 +91,16 @@ if TYPE_CHECKING:
         StrategyText as StrategyText,
     )
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
+    from jidocode.session.commands.client import CommandsClient as CommandsClient
+    from jidocode.session.commands.handle import CommandHandle as CommandHandle
+    from jidocode.session.commands.limits import CommandRules as CommandRules
+    from jidocode.session.commands.result import (
+        CapturedOutput as CapturedOutput,
+        CommandInfo as CommandInfo,
+        CommandResult as CommandResult,
+        OutputChunk as OutputChunk,
+        StreamName as StreamName,
+    )
     from jidocode.session.conversation.changes import (
         Change as Change,
         FileAccess as FileAccess,
@@ -163,14 +180,16 @@ else:
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
             BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError EventGapError FileTooLargeError HandlerError HostError HostExitedError
-            HostStartError InvalidChildSpecError InvalidRequestError InvalidSessionError
-            InvalidSessionIdError InvalidSettingError InvalidTimeError JidocodeError
-            JournalDamagedError JournalError JournalLockedError JournalLostError JournalVersionError
-            JournalWriteError MaxChildrenError NoProcessError NotRegisteredError NotTextError
-            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            StreamStalledError SupervisorError
+            ChildRunningError CommandError CommandFailedError CommandLimitError CommandRunningError
+            CommandStartError EventGapError FileTooLargeError HandlerError HostError
+            HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
+            InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
+            JidocodeError JournalDamagedError JournalError JournalLockedError JournalLostError
+            JournalVersionError JournalWriteError MaxChildrenError NoCommandError NoProcessError
+            NotRegisteredError NotTextError ProgramNotFoundError ProjectAlreadyOpenError
+            RateLimitedError RegistryNotRunningError SessionError SessionExistsError
+            SessionLimitError SessionNotFoundError StartFailedError StreamStalledError
+            SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -183,6 +202,14 @@ else:
             Restart Strategy StrategyText
         jidocode.session.child
             OwnSession SessionChild
+        jidocode.session.commands.client
+            CommandsClient
+        jidocode.session.commands.handle
+            CommandHandle
+        jidocode.session.commands.limits
+            CommandRules
+        jidocode.session.commands.result
+            CapturedOutput CommandInfo CommandResult OutputChunk StreamName
         jidocode.session.conversation.changes
             Change FileAccess FileAccessKind JournalOpened Message MessageStatus MessagesCleared
             PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged
