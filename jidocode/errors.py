@@ -60,7 +60,6 @@ quotes a whole text, has more of them.
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jidocode.base.exits import failure, path_text
@@ -541,7 +540,7 @@ class ProgramNotFoundError(CommandStartError, FileNotFoundError):
     """There is no such program; in a shell line that is exit code 127 instead."""
 
     def __init__(self, program: str) -> None:
-        super().__init__(program, os.strerror(errno.ENOENT), errno.ENOENT)
+        super().__init__(program, "No such file or directory", errno.ENOENT)
         self.args = (program,)
         self.errno = errno.ENOENT
 

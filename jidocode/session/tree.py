@@ -42,6 +42,10 @@ STATE_INIT_TIMEOUT = DEFAULT_INIT_TIMEOUT + 2 * MAX_STORED_SIZE / OPENING_SPEED
 """Seconds that a State may take to start: a journal is compacted when half of it is dead."""
 
 
+COMMANDS = "commands"
+"""The id of what runs the commands of a session, which is no child before they are wanted."""
+
+
 class AllSessionsSupervisor(DynamicSupervisor):
     """Supervises the supervisors of all sessions: they come and go, and share no fate."""
 
@@ -118,7 +122,8 @@ def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
     return Commands.child_spec(
         session,
         upkeep.commands,
-        name=("commands", session.id),
+        id=COMMANDS,
+        name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,
         heartbeat=upkeep.heartbeat,
     )
@@ -162,6 +167,8 @@ def with_name(spec: Any, session_id: str) -> ChildSpec:
     name = (spec.id, session_id)
     if spec.id == SessionSupervisor.kind:
         raise InvalidChildSpecError("the id 'session' is that of the session's supervisor")
+    if spec.id == COMMANDS:
+        raise InvalidChildSpecError("the id 'commands' is that of what runs the session's commands")
     if spec.name not in (None, name):
         raise InvalidChildSpecError(
             f"a session's child is registered under its id and its session's, "

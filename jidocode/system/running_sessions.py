@@ -21,7 +21,7 @@ from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import Channel, Request
-from jidocode.session.tree import SessionChildren, system_root
+from jidocode.session.tree import COMMANDS, SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream, SessionRefused
 from jidocode.system.health import Statistics
@@ -111,7 +111,7 @@ class RunningSystem(RunningTree):
 
     def way_to_commands(self, session_id: str) -> Channel:
         """Return the way to the process that runs a session's commands, which it starts."""
-        return _WayToCommands(self, process_name("commands", session_id))
+        return _WayToCommands(self, process_name(COMMANDS, session_id))
 
 
 class _Way(Struct, frozen=True):
