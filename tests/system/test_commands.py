@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -160,6 +162,9 @@ def test_long_output_keeps_its_head_and_its_tail(session: SessionHandle, tmp_pat
     assert "bytes cut out" in result.stdout
     assert result.saved == log.stat().st_size == 200_000_011
     assert log.stat().st_mode & 0o777 == 0o600
+    status = Path(f"/proc/{session.monitor('commands').ref.os_pid}/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0])
+    assert peak < 100_000  # kB
     with pytest.raises(FileExistsError):
         session.run("true", save_output=log)
 
@@ -176,8 +181,7 @@ def test_a_terminal(session: SessionHandle) -> None:
     assert result.ok
     assert result.stdout.startswith("/dev/pts/")
     assert "echo\r\n" in result.stdout
-    interrupted = session.commands.start("echo ready; sleep 60", tty=True)
-    eventually(lambda: "ready" in interrupted.read().text, "the program")
+    interrupted = session.commands.start(["sleep", "60"], tty=True)  # a shell may miss it
     interrupted.write("\x03")
     assert interrupted.wait(10).signal == signal.SIGINT
 
@@ -368,7 +372,7 @@ def test_a_call_under_way_learns_of_the_end(system: SessionSystem, session: Sess
 def test_with_the_session_and_with_the_system_all_ends(
     system: SessionSystem, tmp_path: Path
 ) -> None:
-    sessions = []
+    sessions: list[SessionHandle] = []
     for name in "ab":
         (tmp_path / name).mkdir()
         sessions.append(system.create_session(tmp_path / name))
@@ -386,8 +390,35 @@ def test_with_the_session_and_with_the_system_all_ends(
     assert not any(map(is_alive, pids))
 
 
+APP = """
+import sys, time
+from jidocode import SessionSystem
+
+with SessionSystem(state_dir=sys.argv[1]) as system:
+    session = system.create_session(sys.argv[2])
+    handle = session.commands.start("trap '' TERM; echo $$; setsid sleep 60 & echo $!; wait")
+    while len(words := handle.read().text.split()) < 2:
+        pass
+    print(system.host_pid, *words, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("who", ["app", "host"])
+def test_nothing_outlives_a_killed_app_or_host(who: str, tmp_path: Path, project: Path) -> None:
+    """Not even the commands of which nobody is left who knows them."""
+    arguments = [sys.executable, "-c", APP, str(tmp_path / "state"), str(project)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout is not None
+        host, *pids = map(int, app.stdout.readline().split())
+        assert all(map(is_alive, pids))
+        os.kill(app.pid if who == "app" else host, signal.SIGKILL)
+        eventually(lambda: not any(map(is_alive, [host, *pids])), "the end of all")
+        app.kill()
+
+
 def test_many_at_once_in_many_sessions(system: SessionSystem, tmp_path: Path) -> None:
-    sessions = []
+    sessions: list[SessionHandle] = []
     for number in range(5):
         (tmp_path / str(number)).mkdir()
         sessions.append(system.create_session(tmp_path / str(number)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal as signals
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -35,7 +35,7 @@ class Later(Exception):  # noqa: N818 - no failure: the server answers when the 
 
 def _answer(value: _Value | Future[_Value]) -> _Value:
     if isinstance(value, Future):
-        raise Later(value)
+        raise Later(cast("Future[Any]", value))
     return value
 
 

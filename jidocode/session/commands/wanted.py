@@ -19,6 +19,8 @@ Command = str | Sequence[str]
 Size = tuple[int, int]
 """Rows and columns of a terminal."""
 DEFAULT_SIZE: Size = (24, 80)
+MAX_SIDE = 2**16 - 1
+"""Rows, or columns, that a terminal can have."""
 
 
 class Wanted(Discreet, frozen=True):
@@ -122,10 +124,13 @@ def check_input(data: object) -> None:
 
 def check_size(size: object) -> Size:
     """Return *size* if it is that of a terminal, else raise InvalidRequestError."""
-    if isinstance(size, tuple) and len(size) == 2:  # noqa: PLR2004 - rows and columns
-        rows, columns = size
-        for what, number in (("rows", rows), ("columns", columns)):
-            require_int(what, number, least=1)
-        if max(rows, columns) < 2**16:
+    match size:
+        case (int() as rows, int() as columns) if (
+            0 < min(rows, columns) <= MAX_SIDE >= max(rows, columns)
+        ):
             return rows, columns
-    raise InvalidRequestError(f"a terminal's size is (rows, columns), not {quote(size)}")
+        case _:
+            pass
+    raise InvalidRequestError(
+        f"a terminal's size is (rows, columns), each 1 to {MAX_SIDE}, not {quote(size)}"
+    )
