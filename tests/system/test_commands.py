@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -237,6 +240,37 @@ def test_a_signal_and_an_input_that_is_closed(session: SessionHandle) -> None:
     reader = session.commands.start("cat", stdin="all")
     reader.close_stdin()
     assert reader.wait(10).stdout == "all"
+
+
+def test_a_run_that_nobody_waits_for_any_more_is_cancelled(session: SessionHandle) -> None:
+    """Because of a Ctrl-C, or whatever else a signal handler raises."""
+    session.run("true")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            session.run("sleep 60")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    ended = session.commands.list()[-1]
+    assert ended.signal == signal.SIGTERM
+    assert not ended.running
+
+
+def test_no_descriptors_are_a_refusal_and_no_end(session: SessionHandle) -> None:
+    """And as soon as there are some, commands run again."""
+    session.run("true")
+    server = session.monitor("commands").ref.os_pid
+    limits = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    used = len(list(Path(f"/proc/{server}/fd").iterdir()))
+    for more in range(12):
+        resource.prlimit(server, resource.RLIMIT_NOFILE, (used + more, limits[1]))
+        with contextlib.suppress(OSError):
+            session.run("true")
+    resource.prlimit(server, resource.RLIMIT_NOFILE, limits)
+    assert session.run("echo on").stdout == "on\n"
+    assert session.monitor("commands").ref.os_pid == server
+    eventually(lambda: len(list(Path(f"/proc/{server}/fd").iterdir())) <= used, "their end")
 
 
 def test_too_many_are_refused(tmp_path: Path, project: Path) -> None:

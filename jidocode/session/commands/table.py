@@ -5,6 +5,7 @@ All of it happens in the thread of the event loop.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -99,17 +100,16 @@ class CommandTable:
             os.close(folder)
 
     def _start(self, wanted: Wanted, folder: int, saved: SavedOutput | None) -> RunningCommand:
-        if wanted.tty is not None:
-            streams = Streams.terminal(wanted.tty)
-        else:
-            streams = Streams.pipes(has_input=wanted.stdin is not None, merge=wanted.merge)
-        try:
-            channel = self._send_order(wanted, folder, streams)
-        except BaseException:
-            streams.close()
+        with contextlib.ExitStack() as undo:
             if saved is not None:
-                saved.close()
-            raise
+                undo.callback(saved.close)
+            if wanted.tty is not None:
+                streams = Streams.terminal(wanted.tty)
+            else:
+                streams = Streams.pipes(has_input=wanted.stdin is not None, merge=wanted.merge)
+            undo.callback(streams.close)
+            channel = self._send_order(wanted, folder, streams)
+            undo.pop_all()
         streams.close_theirs()
         command = RunningCommand(
             self._loop,
@@ -149,7 +149,10 @@ class CommandTable:
             channel = request_runner(self._spawner)
             if channel is None:
                 raise CommandError("the commands of the session have no spawner any more")
-            channel.send(GO, descriptors)
+            with contextlib.ExitStack() as undo:
+                undo.callback(channel.close)
+                channel.send(GO, descriptors)
+                undo.pop_all()
         finally:
             os.close(file)
         return channel
@@ -161,7 +164,9 @@ class CommandTable:
         self._standby_is_due = False
         if self._standby is not None or self._closing is not None:
             return
-        self._standby = channel = request_runner(self._spawner)
+        channel = None
+        with contextlib.suppress(OSError):  # no descriptor is left; the next command asks itself
+            self._standby = channel = request_runner(self._spawner)
         if channel is not None:  # what it says before it has an order is that it ends
             self._loop.watch(channel, self._drop_standby)
 
