@@ -13,9 +13,9 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from jidocode.base import log
 from jidocode.session.commands.environment import FOLDERS
@@ -38,10 +38,13 @@ class Scratch:
             OSError: It cannot be made.
         """
         remove_abandoned(place)
-        self.path = os.path.join(place, f"{PREFIX}{os.urandom(12).hex()}")  # noqa: PTH118 - a str is needed
-        os.mkdir(self.path, 0o700)  # noqa: PTH102 - as above
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        while True:
+            self.path = os.path.join(place, f"{PREFIX}{os.urandom(12).hex()}")  # noqa: PTH118 - a str is needed
+            os.mkdir(self.path, 0o700)  # noqa: PTH102 - as above
+            lock = _lock(self.path)
+            if lock is not None:
+                break
+        self._lock = lock
         for folder in FOLDERS.values():
             Path(self.path, folder).mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -55,6 +58,19 @@ def place_of_scratch(variables: dict[str, str] | os._Environ[str]) -> str:
     """Return the folder for temporary files that *variables* name."""
     place = variables.get("TMPDIR", "")
     return place if os.path.isabs(place) and os.path.isdir(place) else DEFAULT_PLACE  # noqa: PTH112, PTH117 - it may be no path
+
+
+def _lock(path: str) -> int | None:
+    """Return the lock of a new folder; None if another one took it for abandoned before."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(lock, fcntl.LOCK_EX)  # whoever removes it has it until then
+    if os.path.lexists(path):
+        return lock
+    os.close(lock)
+    return None
 
 
 def remove_abandoned(place: str) -> None:
@@ -84,22 +100,22 @@ def _remove(path: str) -> None:
     """Remove *path* with all that is in it, however a program has left it."""
     import shutil  # noqa: PLC0415 - it imports what packs archives
 
-    shutil.rmtree(path, onerror=_unlock)
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=_unlock)
+    else:
+        shutil.rmtree(path, onerror=lambda call, at, error: _unlock(call, at, error[1]))
     if os.path.lexists(path):
         log.warning("a scratch folder cannot be removed whole")
 
 
-_Error = tuple[type[BaseException], BaseException, TracebackType]
-
-
-def _unlock(call: Callable[..., object], path: str, error: _Error) -> None:
-    """Try again where a folder may not be written to, as caches of modules often may not."""
-    if not isinstance(error[1], OSError) or error[1].errno not in {errno.EACCES, errno.EPERM}:
+def _unlock(call: Callable[..., object], path: str, error: BaseException) -> None:
+    """Try again where a folder may not be changed or read, as caches of modules often may not."""
+    if not isinstance(error, OSError) or error.errno not in {errno.EACCES, errno.EPERM}:
         return
     with contextlib.suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - as `shutil` gives it
-        if call is os.unlink or call is os.rmdir:
+        if call in {os.unlink, os.rmdir}:
+            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - as `shutil` gives it
             call(path)
-        else:
+        elif stat.S_IMODE(os.lstat(path).st_mode) & 0o700 != 0o700:  # noqa: PLR2004 - all for its owner
             os.chmod(path, 0o700)  # noqa: PTH101 - as above
             _remove(path)
