@@ -371,7 +371,8 @@ def test_whoever_is_killed_nothing_is_left_and_the_next_use_works(
     pid_of = {"server": server, "runner": runner, "spawner": _runner_of(runner), "command": pids[0]}
     manager = session.monitor("manager").ref
     for victim in victims.split("+"):
-        os.kill(pid_of[victim], signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # the others may be gone with the first
+            os.kill(pid_of[victim], signal.SIGKILL)
     eventually(lambda: not any(map(is_alive, [*pids, runner])), "the end of the command")
     if victims in ("runner", "command"):
         assert handle.wait(10).signal == signal.SIGKILL

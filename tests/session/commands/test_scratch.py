@@ -13,7 +13,7 @@ from jidocode.session.commands.scratch import PREFIX, Scratch, place_of_scratch,
 def test_many_begin_at_once_and_none_removes_another(tmp_path: Path) -> None:
     """Each removes what is abandoned, and those that begin just now are not."""
     with ThreadPoolExecutor(16) as pool:
-        scratches = list(pool.map(lambda _: Scratch(str(tmp_path)), range(200)))
+        scratches = list(pool.map(Scratch, [str(tmp_path)] * 200))
     for scratch in scratches:
         assert all(Path(scratch.path, folder).is_dir() for folder in FOLDERS.values())
         scratch.remove()
