@@ -37,6 +37,11 @@ if TYPE_CHECKING:
         ChildNotFoundError as ChildNotFoundError,
         ChildRestartingError as ChildRestartingError,
         ChildRunningError as ChildRunningError,
+        CommandError as CommandError,
+        CommandFailedError as CommandFailedError,
+        CommandLimitError as CommandLimitError,
+        CommandRunningError as CommandRunningError,
+        CommandStartError as CommandStartError,
         ConfinementError as ConfinementError,
         EditMismatchError as EditMismatchError,
         EventGapError as EventGapError,
@@ -62,10 +67,12 @@ if TYPE_CHECKING:
         JournalVersionError as JournalVersionError,
         JournalWriteError as JournalWriteError,
         MaxChildrenError as MaxChildrenError,
+        NoCommandError as NoCommandError,
         NoProcessError as NoProcessError,
         NotRegisteredError as NotRegisteredError,
         NotTextError as NotTextError,
         PolicyDeniedError as PolicyDeniedError,
+        ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         RateLimitedError as RateLimitedError,
         RegistryNotRunningError as RegistryNotRunningError,
@@ -90,6 +97,7 @@ if TYPE_CHECKING:
         StrategyText as StrategyText,
     )
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
+    from jidocode.session.commands.client import CommandsClient as CommandsClient
     from jidocode.session.commands.confinement.limits import CommandLimits as CommandLimits
     from jidocode.session.commands.confinement.network import (
         FullNetwork as FullNetwork,
@@ -99,6 +107,15 @@ if TYPE_CHECKING:
     from jidocode.session.commands.confinement.report import (
         ConfinementReport as ConfinementReport,
         Denial as Denial,
+    )
+    from jidocode.session.commands.handle import CommandHandle as CommandHandle
+    from jidocode.session.commands.limits import CommandRules as CommandRules
+    from jidocode.session.commands.result import (
+        CapturedOutput as CapturedOutput,
+        CommandInfo as CommandInfo,
+        CommandResult as CommandResult,
+        OutputChunk as OutputChunk,
+        StreamName as StreamName,
     )
     from jidocode.session.conversation.changes import (
         Change as Change,
@@ -208,16 +225,17 @@ else:
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
             BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError ConfinementError EditMismatchError EventGapError FileChangedError
-            FileTooLargeError FolderTooLargeError HandlerError HostError HostExitedError
-            HostStartError InvalidChildSpecError InvalidRequestError InvalidSessionError
-            InvalidSessionIdError InvalidSettingError InvalidTimeError InvalidToolError
-            JidocodeError JournalDamagedError JournalError JournalLockedError JournalLostError
-            JournalVersionError JournalWriteError MaxChildrenError NoProcessError
-            NotRegisteredError NotTextError PolicyDeniedError ProjectAlreadyOpenError
-            RateLimitedError RegistryNotRunningError SessionError SessionExistsError
-            SessionLimitError SessionNotFoundError StartFailedError StreamStalledError
-            SupervisorError
+            ChildRunningError CommandError CommandFailedError CommandLimitError
+            CommandRunningError CommandStartError ConfinementError EditMismatchError EventGapError
+            FileChangedError FileTooLargeError FolderTooLargeError HandlerError HostError
+            HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
+            InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
+            InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
+            JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
+            NoProcessError NotRegisteredError NotTextError PolicyDeniedError ProgramNotFoundError
+            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
+            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
+            StreamStalledError SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -236,6 +254,14 @@ else:
             FullNetwork NoNetwork Ports
         jidocode.session.commands.confinement.report
             ConfinementReport Denial
+        jidocode.session.commands.client
+            CommandsClient
+        jidocode.session.commands.handle
+            CommandHandle
+        jidocode.session.commands.limits
+            CommandRules
+        jidocode.session.commands.result
+            CapturedOutput CommandInfo CommandResult OutputChunk StreamName
         jidocode.session.conversation.changes
             Change FileAccess FileAccessKind JournalOpened Message MessageStatus MessagesCleared
             PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged

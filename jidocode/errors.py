@@ -40,7 +40,14 @@ JidocodeError
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
 │   ├── ProjectAlreadyOpenError
-│   └── RateLimitedError        carries retry_after
+│   ├── RateLimitedError        carries retry_after
+│   └── CommandError            a command of a session
+│       ├── CommandStartError   its program could not be executed
+│       │   └── ProgramNotFoundError (also FileNotFoundError)
+│       ├── CommandFailedError  it ended with something else than 0; carries the result
+│       ├── CommandRunningError it has not ended in time (also TimeoutError)
+│       ├── CommandLimitError   as many run as may; carries the limit
+│       └── NoCommandError      none has that id, or none any more (also LookupError)
 ├── BoundaryError               a path leaves the project (also PermissionError)
 ├── ConfinementError            a command cannot be confined as it should be here
 └── JournalError                the durable record of a session
@@ -58,6 +65,7 @@ quotes a whole text, has more of them.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jidocode.base.exits import failure, path_text
@@ -66,6 +74,7 @@ from jidocode.base.text import line, printable, quote, word
 if TYPE_CHECKING:
     from jidocode.base.exits import ExitReason
     from jidocode.base.refs import ActorRef
+    from jidocode.session.commands.result import CommandResult
 
 
 def _shown(name: str, value: object) -> object:
@@ -594,6 +603,88 @@ class RateLimitedError(SessionError):
     def __init__(self, retry_after: float) -> None:
         super().__init__(retry_after)
         self.retry_after = retry_after
+
+
+class CommandError(SessionError):
+    """Something about a command of a session."""
+
+
+class CommandStartError(CommandError):
+    """A command could not be started: its program cannot be executed, or no process is left.
+
+    *program* is what was to run, *problem* what the kernel says, *number* its error number.
+    """
+
+    _sentence = "{program} cannot be executed: {problem}"
+
+    def __init__(self, program: str, problem: str, number: int) -> None:
+        super().__init__(program, problem, number)
+        self.program = program
+        self.problem = problem
+        self.number = number
+
+
+class ProgramNotFoundError(CommandStartError, FileNotFoundError):
+    """There is no such program; in a shell line that is exit code 127 instead."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(program, "No such file or directory", errno.ENOENT)
+        self.args = (program,)
+        self.errno = errno.ENOENT
+
+
+class CommandFailedError(CommandError):
+    """A command that had to succeed (`check=True`) has not; *result* is how it ended."""
+
+    def __init__(self, result: CommandResult) -> None:
+        super().__init__(result)
+        self.result = result
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person, without what the command has written."""
+        result = self.result
+        if result.timed_out:
+            how = "was ended when its time was over"
+        elif result.signal is not None:
+            how = f"was ended by signal {result.signal}"
+        else:
+            how = f"ended with {result.exit_code}"
+        return f"{quote(result.argv[0])} {how} after {result.seconds:.3g} s"
+
+
+class CommandRunningError(CommandError, TimeoutError):
+    """A command has not ended in the time that somebody waits for it; it runs on."""
+
+    def __init__(self, command_id: str, timeout: float) -> None:
+        super().__init__(command_id, timeout)
+        self.command_id = command_id
+        self.timeout = timeout
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return f"command {word(self.command_id)} has not ended within {round(self.timeout, 3):g} s"
+
+
+class CommandLimitError(CommandError):
+    """As many commands of the session run as may, *max_commands*; nothing was started."""
+
+    _sentence = "all {max_commands} commands that a session may run at once are running"
+
+    def __init__(self, max_commands: int) -> None:
+        super().__init__(max_commands)
+        self.max_commands = max_commands
+
+
+class NoCommandError(CommandError, LookupError):
+    """No command of the session has that id; or it ended, and others did after it."""
+
+    _sentence = "no command {command_id}"
+
+    def __init__(self, command_id: str) -> None:
+        super().__init__(command_id)
+        self.command_id = command_id
 
 
 class BoundaryError(JidocodeError, PermissionError):

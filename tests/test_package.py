@@ -127,7 +127,7 @@ def test_every_error_can_be_imported_from_the_package() -> None:
 def test_every_error_is_in_the_tree_of_the_module_docstring() -> None:
     """And nothing else is."""
     drawn = set(re.findall(r"\b\w+Error\b", (jidocode.errors.__doc__ or "").split("\n\n")[1]))
-    foreign = {"TimeoutError", "ValueError", "LookupError", "PermissionError"}
+    foreign = {"TimeoutError", "ValueError", "LookupError", "PermissionError", "FileNotFoundError"}
 
     assert drawn - foreign == errors()
 
@@ -295,6 +295,15 @@ def test_the_code_about_tools_runs(tmp_path: Path) -> None:
     page = (ROOT / "docs/tools.md").read_text()
     script = tmp_path / "script.py"
     script.write_text("".join(code_in("docs/tools.md")))
+
+    assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
+
+
+def test_the_code_about_commands_runs(tmp_path: Path) -> None:
+    """All of it in a row, and prints what stands below its parts."""
+    page = (ROOT / "docs/commands.md").read_text()
+    script = tmp_path / "script.py"
+    script.write_text("".join(code_in("docs/commands.md")))
 
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 

@@ -8,7 +8,7 @@ where no code of ours can run any more:
 - PR_SET_CHILD_SUBREAPER: what a dead process leaves behind, daemons that have left its
   session and its group too, becomes the child of the nearest ancestor that asked for it,
   and not of init. So the guards, the host and each actor find among their own children
-  whatever was started below them (`kill_orphans`), and need not search /proc for it.
+  whatever was started below them (`orphans`), and need not search /proc for it.
 
 And nobody is waited for. A process that is killed need not be gone soon: it may sleep in the
 kernel, or be traced (ptrace), and then stays a zombie until its tracer lets go. So whoever kills
@@ -27,48 +27,31 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from jidocode._host.descriptors import STDERR, wait_for_any
+from jidocode._host.descriptors import STDERR
+from jidocode.base.orphans import attempt, prctl
 
 MAX_TRACE = 16_384
 LAST_WORDS_SECONDS = 0.2
 """How long a process that ends may try to print what is left to print."""
-ROUND_SECONDS = 0.005
-"""How long a round of `kill_orphans` may take."""
-PAUSE_SECONDS = 0.001
-"""Between two such rounds: those who were killed need time to die."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
-PR_SET_CHILD_SUBREAPER = 36
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _prctl(option: int, argument: int | bytes) -> None:
-    if _libc.prctl(option, argument, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
 
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel kill this process when the thread that forked it ends."""
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # If the parent died before that, no signal will come; somebody else is the parent now.
     if os.getppid() != parent_pid:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of whatever the children of this process leave behind."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
 def set_name(name: str, title: str) -> None:
     """Set what `ps` and `top` show: the *name* (15 bytes), and *title* as the command line."""
-    _prctl(PR_SET_NAME, name.encode("ascii", "replace"))
+    prctl(PR_SET_NAME, name.encode("ascii", "replace"))
     begin, end = _argument_area()
     room = end - begin - 2
     if room > 0:
@@ -108,8 +91,8 @@ class ChildProcess:
         # The group is killed in one step, in which none of it can fork: so whatever has not
         # left it, chains of processes that fork and exit too, is gone at once.
         if self.status is None:
-            _send(os.kill, self.pid, signal.SIGKILL)
-            _send(os.killpg, self.pid, signal.SIGKILL)
+            attempt(os.kill, self.pid, signal.SIGKILL)
+            attempt(os.killpg, self.pid, signal.SIGKILL)
 
     def is_stopped(self) -> bool:
         """Whether a signal or a tracer holds it."""
@@ -170,7 +153,7 @@ def fork(
         pid = os.fork()
         if pid:
             # Here as well as in the child, for neither may go on without it.
-            _send(os.setpgid, pid, pid)
+            attempt(os.setpgid, pid, pid)
             return ChildProcess(pid, trace)
     except OSError:
         os.close(trace)
@@ -227,97 +210,9 @@ def _close_all_but(keep: Collection[int]) -> None:
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
-def next_dead() -> int | None:
-    """Return the pid of a child process that can be reaped, ours or adopted, if there is any."""
-    try:
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return found.si_pid if found else None
-
-
-def end_all() -> None:
-    """Kill and reap every child process of ours, and whatever those leave; return when all is."""
-    # Twice, for the kernel's list of children may leave one out while others die.
-    while not (kill_orphans(()) and kill_orphans(())):
-        time.sleep(PAUSE_SECONDS)
-
-
-def kill_orphans(children: Container[int]) -> bool:
-    """Kill and reap child processes of ours that are not *children*, for a moment.
-
-    For the single-threaded process that called `adopt_orphans`: by the time a child's
-    death is seen, what is left of that child's own children has become ours.
-
-    Returns:
-        Whether none is left that lives; else it is to be called again.
-    """
-    # Some fork and exit as fast as they can, so that each is gone when its turn comes, and
-    # its child is there. A signal that is pending lets no fork go through, so what counts is to
-    # be faster: look and kill, again and again, and wait for no death in between.
-    #
-    # Their dead may be ten thousand; so the youngest come first. And a group is killed only
-    # once in a round, with all of its members, unless somebody else may be in it: one of
-    # *children*, a guard or the host, whose group any process of the session can join.
-    deadline = time.monotonic() + ROUND_SECONDS
-    groups = {os.getpgrp(), os.getsid(0)}
-    with contextlib.suppress(ProcessLookupError):  # the parent may have died just now
-        groups.add(os.getpgid(os.getppid()))
-    zombies: list[int] = []
-    while True:
-        strangers = [pid for pid in reversed(_child_pids()) if pid not in children]
-        alive = [pid for pid in strangers if not _reap(pid)]
-        for pid in alive:
-            _send(os.kill, pid, signal.SIGKILL)
-        for group in {os.getpgid(pid) for pid in alive} - groups:
-            if group not in children:
-                _send(os.killpg, group, signal.SIGKILL)
-            groups.add(group)
-        # Whoever has died since it was looked at has left its own children to us only now.
-        before, zombies = zombies, [pid for pid in alive if not _lives(pid)]
-        if strangers == zombies == before:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        os.sched_yield()
-
-
-def _reap(pid: int) -> bool:
-    """Reap a child process of ours, if it is dead and nobody traces it; return whether it was."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True
-
-
-def _lives(pid: int) -> bool:
-    """Whether a child process that was killed, and cannot be reaped, is still to die."""
-    try:
-        os.kill(pid, 0)
-        descriptor = os.pidfd_open(pid)
-    except (ProcessLookupError, PermissionError):  # another user's is given up
-        return False
-    except OSError:  # no descriptor is left to look with
-        return True
-    try:
-        return not wait_for_any([descriptor], 0)  # a zombie, if it is: its tracer reaps it first
-    finally:
-        os.close(descriptor)
-
-
-def _send(call: Callable[[int, int], None], pid: int, number: int) -> None:
-    """Do what can be done to another process, if it is there and ours."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        call(pid, number)
-
-
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the third on, the state; none if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
-
-
-def _child_pids() -> list[int]:
-    return [int(pid) for pid in Path("/proc/thread-self/children").read_bytes().split()]

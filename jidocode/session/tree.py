@@ -6,6 +6,7 @@ Root                            one_for_one
 │   └── SessionSupervisor       one_for_all unless told otherwise
 │       ├── Manager             the project's files
 │       ├── State               the conversation
+│       ├── Commands            programs; started when one is to run first, temporary
 │       └── ...                 the app's own children
 └── ...                         the app's own trees beside the sessions
 """
@@ -24,9 +25,11 @@ from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.supervision.root import Root
 from jidocode.otp.supervision.specs import DEFAULT_INIT_TIMEOUT, ChildSpec, Start
+from jidocode.otp.supervision.strategy import Restart
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
+from jidocode.session.commands.limits import CommandRules
 from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
@@ -37,6 +40,10 @@ from jidocode.session.supervisor import SessionSupervisor
 
 STATE_INIT_TIMEOUT = DEFAULT_INIT_TIMEOUT + 2 * MAX_STORED_SIZE / OPENING_SPEED
 """Seconds that a State may take to start: a journal is compacted when half of it is dead."""
+
+
+COMMANDS = "commands"
+"""The id of what runs the commands of a session, which is no child before they are wanted."""
 
 
 class AllSessionsSupervisor(DynamicSupervisor):
@@ -72,6 +79,7 @@ class Upkeep(Record):
         durability: What a change survives once it is acknowledged.
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
+        commands: How much its commands may be.
     """
 
     heartbeat: float | None = None
@@ -79,6 +87,7 @@ class Upkeep(Record):
     durability: Durability = "process"
     system: str | None = None
     hard_links: bool = True
+    commands: CommandRules = field(factory=CommandRules)
 
 
 def session_children(
@@ -103,6 +112,20 @@ def session_children(
             init_timeout=STATE_INIT_TIMEOUT,
         ),
         *own,
+    )
+
+
+def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
+    """Return how the process is started that runs the commands of *session*, when one is wanted."""
+    from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
+
+    return Commands.child_spec(
+        session,
+        upkeep.commands,
+        id=COMMANDS,
+        name=(COMMANDS, session.id),
+        restart=Restart.TEMPORARY,
+        heartbeat=upkeep.heartbeat,
     )
 
 
@@ -144,6 +167,8 @@ def with_name(spec: Any, session_id: str) -> ChildSpec:
     name = (spec.id, session_id)
     if spec.id == SessionSupervisor.kind:
         raise InvalidChildSpecError("the id 'session' is that of the session's supervisor")
+    if spec.id == COMMANDS:
+        raise InvalidChildSpecError("the id 'commands' is that of what runs the session's commands")
     if spec.name not in (None, name):
         raise InvalidChildSpecError(
             f"a session's child is registered under its id and its session's, "

@@ -11,6 +11,7 @@ from jidocode.otp import management
 from jidocode.otp.server.streams import CallStream
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo
 from jidocode.otp.supervision.specs import ChildSpec
+from jidocode.session.commands.client import CommandsClient
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import Session
 from jidocode.session.state.client import StateClient
@@ -37,6 +38,8 @@ class SessionHandle:
         id: The session's id.
         manager: The project's files.
         state: The conversation.
+        commands: Runs programs.
+        run: Runs a program to its end: `commands.run`.
     """
 
     def __init__(self, system: RunningSystem, session_id: str) -> None:
@@ -44,6 +47,8 @@ class SessionHandle:
         self.id = session_id
         self.manager = ManagerClient(system.way_to("manager", session_id))
         self.state = StateClient(system.way_to("state", session_id))
+        self.commands = CommandsClient(system.way_to_commands(session_id))
+        self.run = self.commands.run
 
     def __repr__(self) -> str:
         return f"<SessionHandle {self.id}>"

@@ -15,6 +15,7 @@ from jidocode.errors import InvalidSettingError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.specs import is_count
 from jidocode.otp.supervision.strategy import Strategy
+from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -115,6 +116,11 @@ def _is_program(value: object) -> bool:
 
 COUNT = Rule("an int >= 0 and < 2**31", lambda value: is_count(value) and value < 2**31, int)
 POSITIVE = Rule("an int > 0 and < 2**31", lambda value: is_count(value) and 0 < value < 2**31, int)
+OUTPUT_SIZE = Rule(
+    f"an int >= {MIN_OUTPUT} and <= {MAX_OUTPUT}",
+    lambda value: is_count(value) and MIN_OUTPUT <= value <= MAX_OUTPUT,
+    int,
+)
 SECONDS = Rule(
     "seconds > 0 and <= 1e9",
     lambda value: is_seconds(value) and value not in {0, INFINITY},

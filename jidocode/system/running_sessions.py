@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
@@ -14,13 +14,14 @@ from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
-from jidocode.errors import CallTimeoutError
+from jidocode.errors import AlreadyStartedError, CallTimeoutError, NoProcessError
+from jidocode.otp import management
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import Channel, Request
-from jidocode.session.tree import SessionChildren, system_root
+from jidocode.session.tree import COMMANDS, SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream, SessionRefused
 from jidocode.system.health import Statistics
@@ -122,6 +123,10 @@ class RunningSystem(RunningTree):
         """Return the way to a session's process, for its client."""
         return _Way(self, process_name(kind, session_id))
 
+    def way_to_commands(self, session_id: str) -> Channel:
+        """Return the way to the process that runs a session's commands, which it starts."""
+        return _WayToCommands(self, process_name(COMMANDS, session_id))
+
 
 class _Way(Struct, frozen=True):
     """The way to the process under one name."""
@@ -139,6 +144,34 @@ class _Way(Struct, frozen=True):
     ) -> _Result:
         answer: _Result = self.system.call(self.name, request, timeout=timeout, stop=stop)
         return answer
+
+
+class _WayToCommands(Struct, frozen=True):
+    """The way to a process that is started by whoever asks first."""
+
+    system: RunningSystem
+    name: Name
+
+    def __call__(
+        self,
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,
+        stop: Stop | None = None,
+    ) -> _Result:
+        way = _Way(self.system, self.name)
+        try:
+            return way(request, timeout=timeout, stop=stop)
+        except NoProcessError:
+            self._start()
+        return way(request, timeout=timeout, stop=stop)
+
+    def _start(self) -> None:
+        system, (_, session_id) = self.system, self.name
+        spec = system.carry_out(system.sessions.commands_spec(session_id))
+        with suppress(AlreadyStartedError):
+            management.start_child(system, process_name("session", session_id), spec)
 
 
 def root(settings: Settings, children: Iterable[object] = ()) -> Start:

@@ -32,12 +32,13 @@ from jidocode.session.admission.messages import (
     StartSession,
     StopSession,
 )
+from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import SessionChildren, Upkeep, build_children
+from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
 from jidocode.system.settings import Settings
@@ -138,6 +139,11 @@ class Sessions:
         """Return the specs of what *session* consists of, *own* children last."""
         return build_children(self._build, session, own, upkeep=self._upkeep())
 
+    def commands_spec(self, session_id: str) -> Plan[ChildSpec]:
+        """Return how the process is started that runs the commands of an open session."""
+        record = yield from self.record(session_id)
+        return commands_spec(record, upkeep=self._upkeep())
+
     def stop(self, session_id: str) -> Plan[None]:
         """Stop a session; see `SessionSystem.stop_session`."""
         request = StopSession(validate_session_id(session_id))
@@ -197,7 +203,15 @@ class Sessions:
 
     def _upkeep(self) -> Upkeep:
         settings, home = self._settings, self._archive.home
-        upkeep = Upkeep(heartbeat=settings.heartbeat, hard_links=settings.hard_links)
+        upkeep = Upkeep(
+            heartbeat=settings.heartbeat,
+            hard_links=settings.hard_links,
+            commands=CommandRules(
+                max_commands=settings.max_commands,
+                timeout=settings.command_timeout,
+                output_limit=settings.command_output_limit,
+            ),
+        )
         if home is None:
             return upkeep
         return evolve(

@@ -26,6 +26,7 @@ from jidocode.system.rules import (
     FLAG,
     FOLDER,
     MODULES,
+    OUTPUT_SIZE,
     POSITIVE,
     PROGRAM,
     RATE,
@@ -69,6 +70,9 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     state_dir: str | os.PathLike[str] | None
     durability: Durability
     policy_timeout: float
+    max_commands: int
+    command_timeout: float
+    command_output_limit: int
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -197,6 +201,12 @@ class Settings(ApplicationSettings):
             is written to disk.
         policy_timeout: Seconds that the policy has to decide about a call of a tool; no
             answer is a denial. 300 by default.
+        max_commands: Commands that a session may run at once; one more is refused with
+            `CommandLimitError`. 32 by default.
+        command_timeout: Seconds after which a command is ended that `run` waits for, unless it
+            is told otherwise. 120 by default.
+        command_output_limit: Bytes of a command's output that are kept, of each stream, unless
+            it is told otherwise: the first half and the last. 1 MiB by default, 1 KiB to 64 MiB.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -215,6 +225,9 @@ class Settings(ApplicationSettings):
     )
     durability: Durability = field(default="process", validator=DURABILITY)
     policy_timeout: float = field(default=300.0, validator=SECONDS)
+    max_commands: int = field(default=32, validator=POSITIVE)
+    command_timeout: float = field(default=120.0, validator=SECONDS)
+    command_output_limit: int = field(default=2**20, validator=OUTPUT_SIZE)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

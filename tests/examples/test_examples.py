@@ -136,6 +136,17 @@ def test_surviving_state(project: Path) -> None:
     assert "after kill -9 of everything: the host process is gone" in output
 
 
+def test_commands(project: Path) -> None:
+    """Programs end by themselves, at their deadline, and when they are cancelled."""
+    output = run("commands.py", project)
+
+    assert "entries: 3" in output
+    assert "exit code 2 because of trouble" in output
+    assert "timed out: True by signal 15" in output
+    assert "watching\nrunning: ['echo watching; while sleep 1; do :; done']" in output
+    assert "cancelled: True" in output
+
+
 def test_every_example_is_tested() -> None:
     """None is forgotten."""
     scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"pool", "word_counter"}

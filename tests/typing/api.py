@@ -8,6 +8,8 @@ from jidocode import (
     ChangeStream,
     ChildInfo,
     ChildSpec,
+    CommandHandle,
+    CommandResult,
     Edit,
     EditedFile,
     Event,
@@ -105,6 +107,10 @@ def sessions() -> None:
         assert_type(session.state.append_chunk("a", "b", offset=0), int)
         session.manager.read_file("a", 1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # offset has to be named
         session.state.messages(limit="x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
+        assert_type(session.run("true", tty=(24, 80), check=True), CommandResult)
+        assert_type(session.commands.start(["true"]), CommandHandle)
+        assert_type(session.commands.start("cat", stdin="").wait(1), CommandResult)
+        session.run(b"true", timeout="1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
         assert_type(session.which_children(), tuple[ChildInfo, ...])
         assert_type(session.health_check(), Health)
         assert_type(system.get_manager(session.id), ActorRef)

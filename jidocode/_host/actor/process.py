@@ -34,7 +34,7 @@ from jidocode._host.transport.thespian import (
     ThespianEnvelope,
     ThespianTransport,
 )
-from jidocode.base import log
+from jidocode.base import log, orphans
 
 LINGER_SECONDS = 1.0
 """How long a leaving actor may take to deliver what it has sent."""
@@ -128,7 +128,7 @@ def run_actor(
     gc.freeze()
     processes.set_name("jido:standby", "jidocode standby")
     # What a user's code starts and leaves behind ends with this process, and with no other.
-    processes.adopt_orphans()
+    orphans.adopt_orphans()
     transport = ThespianTransport(endpoint)
     close_in_forks(transport, ThespianTransport.filenos)
     owner = Owner()

@@ -35,6 +35,7 @@ from typing import NamedTuple, NoReturn
 
 from jidocode._host import processes
 from jidocode._host.descriptors import signal_all, wait_for_any
+from jidocode.base import orphans
 
 MAX_MISSED = 2
 """After how many signs of life that stay away in a row somebody counts as hung."""
@@ -92,7 +93,7 @@ class Watch(NamedTuple):
 
     def end(self) -> NoReturn:
         """End, with everything below; the guards see it, and do the same."""
-        processes.end_all()
+        orphans.end_all()
         self.resume_guards()
         os._exit(0)
 
@@ -110,7 +111,7 @@ def run_guard(
     Raises:
         OSError: The kernel refuses to fork.
     """
-    processes.adopt_orphans()
+    orphans.adopt_orphans()
     pulse, beating = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     own = os.pidfd_open(os.getpid())
     for_below = watch._replace(guards=(*watch.guards, own), pulse=beating)
@@ -141,7 +142,7 @@ def _let_others_end() -> None:
     with contextlib.suppress(ChildProcessError):  # there are none any more
         while time.monotonic() < deadline:
             if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                time.sleep(processes.PAUSE_SECONDS)
+                time.sleep(orphans.PAUSE_SECONDS)
 
 
 def _wait(watch: Watch, below: int, pulse: int) -> bool:

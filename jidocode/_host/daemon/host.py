@@ -41,7 +41,7 @@ from jidocode._host.transport.address import Address
 from jidocode._host.transport.poller import ONCE, READ
 from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode._host.wire import RootExited, SpawnOrder
-from jidocode.base import log
+from jidocode.base import log, orphans
 from jidocode.base.exits import Crashed, best_reason
 from jidocode.base.text import clip
 from jidocode.otp.supervision.intensity import RestartIntensity
@@ -362,7 +362,7 @@ def prepare_host(
         use_app_path: Has this process import from where the app does. Until then it finds
             Python's own library first, so that is when our own modules are imported.
     """
-    processes.adopt_orphans()
+    orphans.adopt_orphans()
     admin.shipper.install()
     modules = [wire.SERVER_SHELL[0], wire.SUPERVISOR_SHELL[0], *preload]
     modules.sort(key=lambda name: not name.startswith(f"{log.PACKAGE}."))

@@ -36,7 +36,7 @@ from msgspec import Struct, field
 from jidocode._host import processes
 from jidocode._host.actor.warm_up import StandbyOrder
 from jidocode._host.transport.address import Address
-from jidocode.base import log
+from jidocode.base import log, orphans
 
 STANDBYS = {False: 2, True: 1}
 """How many stand by, by whether they are to supervise: as many as a session begins with."""
@@ -205,7 +205,7 @@ class ProcessTable:
         return [each for each in told if each.parent is None or each.parent.process.status is None]
 
     def _kill_orphans(self) -> None:
-        if processes.kill_orphans(self._by_pid):
+        if orphans.kill_orphans(self._by_pid):
             self.next_look = None
             return
         now = time.monotonic()
@@ -225,7 +225,7 @@ class ProcessTable:
         Signals do not queue: one SIGCHLD may stand for many deaths.
         """
         count = 0
-        while count < MAX_REAPED and (pid := processes.next_dead()) is not None:
+        while count < MAX_REAPED and (pid := orphans.next_dead()) is not None:
             count += 1
             entry = self._by_pid.get(pid)
             if entry is not None:

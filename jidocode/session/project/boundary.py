@@ -228,6 +228,17 @@ class Boundary:
         with errors_about(relative), closing(self._open_at(relative, PLACE)) as fd:
             return os.fstat(fd)
 
+    def open_directory(self, path: str | os.PathLike[str]) -> int:
+        """Return a descriptor of the place of the directory *path*; the caller closes it.
+
+        Raises:
+            BoundaryError: It leads out of the project.
+            OSError: It cannot be reached, or is no directory.
+        """
+        relative = self.resolve(path)
+        with errors_about(relative):
+            return self._open_at(relative, DIRECTORY)
+
     def listdir(self, path: str | os.PathLike[str] = ".") -> list[Entry]:
         """Return what the directory *path* holds, sorted by name.
 

@@ -1,0 +1,156 @@
+"""A session's Commands, as its app sees them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+
+from jidocode.errors import CallError, CallTimeoutError, CommandFailedError, SessionError
+from jidocode.otp.seconds import INFINITY
+from jidocode.session.commands import limits, operations
+from jidocode.session.commands.handle import ANSWER_TIME, CommandHandle, as_bytes
+from jidocode.session.commands.result import CommandInfo, CommandResult
+from jidocode.session.commands.wanted import DEFAULT_SIZE, Command, Size, Wanted, as_argv
+from jidocode.session.conversation.changes import new_record_id
+from jidocode.session.requests import Client, request
+
+
+class CommandsClient(Client):
+    """Runs programs for a session, and finds those that run.
+
+    The first use starts the process that runs them, which is called `commands` among the
+    session's children. If it dies, its commands are gone, calls under way raise
+    `ActorExitedError`, and the next use starts it again. It ends with the session.
+
+    An argument that breaks a rule is an `InvalidRequestError`, a folder that is not in the
+    project a `BoundaryError` or an OSError; nothing is started then. Besides that methods raise
+    whatever the way to the process raises (`CallError`).
+    """
+
+    def run(  # noqa: PLR0913 - all but the first are keywords
+        self,
+        command: Command,
+        *,
+        cwd: str | os.PathLike[str] = ".",
+        env: Mapping[str, str | None] | None = None,
+        stdin: str | bytes | None = None,
+        timeout: float | None = None,
+        output_limit: int | None = None,
+        merge: bool = False,
+        tty: bool | Size = False,
+        save_output: str | os.PathLike[str] | None = None,
+        check: bool = False,
+    ) -> CommandResult:
+        """Run a program to its end, and return how it ended and what it has written.
+
+        It has ended when its main process has. What that has started has 0.2 seconds more,
+        and is killed then. A command that is not waited for any more, because of a Ctrl-C, is
+        ended.
+
+        Args:
+            command: A str is a line for `/bin/sh`; a sequence of them a program, looked for in
+                its PATH, and its arguments.
+            cwd: A folder of the project.
+            env: Changes of its environment, which has nothing of the app's but PATH, language
+                and time zone; None takes a variable away.
+            stdin: What it can read; text as UTF-8. Nothing by default.
+            timeout: Seconds until it is ended, as by `CommandHandle.cancel`;
+                `Settings.command_timeout` by default, `INFINITY` for never.
+            output_limit: Bytes of each stream that are kept, the first half and the last;
+                `Settings.command_output_limit` by default.
+            merge: Whether its standard error is written to its standard output.
+            tty: Whether it has a terminal; its size is 24 rows and 80 columns, or what is given.
+            save_output: A file outside the project to be made, that all of its output goes to,
+                up to 1 GiB.
+            check: Whether another exit code than 0 is an error.
+
+        Raises:
+            CommandFailedError: *check*, and it ended in another way than by exit code 0.
+            ProgramNotFoundError, CommandStartError: Its program cannot be executed.
+            CommandLimitError: As many commands run as may.
+        """
+        wanted = Wanted(
+            id=new_record_id(),
+            argv=as_argv(command),
+            cwd=os.fspath(cwd),
+            env=env or {},
+            stdin=None if stdin is None else as_bytes(stdin),
+            timeout=timeout,
+            output_limit=output_limit,
+            merge=merge,
+            tty=_size(tty),
+            save_output=None if save_output is None else os.fspath(save_output),
+        )
+        try:
+            result = self._channel(request(operations.run_command, wanted), timeout=INFINITY)
+        except BaseException as error:
+            if not isinstance(error, SessionError | CallError) or isinstance(
+                error, CallTimeoutError
+            ):
+                self._give_up(wanted.id)
+            raise
+        if check and not result.ok:
+            raise CommandFailedError(result)
+        return result
+
+    def start(  # noqa: PLR0913 - all but the first are keywords
+        self,
+        command: Command,
+        *,
+        cwd: str | os.PathLike[str] = ".",
+        env: Mapping[str, str | None] | None = None,
+        stdin: str | bytes | None = None,
+        timeout: float | None = None,
+        output_limit: int | None = None,
+        merge: bool = False,
+        tty: bool | Size = False,
+        save_output: str | os.PathLike[str] | None = None,
+    ) -> CommandHandle:
+        """Start a program, and return a handle of it as soon as it is executed.
+
+        Takes, and raises, what `run` does, but: *timeout* is none by default; and if *stdin* is
+        given, `b""` too, more may be written by `CommandHandle.write`. So it may at a terminal.
+        """
+        wanted = Wanted(
+            id=new_record_id(),
+            argv=as_argv(command),
+            cwd=os.fspath(cwd),
+            env=env or {},
+            stdin=None if stdin is None else as_bytes(stdin),
+            keep_stdin=True,
+            timeout=timeout,
+            output_limit=output_limit,
+            merge=merge,
+            tty=_size(tty),
+            save_output=None if save_output is None else os.fspath(save_output),
+        )
+        self._channel(request(operations.start_command, wanted))
+        return CommandHandle(self._channel, wanted.id)
+
+    def list(self) -> list[CommandInfo]:
+        """Return what is known of all commands, oldest first.
+
+        Of those that have ended, at most 100 are remembered, fewer if their output is long.
+        """
+        return self._channel(request(operations.list_commands))
+
+    def get(self, command_id: str) -> CommandHandle:
+        """Return a handle of a command, whoever has started it.
+
+        Raises:
+            NoCommandError: None has that id, or none any more.
+        """
+        self._channel(request(operations.command_info, command_id))
+        return CommandHandle(self._channel, command_id)
+
+    def _give_up(self, command_id: str) -> None:
+        with suppress(SessionError, CallError):
+            seconds = limits.GRACE_SECONDS + ANSWER_TIME
+            self._channel(request(operations.cancel_command, command_id), timeout=seconds)
+
+
+def _size(tty: bool | Size) -> Size | None:  # noqa: FBT001 - it is what users give by name
+    if isinstance(tty, bool):
+        return DEFAULT_SIZE if tty else None
+    return tty

@@ -1,0 +1,174 @@
+"""The runner of one command: the process above it, that ends all of it.
+
+Why each command has one: whatever a command starts, daemons that have left its session
+and its group among it, has to end with it, and nothing else. A process that adopts what
+those below it leave behind (`orphans`) has all of it among its own children, and
+one process for several commands could not tell whose a daemon is.
+
+It is single-threaded, for it forks and kills, and it waits for nothing but its channel and
+its command. Its channel is the only thing that keeps it: when the server at the other end is
+gone, it ends all that is below it, and itself.
+
+A command has ended when its main process has. What is left of it then has a moment, to
+write down what it still has to; a server that was started with `&` would hold its caller up
+for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import struct
+import time
+from typing import NoReturn
+
+from jidocode.base import orphans
+from jidocode.session.commands.channel import Channel, close_all_but
+from jidocode.session.commands.program import Confinement, become_program
+
+LINGER_SECONDS = 0.2
+"""How long what a command has started may outlive its main process."""
+GIVE_UP_SECONDS = 2.0
+"""How long the end is kept back for those who resist SIGKILL; they are killed on."""
+POLL_SECONDS = 0.005
+"""Between two looks whether anything is left."""
+
+# What a runner says: a letter and a number.
+STARTED = b"S"
+"""The command runs: its pid."""
+FAILED = b"F"
+"""It could not be started: the error's number."""
+EXITED = b"X"
+"""Its main process has ended: its status, as `subprocess` counts it."""
+GONE = b"G"
+"""Nothing of it is left."""
+# What it is told
+SIGNAL = b"N"
+"""Send the command's group a signal: its number."""
+END = b"E"
+"""End all of it: milliseconds between SIGTERM and SIGKILL."""
+
+_WORD = struct.Struct("<ci")
+
+
+def word(letter: bytes, number: int = 0) -> bytes:
+    """Return what a runner says or is told."""
+    return _WORD.pack(letter, number)
+
+
+def parse(message: bytes) -> tuple[bytes, int]:
+    """Return the letter and the number of *message*."""
+    letter, number = _WORD.unpack(message)
+    return letter, number
+
+
+def run_runner(channel: Channel, confinement: Confinement | None) -> NoReturn:
+    """Fork the process of the command that will come by *channel*, and see to its end."""
+    status = 1
+    try:
+        close_all_but(channel.fileno())
+        orphans.adopt_orphans()
+        reading, failure = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(reading)
+            become_program(channel, failure, confinement)
+        os.close(failure)
+        _Runner(channel, pid).run(reading)
+        status = 0
+    finally:
+        orphans.end_all()
+        os._exit(status)
+
+
+class _Runner:
+    """Follows one command from its start to the end of all of it."""
+
+    def __init__(self, channel: Channel, pid: int) -> None:
+        self._channel = channel
+        self._pid = pid
+        self._kill_at: float | None = None
+        self._poll = select.poll()
+
+    def run(self, failure: int) -> None:
+        """Follow it; return when nothing is left of it, or nobody wants it any more."""
+        problem = os.read(failure, 4)  # nothing, once the program is executed
+        if problem:
+            self._channel.send(word(FAILED, int.from_bytes(problem, "little")))
+            return
+        os.close(failure)
+        self._channel.send(word(STARTED, self._pid))
+        self._poll.register(self._channel, select.POLLIN)
+        status = self._await_exit()
+        if status is not None:
+            self._channel.send(word(EXITED, status))
+            self._end_rest()
+            self._channel.send(word(GONE))
+
+    def _await_exit(self) -> int | None:
+        """Return how the main process ended; None if the server is gone."""
+        pidfd = os.pidfd_open(self._pid)
+        self._poll.register(pidfd, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in self._poll.poll(self._milliseconds_left())}
+            if pidfd in ready:
+                break
+            if ready and not self._take_word():
+                return None
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                self._signal_group(signal.SIGKILL)
+                self._kill_at = None
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def _milliseconds_left(self) -> float | None:
+        if self._kill_at is None:
+            return None
+        return max(0.0, self._kill_at - time.monotonic()) * 1000 + 1
+
+    def _take_word(self) -> bool:
+        """Do what the server says; return whether it is there."""
+        message, _ = self._channel.receive()
+        if not message:
+            return False
+        letter, number = parse(message)
+        if letter == SIGNAL:
+            self._signal_group(number)
+        elif letter == END:
+            self._signal_group(signal.SIGTERM)
+            self._signal_group(signal.SIGCONT)  # one that is stopped would not hear of it
+            kill_at = time.monotonic() + number / 1000
+            self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
+        return True
+
+    def _signal_group(self, number: int) -> None:
+        orphans.attempt(os.killpg, self._pid, number)
+
+    def _end_rest(self) -> None:
+        """Let what is left end by itself for a moment, then kill it; return when it is gone."""
+        now = time.monotonic()
+        linger_until = max(now + LINGER_SECONDS, self._kill_at or now)
+        while not _is_childless() and time.monotonic() < linger_until:
+            if self._poll.poll(POLL_SECONDS * 1000):
+                message, _ = self._channel.receive()
+                if not message:
+                    return
+                letter, number = parse(message)
+                if letter == END:  # nobody has its group's number any more: no other is heeded
+                    linger_until = min(linger_until, time.monotonic() + number / 1000)
+        give_up_at = time.monotonic() + GIVE_UP_SECONDS
+        while not _is_childless() and time.monotonic() < give_up_at:
+            if not (orphans.kill_orphans(()) and orphans.kill_orphans(())):
+                time.sleep(orphans.PAUSE_SECONDS)
+
+
+def _is_childless() -> bool:
+    """Reap who is dead; return whether nobody is left, here or below."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False

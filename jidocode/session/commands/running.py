@@ -1,0 +1,353 @@
+"""`RunningCommand`: one command, from its order to its result, as the server has it.
+
+All of it happens in the thread of the event loop. Whoever waits has a `Future`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from jidocode.errors import (
+    CommandError,
+    CommandRunningError,
+    CommandStartError,
+    InvalidRequestError,
+    ProgramNotFoundError,
+)
+from jidocode.otp.seconds import INFINITY
+from jidocode.session.commands import limits, runner
+from jidocode.session.commands.channel import Channel
+from jidocode.session.commands.loop import EventLoop, Timer
+from jidocode.session.commands.output import HeadAndTail
+from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
+from jidocode.session.commands.saving import SavedOutput
+from jidocode.session.commands.streams import Streams
+from jidocode.session.commands.wanted import Size, Wanted
+
+READ_SIZE = 2**16
+LAST_READS = 64
+"""After the end, as much is read as fits into a pipe; another holder may write for ever."""
+END_OF_INPUT = b"\x04"
+"""What is typed at a terminal to end the input (VEOF)."""
+
+
+class RunningCommand:
+    """A command, and whoever waits for it.
+
+    Attributes:
+        wanted: What was asked for.
+        started: Resolved to its pid when its program is executed, or to why it is not.
+        ended: Resolved to its result when nothing is left of it.
+        result: The same, None until then.
+    """
+
+    def __init__(  # noqa: PLR0913 - some are keywords
+        self,
+        loop: EventLoop,
+        wanted: Wanted,
+        channel: Channel,
+        streams: Streams,
+        *,
+        output_limit: int,
+        saved: SavedOutput | None,
+        on_end: Callable[[], object],
+    ) -> None:
+        """Follow the command whose order has been sent by *channel*."""
+        self.wanted = wanted
+        self.started: Future[int] = Future()
+        self.ended: Future[CommandResult] = Future()
+        self.result: CommandResult | None = None
+        self._loop = loop
+        self._channel = channel
+        self._streams = streams
+        self._saved = saved
+        self._on_end = on_end
+        self._began = time.monotonic()
+        self._began_at = time.time()
+        self._seconds: float | None = None
+        self._status: int | None = None
+        self._pid: int | None = None
+        self._timed_out = self._cancelled = False
+        self._outputs: dict[StreamName, HeadAndTail] = {
+            "stdout": HeadAndTail(output_limit),
+            "stderr": HeadAndTail(output_limit),
+        }
+        self._readers: list[Callable[[], bool]] = []
+        self._input = bytearray()
+        self._writes = False
+        self._input_ends = not wanted.keep_stdin
+        loop.watch(channel, self._take_word)
+        for name, descriptor in streams.outputs.items():
+            loop.watch(descriptor, partial(self._take_output, name))
+        if wanted.stdin is not None:
+            self._write(wanted.stdin)
+        self._deadline: Timer | None = None
+        if wanted.timeout is not None and wanted.timeout != INFINITY:
+            self._deadline = loop.call_later(wanted.timeout, self._time_out)
+
+    # What is asked
+
+    def info(self) -> CommandInfo:
+        """Return what is known of it."""
+        seconds = time.monotonic() - self._began if self._seconds is None else self._seconds
+        return CommandInfo(
+            id=self.wanted.id,
+            argv=self.wanted.argv,
+            pid=self._pid or 0,
+            started_at=self._began_at,
+            seconds=seconds,
+            running=self.result is None,
+            exit_code=self.result.exit_code if self.result else None,
+            signal=self.result.signal if self.result else None,
+        )
+
+    @property
+    def kept(self) -> int:
+        """Bytes of its output that are kept."""
+        return sum(output.kept for output in self._outputs.values())
+
+    def read(
+        self, offset: int, stream: StreamName, size: int, wait: float
+    ) -> OutputChunk | Future[OutputChunk]:
+        """Return what there is from *offset* on; wait *wait* seconds for it if there is nothing."""
+        chunk = self._chunk(offset, stream, size)
+        if chunk.data or chunk.ended or not wait:
+            return chunk
+        future: Future[OutputChunk] = Future()
+
+        def answer() -> bool:
+            """Answer if there is something now, and return whether it is answered."""
+            now = self._chunk(offset, stream, size)
+            if not future.done() and (now.data or now.ended):
+                timer.cancel()
+                future.set_result(now)
+            return future.done()
+
+        def give_up() -> None:
+            self._readers.remove(answer)
+            future.set_result(self._chunk(offset, stream, size))
+
+        timer = self._loop.call_later(wait, give_up)
+        self._readers.append(answer)
+        return future
+
+    def _chunk(self, offset: int, stream: StreamName, size: int) -> OutputChunk:
+        output = self._outputs[stream]
+        start, data = output.read(offset, size)
+        end = start + len(data)
+        ended = self.result is not None and end >= output.size
+        return OutputChunk(offset=start, data=data, next_offset=end, ended=ended)
+
+    def write(self, data: bytes) -> None:
+        """Let it read *data*, behind all that was written before.
+
+        Raises:
+            BrokenPipeError: It has no input, or reads none any more.
+            BlockingIOError: There is too much that it has not read yet.
+        """
+        if self._streams.input is None or self._input_ends:
+            raise BrokenPipeError(errno.EPIPE, "the command reads no input any more")
+        if len(self._input) + len(data) > limits.MAX_INPUT:
+            raise BlockingIOError(errno.EAGAIN, "the command has not read what was written before")
+        self._write(data)
+
+    def close_stdin(self) -> None:
+        """Let it read the end of its input, behind what was written."""
+        if self._streams.is_tty:
+            if self._streams.input is not None:
+                self._write(END_OF_INPUT)
+        elif not self._input_ends:
+            self._input_ends = True
+            self._write(b"")
+
+    def resize(self, size: Size) -> None:
+        """Give its terminal another size.
+
+        Raises:
+            InvalidRequestError: It has none.
+        """
+        if not self._streams.is_tty:
+            raise InvalidRequestError("the command has no terminal")
+        if self._streams.outputs:
+            self._streams.resize(size)
+
+    def signal(self, number: int) -> None:
+        """Send its group a signal, if it runs."""
+        if self._status is None:
+            self._tell(runner.SIGNAL, number)
+
+    def cancel(self) -> None:
+        """End it, if it runs."""
+        if self._status is None and not self._timed_out:
+            self._cancelled = True
+        self.end(limits.GRACE_SECONDS)
+
+    def end(self, grace: float) -> None:
+        """End all of it within *grace* seconds, and then by SIGKILL."""
+        if self.result is None:
+            self._tell(runner.END, int(grace * 1000))
+
+    def wait(self, seconds: float) -> CommandResult | Future[CommandResult]:
+        """Return its result, or a future of that, which fails after *seconds*."""
+        if self.result is not None:
+            return self.result
+        if seconds == INFINITY:
+            return self.ended
+        future: Future[CommandResult] = Future()
+
+        def give_up() -> None:
+            if not future.done():
+                future.set_exception(CommandRunningError(self.wanted.id, seconds))
+
+        timer = self._loop.call_later(seconds, give_up)
+
+        def take(ended: Future[CommandResult]) -> None:
+            timer.cancel()
+            if not future.done():
+                future.set_result(ended.result())
+
+        self.ended.add_done_callback(take)
+        return future
+
+    # What happens
+
+    def _tell(self, letter: bytes, number: int) -> None:
+        try:
+            self._channel.send(runner.word(letter, number))
+        except BlockingIOError as error:
+            raise CommandError("the command has not heeded what it was told before") from error
+
+    def _time_out(self) -> None:
+        if self._status is None:
+            self._timed_out = True
+            self.end(limits.GRACE_SECONDS)
+
+    def _take_word(self) -> None:
+        message, _ = self._channel.receive()
+        letter, number = runner.parse(message) if message else (runner.GONE, 0)
+        if letter == runner.STARTED:
+            self._pid = number
+            self.started.set_result(number)
+        elif letter == runner.EXITED:
+            self._note_exit(number)
+        elif letter == runner.FAILED:
+            self._fail(number)
+        elif not self.started.done():  # its runner has ended, or never began
+            self._fail(errno.EAGAIN)
+        else:
+            self._note_exit(-signal.SIGKILL)  # if it had not ended, it was killed with its runner
+            self._finish()
+
+    def _note_exit(self, status: int) -> None:
+        if self._status is None:
+            self._status = status
+            self._seconds = time.monotonic() - self._began
+
+    def _fail(self, number: int) -> None:
+        self._close()
+        if self._saved is not None:
+            self._saved.close()
+        program = self.wanted.argv[0]
+        self.started.set_exception(
+            ProgramNotFoundError(program)
+            if number == errno.ENOENT
+            else CommandStartError(program, os.strerror(number), number)
+        )
+        self._on_end()
+
+    def _finish(self) -> None:
+        """Read what is left to read, and tell the result."""
+        for name in list(self._streams.outputs):
+            for _ in range(LAST_READS):
+                if not self._take_output(name):
+                    break
+        self._close()
+        if self._saved is not None:
+            self._saved.close()
+        status = self._status or 0
+        self.result = CommandResult(
+            id=self.wanted.id,
+            argv=self.wanted.argv,
+            exit_code=None if status < 0 else status,
+            signal=-status if status < 0 else None,
+            raw_stdout=self._outputs["stdout"].captured(),
+            raw_stderr=self._outputs["stderr"].captured(),
+            seconds=self._seconds or 0.0,
+            timed_out=self._timed_out,
+            cancelled=self._cancelled,
+            saved=self._saved.size if self._saved else 0,
+        )
+        self.ended.set_result(self.result)
+        self._tell_readers()
+        self._on_end()
+
+    def _close(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._stop_writing()
+        for descriptor in self._streams.outputs.values():
+            self._loop.unwatch(descriptor)
+        self._streams.close()
+        self._loop.unwatch(self._channel)
+        self._channel.close()
+
+    def _take_output(self, name: StreamName) -> bool:
+        """Take in what can be read; return whether there may be more."""
+        descriptor = self._streams.outputs[name]
+        try:
+            data = os.read(descriptor, READ_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: nobody has the terminal open
+            data = b""
+        if not data:
+            if self._streams.is_tty:
+                self._stop_writing()
+                self._streams.close_input()
+            self._loop.unwatch(descriptor)
+            self._streams.close_output(name)
+            return False
+        self._outputs[name].append(data)
+        if self._saved is not None:
+            self._saved.write(data)
+        self._tell_readers()
+        return True
+
+    def _tell_readers(self) -> None:
+        if self._readers:
+            self._readers = [answer for answer in self._readers if not answer()]
+
+    def _write(self, data: bytes) -> None:
+        self._input += data
+        if not self._writes and self._streams.input is not None:
+            self._write_some()
+
+    def _write_some(self) -> None:
+        """Write what the pipe takes; go on when it takes more."""
+        descriptor = self._streams.input
+        assert descriptor is not None  # noqa: S101 - it is watched only as long as it is there
+        try:
+            while self._input:
+                del self._input[: os.write(descriptor, self._input[:READ_SIZE])]
+        except BlockingIOError:
+            if not self._writes:
+                self._loop.watch(descriptor, self._write_some, writes=True)
+                self._writes = True
+            return
+        except OSError:  # nobody reads: EPIPE, at a terminal EIO
+            self._input.clear()
+            self._input_ends = True
+        self._stop_writing()
+        if self._input_ends and not self._streams.is_tty:
+            self._streams.close_input()
+
+    def _stop_writing(self) -> None:
+        if self._writes and self._streams.input is not None:
+            self._loop.unwatch(self._streams.input)
+        self._writes = False
