@@ -47,9 +47,9 @@ JidocodeError
 │       ├── CommandFailedError  it ended with something else than 0; carries the result
 │       ├── CommandRunningError it has not ended in time (also TimeoutError)
 │       ├── CommandLimitError   as many run as may; carries the limit
+│       ├── ConfinementError    it cannot be confined as it should be here
 │       └── NoCommandError      none has that id, or none any more (also LookupError)
 ├── BoundaryError               a path leaves the project (also PermissionError)
-├── ConfinementError            a command cannot be confined as it should be here
 └── JournalError                the durable record of a session
     ├── JournalLockedError      another process has it open
     ├── JournalVersionError     a newer version wrote it
@@ -691,7 +691,7 @@ class BoundaryError(JidocodeError, PermissionError):
     """A path leads out of the project, to no plain file, or to a name of unfinished files."""
 
 
-class ConfinementError(JidocodeError):
+class ConfinementError(CommandError):
     """A command cannot be confined as it should be, on this kernel; it was not started.
 
     The message says in one sentence what is missing.

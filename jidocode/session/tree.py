@@ -122,6 +122,7 @@ def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
     return Commands.child_spec(
         session,
         upkeep.commands,
+        upkeep.journal_dir,
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,

@@ -15,7 +15,7 @@ from jidocode.errors import InvalidSettingError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.specs import is_count
 from jidocode.otp.supervision.strategy import Strategy
-from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT
+from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT, SandboxMode
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -135,6 +135,11 @@ STRATEGY = Rule(
 DURABILITY = Rule(
     f"one of {', '.join(get_args(Durability))}",
     lambda value: isinstance(value, str) and value in get_args(Durability),
+    str,
+)
+SANDBOX = Rule(
+    f"one of {', '.join(get_args(SandboxMode))}",
+    lambda value: isinstance(value, str) and value in get_args(SandboxMode),
     str,
 )
 FOLDER = Rule("the path of a folder", lambda value: isinstance(value, Path), as_folder)

@@ -210,6 +210,7 @@ class Sessions:
                 max_commands=settings.max_commands,
                 timeout=settings.command_timeout,
                 output_limit=settings.command_output_limit,
+                sandbox=settings.sandbox,
             ),
         )
         if home is None:

@@ -20,6 +20,7 @@ from jidocode.base.text import quote
 from jidocode.errors import InvalidSettingError
 from jidocode.otp.supervision.specs import Flags, as_strategy
 from jidocode.otp.supervision.strategy import Strategy, StrategyText
+from jidocode.session.commands.limits import SandboxMode
 from jidocode.system.rules import (
     COUNT,
     DURABILITY,
@@ -30,6 +31,7 @@ from jidocode.system.rules import (
     POSITIVE,
     PROGRAM,
     RATE,
+    SANDBOX,
     SECONDS,
     STRATEGY,
     CreationRate,
@@ -73,6 +75,7 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     max_commands: int
     command_timeout: float
     command_output_limit: int
+    sandbox: SandboxMode
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -207,6 +210,10 @@ class Settings(ApplicationSettings):
             is told otherwise. 120 by default.
         command_output_limit: Bytes of a command's output that are kept, of each stream, unless
             it is told otherwise: the first half and the last. 1 MiB by default, 1 KiB to 64 MiB.
+        sandbox: How commands are confined. `auto`, the default, and `require:kernel`: by the
+            kernel, to the project and a scratch folder, without network; where that is not
+            possible they are refused with `ConfinementError`. `off`: not at all, so a command
+            can do what the app can. `require:namespaces` refuses all so far.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -228,6 +235,7 @@ class Settings(ApplicationSettings):
     max_commands: int = field(default=32, validator=POSITIVE)
     command_timeout: float = field(default=120.0, validator=SECONDS)
     command_output_limit: int = field(default=2**20, validator=OUTPUT_SIZE)
+    sandbox: SandboxMode = field(default="auto", validator=SANDBOX)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

@@ -9,9 +9,17 @@ from contextlib import suppress
 from jidocode.errors import CallError, CallTimeoutError, CommandFailedError, SessionError
 from jidocode.otp.seconds import INFINITY
 from jidocode.session.commands import limits, operations
+from jidocode.session.commands.confinement.network import Network
 from jidocode.session.commands.handle import ANSWER_TIME, CommandHandle, as_bytes
 from jidocode.session.commands.result import CommandInfo, CommandResult
-from jidocode.session.commands.wanted import DEFAULT_SIZE, Command, Size, Wanted, as_argv
+from jidocode.session.commands.wanted import (
+    DEFAULT_SIZE,
+    NO_NETWORK,
+    Command,
+    Size,
+    Wanted,
+    as_argv,
+)
 from jidocode.session.conversation.changes import new_record_id
 from jidocode.session.requests import Client, request
 
@@ -40,6 +48,7 @@ class CommandsClient(Client):
         merge: bool = False,
         tty: bool | Size = False,
         save_output: str | os.PathLike[str] | None = None,
+        network: Network = NO_NETWORK,
         check: bool = False,
     ) -> CommandResult:
         """Run a program to its end, and return how it ended and what it has written.
@@ -63,11 +72,14 @@ class CommandsClient(Client):
             tty: Whether it has a terminal; its size is 24 rows and 80 columns, or what is given.
             save_output: A file outside the project to be made, that all of its output goes to,
                 up to 1 GiB.
+            network: Which sockets it may have: `NoNetwork()`, `Ports(connect=[443], listen=[8000])`
+                or `FullNetwork()`.
             check: Whether another exit code than 0 is an error.
 
         Raises:
             CommandFailedError: *check*, and it ended in another way than by exit code 0.
             ProgramNotFoundError, CommandStartError: Its program cannot be executed.
+            ConfinementError: It cannot be confined on this machine.
             CommandLimitError: As many commands run as may.
         """
         wanted = Wanted(
@@ -81,6 +93,7 @@ class CommandsClient(Client):
             merge=merge,
             tty=_size(tty),
             save_output=None if save_output is None else os.fspath(save_output),
+            network=network,
         )
         try:
             result = self._channel(request(operations.run_command, wanted), timeout=INFINITY)
@@ -106,6 +119,7 @@ class CommandsClient(Client):
         merge: bool = False,
         tty: bool | Size = False,
         save_output: str | os.PathLike[str] | None = None,
+        network: Network = NO_NETWORK,
     ) -> CommandHandle:
         """Start a program, and return a handle of it as soon as it is executed.
 
@@ -124,6 +138,7 @@ class CommandsClient(Client):
             merge=merge,
             tty=_size(tty),
             save_output=None if save_output is None else os.fspath(save_output),
+            network=network,
         )
         self._channel(request(operations.start_command, wanted))
         return CommandHandle(self._channel, wanted.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import frozen
 
 from jidocode.base.records import Record
@@ -32,6 +34,10 @@ CLOSE_GRACE_SECONDS = 1.0
 """The same, when the session stops."""
 
 
+SandboxMode = Literal["auto", "require:kernel", "require:namespaces", "off"]
+"""How commands are confined; see `Settings.sandbox`."""
+
+
 @frozen(eq=False, repr=False, kw_only=True)
 class CommandRules(Record):
     """What the settings say about commands; see `Settings`.
@@ -40,8 +46,10 @@ class CommandRules(Record):
         max_commands: How many may run at once in a session.
         timeout: Seconds that `run` gives a command unless it is told otherwise.
         output_limit: Bytes of each stream that are kept unless it is told otherwise.
+        sandbox: How commands are confined.
     """
 
     max_commands: int = 32
     timeout: float = 120.0
     output_limit: int = 2**20
+    sandbox: SandboxMode = "auto"

@@ -14,38 +14,29 @@ import os
 import signal
 import termios
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 from jidocode.session.commands.channel import Channel
-
-
-class Confinement(Protocol):
-    """What a command may do, ready to be put into force."""
-
-    def apply(self) -> None:
-        """Put it into force for this process, and whatever it executes.
-
-        Raises:
-            OSError: That is not possible; then nothing is executed.
-        """
-        ...
+from jidocode.session.commands.confinement.seal import Seal
 
 
 class Order(NamedTuple):
     """What to execute.
 
     It comes in a file in memory. With the word that it is there come the descriptors of that
-    file, of the current folder, and of standard input, output and error.
+    file, of the current folder, of standard input, output and error, and of the Landlock rules.
 
     Attributes:
         argv: The program and its arguments.
         environment: All of its variables.
         tty: Whether the standard streams are a terminal, which is to be its own.
+        seal: The fields of the `Seal` that confines it; None for nothing.
     """
 
     argv: list[bytes]
     environment: dict[bytes, bytes]
     tty: bool
+    seal: tuple[Any, ...] | None
 
 
 def write_order(order: Order) -> int:
@@ -64,19 +55,18 @@ def write_order(order: Order) -> int:
     return descriptor
 
 
-def become_program(channel: Channel, failure: int, confinement: Confinement | None) -> NoReturn:
+def become_program(channel: Channel, failure: int) -> NoReturn:
     """Wait for the order that comes by *channel*, and execute it.
 
     Args:
         channel: Read once; what else comes is for the runner.
         failure: A pipe that is closed by the exec; if there is none, it says why.
-        confinement: What the command may do; None for all that we may.
     """
     try:
         _prepare()
         message, descriptors = channel.receive()
         if message:
-            _execute(descriptors, confinement)
+            _execute(descriptors)
     except BaseException as error:  # noqa: BLE001 - the runner says it
         number = (isinstance(error, OSError) and error.errno) or errno.EIO
         os.write(failure, number.to_bytes(4, "little"))
@@ -91,13 +81,13 @@ def _prepare() -> None:
         with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _ = Order(*marshal.loads(marshal.dumps(([b"/"], {b"PATH": b"/"}, False))))  # noqa: S302 - our own
+    _ = Order(*marshal.loads(marshal.dumps(([b"/"], {b"PATH": b"/"}, False, None))))  # noqa: S302 - our own
     with contextlib.suppress(OSError):
         os.execvpe(b"/", [b"/"], {b"PATH": b"/"})  # noqa: S606 - a folder is no program
 
 
-def _execute(descriptors: Sequence[int], confinement: Confinement | None) -> None:
-    file, folder, *streams = descriptors
+def _execute(descriptors: Sequence[int]) -> None:
+    file, folder, *streams = descriptors[:5]
     with open(file, "rb") as memory:  # noqa: PTH123 - it has no path
         memory.seek(0)
         order = Order(*marshal.loads(memory.read()))  # noqa: S302 - its sender is our own server
@@ -106,6 +96,6 @@ def _execute(descriptors: Sequence[int], confinement: Confinement | None) -> Non
         os.dup2(stream, number)
     if order.tty:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    if confinement is not None:
-        confinement.apply()
+    if order.seal is not None:
+        Seal(*order.seal).apply(descriptors[5])
     os.execvpe(order.argv[0], order.argv, order.environment)  # noqa: S606 - it is what is wanted

@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from jidocode.base import orphans
 from jidocode.session.commands.channel import Channel, close_all_but
-from jidocode.session.commands.program import Confinement, become_program
+from jidocode.session.commands.program import become_program
 
 LINGER_SECONDS = 0.2
 """How long what a command has started may outlive its main process."""
@@ -63,7 +63,7 @@ def parse(message: bytes) -> tuple[bytes, int]:
     return letter, number
 
 
-def run_runner(channel: Channel, confinement: Confinement | None) -> NoReturn:
+def run_runner(channel: Channel) -> NoReturn:
     """Fork the process of the command that will come by *channel*, and see to its end."""
     status = 1
     try:
@@ -73,7 +73,7 @@ def run_runner(channel: Channel, confinement: Confinement | None) -> NoReturn:
         pid = os.fork()
         if not pid:
             os.close(reading)
-            become_program(channel, failure, confinement)
+            become_program(channel, failure)
         os.close(failure)
         _Runner(channel, pid).run(reading)
         status = 0

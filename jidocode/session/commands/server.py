@@ -25,6 +25,7 @@ from jidocode.session.commands.environment import base_environment
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.operations import OPERATIONS, Later
+from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.scratch import Scratch, place_of_scratch
 from jidocode.session.commands.spawner import start_spawner
 from jidocode.session.commands.table import CommandTable
@@ -45,8 +46,10 @@ class Commands(GenServer):
 
     kind: ClassVar[str] = "commands"
 
-    def init(self, session: Session, rules: CommandRules) -> None:
+    def init(self, session: Session, rules: CommandRules, state_dir: str | None = None) -> None:
         """Pin the project folder of *session* (called by the host, first).
+
+        Its commands cannot read *state_dir*.
 
         Raises:
             BoundaryError: Another folder stands there.
@@ -57,7 +60,10 @@ class Commands(GenServer):
         self._scratch = Scratch(place_of_scratch(os.environ))
         environment = base_environment(os.environ, self._scratch.path)
         self._loop = EventLoop()
-        self._table = CommandTable(self._loop, self._spawner, self._boundary, environment, rules)
+        self._sandbox = Sandbox(session.project_path, self._scratch.path, state_dir, rules)
+        self._table = CommandTable(
+            self._loop, self._spawner, self._boundary, environment, self._sandbox
+        )
         self._loop.watch(self._spawner, self._lose_spawner)
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
         self._thread.start()
@@ -85,6 +91,7 @@ class Commands(GenServer):
         self._spawner.close()
         self._process.wait()
         self._loop.close()
+        self._sandbox.close()
         self._boundary.close()
         self._scratch.remove()
 

@@ -28,7 +28,6 @@ from pathlib import Path
 
 from jidocode.base import orphans
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.program import Confinement
 from jidocode.session.commands.runner import FAILED, GIVE_UP_SECONDS, run_runner, word
 
 RUN = b"R"
@@ -104,7 +103,7 @@ def main(descriptor: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     gc.freeze()
     try:
-        _Spawner(Channel.of(descriptor), None).run()
+        _Spawner(Channel.of(descriptor)).run()
     finally:
         orphans.end_all()
 
@@ -112,9 +111,8 @@ def main(descriptor: int) -> None:
 class _Spawner:
     """Forks, and reaps."""
 
-    def __init__(self, control: Channel, confinement: Confinement | None) -> None:
+    def __init__(self, control: Channel) -> None:
         self._control = control
-        self._confinement = confinement
         self._runners: dict[int, tuple[int, Channel]] = {}  # pid and far end, by pidfd
         self._poll = select.poll()
 
@@ -135,7 +133,7 @@ class _Spawner:
         try:
             pid = os.fork()
             if not pid:
-                run_runner(channel, self._confinement)
+                run_runner(channel)
             pidfd = os.pidfd_open(pid)
         except OSError as error:
             channel.send(word(FAILED, error.errno or errno.EAGAIN))

@@ -15,10 +15,10 @@ from jidocode.errors import CommandError, CommandLimitError, InvalidRequestError
 from jidocode.session.commands import limits
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.environment import with_changes
-from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.program import Order, write_order
 from jidocode.session.commands.running import RunningCommand
+from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.spawner import request_runner
 from jidocode.session.commands.streams import Streams
@@ -40,14 +40,15 @@ class CommandTable:
         spawner: Channel,
         boundary: Boundary,
         environment: Mapping[str, str],
-        rules: CommandRules,
+        sandbox: Sandbox,
     ) -> None:
-        """Start commands by *spawner*, with *environment*, in folders inside *boundary*."""
+        """Start commands by *spawner*, with *environment*, in *sandbox*, inside *boundary*."""
         self._loop = loop
         self._spawner = spawner
         self._boundary = boundary
         self._environment = environment
-        self._limits = rules
+        self._sandbox = sandbox
+        self._limits = sandbox.rules
         self._commands: dict[str, RunningCommand] = {}
         self._standby: Channel | None = None
         self._standby_is_due = False
@@ -81,6 +82,7 @@ class CommandTable:
             BoundaryError: Its folder is not in the project.
             OSError: Its folder cannot be reached, or its output not saved.
             CommandLimitError: As many run as may.
+            ConfinementError: It cannot be confined.
             CommandError: The session stops.
         """
         check_wanted(wanted)
@@ -127,6 +129,7 @@ class CommandTable:
         return command
 
     def _send_order(self, wanted: Wanted, folder: int, streams: Streams) -> Channel:
+        prepared = self._sandbox.prepared(wanted.network)
         variables = self._environment
         if wanted.tty is not None:
             variables = {**variables, "TERM": "xterm"}
@@ -137,10 +140,13 @@ class CommandTable:
                 for name, value in with_changes(variables, wanted.env).items()
             },
             tty=streams.is_tty,
+            seal=None if prepared is None else tuple(prepared.seal),
         )
         file = write_order(order)
         try:
             descriptors = [file, folder, *streams.theirs]
+            if prepared is not None:
+                descriptors.append(prepared.ruleset)
             channel = self._take_standby()
             if channel is not None and channel.send(GO, descriptors):
                 return channel

@@ -12,7 +12,14 @@ from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import is_seconds
 from jidocode.session.arguments import require_int
 from jidocode.session.commands import limits
+from jidocode.session.commands.confinement.network import (
+    FullNetwork,
+    Network,
+    NoNetwork,
+    Ports,
+)
 
+NO_NETWORK: Network = NoNetwork()
 SHELL = "/bin/sh"
 Command = str | Sequence[str]
 """A line for the shell, or a program and its arguments."""
@@ -38,6 +45,7 @@ class Wanted(Discreet, frozen=True):
         merge: Whether its standard error goes where its standard output goes.
         tty: The size of its terminal, None if it has none.
         save_output: A new file that all of its output is written to.
+        network: Which sockets it may have.
     """
 
     hidden = ("argv", "cwd", "env", "stdin", "save_output")
@@ -53,6 +61,7 @@ class Wanted(Discreet, frozen=True):
     merge: bool = False
     tty: Size | None = None
     save_output: str | None = None
+    network: Network = NO_NETWORK
 
 
 def as_argv(command: Command) -> tuple[str, ...]:
@@ -72,6 +81,10 @@ def check_wanted(wanted: Wanted) -> None:
     if size > limits.MAX_ARGUMENTS:
         raise InvalidRequestError(
             f"arguments and variables have {size} bytes, and may have {limits.MAX_ARGUMENTS}"
+        )
+    if not isinstance(wanted.network, (NoNetwork, Ports, FullNetwork)):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise InvalidRequestError(
+            f"network must be NoNetwork(), Ports(...) or FullNetwork(), not {quote(wanted.network)}"
         )
     check_input(wanted.stdin or b"")
     if wanted.timeout is not None and (not is_seconds(wanted.timeout) or not wanted.timeout):

@@ -19,6 +19,7 @@ from confined import SCRIPT_START, Place, make_place
 from jidocode import ConfinementError, FullNetwork, Ports
 from jidocode.session.commands.confinement import landlock, seccomp
 from jidocode.session.commands.confinement.confinement import Confinement, prepare
+from jidocode.session.commands.confinement.kernel import call
 
 ABIS = range(landlockpy.flags.LATEST_ABI + 1)
 
@@ -224,7 +225,7 @@ def test_one_confinement_too_many_is_an_error(place: Place) -> None:
 
         def many() -> None:
             for _ in range(17):
-                prepared._ruleset.enforce()
+                call(446, prepared.ruleset, 0)
 
         with pytest.raises(subprocess.SubprocessError):
             subprocess.run(["/bin/true"], preexec_fn=many, check=False)

@@ -6,9 +6,7 @@ what is left for the child: a handful of system calls, of which none opens anyth
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self, cast
 
@@ -19,30 +17,16 @@ from jidocode.base.text import quote
 from jidocode.errors import BoundaryError, ConfinementError, InvalidRequestError
 from jidocode.session.commands.confinement import landlock, seccomp
 from jidocode.session.commands.confinement.arguments import require_few
-from jidocode.session.commands.confinement.kernel import prctl
 from jidocode.session.commands.confinement.limits import (
     CommandLimits,
     resource_limits,
-    set_limits,
 )
 from jidocode.session.commands.confinement.network import FullNetwork, Network, NoNetwork, Ports
-from jidocode.session.commands.confinement.privileges import (
-    drop_capabilities,
-    forbid_new_privileges,
-)
+from jidocode.session.commands.confinement.seal import Seal
 from jidocode.session.project.paths import MAX_PATH_LENGTH, path_bytes
 
 MAX_PATHS = 1000
 _FIRST_ABI_WITH_PORTS = 4
-
-_SET_SECCOMP = 22
-_MODE_FILTER = 2
-
-
-class _FilterProgram(ctypes.Structure):
-    """struct sock_fprog."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
 def absolute_paths(value: object) -> tuple[str, ...]:
@@ -125,6 +109,7 @@ class Prepared:
     Attributes:
         skipped: Paths of the confinement at which nothing was, or that had a symlink in them;
             nothing is granted for them.
+        seal: All of it but the Landlock rules, to be sent to another process.
         unenforced: What a command can do though it should not, because this kernel's Landlock
             is too old to prevent it; one short text each.
     """
@@ -140,9 +125,12 @@ class Prepared:
         self.skipped = skipped
         self.unenforced = unenforced
         self._ruleset = ruleset
-        self._limits = resource_limits(limits)
-        self._instructions = ctypes.create_string_buffer(program, len(program))
-        self._program = _FilterProgram(len(program) // 8, ctypes.addressof(self._instructions))
+        self.seal = Seal(resource_limits(limits), program)
+
+    @property
+    def ruleset(self) -> int:
+        """The descriptor of the Landlock rules, for `Seal.apply`."""
+        return self._ruleset.fd
 
     def apply(self) -> None:
         """Confine the calling process, and all that it starts from now on, for good.
@@ -153,25 +141,11 @@ class Prepared:
         Raises:
             ConfinementError: The kernel refused a step; the child must execute nothing.
         """
-        # The filter is the last one: it must not have to let through what sets up the others.
-        self._step("set limits", self._set_limits)
-        self._step("drop privileges", drop_capabilities)
-        self._step("forbid new privileges", forbid_new_privileges)
-        self._step("enforce Landlock rules", self._ruleset.enforce)
-        self._step("install a filter of system calls", self._filter)
-
-    @staticmethod
-    def _step(what: str, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except (OSError, ValueError) as error:
-            raise ConfinementError(f"the kernel does not {what}: {error}") from error
-
-    def _set_limits(self) -> None:
-        set_limits(self._limits)
-
-    def _filter(self) -> None:
-        prctl(_SET_SECCOMP, _MODE_FILTER, self._program)
+        for what, step in self.seal.steps(self.ruleset):
+            try:
+                step()
+            except (OSError, ValueError) as error:
+                raise ConfinementError(f"the kernel does not {what}: {error}") from error
 
     def close(self) -> None:
         """Let go of it; whoever was confined by it stays so."""

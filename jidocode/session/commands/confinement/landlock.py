@@ -57,7 +57,7 @@ DEVICE = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV | RESOLVE_UNIX
 """What can be granted for something that is no folder; with any other right a rule is invalid."""
 
-_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_CREATE_RULESET, _ADD_RULE = 444, 445
 _VERSION = 1 << 0
 _PATH_BENEATH, _NET_PORT = 1, 2
 _OPENAT2 = 437
@@ -213,16 +213,6 @@ class Ruleset:
             OSError: The kernel refused, or its Landlock knows no ports.
         """
         call(_ADD_RULE, self.fd, _NET_PORT, _NetPort(access & self._network, port), 0)
-
-    def enforce(self) -> None:
-        """Confine the calling thread, and whatever it starts from now on, for good.
-
-        The process must have no other thread, and no_new_privs must be set.
-
-        Raises:
-            OSError: The kernel refused; E2BIG if it is confined 16 times already.
-        """
-        call(_RESTRICT_SELF, self.fd, 0)
 
     def close(self) -> None:
         """Let go of it; who is confined by it stays so."""

@@ -74,13 +74,3 @@ def resource_limits(limits: CommandLimits) -> tuple[tuple[int, tuple[int, int]],
 def _lower(kind: int, limit: int) -> int:
     _, hard = resource.getrlimit(kind)
     return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-
-
-def set_limits(limits: tuple[tuple[int, tuple[int, int]], ...]) -> None:
-    """Set what `resource_limits` returned, for this process and all that it starts.
-
-    Raises:
-        OSError, ValueError: The kernel refused: a limit is above the one there is.
-    """
-    for kind, values in limits:
-        resource.setrlimit(kind, values)

@@ -1,0 +1,58 @@
+"""`Sandbox`: what the commands of one session are confined by."""
+
+from __future__ import annotations
+
+from jidocode.errors import ConfinementError
+from jidocode.session.commands.confinement.confinement import Prepared, prepare
+from jidocode.session.commands.confinement.network import Network
+from jidocode.session.commands.confinement.rules import session_confinement
+from jidocode.session.commands.limits import CommandRules
+
+_MAX_PREPARED = 16
+"""How many confinements, one for each network that was asked for, are kept ready."""
+
+
+class Sandbox:
+    """Confines commands to the project and the scratch folder.
+
+    Attributes:
+        rules: What the settings say about commands.
+    """
+
+    def __init__(self, project: str, scratch: str, closed: str | None, rules: CommandRules) -> None:
+        """Open *project* and *scratch* to commands; *closed* is a folder that stays closed."""
+        self._project, self._scratch = project, scratch
+        self._closed = () if closed is None else (closed,)
+        self.rules = rules
+        self._prepared: dict[Network, Prepared] = {}
+
+    def prepared(self, network: Network) -> Prepared | None:
+        """Return what confines a command with that *network*; None if none is confined.
+
+        Raises:
+            ConfinementError: It cannot be confined, or not as `Settings.sandbox` requires.
+            InvalidRequestError: What is to stay closed would be open.
+        """
+        if self.rules.sandbox == "off":
+            return None
+        if self.rules.sandbox == "require:namespaces":
+            raise ConfinementError("commands are not confined by namespaces so far")
+        found = self._prepared.get(network)
+        if found is None:
+            if len(self._prepared) >= _MAX_PREPARED:
+                self.close()
+            found = self._prepared[network] = prepare(
+                session_confinement(
+                    self._project,
+                    self._scratch,
+                    closed=self._closed,
+                    network=network,
+                )
+            )
+        return found
+
+    def close(self) -> None:
+        """Let go of all; who is confined stays so."""
+        for prepared in self._prepared.values():
+            prepared.close()
+        self._prepared.clear()
