@@ -260,3 +260,50 @@ def test_tools_are_checked_before_anything_starts() -> None:
     """Two of one name are one too many."""
     with pytest.raises(InvalidToolError):
         SessionSystem(tools=[SAY, SAY])
+
+
+def test_a_file_that_was_not_read_is_not_overwritten(make: Make, project: Path) -> None:
+    """Nor one that has changed since; whatever a tool has written itself counts as read."""
+    tools = make(accept_edits()).tools
+    (project / "a").write_text("old\n")
+
+    def write(content: str) -> tuple[str, bool]:
+        return result(tools.call("write_file", {"path": "a", "content": content}))
+
+    assert write("new") == ("the file is there, and you have not read it: read it first", True)
+    tools.call("read_file", {"path": str(project / "a")})
+    assert write("new\n") == ("a was written", False)
+    assert write("newer\n") == ("a was written", False)
+    (project / "a").write_text("somebody else's\n")
+    assert "it has changed since you read it" in write("newest\n")[0]
+    assert (project / "a").read_text() == "somebody else's\n"
+    (project / "a").unlink()
+    assert write("newest\n") == ("a was written", False)
+    edits = [{"old": "new", "new": "b"}, {"old": "est", "new": "ook"}]
+    content, is_error = result(tools.call("edit_file", {"path": "a", "edits": edits}))
+    assert not is_error
+    assert "+book" in content
+    assert write("last\n") == ("a was written", False)
+    missing = {"path": "a", "edits": [{"old": "lastly", "new": ""}]}
+    assert "last" in result(tools.call("edit_file", missing))[0]  # what is nearest
+
+
+def test_a_model_searches_and_runs_commands(make: Make, project: Path) -> None:
+    """Searches need nobody's consent; commands do, and are confined."""
+    judge = Judge(Allow())
+    tools = make(judge).tools
+    (project / "a.py").write_text("one = 1\ntwo = 2\n")
+    assert result(tools.call("glob", {"pattern": "*.py"})) == ("a.py", False)
+    assert result(tools.call("grep", {"pattern": "tw."})) == ("a.py:2:1: two = 2", False)
+    assert result(tools.call("grep", {"pattern": "("}))[1]
+    assert not judge.asked
+    line = "cat a.py; cat /etc/shadow 2>/dev/null || exit 3"
+    assert result(tools.call("run_command", {"command": line})) == (
+        "one = 1\ntwo = 2\n[exit code 3]",
+        False,
+    )
+    assert result(tools.call("run_command", {"command": "sleep 60", "timeout": 0.2})) == (
+        "[ended after 0.2 s]",
+        False,
+    )
+    assert [each.subject for each in judge.asked] == [line, "sleep 60"]

@@ -10,7 +10,9 @@ from typing import Annotated
 from attrs import frozen
 from msgspec import Meta
 
-from jidocode.session.conversation.changes import Todo, TodoStatus
+from jidocode.errors import EditMismatchError, FileChangedError, InvalidRequestError
+from jidocode.session.conversation.changes import FileAccessKind, Todo, TodoStatus
+from jidocode.session.project.editing import Edit
 from jidocode.session.tools.tool import Tool, ToolContext, ToolKind
 
 Path = Annotated[str, Meta(description="The path, relative to the project.")]
@@ -28,6 +30,8 @@ class ReadFile:
 def read_file(session: ToolContext, arguments: ReadFile) -> str:
     """Return lines with their numbers, and say what is missing."""
     part = session.manager.read_file(arguments.path, offset=arguments.offset, limit=arguments.limit)
+    if part.sha256 is not None:
+        _note(session, arguments.path, "read", part.sha256)
     lines = str(part)
     if part.more:
         following = part.first_line + lines.count("\n") + 1
@@ -44,9 +48,116 @@ class WriteFile:
 
 
 def write_file(session: ToolContext, arguments: WriteFile) -> str:
-    """Replace a file or make one."""
-    written = session.manager.write_file(arguments.path, arguments.content)
+    """Make a file, or replace one as it was last read or written here."""
+    path = session.manager.validate_path(arguments.path)
+    known = [session.state.file_access(path, kind) for kind in ("read", "write")]
+    last = max((each for each in known if each), key=lambda each: each.seq, default=None)
+    try:
+        written = session.manager.write_file(
+            arguments.path, arguments.content, if_sha256=last.sha256 if last else "absent"
+        )
+    except FileChangedError as error:
+        if error.sha256 is None:  # it is gone, and may be made again
+            written = session.manager.write_file(
+                arguments.path, arguments.content, if_sha256="absent"
+            )
+        else:
+            why = "it has changed since you read it" if last else "you have not read it"
+            raise InvalidRequestError(f"the file is there, and {why}: read it first") from error
+    _note(session, arguments.path, "write", written.sha256)
     return f"{written.path} was written"
+
+
+def _note(session: ToolContext, path: str, kind: FileAccessKind, sha256: str) -> None:
+    session.state.add_file_access(session.manager.validate_path(path), kind, sha256)
+
+
+@frozen
+class Replacement:
+    """One of the edits of `edit_file`."""
+
+    old: Annotated[str, Meta(description="The text to replace, exactly, with all its spaces.")]
+    new: Annotated[str, Meta(description="The text to put there.")]
+    expect: Annotated[int, Meta(description="How often the old text is there.", ge=1)] = 1
+
+
+@frozen
+class EditFile:
+    """Arguments of `edit_file`."""
+
+    path: Path
+    edits: Annotated[tuple[Replacement, ...], Meta(description="All are made, or none.")]
+
+
+def edit_file(session: ToolContext, arguments: EditFile) -> str:
+    """Replace exact texts, and return what was changed."""
+    edits = [Edit(each.old, each.new, each.expect) for each in arguments.edits]
+    try:
+        edited = session.manager.edit_file(arguments.path, *edits)
+    except EditMismatchError as error:
+        raise InvalidRequestError(f"{error}; nearest to it:\n{error.nearest}") from error
+    _note(session, arguments.path, "write", edited.sha256)
+    return f"{edited.path} was edited in {edited.replacements} places\n{edited.diff}"
+
+
+@frozen
+class Glob:
+    """Arguments of `glob`."""
+
+    pattern: Annotated[str, Meta(description="Such as **/*.py; ** is any number of directories.")]
+    path: Path = "."
+
+
+def glob(session: ToolContext, arguments: Glob) -> str:
+    """Return a path per line."""
+    found = session.manager.glob(arguments.pattern, path=arguments.path)
+    lines = list(found.paths)
+    if found.truncated:
+        lines.append("[there are more: ask for less]")
+    return "\n".join(lines) or "[nothing]"
+
+
+@frozen
+class Grep:
+    """Arguments of `grep`."""
+
+    pattern: Annotated[str, Meta(description="A regular expression, without look-around.")]
+    path: Path = "."
+    glob: Annotated[str | None, Meta(description="Only files with such names, *.py.")] = None
+    ignore_case: Annotated[bool, Meta(description="Whether A is a.")] = False
+
+
+def grep(session: ToolContext, arguments: Grep) -> str:
+    """Return a match per line, with its place."""
+    found = session.manager.grep(
+        arguments.pattern,
+        path=arguments.path,
+        glob=arguments.glob,
+        ignore_case=arguments.ignore_case,
+    )
+    lines = [str(match) for match in found.matches]
+    if found.truncated:
+        lines.append("[there are more: ask for less]")
+    return "\n".join(lines) or f"[nothing in {found.files} files]"
+
+
+@frozen
+class RunCommand:
+    """Arguments of `run_command`."""
+
+    command: Annotated[str, Meta(description="A line for the shell.")]
+    timeout: Annotated[float, Meta(description="Seconds until it is ended.", gt=0, le=3600)] = 120.0
+
+
+def run_command(session: ToolContext, arguments: RunCommand) -> str:
+    """Return what a command has written, and how it has ended."""
+    done = session.commands.run(arguments.command, timeout=arguments.timeout, merge=True)
+    end = f"[exit code {done.exit_code}]"
+    if done.timed_out:
+        end = f"[ended after {arguments.timeout:g} s]"
+    elif done.signal is not None:
+        end = f"[ended by signal {done.signal}]"
+    return f"{done.stdout.rstrip()}\n{end}".lstrip()
 
 
 @frozen
@@ -108,10 +219,38 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         name="write_file",
-        description="Write a whole text file of the project: make it, or replace what is there.",
+        description="Write a whole text file of the project; read one that is there before.",
         kind=ToolKind.EDIT,
         arguments=WriteFile,
         run=write_file,
+    ),
+    Tool(
+        name="edit_file",
+        description="Replace exact texts in a text file of the project, all at once.",
+        kind=ToolKind.EDIT,
+        arguments=EditFile,
+        run=edit_file,
+    ),
+    Tool(
+        name="glob",
+        description="Find files of the project by a pattern for their names.",
+        kind=ToolKind.SEARCH,
+        arguments=Glob,
+        run=glob,
+    ),
+    Tool(
+        name="grep",
+        description="Find lines of the project's text files by a regular expression.",
+        kind=ToolKind.SEARCH,
+        arguments=Grep,
+        run=grep,
+    ),
+    Tool(
+        name="run_command",
+        description="Run a shell command in the project, without network, and wait for its end.",
+        kind=ToolKind.EXECUTE,
+        arguments=RunCommand,
+        run=run_command,
     ),
     Tool(
         name="todo_write",

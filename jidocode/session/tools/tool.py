@@ -12,6 +12,7 @@ from attrs import field, fields, frozen, has
 from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
 from jidocode.errors import InvalidToolError
+from jidocode.session.commands.client import CommandsClient
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.state.client import StateClient
 from jidocode.session.tools.arguments import schema_of
@@ -51,6 +52,11 @@ class ToolContext(Protocol):
     @property
     def state(self) -> StateClient:
         """Its conversation."""
+        ...
+
+    @property
+    def commands(self) -> CommandsClient:
+        """Its commands."""
         ...
 
 
