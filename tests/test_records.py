@@ -30,6 +30,7 @@ BEHAVIOUR = {
     "Application",
     "AsyncGenServer",
     "ApplicationOverrides",  # the names and types of arguments
+    "ChildSpecOptions",  # idem
     "CallHandle",
     "CallStream",
     "ChangeStream",

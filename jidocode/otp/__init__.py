@@ -115,6 +115,7 @@ if TYPE_CHECKING:
         AutoShutdown as AutoShutdown,
         Child as Child,
         ChildSpec as ChildSpec,
+        ChildSpecOptions as ChildSpecOptions,
         ChildType as ChildType,
         Flags as Flags,
         Start as Start,
@@ -168,7 +169,8 @@ else:
         jidocode.otp.supervision.management
             ChildCounts ChildInfo ChildStatus
         jidocode.otp.supervision.specs
-            AutoShutdown BRUTAL_KILL Child ChildSpec ChildType Flags Start Startable
+            AutoShutdown BRUTAL_KILL Child ChildSpec ChildSpecOptions ChildType Flags Start
+            Startable
         jidocode.otp.supervision.strategy
             Restart Strategy
         jidocode.otp.supervision.supervisor

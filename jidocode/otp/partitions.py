@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from attrs import Attribute, evolve, field, frozen
 
@@ -12,7 +12,14 @@ from jidocode.base.records import Record
 from jidocode.base.refs import Name
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
-from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, as_spec, is_count
+from jidocode.otp.supervision.specs import (
+    Child,
+    ChildSpec,
+    ChildSpecOptions,
+    Flags,
+    as_spec,
+    is_count,
+)
 from jidocode.otp.supervision.supervisor import Supervisor
 
 
@@ -69,7 +76,9 @@ class Partitions(Record):
             key = zlib.crc32(repr(key).encode("utf-8", "backslashreplace"))
         return self.kind, str(key % self.count)
 
-    def child_spec(self, child: Child, *, flags: Flags | None = None, **options: Any) -> ChildSpec:
+    def child_spec(
+        self, child: Child, *, flags: Flags | None = None, **options: Unpack[ChildSpecOptions]
+    ) -> ChildSpec:
         """Return the spec of a supervisor of *count* times *child*.
 
         Args:

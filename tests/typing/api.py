@@ -164,4 +164,6 @@ def settings() -> None:
     Settings(strategy="one for one")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
     Flags(strategy="rest_for_one", auto_shutdown="never")
     ChildSpec(id="own", start=Own, restart="transient", type="worker")
+    Own.child_spec(1, name=("own", "1"), restart="temporary")
+    Own.child_spec(1, nmae=("own", "1"))  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # on purpose
     assert_type(jidocode.__version__, str)

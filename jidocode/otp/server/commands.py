@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.faults import require_sound
@@ -28,7 +28,7 @@ from jidocode.otp.server.machine import (
 )
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.runtime import Runtime
-from jidocode.otp.supervision.specs import ChildSpec, ChildType, Start
+from jidocode.otp.supervision.specs import ChildSpec, ChildSpecOptions, ChildType, Start
 
 CALL_TIMEOUT = 5.0
 """Seconds that an answer is waited for where no other time is given (OTP: 5000 ms)."""
@@ -56,7 +56,7 @@ class ServerCommands:
     _stop_reason: ExitReason | None = None
 
     @classmethod
-    def child_spec(cls, *args: object, **options: Any) -> ChildSpec:
+    def child_spec(cls, *args: object, **options: Unpack[ChildSpecOptions]) -> ChildSpec:
         """Return a permanent worker spec that starts this class with *args*.
 
         *options* are the other fields of `ChildSpec`; `id` is the kind unless given.

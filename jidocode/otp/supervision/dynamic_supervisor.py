@@ -11,7 +11,7 @@ them by pid): a stale id cannot hit the wrong process after a restart.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from attrs import field, frozen
 
@@ -41,6 +41,7 @@ from jidocode.otp.supervision.management import (
 from jidocode.otp.supervision.specs import (
     AutoShutdown,
     ChildSpec,
+    ChildSpecOptions,
     ChildType,
     Flags,
     Start,
@@ -86,7 +87,7 @@ class DynamicSupervisor:
     """What this process is, in one word, for refs, trees and logs."""
 
     @classmethod
-    def child_spec(cls, *args: object, **options: Any) -> ChildSpec:
+    def child_spec(cls, *args: object, **options: Unpack[ChildSpecOptions]) -> ChildSpec:
         """Return a permanent supervisor spec that starts this class with *args*.
 
         *options* are the other fields of `ChildSpec`; `id` is the kind unless given.

@@ -9,7 +9,13 @@ from jidocode.base.text import word
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.messages import REGISTRY, RESERVED_KINDS, ROOT_KIND
 from jidocode.otp.naming.server import RegistryServer
-from jidocode.otp.supervision.specs import ChildSpec, Flags, Start, check_children, pack_children
+from jidocode.otp.supervision.specs import (
+    ChildSpec,
+    Flags,
+    Start,
+    check_children,
+    pack_children,
+)
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.otp.supervision.supervisor import Supervisor
 
@@ -30,18 +36,19 @@ class Root(Supervisor):
         cls,
         children: Iterable[object],
         system: Sequence[ChildSpec] | None = None,
-        **options: float | None,
+        *,
+        heartbeat: float | None = None,
     ) -> Start:
         """Return how the root is started over the library's own *system*, and *children*.
 
-        The first of *system* is a registry. By default there is a plain one, and nothing else;
-        *options* are those of its spec.
+        The first of *system* is a registry. By default there is a plain one with *heartbeat*, and
+        nothing else.
 
         Raises:
             InvalidChildSpecError: The children break a rule, have a name that is reserved, or
                 cannot be pickled.
         """
-        own = system or [RegistryServer.child_spec(name=REGISTRY, **options)]
+        own = system or [RegistryServer.child_spec(name=REGISTRY, heartbeat=heartbeat)]
         specs = check_children([*own, *children], FLAGS)
         for spec in specs[len(own) :]:
             # Their names are claimed while they start, and they would run without.

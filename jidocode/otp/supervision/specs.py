@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import pickle
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeGuard, TypeVar, cast
 
 from attrs import Factory, field, frozen
 
@@ -286,6 +286,21 @@ class Startable(Protocol):
     def child_spec(cls) -> ChildSpec:
         """Return how it is started."""
         ...
+
+
+class ChildSpecOptions(TypedDict, total=False):
+    """The arguments of `ChildSpec` but for its `start`, for whatever passes them on; see there."""
+
+    id: str
+    restart: Restart | Literal["permanent", "transient", "temporary"]
+    significant: bool
+    type: ChildType | Literal["worker", "supervisor"]
+    shutdown: float | BrutalKill
+    init_timeout: float
+    heartbeat: float | None
+    memory_limit: int | None
+    name: Name | None
+    value: object
 
 
 Child = ChildSpec | type[Startable]

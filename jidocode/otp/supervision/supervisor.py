@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from msgspec import Struct, field
 
@@ -45,6 +45,7 @@ from jidocode.otp.supervision.management import (
 from jidocode.otp.supervision.specs import (
     AutoShutdown,
     ChildSpec,
+    ChildSpecOptions,
     ChildType,
     Flags,
     Start,
@@ -65,7 +66,7 @@ class Supervisor:
     """What this process is, in one word, for refs, trees and logs."""
 
     @classmethod
-    def child_spec(cls, *args: object, **options: Any) -> ChildSpec:
+    def child_spec(cls, *args: object, **options: Unpack[ChildSpecOptions]) -> ChildSpec:
         """Return a permanent supervisor spec that starts this class with *args*.
 
         *options* are the other fields of `ChildSpec`; `id` is the kind unless given.
