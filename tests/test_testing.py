@@ -50,6 +50,7 @@ from jidocode.otp import (
     Shutdown,
     Start,
     Stop,
+    start,
 )
 from jidocode.otp.server.machine import SendCast, SendRequest, StartMonitor
 from jidocode.otp.server.results import CallResult, InitResult
@@ -693,3 +694,16 @@ def test_last_words_that_cannot_be_sent_are_the_reason_of_the_end() -> None:
 
     assert isinstance(child.exit_reason, Crashed)
     assert "BadLastWords.terminate.<locals>.<lambda>" in child.exit_reason.error
+
+
+def test_trees_are_tested_like_sessions() -> None:
+    """Whoever is meant by a name is killed, paused and waited for."""
+    name = ("worker", "a")
+    with nothing_left(), start(worker("a", name=name)) as app:
+        down = kill(app, name)
+        assert down.reason == Killed(9)
+        again = wait_for_restart(app, name, after=down.ref)
+        with pause(app, name) as ref:
+            assert ref == again
+        app.stop(name)
+        assert wait_for_exit(app, again) == Normal()

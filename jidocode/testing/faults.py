@@ -1,4 +1,4 @@
-"""Faults: what may happen to a process of a session, done to it on purpose."""
+"""Faults: what may happen to a process, done to it on purpose."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.server.messages import Down
+from jidocode.system.application import Application
 from jidocode.system.handle import SessionHandle
-from jidocode.system.system import SessionSystem
 from jidocode.testing.leftovers import process_state
-from jidocode.testing.waiting import PATIENCE, eventually
+from jidocode.testing.waiting import PATIENCE, eventually, name_of
 
 
 def kill(
-    system: SessionSystem, session: SessionHandle, kind: str, *, timeout: float = PATIENCE
+    app: Application,
+    whom: SessionHandle | Name,
+    kind: str | None = None,
+    *,
+    timeout: float = PATIENCE,
 ) -> Down:
-    """Kill one process of a session with SIGKILL; return what the system says of its end.
+    """Kill one process with SIGKILL; return what the system says of its end.
 
     Args:
-        system: The system.
-        session: The session.
-        kind: `manager`, `state`, `session` for the supervisor, or the id of
+        app: The system or tree.
+        whom: The name of the process, or a session.
+        kind: Of a session, `manager`, `state`, `session` for the supervisor, or the id of
             one of the app's own children.
         timeout: Seconds within which the system has to notice.
 
     Raises:
         AssertionError: It did not notice.
     """
-    monitor = system.monitor((kind, session.id))
+    monitor = app.monitor(name_of(whom, kind))
     os.kill(monitor.ref.os_pid, signal.SIGKILL)
     down = monitor.wait(timeout)
     if down is None:
@@ -40,15 +44,21 @@ def kill(
 
 @contextmanager
 def pause(
-    system: SessionSystem, session: SessionHandle, kind: str, *, timeout: float = PATIENCE
+    app: Application,
+    whom: SessionHandle | Name,
+    kind: str | None = None,
+    *,
+    timeout: float = PATIENCE,
 ) -> Generator[ActorRef, None, None]:
-    """Stop one process of a session with SIGSTOP for as long as the block runs.
+    """Stop one process with SIGSTOP for as long as the block runs.
 
     It hangs and does not die: calls to it time out, and its heartbeat, if it
     has one, gets it killed. It is resumed however the block ends, unless it
     is dead by then. Arguments as for `kill`.
     """
-    ref = system.get_process(session.id, kind)
+    monitor = app.monitor(name_of(whom, kind))
+    monitor.cancel()
+    ref = monitor.ref
     process = os.pidfd_open(ref.os_pid)
     try:
         signal.pidfd_send_signal(process, signal.SIGSTOP)

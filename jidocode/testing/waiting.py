@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from jidocode._host.deadline import deadline_after
 from jidocode.base.exits import ExitReason
-from jidocode.base.refs import ActorRef
+from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.supervision.management import ChildStatus
+from jidocode.system.application import Application
 from jidocode.system.handle import SessionHandle
-from jidocode.system.system import SessionSystem
 
 T = TypeVar("T")
 
@@ -19,6 +19,7 @@ PATIENCE = 20.0
 """Seconds after which what was waited for counts as not happening."""
 
 _POLL = 0.001
+_SETTLED = (ChildStatus.RUNNING, ChildStatus.STOPPED)
 
 
 def eventually(look: Callable[[], T | None], what: str = "it", *, timeout: float = PATIENCE) -> T:
@@ -38,21 +39,22 @@ def eventually(look: Callable[[], T | None], what: str = "it", *, timeout: float
 
 
 def wait_for_restart(
-    system: SessionSystem,
-    session: SessionHandle,
-    kind: str,
+    app: Application,
+    whom: SessionHandle | Name,
+    kind: str | None = None,
     *,
     after: ActorRef,
     timeout: float = PATIENCE,
 ) -> ActorRef:
-    """Return the successor of *after*, once no child of the session is being restarted.
+    """Return the successor of *after*.
 
-    So all that its strategy takes along is back too, and the session answers.
+    In a session it is waited for until no child of the session is being restarted: so all that
+    its strategy takes along is back too, and the session answers.
 
     Args:
-        system: The system.
-        session: The session.
-        kind: `manager`, `state`, or the id of one of the app's own children.
+        app: The system or tree.
+        whom: The name of the process, or a session.
+        kind: Of a session, `manager`, `state`, or the id of one of the app's own children.
         after: The process that ended or is about to end.
         timeout: Seconds to wait.
 
@@ -60,26 +62,37 @@ def wait_for_restart(
         AssertionError: That did not happen in time.
         SessionNotFoundError: The session gave up, or was stopped.
     """
+    name = name_of(whom, kind)
 
     def successor() -> ActorRef | None:
-        ref = system.get_process(session.id, kind)
-        settled = (ChildStatus.RUNNING, ChildStatus.STOPPED)
-        if ref == after or any(info.status not in settled for info in session.which_children()):
+        if isinstance(whom, SessionHandle) and any(
+            info.status not in _SETTLED for info in whom.which_children()
+        ):
             return None
-        return ref
+        ref = app.whereis(name)
+        return None if ref == after else ref
 
     return eventually(successor, f"the restart of {after}", timeout=timeout)
 
 
-def wait_for_exit(system: SessionSystem, ref: ActorRef, *, timeout: float = PATIENCE) -> ExitReason:
+def name_of(whom: SessionHandle | Name, kind: str | None) -> Name:
+    """Return the name that is meant: *whom*, or that of the process *kind* of a session."""
+    if not isinstance(whom, SessionHandle):
+        return whom
+    if kind is None:
+        raise TypeError("which process of the session? kind is missing")
+    return kind, whom.id
+
+
+def wait_for_exit(app: Application, ref: ActorRef, *, timeout: float = PATIENCE) -> ExitReason:
     """Return why the process *ref* ended, once it has, and everything below it.
 
-    Get *ref* before the process ends: from `get_process`, `which_children` or `kill`.
+    Get *ref* before the process ends: from `whereis`, `which_children` or `kill`.
 
     Raises:
         AssertionError: It runs still after *timeout* seconds.
     """
-    directory = system._running.client.directory  # noqa: SLF001 - deaths are told to monitors only
+    directory = app._running.client.directory  # noqa: SLF001 - deaths are told to monitors only
 
     return eventually(  # type: ignore[return-value] # mypy takes a union for an object
         lambda: directory.death_of(ref), f"the end of {ref}", timeout=timeout
