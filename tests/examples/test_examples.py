@@ -73,6 +73,19 @@ def test_own_child(project: Path) -> None:
     assert "not started: Homeless is defined in __main__" in output
 
 
+def test_policy(project: Path) -> None:
+    """What was not allowed is not done, and what is always allowed is asked about once."""
+    output = run("policy.py", project)
+
+    assert "refused: write_file was not allowed: only notes, please" in output
+    assert "asked: run_command ls todo.note" in output
+    assert "asked: run_command ls *.note" not in output
+    assert "refused: run_command was not allowed: only ls" in output
+    assert "refused: there is no argument 'pth'; did you mean path?" in output
+    assert "written down: 7 calls" in output
+    assert not (project / "todo.note").exists()
+
+
 def test_worker_pool() -> None:
     """Every job is done, whoever is killed, and who belongs to the dead one is new."""
     *_, rest = run("worker_pool.py").rpartition("kill -9 (worker 2)")
