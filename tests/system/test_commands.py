@@ -7,6 +7,7 @@ import os
 import pickle
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,13 +25,18 @@ from jidocode import (
     CommandLimitError,
     CommandRunningError,
     CommandStartError,
+    ConfinementError,
+    FullNetwork,
     InvalidRequestError,
     NoCommandError,
+    NoNetwork,
+    Ports,
     ProgramNotFoundError,
     SessionHandle,
     SessionSystem,
 )
 from jidocode.otp.seconds import INFINITY
+from jidocode.session.commands.limits import SandboxMode
 from jidocode.session.commands.scratch import PREFIX
 from jidocode.testing import eventually, is_alive, kill
 from jidocode.testing.leftovers import processes_below
@@ -497,3 +503,58 @@ def test_nothing_is_left_open(system: SessionSystem, project: Path) -> None:
         with pytest.raises(ProgramNotFoundError):
             session.run(["no-such-program"])
     eventually(lambda: open_files() <= before, "their end")
+
+
+# ----- what holds them ----------------------------------------------------------------
+
+
+def test_commands_reach_their_project_and_nothing_else(
+    session: SessionHandle, tmp_path: Path
+) -> None:
+    """Neither other folders, nor the journals, nor the network; not even the app's processes."""
+    (tmp_path / "outside").write_text("secret")
+    reads = session.run(["cat", str(tmp_path / "outside")])
+    assert (reads.exit_code, reads.stdout) == (1, "")
+    assert session.run(["sh", "-c", "echo a > made && cat made"]).stdout == "a\n"
+    assert session.run("echo $TMPDIR; echo b > $TMPDIR/b && cat $TMPDIR/b").ok
+    assert not session.run(["sh", "-c", f"echo c > {tmp_path}/c"]).ok
+    assert not session.run(["kill", "-0", str(os.getpid())]).ok
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        connect = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
+        for network, allowed in (
+            (NoNetwork(), False),
+            (Ports(connect=[port]), True),
+            (Ports(connect=[port ^ 1]), False),
+            (FullNetwork(), True),
+        ):
+            assert session.run(["python3", "-c", connect], network=network).ok is allowed
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name == "c") == []
+
+
+def test_what_holds_commands_is_found_by_trying(session: SessionHandle) -> None:
+    """Right by right."""
+    report = session.commands.confinement()
+    assert (report.tier, report.missing) == ("kernel", ())
+    assert len(report.denials) > 10
+
+
+@pytest.mark.parametrize(("mode", "tier"), [("require:namespaces", "kernel"), ("off", None)])
+def test_how_commands_are_confined_is_a_setting(
+    project: Path, tmp_path: Path, mode: SandboxMode, tier: str | None
+) -> None:
+    """Fail closed if what is required is not there; off must be said."""
+    with SessionSystem(state_dir=tmp_path / "state", sandbox=mode) as system:
+        session = system.create_session(project)
+        if mode == "off":
+            assert session.run(["kill", "-0", str(os.getpid())]).ok
+        else:
+            with pytest.raises(ConfinementError, match="namespaces"):
+                session.run("true")
+        assert session.commands.confinement().tier == tier
+
+
+def test_a_network_is_one_of_three(session: SessionHandle) -> None:
+    """Nothing is started otherwise."""
+    with pytest.raises(InvalidRequestError, match="network must be"):
+        session.run("true", network="all")  # type: ignore[arg-type] # on purpose

@@ -10,7 +10,9 @@ from jidocode.errors import CallError, CallTimeoutError, CommandFailedError, Ses
 from jidocode.otp.seconds import INFINITY
 from jidocode.session.commands import limits, operations
 from jidocode.session.commands.confinement.network import Network
+from jidocode.session.commands.confinement.report import ConfinementReport
 from jidocode.session.commands.handle import ANSWER_TIME, CommandHandle, as_bytes
+from jidocode.session.commands.inspection import ANSWER_SECONDS
 from jidocode.session.commands.result import CommandInfo, CommandResult
 from jidocode.session.commands.wanted import (
     DEFAULT_SIZE,
@@ -149,6 +151,17 @@ class CommandsClient(Client):
         Of those that have ended, at most 100 are remembered, fewer if their output is long.
         """
         return self._channel(request(operations.list_commands))
+
+    def confinement(self) -> ConfinementReport:
+        """Return what holds the commands of the session, right by right, as found by trying.
+
+        It takes some tenths of a second. With `Settings.sandbox="off"` nothing is tried, and
+        nothing holds them.
+
+        Raises:
+            ConfinementError: No command can be confined here at all.
+        """
+        return self._channel(request(operations.confinement), timeout=ANSWER_SECONDS)
 
     def get(self, command_id: str) -> CommandHandle:
         """Return a handle of a command, whoever has started it.

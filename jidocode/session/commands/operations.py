@@ -13,6 +13,8 @@ from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.session.arguments import require_int, require_wait
 from jidocode.session.commands import limits
+from jidocode.session.commands.confinement.report import ConfinementReport
+from jidocode.session.commands.inspection import begin_inspection
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
 from jidocode.session.commands.table import CommandTable
 from jidocode.session.commands.wanted import Wanted, check_input, check_size
@@ -138,6 +140,11 @@ def await_command(holder: CommandTable, command_id: str, seconds: float) -> Comm
     return _answer(holder.find(command_id).wait(seconds))
 
 
+def confinement(holder: CommandTable) -> ConfinementReport:
+    """Return what holds the commands of the session."""
+    raise Later(begin_inspection(holder.scratch, holder.sandbox_mode))
+
+
 OPERATIONS: Operations[CommandTable] = Operations(
     run_command,
     start_command,
@@ -150,4 +157,5 @@ OPERATIONS: Operations[CommandTable] = Operations(
     signal_command,
     cancel_command,
     await_command,
+    confinement,
 )

@@ -17,11 +17,12 @@ class Sandbox:
 
     Attributes:
         rules: What the settings say about commands.
+        scratch: The scratch folder.
     """
 
     def __init__(self, project: str, scratch: str, closed: str | None, rules: CommandRules) -> None:
         """Open *project* and *scratch* to commands; *closed* is a folder that stays closed."""
-        self._project, self._scratch = project, scratch
+        self._project, self.scratch = project, scratch
         self._closed = () if closed is None else (closed,)
         self.rules = rules
         self._prepared: dict[Network, Prepared] = {}
@@ -44,7 +45,7 @@ class Sandbox:
             found = self._prepared[network] = prepare(
                 session_confinement(
                     self._project,
-                    self._scratch,
+                    self.scratch,
                     closed=self._closed,
                     network=network,
                 )

@@ -15,6 +15,7 @@ from jidocode.errors import CommandError, CommandLimitError, InvalidRequestError
 from jidocode.session.commands import limits
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.environment import with_changes
+from jidocode.session.commands.limits import SandboxMode
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.program import Order, write_order
 from jidocode.session.commands.running import RunningCommand
@@ -62,6 +63,16 @@ class CommandTable:
     def default_timeout(self) -> float:
         """Seconds that `run` gives a command unless it is told otherwise."""
         return self._limits.timeout
+
+    @property
+    def scratch(self) -> str:
+        """The scratch folder of the session."""
+        return self._sandbox.scratch
+
+    @property
+    def sandbox_mode(self) -> SandboxMode:
+        """How commands are to be confined."""
+        return self._limits.sandbox
 
     def find(self, command_id: object) -> RunningCommand:
         """Return the command with that id.
