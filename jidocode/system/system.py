@@ -90,6 +90,7 @@ class SessionSystem(Application):
     def _run(self, host: HostProcess, root: Start) -> RunningSystem:
         from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - see above
         from jidocode.session.tree import session_children  # noqa: PLC0415 - idem
+        from jidocode.system import handle  # noqa: F401, PLC0415 - idem; for the first session
         from jidocode.system.running_sessions import RunningSystem, Tooling  # noqa: PLC0415 - idem
 
         return RunningSystem(
