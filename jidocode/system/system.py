@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from jidocode._host.daemon.launcher import HostProcess
@@ -90,9 +91,9 @@ class SessionSystem(Application):
     def _run(self, host: HostProcess, root: Start) -> RunningSystem:
         from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - see above
         from jidocode.session.tree import session_children  # noqa: PLC0415 - idem
-        from jidocode.system import handle  # noqa: F401, PLC0415 - idem; for the first session
         from jidocode.system.running_sessions import RunningSystem, Tooling  # noqa: PLC0415 - idem
 
+        import_module("jidocode.system.handle")  # for the first session, while the host starts
         return RunningSystem(
             host,
             root,
