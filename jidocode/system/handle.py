@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from jidocode._host.client.monitor import Monitor
 from jidocode.base.refs import ActorRef, Name
@@ -11,7 +11,7 @@ from jidocode.otp import management
 from jidocode.otp.server.streams import CallStream
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo
 from jidocode.otp.supervision.specs import ChildSpec
-from jidocode.session.commands.client import CommandsClient
+from jidocode.session.commands.options import RunOptions
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import Session
 from jidocode.session.state.client import StateClient
@@ -22,6 +22,8 @@ from jidocode.system.running_sessions import RunningSystem
 from jidocode.system.session_router import process_name
 
 if TYPE_CHECKING:
+    from jidocode.session.commands.client import CommandsClient
+    from jidocode.session.commands.result import CommandResult
     from jidocode.session.tools.toolbox import Toolbox
 
 
@@ -38,8 +40,6 @@ class SessionHandle:
         id: The session's id.
         manager: The project's files.
         state: The conversation.
-        commands: Runs programs.
-        run: Runs a program to its end: `commands.run`.
     """
 
     def __init__(self, system: RunningSystem, session_id: str) -> None:
@@ -47,11 +47,21 @@ class SessionHandle:
         self.id = session_id
         self.manager = ManagerClient(system.way_to("manager", session_id))
         self.state = StateClient(system.way_to("state", session_id))
-        self.commands = CommandsClient(system.way_to_commands(session_id))
-        self.run = self.commands.run
 
     def __repr__(self) -> str:
         return f"<SessionHandle {self.id}>"
+
+    @property
+    def commands(self) -> CommandsClient:
+        """Runs programs."""
+        # Imported here because few apps run commands, and all wait for imports.
+        from jidocode.session.commands.client import CommandsClient  # noqa: PLC0415 - see above
+
+        return CommandsClient(self._system.way_to_commands(self.id))
+
+    def run(self, command: str | Sequence[str], **options: Unpack[RunOptions]) -> CommandResult:
+        """Run a program to its end; `commands.run`, which says what it takes and raises."""
+        return self.commands.run(command, **options)
 
     @property
     def session(self) -> Session:
@@ -74,12 +84,16 @@ class SessionHandle:
     def tools(self) -> Toolbox:
         """What a model or an editor may ask of the session: its own tools and the app's."""
         from jidocode.session.tools.builtin import TOOLS  # noqa: PLC0415 - few apps have tools, and all wait for imports
+        from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - idem
         from jidocode.session.tools.toolbox import Toolbox  # noqa: PLC0415 - idem
 
         system = self._system
         patience = system.settings.policy_timeout
         return Toolbox(
-            self, [*TOOLS, *system.tooling.tools], system.tooling.policy, patience=patience
+            self,
+            [*TOOLS, *system.tooling.tools],
+            system.tooling.policy or read_only,
+            patience=patience,
         )
 
     @property

@@ -39,10 +39,10 @@ _Result = TypeVar("_Result")
 
 
 class Tooling(Struct, frozen=True):
-    """What an app says of tools: its own ones, and who allows what they do."""
+    """What an app says of tools: its own ones, and who allows what they do, None for nobody."""
 
     tools: Sequence[Tool]
-    policy: Policy
+    policy: Policy | None
 
 
 class RunningSystem(RunningTree):

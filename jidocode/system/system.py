@@ -89,8 +89,7 @@ class SessionSystem(Application):
         return root(self.settings, children)
 
     def _run(self, host: HostProcess, root: Start) -> RunningSystem:
-        from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - see above
-        from jidocode.session.tree import session_children  # noqa: PLC0415 - idem
+        from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
         from jidocode.system.running_sessions import RunningSystem, Tooling  # noqa: PLC0415 - idem
 
         import_module("jidocode.system.handle")  # for the first session, while the host starts
@@ -99,7 +98,7 @@ class SessionSystem(Application):
             root,
             self.settings,
             self._build or session_children,
-            Tooling(self._tools, self._policy or read_only),
+            Tooling(self._tools, self._policy),
         )
 
     @property

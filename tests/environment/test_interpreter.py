@@ -404,10 +404,15 @@ def test_an_odd_entry_of_the_path(project: Path, kind: str, where: str) -> None:
 def test_a_relative_entry_in_a_folder_that_is_gone(
     project: Path, tmp_path: Path, entry: str
 ) -> None:
-    """As after a deployment that replaced the folder of a running app."""
+    """As after a deployment that replaced the folder of a running app.
+
+    Python itself cannot import what lies beside such an entry any more.
+    """
     gone = tmp_path / "gone"
     gone.mkdir()
-    before = f"os.rmdir({str(gone)!r}); sys.path.insert(0, {entry!r})"
+    before = (
+        f"import jidocode.system.handle; os.rmdir({str(gone)!r}); sys.path.insert(0, {entry!r})"
+    )
 
     probe(project, before=before, cwd=gone).works()
 

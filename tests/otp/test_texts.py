@@ -21,6 +21,7 @@ from jidocode.errors import (
     StartFailedError,
 )
 from jidocode.otp.supervision.specs import LABEL_LENGTH, ChildSpec
+from jidocode.session.commands.result import CapturedOutput, CommandResult
 from tests.otp.machines import Worker, worker
 
 LONGEST = 3 * 10 * LINE_LENGTH  # a few texts, each of which may be all escapes
@@ -50,9 +51,25 @@ def reasons() -> st.SearchStrategy[ExitReason]:
     )
 
 
+def command_result(text: str) -> CommandResult:
+    """Return what came of a command that wrote *text*."""
+    output = CapturedOutput(text.encode("utf-8", "replace"))
+    return CommandResult(
+        id=text,
+        argv=(text,),
+        exit_code=1,
+        signal=None,
+        raw_stdout=output,
+        raw_stderr=output,
+        seconds=1.0,
+    )
+
+
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "str": texts,
     "tuple[str, ...]": st.lists(texts, max_size=4).map(tuple),
+    "tuple[int, ...]": st.just((1, 2)),
+    "CommandResult": st.builds(command_result, texts),
     "ExitReason": reasons(),
     "ActorRef": st.builds(ActorRef, texts, st.just(1), st.just(2)),
     "int": st.just(7),

@@ -25,6 +25,7 @@ from jidocode import (
     HostExitedError,
     HostStartError,
     NoProcessError,
+    RegistryNotRunningError,
     SessionSystem,
 )
 from jidocode.otp import (
@@ -446,7 +447,8 @@ def test_a_tree_that_ended_says_why(tmp_path: Path) -> None:
     """To every call after, also to one that was under way."""
     with start(worker("a", tmp_path / "a", name=A), worker("b", name=B)) as app:
         waiting = app.begin_call(B, "wait")
-        with suppress(ActorExitedError, NoProcessError, HostExitedError):
+        gone = ActorExitedError, NoProcessError, RegistryNotRunningError, HostExitedError
+        with suppress(*gone):
             while True:
                 with suppress(HandlerError):
                     app.call(A, ("raise", "the disk is on fire"))

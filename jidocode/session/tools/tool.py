@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from attrs import field, fields, frozen, has
 
 from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
 from jidocode.errors import InvalidToolError
-from jidocode.session.commands.client import CommandsClient
-from jidocode.session.manager.client import ManagerClient
-from jidocode.session.state.client import StateClient
 from jidocode.session.tools.arguments import schema_of
+
+if TYPE_CHECKING:
+    from jidocode.session.commands.client import CommandsClient
+    from jidocode.session.manager.client import ManagerClient
+    from jidocode.session.state.client import StateClient
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the servers of models take for a name."""
