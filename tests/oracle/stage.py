@@ -189,7 +189,8 @@ def worker(
     **options: Any,
 ) -> ChildSpec:
     """Return the spec of a `Worker`."""
-    return Worker.child_spec(text, init or {}, terminate, **{"id": text} | options)
+    options.setdefault("id", text)
+    return Worker.child_spec(text, init or {}, terminate, **options)
 
 
 def abc() -> list[ChildSpec]:
