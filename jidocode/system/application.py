@@ -12,12 +12,12 @@ top of this file makes every start longer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from attrs import evolve
 
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode.base.closing import Closing
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.text import quote
 from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start, as_spec, check_children
@@ -63,7 +63,7 @@ def start(
     )
 
 
-class Application:
+class Application(Closing):
     """A supervision tree in processes of its own, and the app's way to them.
 
     `start` makes one. It runs below a host process, which ends with the app. All
@@ -99,17 +99,6 @@ class Application:
         from jidocode.system.running import RunningTree  # noqa: PLC0415 - see above
 
         return RunningTree(host, root, self.settings)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = repr(self._running) if hasattr(self, "_running") else "<not started>"

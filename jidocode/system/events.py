@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 from attrs import field, frozen
@@ -26,6 +25,7 @@ from jidocode._host.deadline import deadline_after
 from jidocode._host.forks import Owner
 from jidocode._host.sharing import Changes, WeakBag
 from jidocode.base import log
+from jidocode.base.closing import Closing
 from jidocode.base.faults import require_sound
 from jidocode.base.records import Record
 from jidocode.base.refs import Name
@@ -98,7 +98,7 @@ class _Unread(Struct, frozen=True):
     """Whether a reader has been interrupted over it."""
 
 
-class EventStream:
+class EventStream(Closing):
     """One reader's events, oldest first; iterate over it, or `get` them.
 
     The stream of one session ends with that session's `ChildExited`, every stream with the
@@ -182,17 +182,6 @@ class EventStream:
         if self._hub.owner.is_here:
             self._hub.forget(self)
             self.end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def end(self) -> None:
         """Take in that there will be no more (called by the hub)."""

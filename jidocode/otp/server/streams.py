@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any, Protocol, Self
+
+from jidocode.base.closing import Closing
 
 
 class PartSource(Protocol):
@@ -28,7 +29,7 @@ class PartSource(Protocol):
         ...
 
 
-class CallStream:
+class CallStream(Closing):
     """A call whose answer comes in parts: an iterator of them, for one thread at a time.
 
     The process sends a part by `GenServer.send_part` while it is at work, and is at most
@@ -72,17 +73,6 @@ class CallStream:
     def close(self) -> None:
         """Want no more parts, and no answer; closing twice is fine."""
         self._source.cancel()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_source"):

@@ -30,11 +30,12 @@ import os
 from bisect import bisect_left
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from attrs import field, frozen
 
 from jidocode.base import log
+from jidocode.base.closing import Closing
 from jidocode.base.records import Record
 from jidocode.base.text import clip, quote
 from jidocode.errors import BoundaryError
@@ -103,7 +104,7 @@ class Spot(NamedTuple):
     """The name in it."""
 
 
-class Boundary:
+class Boundary(Closing):
     """A pinned project root. Close it, or use it as a context manager.
 
     It goes on working when the root is renamed. It is not thread-safe.
@@ -142,12 +143,6 @@ class Boundary:
             """Which tier is in force."""
             os.close(self._open_at(".", DIRECTORY))
             self._remove_left_over()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let the root go; closing twice is fine."""

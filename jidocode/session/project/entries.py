@@ -18,8 +18,9 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
+from jidocode.base.closing import Closing
 from jidocode.session.project import openat2
 from jidocode.session.project.boundary import Boundary, EntryKind, Tier, kind_of
 from jidocode.session.project.descriptors import ALWAYS, closing
@@ -48,7 +49,7 @@ class Visited(NamedTuple):
     kind: EntryKind | Literal["ignored"]
 
 
-class Ground:
+class Ground(Closing):
     """Where one search may look: a root of its own, for some time. Close it in the end.
 
     It may be used in a thread while its `Boundary` goes on working, or is closed.
@@ -73,12 +74,6 @@ class Ground:
         self._since = time.monotonic()
         self._deadline = self._since
         self.unreadable = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let the root go."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Self
 
+from jidocode.base.closing import Closing
 from jidocode.base.text import quote
 from jidocode.errors import (
     BoundaryError,
@@ -37,7 +37,7 @@ MAX_ENTRIES = 10_000
 """Names in one listing."""
 
 
-class Project:
+class Project(Closing):
     """A project's folder, pinned. Close it, or use it as a context manager."""
 
     def __init__(
@@ -65,12 +65,6 @@ class Project:
             raise InvalidSessionError(("project_path_changed",), (error.message,)) from error
         except OSError as error:
             raise unusable_project(root, error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let the folder go; closing twice is fine."""

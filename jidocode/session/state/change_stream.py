@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from collections import deque
-from types import TracebackType
 from typing import Self
 
+from jidocode.base.closing import Closing
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import ActorExitedError
 from jidocode.otp.seconds import INFINITY, require_seconds
@@ -21,7 +21,7 @@ ANSWER_TIME = 5.0
 _LONGEST_WAIT = 5.0
 
 
-class ChangeStream:
+class ChangeStream(Closing):
     """All changes of a session from one number on: iterate over it, or `get` them.
 
     With a journal it goes on across restarts of the State, without a gap and without a
@@ -104,14 +104,3 @@ class ChangeStream:
         """End it, also for a thread that waits in it; any thread may, and a signal handler."""
         if self._owner == os.getpid():
             self._stop.request()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -7,11 +7,11 @@ what is left for the child: a handful of system calls, of which none opens anyth
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 from attrs import field, frozen
 
+from jidocode.base.closing import Closing
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import BoundaryError, ConfinementError, InvalidRequestError
@@ -100,7 +100,7 @@ class Confinement(Record):
     ptrace: bool = field(default=False, converter=_ptrace)
 
 
-class Prepared:
+class Prepared(Closing):
     """A confinement that waits for the child which is to be confined; see `prepare`.
 
     It can be applied in any number of children, one after the other or at once. It holds
@@ -150,17 +150,6 @@ class Prepared:
     def close(self) -> None:
         """Let go of it; whoever was confined by it stays so."""
         self._ruleset.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def prepare(confinement: Confinement) -> Prepared:
