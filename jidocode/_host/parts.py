@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from typing import Any
 
+from jidocode._host import wire
 from jidocode._host.transport.frames import Body
+from jidocode.errors import CallError
 
 WINDOW = 32
 """How many parts of one answer may have been sent and not been read."""
@@ -21,7 +24,7 @@ class Parts:
 
     Attributes:
         arrivals: Has something in it if something may have come.
-        position: How many have been read. The reader counts, as the last thing it does.
+        position: How many have been read. It is counted as the last thing of each reading.
     """
 
     # A signal handler may raise between any two steps of the reader. So nothing is taken out
@@ -65,6 +68,23 @@ class Parts:
             self._grant(position + WINDOW)
             self._granted = position + WINDOW
         return self._parts.get(position)
+
+    def take(self, target: str) -> Any:
+        """Return the part to read of the answer of *target*, as it was sent, and count it.
+
+        Raises:
+            CallError: It cannot be read here; it counts as read.
+            BaseException: What a signal handler has raised meanwhile: it does not.
+        """
+        payload = self.peek()
+        assert payload is not None  # noqa: S101 - it was looked at before
+        try:
+            part = wire.content_of(payload, target, failed=False)
+        except CallError:
+            self.position += 1
+            raise
+        self.position += 1
+        return part
 
     def _wake(self) -> None:
         if self.arrivals.empty():

@@ -102,7 +102,7 @@ class AsyncGenServer(ServerCommands):
 
     async def whereis(self, target: Name | Via) -> ActorRef | None:
         """Return the process that has a name or a key now; as `GenServer.whereis`."""
-        return await self._carrier.look_up(target)
+        return await self.ask(GenServer.whereis, target)
 
     async def ask(
         self,
@@ -130,12 +130,7 @@ class AsyncGenServer(ServerCommands):
 
         Other callbacks go on while it waits for a reader that is slow.
         """
-        return cast(
-            "bool",
-            await self._carrier.have_done(
-                partial(self._carrier.send_part, caller, part, timeout=timeout)
-            ),
-        )
+        return await self.ask(GenServer.send_part, caller, part, timeout=timeout)
 
     def as_gen_server(self) -> GenServer:
         """Return the server that carries this one (called by the host, first)."""
@@ -240,10 +235,6 @@ class _Carrier(GenServer):
             return await future
         finally:
             self._futures.pop(token, None)
-
-    async def look_up(self, target: Name | Via) -> ActorRef | None:
-        """Look *target* up; see `AsyncGenServer.whereis`."""
-        return cast("ActorRef | None", await self.have_done(partial(self.whereis, target)))
 
     async def have_done(self, job: Callable[[], object]) -> object:
         """Have another thread do *job*, in which it may wait: the main one, if that waits here."""

@@ -63,17 +63,10 @@ class PartReader:
                 self._shell.take_from(self._parts.arrivals, deadline.left)
             except queue.Empty:
                 raise CallTimeoutError(self._target, seconds) from None
-        payload = self._parts.peek()
-        if payload is None:
-            self.answer()
-            raise StopIteration
-        try:
-            part = wire.content_of(payload, self._target, failed=False)
-        except CallError:  # nobody can read it
-            self._parts.position += 1
-            raise
-        self._parts.position += 1
-        return part
+        if self._parts.peek() is not None:
+            return self._parts.take(self._target)
+        self.answer()
+        raise StopIteration
 
     def answer(self) -> Any:
         """Return the answer, which is there."""
@@ -98,6 +91,7 @@ class PartReader:
         if not self._parts.put(payload):
             why = f"{self._target} has sent more than {WINDOW} parts that nobody has read"
             self._end(CallError(why))
+            self._hang_up()
 
     def _hang_up(self) -> None:
         request = self._request

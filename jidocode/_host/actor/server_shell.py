@@ -84,13 +84,13 @@ class ServerShell(Shell):
             machine.SendCast: self._send_cast,
             machine.SendInfo: self._send_info,
             machine.SendRequest: self._send_request,
-            machine.SendAfter: lambda command: self._in_main(self._send_after, command),
-            machine.CancelTimer: lambda command: self._in_main(self._timers.cancel, command.token),
+            machine.SendAfter: self._by_main(self._send_after),
+            machine.CancelTimer: self._by_main(lambda command: self._timers.cancel(command.token)),
             machine.SetIdleTimer: self._set_idle_timer,
             machine.Continue: self._continue,
-            machine.StartMonitor: lambda command: self._in_main(self._start_monitor, command),
-            machine.WatchProcess: lambda command: self._in_main(self._watch_process, command),
-            machine.StopMonitor: lambda command: self._in_main(self._stop_monitor, command),
+            machine.StartMonitor: self._by_main(self._start_monitor),
+            machine.WatchProcess: self._by_main(self._watch_process),
+            machine.StopMonitor: self._by_main(self._stop_monitor),
             machine.Publish: self._publish,
             machine.LogUnexpected: lambda command: self.ignore(command.type_name),
             machine.StopSoon: lambda command: self.after(
@@ -259,12 +259,6 @@ class ServerShell(Shell):
                 f"this process is a fork of {self.ref}: only that process itself is heard"
             )
 
-    def _in_main(self, step: Callable[[Any], object], command: Any) -> None:
-        if self._is_main:
-            step(command)
-        else:
-            self.after(0.0, lambda: self._take_step(partial(step, command)))
-
     def _take_step(self, step: Callable[[], object]) -> None:
         try:
             step()
@@ -272,9 +266,16 @@ class ServerShell(Shell):
             reason = loop.crash_reason(error)
             self._receive.take(lambda: self.fail(reason))
 
+    def _by_main(self, step: Callable[[Any], object]) -> Callable[[Any], object]:
+        """Return how a command is carried out by *step* in the main thread."""
+        return lambda command: self.in_main(partial(step, command))
+
     def in_main(self, step: Callable[[], object]) -> None:
         """Take *step* in the main thread: now, or behind the messages that wait."""
-        self._in_main(lambda _: step(), None)
+        if self._is_main:
+            step()
+        else:
+            self.after(0.0, lambda: self._take_step(step))
 
     def take_from(self, source: queue.SimpleQueue[T], seconds: float) -> T:
         """Return the next of *source*; the main thread handles messages while it waits.
@@ -379,7 +380,7 @@ class ServerShell(Shell):
             ref = self._reach(target)
             if isinstance(target, Via) and ref is not None:
                 target = ref
-        self._in_main(partial(self._begin_request, payload, target), command)
+        self.in_main(partial(self._begin_request, payload, target, command))
 
     def _begin_request(self, payload: bytes, target: Target, command: machine.SendRequest) -> None:
         def ended(outcome: Outcome) -> None:

@@ -197,8 +197,8 @@ class CallLedger:
                 raise CallTimeoutError(pending.target, deadline.seconds)
         return pending.result()
 
-    def peek_part(self, stream: PendingStream, deadline: Deadline) -> Body | None:
-        """Return the part to read as soon as it is there, None if the answer is.
+    def await_part(self, stream: PendingStream, deadline: Deadline) -> bool:
+        """Wait for a part to read, or for the answer; return whether there is a part.
 
         Raises:
             CallTimeoutError: Neither was there by *deadline*.
@@ -211,7 +211,7 @@ class CallLedger:
                 parts.arrivals.get(timeout=min(deadline.left, threading.TIMEOUT_MAX))
             except queue.Empty:
                 raise CallTimeoutError(stream.target, deadline.seconds) from None
-        return parts.peek()
+        return parts.peek() is not None
 
     def cancel(self, pending: PendingCall) -> bool:
         """Want no answer any more; False if *pending* has ended already."""

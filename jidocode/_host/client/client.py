@@ -189,17 +189,10 @@ class HostClient:
     def next_part(self, stream: PendingStream, deadline: Deadline) -> Any:
         """Return the next part as soon as it is there; raises as `PartSource.next_part`."""
         self._owner.check()
-        payload = self._ledger.peek_part(stream, deadline)
-        if payload is None:
-            stream.result()
-            raise StopIteration
-        try:
-            part = wire.content_of(payload, stream.target, failed=False)
-        except CallError:  # nobody can read it
-            stream.parts.position += 1
-            raise
-        stream.parts.position += 1
-        return part
+        if self._ledger.await_part(stream, deadline):
+            return stream.parts.take(stream.target)
+        stream.result()
+        raise StopIteration
 
     def result_of(self, pending: PendingCall, deadline: Deadline) -> Any:
         """Return the answer of a call under way; raises as `call`, and may be asked again."""
