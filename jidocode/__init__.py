@@ -110,7 +110,7 @@ if TYPE_CHECKING:
     )
     from jidocode.session.commands.handle import CommandHandle as CommandHandle
     from jidocode.session.commands.limits import CommandRules as CommandRules
-    from jidocode.session.commands.options import RunOptions as RunOptions
+    from jidocode.session.commands.options import CommandOptions as CommandOptions
     from jidocode.session.commands.result import (
         CapturedOutput as CapturedOutput,
         CommandInfo as CommandInfo,
@@ -262,7 +262,7 @@ else:
         jidocode.session.commands.limits
             CommandRules
         jidocode.session.commands.options
-            RunOptions
+            CommandOptions
         jidocode.session.commands.result
             CapturedOutput CommandInfo CommandResult OutputChunk StreamName
         jidocode.session.conversation.changes

@@ -36,6 +36,7 @@ BEHAVIOUR = {
     "ChangeStream",
     "Channel",
     "CommandHandle",
+    "CommandOptions",  # the names and types of arguments
     "CommandsClient",
     "DynamicSupervisor",
     "EventStream",
@@ -46,7 +47,6 @@ BEHAVIOUR = {
     "ManagerClient",
     "Monitor",
     "Registry",
-    "RunOptions",  # the names and types of arguments
     "OwnSession",
     "SessionChild",
     "SessionChildren",

@@ -11,7 +11,7 @@ from jidocode.otp import management
 from jidocode.otp.server.streams import CallStream
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo
 from jidocode.otp.supervision.specs import ChildSpec
-from jidocode.session.commands.options import RunOptions
+from jidocode.session.commands.options import CommandOptions
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import Session
 from jidocode.session.state.client import StateClient
@@ -59,9 +59,15 @@ class SessionHandle:
 
         return CommandsClient(self._system.way_to_commands(self.id))
 
-    def run(self, command: str | Sequence[str], **options: Unpack[RunOptions]) -> CommandResult:
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> CommandResult:
         """Run a program to its end; `commands.run`, which says what it takes and raises."""
-        return self.commands.run(command, **options)
+        return self.commands.run(command, check=check, **options)
 
     @property
     def session(self) -> Session:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Unpack
+
+from msgspec.structs import replace
 
 from jidocode.errors import CallError, CallTimeoutError, CommandFailedError, SessionError
 from jidocode.otp.seconds import INFINITY
@@ -13,6 +16,7 @@ from jidocode.session.commands.confinement.network import Network
 from jidocode.session.commands.confinement.report import ConfinementReport
 from jidocode.session.commands.handle import ANSWER_TIME, CommandHandle, as_bytes
 from jidocode.session.commands.inspection import ANSWER_SECONDS
+from jidocode.session.commands.options import CommandOptions
 from jidocode.session.commands.result import CommandInfo, CommandResult
 from jidocode.session.commands.wanted import (
     DEFAULT_SIZE,
@@ -38,20 +42,8 @@ class CommandsClient(Client):
     whatever the way to the process raises (`CallError`).
     """
 
-    def run(  # noqa: PLR0913 - all but the first are keywords
-        self,
-        command: Command,
-        *,
-        cwd: str | os.PathLike[str] = ".",
-        env: Mapping[str, str | None] | None = None,
-        stdin: str | bytes | None = None,
-        timeout: float | None = None,
-        output_limit: int | None = None,
-        merge: bool = False,
-        tty: bool | Size = False,
-        save_output: str | os.PathLike[str] | None = None,
-        network: Network = NO_NETWORK,
-        check: bool = False,
+    def run(
+        self, command: Command, *, check: bool = False, **options: Unpack[CommandOptions]
     ) -> CommandResult:
         """Run a program to its end, and return how it ended and what it has written.
 
@@ -62,21 +54,8 @@ class CommandsClient(Client):
         Args:
             command: A str is a line for `/bin/sh`; a sequence of them a program, looked for in
                 its PATH, and its arguments.
-            cwd: A folder of the project.
-            env: Changes of its environment, which has nothing of the app's but PATH, language
-                and time zone; None takes a variable away.
-            stdin: What it can read; text as UTF-8. Nothing by default.
-            timeout: Seconds until it is ended, as by `CommandHandle.cancel`;
-                `Settings.command_timeout` by default, `INFINITY` for never.
-            output_limit: Bytes of each stream that are kept, the first half and the last;
-                `Settings.command_output_limit` by default.
-            merge: Whether its standard error is written to its standard output.
-            tty: Whether it has a terminal; its size is 24 rows and 80 columns, or what is given.
-            save_output: A file outside the project to be made, that all of its output goes to,
-                up to 1 GiB.
-            network: Which sockets it may have: `NoNetwork()`, `Ports(connect=[443], listen=[8000])`
-                or `FullNetwork()`.
             check: Whether another exit code than 0 is an error.
+            options: See `CommandOptions`.
 
         Raises:
             CommandFailedError: *check*, and it ended in another way than by exit code 0.
@@ -84,19 +63,7 @@ class CommandsClient(Client):
             ConfinementError: It cannot be confined on this machine.
             CommandLimitError: As many commands run as may.
         """
-        wanted = Wanted(
-            id=new_record_id(),
-            argv=as_argv(command),
-            cwd=os.fspath(cwd),
-            env=env or {},
-            stdin=None if stdin is None else as_bytes(stdin),
-            timeout=timeout,
-            output_limit=output_limit,
-            merge=merge,
-            tty=_size(tty),
-            save_output=None if save_output is None else os.fspath(save_output),
-            network=network,
-        )
+        wanted = _wanted(command, **options)
         try:
             result = self._channel(request(operations.run_command, wanted), timeout=INFINITY)
         except BaseException as error:
@@ -109,39 +76,13 @@ class CommandsClient(Client):
             raise CommandFailedError(result)
         return result
 
-    def start(  # noqa: PLR0913 - all but the first are keywords
-        self,
-        command: Command,
-        *,
-        cwd: str | os.PathLike[str] = ".",
-        env: Mapping[str, str | None] | None = None,
-        stdin: str | bytes | None = None,
-        timeout: float | None = None,
-        output_limit: int | None = None,
-        merge: bool = False,
-        tty: bool | Size = False,
-        save_output: str | os.PathLike[str] | None = None,
-        network: Network = NO_NETWORK,
-    ) -> CommandHandle:
+    def start(self, command: Command, **options: Unpack[CommandOptions]) -> CommandHandle:
         """Start a program, and return a handle of it as soon as it is executed.
 
-        Takes, and raises, what `run` does, but: *timeout* is none by default; and if *stdin* is
-        given, `b""` too, more may be written by `CommandHandle.write`. So it may at a terminal.
+        Takes, and raises, what `run` does; but if *stdin* is given, `b""` too, more may be
+        written by `CommandHandle.write`. So it may at a terminal.
         """
-        wanted = Wanted(
-            id=new_record_id(),
-            argv=as_argv(command),
-            cwd=os.fspath(cwd),
-            env=env or {},
-            stdin=None if stdin is None else as_bytes(stdin),
-            keep_stdin=True,
-            timeout=timeout,
-            output_limit=output_limit,
-            merge=merge,
-            tty=_size(tty),
-            save_output=None if save_output is None else os.fspath(save_output),
-            network=network,
-        )
+        wanted = replace(_wanted(command, **options), keep_stdin=True)
         self._channel(request(operations.start_command, wanted))
         return CommandHandle(self._channel, wanted.id)
 
@@ -176,6 +117,34 @@ class CommandsClient(Client):
         with suppress(SessionError, CallError):
             seconds = limits.GRACE_SECONDS + ANSWER_TIME
             self._channel(request(operations.cancel_command, command_id), timeout=seconds)
+
+
+def _wanted(  # noqa: PLR0913 - all but the first are keywords
+    command: Command,
+    *,
+    cwd: str | os.PathLike[str] = ".",
+    env: Mapping[str, str | None] | None = None,
+    stdin: str | bytes | None = None,
+    timeout: float | None = None,
+    output_limit: int | None = None,
+    merge: bool = False,
+    tty: bool | Size = False,
+    save_output: str | os.PathLike[str] | None = None,
+    network: Network = NO_NETWORK,
+) -> Wanted:
+    return Wanted(
+        id=new_record_id(),
+        argv=as_argv(command),
+        cwd=os.fspath(cwd),
+        env=env or {},
+        stdin=None if stdin is None else as_bytes(stdin),
+        timeout=timeout,
+        output_limit=output_limit,
+        merge=merge,
+        tty=_size(tty),
+        save_output=None if save_output is None else os.fspath(save_output),
+        network=network,
+    )
 
 
 def _size(tty: bool | Size) -> Size | None:  # noqa: FBT001 - it is what users give by name

@@ -1,4 +1,4 @@
-"""`RunOptions`: the arguments of `CommandsClient.run`, for whatever passes them on."""
+"""`CommandOptions`: what can be said of a command, besides what it runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,25 @@ if TYPE_CHECKING:
     from jidocode.session.commands.confinement.network import Network
 
 
-class RunOptions(TypedDict, total=False):
-    """The arguments of `CommandsClient.run` but for its command; see there."""
+class CommandOptions(TypedDict, total=False):
+    """What can be said of a command, by `CommandsClient.run` and `start`, and by what passes it on.
+
+    Attributes:
+        cwd: A folder of the project.
+        env: Changes of its environment, which has nothing of the app's but PATH, language
+            and time zone; None takes a variable away.
+        stdin: What it can read; text as UTF-8. Nothing by default.
+        timeout: Seconds until it is ended, as by `CommandHandle.cancel`, `INFINITY` for never;
+            by default `Settings.command_timeout` for `run`, and never for `start`.
+        output_limit: Bytes of each stream that are kept, the first half and the last;
+            `Settings.command_output_limit` by default.
+        merge: Whether its standard error is written to its standard output.
+        tty: Whether it has a terminal; its size is 24 rows and 80 columns, or what is given.
+        save_output: A file outside the project to be made, that all of its output goes to,
+            up to 1 GiB.
+        network: Which sockets it may have: `NoNetwork()`, `Ports(connect=[443], listen=[8000])`
+            or `FullNetwork()`.
+    """
 
     cwd: str | os.PathLike[str]
     env: Mapping[str, str | None] | None
@@ -22,4 +39,3 @@ class RunOptions(TypedDict, total=False):
     tty: bool | tuple[int, int]
     save_output: str | os.PathLike[str] | None
     network: Network
-    check: bool
