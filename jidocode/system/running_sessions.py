@@ -146,11 +146,8 @@ class _Way(Struct, frozen=True):
         return answer
 
 
-class _WayToCommands(Struct, frozen=True):
+class _WayToCommands(_Way, frozen=True):
     """The way to a process that is started by whoever asks first."""
-
-    system: RunningSystem
-    name: Name
 
     def __call__(
         self,
@@ -160,12 +157,11 @@ class _WayToCommands(Struct, frozen=True):
         timeout: float | None = None,
         stop: Stop | None = None,
     ) -> _Result:
-        way = _Way(self.system, self.name)
         try:
-            return way(request, timeout=timeout, stop=stop)
+            return super().__call__(request, timeout=timeout, stop=stop)
         except NoProcessError:
             self._start()
-        return way(request, timeout=timeout, stop=stop)
+        return super().__call__(request, timeout=timeout, stop=stop)
 
     def _start(self) -> None:
         system, (_, session_id) = self.system, self.name
