@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from typing import TypeGuard
+
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import is_seconds
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def is_sha256(value: object) -> TypeGuard[str]:
+    """Whether *value* is a SHA-256 in lower-case hexadecimal."""
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def require_int(what: str, value: object, *, least: int) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
+from jidocode.session.arguments import is_sha256
 from jidocode.session.conversation.changes import Todo, TodoStatus
 from jidocode.session.record import MAX_JSON_DEPTH, json_object
 
@@ -25,8 +25,6 @@ MAX_LABEL_LENGTH = 200
 """Characters in an id or the name of a tool."""
 MAX_PATH_LENGTH = 4096
 """Characters in the path of a file."""
-
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def label(what: str, value: object) -> str:
@@ -72,7 +70,7 @@ def file_path(value: object) -> str:
 
 def sha256(value: object) -> str:
     """Return *value* if it is a SHA-256 in lower-case hex."""
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+    if not is_sha256(value):
         raise InvalidRequestError(f"a SHA-256 is 64 lower-case hex digits, not {quote(value)}")
     return value
 

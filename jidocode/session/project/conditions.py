@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 
 from jidocode.base.text import quote
 from jidocode.errors import FileChangedError, FileTooLargeError, InvalidRequestError
+from jidocode.session.arguments import is_sha256
 from jidocode.session.project import limits
 from jidocode.session.project.descriptors import ALWAYS, require_file
 
 ABSENT = "absent"
 """Given in place of a hash: there must be no file."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Condition:
@@ -106,7 +104,7 @@ class Condition:
 def _require_sha256(value: object) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and (value == ABSENT or _SHA256.fullmatch(value)):
+    if is_sha256(value) or (isinstance(value, str) and value == ABSENT):
         return value
     raise InvalidRequestError(
         f"if_sha256 must be 64 hexadecimal digits in lower case, or {ABSENT!r}, not {quote(value)}"
