@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jidocode.session.commands.confinement.confinement import prepare
-from jidocode.session.commands.confinement.descriptors import close_others
-from jidocode.session.commands.confinement.rules import session_confinement
+from jidocode.session.confinement.confinement import prepare
+from jidocode.session.confinement.descriptors import close_others
+from jidocode.session.confinement.rules import session_confinement
 
 PAIRS = 200
 GOAL = "<= 3"

@@ -98,16 +98,6 @@ if TYPE_CHECKING:
     )
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
     from jidocode.session.commands.client import CommandsClient as CommandsClient
-    from jidocode.session.commands.confinement.limits import CommandLimits as CommandLimits
-    from jidocode.session.commands.confinement.network import (
-        FullNetwork as FullNetwork,
-        NoNetwork as NoNetwork,
-        Ports as Ports,
-    )
-    from jidocode.session.commands.confinement.report import (
-        ConfinementReport as ConfinementReport,
-        Denial as Denial,
-    )
     from jidocode.session.commands.handle import CommandHandle as CommandHandle
     from jidocode.session.commands.limits import CommandRules as CommandRules
     from jidocode.session.commands.options import CommandOptions as CommandOptions
@@ -117,6 +107,16 @@ if TYPE_CHECKING:
         CommandResult as CommandResult,
         OutputChunk as OutputChunk,
         StreamName as StreamName,
+    )
+    from jidocode.session.confinement.limits import CommandLimits as CommandLimits
+    from jidocode.session.confinement.network import (
+        FullNetwork as FullNetwork,
+        NoNetwork as NoNetwork,
+        Ports as Ports,
+    )
+    from jidocode.session.confinement.report import (
+        ConfinementReport as ConfinementReport,
+        Denial as Denial,
     )
     from jidocode.session.conversation.changes import (
         Change as Change,
@@ -249,11 +249,11 @@ else:
             Restart Strategy StrategyText
         jidocode.session.child
             OwnSession SessionChild
-        jidocode.session.commands.confinement.limits
+        jidocode.session.confinement.limits
             CommandLimits
-        jidocode.session.commands.confinement.network
+        jidocode.session.confinement.network
             FullNetwork NoNetwork Ports
-        jidocode.session.commands.confinement.report
+        jidocode.session.confinement.report
             ConfinementReport Denial
         jidocode.session.commands.client
             CommandsClient

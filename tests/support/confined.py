@@ -11,9 +11,9 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from jidocode.session.commands.confinement.confinement import Confinement, prepare
-from jidocode.session.commands.confinement.network import Network
-from jidocode.session.commands.confinement.rules import session_confinement
+from jidocode.session.confinement.confinement import Confinement, prepare
+from jidocode.session.confinement.network import Network
+from jidocode.session.confinement.rules import session_confinement
 
 SCRIPT_START = """
 import ctypes, errno, json, mmap, os, resource, signal, socket, struct, subprocess, sys

@@ -282,8 +282,12 @@ def test_signals_that_the_app_holds_back_reach_the_system() -> None:
         guard = host.parent()
         assert guard is not None
         below = [guard, *guard.children(recursive=True)]
-        statuses = [Path(f"/proc/{each.pid}/status").read_text() for each in below]
+        statuses = []
+        for each in below:  # a standby among them may give way to another meanwhile
+            with suppress(FileNotFoundError, ProcessLookupError):
+                statuses.append(Path(f"/proc/{each.pid}/status").read_text())
 
+    assert len(statuses) >= len(below) - 1
     assert all("SigBlk:\t0000000000000000" in status for status in statuses)
 
 

@@ -12,8 +12,6 @@ from msgspec.structs import replace
 from jidocode.errors import CallError, CallTimeoutError, CommandFailedError, SessionError
 from jidocode.otp.seconds import INFINITY
 from jidocode.session.commands import limits, operations
-from jidocode.session.commands.confinement.network import Network
-from jidocode.session.commands.confinement.report import ConfinementReport
 from jidocode.session.commands.handle import ANSWER_TIME, CommandHandle, as_bytes
 from jidocode.session.commands.inspection import ANSWER_SECONDS
 from jidocode.session.commands.options import CommandOptions
@@ -26,6 +24,8 @@ from jidocode.session.commands.wanted import (
     Wanted,
     as_argv,
 )
+from jidocode.session.confinement.network import Network
+from jidocode.session.confinement.report import ConfinementReport
 from jidocode.session.conversation.changes import new_record_id
 from jidocode.session.requests import Client, request
 

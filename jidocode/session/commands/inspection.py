@@ -13,9 +13,9 @@ import threading
 from concurrent.futures import Future
 
 from jidocode.errors import ConfinementError
-from jidocode.session.commands.confinement.landlock import find_abi
-from jidocode.session.commands.confinement.report import ConfinementReport
 from jidocode.session.commands.limits import SandboxMode
+from jidocode.session.confinement.landlock import find_abi
+from jidocode.session.confinement.report import ConfinementReport
 
 PATIENCE = 30.0
 """Seconds that it may take; on an idle machine it is about half of one."""
@@ -27,7 +27,7 @@ _PROBE = """
 import json, pickle, sys
 sys.path[:] = json.loads(sys.argv[1])
 from jidocode.errors import ConfinementError
-from jidocode.session.commands.confinement.probe import probe
+from jidocode.session.confinement.probe import probe
 try:
     outcome = probe(sys.argv[2])
 except (ConfinementError, OSError) as error:

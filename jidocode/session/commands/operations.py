@@ -13,11 +13,11 @@ from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.session.arguments import require_int, require_wait
 from jidocode.session.commands import limits
-from jidocode.session.commands.confinement.report import ConfinementReport
 from jidocode.session.commands.inspection import begin_inspection
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
 from jidocode.session.commands.table import CommandTable
 from jidocode.session.commands.wanted import Wanted, check_input, check_size
+from jidocode.session.confinement.report import ConfinementReport
 from jidocode.session.requests import Operations
 
 _Value = TypeVar("_Value")

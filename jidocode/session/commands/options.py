@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from jidocode.session.commands.confinement.network import Network
+    from jidocode.session.confinement.network import Network
 
 
 class CommandOptions(TypedDict, total=False):

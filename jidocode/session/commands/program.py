@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.confinement.seal import Seal
+from jidocode.session.confinement.seal import Seal
 
 
 class Order(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from jidocode.errors import ConfinementError
-from jidocode.session.commands.confinement.confinement import Prepared, prepare
-from jidocode.session.commands.confinement.network import Network
-from jidocode.session.commands.confinement.rules import session_confinement
 from jidocode.session.commands.limits import CommandRules
+from jidocode.session.confinement.confinement import Prepared, prepare
+from jidocode.session.confinement.network import Network
+from jidocode.session.confinement.rules import session_confinement
 
 _MAX_PREPARED = 16
 """How many confinements, one for each network that was asked for, are kept ready."""

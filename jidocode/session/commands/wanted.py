@@ -12,7 +12,7 @@ from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import is_seconds
 from jidocode.session.arguments import require_int
 from jidocode.session.commands import limits
-from jidocode.session.commands.confinement.network import (
+from jidocode.session.confinement.network import (
     FullNetwork,
     Network,
     NoNetwork,

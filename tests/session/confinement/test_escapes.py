@@ -18,11 +18,11 @@ from attrs import evolve
 from confined import SCRIPT_START, Place, make_place
 
 from jidocode import FullNetwork, Ports
-from jidocode.session.commands.confinement import seccomp
-from jidocode.session.commands.confinement.confinement import prepare
-from jidocode.session.commands.confinement.descriptors import close_others
-from jidocode.session.commands.confinement.rules import session_confinement
-from jidocode.session.commands.confinement.syscalls import numbers
+from jidocode.session.confinement import seccomp
+from jidocode.session.confinement.confinement import prepare
+from jidocode.session.confinement.descriptors import close_others
+from jidocode.session.confinement.rules import session_confinement
+from jidocode.session.confinement.syscalls import numbers
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to set it up")
 

@@ -12,10 +12,10 @@ from bpf_machine import ALLOW, KILL, run
 from confined import Place, make_place
 from hypothesis import given, strategies as st
 
-from jidocode.session.commands.confinement import bpf, seccomp
-from jidocode.session.commands.confinement.bpf import Case, Instruction, Rule, Test as Check
-from jidocode.session.commands.confinement.network import FullNetwork, Network, NoNetwork, Ports
-from jidocode.session.commands.confinement.syscalls import LAST, MACHINES, numbers
+from jidocode.session.confinement import bpf, seccomp
+from jidocode.session.confinement.bpf import Case, Instruction, Rule, Test as Check
+from jidocode.session.confinement.network import FullNetwork, Network, NoNetwork, Ports
+from jidocode.session.confinement.syscalls import LAST, MACHINES, numbers
 
 NETWORKS: dict[str, Network] = {
     "none": NoNetwork(),

@@ -17,9 +17,9 @@ from attrs import evolve
 from confined import SCRIPT_START, Place, make_place
 
 from jidocode import ConfinementError, FullNetwork, Ports
-from jidocode.session.commands.confinement import landlock, seccomp
-from jidocode.session.commands.confinement.confinement import Confinement, prepare
-from jidocode.session.commands.confinement.kernel import call
+from jidocode.session.confinement import landlock, seccomp
+from jidocode.session.confinement.confinement import Confinement, prepare
+from jidocode.session.confinement.kernel import call
 
 ABIS = range(landlockpy.flags.LATEST_ABI + 1)
 

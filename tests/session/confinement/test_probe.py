@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from jidocode import ConfinementError, ConfinementReport, Denial
-from jidocode.session.commands.confinement import landlock, probe as probing
-from jidocode.session.commands.confinement.landlock import find_abi
-from jidocode.session.commands.confinement.probe import probe, run_tries
-from jidocode.session.commands.confinement.tries import TRIES
+from jidocode.session.confinement import landlock, probe as probing
+from jidocode.session.confinement.landlock import find_abi
+from jidocode.session.confinement.probe import probe, run_tries
+from jidocode.session.confinement.tries import TRIES
 
 
 def test_everything_is_denied_here(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_everything_is_denied_to_who_has_no_privileges() -> None:
     """It needs none: an app that is not root can confine its commands."""
     code = """
 import os
-from jidocode.session.commands.confinement.probe import probe
+from jidocode.session.confinement.probe import probe
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)

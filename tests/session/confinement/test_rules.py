@@ -13,11 +13,11 @@ import pytest
 from confined import Place, make_place
 
 from jidocode import CommandLimits, FullNetwork, InvalidRequestError, NoNetwork, Ports
-from jidocode.session.commands.confinement import rules
-from jidocode.session.commands.confinement.confinement import Confinement
-from jidocode.session.commands.confinement.limits import resource_limits
-from jidocode.session.commands.confinement.rules import session_confinement
-from jidocode.session.commands.confinement.worktree import worktree_paths
+from jidocode.session.confinement import rules
+from jidocode.session.confinement.confinement import Confinement
+from jidocode.session.confinement.limits import resource_limits
+from jidocode.session.confinement.rules import session_confinement
+from jidocode.session.confinement.worktree import worktree_paths
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_limits_are_never_raised() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (50, 100))\n"
         "from jidocode import CommandLimits\n"
-        "from jidocode.session.commands.confinement.limits import resource_limits\n"
+        "from jidocode.session.confinement.limits import resource_limits\n"
         "print(dict(resource_limits(CommandLimits(descriptors=500)))[resource.RLIMIT_NOFILE])"
     )
     done = subprocess.run([sys.executable, "-Ic", code], capture_output=True, text=True, check=True)

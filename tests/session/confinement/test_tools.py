@@ -15,8 +15,8 @@ import pytest
 from confined import Place, make_place
 
 from jidocode import CommandLimits, Ports
-from jidocode.session.commands.confinement.confinement import prepare
-from jidocode.session.commands.confinement.rules import session_confinement
+from jidocode.session.confinement.confinement import prepare
+from jidocode.session.confinement.rules import session_confinement
 
 GIT = {
     "GIT_TERMINAL_PROMPT": "0",

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
-from jidocode.session.commands.confinement.confinement import Confinement, absolute_paths
-from jidocode.session.commands.confinement.limits import CommandLimits
-from jidocode.session.commands.confinement.network import Network, NoNetwork
-from jidocode.session.commands.confinement.worktree import worktree_paths
+from jidocode.session.confinement.confinement import Confinement, absolute_paths
+from jidocode.session.confinement.limits import CommandLimits
+from jidocode.session.confinement.network import Network, NoNetwork
+from jidocode.session.confinement.worktree import worktree_paths
 
 _NO_NETWORK = NoNetwork()
 _LIMITS = CommandLimits()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jidocode.session.commands.confinement.kernel import call
+from jidocode.session.confinement.kernel import call
 
 _CLOSE_RANGE = 436
 _LAST = 2**32 - 1

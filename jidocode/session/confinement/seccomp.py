@@ -15,10 +15,10 @@ import functools
 import os
 import sys
 
-from jidocode.session.commands.confinement import bpf
-from jidocode.session.commands.confinement.bpf import ALLOW, Case, Rule, Test, refuse
-from jidocode.session.commands.confinement.network import FullNetwork, Network, Ports
-from jidocode.session.commands.confinement.syscalls import LAST, numbers
+from jidocode.session.confinement import bpf
+from jidocode.session.confinement.bpf import ALLOW, Case, Rule, Test, refuse
+from jidocode.session.confinement.network import FullNetwork, Network, Ports
+from jidocode.session.confinement.syscalls import LAST, numbers
 
 AUDIT_ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """By the machine's name, as the kernel tells a filter (linux/audit.h)."""

@@ -15,14 +15,14 @@ from jidocode.base.closing import Closing
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import BoundaryError, ConfinementError, InvalidRequestError
-from jidocode.session.commands.confinement import landlock, seccomp
-from jidocode.session.commands.confinement.arguments import require_few
-from jidocode.session.commands.confinement.limits import (
+from jidocode.session.confinement import landlock, seccomp
+from jidocode.session.confinement.arguments import require_few
+from jidocode.session.confinement.limits import (
     CommandLimits,
     resource_limits,
 )
-from jidocode.session.commands.confinement.network import FullNetwork, Network, NoNetwork, Ports
-from jidocode.session.commands.confinement.seal import Seal
+from jidocode.session.confinement.network import FullNetwork, Network, NoNetwork, Ports
+from jidocode.session.confinement.seal import Seal
 from jidocode.session.project.paths import MAX_PATH_LENGTH, path_bytes
 
 MAX_PATHS = 1000

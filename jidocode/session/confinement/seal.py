@@ -11,8 +11,8 @@ import resource
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jidocode.session.commands.confinement.kernel import call, prctl
-from jidocode.session.commands.confinement.privileges import (
+from jidocode.session.confinement.kernel import call, prctl
+from jidocode.session.confinement.privileges import (
     drop_capabilities,
     forbid_new_privileges,
 )

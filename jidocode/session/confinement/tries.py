@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from jidocode.session.commands.confinement.kernel import call, prctl
-from jidocode.session.commands.confinement.privileges import held_capabilities
-from jidocode.session.commands.confinement.report import Denial
-from jidocode.session.commands.confinement.seccomp import this_machine
-from jidocode.session.commands.confinement.syscalls import numbers
+from jidocode.session.confinement.kernel import call, prctl
+from jidocode.session.confinement.privileges import held_capabilities
+from jidocode.session.confinement.report import Denial
+from jidocode.session.confinement.seccomp import this_machine
+from jidocode.session.confinement.syscalls import numbers
 
 _DENIED = {errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EXDEV}
 _PTRACE_SEIZE = 0x4206

@@ -7,7 +7,7 @@ from attrs import field, frozen
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
-from jidocode.session.commands.confinement.arguments import require_few
+from jidocode.session.confinement.arguments import require_few
 
 MAX_PORTS = 1000
 _LAST_PORT = 65535

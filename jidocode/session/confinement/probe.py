@@ -20,12 +20,12 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from jidocode.errors import ConfinementError
-from jidocode.session.commands.confinement.confinement import Confinement, prepare
-from jidocode.session.commands.confinement.descriptors import close_others
-from jidocode.session.commands.confinement.landlock import find_abi
-from jidocode.session.commands.confinement.report import ConfinementReport, Denial
-from jidocode.session.commands.confinement.rules import session_confinement
-from jidocode.session.commands.confinement.tries import TRIES, Place, attempt
+from jidocode.session.confinement.confinement import Confinement, prepare
+from jidocode.session.confinement.descriptors import close_others
+from jidocode.session.confinement.landlock import find_abi
+from jidocode.session.confinement.report import ConfinementReport, Denial
+from jidocode.session.confinement.rules import session_confinement
+from jidocode.session.confinement.tries import TRIES, Place, attempt
 
 PATIENCE = 10.0
 """Seconds for all tries together; they take some 10 ms."""

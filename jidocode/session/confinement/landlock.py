@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from jidocode.session.commands.confinement.kernel import call
+from jidocode.session.confinement.kernel import call
 from jidocode.session.project.paths import path_bytes
 
 # linux/landlock.h; the comment is the ABI from which on the kernel has it.

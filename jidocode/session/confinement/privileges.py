@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from jidocode.session.commands.confinement.kernel import capget, capset, prctl
+from jidocode.session.confinement.kernel import capget, capset, prctl
 
 _SET_NO_NEW_PRIVS = 38
 _VERSION_3 = 0x20080522
