@@ -99,6 +99,7 @@ def session_children(
             session,
             upkeep.journal_dir,
             upkeep.hard_links,
+            upkeep.commands.sandbox,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),

@@ -36,6 +36,7 @@ from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
+from jidocode.session.manager.server import confinement_refusal
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec
@@ -112,7 +113,7 @@ class Sessions:
             self._archive.check_free(opened.place)
             if resumes:
                 self._archive.path(record.id)
-            refused = refusal(error.cause, record.id)
+            refused = refusal(error.cause, record.id) or confinement_refusal(error.cause)
             if refused is not None:
                 raise refused from error
             raise

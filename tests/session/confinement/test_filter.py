@@ -253,6 +253,7 @@ def test_the_assembler_writes_what_the_kernel_reads() -> None:
         Instruction(0x20, 0, 0, 0),
         Instruction(0x25, 0, 1, 400),
         Instruction(0x06, 0, 0, 0x50026),
+        Instruction(0x25, 8, 0, 9),
         Instruction(0x15, 0, 1, 7),
         Instruction(0x06, 0, 0, 0x50001),
         Instruction(0x15, 0, 5, 9),
