@@ -35,8 +35,8 @@ from jidocode.session.admission.messages import (
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
-from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.manager.server import confinement_refusal
+from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec

@@ -12,6 +12,7 @@ own modules to read, for some are imported late.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable
@@ -84,6 +85,12 @@ def _has_threads() -> bool:
         raise ConfinementError(f"its threads cannot be counted: {error}") from error
 
 
+def _folders_of(package: str) -> Iterable[str]:
+    """Return where *package* is, which may be in any folder; it is not imported."""
+    spec = importlib.util.find_spec(package)
+    return (spec and spec.submodule_search_locations) or ()
+
+
 @functools.cache
 def _rights() -> Confinement:
     """Return what every Manager may do; making it takes longer than to use it."""
@@ -115,6 +122,7 @@ def modules() -> tuple[str, ...]:
     wanted = (
         *(*PROGRAMS, "/etc/ld.so.cache", *libraries, *installed),
         *(os.path.dirname(os.__file__), str(Path(__file__).parents[2])),  # noqa: PTH120 - idem
+        *_folders_of("re2"),
     )
     found = sorted({os.path.realpath(path) for path in wanted if os.path.exists(path)})  # noqa: PTH110 - idem
     return tuple(
