@@ -324,7 +324,7 @@ def work(session: SessionHandle, number: int) -> None:
     }
     assert len(manager.glob(f"{folder}/**/t*").paths) == 4
     assert len(manager.grep("d[e]lta", path=folder).matches) == 3
-    assert manager.tree(folder)
+    assert manager.tree(folder).entries
     assert manager.validate_path(f"{folder}/one").startswith("/")
     with pytest.raises(BoundaryError):
         manager.read_text("../outside")
