@@ -20,7 +20,6 @@ from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.words import BUILT, FAILED, obstructed, word
 from jidocode.session.confinement.namespaces import Obstacle
 from jidocode.session.confinement.seal import Seal
-from jidocode.session.confinement.world import World
 
 
 class Order(NamedTuple):
@@ -109,6 +108,8 @@ def _execute(channel: Channel, descriptors: Sequence[int]) -> None:
     if order.world is None:
         os.fchdir(folder)
     else:
+        from jidocode.session.confinement.world import World  # noqa: PLC0415 - the spawner has it
+
         last = World(*order.world).enter(folder, last, lambda it: channel.send(word(BUILT), [it]))
     if order.seal is not None and last is not None:
         Seal(*order.seal).apply(last)
