@@ -16,6 +16,7 @@ for ever.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -106,7 +107,8 @@ class _Runner:
         if status is not None:
             self._channel.send(word(EXITED, status))
             if self._init is not None:  # of what is left it is the parent, and knows its end
-                os.write(self._init, b"!")
+                with contextlib.suppress(BrokenPipeError):  # it was killed, and all with it
+                    os.write(self._init, b"!")
             self._end_rest()
             self._channel.send(word(GONE))
 

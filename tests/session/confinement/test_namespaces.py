@@ -100,6 +100,23 @@ results["parent"] = os.getppid()
     assert results["parent"] == 0
 
 
+def test_the_first_process_cannot_be_reached_into(place: Place) -> None:
+    """It sees all folders of the machine, as whatever is not confined does."""
+    script = """
+for name in ("root", "cwd", "exe", "fd/0", "ns/mnt"):
+    results["follow " + name] = attempt(os.readlink, "/proc/1/" + name)
+for name in ("root", "cwd", "map_files"):
+    results["list " + name] = attempt(os.listdir, "/proc/1/" + name)
+for name in ("environ", "maps", "mem", "root/etc/passwd"):
+    results["read " + name] = attempt(open, "/proc/1/" + name)
+for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD):
+    results[f"signal {number}"] = attempt(os.kill, 1, number)
+"""
+    results = place.script(script)
+
+    assert {k: v for k, v in results.items() if v not in ("EACCES", "EPERM")} == {}
+
+
 def test_the_network_is_shared_only_where_ports_are_granted(place: Place) -> None:
     script = 'results["net"] = os.readlink("/proc/self/ns/net")'
     ours = os.readlink("/proc/self/ns/net")  # noqa: PTH115 - as the script does
