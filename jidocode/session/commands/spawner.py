@@ -138,8 +138,9 @@ class _Spawner:
     def _fork(self, channel: Channel, *, apart: bool) -> None:
         try:
             if apart and self._users is None:
-                from jidocode.session.confinement import world  # noqa: F401, PLC0415 - for the forks
+                from jidocode.session.confinement.world import World  # noqa: PLC0415 - if it is wanted
 
+                del World  # it is for the forks
                 self._users = make_users()
             pid = os.fork()
             if not pid:
