@@ -213,9 +213,11 @@ class Settings(ApplicationSettings):
         sandbox: How commands are confined. `auto`, the default, and `require:kernel`: by the
             kernel, to the project and a scratch folder, without network; where that is not
             possible they are refused with `ConfinementError`. `off`: not at all, so a command
-            can do what the app can. `require:namespaces` refuses all so far. A Manager is confined
-            to its project, too; where it cannot be, it logs a warning with `auto`, and with
-            `require:...` there is no session.
+            can do what the app can. `require:namespaces`: in namespaces of their own as well,
+            which costs some milliseconds more for each; where they cannot be had, commands are
+            refused with `ConfinementError`. A Manager is confined to its project, too, by the
+            kernel; where it cannot be, it logs a warning with `auto`, and with `require:...`
+            there is no session.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)

@@ -24,6 +24,7 @@ from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.spawner import request_runner
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Wanted, check_wanted
+from jidocode.session.confinement.confinement import Prepared
 from jidocode.session.project.boundary import Boundary
 
 STANDBY_DELAY = 0.02
@@ -113,6 +114,7 @@ class CommandTable:
             os.close(folder)
 
     def _start(self, wanted: Wanted, folder: int, saved: SavedOutput | None) -> RunningCommand:
+        prepared = self._sandbox.prepared(wanted.network)
         with contextlib.ExitStack() as undo:
             if saved is not None:
                 undo.callback(saved.close)
@@ -121,7 +123,7 @@ class CommandTable:
             else:
                 streams = Streams.pipes(has_input=wanted.stdin is not None, merge=wanted.merge)
             undo.callback(streams.close)
-            channel = self._send_order(wanted, folder, streams)
+            channel = self._send_order(wanted, folder, streams, prepared)
             undo.pop_all()
         streams.close_theirs()
         command = RunningCommand(
@@ -131,6 +133,7 @@ class CommandTable:
             streams,
             output_limit=wanted.output_limit or self._limits.output_limit,
             saved=saved,
+            on_build=os.close if prepared is None else prepared.keep_built,
             on_end=lambda: self._note_end(wanted.id),
         )
         self._commands[wanted.id] = command
@@ -139,8 +142,9 @@ class CommandTable:
             self._loop.call_later(STANDBY_DELAY, self.prepare_standby)
         return command
 
-    def _send_order(self, wanted: Wanted, folder: int, streams: Streams) -> Channel:
-        prepared = self._sandbox.prepared(wanted.network)
+    def _send_order(
+        self, wanted: Wanted, folder: int, streams: Streams, prepared: Prepared | None
+    ) -> Channel:
         variables = self._environment
         if wanted.tty is not None:
             variables = {**variables, "TERM": "xterm"}
@@ -152,18 +156,21 @@ class CommandTable:
             },
             tty=streams.is_tty,
             seal=None if prepared is None else tuple(prepared.seal),
+            world=self._sandbox.world(prepared),
         )
         file = write_order(order)
         try:
             descriptors = [file, folder, *streams.theirs]
-            if prepared is not None:
+            if prepared is not None and order.world is None:
                 descriptors.append(prepared.ruleset)
+            elif prepared is not None and prepared.built is not None:
+                descriptors.append(prepared.built)
             channel = self._take_standby()
             if channel is not None and channel.send(GO, descriptors):
                 return channel
             if channel is not None:  # it was killed while it waited
                 channel.close()
-            channel = request_runner(self._spawner)
+            channel = self._request_runner()
             if channel is None:
                 raise CommandError("the commands of the session have no spawner any more")
             with contextlib.ExitStack() as undo:
@@ -183,9 +190,12 @@ class CommandTable:
             return
         channel = None
         with contextlib.suppress(OSError):  # no descriptor is left; the next command asks itself
-            self._standby = channel = request_runner(self._spawner)
+            self._standby = channel = self._request_runner()
         if channel is not None:  # what it says before it has an order is that it ends
             self._loop.watch(channel, self._drop_standby)
+
+    def _request_runner(self) -> Channel | None:
+        return request_runner(self._spawner, apart=self._sandbox.uses_namespaces)
 
     def _take_standby(self) -> Channel | None:
         channel, self._standby = self._standby, None
