@@ -19,6 +19,7 @@ def project_root(holder: Project) -> str:
 OPERATIONS: Operations[Project] = Operations(
     project_root,
     Project.validate_path,
+    Project.is_protected,
     Project.read_file,
     Project.read_text,
     Project.read_bytes,

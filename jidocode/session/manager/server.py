@@ -19,6 +19,7 @@ from jidocode.session.journal.place import note_path
 from jidocode.session.manager.operations import OPERATIONS
 from jidocode.session.manager.searches import Searches
 from jidocode.session.project.files import Project
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
@@ -42,6 +43,7 @@ class Manager(GenServer):
         session: Session,
         journal_dir: str | None = None,
         hard_links: bool = True,  # noqa: FBT001, FBT002 - a spec's arguments go by place
+        protection: ProtectionRules | None = None,
     ) -> None:
         """Pin the project folder of *session* (called by the host, first).
 
@@ -50,6 +52,8 @@ class Manager(GenServer):
             journal_dir: Where the session has its journal. Beside it stands, as long as
                 there may be something to clean up in the project, in which folder.
             hard_links: Whether a file may have more than one.
+            protection: Which paths are protected, and how. Their changes are announced, as
+                `ProtectedPathsChanged`.
 
         Raises:
             InvalidSessionError: The folder is gone, or another one stands there.
@@ -61,6 +65,8 @@ class Manager(GenServer):
             key=session.project_key,
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
+            protection=protection,
+            tell=self.announce,
         )
         self.searches = Searches(
             self.project.boundary,

@@ -1,0 +1,172 @@
+"""`ProtectedPaths`: what the commands of a session do to protected paths.
+
+Before a command starts, after it has ended, and now and then while any runs, the paths are
+looked at. What has changed while commands ran is theirs, all of them: which one it was, nobody
+can tell. What has changed while none ran is somebody else's, and is how things are now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from jidocode.base.closing import Closing
+from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.fingerprints import Fingerprints, differences, take_fingerprints
+from jidocode.session.project.protection import (
+    MAX_PATHS,
+    ProtectedPathsChanged,
+    Protection,
+    ProtectionRules,
+    Tree,
+)
+
+Tell = Callable[[ProtectedPathsChanged], object]
+"""Hears what was changed."""
+
+_WORKTREE = ("commondir", "config.worktree", "gitdir")
+"""What a command may write of the repository of a linked worktree, and git goes by."""
+
+
+class Changes(NamedTuple):
+    """What was changed while a command ran."""
+
+    paths: tuple[str, ...] = ()
+    undone: tuple[str, ...] = ()
+    """Those of them that are as they were again."""
+
+
+class _Running(Struct):
+    since_ns: int
+    changed: dict[str, bool]
+    """Whether the latest change of it was undone, by path."""
+
+    def add(self, changes: Changes) -> None:
+        undone = set(changes.undone)
+        for path in changes.paths:
+            if len(self.changed) < MAX_PATHS or path in self.changed:
+                self.changed[path] = path in undone
+
+
+class ProtectedPaths(Closing):
+    """The protected paths of a session, and the commands that run. All in one thread."""
+
+    def __init__(
+        self, boundary: Boundary, rules: ProtectionRules, worktree: str | None, tell: Tell
+    ) -> None:
+        """Look at the paths inside *boundary* that *rules* name, and *tell* what commands change.
+
+        *worktree* is the folder in its repository if the project is a linked worktree.
+        """
+        self._refuses = rules.changes == "refuse"
+        self._tell = tell
+        self._running: dict[str, _Running] = {}
+        tree = Protection(rules.paths).tree
+        self._places = [_Place("", boundary, tree, owned=False)] if tree else []
+        if tree and worktree is not None:
+            own = Boundary(worktree)
+            self._places.append(_Place(f"{worktree}/", own, Protection(_WORKTREE).tree, owned=True))
+
+    def close(self) -> None:
+        """Let all folders go."""
+        for place in self._places:
+            place.close()
+        self._places = []
+
+    def begin(self, command_id: str) -> None:
+        """Take in that a command is about to start."""
+        self.look()
+        if self._refuses:
+            for place in self._places:
+                place.hold_ways()
+        self._running[command_id] = _Running(time.time_ns(), {})
+
+    def forget(self, command_id: str) -> None:
+        """Take in that it has not started."""
+        self._running.pop(command_id, None)
+
+    def end(self, command_id: str) -> Changes:
+        """Take in that a command has ended; return what was changed while it ran."""
+        self.look()
+        changed = self._running.pop(command_id).changed
+        return Changes(tuple(changed), tuple(path for path, undone in changed.items() if undone))
+
+    def look(self) -> bool:
+        """Tell what has changed since the last look, if commands run; return whether any does."""
+        now = time.time_ns()
+        before = min((each.since_ns for each in self._running.values()), default=now)
+        for place in self._places:
+            changes = place.look(before, undo=self._refuses and bool(self._running))
+            if changes.paths and self._running:
+                for command in self._running.values():
+                    command.add(changes)
+                self._tell(
+                    ProtectedPathsChanged(
+                        paths=changes.paths[:MAX_PATHS],
+                        undone=changes.undone[:MAX_PATHS],
+                        commands=tuple(self._running),
+                    )
+                )
+        return bool(self._running)
+
+
+class _Place(Closing):
+    """Protected paths below one folder."""
+
+    def __init__(self, prefix: str, boundary: Boundary, tree: Tree, *, owned: bool) -> None:
+        self._prefix, self._tree = prefix, tree
+        self._boundary, self._owned = boundary, owned
+        self._root = boundary.share()
+        self._last: Fingerprints = {}
+        self._ways: dict[str, int] = {}
+
+    def close(self) -> None:
+        os.close(self._root)
+        for way in self._ways.values():
+            os.close(way)
+        if self._owned:
+            self._boundary.close()
+
+    def look(self, before_ns: int, *, undo: bool) -> Changes:
+        """Return what has changed since the last look; undo it first if *undo* says so."""
+        last = self._last
+        found = take_fingerprints(self._root, self._tree, last, before_ns)
+        changed = differences(last, found)
+        left = set(changed)
+        if changed and undo:
+            found = self._undo(found, before_ns)
+            left = set(differences(last, found))
+            changed = sorted({*changed, *left})
+        self._last = found
+        return Changes(
+            tuple(self._prefix + path for path in changed),
+            tuple(self._prefix + path for path in changed if path not in left),
+        )
+
+    def hold_ways(self) -> None:
+        """Keep the folders that lead to protected paths open, so that they are found if moved."""
+        ways = {path: found for path, found in self._last.items() if found.kind == "way"}
+        for path in [*self._ways]:
+            if path not in ways or ways[path].status != _key(self._ways[path]):
+                os.close(self._ways.pop(path))
+        for path in ways.keys() - self._ways.keys():
+            with contextlib.suppress(OSError):
+                self._ways[path] = self._boundary.open_directory(path)
+
+    def _undo(self, found: Fingerprints, before_ns: int) -> Fingerprints:
+        from jidocode.session.project.undoing import bring_back, put_back  # noqa: PLC0415 - it is seldom
+
+        bring_back(self._root, self._ways)
+        found = take_fingerprints(self._root, self._tree, found, before_ns)
+        put_back(self._boundary, self._root, self._last, found, differences(self._last, found))
+        return take_fingerprints(self._root, self._tree, found, before_ns)
+
+
+def _key(directory: int) -> tuple[int, int]:
+    status = os.fstat(directory)
+    return status.st_dev, status.st_ino

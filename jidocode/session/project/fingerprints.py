@@ -1,0 +1,252 @@
+"""What protected paths are at one moment, so that a later look finds what has changed.
+
+From the root on, each name is opened in the folder above it, and no symlink is followed: a
+symlink is what it says, and where it leads to is not looked at. A file that has the same
+status as at the last look was not written since, and is not read again; but the kernel's
+times are no finer than some milliseconds, and who has mapped a file into memory may write it
+without any. So that counts only for a file whose last change is older than whoever may
+write it now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Literal, NamedTuple
+
+from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, closing
+from jidocode.session.project.protection import Tree
+
+MAX_ENTRIES = 1000
+"""Files and folders that are looked at below one protected path."""
+MAX_FILE_BYTES = 2**20
+"""Bytes of a file that is read; a larger one has changed if its status has."""
+MAX_KEPT_BYTES = 2**23
+"""Bytes of all files together that are kept, to be put back."""
+
+CROWDED = b"more than is looked at"
+"""The value of a folder that holds so much that nothing in it is looked at."""
+
+_READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | ALWAYS
+_READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
+_ENTER = DIRECTORY | os.O_NOFOLLOW
+_SLACK_NS = 50_000_000
+"""The times of files may be that much older than the clock."""
+
+Kind = Literal["file", "directory", "symlink", "other", "way"]
+"""What is at a path; a way is a folder that leads to protected paths, and is none itself."""
+Status = tuple[int, ...]
+
+
+class Found(NamedTuple):
+    """What is at a path."""
+
+    kind: Kind
+    mode: int
+    """Its permissions; 0 of a way, where they do not count."""
+    value: bytes
+    """The hash of a file, or its status if that is all that is known; where a symlink leads."""
+    status: Status = ()
+    """By which a file is known again without being read, empty if it has to be read; which
+    folder a way is."""
+    content: bytes | None = None
+    """Of a file, if it is kept."""
+
+    def is_like(self, other: Found | None) -> bool:
+        """Whether the two are the same but for when they were written."""
+        return other is not None and self[:3] == other[:3]
+
+
+Fingerprints = Mapping[str, Found]
+"""What is at each protected path, by its path."""
+
+
+def take_fingerprints(root: int, tree: Tree, last: Fingerprints, before_ns: int) -> Fingerprints:
+    """Return what is at the paths of *tree* below the directory *root*.
+
+    Args:
+        root: Its descriptor.
+        tree: The patterns of a `Protection`.
+        last: What was found at the last look.
+        before_ns: When the oldest of those who may write there now began, in nanoseconds since
+            1970; or now.
+    """
+    look = _Look(last, before_ns - _SLACK_NS)
+    look.follow(root, "", tree)
+    return look.found
+
+
+class _Look:
+    def __init__(self, last: Fingerprints, settled_ns: int) -> None:
+        self.found: dict[str, Found] = {}
+        self._last = last
+        self._settled_ns = settled_ns
+        self._kept = 0
+        self._left = 0
+
+    def follow(self, folder: int, path: str, tree: Tree) -> None:
+        """Look at what *tree* names in *folder*, which is at *path*."""
+        for pattern, rest in tree.items():
+            for name in _names(folder, pattern):
+                here = path + name
+                try:
+                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                except OSError:  # it is not there
+                    continue
+                if not rest:
+                    self._left = MAX_ENTRIES
+                    self._take(folder, name, here, status)
+                elif not stat.S_ISDIR(status.st_mode):
+                    self._take(folder, name, here, status)
+                elif (below := _open(name, _ENTER, folder)) is not None:
+                    way = Found("way", 0, b"", (status.st_dev, status.st_ino))
+                    self.found.setdefault(here, way)
+                    with closing(below):
+                        self.follow(below, f"{here}/", rest)
+
+    def _take(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
+        self._left -= 1
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):
+            self.found[path] = Found("directory", mode, b"")
+            self._enter(folder, name, path)
+        elif stat.S_ISREG(status.st_mode):
+            self.found[path] = self._file(folder, name, path, status)
+        elif stat.S_ISLNK(status.st_mode):
+            self.found[path] = Found("symlink", 0, _target(folder, name))
+        else:
+            self.found[path] = Found("other", mode, b"%d" % status.st_mode)
+
+    def _enter(self, folder: int, name: str, path: str) -> None:
+        below = _open(name, _READ_DIRECTORY, folder)
+        if below is None:
+            return
+        with closing(below):
+            with os.scandir(below) as entries:
+                names = [entry.name for entry in islice(entries, self._left + 1)]
+            if len(names) > self._left:
+                self.found[path] = self.found[path]._replace(value=CROWDED)
+                return
+            for each in sorted(names):
+                try:
+                    status = os.stat(each, dir_fd=below, follow_symlinks=False)
+                except OSError:
+                    continue
+                self._take(below, each, f"{path}/{each}", status)
+
+    def _file(self, folder: int, name: str, path: str, status: os.stat_result) -> Found:
+        signature = _signature(status)
+        last = self._last.get(path)
+        if last is not None and last.status == signature:
+            self._kept += len(last.content or b"")
+            return last
+        mode = stat.S_IMODE(status.st_mode)
+        unread = Found("file", mode, repr(signature).encode(), signature)
+        if status.st_size > MAX_FILE_BYTES:
+            return unread
+        fd = _open(name, _READ_FILE, folder)
+        if fd is None:
+            return unread
+        with closing(fd):
+            signature = _signature(status := os.fstat(fd))
+            data = _read(fd) if stat.S_ISREG(status.st_mode) else None
+        if data is None or len(data) > MAX_FILE_BYTES:
+            return unread
+        is_settled = max(status.st_mtime_ns, status.st_ctime_ns) < self._settled_ns
+        self._kept += len(data)
+        return Found(
+            "file",
+            stat.S_IMODE(status.st_mode),
+            hashlib.sha256(data).digest(),
+            signature if is_settled else (),
+            data if self._kept <= MAX_KEPT_BYTES else None,
+        )
+
+
+def differences(before: Fingerprints, after: Fingerprints) -> list[str]:
+    """Return the paths at which something else is *after* than *before*, in order.
+
+    Of a folder that came or went, or in whose place something else stands, the folder alone.
+    That a way comes or goes is no change in itself.
+    """
+    changed = [
+        path
+        for path in sorted(before.keys() | after.keys())
+        if not _is_same(before.get(path), after.get(path))
+    ]
+    kinds = {path: (_kind(before, path), _kind(after, path)) for path in changed}
+    whole = {
+        path
+        for path, (old, new) in kinds.items()
+        if old != new and {"directory", "way"} & {old, new}
+    }
+    return [path for path in changed if not any(above in whole for above in _above(path))]
+
+
+def _is_same(before: Found | None, after: Found | None) -> bool:
+    if {each.kind if each else "way" for each in (before, after)} == {"way"}:
+        return True
+    return before is not None and before.is_like(after)
+
+
+def _kind(fingerprints: Fingerprints, path: str) -> Kind | None:
+    found = fingerprints.get(path)
+    return found.kind if found else None
+
+
+def _above(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def _names(folder: int, pattern: str) -> list[str]:
+    if not {"*", "?", "["} & set(pattern):
+        return [pattern]
+    below = _open(".", _READ_DIRECTORY, folder)
+    if below is None:
+        return []
+    with closing(below):
+        names = os.listdir(below)  # noqa: PTH208 - it is a descriptor
+    found = [name for name in names if fnmatchcase(name, pattern)]
+    return sorted(found)[:MAX_ENTRIES]
+
+
+def _open(name: str, flags: int, folder: int) -> int | None:
+    """Return a descriptor of *name* in *folder*, None if it cannot be opened, or is a symlink."""
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    except OSError:
+        return None
+
+
+def _target(folder: int, name: str) -> bytes:
+    try:
+        return os.fsencode(os.readlink(name, dir_fd=folder))
+    except OSError:  # it is none any more
+        return b""
+
+
+def _signature(status: os.stat_result) -> Status:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_mode,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _read(fd: int) -> bytes | None:
+    data = b""
+    try:
+        while len(data) <= MAX_FILE_BYTES and (more := os.read(fd, MAX_FILE_BYTES + 1 - len(data))):
+            data += more
+    except OSError:
+        return None
+    return data
