@@ -23,7 +23,7 @@ from jidocode import (
     accept_edits,
     allow_all,
 )
-from jidocode.testing import eventually
+from jidocode.testing import eventually, kill
 
 Opens = Callable[..., SessionHandle]
 
@@ -115,7 +115,7 @@ WAYS: list[tuple[str, str, set[str]]] = [
         {".git/hooks"},
     ),
     ("the folder is a file", "rm -r .git/hooks; echo evil > .git/hooks", {".git/hooks"}),
-    ("many", "for i in $(seq 1100); do : > .git/hooks/$i; done", {".git/hooks"}),
+    ("more than is looked at", "mkdir h; cd h; touch $(seq 1100); mv * ../.git/hooks", set()),
     ("git config", "git config core.fsmonitor ./evil", {".git/config"}),
     ("git remote", "git remote add origin https://example.org/x", {".git/config"}),
     ("the repository is another one", "mv .git g; git init -q; git config a.b c", {".git/config"}),
@@ -313,6 +313,27 @@ def test_what_cannot_be_undone_is_said(open_session: Opens, repository: Path) ->
     assert set(result.protected_changes) == {".git/config", ".git/hooks"}
     assert result.undone_changes == ()
     assert session.run("true").protected_changes == ()
+
+
+def test_what_was_changed_when_the_process_was_killed_is_told_by_the_next(
+    system: SessionSystem, repository: Path
+) -> None:
+    """And by nobody if none ran."""
+    session = system.create_session(repository)
+    assert session.run("true").ok
+    kill(system, session, "commands")
+    (repository / ".vscode").mkdir()
+    events = session.events()
+    handle = session.commands.start("read line; echo evil > .envrc; echo done; cat", stdin="")
+    handle.write("\n")
+    eventually(lambda: handle.read().text, "its output")
+    kill(system, session, "commands")
+    assert session.run("true").protected_changes == ()
+    assert next_change(events) == ProtectedPathsChanged(paths=(".envrc",))
+    session.run("true")
+    kill(system, session, "commands")
+    session.run("echo > .idea")
+    assert next_change(events).paths == (".idea",)
 
 
 def test_a_linked_worktree_stays_one(

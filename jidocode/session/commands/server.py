@@ -31,6 +31,7 @@ from jidocode.session.commands.spawner import start_spawner
 from jidocode.session.commands.table import CommandTable
 from jidocode.session.commands.watch import ProtectedPaths
 from jidocode.session.confinement.worktree import worktree_paths
+from jidocode.session.journal.place import watch_path
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session
@@ -73,7 +74,11 @@ class Commands(GenServer):
         self._sandbox = Sandbox(session.project_path, self._scratch.path, state_dir, rules)
         worktree = next(iter(worktree_paths(session.project_path)[1]), None)
         self._protected = ProtectedPaths(
-            self._boundary, protection or ProtectionRules(), worktree, self.announce
+            self._boundary,
+            protection or ProtectionRules(),
+            self.announce,
+            worktree=worktree,
+            note=None if state_dir is None else watch_path(state_dir, session.id),
         )
         self._table = CommandTable(
             self._loop,

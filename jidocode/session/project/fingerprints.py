@@ -65,7 +65,9 @@ Fingerprints = Mapping[str, Found]
 """What is at each protected path, by its path."""
 
 
-def take_fingerprints(root: int, tree: Tree, last: Fingerprints, before_ns: int) -> Fingerprints:
+def take_fingerprints(
+    root: int, tree: Tree, last: Fingerprints, before_ns: int, *, keep: bool
+) -> Fingerprints:
     """Return what is at the paths of *tree* below the directory *root*.
 
     Args:
@@ -74,18 +76,19 @@ def take_fingerprints(root: int, tree: Tree, last: Fingerprints, before_ns: int)
         last: What was found at the last look.
         before_ns: When the oldest of those who may write there now began, in nanoseconds since
             1970; or now.
+        keep: Whether what is in files is kept.
     """
-    look = _Look(last, before_ns - _SLACK_NS)
+    look = _Look(last, before_ns - _SLACK_NS, MAX_KEPT_BYTES if keep else 0)
     look.follow(root, "", tree)
     return look.found
 
 
 class _Look:
-    def __init__(self, last: Fingerprints, settled_ns: int) -> None:
+    def __init__(self, last: Fingerprints, settled_ns: int, room: int) -> None:
         self.found: dict[str, Found] = {}
         self._last = last
         self._settled_ns = settled_ns
-        self._kept = 0
+        self._room = room
         self._left = 0
 
     def follow(self, folder: int, path: str, tree: Tree) -> None:
@@ -142,7 +145,7 @@ class _Look:
         signature = _signature(status)
         last = self._last.get(path)
         if last is not None and last.status == signature:
-            self._kept += len(last.content or b"")
+            self._room -= len(last.content or b"")
             return last
         mode = stat.S_IMODE(status.st_mode)
         unread = Found("file", mode, repr(signature).encode(), signature)
@@ -157,13 +160,13 @@ class _Look:
         if data is None or len(data) > MAX_FILE_BYTES:
             return unread
         is_settled = max(status.st_mtime_ns, status.st_ctime_ns) < self._settled_ns
-        self._kept += len(data)
+        self._room -= len(data)
         return Found(
             "file",
             stat.S_IMODE(status.st_mode),
             hashlib.sha256(data).digest(),
             signature if is_settled else (),
-            data if self._kept <= MAX_KEPT_BYTES else None,
+            data if self._room >= 0 else None,
         )
 
 
