@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from jidocode.base import log
 from jidocode.base.closing import Closing
 from jidocode.session.commands.watch_note import WatchNote
 from jidocode.session.project.boundary import Boundary
@@ -100,8 +101,12 @@ class ProtectedPaths(Closing):
         self._note.close()
 
     def begin(self, command_id: str) -> None:
-        """Take in that a command is about to start."""
-        self.look()
+        """Take in that a command is about to start.
+
+        Raises:
+            OSError: What the paths are cannot be told, for there is no descriptor left.
+        """
+        self._look()
         if self._refuses:
             for place in self._places:
                 place.hold_ways()
@@ -123,13 +128,19 @@ class ProtectedPaths(Closing):
 
     def look(self) -> bool:
         """Tell what has changed since the last look, if commands run; return whether any does."""
+        try:
+            self._look()
+        except OSError as error:
+            log.warning("what protected paths are cannot be told now: {}", error.strerror)
+        return bool(self._running)
+
+    def _look(self) -> None:
         now = time.time_ns()
         before = min((each.since_ns for each in self._running.values()), default=now)
         for place in self._places:
             changes = place.look(before, undo=self._refuses and bool(self._running))
             if self._running:
                 self._report(changes)
-        return bool(self._running)
 
     def _report(self, changes: Changes) -> None:
         if changes.paths:

@@ -10,6 +10,7 @@ write it now.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -28,8 +29,13 @@ MAX_FILE_BYTES = 2**20
 MAX_KEPT_BYTES = 2**23
 """Bytes of all files together that are kept, to be put back."""
 
-CROWDED = b"more than is looked at"
-"""The value of a folder that holds so much that nothing in it is looked at."""
+MAX_DEPTH = 32
+"""Folders in one another that are looked at below a protected path."""
+MAX_READ_BYTES = 2**25
+"""Bytes that one look reads; files beyond it are taken as those that are too large."""
+UNSEEN = b"not looked at"
+"""The value of a folder that is not looked into, for it holds too much, or cannot be read. What is
+in it is unknown then, and not to be touched."""
 
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | ALWAYS
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
@@ -77,6 +83,9 @@ def take_fingerprints(
         before_ns: When the oldest of those who may write there now began, in nanoseconds since
             1970; or now.
         keep: Whether what is in files is kept.
+
+    Raises:
+        OSError: It cannot be told, for no descriptor is left, or the disk is broken.
     """
     look = _Look(last, before_ns - _SLACK_NS, MAX_KEPT_BYTES if keep else 0)
     look.follow(root, "", tree)
@@ -89,34 +98,49 @@ class _Look:
         self._last = last
         self._settled_ns = settled_ns
         self._room = room
+        self._readable = MAX_READ_BYTES
         self._left = 0
 
-    def follow(self, folder: int, path: str, tree: Tree) -> None:
-        """Look at what *tree* names in *folder*, which is at *path*."""
+    def follow(self, folder: int, path: str, tree: Tree) -> bool:
+        """Look at what *tree* names in *folder*, which is at *path*; return whether it could be."""
+        is_seen = True
         for pattern, rest in tree.items():
-            for name in _names(folder, pattern):
+            names = _matching(folder, pattern)
+            if names is None:
+                is_seen = False
+                continue
+            for name in names:
                 here = path + name
-                try:
-                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                except OSError:  # it is not there
+                status = _status(folder, name)
+                if status is None:
                     continue
-                if not rest:
+                if rest and stat.S_ISDIR(status.st_mode):
+                    self._follow_way(folder, name, here, status, rest)
+                else:
                     self._left = MAX_ENTRIES
-                    self._take(folder, name, here, status)
-                elif not stat.S_ISDIR(status.st_mode):
-                    self._take(folder, name, here, status)
-                elif (below := _open(name, _ENTER, folder)) is not None:
-                    way = Found("way", 0, b"", (status.st_dev, status.st_ino))
-                    self.found.setdefault(here, way)
-                    with closing(below):
-                        self.follow(below, f"{here}/", rest)
+                    self._take(folder, name, here, status, 0)
+        return is_seen
 
-    def _take(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
+    def _follow_way(
+        self, folder: int, name: str, path: str, status: os.stat_result, tree: Tree
+    ) -> None:
+        way = Found("way", 0, b"", (status.st_dev, status.st_ino))
+        self.found.setdefault(path, way)
+        below = _open(name, _ENTER, folder)
+        if below is None:
+            self.found[path] = way._replace(value=UNSEEN)
+            return
+        with closing(below):
+            if not self.follow(below, f"{path}/", tree):
+                self.found[path] = way._replace(value=UNSEEN)
+
+    def _take(self, folder: int, name: str, path: str, status: os.stat_result, depth: int) -> None:
         self._left -= 1
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
             self.found[path] = Found("directory", mode, b"")
-            self._enter(folder, name, path)
+            if not self._enter(folder, name, path, depth + 1):
+                self.found[path] = Found("directory", mode, UNSEEN)
         elif stat.S_ISREG(status.st_mode):
             self.found[path] = self._file(folder, name, path, status)
         elif stat.S_ISLNK(status.st_mode):
@@ -124,22 +148,20 @@ class _Look:
         else:
             self.found[path] = Found("other", mode, b"%d" % status.st_mode)
 
-    def _enter(self, folder: int, name: str, path: str) -> None:
+    def _enter(self, folder: int, name: str, path: str, depth: int) -> bool:
+        """Look at all that is in the folder *name*; return whether it could be."""
         below = _open(name, _READ_DIRECTORY, folder)
         if below is None:
-            return
+            return False
         with closing(below):
-            with os.scandir(below) as entries:
-                names = [entry.name for entry in islice(entries, self._left + 1)]
-            if len(names) > self._left:
-                self.found[path] = self.found[path]._replace(value=CROWDED)
-                return
-            for each in sorted(names):
-                try:
-                    status = os.stat(each, dir_fd=below, follow_symlinks=False)
-                except OSError:
-                    continue
-                self._take(below, each, f"{path}/{each}", status)
+            names = _names(below, self._left)
+            if names is None or depth > MAX_DEPTH:
+                return False
+            for each in names:
+                status = _status(below, each)
+                if status is not None:
+                    self._take(below, each, f"{path}/{each}", status, depth)
+        return True
 
     def _file(self, folder: int, name: str, path: str, status: os.stat_result) -> Found:
         signature = _signature(status)
@@ -149,7 +171,7 @@ class _Look:
             return last
         mode = stat.S_IMODE(status.st_mode)
         unread = Found("file", mode, repr(signature).encode(), signature)
-        if status.st_size > MAX_FILE_BYTES:
+        if status.st_size > min(MAX_FILE_BYTES, self._readable):
             return unread
         fd = _open(name, _READ_FILE, folder)
         if fd is None:
@@ -160,6 +182,7 @@ class _Look:
         if data is None or len(data) > MAX_FILE_BYTES:
             return unread
         is_settled = max(status.st_mtime_ns, status.st_ctime_ns) < self._settled_ns
+        self._readable -= len(data)
         self._room -= len(data)
         return Found(
             "file",
@@ -192,7 +215,7 @@ def differences(before: Fingerprints, after: Fingerprints) -> list[str]:
 
 def _is_same(before: Found | None, after: Found | None) -> bool:
     if {each.kind if each else "way" for each in (before, after)} == {"way"}:
-        return True
+        return len({each.value if each else b"" for each in (before, after)}) == 1
     return before is not None and before.is_like(after)
 
 
@@ -207,23 +230,55 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
-def _names(folder: int, pattern: str) -> list[str]:
+def is_unknown(path: str, fingerprints: Fingerprints) -> bool:
+    """Whether *fingerprints* do not tell what was at *path*, for it, or a folder, was not seen."""
+    return any(
+        each in fingerprints and fingerprints[each].value == UNSEEN
+        for each in (path, *_above(path))
+    )
+
+
+def _matching(folder: int, pattern: str) -> list[str] | None:
+    """Return the names in *folder* that *pattern* may stand for; None if they cannot be listed."""
     if not {"*", "?", "["} & set(pattern):
         return [pattern]
     below = _open(".", _READ_DIRECTORY, folder)
     if below is None:
-        return []
+        return None
     with closing(below):
-        names = os.listdir(below)  # noqa: PTH208 - it is a descriptor
-    found = [name for name in names if fnmatchcase(name, pattern)]
-    return sorted(found)[:MAX_ENTRIES]
+        names = _names(below, MAX_ENTRIES)
+    return names and [name for name in names if fnmatchcase(name, pattern)]
+
+
+def _names(folder: int, limit: int) -> list[str] | None:
+    """Return the names in *folder*, sorted; None if they are more than *limit*."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in islice(entries, max(0, limit) + 1))
+    return names if len(names) <= limit else None
+
+
+# What is not there, or not what it was; and what may not be opened.
+_CLOSED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
 
 
 def _open(name: str, flags: int, folder: int) -> int | None:
-    """Return a descriptor of *name* in *folder*, None if it cannot be opened, or is a symlink."""
+    """Return a descriptor of *name* in *folder*, None if it cannot be opened, or is a symlink.
+
+    Raises:
+        OSError: There is something else amiss: no descriptor is left, or the disk is broken.
+    """
     try:
         return os.open(name, flags, dir_fd=folder)
-    except OSError:
+    except OSError as error:
+        if error.errno in _CLOSED:
+            return None
+        raise
+
+
+def _status(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
         return None
 
 

@@ -8,16 +8,16 @@ project is touched. Nothing here says what has come of it; a look afterwards doe
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import shutil
 import stat
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 
 from jidocode.base import log
 from jidocode.session.project.boundary import Boundary, Spot
 from jidocode.session.project.conditions import Condition
 from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, PLACE, closing, names_below
-from jidocode.session.project.fingerprints import CROWDED, Fingerprints, Found
+from jidocode.session.project.fingerprints import UNSEEN, Fingerprints, Found, is_unknown
 from jidocode.session.project.renaming import exchange, rename_new
 from jidocode.session.project.replacement import content_of
 
@@ -65,12 +65,15 @@ def put_back(
     """
     for path in changed:
         now = after.get(path)
-        if now is not None and now.value == CROWDED:
-            with _going_on(), _spot(root, path) as spot:
-                _remove_strangers(spot, path, before)
-        elif now is not None and (path not in before or before[path].kind != now.kind):
+        if now is None or is_unknown(path, before):
+            continue
+        was = before.get(path)
+        if was is None or was.kind != now.kind:
             with _going_on(), _spot(root, path) as spot:
                 _remove(spot)
+        elif now.value == UNSEEN and now.kind == "directory":
+            with _going_on(), _spot(root, path) as spot:
+                _remove_strangers(spot, path, before)
     for path in sorted(before):
         was = before[path]
         if was.kind not in {"way", "other"} and not was.is_like(after.get(path)):
@@ -99,7 +102,7 @@ def _restore(boundary: Boundary, spot: Spot, path: str, was: Found) -> None:
 
 
 def _remove_strangers(spot: Spot, path: str, before: Fingerprints) -> None:
-    with closing(os.open(spot.name, _READ_DIRECTORY, dir_fd=spot.parent)) as folder:
+    with closing(_open_folder(spot)) as folder:
         for name in os.listdir(folder):  # noqa: PTH208 - it is a descriptor
             if f"{path}/{name}" not in before:
                 _remove(Spot(folder, path, name))
@@ -109,10 +112,50 @@ def _remove(spot: Spot) -> None:
     status = _status(spot)
     if status is None:
         return
-    if stat.S_ISDIR(status.st_mode):
-        shutil.rmtree(spot.name, dir_fd=spot.parent)
-    else:
+    if not stat.S_ISDIR(status.st_mode):
         os.unlink(spot.name, dir_fd=spot.parent)
+        return
+    with closing(_open_folder(spot)) as top:
+        _empty(top)
+    os.rmdir(spot.name, dir_fd=spot.parent)
+
+
+def _empty(top: int) -> None:
+    """Remove all that is in the folder *top*.
+
+    However deep it is, no path is too long, and no descriptor is wanted for each level: what
+    is in a folder within it is moved up into *top* itself.
+    """
+    numbers = itertools.count()
+    while folders := _unlink_files(top):
+        for name in folders:
+            with closing(_open_folder(Spot(top, ".", name))) as folder:
+                for inner in _unlink_files(folder):
+                    _move_up(folder, inner, top, numbers)
+            os.rmdir(name, dir_fd=top)
+
+
+def _unlink_files(folder: int) -> list[str]:
+    """Remove what is no folder in *folder*, and return the names of the folders."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+    return [name for name, is_folder in found if is_folder]
+
+
+def _move_up(folder: int, name: str, top: int, numbers: Iterator[int]) -> None:
+    _set_mode(Spot(folder, ".", name), stat.S_IRWXU)  # or its `..` could not be changed
+    for number in numbers:
+        with contextlib.suppress(FileExistsError):
+            rename_new(folder, name, top, f"{number}")
+            return
+
+
+def _open_folder(spot: Spot) -> int:
+    _set_mode(spot, stat.S_IRWXU)
+    return os.open(spot.name, _READ_DIRECTORY, dir_fd=spot.parent)
 
 
 def _set_mode(spot: Spot, mode: int) -> None:

@@ -13,6 +13,7 @@ from jidocode.base import log
 from jidocode.base.text import describe, quote
 from jidocode.errors import (
     ActorExitedError,
+    CallError,
     InvalidRequestError,
     InvalidToolError,
     JidocodeError,
@@ -142,6 +143,8 @@ class Toolbox:
         """Whether *subject*, if it is a path, is one that others execute later."""
         try:
             return _twice(lambda: self._context.manager.is_protected(subject))
+        except CallError:  # some of which are OSErrors
+            raise
         except OSError:  # it is no path of the project, and cannot be written
             return False
 
