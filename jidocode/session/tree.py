@@ -35,6 +35,7 @@ from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
+from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 
@@ -80,6 +81,7 @@ class Upkeep(Record):
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
+        snapshots: How much its snapshots may be.
     """
 
     heartbeat: float | None = None
@@ -88,6 +90,7 @@ class Upkeep(Record):
     system: str | None = None
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
+    snapshots: SnapshotRules = field(factory=SnapshotRules)
 
 
 def session_children(
@@ -99,6 +102,7 @@ def session_children(
             session,
             upkeep.journal_dir,
             upkeep.hard_links,
+            upkeep.snapshots,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),

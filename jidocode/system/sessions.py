@@ -37,6 +37,7 @@ from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.record import Session, validate_name, validate_session_id
+from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec
 from jidocode.system.archive import Archive
@@ -211,6 +212,12 @@ class Sessions:
                 timeout=settings.command_timeout,
                 output_limit=settings.command_output_limit,
                 sandbox=settings.sandbox,
+            ),
+            snapshots=SnapshotRules(
+                kept=settings.snapshots_kept,
+                size=settings.snapshot_size,
+                file_size=settings.snapshot_file_size,
+                files=settings.snapshot_files,
             ),
         )
         if home is None:

@@ -26,6 +26,7 @@ from jidocode.system.rules import (
     DURABILITY,
     FLAG,
     FOLDER,
+    KEPT_SIZE,
     MODULES,
     OUTPUT_SIZE,
     POSITIVE,
@@ -33,6 +34,7 @@ from jidocode.system.rules import (
     RATE,
     SANDBOX,
     SECONDS,
+    STORE_SIZE,
     STRATEGY,
     CreationRate,
     Durability,
@@ -76,6 +78,10 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     command_timeout: float
     command_output_limit: int
     sandbox: SandboxMode
+    snapshots_kept: int
+    snapshot_size: int
+    snapshot_file_size: int
+    snapshot_files: int
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -214,6 +220,14 @@ class Settings(ApplicationSettings):
             kernel, to the project and a scratch folder, without network; where that is not
             possible they are refused with `ConfinementError`. `off`: not at all, so a command
             can do what the app can. `require:namespaces` refuses all so far.
+        snapshots_kept: Snapshots of its project that a session has; with one more the oldest
+            goes. 30 by default.
+        snapshot_size: Bytes of contents that a session's snapshots keep, all together. Of what is
+            beyond it is only known whether it changes. 1 GiB by default.
+        snapshot_file_size: Bytes of a file whose content is kept, 16 MiB at most and by default;
+            of a larger one it is only known whether it changes.
+        snapshot_files: Files, folders and symlinks in a snapshot; it ends behind so many. 200,000
+            by default.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -236,6 +250,10 @@ class Settings(ApplicationSettings):
     command_timeout: float = field(default=120.0, validator=SECONDS)
     command_output_limit: int = field(default=2**20, validator=OUTPUT_SIZE)
     sandbox: SandboxMode = field(default="auto", validator=SANDBOX)
+    snapshots_kept: int = field(default=30, validator=POSITIVE)
+    snapshot_size: int = field(default=2**30, validator=STORE_SIZE)
+    snapshot_file_size: int = field(default=2**24, validator=KEPT_SIZE)
+    snapshot_files: int = field(default=200_000, validator=POSITIVE)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

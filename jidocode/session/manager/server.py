@@ -8,6 +8,7 @@ gone or another stands in its place.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from jidocode.base.exits import ExitReason
@@ -15,13 +16,17 @@ from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import crash_reason
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
-from jidocode.session.journal.place import note_path
-from jidocode.session.manager.operations import OPERATIONS
+from jidocode.session.journal.place import note_path, snapshots_path
+from jidocode.session.manager.operations import OPERATIONS, SEARCHES, SNAPSHOTS
 from jidocode.session.manager.searches import Searches
+from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
+from jidocode.session.snapshots.limits import SnapshotRules
+from jidocode.session.snapshots.store import Store
+from jidocode.session.snapshots.taking import Work
 
 
 class Manager(GenServer):
@@ -35,21 +40,25 @@ class Manager(GenServer):
 
     session: Session
     project: Project
-    searches: Searches
+    searches: Searches[Ground]
+    snapshots: Searches[Work]
 
     def init(
         self,
         session: Session,
         journal_dir: str | None = None,
         hard_links: bool = True,  # noqa: FBT001, FBT002 - a spec's arguments go by place
+        snapshots: SnapshotRules | None = None,
     ) -> None:
         """Pin the project folder of *session* (called by the host, first).
 
         Args:
             session: The record.
             journal_dir: Where the session has its journal. Beside it stands, as long as
-                there may be something to clean up in the project, in which folder.
+                there may be something to clean up in the project, in which folder; and the
+                folder of its snapshots. None if nothing is written to disk.
             hard_links: Whether a file may have more than one.
+            snapshots: How much its snapshots may be.
 
         Raises:
             InvalidSessionError: The folder is gone, or another one stands there.
@@ -62,16 +71,23 @@ class Manager(GenServer):
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
         )
-        self.searches = Searches(
+        place = None if journal_dir is None else snapshots_path(journal_dir, session.id)
+        store = Store(place, snapshots or SnapshotRules())
+        store.prepare()
+        beside = partial(
+            Searches,
             self.project.boundary,
             answer=self._answer,
             fail=lambda error: self.stop(crash_reason(error)),
         )
+        self.searches = beside(SEARCHES, lambda ground: ground, threads=2)
+        # One thread, for a store is used by one at a time.
+        self.snapshots = beside(SNAPSHOTS, lambda ground: Work(ground, store), threads=1)
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*; searches are answered later, by a thread."""
         try:
-            if self.searches.start(request, caller):
+            if self.searches.start(request, caller) or self.snapshots.start(request, caller):
                 return NoReply()
         except OSError as error:
             return Refuse(error)
@@ -85,6 +101,7 @@ class Manager(GenServer):
         """Let the folder go."""
         del reason
         self.searches.close()
+        self.snapshots.close()
         self.project.close()
 
     def _answer(self, caller: Caller, outcome: Reply | Refuse) -> None:

@@ -27,6 +27,7 @@ from __future__ import annotations
 import enum
 import errno
 import os
+import threading
 from bisect import bisect_left
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -107,7 +108,8 @@ class Spot(NamedTuple):
 class Boundary(Closing):
     """A pinned project root. Close it, or use it as a context manager.
 
-    It goes on working when the root is renamed. It is not thread-safe.
+    It goes on working when the root is renamed. Of its methods only `share`, `open_below`,
+    `replace` and `require_file` may be called in another thread.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Boundary(Closing):
         """Where the root was when it was pinned."""
         self._temporary = temporary or TemporaryName()
         self._hard_links = hard_links
+        self._replacing = threading.Lock()  # the temporary name is one file's at a time
         self._fd = os.open(root, DIRECTORY)
         with close_on_error(self._fd):
             _require_key(os.fstat(self._fd), key, root)
@@ -355,15 +358,16 @@ class Boundary(Closing):
             OSError: It cannot be written, or is a directory.
         """
         _require_lasting(spot.name)  # a link may have led to such a name
-        self._temporary.use_in(spot.folder)
-        replace_file(
-            spot.parent,
-            spot.name,
-            content,
-            self._temporary.text,
-            lambda status: self.require_file(status, relative),
-            condition,
-        )
+        with self._replacing:
+            self._temporary.use_in(spot.folder)
+            replace_file(
+                spot.parent,
+                spot.name,
+                content,
+                self._temporary.text,
+                lambda status: self.require_file(status, relative),
+                condition,
+            )
 
     def require_file(self, status: os.stat_result, relative: str) -> None:
         """Raise unless *status*, of what is at *relative*, is of a file that may be changed.
