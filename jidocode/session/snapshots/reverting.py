@@ -27,7 +27,7 @@ from jidocode.session.project.paths import errors_about
 from jidocode.session.snapshots import limits, steps
 from jidocode.session.snapshots.choice import Choice
 from jidocode.session.snapshots.comparison import Difference, compare
-from jidocode.session.snapshots.index import Entry, Index
+from jidocode.session.snapshots.index import Entry, Index, in_order
 from jidocode.session.snapshots.operations import begin, find
 from jidocode.session.snapshots.results import NotReverted, Reverted, Snapshot
 from jidocode.session.snapshots.taking import Work, take
@@ -106,6 +106,9 @@ class _Way:
     def _outcome(self) -> Reverted:
         most, failed = limits.MAX_CHANGES, list(self._failed.items())
         restored = [path for path in self._restored if path not in self._failed]
+        for paths in (restored, self._removed):
+            paths.sort(key=in_order)
+        failed.sort(key=lambda each: in_order(each[0]))
         return Reverted(
             snapshot=self._target.summary.id,
             before=self._present.summary.id,

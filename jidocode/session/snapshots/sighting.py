@@ -196,6 +196,8 @@ def _content_of(fd: int) -> tuple[bytes, bytes | None] | None:
             blocks = None
         if blocks is not None:
             blocks.append(block)
+        if len(block) < _BLOCK:
+            break  # of a regular file that is the end
     return hasher.digest(), None if blocks is None else b"".join(blocks)
 
 

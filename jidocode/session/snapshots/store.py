@@ -28,6 +28,7 @@ from jidocode.base import log
 from jidocode.errors import NoSnapshotError, SnapshotError
 from jidocode.session.journal.opening import open_private, open_regular
 from jidocode.session.journal.writing import make_private_folder, write_all
+from jidocode.session.project.descriptors import closing
 from jidocode.session.snapshots.index import Index, IndexWriter, open_index, unwritable
 from jidocode.session.snapshots.limits import SnapshotRules
 
@@ -163,10 +164,10 @@ class Store:
                 return True
         if not self.has_room(len(data)):
             return False
-        new = f"{self.folder}/new"
         with self._writing():
-            with open(new, "wb", buffering=0, opener=open_private) as file:
-                write_all(file.fileno(), data)
+            new = f"{self.folder}/new"
+            with closing(open_private(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)) as fd:
+                write_all(fd, data)
             try:
                 os.rename(new, path)  # noqa: PTH104 - idem
             except FileNotFoundError:
