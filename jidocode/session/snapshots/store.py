@@ -66,9 +66,13 @@ class Store:
         return self._place
 
     def prepare(self) -> None:
-        """Make the folder, if there is to be one."""
-        if self._place is not None:
+        """Make the folder, if there is to be one; a full disk is no reason not to begin."""
+        if self._place is None:
+            return
+        try:
             make_private_folder(self._place)
+        except OSError as error:
+            log.warning("no snapshot can be written: {}", error.strerror)
 
     # ----- snapshots ----------------------------------------------------------
 

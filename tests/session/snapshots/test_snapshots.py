@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 import stat
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -296,21 +297,26 @@ def test_entries_say_whether_anything_was_written() -> None:
         assert not one.has_status(replace(one, **change))
 
 
-def test_memory_is_bounded(new_life: NewLife, folder: Path) -> None:
-    """Twenty thousand files take no more than two thousand, but for a list of hashes."""
+def test_memory_does_not_grow_with_the_project(
+    new_life: NewLife, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds no more than a block of entries needs the same for three times as many."""
     life = new_life()
-    for part in range(100):
-        (folder / f"{part}").mkdir()
-        for number in range(20):
-            put(folder, f"{part}/{number}", f"{part} {number}")
-    life.do(take_snapshot)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for part in range(100):
-        for number in range(180):
-            put(folder, f"{part}/more {number}", "x")
-    life.do(take_snapshot)
-    assert life.do(changes_since, limit=10).changes == ()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
+    later = time.time_ns() + 10**12
+    monkeypatch.setattr("time.time_ns", lambda: later)
+    peaks: list[int] = []
+    for count in (25, 75):
+        for part in range(40):
+            for number in range(count):
+                put(folder, f"{part}/{number}", f"{number}")
+        life.do(take_snapshot)
+        tracemalloc.start()
+        life.do(take_snapshot)
+        assert life.do(changes_since).changes == ()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # 2000 entries more take more than half a megabyte.
+    assert peaks[1] - peaks[0] < 250_000
 
 
 def test_a_diff_is_text_or_says_why_not(life: Life, folder: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_damaged_index_is_noticed(
 ) -> None:
     """It is not used for anything, and the others are."""
     life = new_life()
-    for number in range(2000):
+    for number in range(1100):
         put(folder, f"{number:04}", str(number))
     life.do(take_snapshot)
     life.do(take_snapshot)
