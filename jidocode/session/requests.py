@@ -25,7 +25,6 @@ from jidocode.base.stop import Stop
 from jidocode.base.structs import Discreet
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError, JournalError, SessionError
-from jidocode.otp.seconds import is_seconds
 from jidocode.otp.server.results import Refuse, Reply
 from jidocode.session.record import Session
 
@@ -89,32 +88,23 @@ class Client:
 
 
 def remote(
-    operation: Callable[Concatenate[Any, _Arguments], _Result], *, grace: float | None = None
+    operation: Callable[Concatenate[Any, _Arguments], _Result],
 ) -> Callable[Concatenate[Client, _Arguments], _Result]:
     """Return the method of a client that asks for *operation*.
 
     It has the operation's arguments, types and docstring; the operation itself is its
-    `__wrapped__`. With *grace*, the answer is waited for as many seconds longer than the
-    operation may take by its own argument *seconds*; without, as long as the system's
-    `call_timeout` says.
+    `__wrapped__`.
     """
-    signature = inspect.signature(operation)
-    usual: float = 0 if grace is None else signature.parameters["seconds"].default
 
     @wraps(operation)
     def ask(client: Client, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        asked = request(operation, *args, **kwargs)
-        channel = client._channel  # noqa: SLF001 - this is a method of it
-        if grace is None:
-            return channel(asked)
-        # What is no time the operation refuses.
-        seconds = asked.kwargs.get("seconds", usual)
-        return channel(asked, timeout=grace + (seconds if is_seconds(seconds) else usual))
+        return client._channel(request(operation, *args, **kwargs))  # noqa: SLF001 - this is a method of it
 
     # The holder is the server's; in its place the client has itself.
     ask.__annotations__ = {
         name: hint for name, hint in operation.__annotations__.items() if name != "holder"
     }
+    signature = inspect.signature(operation)
     _holder, *others = signature.parameters.values()
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     ask.__signature__ = signature.replace(parameters=[itself, *others])  # type: ignore[attr-defined] # what `help` and editors show

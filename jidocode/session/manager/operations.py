@@ -9,9 +9,6 @@ from jidocode.session.project.files import Project
 from jidocode.session.project.folders import mkdir, move, remove, stat
 from jidocode.session.project.rewriting import append_file, edit_file
 from jidocode.session.requests import Operations
-from jidocode.session.snapshots import operations as snapshots
-from jidocode.session.snapshots.reverting import revert
-from jidocode.session.snapshots.taking import Work
 
 
 def project_root(holder: Project) -> str:
@@ -39,12 +36,3 @@ OPERATIONS: Operations[Project] = Operations(
 
 SEARCHES: Operations[Ground] = Operations(search.glob, search.grep, search.tree)
 """What takes long enough to be done beside everything else."""
-
-SNAPSHOTS: Operations[Work] = Operations(
-    snapshots.take_snapshot,
-    snapshots.snapshots,
-    snapshots.changes_since,
-    snapshots.diff,
-    revert,
-)
-"""What is done with the snapshots of the session: beside everything else, one after the other."""

@@ -8,7 +8,6 @@ gone or another stands in its place.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, ClassVar
 
 from jidocode.base.exits import ExitReason
@@ -17,16 +16,15 @@ from jidocode.otp.server.loop import crash_reason
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
 from jidocode.session.journal.place import note_path, snapshots_path
-from jidocode.session.manager.operations import OPERATIONS, SEARCHES, SNAPSHOTS
+from jidocode.session.manager.operations import OPERATIONS, SEARCHES
 from jidocode.session.manager.searches import Searches
+from jidocode.session.manager.snapshots import Snapshots
 from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
 from jidocode.session.snapshots.limits import SnapshotRules
-from jidocode.session.snapshots.store import Store
-from jidocode.session.snapshots.taking import Work
 
 
 class Manager(GenServer):
@@ -41,7 +39,7 @@ class Manager(GenServer):
     session: Session
     project: Project
     searches: Searches[Ground]
-    snapshots: Searches[Work]
+    snapshots: Snapshots
 
     def init(
         self,
@@ -71,18 +69,22 @@ class Manager(GenServer):
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
         )
-        place = None if journal_dir is None else snapshots_path(journal_dir, session.id)
-        store = Store(place, snapshots or SnapshotRules())
-        store.prepare()
-        beside = partial(
-            Searches,
+        fail = lambda error: self.stop(crash_reason(error))  # noqa: E731 - both are told the same
+        self.searches = Searches(
             self.project.boundary,
+            SEARCHES,
+            lambda ground: ground,
+            threads=2,
             answer=self._answer,
-            fail=lambda error: self.stop(crash_reason(error)),
+            fail=fail,
         )
-        self.searches = beside(SEARCHES, lambda ground: ground, threads=2)
-        # One thread, for a store is used by one at a time.
-        self.snapshots = beside(SNAPSHOTS, lambda ground: Work(ground, store), threads=1)
+        self.snapshots = Snapshots(
+            self.project.boundary,
+            None if journal_dir is None else snapshots_path(journal_dir, session.id),
+            snapshots or SnapshotRules(),
+            answer=self._answer,
+            fail=fail,
+        )
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*; searches are answered later, by a thread."""

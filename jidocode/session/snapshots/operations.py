@@ -1,7 +1,8 @@
 """Operations on the snapshots of a session: take one, list them, find changes.
 
 They are done one after the other, by a thread of the Manager, beside everything else that it
-does. What it writes meanwhile may be in a snapshot or not, file by file.
+does. What it writes meanwhile may be in a snapshot or not, file by file. What each takes, returns
+and raises, its client says (`session/manager/snapshot_client.py`).
 """
 
 from __future__ import annotations
@@ -37,27 +38,10 @@ def begin(ground: Ground, seconds: float) -> None:
     ground.allow(seconds)
 
 
-def take_snapshot(  # noqa: D417 - clients have themselves in the place of the holder
+def take_snapshot(
     holder: Work, label: str | None = None, *, seconds: float = limits.TAKE_SECONDS
 ) -> Snapshot:
-    """Keep what the project is now, to find out later what has changed, or to go back.
-
-    In it are files, folders and symlinks; not what `.gitignore`, `.ignore` and
-    `.git/info/exclude` leave out, and no `.git`. Files that have not changed since the last
-    snapshot are not read again. If there are more than `Settings.snapshots_kept` now, the oldest
-    go.
-
-    Args:
-        label: What to call it, for people; 200 characters at most.
-        seconds: Time for all of it; what was not seen until then is no part of it, see
-            `Snapshot.truncated`. The next one goes on from there.
-
-    Raises:
-        SnapshotError: It cannot be written, for the disk is full; or the system keeps nothing on
-            disk. What was there before is there still.
-        InvalidRequestError: An argument is wrong.
-        OSError: The project cannot be listed.
-    """
+    """Take a snapshot; see `SnapshotClient.take_snapshot`."""
     begin(holder.ground, seconds)
     is_short = isinstance(label, str) and len(label) <= limits.MAX_LABEL
     if label is not None and (not is_short or not label.isprintable()):
@@ -69,17 +53,13 @@ def take_snapshot(  # noqa: D417 - clients have themselves in the place of the h
 
 
 def snapshots(holder: Work) -> list[Snapshot]:
-    """Return the snapshots of the session, oldest first; one that is damaged is left out.
-
-    Raises:
-        SnapshotError: They cannot be listed, or the system keeps nothing on disk.
-    """
+    """Return all snapshots, oldest first; see `SnapshotClient.snapshots`."""
     found = [as_snapshot(index.summary) for index in holder.store.indexes()]
     found.reverse()
     return found
 
 
-def changes_since(  # noqa: D417 - idem
+def changes_since(
     holder: Work,
     snapshot: int | Snapshot | None = None,
     *,
@@ -87,20 +67,7 @@ def changes_since(  # noqa: D417 - idem
     after: str | None = None,
     seconds: float = limits.LOOK_SECONDS,
 ) -> Changes:
-    """Return what is not as it was at a snapshot, whoever has changed it.
-
-    Args:
-        snapshot: The snapshot, or its id; by default the latest one.
-        limit: Changes at most; more than 10,000 are never given.
-        after: What the last page has as its `after`.
-        seconds: Time for all of it. What was found until then is returned.
-
-    Raises:
-        NoSnapshotError: There is no such snapshot; or there is none yet.
-        SnapshotError: It is damaged, or the system keeps nothing on disk.
-        InvalidRequestError: An argument is wrong.
-        OSError: The project cannot be listed.
-    """
+    """Return a page of changes; see `SnapshotClient.changes_since`."""
     begin(holder.ground, seconds)
     require_int("limit", limit, least=1)
     if after is not None and not _is_path(after):
@@ -146,29 +113,14 @@ def _now(work: Work, index: Index, after: str | None) -> Iterator[Entry]:
         yield eye.look(sighting)
 
 
-def diff(  # noqa: D417 - idem
+def diff(
     holder: Work,
     path: str | os.PathLike[str],
     since: int | Snapshot | None = None,
     *,
     seconds: float = limits.LOOK_SECONDS,
 ) -> FileDiff:
-    """Return what has changed in the file at *path* since a snapshot, as a unified diff.
-
-    Args:
-        path: Relative to the project, or absolute inside it. A symlink is looked at itself.
-        since: The snapshot, or its id; by default the latest one.
-        seconds: Time to compare; what was not compared until then is shown as changed.
-
-    Raises:
-        NoSnapshotError: There is no such snapshot; or there is none yet.
-        SnapshotError: It, or what it has kept of the file, is damaged; or the system keeps nothing
-            on disk.
-        FileNotFoundError: Nothing is there, and nothing was.
-        InvalidRequestError: *path* is no part of the snapshot, for rules have left it out, or it
-            could not be read, or comes behind the end.
-        BoundaryError: It leads out of the project.
-    """
+    """Return what has changed in one file; see `SnapshotClient.diff`."""
     begin(holder.ground, seconds)
     relative = posixpath.normpath(holder.ground.boundary.resolve(path))
     index = find(holder, since)

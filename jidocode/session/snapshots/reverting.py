@@ -24,11 +24,11 @@ from jidocode.session.project.boundary import Spot
 from jidocode.session.project.descriptors import DIRECTORY, closing
 from jidocode.session.project.found import Truncation
 from jidocode.session.project.paths import errors_about
-from jidocode.session.snapshots import limits, steps
+from jidocode.session.requests import Operations
+from jidocode.session.snapshots import limits, operations, steps
 from jidocode.session.snapshots.choice import Choice
 from jidocode.session.snapshots.comparison import Difference, compare
 from jidocode.session.snapshots.index import Entry, Index, in_order
-from jidocode.session.snapshots.operations import begin, find
 from jidocode.session.snapshots.results import NotReverted, Reverted, Snapshot
 from jidocode.session.snapshots.taking import Work, take
 
@@ -36,37 +36,17 @@ _OWNER = 0o700
 _DIRECTORIES = frozenset({"directory", "unlisted"})
 
 
-def revert(  # noqa: D417 - clients have themselves in the place of the holder
+def revert(
     holder: Work,
     paths: Sequence[str | os.PathLike[str]] | None = None,
     *,
     to: int | Snapshot | None = None,
     seconds: float = limits.TAKE_SECONDS,
 ) -> Reverted:
-    """Make files what they were at a snapshot: all, or *paths* and what is below these.
-
-    What was added is removed, what was removed comes back with its permissions, and what was
-    changed is replaced, each file at one stroke. What cannot be done is said
-    (`Reverted.failed`), and the rest is done. Before anything, a snapshot is taken of what is
-    there: `revert(to=reverted.before)` undoes it all. So what that cannot keep, for it is too
-    large, is neither removed nor replaced, unless its own path is among *paths*.
-
-    Args:
-        paths: Files and folders, relative to the project or absolute inside it; None for all.
-        to: The snapshot, or its id; by default the latest one.
-        seconds: Time for all of it; what was not done until then is not done.
-
-    Raises:
-        NoSnapshotError: There is no such snapshot; or there is none yet.
-        SnapshotError: It is damaged; or the one before cannot be taken, for the disk is full.
-            Then nothing was changed.
-        InvalidRequestError: An argument is wrong.
-        BoundaryError: One of *paths* leads out of the project.
-        OSError: The project cannot be listed.
-    """
-    begin(holder.ground, seconds)
+    """Go back; see `SnapshotClient.revert`."""
+    operations.begin(holder.ground, seconds)
     choice = Choice(holder.ground.boundary, paths)
-    target = find(holder, to)
+    target = operations.find(holder, to)
     before = take(
         holder,
         f"before going back to {target.summary.id}",
@@ -269,3 +249,13 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return _REASONS.get(error.errno or 0, error.strerror or str(error))
     return str(error)
+
+
+SNAPSHOTS: Operations[Work] = Operations(
+    operations.take_snapshot,
+    operations.snapshots,
+    operations.changes_since,
+    operations.diff,
+    revert,
+)
+"""All that a Manager is asked about snapshots."""

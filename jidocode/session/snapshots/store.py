@@ -65,15 +65,6 @@ class Store:
             raise SnapshotError('there are no snapshots in memory, with durability="memory"')
         return self._place
 
-    def prepare(self) -> None:
-        """Make the folder, if there is to be one; a full disk is no reason not to begin."""
-        if self._place is None:
-            return
-        try:
-            make_private_folder(self._place)
-        except OSError as error:
-            log.warning("no snapshot can be written: {}", error.strerror)
-
     # ----- snapshots ----------------------------------------------------------
 
     def ids(self) -> list[int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 from msgspec.structs import replace
 from snapshot_trees import Life, NewLife, contents, put, reasons, tree_of
 
@@ -21,10 +22,12 @@ from jidocode.errors import (
     NoSnapshotError,
     SnapshotError,
 )
+from jidocode.otp.server.results import Refuse, Reply
 from jidocode.session.project.entries import Ground
+from jidocode.session.requests import Request
 from jidocode.session.snapshots.index import Entry, Summary, open_index
 from jidocode.session.snapshots.operations import changes_since, diff, snapshots, take_snapshot
-from jidocode.session.snapshots.reverting import revert
+from jidocode.session.snapshots.reverting import SNAPSHOTS, revert
 
 
 def test_without_a_snapshot_it_says_so(life: Life) -> None:
@@ -81,6 +84,32 @@ def test_wrong_arguments_change_nothing(
     with pytest.raises(InvalidRequestError):
         life.do(operation, *args, **options)
     assert [each.id for each in life.do(snapshots)] == [1]
+
+
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 3)
+    | st.text(max_size=3)
+    | st.sampled_from(["src", "/", "..", 2**70, float("nan"), b"x", "\ud800", "\0"])
+)
+
+
+@given(
+    name=st.sampled_from(list(SNAPSHOTS.by_name)),
+    args=st.lists(VALUES | st.lists(VALUES, max_size=2), max_size=3).map(tuple),
+    kwargs=st.dictionaries(
+        st.sampled_from(["label", "seconds", "limit", "after", "since", "to", "path", "x"]), VALUES
+    ),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_request_ends_a_manager(
+    new_life: NewLife, folder: Path, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Whatever is asked, it is answered or refused."""
+    put(folder, "src/a", "1")
+    outcome = new_life().do(lambda work: SNAPSHOTS.answer(Request(name, args, kwargs), work))
+    assert isinstance(outcome, (Reply, Refuse))
 
 
 def test_paths_that_lead_out_are_refused(life: Life, folder: Path) -> None:
