@@ -148,11 +148,12 @@ class Boundary(Closing):
             self._remove_left_over()
 
     def close(self) -> None:
-        """Let the root go; closing twice is fine."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-            self._temporary.forget()
+        """Let the root go, when no thread replaces a file any more; closing twice is fine."""
+        with self._replacing:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+                self._temporary.forget()
 
     def share(self) -> int:
         """Return a descriptor of the root for a search, which closes it.
@@ -355,10 +356,12 @@ class Boundary(Closing):
             FileChangedError: The file there is not as *condition* has it.
             BoundaryError: What is there is no regular file, which *relative* is called; or its
                 name is kept for unfinished files.
-            OSError: It cannot be written, or is a directory.
+            OSError: It cannot be written, or is a directory; EBADF if the boundary is closed.
         """
         _require_lasting(spot.name)  # a link may have led to such a name
         with self._replacing:
+            if self._fd < 0:  # nobody would find what a kill leaves from now on
+                raise os_error(errno.EBADF)
             self._temporary.use_in(spot.folder)
             replace_file(
                 spot.parent,

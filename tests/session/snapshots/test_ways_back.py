@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,40 @@ def test_nothing_outside_is_read_or_touched(life: Life, folder: Path, tmp_path: 
     assert removed
     assert b"theirs" not in {path.read_bytes() for path in contents(tmp_path)}
     assert sorted(os.listdir(outside)) == ["added", "file"]  # noqa: PTH208 - names
+
+
+def test_a_manager_that_ends_lets_no_file_be_half_replaced(
+    new_life: NewLife, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the one that is being replaced, and lets no other begin."""
+    life = new_life()
+    for number in range(10):
+        put(folder, f"{number}", "old")
+    life.do(take_snapshot)
+    for number in range(10):
+        put(folder, f"{number}", "new")
+    begun, closing_begins = threading.Event(), threading.Event()
+    real = os.rename
+
+    def rename(*args: Any, **options: Any) -> None:
+        if options and not begun.is_set():
+            begun.set()
+            closing_begins.wait(10)
+            time.sleep(0.1)  # for close to come, if it does not wait
+        real(*args, **options)
+
+    monkeypatch.setattr(os, "rename", rename)
+    outcomes: list[Any] = []
+    thread = threading.Thread(target=lambda: outcomes.append(life.do(revert)))
+    thread.start()
+    begun.wait(10)
+    closing_begins.set()
+    life.close()
+    assert [node.content for node in tree_of(folder).values()].count(b"old") == 1
+    thread.join()
+    assert len(outcomes[0].restored) == 1
+    assert set(reasons(outcomes[0]).values()) == {os.strerror(errno.EBADF)}
+    assert sorted(tree_of(folder)) == [f"{number}" for number in range(10)]
 
 
 def test_a_manager_may_write_meanwhile(life: Life, folder: Path) -> None:
