@@ -69,21 +69,20 @@ class Manager(GenServer):
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
         )
-        fail = lambda error: self.stop(crash_reason(error))  # noqa: E731 - both are told the same
         self.searches = Searches(
             self.project.boundary,
             SEARCHES,
             lambda ground: ground,
             threads=2,
             answer=self._answer,
-            fail=fail,
+            fail=self._fail,
         )
         self.snapshots = Snapshots(
             self.project.boundary,
             None if journal_dir is None else snapshots_path(journal_dir, session.id),
             snapshots or SnapshotRules(),
             answer=self._answer,
-            fail=fail,
+            fail=self._fail,
         )
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
@@ -105,6 +104,9 @@ class Manager(GenServer):
         self.searches.close()
         self.snapshots.close()
         self.project.close()
+
+    def _fail(self, error: Exception) -> None:
+        self.stop(crash_reason(error))
 
     def _answer(self, caller: Caller, outcome: Reply | Refuse) -> None:
         if isinstance(outcome, Reply):

@@ -60,7 +60,7 @@ class Snapshots:
         Raises:
             OSError: As `Searches.start`.
         """
-        if not isinstance(request, Request) or request.operation not in NAMES:
+        if not _is_about_snapshots(request):
             return False
         if self._searches is None:
             self._searches = self._begin()
@@ -85,3 +85,7 @@ class Snapshots:
             answer=self._answer,
             fail=self._fail,
         )
+
+
+def _is_about_snapshots(request: object) -> bool:
+    return isinstance(request, Request) and request.operation in NAMES

@@ -153,6 +153,7 @@ class Eye:
 
     def _read(self, path: str, entry: Entry) -> Entry:
         """Return *entry*, of the file at *path*, with its hash; keep its content if it may be."""
+        content: tuple[bytes, bytes | None] | None = None
         with closing(self._ground.open_file(path)) as fd:
             for _ in range(_TRIES):
                 entry = entry_of(entry.raw, os.fstat(fd))

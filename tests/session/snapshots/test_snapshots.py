@@ -32,7 +32,8 @@ from jidocode.session.snapshots.reverting import SNAPSHOTS, revert
 
 def test_without_a_snapshot_it_says_so(life: Life) -> None:
     """A typed error, whatever is asked; a number that is none is another."""
-    for ask in (changes_since, revert):
+    asked: list[Any] = [changes_since, revert]
+    for ask in asked:
         with pytest.raises(NoSnapshotError, match="no snapshot was taken") as caught:
             life.do(ask)
         assert caught.value.snapshot is None
@@ -47,7 +48,8 @@ def test_without_a_snapshot_it_says_so(life: Life) -> None:
 def test_in_memory_there_are_none(folder: Path) -> None:
     """And nothing is written anywhere."""
     life = Life(folder, None)
-    for ask in (take_snapshot, snapshots, changes_since, revert):
+    asked: list[Any] = [take_snapshot, snapshots, changes_since, revert]
+    for ask in asked:
         with pytest.raises(SnapshotError, match="memory"):
             life.do(ask)
     life.close()
@@ -108,7 +110,8 @@ def test_no_request_ends_a_manager(
 ) -> None:
     """Whatever is asked, it is answered or refused."""
     put(folder, "src/a", "1")
-    outcome = new_life().do(lambda work: SNAPSHOTS.answer(Request(name, args, kwargs), work))
+    asked: Request[Any] = Request(name, args, kwargs)
+    outcome = new_life().do(lambda work: SNAPSHOTS.answer(asked, work))
     assert isinstance(outcome, (Reply, Refuse))
 
 

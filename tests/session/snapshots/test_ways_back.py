@@ -48,7 +48,8 @@ def test_a_full_disk_loses_nothing(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(fd, data[1:])
 
-    for ask in (take_snapshot, revert):
+    asked: list[Any] = [take_snapshot, revert]
+    for ask in asked:
         wrote.clear()
         monkeypatch.setattr(store_module, "write_all", fail)
         with pytest.raises(SnapshotError, match="No space left"):
