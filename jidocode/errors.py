@@ -713,9 +713,9 @@ class BoundaryError(JidocodeError, PermissionError):
 
 
 class ConfinementError(CommandError):
-    """A command cannot be confined as it should be, on this kernel; it was not started.
+    """A command, or a Manager, cannot be confined as it should be, on this kernel.
 
-    The message says in one sentence what is missing.
+    It was not started, or the session was not. The message says in one sentence what is missing.
     """
 
 

@@ -102,6 +102,7 @@ def session_children(
             session,
             upkeep.journal_dir,
             upkeep.hard_links,
+            upkeep.commands.sandbox,
             upkeep.snapshots,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,

@@ -35,6 +35,7 @@ from jidocode.session.admission.messages import (
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
+from jidocode.session.manager.server import confinement_refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.snapshots.limits import SnapshotRules
@@ -113,7 +114,7 @@ class Sessions:
             self._archive.check_free(opened.place)
             if resumes:
                 self._archive.path(record.id)
-            refused = refusal(error.cause, record.id)
+            refused = refusal(error.cause, record.id) or confinement_refusal(error.cause)
             if refused is not None:
                 raise refused from error
             raise

@@ -219,7 +219,9 @@ class Settings(ApplicationSettings):
         sandbox: How commands are confined. `auto`, the default, and `require:kernel`: by the
             kernel, to the project and a scratch folder, without network; where that is not
             possible they are refused with `ConfinementError`. `off`: not at all, so a command
-            can do what the app can. `require:namespaces` refuses all so far.
+            can do what the app can. `require:namespaces` refuses all so far. A Manager is confined
+            to its project, too; where it cannot be, it logs a warning with `auto`, and with
+            `require:...` there is no session.
         snapshots_kept: Snapshots of its project that a session has; with one more the oldest
             goes. 30 by default.
         snapshot_size: Bytes of contents that a session's snapshots keep, all together. Of what is

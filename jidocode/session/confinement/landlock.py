@@ -198,13 +198,21 @@ class Ruleset:
                 return False
             raise
         try:
-            access &= self._files
-            if not stat.S_ISDIR(os.fstat(fd).st_mode):
-                access &= _OF_FILES
-            call(_ADD_RULE, self.fd, _PATH_BENEATH, _PathBeneath(access, fd), 0)
+            self.allow_opened(fd, access)
         finally:
             os.close(fd)
         return True
+
+    def allow_opened(self, fd: int, access: int) -> None:
+        """Grant *access* to what is open as *fd*, and to all beneath it.
+
+        Raises:
+            OSError: The kernel refused.
+        """
+        access &= self._files
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            access &= _OF_FILES
+        call(_ADD_RULE, self.fd, _PATH_BENEATH, _PathBeneath(access, fd), 0)
 
     def allow_port(self, port: int, access: int) -> None:
         """Grant *access*, `BIND_TCP` or `CONNECT_TCP`, for *port*.

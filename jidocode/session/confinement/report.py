@@ -30,7 +30,7 @@ class Denial(Record):
 
 @frozen(eq=False, repr=False)
 class ConfinementReport(Record):
-    """What holds commands on this machine, as found by trying; `str` of it is a table.
+    """What holds commands, or a Manager, here, as found by trying; `str` of it is a table.
 
     Attributes:
         denials: All that was tried, in the order in which it was.

@@ -121,11 +121,11 @@ def _system() -> tuple[tuple[str, ...], tuple[str, ...]]:
     It is looked up once: a hundred paths, for each command, would take longer than the command.
     """
     found = [str(path) for begin in _VERSIONED for path in sorted(Path("/etc").glob(f"{begin}*"))]
-    readable = (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *_python())
+    readable = (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *python_prefixes())
     return _real(filter(os.path.exists, readable)), _real(filter(os.path.exists, DEVICES))
 
 
-def _python() -> list[str]:
+def python_prefixes() -> list[str]:
     """Return where this Python, and what is installed for it, lie."""
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     # A Python that is embedded in a program can have any prefix, the root of all among them.

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from jidocode.session.confinement.kernel import call, prctl
-from jidocode.session.confinement.privileges import held_capabilities
+from jidocode.session.confinement.privileges import DAC_OVERRIDE, OWNERS, held_capabilities
 from jidocode.session.confinement.report import Denial
 from jidocode.session.confinement.seccomp import this_machine
 from jidocode.session.confinement.syscalls import numbers
@@ -139,6 +139,11 @@ def _use_privileges(_: Place) -> None:
         raise PermissionError(errno.EPERM, "no capability, or CAP_DAC_OVERRIDE alone")
 
 
+def _use_other_privileges(_: Place) -> None:
+    if not held_capabilities(DAC_OVERRIDE | OWNERS):
+        raise PermissionError(errno.EPERM, "no capability, or those over files alone")
+
+
 def _dump_core(_: Place) -> None:
     if resource.getrlimit(resource.RLIMIT_CORE) == (0, 0):
         raise PermissionError(errno.EPERM, "the limit is 0")
@@ -185,13 +190,41 @@ TRIES: tuple[tuple[str, Try], ...] = (
     ("open a file by its handle", _call("open_by_handle_at", _NO_FILE, 0, 0)),
     ("load a BPF program", _call("bpf", 9999, 0, 0)),
     ("use io_uring", _call("io_uring_setup", 0, 0)),
-    ("handle page faults", _call("userfaultfd", 1)),
+    ("handle page faults", _call("userfaultfd", 1 | 1 << 20)),  # no such flag
     ("watch the processor's counters", _call("perf_event_open", 0, 0, _NO_FILE, _NO_FILE, 0)),
     ("type into a terminal", _call("ioctl", _NO_FILE, _TIOCSTI, 0)),
     ("gain privileges by a program", _gain_privileges),
     ("use privileges of the app", _use_privileges),
     ("dump core", _dump_core),
 )
+
+
+def _open_path(path: str, flags: int) -> Try:
+    return lambda place: os.close(os.open(path.format(pid=place.pid), flags | os.O_CLOEXEC))
+
+
+# For a process that goes on afterwards: nothing is forked, traced or left open.
+_NAMES = (
+    *("set a limit of another process", "signal another process", "read another's environment"),
+    *("read another's memory map", "read another's memory", "take another's open file"),
+    *("listen on a TCP port", "open a UDP socket", "open a TCP socket of IPv6"),
+    *("open a netlink socket", "open a pair of datagram sockets", "gain privileges by a program"),
+    *("attach shared memory", "open a message queue", "use the kernel's keyrings", "mount"),
+    *("make a namespace", "enter a namespace", "open a file by its handle", "load a BPF program"),
+    *("use io_uring", "handle page faults", "watch the processor's counters"),
+)
+HERE: tuple[tuple[str, Try], ...] = (
+    ("list a folder elsewhere", _open_path("/", os.O_RDONLY | os.O_DIRECTORY)),
+    ("read a file elsewhere", _open_path("/proc/version", os.O_RDONLY)),
+    ("change a file elsewhere", _open_path("/proc/{pid}/comm", os.O_WRONLY)),
+    ("execute a file", _call("execve", 0, 0, 0)),
+    ("execute a file that is open", _call("execveat", _NO_FILE, 0, 0, 0, 0)),
+    ("open a UNIX socket", _socket(socket.AF_UNIX, socket.SOCK_STREAM)),
+    ("trace another process", _call("ptrace", _PTRACE_SEIZE, 0, 0, 0)),
+    ("use privileges of the app", _use_other_privileges),
+    *(each for each in TRIES if each[0] in _NAMES),
+)
+"""What a process that has confined itself must not be able to do, but for its peers by TCP."""
 
 
 def attempt(what: str, action: Try, place: Place) -> Denial:

@@ -22,6 +22,7 @@ class ManagerClient(SnapshotClient):
 
     session = remote(get_session)
     project_root = remote(operations.project_root)
+    confinement = remote(operations.confinement)
     validate_path = remote(Project.validate_path)
     read_file = remote(Project.read_file)
     read_text = remote(Project.read_text)
