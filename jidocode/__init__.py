@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
         RegistryNotRunningError as RegistryNotRunningError,
         SessionError as SessionError,
@@ -159,6 +160,11 @@ if TYPE_CHECKING:
         Skipped as Skipped,
         TreeEntry as TreeEntry,
         Truncation as Truncation,
+    )
+    from jidocode.session.project.protection import (
+        ProtectedChanges as ProtectedChanges,
+        ProtectedPathsChanged as ProtectedPathsChanged,
+        ProtectionRules as ProtectionRules,
     )
     from jidocode.session.project.results import (
         EditedFile as EditedFile,
@@ -248,9 +254,9 @@ else:
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
             NoProcessError NoSnapshotError NotRegisteredError NotTextError PolicyDeniedError
-            ProgramNotFoundError ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError
-            SessionError SessionExistsError SessionLimitError SessionNotFoundError SnapshotError
-            StartFailedError StreamStalledError SupervisorError
+            ProgramNotFoundError ProjectAlreadyOpenError ProtectedPathError RateLimitedError
+            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -294,6 +300,8 @@ else:
             Entry
         jidocode.session.project.editing
             Edit
+        jidocode.session.project.protection
+            ProtectedChanges ProtectedPathsChanged ProtectionRules
         jidocode.session.project.results
             EditedFile FileBytes Listing PathStatus TextFile WrittenFile
         jidocode.session.project.found

@@ -34,6 +34,7 @@ from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session
 from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.state.server import State
@@ -81,6 +82,7 @@ class Upkeep(Record):
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
+        protection: Which of its project's paths are protected, and how.
         snapshots: How much its snapshots may be.
     """
 
@@ -90,6 +92,7 @@ class Upkeep(Record):
     system: str | None = None
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
+    protection: ProtectionRules = field(factory=ProtectionRules)
     snapshots: SnapshotRules = field(factory=SnapshotRules)
 
 
@@ -103,6 +106,7 @@ def session_children(
             upkeep.journal_dir,
             upkeep.hard_links,
             upkeep.commands.sandbox,
+            upkeep.protection,
             upkeep.snapshots,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
@@ -128,6 +132,7 @@ def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
         session,
         upkeep.commands,
         upkeep.journal_dir,
+        upkeep.protection,
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from jidocode.session.project.boundary import Tier
 from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
+from jidocode.session.project.protection import ProtectedPathsChanged, ProtectionRules
 from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.snapshots.operations import changes_since
 from jidocode.session.snapshots.results import FileChange
@@ -69,7 +70,7 @@ def changed(before: Tree, after: Tree) -> dict[str, str]:
 class Life:
     """A project and its snapshots, as one life of a Manager has them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a Manager is given
         self,
         folder: Path,
         place: Path | None,
@@ -77,9 +78,17 @@ class Life:
         *,
         tier: Tier | None = None,
         hard_links: bool = True,
+        protection: ProtectionRules | None = None,
     ) -> None:
         self.folder = folder
-        self.project = Project(str(folder), tier=tier, hard_links=hard_links)
+        self.told: list[ProtectedPathsChanged] = []
+        self.project = Project(
+            str(folder),
+            tier=tier,
+            hard_links=hard_links,
+            protection=protection,
+            tell=self.told.append,
+        )
         self.store = Store(place, rules or SnapshotRules())
 
     def do(
@@ -87,7 +96,7 @@ class Life:
     ) -> R:
         """Carry *operation* out, as a Manager does."""
         with Ground(self.project.boundary) as ground:
-            return operation(Work(ground, self.store), *args, **kwargs)
+            return operation(Work(ground, self.store, self.project.guard), *args, **kwargs)
 
     def changes(self, since: Any = None, *, limit: int = 1000) -> list[FileChange]:
         """All changes, a page after the other."""

@@ -113,22 +113,28 @@ class Prepared(Closing):
     one open file, which exec closes.
 
     Attributes:
+        confinement: What it was made from.
         skipped: Paths of the confinement at which nothing was, or that had a symlink in them;
             nothing is granted for them.
         seal: All of it but the Landlock rules, to be sent to another process.
+        built: A mount namespace in which what it grants is all there is, for the tier namespaces,
+            once there is one.
         unenforced: What a command can do though it should not, because this kernel's Landlock
             is too old to prevent it; one short text each.
     """
 
     def __init__(
         self,
+        confinement: Confinement,
         ruleset: landlock.Ruleset,
         seal: Seal,
         skipped: tuple[str, ...],
         unenforced: tuple[str, ...],
     ) -> None:
+        self.confinement = confinement
         self.skipped = skipped
         self.unenforced = unenforced
+        self.built: int | None = None
         self._ruleset = ruleset
         self.seal = seal
 
@@ -155,6 +161,16 @@ class Prepared(Closing):
     def close(self) -> None:
         """Let go of it; whoever was confined by it stays so."""
         self._ruleset.close()
+        if self.built is not None:
+            os.close(self.built)
+            self.built = None
+
+    def keep_built(self, descriptor: int) -> None:
+        """Take the open *descriptor* as `built`, unless there is one, or this was let go of."""
+        if self.built is None and self.ruleset >= 0:
+            self.built = descriptor
+        else:
+            os.close(descriptor)
 
 
 def prepare(
@@ -199,7 +215,7 @@ def prepare(
             raise
     except OSError as error:
         raise ConfinementError(f"the kernel takes no Landlock rules: {error}") from error
-    return Prepared(ruleset, seal, skipped, landlock.unenforced(abi))
+    return Prepared(confinement, ruleset, seal, skipped, landlock.unenforced(abi))
 
 
 def _fill(

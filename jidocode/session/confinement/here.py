@@ -15,6 +15,6 @@ from jidocode.session.confinement.tries import HERE, Place, attempt
 
 def try_here() -> ConfinementReport:
     """Try what this process must not be able to do; return what came of each try."""
-    place = Place(inside="", outside="/", port=0, abstract="", pid=os.getppid())
+    place = Place(inside="", outside="/", port=0, abstract="", pid=os.getppid(), namespaces={})
     denials = tuple(attempt(what, action, place) for what, action in HERE)
     return ConfinementReport(denials, find_abi(), "not asked")

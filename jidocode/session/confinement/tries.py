@@ -22,6 +22,7 @@ from jidocode.session.confinement.seccomp import this_machine
 from jidocode.session.confinement.syscalls import numbers
 
 _DENIED = {errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EXDEV}
+_NOT_THERE = {errno.ENOENT, errno.ESRCH, errno.ECONNREFUSED, errno.EROFS, errno.EBUSY}
 _PTRACE_SEIZE = 0x4206
 _PIDFD_OPEN = 434
 _GET_NO_NEW_PRIVS = 39
@@ -38,6 +39,7 @@ class Place:
         port: Where somebody listens on 127.0.0.1.
         abstract: The name of an abstract socket where somebody listens.
         pid: A process of the same user, of another program.
+        namespaces: In which namespaces the app is, by kind.
     """
 
     inside: str
@@ -45,9 +47,20 @@ class Place:
     port: int
     abstract: str
     pid: int
+    namespaces: dict[str, str]
 
 
 Try = Callable[[Place], object]
+Tries = tuple[tuple[str, Try], ...]
+NAMESPACES = {
+    "user": "users",
+    "pid": "processes",
+    "mnt": "mounts",
+    "net": "network",
+    "ipc": "shared memory",
+    "uts": "names",
+}
+"""The kinds of namespaces, by the kernel's name for them, and what they are about."""
 
 
 def _open(name: str, flags: int) -> Try:
@@ -150,7 +163,7 @@ def _dump_core(_: Place) -> None:
 
 
 _NO_FILE = -1
-TRIES: tuple[tuple[str, Try], ...] = (
+TRIES: Tries = (
     ("read a file elsewhere", _open("secret", os.O_RDONLY)),
     ("list a folder elsewhere", lambda place: os.listdir(place.outside)),  # noqa: PTH208 - a try
     ("change a file elsewhere", _open("secret", os.O_WRONLY)),
@@ -227,10 +240,41 @@ HERE: tuple[tuple[str, Try], ...] = (
 """What a process that has confined itself must not be able to do, but for its peers by TCP."""
 
 
-def attempt(what: str, action: Try, place: Place) -> Denial:
-    """Try *action*; return what came of it."""
+def _share(name: str) -> Try:
+    def attempt(place: Place) -> None:
+        if os.readlink(f"/proc/self/ns/{name}") != place.namespaces[name]:  # noqa: PTH115 - a try
+            raise PermissionError(errno.EPERM, "it is in another one")
+
+    return attempt
+
+
+def _change_git(name: str) -> Try:
+    return lambda place: os.close(
+        os.open(f"{place.inside}/.git/{name}", os.O_WRONLY | os.O_CREAT, 0o600)
+    )
+
+
+NAMESPACE_TRIES: Tries = (
+    *((f"share the app's namespace of {what}", _share(name)) for name, what in NAMESPACES.items()),
+    ("write a git hook of the project", _change_git("hooks/post-checkout")),
+    ("change git's configuration", _change_git("config")),
+    (
+        "put another .git there",
+        lambda place: os.rename(f"{place.inside}/.git", f"{place.inside}/git"),  # noqa: PTH104 - a try
+    ),
+    ("change permissions elsewhere", lambda _: os.chmod("/usr", os.stat("/usr").st_mode & 0o7777)),  # noqa: PTH101, PTH116 - a try
+)
+"""What only namespaces, and their mounts, deny."""
+
+
+def attempt(what: str, action: Try, place: Place, *, apart: bool = False) -> Denial:
+    """Try *action*; return what came of it.
+
+    In namespaces, *apart*, much is denied by not being there, or by being read-only.
+    """
+    denied = _DENIED | _NOT_THERE if apart else _DENIED
     try:
         action(place)
     except OSError as error:
-        return Denial(what, error.errno in _DENIED, error.strerror or str(error))
+        return Denial(what, error.errno in denied, error.strerror or str(error))
     return Denial(what, held=False, outcome="it was done")

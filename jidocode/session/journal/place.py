@@ -23,6 +23,11 @@ def note_path(directory: str | os.PathLike[str], session_id: str) -> Path:
     return Path(directory) / "unfinished" / session_id
 
 
+def watch_path(directory: str | os.PathLike[str], session_id: str) -> Path:
+    """Return where it is noted what protected paths were; it is deleted with the journal."""
+    return Path(directory) / f"{session_id}.jsonl.protected"
+
+
 def snapshots_path(directory: str | os.PathLike[str], session_id: str) -> Path:
     """Return where a Manager keeps the snapshots of a session; they go with the journal."""
     return Path(directory) / "snapshots" / session_id

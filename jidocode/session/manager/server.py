@@ -26,6 +26,7 @@ from jidocode.session.manager.searches import Searches
 from jidocode.session.manager.snapshots import Snapshots
 from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
@@ -46,12 +47,13 @@ class Manager(GenServer):
     searches: Searches[Ground]
     snapshots: Snapshots
 
-    def init(
+    def init(  # noqa: PLR0913, PLR0917 - a spec's arguments go by place
         self,
         session: Session,
         journal_dir: str | None = None,
-        hard_links: bool = True,  # noqa: FBT001, FBT002 - a spec's arguments go by place
+        hard_links: bool = True,  # noqa: FBT001, FBT002 - idem
         sandbox: SandboxMode = "off",
+        protection: ProtectionRules | None = None,
         snapshots: SnapshotRules | None = None,
     ) -> None:
         """Pin the project folder of *session*, and be confined to it (called by the host, first).
@@ -64,6 +66,8 @@ class Manager(GenServer):
             hard_links: Whether a file may have more than one.
             sandbox: Whether this process is confined, for good; see `Settings.sandbox`. It is not
                 by default, for a server may be tried in a process that has other things to do.
+            protection: Which paths are protected, and how. Their changes are announced, as
+                `ProtectedPathsChanged`.
             snapshots: How much its snapshots may be.
 
         Raises:
@@ -80,10 +84,12 @@ class Manager(GenServer):
             key=session.project_key,
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
+            protection=protection,
+            tell=self.announce,
         )
         snapshots_folder = None if journal_dir is None else snapshots_path(journal_dir, session.id)
         self.snapshots = Snapshots(
-            self.project.boundary,
+            self.project,
             snapshots_folder,
             snapshots or SnapshotRules(),
             answer=self._answer,

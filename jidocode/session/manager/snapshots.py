@@ -13,7 +13,7 @@ from jidocode.base import log
 from jidocode.otp.server.messages import Caller
 from jidocode.session.journal.writing import make_private_folder
 from jidocode.session.manager.searches import Answer, Searches
-from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.files import Project
 from jidocode.session.requests import Request
 from jidocode.session.snapshots.limits import SnapshotRules
 
@@ -29,23 +29,23 @@ class Snapshots:
 
     def __init__(
         self,
-        boundary: Boundary,
+        project: Project,
         folder: Path | None,
         rules: SnapshotRules,
         *,
         answer: Answer,
         fail: Callable[[Exception], None],
     ) -> None:
-        """Keep the snapshots of the project of *boundary* in *folder*, which is made.
+        """Keep the snapshots of *project* in *folder*, which is made.
 
         Args:
-            boundary: The project's.
+            project: The project.
             folder: None if nothing is to be written to disk; then there are no snapshots.
             rules: How much they may be.
             answer: As for `Searches`.
             fail: As for `Searches`.
         """
-        self._boundary, self._folder, self._rules = boundary, folder, rules
+        self._project, self._folder, self._rules = project, folder, rules
         self._answer, self._fail = answer, fail
         self._searches: Searches[Work] | None = None
         if folder is not None:
@@ -76,11 +76,11 @@ class Snapshots:
         from jidocode.session.snapshots.store import Store  # noqa: PLC0415 - idem
         from jidocode.session.snapshots.taking import Work  # noqa: PLC0415 - idem
 
-        store = Store(self._folder, self._rules)
+        store, guard = Store(self._folder, self._rules), self._project.guard
         return Searches(
-            self._boundary,
+            self._project.boundary,
             SNAPSHOTS,
-            lambda ground: Work(ground, store),
+            lambda ground: Work(ground, store, guard),
             threads=1,  # for a store is used by one at a time
             answer=self._answer,
             fail=self._fail,

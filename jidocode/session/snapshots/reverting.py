@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from jidocode.errors import BoundaryError, FileChangedError, SnapshotError
+from jidocode.errors import BoundaryError, FileChangedError, ProtectedPathError, SnapshotError
 from jidocode.session.project.boundary import Spot
 from jidocode.session.project.descriptors import DIRECTORY, closing
 from jidocode.session.project.found import Truncation
@@ -60,17 +60,27 @@ class _Way:
     """The passes of one way back, and what has come of them."""
 
     def __init__(self, work: Work, target: Index, present: Index, choice: Choice) -> None:
-        self._ground, self._store = work
+        self._ground, self._store, self._guard = work
         self._target, self._present, self._choice = target, present, choice
         self._restored: list[str] = []
         self._removed: list[str] = []
         self._failed: dict[str, str] = {}
         self._truncated: Truncation | None = target.summary.truncated or present.summary.truncated
+        self._protected: dict[str, None] = {}
         self._folders: list[tuple[str, int]] = []  # and the permissions that they get in the end
         self._missing: list[Difference] = []  # folders above what was named, first the upper ones
 
     def carry_out(self) -> Reverted:
         """Go, and return what has come of it."""
+        try:
+            self._go()
+        finally:
+            self._guard.tell(list(self._protected))
+        for path in self._choice.missing(self._present.entries()):
+            self._fail(path, "it is no part of the snapshot")
+        return self._outcome()
+
+    def _go(self) -> None:
         going: list[Difference] = []
         self._each(partial(self._remove, going))
         for change in reversed(going):
@@ -79,9 +89,6 @@ class _Way:
         self._each(self._bring_back)
         for path, mode in reversed(self._folders):
             self._try(path, partial(steps.set_mode, mode=mode, kind=stat.S_IFDIR))
-        for path in self._choice.missing(self._present.entries()):
-            self._fail(path, "it is no part of the snapshot")
-        return self._outcome()
 
     def _outcome(self) -> Reverted:
         most, failed = limits.MAX_CHANGES, list(self._failed.items())
@@ -118,6 +125,8 @@ class _Way:
                 errors_about(path),
                 closing(self._ground.open(folder or ".", DIRECTORY)) as parent,
             ):
+                if self._guard.allow(path):
+                    self._protected[path] = None
                 step(Spot(parent, folder or ".", name))
         except (OSError, FileChangedError, SnapshotError) as error:
             self._fail(path, _reason(error))
@@ -244,6 +253,8 @@ _REASONS = {
 def _reason(error: Exception) -> str:
     if isinstance(error, FileChangedError):
         return "somebody has changed it meanwhile"
+    if isinstance(error, ProtectedPathError):
+        return "it is protected, and changes of it are refused"
     if isinstance(error, BoundaryError):
         return "its path leads through a symlink, or it is no regular file that may be changed"
     if isinstance(error, OSError):

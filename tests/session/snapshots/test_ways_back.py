@@ -24,6 +24,7 @@ from jidocode.errors import (
 from jidocode.session.journal.writing import write_all
 from jidocode.session.project import rewriting
 from jidocode.session.project.descriptors import closing
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.snapshots import store as store_module
 from jidocode.session.snapshots.operations import changes_since, diff, snapshots, take_snapshot
 from jidocode.session.snapshots.reverting import revert
@@ -208,6 +209,35 @@ def test_permissions_come_back_with_everything(life: Life, folder: Path) -> None
     modes = {path: node.mode for path, node in tree_of(folder).items()}
     assert modes == {"d": 0o500, "d/program": 0o755, "d/secret": 0o600, "d/fixed": 0o400}
     assert tree_of(folder)["d/fixed"].content == b"f"
+
+
+@pytest.mark.parametrize("changes", ["report", "refuse"])
+def test_protected_paths_are_told_or_left_alone(
+    new_life: NewLife, folder: Path, changes: Any
+) -> None:
+    """As whatever else changes them: once for all of one way back."""
+    life = new_life(protection=ProtectionRules(changes=changes))
+    put(folder, ".vscode/tasks.json", "old")
+    put(folder, ".envrc", "old")
+    put(folder, "a", "old")
+    life.do(take_snapshot)
+    put(folder, ".vscode/tasks.json", "new")
+    put(folder, ".vscode/more.json", "new")
+    put(folder, ".husky/pre-commit", "new")
+    (folder / ".envrc").unlink()
+    put(folder, "a", "new")
+    done = life.do(revert)
+    touched = [".envrc", ".husky", ".husky/pre-commit", ".vscode/more.json", ".vscode/tasks.json"]
+    if changes == "report":
+        assert done.failed == ()
+        assert [sorted(each.paths) for each in life.told] == [touched]
+    else:
+        assert done.restored == ("a",)
+        assert life.told == []
+        assert reasons(done) == dict.fromkeys(
+            touched, "it is protected, and changes of it are refused"
+        )
+        assert (folder / ".vscode/tasks.json").read_text() == "new"
 
 
 def test_hard_links_may_be_refused(new_life: NewLife, folder: Path, tmp_path: Path) -> None:
