@@ -36,6 +36,7 @@ from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session
+from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 
@@ -82,6 +83,7 @@ class Upkeep(Record):
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
         protection: Which of its project's paths are protected, and how.
+        snapshots: How much its snapshots may be.
     """
 
     heartbeat: float | None = None
@@ -91,6 +93,7 @@ class Upkeep(Record):
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
     protection: ProtectionRules = field(factory=ProtectionRules)
+    snapshots: SnapshotRules = field(factory=SnapshotRules)
 
 
 def session_children(
@@ -104,6 +107,7 @@ def session_children(
             upkeep.hard_links,
             upkeep.commands.sandbox,
             upkeep.protection,
+            upkeep.snapshots,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),

@@ -17,6 +17,7 @@ from jidocode.otp.supervision.specs import is_count
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT, SandboxMode
 from jidocode.session.project.protection import ProtectedChanges, is_pattern
+from jidocode.session.snapshots.limits import MAX_FILE_SIZE
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -126,6 +127,12 @@ OUTPUT_SIZE = Rule(
     lambda value: is_count(value) and MIN_OUTPUT <= value <= MAX_OUTPUT,
     int,
 )
+KEPT_SIZE = Rule(
+    f"an int >= 0 and <= {MAX_FILE_SIZE}",
+    lambda value: is_count(value) and value <= MAX_FILE_SIZE,
+    int,
+)
+STORE_SIZE = Rule("an int >= 0 and < 2**63", lambda value: is_count(value) and value < 2**63, int)
 SECONDS = Rule(
     "seconds > 0 and <= 1e9",
     lambda value: is_seconds(value) and value not in {0, INFINITY},
