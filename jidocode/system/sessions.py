@@ -211,6 +211,9 @@ class Sessions:
                 timeout=settings.command_timeout,
                 output_limit=settings.command_output_limit,
                 sandbox=settings.sandbox,
+                read=settings.command_read,
+                write=settings.command_write,
+                limits=settings.command_limits,
             ),
         )
         if home is None:

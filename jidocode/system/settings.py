@@ -21,13 +21,16 @@ from jidocode.errors import InvalidSettingError
 from jidocode.otp.supervision.specs import Flags, as_strategy
 from jidocode.otp.supervision.strategy import Strategy, StrategyText
 from jidocode.session.commands.limits import SandboxMode
+from jidocode.session.confinement.limits import CommandLimits
 from jidocode.system.rules import (
     COUNT,
     DURABILITY,
     FLAG,
     FOLDER,
+    LIMITS,
     MODULES,
     OUTPUT_SIZE,
+    PATHS,
     POSITIVE,
     PROGRAM,
     RATE,
@@ -38,6 +41,7 @@ from jidocode.system.rules import (
     Durability,
     Rule,
     as_folder,
+    as_paths,
     as_program,
     as_tuple,
 )
@@ -76,6 +80,9 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     command_timeout: float
     command_output_limit: int
     sandbox: SandboxMode
+    command_read: Sequence[str | os.PathLike[str]]
+    command_write: Sequence[str | os.PathLike[str]]
+    command_limits: CommandLimits
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -214,6 +221,11 @@ class Settings(ApplicationSettings):
             kernel, to the project and a scratch folder, without network; where that is not
             possible they are refused with `ConfinementError`. `off`: not at all, so a command
             can do what the app can. `require:namespaces` refuses all so far.
+        command_read: Absolute paths that every command may read and execute, too, with all beneath
+            them. One that is not there when a command starts is an error. None by default.
+        command_write: The same for what every command may change, too. None by default.
+        command_limits: What each process of a command may use of the machine, unless the command
+            is told otherwise. `CommandLimits()`, which says how much that is, by default.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -236,6 +248,13 @@ class Settings(ApplicationSettings):
     command_timeout: float = field(default=120.0, validator=SECONDS)
     command_output_limit: int = field(default=2**20, validator=OUTPUT_SIZE)
     sandbox: SandboxMode = field(default="auto", validator=SANDBOX)
+    command_read: Sequence[str | os.PathLike[str]] = field(
+        default=(), converter=as_paths, validator=PATHS, repr=False
+    )
+    command_write: Sequence[str | os.PathLike[str]] = field(
+        default=(), converter=as_paths, validator=PATHS, repr=False
+    )
+    command_limits: CommandLimits = field(factory=CommandLimits, validator=LIMITS)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

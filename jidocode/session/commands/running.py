@@ -252,7 +252,7 @@ class RunningCommand:
     def _fail(self, number: int) -> None:
         self._close()
         if self._saved is not None:
-            self._saved.close()
+            self._saved.discard()
         program = self.wanted.argv[0]
         self.started.set_exception(
             ProgramNotFoundError(program)

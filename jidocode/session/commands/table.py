@@ -24,6 +24,7 @@ from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.spawner import request_runner
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Wanted, check_wanted
+from jidocode.session.confinement.confinement import Prepared
 from jidocode.session.project.boundary import Boundary
 
 STANDBY_DELAY = 0.02
@@ -103,25 +104,28 @@ class CommandTable:
             raise CommandError("the commands of the session are being ended")
         if sum(command.result is None for command in self) >= self._limits.max_commands:
             raise CommandLimitError(self._limits.max_commands)
+        prepared = self._sandbox.prepared(wanted)
         folder = self._boundary.open_directory(wanted.cwd)
         try:
             saved = None
             if wanted.save_output is not None:
                 saved = SavedOutput(wanted.save_output, self._boundary.root)
-            return self._start(wanted, folder, saved)
+            return self._start(wanted, folder, saved, prepared)
         finally:
             os.close(folder)
 
-    def _start(self, wanted: Wanted, folder: int, saved: SavedOutput | None) -> RunningCommand:
+    def _start(
+        self, wanted: Wanted, folder: int, saved: SavedOutput | None, prepared: Prepared | None
+    ) -> RunningCommand:
         with contextlib.ExitStack() as undo:
             if saved is not None:
-                undo.callback(saved.close)
+                undo.callback(saved.discard)
             if wanted.tty is not None:
                 streams = Streams.terminal(wanted.tty)
             else:
                 streams = Streams.pipes(has_input=wanted.stdin is not None, merge=wanted.merge)
             undo.callback(streams.close)
-            channel = self._send_order(wanted, folder, streams)
+            channel = self._send_order(wanted, folder, streams, prepared)
             undo.pop_all()
         streams.close_theirs()
         command = RunningCommand(
@@ -139,8 +143,9 @@ class CommandTable:
             self._loop.call_later(STANDBY_DELAY, self.prepare_standby)
         return command
 
-    def _send_order(self, wanted: Wanted, folder: int, streams: Streams) -> Channel:
-        prepared = self._sandbox.prepared(wanted.network)
+    def _send_order(
+        self, wanted: Wanted, folder: int, streams: Streams, prepared: Prepared | None
+    ) -> Channel:
         variables = self._environment
         if wanted.tty is not None:
             variables = {**variables, "TERM": "xterm"}
