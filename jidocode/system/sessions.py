@@ -38,7 +38,8 @@ from jidocode.session.journal.ownership import refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec
+from jidocode.session.tree import SessionChildren, build_children
+from jidocode.session.upkeep import Upkeep
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
 from jidocode.system.settings import Settings
@@ -92,7 +93,8 @@ class Sessions:
         self._archive.check_place(record)
         # Looked at here and not by the registry: a disk that hangs must not stop that.
         home = self._archive.home
-        opened = OpenSession(record, frozenset(enclosing_keys(record.project_path)))
+        enclosing = frozenset(enclosing_keys(record.project_path))
+        opened = OpenSession(record, enclosing, self._upkeep())
         spec = SessionSupervisor.child_spec(
             opened,
             self.children(record, children),
@@ -138,11 +140,6 @@ class Sessions:
     def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
         """Return the specs of what *session* consists of, *own* children last."""
         return build_children(self._build, session, own, upkeep=self._upkeep())
-
-    def commands_spec(self, session_id: str) -> Plan[ChildSpec]:
-        """Return how the process is started that runs the commands of an open session."""
-        record = yield from self.record(session_id)
-        return commands_spec(record, upkeep=self._upkeep())
 
     def stop(self, session_id: str) -> Plan[None]:
         """Stop a session; see `SessionSystem.stop_session`."""
