@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import marshal
 import os
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jidocode.session.commands.channel import Channel
-from jidocode.session.confinement.seal import Seal
+from jidocode.session.confinement.seal import Seal, rehearse
 
 
 class Order(NamedTuple):
@@ -27,16 +28,25 @@ class Order(NamedTuple):
     file, of the current folder, of standard input, output and error, and of the Landlock rules.
 
     Attributes:
-        argv: The program and its arguments.
+        paths: Where the program may be; the first one that can be executed is.
+        argv: Its name and arguments.
         environment: All of its variables.
         tty: Whether the standard streams are a terminal, which is to be its own.
         seal: The fields of the `Seal` that confines it; None for nothing.
     """
 
+    paths: list[bytes]
     argv: list[bytes]
     environment: dict[bytes, bytes]
     tty: bool
     seal: tuple[Any, ...] | None
+
+
+def paths_of(program: bytes, path: bytes) -> list[bytes]:
+    """Return where *program* may be: as it is named, or in the folders of the variable *path*."""
+    if b"/" in program:
+        return [program]
+    return [os.path.join(folder, program) for folder in path.split(b":")]  # noqa: PTH118 - bytes
 
 
 def write_order(order: Order) -> int:
@@ -65,6 +75,8 @@ def become_program(channel: Channel, failure: int) -> NoReturn:
     try:
         _prepare()
         message, descriptors = channel.receive()
+        while message and not descriptors:  # it was for the command before this one
+            message, descriptors = channel.receive()
         if message:
             _execute(descriptors)
     except BaseException as error:  # noqa: BLE001 - the runner says it
@@ -74,23 +86,32 @@ def become_program(channel: Channel, failure: int) -> NoReturn:
         os._exit(127)
 
 
+@functools.cache
+def changed_signals() -> tuple[int, ...]:
+    """Return the signals that do not do what they do by default.
+
+    The spawner asks first: in each fork it would take longer than all the rest of it.
+    """
+    numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    return tuple(each for each in numbers if signal.getsignal(each) is not signal.SIG_DFL)
+
+
 def _prepare() -> None:
     """Do beforehand what takes long: what a fork does for the first time copies its pages."""
     os.setsid()
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError):
-            signal.signal(number, signal.SIG_DFL)
+    for number in changed_signals():
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _ = Order(*marshal.loads(marshal.dumps(([b"/"], {b"PATH": b"/"}, False, None))))  # noqa: S302 - our own
+    order = Order(*marshal.loads(marshal.dumps(([b"/"], [b"/"], {b"PATH": b"/"}, False, None))))  # noqa: S302 - our own
+    rehearse()
     with contextlib.suppress(OSError):
-        os.execvpe(b"/", [b"/"], {b"PATH": b"/"})  # noqa: S606 - a folder is no program
+        _become_one_of(order)  # a folder is no program
 
 
 def _execute(descriptors: Sequence[int]) -> None:
     file, folder, *streams = descriptors[:5]
-    with open(file, "rb") as memory:  # noqa: PTH123 - it has no path
-        memory.seek(0)
-        order = Order(*marshal.loads(memory.read()))  # noqa: S302 - its sender is our own server
+    data = os.pread(file, os.fstat(file).st_size, 0)
+    order = Order(*marshal.loads(data))  # noqa: S302 - its sender is our own server
     os.fchdir(folder)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -98,4 +119,18 @@ def _execute(descriptors: Sequence[int]) -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     if order.seal is not None:
         Seal(*order.seal).apply(descriptors[5])
-    os.execvpe(order.argv[0], order.argv, order.environment)  # noqa: S606 - it is what is wanted
+    _become_one_of(order)
+
+
+def _become_one_of(order: Order) -> NoReturn:
+    """Execute the first of the paths that can be; raises the error that says most."""
+    problem: OSError | None = None
+    for path in order.paths:
+        try:
+            os.execve(path, order.argv, order.environment)  # noqa: S606 - it is what is wanted
+        except (FileNotFoundError, NotADirectoryError) as error:
+            problem = problem or error
+        except OSError as error:
+            if problem is None or isinstance(problem, (FileNotFoundError, NotADirectoryError)):
+                problem = error
+    raise problem or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

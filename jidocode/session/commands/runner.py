@@ -12,6 +12,9 @@ gone, it ends all that is below it, and itself.
 A command has ended when its main process has. What is left of it then has a moment, to
 write down what it still has to; a server that was started with `&` would hold its caller up
 for ever.
+
+A runner whose command has left nothing has the next one: a fork less, and by then the process
+that becomes its program waits already. Any other ends with its command.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ EXITED = b"X"
 """Its main process has ended: its status, as `subprocess` counts it."""
 GONE = b"G"
 """Nothing of it is left."""
+DONE = b"D"
+"""Both at once, with that status; and the runner waits for another command."""
 # What it is told
 SIGNAL = b"N"
 """Send the command's group a signal: its number."""
@@ -64,22 +69,31 @@ def parse(message: bytes) -> tuple[bytes, int]:
 
 
 def run_runner(channel: Channel) -> NoReturn:
-    """Fork the process of the command that will come by *channel*, and see to its end."""
+    """See to the end of the commands that will come by *channel*, one after the other."""
     status = 1
     try:
         close_all_but(channel.fileno())
         orphans.adopt_orphans()
-        reading, failure = os.pipe()
-        pid = os.fork()
-        if not pid:
-            os.close(reading)
-            become_program(channel, failure)
-        os.close(failure)
-        _Runner(channel, pid).run(reading)
+        while _run_next(channel):
+            pass
         status = 0
     finally:
         orphans.end_all()
         os._exit(status)
+
+
+def _run_next(channel: Channel) -> bool:
+    """Fork the process of the next command, and see to its end; return whether to go on."""
+    reading, failure = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        become_program(channel, failure)
+    os.close(failure)
+    try:
+        return _Runner(channel, pid).run(reading)
+    finally:
+        os.close(reading)
 
 
 class _Runner:
@@ -91,20 +105,28 @@ class _Runner:
         self._kill_at: float | None = None
         self._poll = select.poll()
 
-    def run(self, failure: int) -> None:
-        """Follow it; return when nothing is left of it, or nobody wants it any more."""
+    def run(self, failure: int) -> bool:
+        """Follow it; return when nothing is left of it, or nobody wants it any more.
+
+        Returns:
+            Whether there may be another one: all of this is gone, and somebody wants them.
+        """
         problem = os.read(failure, 4)  # nothing, once the program is executed
         if problem:
             self._channel.send(word(FAILED, int.from_bytes(problem, "little")))
-            return
-        os.close(failure)
-        self._channel.send(word(STARTED, self._pid))
+            return False
+        if not self._channel.send(word(STARTED, self._pid)):
+            return False
         self._poll.register(self._channel, select.POLLIN)
         status = self._await_exit()
-        if status is not None:
-            self._channel.send(word(EXITED, status))
-            self._end_rest()
-            self._channel.send(word(GONE))
+        if status is None:
+            return False
+        if _is_childless():
+            return self._channel.send(word(DONE, status))
+        self._channel.send(word(EXITED, status))
+        self._end_rest()
+        self._channel.send(word(GONE))
+        return False
 
     def _await_exit(self) -> int | None:
         """Return how the main process ended; None if the server is gone."""

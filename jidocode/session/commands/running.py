@@ -56,9 +56,13 @@ class RunningCommand:
         *,
         output_limit: int,
         saved: SavedOutput | None,
+        on_free: Callable[[Channel], object],
         on_end: Callable[[], object],
     ) -> None:
-        """Follow the command whose order has been sent by *channel*."""
+        """Follow the command whose order has been sent by *channel*.
+
+        *on_free* gets that back, if its runner waits for another command.
+        """
         self.wanted = wanted
         self.started: Future[int] = Future()
         self.ended: Future[CommandResult] = Future()
@@ -67,7 +71,9 @@ class RunningCommand:
         self._channel = channel
         self._streams = streams
         self._saved = saved
+        self._on_free = on_free
         self._on_end = on_end
+        self._runner_is_free = False
         self._began = time.monotonic()
         self._began_at = time.time()
         self._seconds: float | None = None
@@ -236,6 +242,10 @@ class RunningCommand:
             self.started.set_result(number)
         elif letter == runner.EXITED:
             self._note_exit(number)
+        elif letter == runner.DONE:
+            self._runner_is_free = True
+            self._note_exit(number)
+            self._finish()
         elif letter == runner.FAILED:
             self._fail(number)
         elif not self.started.done():  # its runner has ended, or never began
@@ -295,7 +305,10 @@ class RunningCommand:
             self._loop.unwatch(descriptor)
         self._streams.close()
         self._loop.unwatch(self._channel)
-        self._channel.close()
+        if self._runner_is_free:
+            self._on_free(self._channel)
+        else:
+            self._channel.close()
 
     def _take_output(self, name: StreamName) -> bool:
         """Take in what can be read; return whether there may be more."""

@@ -14,10 +14,10 @@ from jidocode.base.text import quote
 from jidocode.errors import CommandError, CommandLimitError, InvalidRequestError, NoCommandError
 from jidocode.session.commands import limits
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.environment import with_changes
+from jidocode.session.commands.environment import DEFAULT_PATH, with_changes
 from jidocode.session.commands.limits import SandboxMode
-from jidocode.session.commands.loop import EventLoop
-from jidocode.session.commands.program import Order, write_order
+from jidocode.session.commands.loop import EventLoop, Timer
+from jidocode.session.commands.program import Order, paths_of, write_order
 from jidocode.session.commands.running import RunningCommand
 from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.saving import SavedOutput
@@ -27,8 +27,8 @@ from jidocode.session.commands.wanted import Wanted, check_wanted
 from jidocode.session.confinement.confinement import Prepared
 from jidocode.session.project.boundary import Boundary
 
-STANDBY_DELAY = 0.02
-"""Seconds from a command's start until the next runner is forked: they would share processors."""
+STANDBY_DELAY = 0.1
+"""Seconds until another runner is forked, unless that of a command is free again by then."""
 GO = b"!"
 """The word that comes with an order."""
 
@@ -53,7 +53,7 @@ class CommandTable:
         self._limits = sandbox.rules
         self._commands: dict[str, RunningCommand] = {}
         self._standby: Channel | None = None
-        self._standby_is_due = False
+        self._standby_timer: Timer | None = None
         self._closing: Future[None] | None = None
         self.prepare_standby()
 
@@ -135,12 +135,12 @@ class CommandTable:
             streams,
             output_limit=wanted.output_limit or self._limits.output_limit,
             saved=saved,
+            on_free=self._keep_standby,
             on_end=lambda: self._note_end(wanted.id),
         )
         self._commands[wanted.id] = command
-        if not self._standby_is_due:
-            self._standby_is_due = True
-            self._loop.call_later(STANDBY_DELAY, self.prepare_standby)
+        if self._standby is None and self._standby_timer is None:
+            self._standby_timer = self._loop.call_later(STANDBY_DELAY, self.prepare_standby)
         return command
 
     def _send_order(
@@ -149,12 +149,15 @@ class CommandTable:
         variables = self._environment
         if wanted.tty is not None:
             variables = {**variables, "TERM": "xterm"}
+        argv = [os.fsencode(each) for each in wanted.argv]
+        environment = {
+            os.fsencode(name): os.fsencode(value)
+            for name, value in with_changes(variables, wanted.env).items()
+        }
         order = Order(
-            [os.fsencode(each) for each in wanted.argv],
-            {
-                os.fsencode(name): os.fsencode(value)
-                for name, value in with_changes(variables, wanted.env).items()
-            },
+            paths_of(argv[0], environment.get(b"PATH", os.fsencode(DEFAULT_PATH))),
+            argv,
+            environment,
             tty=streams.is_tty,
             seal=None if prepared is None else tuple(prepared.seal),
         )
@@ -183,14 +186,26 @@ class CommandTable:
 
     def prepare_standby(self) -> None:
         """Have a runner forked for the next command, unless one stands by."""
-        self._standby_is_due = False
+        self._standby_timer = None
         if self._standby is not None or self._closing is not None:
             return
         channel = None
         with contextlib.suppress(OSError):  # no descriptor is left; the next command asks itself
-            self._standby = channel = request_runner(self._spawner)
-        if channel is not None:  # what it says before it has an order is that it ends
-            self._loop.watch(channel, self._drop_standby)
+            channel = request_runner(self._spawner)
+        if channel is not None:
+            self._keep_standby(channel)
+
+    def _keep_standby(self, channel: Channel) -> None:
+        """Keep the runner at *channel* for the next command, unless one stands by."""
+        if self._standby is not None or self._closing is not None:
+            channel.close()
+            return
+        if self._standby_timer is not None:
+            self._standby_timer.cancel()
+            self._standby_timer = None
+        self._standby = channel
+        # What it says before it has an order is that it ends.
+        self._loop.watch(channel, self._drop_standby)
 
     def _take_standby(self) -> Channel | None:
         channel, self._standby = self._standby, None
