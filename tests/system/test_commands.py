@@ -482,10 +482,10 @@ def test_nothing_outlives_a_killed_app_or_host(who: str, tmp_path: Path, project
 
 def test_many_at_once_in_many_sessions(system: SessionSystem, tmp_path: Path) -> None:
     sessions: list[SessionHandle] = []
-    for number in range(5):
+    for number in range(10):
         (tmp_path / str(number)).mkdir()
         sessions.append(system.create_session(tmp_path / str(number)))
-    with ThreadPoolExecutor(100) as pool:
+    with ThreadPoolExecutor(200) as pool:
         calls = [
             pool.submit(session.run, f"sleep 0.2; echo {number}", timeout=INFINITY)
             for number in range(20)
