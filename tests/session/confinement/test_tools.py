@@ -259,13 +259,13 @@ def test_cargo_in_the_users_home(tmp_path: Path) -> None:
 
 
 @needs("uv")
-def test_uv(place: Place) -> None:
+def test_uv(tmp_path: Path) -> None:
+    uv = Path(shutil.which("uv") or "")
+    place = make_place(tmp_path, read=[uv])
     package = wheel(place.project)
     environment = {"UV_CACHE_DIR": str(place.scratch / "uv"), "UV_OFFLINE": "1"}
-    place.run(["uv", "venv", "-q", "--python", sys.executable, "env"], env=environment)
-    place.run(
-        ["uv", "pip", "install", "-q", "--python", "env/bin/python", package], env=environment
-    )
+    place.run([uv, "venv", "-q", "--python", sys.executable, "env"], env=environment)
+    place.run([uv, "pip", "install", "-q", "--python", "env/bin/python", package], env=environment)
     done = place.run(["env/bin/python", "-c", "import tiny; print(tiny.answer)"])
     assert done.stdout == "42\n"
 
