@@ -72,6 +72,8 @@ def session_children(
             session,
             upkeep.journal_dir,
             upkeep.hard_links,
+            upkeep.commands.sandbox,
+            upkeep.protection,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),

@@ -7,6 +7,7 @@ from attrs import field, frozen
 from jidocode.base.records import Record
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.file import Durability
+from jidocode.session.project.protection import ProtectionRules
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -20,6 +21,7 @@ class Upkeep(Record):
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
+        protection: Which of its project's paths are protected, and how.
     """
 
     heartbeat: float | None = None
@@ -28,3 +30,4 @@ class Upkeep(Record):
     system: str | None = None
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
+    protection: ProtectionRules = field(factory=ProtectionRules)

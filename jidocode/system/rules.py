@@ -18,6 +18,7 @@ from jidocode.otp.supervision.strategy import Strategy
 from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT, SandboxMode
 from jidocode.session.confinement.arguments import absolute_paths
 from jidocode.session.confinement.limits import CommandLimits
+from jidocode.session.project.protection import ProtectedChanges, is_pattern
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -75,6 +76,10 @@ def _are_module_names(value: Any) -> bool:
     return all(
         isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names
     )
+
+
+def _are_patterns(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(is_pattern, cast("Sequence[object]", value)))
 
 
 def _read_names(text: str) -> list[str]:
@@ -187,6 +192,16 @@ LIMITS = Rule(
     "a CommandLimits (as text: such as cpu=60,data=none)",
     lambda value: isinstance(value, CommandLimits),
     _read_limits,
+)
+PATTERNS = Rule(
+    "relative paths without '.', '..' and '**', in a list or a tuple (as text: with commas)",
+    _are_patterns,
+    _read_names,
+)
+PROTECTED_CHANGES = Rule(
+    f"one of {', '.join(get_args(ProtectedChanges))}",
+    lambda value: isinstance(value, str) and value in get_args(ProtectedChanges),
+    str,
 )
 RATE = Rule(
     "a CreationRate (as text: attempts/seconds, such as 30/10)",

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jidocode.session.commands.channel import Channel
+from jidocode.session.commands.words import BUILT, FAILED, obstructed, word
+from jidocode.session.confinement.namespaces import Obstacle
 from jidocode.session.confinement.seal import Seal, rehearse
 
 
@@ -26,6 +28,8 @@ class Order(NamedTuple):
 
     It comes in a file in memory. With the word that it is there come the descriptors of that
     file, of the current folder, of standard input, output and error, and of the Landlock rules.
+    If there is a world, it has rules of its own; then the last one, if it is there, is that of the
+    mount namespace in which the same was built before.
 
     Attributes:
         paths: Where the program may be; the first one that can be executed is.
@@ -33,6 +37,7 @@ class Order(NamedTuple):
         environment: All of its variables.
         tty: Whether the standard streams are a terminal, which is to be its own.
         seal: The fields of the `Seal` that confines it; None for nothing.
+        world: The fields of the `World` that it sees; None for ours.
     """
 
     paths: list[bytes]
@@ -40,6 +45,7 @@ class Order(NamedTuple):
     environment: dict[bytes, bytes]
     tty: bool
     seal: tuple[Any, ...] | None
+    world: tuple[Any, ...] | None = None
 
 
 def paths_of(program: bytes, path: bytes) -> list[bytes]:
@@ -70,7 +76,8 @@ def become_program(channel: Channel, failure: int) -> NoReturn:
 
     Args:
         channel: Read once; what else comes is for the runner.
-        failure: A pipe that is closed by the exec; if there is none, it says why.
+        failure: A pipe that is closed by the exec; if there is none, what the runner is to say
+            of it.
     """
     try:
         _prepare()
@@ -78,10 +85,11 @@ def become_program(channel: Channel, failure: int) -> NoReturn:
         while message and not descriptors:  # it was for the command before this one
             message, descriptors = channel.receive()
         if message:
-            _execute(descriptors)
+            _execute(channel, descriptors)
+    except Obstacle as obstacle:
+        os.write(failure, obstructed(obstacle))
     except BaseException as error:  # noqa: BLE001 - the runner says it
-        number = (isinstance(error, OSError) and error.errno) or errno.EIO
-        os.write(failure, number.to_bytes(4, "little"))
+        os.write(failure, word(FAILED, (isinstance(error, OSError) and error.errno) or errno.EIO))
     finally:
         os._exit(127)
 
@@ -102,23 +110,30 @@ def _prepare() -> None:
     for number in changed_signals():
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    order = Order(*marshal.loads(marshal.dumps(([b"/"], [b"/"], {b"PATH": b"/"}, False, None))))  # noqa: S302 - our own
+    fields = ([b"/"], [b"/"], {b"PATH": b"/"}, False, None, None)
+    order = Order(*marshal.loads(marshal.dumps(fields)))  # noqa: S302 - our own
     rehearse()
     with contextlib.suppress(OSError):
         _become_one_of(order)  # a folder is no program
 
 
-def _execute(descriptors: Sequence[int]) -> None:
+def _execute(channel: Channel, descriptors: Sequence[int]) -> None:
     file, folder, *streams = descriptors[:5]
+    last = descriptors[5] if len(descriptors) > 5 else None  # noqa: PLR2004 - see `Order`
     data = os.pread(file, os.fstat(file).st_size, 0)
     order = Order(*marshal.loads(data))  # noqa: S302 - its sender is our own server
-    os.fchdir(folder)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     if order.tty:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    if order.seal is not None:
-        Seal(*order.seal).apply(descriptors[5])
+    if order.world is None:
+        os.fchdir(folder)
+    else:
+        from jidocode.session.confinement.world import World  # noqa: PLC0415 - the spawner has it
+
+        last = World(*order.world).enter(folder, last, lambda it: channel.send(word(BUILT), [it]))
+    if order.seal is not None and last is not None:
+        Seal(*order.seal).apply(last)
     _become_one_of(order)
 
 

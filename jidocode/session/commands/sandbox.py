@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from jidocode.base.text import quote
-from jidocode.errors import ConfinementError, InvalidRequestError
+from jidocode.errors import InvalidRequestError
+from jidocode.session.commands.environment import FOLDERS
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.wanted import Wanted
 from jidocode.session.confinement.confinement import Prepared, prepare
 from jidocode.session.confinement.rules import session_confinement
+from jidocode.session.confinement.view import view
 
 _MAX_PREPARED = 16
 """How many confinements, one for each set of rights that was asked for, are kept ready."""
@@ -46,8 +49,6 @@ class Sandbox:
         """
         if self.rules.sandbox == "off":
             return None
-        if self.rules.sandbox == "require:namespaces":
-            raise ConfinementError("commands are not confined by namespaces so far")
         read, write = (*self.rules.read, *wanted.read), (*self.rules.write, *wanted.write)
         limits = wanted.limits or self.rules.limits
         # Rules hold what was at a path when they were made. What is there now may be another
@@ -73,6 +74,22 @@ class Sandbox:
         if len(self._prepared) > _MAX_PREPARED:
             self._prepared.pop(next(iter(self._prepared))).close()
         return found
+
+    @property
+    def uses_namespaces(self) -> bool:
+        """Whether commands are in namespaces of their own, too."""
+        return self.rules.sandbox == "require:namespaces"
+
+    def world(self, prepared: Prepared | None) -> tuple[Any, ...] | None:
+        """Return the fields of the `World` that a command sees; None if that is ours.
+
+        Raises:
+            ConfinementError: What it may reach cannot be shown.
+        """
+        if prepared is None or not self.uses_namespaces:
+            return None
+        temporary = f"{self.scratch}/{FOLDERS['TMPDIR']}"
+        return tuple(view(prepared.confinement, self._project, temporary))
 
     def close(self) -> None:
         """Let go of all; who is confined stays so."""

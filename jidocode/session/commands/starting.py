@@ -33,6 +33,7 @@ def commands_spec(opened: OpenSession) -> ChildSpec:
         session,
         upkeep.commands,
         upkeep.journal_dir,
+        upkeep.protection,
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,
