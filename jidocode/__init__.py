@@ -210,9 +210,9 @@ if TYPE_CHECKING:
     from jidocode.session.tools.toolbox import Toolbox as Toolbox
     from jidocode.session.tree import (
         SessionChildren as SessionChildren,
-        Upkeep as Upkeep,
         session_children as session_children,
     )
+    from jidocode.session.upkeep import Upkeep as Upkeep
     from jidocode.system.archive import list_resumable as list_resumable
     from jidocode.system.events import (
         Event as Event,
@@ -329,7 +329,9 @@ else:
         jidocode.session.tools.toolbox
             Toolbox
         jidocode.session.tree
-            SessionChildren Upkeep session_children
+            SessionChildren session_children
+        jidocode.session.upkeep
+            Upkeep
         jidocode.system.archive
             list_resumable
         jidocode.system.events

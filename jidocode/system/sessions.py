@@ -41,7 +41,8 @@ from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec
+from jidocode.session.tree import SessionChildren, build_children
+from jidocode.session.upkeep import Upkeep
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
 from jidocode.system.settings import Settings
@@ -95,7 +96,8 @@ class Sessions:
         self._archive.check_place(record)
         # Looked at here and not by the registry: a disk that hangs must not stop that.
         home = self._archive.home
-        opened = OpenSession(record, frozenset(enclosing_keys(record.project_path)))
+        enclosing = frozenset(enclosing_keys(record.project_path))
+        opened = OpenSession(record, enclosing, self._upkeep())
         spec = SessionSupervisor.child_spec(
             opened,
             self.children(record, children),
@@ -141,11 +143,6 @@ class Sessions:
     def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
         """Return the specs of what *session* consists of, *own* children last."""
         return build_children(self._build, session, own, upkeep=self._upkeep())
-
-    def commands_spec(self, session_id: str) -> Plan[ChildSpec]:
-        """Return how the process is started that runs the commands of an open session."""
-        record = yield from self.record(session_id)
-        return commands_spec(record, upkeep=self._upkeep())
 
     def stop(self, session_id: str) -> Plan[None]:
         """Stop a session; see `SessionSystem.stop_session`."""
@@ -214,6 +211,9 @@ class Sessions:
                 timeout=settings.command_timeout,
                 output_limit=settings.command_output_limit,
                 sandbox=settings.sandbox,
+                read=settings.command_read,
+                write=settings.command_write,
+                limits=settings.command_limits,
             ),
             protection=ProtectionRules(
                 paths=settings.protected_paths, changes=settings.protected_changes

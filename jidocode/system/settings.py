@@ -21,6 +21,7 @@ from jidocode.errors import InvalidSettingError
 from jidocode.otp.supervision.specs import Flags, as_strategy
 from jidocode.otp.supervision.strategy import Strategy, StrategyText
 from jidocode.session.commands.limits import SandboxMode
+from jidocode.session.confinement.limits import CommandLimits
 from jidocode.session.project.protection import DEFAULT_PATHS, ProtectedChanges
 from jidocode.system.rules import (
     COUNT,
@@ -28,8 +29,10 @@ from jidocode.system.rules import (
     FLAG,
     FOLDER,
     KEPT_SIZE,
+    LIMITS,
     MODULES,
     OUTPUT_SIZE,
+    PATHS,
     PATTERNS,
     POSITIVE,
     PROGRAM,
@@ -43,6 +46,7 @@ from jidocode.system.rules import (
     Durability,
     Rule,
     as_folder,
+    as_paths,
     as_program,
     as_tuple,
 )
@@ -81,6 +85,9 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     command_timeout: float
     command_output_limit: int
     sandbox: SandboxMode
+    command_read: Sequence[str | os.PathLike[str]]
+    command_write: Sequence[str | os.PathLike[str]]
+    command_limits: CommandLimits
     protected_paths: Sequence[str]
     protected_changes: ProtectedChanges
     snapshots_kept: int
@@ -229,6 +236,11 @@ class Settings(ApplicationSettings):
             refused with `ConfinementError`. A Manager is confined to its project, too, by the
             kernel; where it cannot be, it logs a warning with `auto`, and with `require:...`
             there is no session.
+        command_read: Absolute paths that every command may read and execute, too, with all beneath
+            them. One that is not there when a command starts is an error. None by default.
+        command_write: The same for what every command may change, too. None by default.
+        command_limits: What each process of a command may use of the machine, unless the command
+            is told otherwise. `CommandLimits()`, which says how much that is, by default.
         protected_paths: Paths of a project that other programs execute later, without being
             asked to: git's hooks and configuration, `.envrc`, what editors start. A pattern
             names a file or a folder with all that is in it, relative to the project and to every
@@ -267,6 +279,13 @@ class Settings(ApplicationSettings):
     command_timeout: float = field(default=120.0, validator=SECONDS)
     command_output_limit: int = field(default=2**20, validator=OUTPUT_SIZE)
     sandbox: SandboxMode = field(default="auto", validator=SANDBOX)
+    command_read: Sequence[str | os.PathLike[str]] = field(
+        default=(), converter=as_paths, validator=PATHS, repr=False
+    )
+    command_write: Sequence[str | os.PathLike[str]] = field(
+        default=(), converter=as_paths, validator=PATHS, repr=False
+    )
+    command_limits: CommandLimits = field(factory=CommandLimits, validator=LIMITS)
     protected_paths: Sequence[str] = field(
         default=DEFAULT_PATHS, converter=as_tuple, validator=PATTERNS, repr=False
     )

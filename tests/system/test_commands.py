@@ -321,6 +321,26 @@ def test_the_whole_tree_ends_at_the_deadline(session: SessionHandle) -> None:
     assert not any(map(is_alive, pids))
 
 
+def test_a_word_that_comes_too_late_is_not_for_the_next_command(session: SessionHandle) -> None:
+    """One runner has both, if the first left nothing; and it may be cancelled as it ends."""
+    parents = {session.run("echo $PPID").stdout for _ in range(5)}
+    assert len(parents) < 5  # two, if one took so long that another was made ready
+    for _ in range(30):
+        handle = session.commands.start("true")
+        cancelling = threading.Thread(target=handle.cancel)
+        cancelling.start()
+        handle.wait(10)
+        assert session.run("sleep 0.01; echo whole").stdout == "whole\n"
+        cancelling.join()
+
+
+def test_a_runner_that_is_killed_while_it_waits_is_replaced(session: SessionHandle) -> None:
+    first = session.run("echo $PPID").stdout
+    os.kill(int(first), signal.SIGKILL)
+    second = session.run("echo $PPID").stdout
+    assert second not in ("", first)
+
+
 def test_what_outlives_its_main_process_holds_nobody_up(session: SessionHandle) -> None:
     began = time.monotonic()
     result = session.run(TREE)
@@ -460,10 +480,10 @@ def test_nothing_outlives_a_killed_app_or_host(who: str, tmp_path: Path, project
 
 def test_many_at_once_in_many_sessions(system: SessionSystem, tmp_path: Path) -> None:
     sessions: list[SessionHandle] = []
-    for number in range(5):
+    for number in range(10):
         (tmp_path / str(number)).mkdir()
         sessions.append(system.create_session(tmp_path / str(number)))
-    with ThreadPoolExecutor(100) as pool:
+    with ThreadPoolExecutor(200) as pool:
         calls = [
             pool.submit(session.run, f"sleep 0.2; echo {number}", timeout=INFINITY)
             for number in range(20)

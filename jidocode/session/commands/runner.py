@@ -12,6 +12,9 @@ gone, it ends all that is below it, and itself.
 A command has ended when its main process has. What is left of it then has a moment, to
 write down what it still has to; a server that was started with `&` would hold its caller up
 for ever.
+
+A runner whose command has left nothing has the next one: a fork less, and by then the process
+that becomes its program waits already. Any other ends with its command.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from jidocode.base import orphans
 from jidocode.session.commands.channel import MAX_MESSAGE, Channel, close_all_but
 from jidocode.session.commands.program import become_program
 from jidocode.session.commands.words import (
+    DONE,
     END,
     EXITED,
     GONE,
@@ -47,22 +51,17 @@ POLL_SECONDS = 0.005
 
 
 def run_runner(channel: Channel, users: int | None) -> NoReturn:
-    """Fork the process of the command that will come by *channel*, and see to its end.
+    """See to the end of the commands that will come by *channel*, one after the other.
 
-    With *users*, a user namespace, it is in namespaces of its own.
+    With *users*, a user namespace, there is one, and it is in namespaces of its own.
     """
     status = 1
     try:
         close_all_but(channel.fileno(), *(() if users is None else (users,)))
         orphans.adopt_orphans()
         init = None if users is None else _start_init(users)
-        reading, failure = os.pipe()
-        pid = os.fork()
-        if not pid:
-            os.close(reading)
-            become_program(channel, failure)
-        os.close(failure)
-        _Runner(channel, pid, init).run(reading)
+        while _run_next(channel, init):
+            pass
         status = 0
     except Obstacle as obstacle:
         channel.send(obstructed(obstacle))
@@ -84,6 +83,20 @@ def _start_init(users: int) -> int:
     return ours
 
 
+def _run_next(channel: Channel, init: int | None) -> bool:
+    """Fork the process of the next command, and see to its end; return whether to go on."""
+    reading, failure = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        become_program(channel, failure)
+    os.close(failure)
+    try:
+        return _Runner(channel, pid, init).run(reading)
+    finally:
+        os.close(reading)
+
+
 class _Runner:
     """Follows one command from its start to the end of all of it."""
 
@@ -94,23 +107,31 @@ class _Runner:
         self._kill_at: float | None = None
         self._poll = select.poll()
 
-    def run(self, failure: int) -> None:
-        """Follow it; return when nothing is left of it, or nobody wants it any more."""
+    def run(self, failure: int) -> bool:
+        """Follow it; return when nothing is left of it, or nobody wants it any more.
+
+        Returns:
+            Whether there may be another one: all of this is gone, and somebody wants them.
+        """
         problem = os.read(failure, MAX_MESSAGE)  # nothing, once the program is executed
         if problem:
             self._channel.send(problem)
-            return
-        os.close(failure)
-        self._channel.send(word(STARTED, self._pid))
+            return False
+        if not self._channel.send(word(STARTED, self._pid)):
+            return False
         self._poll.register(self._channel, select.POLLIN)
         status = self._await_exit()
-        if status is not None:
-            self._channel.send(word(EXITED, status))
-            if self._init is not None:  # of what is left it is the parent, and knows its end
-                with contextlib.suppress(BrokenPipeError):  # it was killed, and all with it
-                    os.write(self._init, b"!")
-            self._end_rest()
-            self._channel.send(word(GONE))
+        if status is None:
+            return False
+        if self._init is None and _is_childless():
+            return self._channel.send(word(DONE, status))
+        self._channel.send(word(EXITED, status))
+        if self._init is not None:  # of what is left it is the parent, and knows its end
+            with contextlib.suppress(BrokenPipeError):  # it was killed, and all with it
+                os.write(self._init, b"!")
+        self._end_rest()
+        self._channel.send(word(GONE))
+        return False
 
     def _await_exit(self) -> int | None:
         """Return how the main process ended; None if the server is gone."""

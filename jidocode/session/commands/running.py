@@ -60,12 +60,14 @@ class RunningCommand:
         *,
         output_limit: int,
         saved: SavedOutput | None,
+        on_free: Callable[[Channel], object],
         on_build: Callable[[int], object],
         changes: Callable[[], Changes],
         on_end: Callable[[], object],
     ) -> None:
         """Follow the command whose order has been sent by *channel*.
 
+        *on_free* gets that back, if its runner waits for another command.
         *changes* is asked what was changed while it ran, once, when nothing is left of it.
         """
         self.wanted = wanted
@@ -76,9 +78,11 @@ class RunningCommand:
         self._channel = channel
         self._streams = streams
         self._saved = saved
+        self._on_free = on_free
         self._on_build = on_build
         self._changes = changes
         self._on_end = on_end
+        self._runner_is_free = False
         self._began = time.monotonic()
         self._began_at = time.time()
         self._seconds: float | None = None
@@ -247,6 +251,10 @@ class RunningCommand:
             self.started.set_result(number)
         elif letter == words.EXITED:
             self._note_exit(number)
+        elif letter == words.DONE:
+            self._runner_is_free = True
+            self._note_exit(number)
+            self._finish()
         elif letter == words.BUILT:
             self._on_build(descriptors[0])
         elif letter == words.FAILED:
@@ -274,7 +282,7 @@ class RunningCommand:
     def _fail(self, error: SessionError) -> None:
         self._close()
         if self._saved is not None:
-            self._saved.close()
+            self._saved.discard()
         self.started.set_exception(error)
         self._on_end()
 
@@ -315,7 +323,10 @@ class RunningCommand:
             self._loop.unwatch(descriptor)
         self._streams.close()
         self._loop.unwatch(self._channel)
-        self._channel.close()
+        if self._runner_is_free:
+            self._on_free(self._channel)
+        else:
+            self._channel.close()
 
     def _take_output(self, name: StreamName) -> bool:
         """Take in what can be read; return whether there may be more."""

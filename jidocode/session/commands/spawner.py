@@ -21,16 +21,20 @@ import gc
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jidocode.base import orphans
 from jidocode.session.commands.channel import Channel
+from jidocode.session.commands.program import changed_signals
 from jidocode.session.commands.runner import GIVE_UP_SECONDS, run_runner
 from jidocode.session.commands.words import FAILED, obstructed, word
 from jidocode.session.confinement.namespaces import Obstacle, make_users
+
+if TYPE_CHECKING:
+    import subprocess
 
 RUN = b"R"
 """What it is told: fork a runner, for the channel whose end comes with the word."""
@@ -50,6 +54,8 @@ main(int(sys.argv[1]))
 """
 _TAKEN_OVER = ("LD_LIBRARY_PATH",)
 """Variables without which some interpreters do not start."""
+_LINKED_AT_START = {"LD_BIND_NOW": "1"}
+"""What is linked when it is used first is linked in each fork anew."""
 
 
 def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
@@ -58,6 +64,9 @@ def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
     Raises:
         OSError: The kernel refuses.
     """
+    # Not in the spawner: with `threading`, which that imports, a fork takes twice its time.
+    import subprocess  # noqa: PLC0415 - see above
+
     ours, theirs = Channel.pair()
     descriptor = theirs.fileno()
     package = str(Path(__file__).parents[2])
@@ -65,7 +74,8 @@ def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, and our own words
             [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, str(descriptor), package],
             stdin=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _TAKEN_OVER if name in os.environ},
+            env=_LINKED_AT_START
+            | {name: os.environ[name] for name in _TAKEN_OVER if name in os.environ},
             cwd="/",
             pass_fds=[descriptor],
         )
@@ -106,6 +116,8 @@ def main(descriptor: int) -> None:
     # Sent to all processes of an app at once, they are the app's affair.
     for number in _LEFT_TO_APP:
         signal.signal(number, signal.SIG_IGN)
+    changed_signals()
+    gc.disable()  # its looking around would copy pages in each fork
     gc.freeze()
     try:
         _Spawner(Channel.of(descriptor)).run()

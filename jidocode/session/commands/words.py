@@ -19,6 +19,8 @@ EXITED = b"X"
 """Its main process has ended: its status, as `subprocess` counts it."""
 GONE = b"G"
 """Nothing of it is left."""
+DONE = b"D"
+"""Both at once, with that status; and the runner waits for another command."""
 # What it is told
 SIGNAL = b"N"
 """Send the command's group a signal: its number."""

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import cast
 
 from attrs import field, frozen
 
 from jidocode.base.closing import Closing
 from jidocode.base.records import Record
 from jidocode.base.text import quote
-from jidocode.errors import BoundaryError, ConfinementError, InvalidRequestError
+from jidocode.errors import ConfinementError, InvalidRequestError
 from jidocode.session.confinement import landlock, seccomp
-from jidocode.session.confinement.arguments import require_few
+from jidocode.session.confinement.arguments import absolute_paths
 from jidocode.session.confinement.limits import (
     CommandLimits,
     resource_limits,
@@ -25,34 +24,8 @@ from jidocode.session.confinement.limits import (
 from jidocode.session.confinement.network import FullNetwork, Network, NoNetwork, Peers, Ports
 from jidocode.session.confinement.privileges import DAC_OVERRIDE, OWNERS
 from jidocode.session.confinement.seal import Seal
-from jidocode.session.project.paths import MAX_PATH_LENGTH, path_bytes
 
-MAX_PATHS = 1000
 _FIRST_ABI_WITH_PORTS = 4
-
-
-def absolute_paths(value: object) -> tuple[str, ...]:
-    """Return *value* as a tuple of paths.
-
-    Raises:
-        InvalidRequestError: It is no tuple or list of absolute paths.
-    """
-    return tuple(map(_path, require_few("paths", value, most=MAX_PATHS)))
-
-
-def _path(value: object) -> str:
-    path: object = (
-        os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
-    )
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise InvalidRequestError(f"a path must be absolute, not {quote(path)}")
-    try:
-        length = len(path_bytes(path))
-    except BoundaryError as error:
-        raise InvalidRequestError(str(error)) from error
-    if length >= MAX_PATH_LENGTH:
-        raise InvalidRequestError(f"path {quote(path)} is too long")
-    return path
 
 
 def _network(value: object) -> Network | Peers:

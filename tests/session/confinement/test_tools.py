@@ -247,6 +247,45 @@ def test_node_and_npm(place: Place) -> None:
     assert "message hello" in done.stdout
 
 
+@needs("cargo")
+def test_cargo_in_the_users_home(tmp_path: Path) -> None:
+    """Which is closed: the app grants its programs, and names where they are."""
+    programs = Path(shutil.which("cargo") or "").parent
+    rustup = Path(os.environ.get("RUSTUP_HOME", Path.home() / ".rustup"))
+    granted = [each for each in (programs, rustup) if each.is_dir()]
+    place = make_place(tmp_path, read=granted)
+    words = {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "RUSTUP_HOME": str(rustup),
+        "CARGO_HOME": str(place.scratch / "cargo"),
+    }
+    place.run(["cargo", "init", "-q", "--name", "tiny", "--vcs", "none"], env=words)
+    done = place.run(["cargo", "run", "-q", "--offline"], env=words)
+    assert done.stdout == "Hello, world!\n"
+    closed = Place(
+        place.project,
+        place.scratch,
+        place.outside,
+        place.secret,
+        session_confinement(place.project, place.scratch),
+    )
+    if not programs.is_relative_to("/usr"):
+        with pytest.raises(PermissionError):
+            closed.run([programs / "cargo", "--version"], env=words)
+
+
+@needs("uv")
+def test_uv(tmp_path: Path) -> None:
+    uv = Path(shutil.which("uv") or "")
+    place = make_place(tmp_path, read=[uv])
+    package = wheel(place.project)
+    environment = {"UV_CACHE_DIR": str(place.scratch / "uv"), "UV_OFFLINE": "1"}
+    place.run([uv, "venv", "-q", "--python", sys.executable, "env"], env=environment)
+    place.run([uv, "pip", "install", "-q", "--python", "env/bin/python", package], env=environment)
+    done = place.run(["env/bin/python", "-c", "import tiny; print(tiny.answer)"])
+    assert done.stdout == "42\n"
+
+
 @needs("java")
 def test_java(place: Place) -> None:
     (place.project / "Main.java").write_text(
