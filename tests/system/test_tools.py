@@ -204,6 +204,53 @@ def test_always_is_remembered_for_the_session(make: Make) -> None:
     assert result(session.tools.call("write_file", {"path": "git a", "content": ""}))[1]
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "./secrets/key",
+        "src/../secrets/key",
+        "secrets//key",
+        "link/key",
+        "alias",
+        "{project}/secrets/key",
+    ],
+)
+def test_a_policy_is_asked_about_the_file_and_not_its_spelling(
+    make: Make, project: Path, spelling: str
+) -> None:
+    """Or one that guards a folder by its name would be led around it, and so would a pattern."""
+    (project / "secrets").mkdir()
+    (project / "link").symlink_to("secrets")
+    (project / "alias").symlink_to("secrets/key")
+    judge = Judge(Allow(always="src/*"))
+    tools = make(judge).tools
+    tools.call("write_file", {"path": "src/first", "content": ""})
+    judge.decision, judge.asked = Deny(), []
+    path = spelling.format(project=project)
+    assert result(tools.call("write_file", {"path": path, "content": ""}))[1]
+    (asked,) = judge.asked
+    assert (asked.subject, asked.arguments["path"]) == ("secrets/key", path)
+
+
+def test_a_pattern_does_not_follow_symlinks(make: Make, project: Path) -> None:
+    """What lies in an allowed folder under another name only has to be asked about."""
+    (project / "secrets").mkdir()
+    (project / "src" / "link").symlink_to("../secrets")
+    judge = Judge(Allow(always="src/*"))
+    tools = make(judge).tools
+    for path in ("src/a", "src/b", "src/link/key"):
+        tools.call("write_file", {"path": path, "content": ""})
+    assert [each.subject for each in judge.asked] == ["src/a", "secrets/key"]
+
+
+def test_a_policy_is_asked_about_what_is_no_path_as_it_was_said(make: Make) -> None:
+    """What leads out of the project is refused after it, as ever."""
+    judge = Judge(Allow())
+    tools = make(judge).tools
+    assert result(tools.call("write_file", {"path": "a/../../b", "content": ""}))[1]
+    assert [each.subject for each in judge.asked] == ["a/../../b"]
+
+
 def test_a_policy_that_does_not_answer_denies(make: Make) -> None:
     """Within its deadline; so does one that fails, or says something else."""
     gate = threading.Event()

@@ -25,8 +25,9 @@ class ToolRequest(Record):
         session_id: The session.
         tool: The tool's name.
         kind: What the tool does.
-        subject: What the call is about: a path, a command.
-        arguments: All that the model said, checked.
+        subject: What the call is about: a command; for a tool of the kind `edit` the file's own
+            path in the project, without `..` and symlinks, however the model has spelled it.
+        arguments: All that the model said, checked, in its own words.
         protected: Whether it edits what other programs execute later, such as a git hook
             (`Settings.protected_paths`).
     """
@@ -48,7 +49,8 @@ class Allow(Record):
             subject is, or matches, this pattern (`fnmatch`: `src/*`, `*`). None for this call
             alone. One that has a `*` matches no command with characters in which a shell
             sees the end of one and the beginning of another, and no protected path.
-        arguments: The arguments to make it with instead; None for those of the request.
+        arguments: All arguments to make it with instead, for what is left out has its default;
+            None for those of the request.
     """
 
     always: str | None = field(default=None, repr=False)

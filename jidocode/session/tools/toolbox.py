@@ -110,8 +110,9 @@ class Toolbox:
         Raises:
             PolicyDeniedError: It is not allowed.
         """
-        subject = tool.subject(arguments)
-        protected = tool.kind is ToolKind.EDIT and self._is_protected(subject)
+        subject, protected = tool.subject(arguments), False
+        if tool.kind is ToolKind.EDIT:
+            subject, protected = self._edited(subject)
         remembered = self._remembered()
         known = remembered.get(tool.name, ())
         if subject in known or (
@@ -139,14 +140,20 @@ class Toolbox:
             case Deny():
                 raise PolicyDeniedError(tool.name, decision.reason)
 
-    def _is_protected(self, subject: str) -> bool:
-        """Whether *subject*, if it is a path, is one that others execute later."""
+    def _edited(self, subject: str) -> tuple[str, bool]:
+        """Return which file an edit of *subject* is of, and whether others execute that later.
+
+        A policy and its patterns go by names, so it must be the file's own: `secrets/key` is also
+        `./secrets/key`, `src/../secrets/key`, and what a symlink leads to.
+        """
+        manager = self._context.manager
         try:
-            return _twice(lambda: self._context.manager.is_protected(subject))
+            protected = _twice(lambda: manager.is_protected(subject))
+            return _twice(lambda: manager.true_path(subject)), protected
         except CallError:  # some of which are OSErrors
             raise
         except OSError:  # it is no path of the project, and cannot be written
-            return False
+            return subject, False
 
     def _remembered(self) -> Mapping[str, Sequence[str]]:
         found = _twice(self._context.state.settings).get(_REMEMBERED, {})
