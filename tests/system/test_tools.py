@@ -333,6 +333,10 @@ def test_a_file_that_was_not_read_is_not_overwritten(make: Make, project: Path) 
     assert write("last\n") == ("a was written", False)
     missing = {"path": "a", "edits": [{"old": "lastly", "new": ""}]}
     assert "last" in result(tools.call("edit_file", missing))[0]  # what is nearest
+    missing = {"path": "a", "edits": [{"old": "0123456789", "new": ""}]}
+    assert result(tools.call("edit_file", missing))[0].endswith("nothing is like it")
+    edits = [{"old": "last", "new": "end"}]
+    assert "in 1 place\n" in result(tools.call("edit_file", {"path": "a", "edits": edits}))[0]
 
 
 def test_a_model_searches_and_runs_commands(make: Make, project: Path) -> None:

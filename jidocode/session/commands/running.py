@@ -166,6 +166,8 @@ class RunningCommand:
             BrokenPipeError: It has no input, or reads none any more.
             BlockingIOError: There is too much that it has not read yet.
         """
+        if self.wanted.stdin is None and not self._streams.is_tty:
+            raise BrokenPipeError(errno.EPIPE, "the command was started without stdin")
         if self._streams.input is None or self._input_ends:
             raise BrokenPipeError(errno.EPIPE, "the command reads no input any more")
         if len(self._input) + len(data) > limits.MAX_INPUT:

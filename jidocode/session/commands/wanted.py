@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jidocode.base.structs import Discreet
 from jidocode.base.text import quote
@@ -75,9 +75,19 @@ class Wanted(Discreet, frozen=True):
 
 
 def as_argv(command: Command) -> tuple[str, ...]:
-    """Return the program and its arguments that *command* stands for."""
+    """Return the program and its arguments that *command* stands for.
+
+    Raises:
+        InvalidRequestError: It is neither a str nor some of them.
+    """
     if isinstance(command, str):
         return (SHELL, "-c", command)
+    given: object = command  # callers may ignore the types
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise InvalidRequestError(
+            f"a command must be a line for the shell, or a list of a program and its arguments, "
+            f"not {quote(given)}"
+        )
     return tuple(command)
 
 
@@ -86,6 +96,8 @@ def check_wanted(wanted: Wanted) -> None:
     if not wanted.argv or not wanted.argv[0]:
         raise InvalidRequestError("a command needs a program")
     size = sum(_check_text("an argument", each) for each in wanted.argv)
+    if not isinstance(wanted.env, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise InvalidRequestError(f"env must be a mapping, not {quote(wanted.env)}")
     for name, value in wanted.env.items():
         size += _check_variable(name, value)
     if size > limits.MAX_ARGUMENTS:
