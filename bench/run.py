@@ -20,6 +20,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import commanding
 import confining
 
 SUBJECTS = ("jidocode", "stock")
@@ -108,6 +109,13 @@ def show_commands() -> None:
     row = spread(times["confined"]), spread(times["plain"]), spread(ratios), confining.GOAL
     print(f"| /bin/true, ms | {' | '.join(row)} |")
     print(f"| rules, before the fork, ms | {spread(preparing)} | - | - | |")
+    print("\n## What an app waits for\n")
+    print("| | jidocode (spread) | plain (spread) | ratio (spread) | goal |")
+    print("|---|---|---|---|---|")
+    for name, (ours, plain) in commanding.measure().items():
+        ratios = [one / other for one, other in zip(ours, plain, strict=True)]
+        wanted = confining.GOAL if "true" in name else ""
+        print(f"| {name}, ms | {spread(ours)} | {spread(plain)} | {spread(ratios)} | {wanted} |")
 
 
 def print_row(name: str, samples: dict[str, list[float]], wanted: str) -> None:

@@ -69,17 +69,20 @@ if TYPE_CHECKING:
         MaxChildrenError as MaxChildrenError,
         NoCommandError as NoCommandError,
         NoProcessError as NoProcessError,
+        NoSnapshotError as NoSnapshotError,
         NotRegisteredError as NotRegisteredError,
         NotTextError as NotTextError,
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
         RegistryNotRunningError as RegistryNotRunningError,
         SessionError as SessionError,
         SessionExistsError as SessionExistsError,
         SessionLimitError as SessionLimitError,
         SessionNotFoundError as SessionNotFoundError,
+        SnapshotError as SnapshotError,
         StartFailedError as StartFailedError,
         StreamStalledError as StreamStalledError,
         SupervisorError as SupervisorError,
@@ -158,6 +161,11 @@ if TYPE_CHECKING:
         TreeEntry as TreeEntry,
         Truncation as Truncation,
     )
+    from jidocode.session.project.protection import (
+        ProtectedChanges as ProtectedChanges,
+        ProtectedPathsChanged as ProtectedPathsChanged,
+        ProtectionRules as ProtectionRules,
+    )
     from jidocode.session.project.results import (
         EditedFile as EditedFile,
         FileBytes as FileBytes,
@@ -170,6 +178,18 @@ if TYPE_CHECKING:
     from jidocode.session.project.text import Newline as Newline
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
     from jidocode.session.requests import Channel as Channel
+    from jidocode.session.snapshots.limits import SnapshotRules as SnapshotRules
+    from jidocode.session.snapshots.results import (
+        ChangeKind as ChangeKind,
+        Changes as Changes,
+        FileChange as FileChange,
+        FileDiff as FileDiff,
+        FileState as FileState,
+        NotReverted as NotReverted,
+        Reverted as Reverted,
+        Snapshot as Snapshot,
+        Unkept as Unkept,
+    )
     from jidocode.session.state.change_stream import ChangeStream as ChangeStream
     from jidocode.session.state.client import StateClient as StateClient
     from jidocode.session.tools.policy import (
@@ -190,9 +210,9 @@ if TYPE_CHECKING:
     from jidocode.session.tools.toolbox import Toolbox as Toolbox
     from jidocode.session.tree import (
         SessionChildren as SessionChildren,
-        Upkeep as Upkeep,
         session_children as session_children,
     )
+    from jidocode.session.upkeep import Upkeep as Upkeep
     from jidocode.system.archive import list_resumable as list_resumable
     from jidocode.system.events import (
         Event as Event,
@@ -233,10 +253,10 @@ else:
             InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
-            NoProcessError NotRegisteredError NotTextError PolicyDeniedError ProgramNotFoundError
-            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            StreamStalledError SupervisorError
+            NoProcessError NoSnapshotError NotRegisteredError NotTextError PolicyDeniedError
+            ProgramNotFoundError ProjectAlreadyOpenError ProtectedPathError RateLimitedError
+            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -280,6 +300,8 @@ else:
             Entry
         jidocode.session.project.editing
             Edit
+        jidocode.session.project.protection
+            ProtectedChanges ProtectedPathsChanged ProtectionRules
         jidocode.session.project.results
             EditedFile FileBytes Listing PathStatus TextFile WrittenFile
         jidocode.session.project.found
@@ -292,6 +314,10 @@ else:
             Session SessionConfig
         jidocode.session.requests
             Channel
+        jidocode.session.snapshots.limits
+            SnapshotRules
+        jidocode.session.snapshots.results
+            ChangeKind Changes FileChange FileDiff FileState NotReverted Reverted Snapshot Unkept
         jidocode.session.state.change_stream
             ChangeStream
         jidocode.session.state.client
@@ -303,7 +329,9 @@ else:
         jidocode.session.tools.toolbox
             Toolbox
         jidocode.session.tree
-            SessionChildren Upkeep session_children
+            SessionChildren session_children
+        jidocode.session.upkeep
+            Upkeep
         jidocode.system.archive
             list_resumable
         jidocode.system.events

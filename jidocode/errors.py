@@ -36,6 +36,8 @@ JidocodeError
 │   │   ├── FolderTooLargeError a folder holds more than one request removes or copies
 │   │   ├── FileChangedError    a file is not the one that was read; carries its hash
 │   │   └── EditMismatchError   what an edit replaces is not there as often as it says
+│   ├── SnapshotError           snapshots of a project cannot be written or read
+│   │   └── NoSnapshotError     there is none, or none with that id (also LookupError)
 │   ├── EventGapError           an event that was asked for is not there any more
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
@@ -50,6 +52,7 @@ JidocodeError
 │       ├── ConfinementError    it cannot be confined as it should be here
 │       └── NoCommandError      none has that id, or none any more (also LookupError)
 ├── BoundaryError               a path leaves the project (also PermissionError)
+│   └── ProtectedPathError      it is one that others execute later; carries the path
 └── JournalError                the durable record of a session
     ├── JournalLockedError      another process has it open
     ├── JournalVersionError     a newer version wrote it
@@ -525,6 +528,25 @@ class EditMismatchError(InvalidRequestError):
         self.nearest = nearest
 
 
+class SnapshotError(SessionError):
+    """Snapshots cannot be written, for the disk is full; or are damaged; or there can be none."""
+
+
+class NoSnapshotError(SnapshotError, LookupError):
+    """The session has no snapshot with the id *snapshot*; or, if that is None, none at all."""
+
+    def __init__(self, snapshot: int | None) -> None:
+        super().__init__(snapshot)
+        self.snapshot = snapshot
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        if self.snapshot is None:
+            return "no snapshot was taken in this session yet"
+        return f"there is no snapshot {quote(self.snapshot)}, or it is not kept any more"
+
+
 class EventGapError(SessionError):
     """The event after *after_seq* is not there any more, or never was.
 
@@ -691,10 +713,26 @@ class BoundaryError(JidocodeError, PermissionError):
     """A path leads out of the project, to no plain file, or to a name of unfinished files."""
 
 
-class ConfinementError(CommandError):
-    """A command cannot be confined as it should be, on this kernel; it was not started.
+class ProtectedPathError(BoundaryError):
+    """A protected path would be changed; nothing was (`Settings.protected_changes`).
 
-    The message says in one sentence what is missing.
+    *path* is the one, relative to the project.
+    """
+
+    _sentence = (
+        "{path} is protected, for other programs execute what stands there, outside of the session;"
+        " changes of it are refused"
+    )
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+class ConfinementError(CommandError):
+    """A command, or a Manager, cannot be confined as it should be, on this kernel.
+
+    It was not started, or the session was not. The message says in one sentence what is missing.
     """
 
 

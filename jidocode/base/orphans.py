@@ -50,10 +50,19 @@ def next_dead() -> int | None:
     return found.si_pid if found else None
 
 
+def has_children() -> bool:
+    """Whether this process has any child, alive or dead: the kernel knows at once."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def end_all() -> None:
     """Kill and reap every child process of ours, and whatever those leave; return when all is."""
     # Twice, for the kernel's list of children may leave one out while others die.
-    while not (kill_orphans(()) and kill_orphans(())):
+    while has_children() and not (kill_orphans(()) and kill_orphans(())):
         time.sleep(PAUSE_SECONDS)
 
 

@@ -6,7 +6,7 @@ ids. All of that goes by names, so it stays good however often they are restarte
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
@@ -15,10 +15,14 @@ from jidocode.otp.server.commands import CALL_TIMEOUT
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import SendCall
 from jidocode.otp.server.runtime import Runtime
+from jidocode.session.commands.starting import COMMANDS, WayToCommands
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import is_session_id
 from jidocode.session.requests import Channel, Request
 from jidocode.session.state.client import StateClient
+
+if TYPE_CHECKING:
+    from jidocode.session.commands.client import CommandsClient
 
 _Result = TypeVar("_Result")
 
@@ -41,6 +45,18 @@ class OwnSession:
         self.id = session_id
         self.manager = ManagerClient(_channel(child, "manager"))
         self.state = StateClient(_channel(child, "state"))
+
+    @property
+    def commands(self) -> CommandsClient:
+        """Runs programs; the first use starts the process that does, so it is not for `init`.
+
+        A command does not end with the child that has started it.
+        """
+        # Imported here because few children run commands, and all wait for imports.
+        from jidocode.session.commands.client import CommandsClient  # noqa: PLC0415 - see above
+
+        way = WayToCommands(_channel(self._child, COMMANDS), self._child, self.id)
+        return CommandsClient(way)
 
     def whereis(self, child_id: str) -> ActorRef | None:
         """Return the process of the child *child_id* now, None if none runs."""

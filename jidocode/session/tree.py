@@ -16,34 +16,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
-from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import InvalidChildSpecError
 from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.supervision.dynamic_supervisor import DynamicFlags, DynamicSupervisor
 from jidocode.otp.supervision.root import Root
 from jidocode.otp.supervision.specs import DEFAULT_INIT_TIMEOUT, ChildSpec, Start
-from jidocode.otp.supervision.strategy import Restart
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
-from jidocode.session.commands.limits import CommandRules
+from jidocode.session.commands.starting import COMMANDS
 from jidocode.session.conversation.limits import MAX_STORED_SIZE
-from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
+from jidocode.session.upkeep import Upkeep
 
 STATE_INIT_TIMEOUT = DEFAULT_INIT_TIMEOUT + 2 * MAX_STORED_SIZE / OPENING_SPEED
 """Seconds that a State may take to start: a journal is compacted when half of it is dead."""
-
-
-COMMANDS = "commands"
-"""The id of what runs the commands of a session, which is no child before they are wanted."""
 
 
 class AllSessionsSupervisor(DynamicSupervisor):
@@ -69,27 +63,6 @@ def system_root(
     return Root.start_with(children, [registry, sessions])
 
 
-@frozen(eq=False, repr=False, kw_only=True)
-class Upkeep(Record):
-    """What the processes of every session are started with, besides its record.
-
-    Attributes:
-        heartbeat: Seconds between probes of Manager and State, None for none.
-        journal_dir: Where State keeps its journals, None for in memory.
-        durability: What a change survives once it is acknowledged.
-        system: The id of the system among those with the same journals, None without journals.
-        hard_links: Whether the Manager takes files that have more than one.
-        commands: How much its commands may be.
-    """
-
-    heartbeat: float | None = None
-    journal_dir: str | None = field(default=None, repr=False)
-    durability: Durability = "process"
-    system: str | None = None
-    hard_links: bool = True
-    commands: CommandRules = field(factory=CommandRules)
-
-
 def session_children(
     session: Session, own: Sequence[ChildSpec] = (), *, upkeep: Upkeep
 ) -> tuple[ChildSpec, ...]:
@@ -99,6 +72,9 @@ def session_children(
             session,
             upkeep.journal_dir,
             upkeep.hard_links,
+            upkeep.commands.sandbox,
+            upkeep.protection,
+            upkeep.snapshots,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),
@@ -112,21 +88,6 @@ def session_children(
             init_timeout=STATE_INIT_TIMEOUT,
         ),
         *own,
-    )
-
-
-def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
-    """Return how the process is started that runs the commands of *session*, when one is wanted."""
-    from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
-
-    return Commands.child_spec(
-        session,
-        upkeep.commands,
-        upkeep.journal_dir,
-        id=COMMANDS,
-        name=(COMMANDS, session.id),
-        restart=Restart.TEMPORARY,
-        heartbeat=upkeep.heartbeat,
     )
 
 

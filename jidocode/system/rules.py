@@ -7,15 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field, fields_dict, frozen
 
 from jidocode.base.records import Record
 from jidocode.base.text import quote
-from jidocode.errors import InvalidSettingError
+from jidocode.errors import InvalidRequestError, InvalidSettingError
 from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.specs import is_count
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT, SandboxMode
+from jidocode.session.confinement.arguments import absolute_paths
+from jidocode.session.confinement.limits import CommandLimits
+from jidocode.session.project.protection import ProtectedChanges, is_pattern
+from jidocode.session.snapshots.limits import MAX_FILE_SIZE
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -75,6 +79,10 @@ def _are_module_names(value: Any) -> bool:
     )
 
 
+def _are_patterns(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(is_pattern, cast("Sequence[object]", value)))
+
+
 def _read_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -110,6 +118,33 @@ def as_program(path: str | os.PathLike[str] | None) -> str | os.PathLike[str] | 
     return absolute
 
 
+def as_paths(paths: Sequence[str | os.PathLike[str]]) -> Sequence[str | os.PathLike[str]]:
+    """Return *paths* as a tuple of str, with `~` expanded; as they are to be refused then."""
+    found = _paths(paths)
+    return paths if found is None else found
+
+
+def _paths(value: Any) -> tuple[str, ...] | None:
+    """Return the absolute paths in *value*, None if it is no list or tuple of such."""
+    if not isinstance(value, list | tuple):
+        return None
+    given = cast("Sequence[Any]", value)
+    try:
+        return absolute_paths([os.path.expanduser(path) for path in given])  # noqa: PTH111 - a Path drops what is wrong with one
+    except (TypeError, InvalidRequestError):
+        return None
+
+
+def _read_limits(text: str) -> CommandLimits:
+    limits: dict[str, int | None] = {}
+    for part in text.split(","):
+        name, _, limit = (each.strip() for each in part.partition("="))
+        if name not in fields_dict(CommandLimits):
+            raise ValueError(text)
+        limits[name] = None if limit == "none" else int(limit)
+    return CommandLimits(**limits)
+
+
 def _is_program(value: object) -> bool:
     return isinstance(value, Path) and value.is_absolute()
 
@@ -121,6 +156,12 @@ OUTPUT_SIZE = Rule(
     lambda value: is_count(value) and MIN_OUTPUT <= value <= MAX_OUTPUT,
     int,
 )
+KEPT_SIZE = Rule(
+    f"an int >= 0 and <= {MAX_FILE_SIZE}",
+    lambda value: is_count(value) and value <= MAX_FILE_SIZE,
+    int,
+)
+STORE_SIZE = Rule("an int >= 0 and < 2**63", lambda value: is_count(value) and value < 2**63, int)
 SECONDS = Rule(
     "seconds > 0 and <= 1e9",
     lambda value: is_seconds(value) and value not in {0, INFINITY},
@@ -148,6 +189,26 @@ MODULES = Rule(
     "names of modules, in a list or a tuple (as text: with commas between them)",
     _are_module_names,
     _read_names,
+)
+PATHS = Rule(
+    "absolute paths, in a list or a tuple (as text: with colons between them)",
+    lambda value: _paths(value) is not None,
+    lambda text: text.split(os.pathsep) if text else [],
+)
+LIMITS = Rule(
+    "a CommandLimits (as text: such as cpu=60,data=none)",
+    lambda value: isinstance(value, CommandLimits),
+    _read_limits,
+)
+PATTERNS = Rule(
+    "relative paths without '.', '..' and '**', in a list or a tuple (as text: with commas)",
+    _are_patterns,
+    _read_names,
+)
+PROTECTED_CHANGES = Rule(
+    f"one of {', '.join(get_args(ProtectedChanges))}",
+    lambda value: isinstance(value, str) and value in get_args(ProtectedChanges),
+    str,
 )
 RATE = Rule(
     "a CreationRate (as text: attempts/seconds, such as 30/10)",

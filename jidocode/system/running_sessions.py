@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
@@ -14,14 +14,14 @@ from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
-from jidocode.errors import AlreadyStartedError, CallTimeoutError, NoProcessError
-from jidocode.otp import management
+from jidocode.errors import CallTimeoutError
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
+from jidocode.session.commands.starting import COMMANDS, WayToCommands
 from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import Channel, Request
-from jidocode.session.tree import COMMANDS, SessionChildren, system_root
+from jidocode.session.tree import SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream, SessionRefused
 from jidocode.system.health import Statistics
@@ -125,7 +125,7 @@ class RunningSystem(RunningTree):
 
     def way_to_commands(self, session_id: str) -> Channel:
         """Return the way to the process that runs a session's commands, which it starts."""
-        return _WayToCommands(self, process_name(COMMANDS, session_id))
+        return WayToCommands(self.way_to(COMMANDS, session_id), self, session_id)
 
 
 class _Way(Struct, frozen=True):
@@ -144,30 +144,6 @@ class _Way(Struct, frozen=True):
     ) -> _Result:
         answer: _Result = self.system.call(self.name, request, timeout=timeout, stop=stop)
         return answer
-
-
-class _WayToCommands(_Way, frozen=True):
-    """The way to a process that is started by whoever asks first."""
-
-    def __call__(
-        self,
-        request: Request[_Result],
-        /,
-        *,
-        timeout: float | None = None,
-        stop: Stop | None = None,
-    ) -> _Result:
-        try:
-            return super().__call__(request, timeout=timeout, stop=stop)
-        except NoProcessError:
-            self._start()
-        return super().__call__(request, timeout=timeout, stop=stop)
-
-    def _start(self) -> None:
-        system, (_, session_id) = self.system, self.name
-        spec = system.carry_out(system.sessions.commands_spec(session_id))
-        with suppress(AlreadyStartedError):
-            management.start_child(system, process_name("session", session_id), spec)
 
 
 def root(settings: Settings, children: Iterable[object] = ()) -> Start:

@@ -35,10 +35,14 @@ from jidocode.session.admission.messages import (
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
+from jidocode.session.manager.server import confinement_refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session, validate_name, validate_session_id
+from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec
+from jidocode.session.tree import SessionChildren, build_children
+from jidocode.session.upkeep import Upkeep
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
 from jidocode.system.settings import Settings
@@ -92,7 +96,8 @@ class Sessions:
         self._archive.check_place(record)
         # Looked at here and not by the registry: a disk that hangs must not stop that.
         home = self._archive.home
-        opened = OpenSession(record, frozenset(enclosing_keys(record.project_path)))
+        enclosing = frozenset(enclosing_keys(record.project_path))
+        opened = OpenSession(record, enclosing, self._upkeep())
         spec = SessionSupervisor.child_spec(
             opened,
             self.children(record, children),
@@ -112,7 +117,7 @@ class Sessions:
             self._archive.check_free(opened.place)
             if resumes:
                 self._archive.path(record.id)
-            refused = refusal(error.cause, record.id)
+            refused = refusal(error.cause, record.id) or confinement_refusal(error.cause)
             if refused is not None:
                 raise refused from error
             raise
@@ -138,11 +143,6 @@ class Sessions:
     def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
         """Return the specs of what *session* consists of, *own* children last."""
         return build_children(self._build, session, own, upkeep=self._upkeep())
-
-    def commands_spec(self, session_id: str) -> Plan[ChildSpec]:
-        """Return how the process is started that runs the commands of an open session."""
-        record = yield from self.record(session_id)
-        return commands_spec(record, upkeep=self._upkeep())
 
     def stop(self, session_id: str) -> Plan[None]:
         """Stop a session; see `SessionSystem.stop_session`."""
@@ -211,6 +211,18 @@ class Sessions:
                 timeout=settings.command_timeout,
                 output_limit=settings.command_output_limit,
                 sandbox=settings.sandbox,
+                read=settings.command_read,
+                write=settings.command_write,
+                limits=settings.command_limits,
+            ),
+            protection=ProtectionRules(
+                paths=settings.protected_paths, changes=settings.protected_changes
+            ),
+            snapshots=SnapshotRules(
+                kept=settings.snapshots_kept,
+                size=settings.snapshot_size,
+                file_size=settings.snapshot_file_size,
+                files=settings.snapshot_files,
             ),
         )
         if home is None:

@@ -21,23 +21,32 @@ from jidocode.errors import InvalidSettingError
 from jidocode.otp.supervision.specs import Flags, as_strategy
 from jidocode.otp.supervision.strategy import Strategy, StrategyText
 from jidocode.session.commands.limits import SandboxMode
+from jidocode.session.confinement.limits import CommandLimits
+from jidocode.session.project.protection import DEFAULT_PATHS, ProtectedChanges
 from jidocode.system.rules import (
     COUNT,
     DURABILITY,
     FLAG,
     FOLDER,
+    KEPT_SIZE,
+    LIMITS,
     MODULES,
     OUTPUT_SIZE,
+    PATHS,
+    PATTERNS,
     POSITIVE,
     PROGRAM,
+    PROTECTED_CHANGES,
     RATE,
     SANDBOX,
     SECONDS,
+    STORE_SIZE,
     STRATEGY,
     CreationRate,
     Durability,
     Rule,
     as_folder,
+    as_paths,
     as_program,
     as_tuple,
 )
@@ -76,6 +85,15 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     command_timeout: float
     command_output_limit: int
     sandbox: SandboxMode
+    command_read: Sequence[str | os.PathLike[str]]
+    command_write: Sequence[str | os.PathLike[str]]
+    command_limits: CommandLimits
+    protected_paths: Sequence[str]
+    protected_changes: ProtectedChanges
+    snapshots_kept: int
+    snapshot_size: int
+    snapshot_file_size: int
+    snapshot_files: int
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -213,7 +231,32 @@ class Settings(ApplicationSettings):
         sandbox: How commands are confined. `auto`, the default, and `require:kernel`: by the
             kernel, to the project and a scratch folder, without network; where that is not
             possible they are refused with `ConfinementError`. `off`: not at all, so a command
-            can do what the app can. `require:namespaces` refuses all so far.
+            can do what the app can. `require:namespaces`: in namespaces of their own as well,
+            which costs some milliseconds more for each; where they cannot be had, commands are
+            refused with `ConfinementError`. A Manager is confined to its project, too, by the
+            kernel; where it cannot be, it logs a warning with `auto`, and with `require:...`
+            there is no session.
+        command_read: Absolute paths that every command may read and execute, too, with all beneath
+            them. One that is not there when a command starts is an error. None by default.
+        command_write: The same for what every command may change, too. None by default.
+        command_limits: What each process of a command may use of the machine, unless the command
+            is told otherwise. `CommandLimits()`, which says how much that is, by default.
+        protected_paths: Paths of a project that other programs execute later, without being
+            asked to: git's hooks and configuration, `.envrc`, what editors start. A pattern
+            names a file or a folder with all that is in it, relative to the project and to every
+            folder of it, such as `deploy/*.sh`. `docs/security.md` has the default; `()` for
+            none.
+        protected_changes: What comes of a change of one. `report`, the default: it is said in
+            the result, and as an event. `refuse`: the Manager raises `ProtectedPathError`, and
+            what a command did is undone, where that is possible.
+        snapshots_kept: Snapshots of its project that a session has; with one more the oldest
+            goes. 30 by default.
+        snapshot_size: Bytes of contents that a session's snapshots keep, all together. Of what is
+            beyond it is only known whether it changes. 1 GiB by default.
+        snapshot_file_size: Bytes of a file whose content is kept, 16 MiB at most and by default;
+            of a larger one it is only known whether it changes.
+        snapshot_files: Files, folders and symlinks in a snapshot; it ends behind so many. 200,000
+            by default.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -236,6 +279,21 @@ class Settings(ApplicationSettings):
     command_timeout: float = field(default=120.0, validator=SECONDS)
     command_output_limit: int = field(default=2**20, validator=OUTPUT_SIZE)
     sandbox: SandboxMode = field(default="auto", validator=SANDBOX)
+    command_read: Sequence[str | os.PathLike[str]] = field(
+        default=(), converter=as_paths, validator=PATHS, repr=False
+    )
+    command_write: Sequence[str | os.PathLike[str]] = field(
+        default=(), converter=as_paths, validator=PATHS, repr=False
+    )
+    command_limits: CommandLimits = field(factory=CommandLimits, validator=LIMITS)
+    protected_paths: Sequence[str] = field(
+        default=DEFAULT_PATHS, converter=as_tuple, validator=PATTERNS, repr=False
+    )
+    protected_changes: ProtectedChanges = field(default="report", validator=PROTECTED_CHANGES)
+    snapshots_kept: int = field(default=30, validator=POSITIVE)
+    snapshot_size: int = field(default=2**30, validator=STORE_SIZE)
+    snapshot_file_size: int = field(default=2**24, validator=KEPT_SIZE)
+    snapshot_files: int = field(default=200_000, validator=POSITIVE)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

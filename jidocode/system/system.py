@@ -143,6 +143,7 @@ class SessionSystem(Application):
             RateLimitedError: Too many were asked for; it says when to try again.
             SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
                 There is no place for it. Nothing was started.
+            ConfinementError: The Manager cannot be confined as `Settings.sandbox` requires.
             StartFailedError: A child's `init` failed; what had started was
                 stopped again and the place is free.
             CallTimeoutError: It did not start within `Settings.call_timeout`, and
@@ -326,7 +327,7 @@ class SessionSystem(Application):
         return self._system.archive.fork(session_id, upto_seq=upto_seq, name=name)
 
     def delete_session(self, session_id: str) -> None:
-        """Delete the journal of a session that is not open.
+        """Delete the journal of a session that is not open, and its snapshots.
 
         Raises:
             InvalidSessionIdError, SessionNotFoundError: As `resume_session`.

@@ -77,6 +77,7 @@ from jidocode.session.state.server import (
     State,
 )
 from jidocode.session.state.subscriptions import Events, Subscribe, SubscriptionLost, Unsubscribe
+from jidocode.session.upkeep import Upkeep
 
 ME = ActorRef("agent", 1, 4321)
 
@@ -518,7 +519,7 @@ def lose_hold(life: Life, how: str) -> None:
         case _:
             owner.unlink()
             other = Home(folder=str(life.directory), system="another one")
-            os.close(other.own(OpenSession(life.session, frozenset()).place))
+            os.close(other.own(OpenSession(life.session, frozenset(), Upkeep()).place))
 
 
 @pytest.mark.parametrize("loss", LOSSES_OF_THE_HOLD)
@@ -526,7 +527,7 @@ def test_a_session_that_nothing_keeps_for_its_system_takes_no_changes(
     life: Life, loss: str
 ) -> None:
     """Another one may have it: refused, announced once, and not begun again; reads go on."""
-    hold = life.home.own(OpenSession(life.session, frozenset()).place)
+    hold = life.home.own(OpenSession(life.session, frozenset(), Upkeep()).place)
     life.system = life.home.system
     state = life.start()
     kept = state.append_message("user", "kept")
@@ -542,7 +543,7 @@ def test_a_session_that_nothing_keeps_for_its_system_takes_no_changes(
     assert "JournalLostError" in life.refused()
     os.close(hold)
     shutil.rmtree(owner_path(life.path).parent, ignore_errors=True)
-    hold = life.home.own(OpenSession(life.session, frozenset()).place)
+    hold = life.home.own(OpenSession(life.session, frozenset(), Upkeep()).place)
     os.close(hold)
 
     assert life.start().messages() == [kept]

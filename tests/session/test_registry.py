@@ -38,7 +38,8 @@ from jidocode.session.admission.registry import ProcessRegistry
 from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
 from jidocode.session.supervisor import SessionSupervisor
-from jidocode.session.tree import Upkeep, session_children
+from jidocode.session.tree import session_children
+from jidocode.session.upkeep import Upkeep
 from jidocode.testing import FakeChild
 
 ROOT = ActorRef("application", 1, 100)
@@ -63,7 +64,7 @@ def request_to_start(project: Path) -> StartSession:
     """Return what an app asks to open *project*."""
     session = Session.new(project_path=project)
     children = session_children(session, upkeep=Upkeep())
-    opened = OpenSession(session, frozenset(enclosing_keys(session.project_path)))
+    opened = OpenSession(session, frozenset(enclosing_keys(session.project_path)), Upkeep())
     return StartSession(opened, SessionSupervisor.child_spec(opened, children))
 
 

@@ -20,11 +20,11 @@ from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import (
     SessionChildren,
-    Upkeep,
     build_children,
     session_children,
     system_root,
 )
+from jidocode.session.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def test_a_session_has_a_manager_and_a_state(session: Session) -> None:
 def test_a_session_is_temporary_and_restarts_all_its_children(session: Session) -> None:
     """Its supervisor is known by the session's id, and holds the record."""
     children = session_children(session, upkeep=Upkeep())
-    opened = OpenSession(session, frozenset({(1, 2)}))
+    opened = OpenSession(session, frozenset({(1, 2)}), Upkeep())
     spec = SessionSupervisor.child_spec(opened, children)
 
     assert (spec.id, spec.name, spec.value) == (session.id, ("session", session.id), opened)
@@ -124,6 +124,6 @@ def test_a_builder_may_not_leave_out_manager_or_state(
 def test_two_children_of_one_id_are_refused_before_anything_starts(session: Session) -> None:
     """OTP: duplicate_child_name."""
     manager, state = session_children(session, upkeep=Upkeep())
-    opened = OpenSession(session, frozenset())
+    opened = OpenSession(session, frozenset(), Upkeep())
     with pytest.raises(InvalidChildSpecError, match="two children"):
         SessionSupervisor.child_spec(opened, [manager, evolve(state, id="manager")])

@@ -45,6 +45,10 @@ class Clerk(SessionChild, Peer):
                 stream = self.session.state.subscribe(from_seq=seq)
                 threading.Timer(0.1, stream.close).start()
                 return Reply(stream.get(timeout=600.0))
+            case ("run", line, options):
+                return Reply(self.session.commands.run(line, **options))
+            case ("start", line):
+                return Reply(self.session.commands.start(line).id)
             case "id":
                 return Reply(self.session.id)
             case _:
@@ -52,3 +56,6 @@ class Clerk(SessionChild, Peer):
 
     def ask_manager(self, path: str) -> object:
         return self.session.manager.read_text(path)
+
+    def run_command(self, line: str, cwd: str = ".") -> str:
+        return self.session.commands.run(line, cwd=cwd, check=True).stdout

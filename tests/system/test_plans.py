@@ -42,7 +42,8 @@ from jidocode.session.journal.place import journal_path
 from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
 from jidocode.session.requests import request, update_session
-from jidocode.session.tree import Upkeep, session_children
+from jidocode.session.tree import session_children
+from jidocode.session.upkeep import Upkeep
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
 from jidocode.system.session_router import SessionRouter
@@ -147,7 +148,8 @@ def test_the_registry_is_told_of_the_folders_around_a_project(app: App, session:
     app.carry_out(app.sessions.start(session), lambda _who, _request: ActorRef("session", 1, 1))
     (request,) = starts(app)
 
-    opened = OpenSession(session, frozenset(enclosing_keys(session.project_path)))
+    enclosing = frozenset(enclosing_keys(session.project_path))
+    opened = OpenSession(session, enclosing, Upkeep(heartbeat=10.0))
     assert request.session == opened
     assert request.spec.value == opened
     assert not request.again
@@ -205,7 +207,7 @@ def test_a_start_that_was_repeated_finds_what_the_first_one_has_started(
     app: App, session: Session, *, same: bool
 ) -> None:
     """Or that somebody else has taken the id meanwhile."""
-    found = OpenSession(session if same else session.rename("other"), frozenset())
+    found = OpenSession(session if same else session.rename("other"), frozenset(), Upkeep())
     outcomes: list[object] = [
         ActorExitedError("the registry", Killed(9)),
         SessionExistsError(session.id),
@@ -253,7 +255,7 @@ def test_refusals_for_the_limit_and_the_rate_are_announced(
 
 def update(app: App, session: Session, refusing: Mapping[str, Exception]) -> Session:
     """Rename *session*; whoever is in *refusing* raises that."""
-    opened = OpenSession(session, frozenset({(1, 2)}))
+    opened = OpenSession(session, frozenset({(1, 2)}), Upkeep())
 
     def answer(who: str, request: object) -> object:
         match request:
@@ -281,7 +283,7 @@ def test_a_change_goes_to_state_and_then_to_all_who_have_the_record(
     assert who == ["registry", "state", "registry", "sessions", "session", "session", "manager"]
     told = dict(app.asked[1:4])
     assert told["state"] == request(update_session, record)
-    opened = OpenSession(record, frozenset({(1, 2)}))
+    opened = OpenSession(record, frozenset({(1, 2)}), Upkeep())
     assert told["sessions"] == UpdateChild(session.id, value=opened)
     children = [request for _, request in app.asked[4:6] if isinstance(request, UpdateChild)]
     assert [(child.child_id, child.start) for child in children] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from session_children import Clerk
 
 from jidocode import (
     BoundaryError,
+    CommandFailedError,
+    CommandLimits,
     InvalidChildSpecError,
     NoProcessError,
     PromptAdded,
@@ -24,7 +27,7 @@ from jidocode import (
 )
 from jidocode.base.refs import ActorRef
 from jidocode.otp import ChildSpec, Flags, Start
-from jidocode.testing import FakeChild
+from jidocode.testing import FakeChild, eventually, kill
 
 FLAGS = Flags(strategy=Strategy.ONE_FOR_ONE, max_restarts=1_000)
 
@@ -86,6 +89,61 @@ def test_it_follows_the_changes_of_its_session(session: SessionHandle) -> None:
     assert not isinstance(change, PromptAdded)
     assert session.call("clerk", ("next change", seq + 1, 0.01)) is None
     assert session.call("clerk", ("close in a thread", seq + 1), timeout=20.0) is None
+
+
+def test_it_runs_commands_as_the_app_does(system: SessionSystem, session: SessionHandle) -> None:
+    """It may be the first to want one; whatever is killed, the next one runs."""
+    assert [child.id for child in session.which_children()][-1] == "other"
+    done = session.call("clerk", ("run", "echo $0; cat notes; exit 3", {}), timeout=20.0)
+    assert (done.stdout, done.exit_code) == ("/bin/sh\nkept", 3)
+    assert session.run("cat notes").stdout == "kept"
+    kill(system, session, "commands")
+    assert session.call("other", ("run", "cat notes", {"timeout": 5}), timeout=20.0).ok
+    command = session.call("clerk", ("start", "sleep 100"))
+    kill(system, session, "clerk")
+    handle = session.commands.get(command)
+    assert handle.info().running
+    assert handle.cancel().cancelled
+    with pytest.raises(CommandFailedError):
+        session.call("clerk", ("do", "run_command", "exit 1"), timeout=20.0)
+    with pytest.raises(BoundaryError):
+        session.call("clerk", ("do", "run_command", "true", "/"))
+
+
+def test_its_commands_are_held_by_the_settings_of_the_system(project: Path, tmp_path: Path) -> None:
+    """Whoever starts the process that runs them."""
+    clerks = [ChildSpec(id=child, start=Start(Clerk)) for child in ("clerk", "other")]
+    limits = CommandLimits(descriptors=77)
+    with SessionSystem(state_dir=tmp_path / "state", command_limits=limits) as system:
+        session = system.create_session(project, children=clerks)
+        shown = f"ulimit -n; ls {tmp_path}/state || echo closed"
+        done = session.call("clerk", ("run", shown, {}), timeout=20.0)
+        assert done.stdout == "77\nclosed\n"
+
+
+def test_two_children_that_are_first_at_once_start_one_process(session: SessionHandle) -> None:
+    """And a command in a thread of theirs is waited for, too."""
+    with ThreadPoolExecutor() as pool:
+        asked = [
+            pool.submit(session.call, child, ("run", "echo $PPID", {}), timeout=20.0)
+            for child in ("clerk", "other")
+        ]
+        assert all(each.result().ok for each in asked)
+    ids = [child.id for child in session.which_children()]
+    assert ids.count("commands") == 1
+
+
+def test_a_thread_of_it_runs_commands_beside_its_messages(session: SessionHandle) -> None:
+    """As it asks Manager and State."""
+    with ThreadPoolExecutor() as pool:
+        line = "while [ ! -e go ]; do sleep 0.02; done; echo went"
+        ran = pool.submit(session.call, "clerk", ("in thread", "run_command", line), timeout=20.0)
+        eventually(
+            lambda: [each.running for each in session.commands.list()] == [True], "its start"
+        )
+        assert session.call("clerk", "id") == session.id
+        session.manager.write_file("go", "")
+        assert ran.result() == "went\n"
 
 
 def test_outside_a_session_it_does_not_start(session: SessionHandle) -> None:

@@ -35,7 +35,8 @@ from jidocode import (
 )
 from jidocode.errors import InvalidChildSpecError, StartFailedError
 from jidocode.otp import BRUTAL_KILL, ChildCounts, ChildSpec
-from jidocode.session.tree import Upkeep, session_children
+from jidocode.session.tree import session_children
+from jidocode.session.upkeep import Upkeep
 from jidocode.system.rules import CreationRate
 from jidocode.testing import eventually, is_alive, kill, wait_for_restart
 

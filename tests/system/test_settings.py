@@ -14,7 +14,7 @@ from attrs import fields
 from hypothesis import given, strategies as st
 from loguru import logger
 
-from jidocode import SessionSystem, Settings, Strategy
+from jidocode import CommandLimits, SessionSystem, Settings, Strategy
 from jidocode.errors import InvalidSettingError
 from jidocode.system.rules import CreationRate
 from jidocode.system.settings import ApplicationSettings, SettingsOverrides, default_state_dir
@@ -90,9 +90,18 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "durability": ("power", '"power"', "power"),
     "policy_timeout": ("60", "60.0", 60.0),
     "max_commands": ("3", "3", 3),
+    "snapshots_kept": ("3", "3", 3),
+    "snapshot_size": ("3", "3", 3),
+    "snapshot_file_size": ("0", "0", 0),
+    "snapshot_files": ("3", "3", 3),
     "sandbox": ("off", '"off"', "off"),
+    "protected_paths": (".envrc, a/*.sh", '[".envrc", "a/*.sh"]', [".envrc", "a/*.sh"]),
+    "protected_changes": ("refuse", '"refuse"', "refuse"),
     "command_timeout": ("7.5", "7.5", 7.5),
     "command_output_limit": ("4096", "4096", 4096),
+    "command_read": ("/opt/a:/opt/b", '["/opt/a", "/opt/b"]', ["/opt/a", "/opt/b"]),
+    "command_write": ("/opt/a", '["/opt/a"]', ("/opt/a",)),
+    "command_limits": ("cpu=60, data=none", '"cpu=60,data=none"', CommandLimits(cpu=60, data=None)),
     "preload": ("shop.agents, shop", '["shop.agents", "shop"]', ["shop.agents", "shop"]),
     "python": ("/opt/python", '"/opt/python"', Path("/opt/python")),
     "call_timeout": ("1e3", "1e3", 1000.0),
@@ -126,6 +135,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("preload", ["shop", "no module"], "names of modules, in a list or a tuple"),
     ("preload", [1], "names of modules, in a list or a tuple"),
     ("preload", 7, "names of modules, in a list or a tuple"),
+    ("protected_paths", ["/etc"], "relative paths without '.', '..' and '**', in a list"),
+    ("protected_paths", "a, ../b", "relative paths"),
+    ("protected_changes", "undo", "one of report, refuse, got 'undo'"),
     ("max_sessions", 0, "an int > 0 and < 2**31, got 0"),
     ("max_sessions", True, "an int > 0 and < 2**31, got True"),
     ("max_sessions", "ten", "an int > 0 and < 2**31, got 'ten'"),
@@ -146,6 +158,15 @@ BAD: list[tuple[str, Any, str]] = [
     ("strategy", 1, "one_for_one, one_for_all, rest_for_one"),
     ("strategy", "simple", "one_for_one, one_for_all, rest_for_one"),
     ("sandbox", "on", "one of auto, require:kernel, require:namespaces, off, got 'on'"),
+    ("command_read", "opt", "absolute paths, in a list or a tuple"),
+    ("command_read", "/opt:", "absolute paths, in a list or a tuple"),
+    ("command_read", ["/opt", "usr"], "absolute paths, in a list or a tuple"),
+    ("command_write", "/a\0b", "absolute paths, in a list or a tuple"),
+    ("command_write", 7, "absolute paths, in a list or a tuple"),
+    ("command_limits", "cpu", "a CommandLimits (as text: such as cpu=60,data=none)"),
+    ("command_limits", "cpu=-1", "a CommandLimits (as text: such as cpu=60,data=none)"),
+    ("command_limits", "speed=1", "a CommandLimits (as text: such as cpu=60,data=none)"),
+    ("command_limits", 7, "a CommandLimits (as text: such as cpu=60,data=none)"),
     ("durability", "disk", "one of process, power, memory, got 'disk'"),
     ("durability", 1, "one of process, power, memory, got 1"),
     ("creation_rate", "30", "30/10), or none, got '30'"),

@@ -383,3 +383,7 @@ def test_a_model_searches_and_runs_commands(make: Make, project: Path) -> None:
         False,
     )
     assert [each.subject for each in judge.asked] == [line, "sleep 60"]
+    for more in ("read", "write", "network", "limits", "ptrace", "env"):
+        said, is_error = result(tools.call("run_command", {"command": line, more: ["/etc"]}))
+        assert (said.startswith("there is no argument"), is_error) == (True, True)
+    assert len(judge.asked) == 2

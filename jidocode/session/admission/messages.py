@@ -9,6 +9,7 @@ from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.admission.admission import Place
 from jidocode.session.project.locate import ProjectKey
 from jidocode.session.record import Session
+from jidocode.session.upkeep import Upkeep
 
 SESSIONS: Name = ("system", "sessions")
 
@@ -21,10 +22,12 @@ class OpenSession(Struct, frozen=True):
     Attributes:
         record: The session's record.
         enclosing: The keys of the folders around its project; see `Place`.
+        upkeep: What its processes are started with.
     """
 
     record: Session
     enclosing: frozenset[ProjectKey]
+    upkeep: Upkeep
 
     @property
     def place(self) -> Place:
@@ -63,6 +66,12 @@ class GetRecord(Struct, frozen=True):
     session_id: str
 
 
+class GetOpenSession(Struct, frozen=True):
+    """Answered with the `OpenSession` with that id."""
+
+    session_id: str
+
+
 class ListRecords(Struct, frozen=True):
     """Answered with the records of all open sessions, oldest first."""
 
@@ -85,4 +94,12 @@ class UpdateRecord(Struct, frozen=True):
     record: Session
 
 
-SessionQuestion = StartSession | StopSession | GetRecord | ListRecords | FindRecord | UpdateRecord
+SessionQuestion = (
+    StartSession
+    | StopSession
+    | GetRecord
+    | GetOpenSession
+    | ListRecords
+    | FindRecord
+    | UpdateRecord
+)

@@ -37,6 +37,7 @@ from jidocode.session.admission.admission import Admission, AdmissionRules
 from jidocode.session.admission.messages import (
     SESSIONS,
     FindRecord,
+    GetOpenSession,
     GetRecord,
     ListRecords,
     OpenSession,
@@ -98,6 +99,8 @@ class ProcessRegistry(RegistryServer):
                 return self._stop(request, caller)
             case GetRecord():
                 return Reply(self._open_session(request.session_id).record)
+            case GetOpenSession():
+                return Reply(self._open_session(request.session_id))
             case ListRecords():
                 return Reply(self._records_by_age())
             case FindRecord():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Unpack
 
@@ -24,6 +24,8 @@ from jidocode.session.commands.wanted import (
     Wanted,
     as_argv,
 )
+from jidocode.session.confinement.arguments import absolute_paths
+from jidocode.session.confinement.limits import CommandLimits
 from jidocode.session.confinement.network import Network
 from jidocode.session.confinement.report import ConfinementReport
 from jidocode.session.conversation.changes import new_record_id
@@ -131,6 +133,10 @@ def _wanted(  # noqa: PLR0913 - all but the first are keywords
     tty: bool | Size = False,
     save_output: str | os.PathLike[str] | None = None,
     network: Network = NO_NETWORK,
+    read: Sequence[str | os.PathLike[str]] = (),
+    write: Sequence[str | os.PathLike[str]] = (),
+    limits: CommandLimits | None = None,
+    ptrace: bool = False,
 ) -> Wanted:
     return Wanted(
         id=new_record_id(),
@@ -144,6 +150,10 @@ def _wanted(  # noqa: PLR0913 - all but the first are keywords
         tty=_size(tty),
         save_output=None if save_output is None else _as_text(save_output),
         network=network,
+        read=absolute_paths(read),
+        write=absolute_paths(write),
+        limits=limits,
+        ptrace=ptrace,
     )
 
 

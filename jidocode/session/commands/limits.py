@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from jidocode.base.records import Record
+from jidocode.session.confinement.arguments import absolute_paths
+from jidocode.session.confinement.limits import CommandLimits
 
 MAX_ARGUMENT = 2**17 - 1
 """Bytes of one argument, or of one variable with its name: the kernel's own limit."""
@@ -47,9 +49,15 @@ class CommandRules(Record):
         timeout: Seconds that `run` gives a command unless it is told otherwise.
         output_limit: Bytes of each stream that are kept unless it is told otherwise.
         sandbox: How commands are confined.
+        read: Absolute paths that every command may read and execute.
+        write: Absolute paths that every command may change, too.
+        limits: What each process may use of the machine unless it is told otherwise.
     """
 
     max_commands: int = 32
     timeout: float = 120.0
     output_limit: int = 2**20
     sandbox: SandboxMode = "auto"
+    read: tuple[str, ...] = field(default=(), converter=absolute_paths, repr=False)
+    write: tuple[str, ...] = field(default=(), converter=absolute_paths, repr=False)
+    limits: CommandLimits = field(factory=CommandLimits)

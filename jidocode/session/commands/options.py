@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
+    from jidocode.session.confinement.limits import CommandLimits
     from jidocode.session.confinement.network import Network
 
 
@@ -28,6 +29,11 @@ class CommandOptions(TypedDict, total=False):
             up to 1 GiB.
         network: Which sockets it may have: `NoNetwork()`, `Ports(connect=[443], listen=[8000])`
             or `FullNetwork()`.
+        read: Absolute paths that it may read and execute, too, with all beneath them.
+        write: Absolute paths that it may change, too, with all beneath them.
+        limits: What each of its processes may use of the machine; `Settings.command_limits` by
+            default.
+        ptrace: Whether it may debug what it has started itself, as `gdb` and `strace` do.
     """
 
     cwd: str | os.PathLike[str]
@@ -39,3 +45,7 @@ class CommandOptions(TypedDict, total=False):
     tty: bool | tuple[int, int]
     save_output: str | os.PathLike[str] | None
     network: Network
+    read: Sequence[str | os.PathLike[str]]
+    write: Sequence[str | os.PathLike[str]]
+    limits: CommandLimits | None
+    ptrace: bool

@@ -19,11 +19,13 @@ from jidocode.errors import (
     CommandError,
     CommandRunningError,
     CommandStartError,
+    ConfinementError,
     InvalidRequestError,
     ProgramNotFoundError,
+    SessionError,
 )
 from jidocode.otp.seconds import INFINITY
-from jidocode.session.commands import limits, runner
+from jidocode.session.commands import limits, words
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.loop import EventLoop, Timer
 from jidocode.session.commands.output import HeadAndTail
@@ -31,6 +33,8 @@ from jidocode.session.commands.result import CommandInfo, CommandResult, OutputC
 from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Size, Wanted
+from jidocode.session.commands.watch import Changes
+from jidocode.session.confinement.namespaces import explain
 
 READ_SIZE = 2**16
 LAST_READS = 64
@@ -60,9 +64,16 @@ class RunningCommand:
         *,
         output_limit: int,
         saved: SavedOutput | None,
+        on_free: Callable[[Channel], object],
+        on_build: Callable[[int], object],
+        changes: Callable[[], Changes],
         on_end: Callable[[], object],
     ) -> None:
-        """Follow the command whose order has been sent by *channel*."""
+        """Follow the command whose order has been sent by *channel*.
+
+        *on_free* gets that back, if its runner waits for another command.
+        *changes* is asked what was changed while it ran, once, when nothing is left of it.
+        """
         self.wanted = replace(wanted, stdin=None, env={})
         self.started: Future[int] = Future()
         self.ended: Future[CommandResult] = Future()
@@ -71,7 +82,11 @@ class RunningCommand:
         self._channel = channel
         self._streams = streams
         self._saved = saved
+        self._on_free = on_free
+        self._on_build = on_build
+        self._changes = changes
         self._on_end = on_end
+        self._runner_is_free = False
         self._began = time.monotonic()
         self._began_at = time.time()
         self._seconds: float | None = None
@@ -188,7 +203,7 @@ class RunningCommand:
         """Send its group a signal, if it runs."""
         if self._status is None:
             try:
-                self._channel.send(runner.word(runner.SIGNAL, number))
+                self._channel.send(words.word(words.SIGNAL, number))
             except BlockingIOError as error:
                 problem = "the command has not heeded what it was told before"
                 raise CommandError(problem) from error
@@ -204,7 +219,7 @@ class RunningCommand:
         if self.result is not None:
             return
         try:
-            self._channel.send(runner.word(runner.END, int(grace * 1000)))
+            self._channel.send(words.word(words.END, int(grace * 1000)))
         except BlockingIOError:  # its runner is stopped, or gets no processor
             if not self._end_is_due:
                 self._end_is_due = True
@@ -237,17 +252,26 @@ class RunningCommand:
             self.end(limits.GRACE_SECONDS)
 
     def _take_word(self) -> None:
-        message, _ = self._channel.receive()
-        letter, number = runner.parse(message) if message else (runner.GONE, 0)
-        if letter == runner.STARTED:
+        message, descriptors = self._channel.receive()
+        letter, number = words.parse(message) if message else (words.GONE, 0)
+        if letter == words.STARTED:
             self._pid = number
             self.started.set_result(number)
-        elif letter == runner.EXITED:
+        elif letter == words.EXITED:
             self._note_exit(number)
-        elif letter == runner.FAILED:
-            self._fail(number)
+        elif letter == words.DONE:
+            self._runner_is_free = True
+            self._note_exit(number)
+            self._finish()
+        elif letter == words.BUILT:
+            self._on_build(descriptors[0])
+        elif letter == words.FAILED:
+            self._fail(self._start_error(number))
+        elif letter == words.OBSTRUCTED:
+            obstacle = words.parse_obstacle(number)
+            self._fail(ConfinementError(explain(obstacle)))
         elif not self.started.done():  # its runner has ended, or never began
-            self._fail(errno.EAGAIN)
+            self._fail(self._start_error(errno.EAGAIN))
         else:
             self._note_exit(-signal.SIGKILL)  # if it had not ended, it was killed with its runner
             self._finish()
@@ -257,16 +281,17 @@ class RunningCommand:
             self._status = status
             self._seconds = time.monotonic() - self._began
 
-    def _fail(self, number: int) -> None:
+    def _start_error(self, number: int) -> CommandStartError:
+        program = self.wanted.argv[0]
+        if number == errno.ENOENT:
+            return ProgramNotFoundError(program)
+        return CommandStartError(program, os.strerror(number), number)
+
+    def _fail(self, error: SessionError) -> None:
         self._close()
         if self._saved is not None:
-            self._saved.close()
-        program = self.wanted.argv[0]
-        self.started.set_exception(
-            ProgramNotFoundError(program)
-            if number == errno.ENOENT
-            else CommandStartError(program, os.strerror(number), number)
-        )
+            self._saved.discard()
+        self.started.set_exception(error)
         self._on_end()
 
     def _finish(self) -> None:
@@ -279,6 +304,7 @@ class RunningCommand:
         if self._saved is not None:
             self._saved.close()
         status = self._status or 0
+        changes = self._changes()
         self.result = CommandResult(
             id=self.wanted.id,
             argv=self.wanted.argv,
@@ -290,6 +316,8 @@ class RunningCommand:
             timed_out=self._timed_out,
             cancelled=self._cancelled,
             saved=self._saved.size if self._saved else 0,
+            protected_changes=changes.paths,
+            undone_changes=changes.undone,
         )
         self.ended.set_result(self.result)
         waiters, self._waiters = self._waiters, {}
@@ -308,7 +336,10 @@ class RunningCommand:
             self._loop.unwatch(descriptor)
         self._streams.close()
         self._loop.unwatch(self._channel)
-        self._channel.close()
+        if self._runner_is_free:
+            self._on_free(self._channel)
+        else:
+            self._channel.close()
 
     def _take_output(self, name: StreamName) -> bool:
         """Take in what can be read; return whether there may be more."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from jidocode.errors import ConfinementError
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError
+from jidocode.session.commands.environment import FOLDERS
 from jidocode.session.commands.limits import CommandRules
+from jidocode.session.commands.wanted import Wanted
 from jidocode.session.confinement.confinement import Prepared, prepare
-from jidocode.session.confinement.network import Network
 from jidocode.session.confinement.rules import session_confinement
+from jidocode.session.confinement.view import view
 
 _MAX_PREPARED = 16
-"""How many confinements, one for each network that was asked for, are kept ready."""
+"""How many confinements, one for each set of rights that was asked for, are kept ready."""
+_Identity = tuple[int, int]
+"""Device and inode of a path that was asked for."""
 
 
 class Sandbox:
@@ -25,35 +35,82 @@ class Sandbox:
         self._project, self.scratch = project, scratch
         self._closed = () if closed is None else (closed,)
         self.rules = rules
-        self._prepared: dict[Network, Prepared] = {}
+        self._prepared: dict[object, Prepared] = {}
 
-    def prepared(self, network: Network) -> Prepared | None:
-        """Return what confines a command with that *network*; None if none is confined.
+    def prepared(self, wanted: Wanted) -> Prepared | None:
+        """Return what confines the command that is *wanted*; None if none is confined.
+
+        It is good until the next one is asked for.
 
         Raises:
             ConfinementError: It cannot be confined, or not as `Settings.sandbox` requires.
-            InvalidRequestError: What is to stay closed would be open.
+            InvalidRequestError: What is to stay closed would be open, or nothing is at a path
+                that it is to reach.
         """
         if self.rules.sandbox == "off":
             return None
-        if self.rules.sandbox == "require:namespaces":
-            raise ConfinementError("commands are not confined by namespaces so far")
-        found = self._prepared.get(network)
+        read, write = (*self.rules.read, *wanted.read), (*self.rules.write, *wanted.write)
+        limits = wanted.limits or self.rules.limits
+        # Rules hold what was at a path when they were made. What is there now may be another
+        # folder: made anew by a build, or named by a link that was changed.
+        identities = tuple(map(_identity, (*read, *write)))
+        key = wanted.network, read, write, limits, wanted.ptrace, identities
+        found = self._prepared.pop(key, None)
         if found is None:
-            if len(self._prepared) >= _MAX_PREPARED:
-                self.close()
-            found = self._prepared[network] = prepare(
+            found = prepare(
                 session_confinement(
                     self._project,
                     self.scratch,
+                    read=read,
+                    write=write,
                     closed=self._closed,
-                    network=network,
+                    network=wanted.network,
+                    limits=limits,
+                    ptrace=wanted.ptrace,
                 )
             )
+            _require(found, (*read, *write))
+        self._prepared[key] = found  # the latest at the end
+        if len(self._prepared) > _MAX_PREPARED:
+            self._prepared.pop(next(iter(self._prepared))).close()
         return found
+
+    @property
+    def uses_namespaces(self) -> bool:
+        """Whether commands are in namespaces of their own, too."""
+        return self.rules.sandbox == "require:namespaces"
+
+    def world(self, prepared: Prepared | None) -> tuple[Any, ...] | None:
+        """Return the fields of the `World` that a command sees; None if that is ours.
+
+        Raises:
+            ConfinementError: What it may reach cannot be shown.
+        """
+        if prepared is None or not self.uses_namespaces:
+            return None
+        temporary = f"{self.scratch}/{FOLDERS['TMPDIR']}"
+        return tuple(view(prepared.confinement, self._project, temporary))
 
     def close(self) -> None:
         """Let go of all; who is confined stays so."""
         for prepared in self._prepared.values():
             prepared.close()
         self._prepared.clear()
+
+
+def _identity(path: str) -> _Identity:
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise InvalidRequestError(
+            f"a command cannot be given {quote(path)}: {error.strerror}"
+        ) from error
+    return status.st_dev, status.st_ino
+
+
+def _require(prepared: Prepared, paths: Iterable[str]) -> None:
+    """Raise InvalidRequestError if one of the *paths* was exchanged while it was looked at."""
+    for path in paths:
+        if os.path.realpath(path) in prepared.skipped:
+            prepared.close()
+            raise InvalidRequestError(f"a command cannot be given {quote(path)}: it has moved")

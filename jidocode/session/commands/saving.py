@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from jidocode.base import log
@@ -55,3 +56,11 @@ class SavedOutput:
     def close(self) -> None:
         """Close the file; once."""
         os.close(self._descriptor)
+
+    def discard(self) -> None:
+        """Close the file and remove it, for the command has not started; once."""
+        with contextlib.suppress(OSError):
+            there, ours = os.lstat(self._path), os.fstat(self._descriptor)
+            if os.path.samestat(there, ours):
+                os.unlink(self._path)  # noqa: PTH108 - a str is needed
+        self.close()

@@ -21,17 +21,25 @@ import gc
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jidocode.base import orphans
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.runner import FAILED, GIVE_UP_SECONDS, run_runner, word
+from jidocode.session.commands.program import changed_signals
+from jidocode.session.commands.runner import GIVE_UP_SECONDS, run_runner
+from jidocode.session.commands.words import FAILED, obstructed, word
+from jidocode.session.confinement.namespaces import Obstacle, make_users
+
+if TYPE_CHECKING:
+    import subprocess
 
 RUN = b"R"
 """What it is told: fork a runner, for the channel whose end comes with the word."""
+RUN_APART = b"A"
+"""The same, for a command in namespaces of its own."""
 
 _LEFT_TO_APP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -46,6 +54,8 @@ main(int(sys.argv[1]))
 """
 _TAKEN_OVER = ("LD_LIBRARY_PATH",)
 """Variables without which some interpreters do not start."""
+_LINKED_AT_START = {"LD_BIND_NOW": "1"}
+"""What is linked when it is used first is linked in each fork anew."""
 
 
 def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
@@ -54,6 +64,9 @@ def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
     Raises:
         OSError: The kernel refuses.
     """
+    # Not in the spawner: with `threading`, which that imports, a fork takes twice its time.
+    import subprocess  # noqa: PLC0415 - see above
+
     ours, theirs = Channel.pair()
     descriptor = theirs.fileno()
     package = str(Path(__file__).parents[2])
@@ -61,7 +74,8 @@ def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, and our own words
             [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, str(descriptor), package],
             stdin=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _TAKEN_OVER if name in os.environ},
+            env=_LINKED_AT_START
+            | {name: os.environ[name] for name in _TAKEN_OVER if name in os.environ},
             cwd="/",
             pass_fds=[descriptor],
         )
@@ -73,17 +87,18 @@ def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
     return process, ours
 
 
-def request_runner(spawner: Channel) -> Channel | None:
+def request_runner(spawner: Channel, *, apart: bool) -> Channel | None:
     """Have *spawner* fork a runner; return the channel to it, None if the spawner is gone.
 
-    Nobody waits: what is sent by the channel is there when the runner is.
+    Nobody waits: what is sent by the channel is there when the runner is. With *apart* its
+    command will be in namespaces of its own.
 
     Raises:
         OSError: No descriptor is left, or the spawner is behind.
     """
     ours, theirs = Channel.pair()
     try:
-        if spawner.send(RUN, [theirs.fileno()]):
+        if spawner.send(RUN_APART if apart else RUN, [theirs.fileno()]):
             return ours
     except OSError:
         ours.close()
@@ -101,6 +116,8 @@ def main(descriptor: int) -> None:
     # Sent to all processes of an app at once, they are the app's affair.
     for number in _LEFT_TO_APP:
         signal.signal(number, signal.SIG_IGN)
+    changed_signals()
+    gc.disable()  # its looking around would copy pages in each fork
     gc.freeze()
     try:
         _Spawner(Channel.of(descriptor)).run()
@@ -115,6 +132,7 @@ class _Spawner:
         self._control = control
         self._runners: dict[int, tuple[int, Channel]] = {}  # pid and far end, by pidfd
         self._poll = select.poll()
+        self._users: int | None = None  # the user namespace of all commands, once there is one
 
     def run(self) -> None:
         """Do what the server says until it is gone."""
@@ -127,14 +145,23 @@ class _Spawner:
                 message, descriptors = self._control.receive()
                 if not message:
                     return
-                self._fork(Channel.of(descriptors[0]))
+                self._fork(Channel.of(descriptors[0]), apart=message == RUN_APART)
 
-    def _fork(self, channel: Channel) -> None:
+    def _fork(self, channel: Channel, *, apart: bool) -> None:
         try:
+            if apart and self._users is None:
+                from jidocode.session.confinement.world import World  # noqa: PLC0415 - if it is wanted
+
+                del World  # it is for the forks
+                self._users = make_users()
             pid = os.fork()
             if not pid:
-                run_runner(channel)
+                run_runner(channel, self._users)
             pidfd = os.pidfd_open(pid)
+        except Obstacle as obstacle:
+            channel.send(obstructed(obstacle))
+            channel.close()
+            return
         except OSError as error:
             channel.send(word(FAILED, error.errno or errno.EAGAIN))
             channel.close()

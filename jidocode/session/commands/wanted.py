@@ -12,6 +12,8 @@ from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import is_seconds
 from jidocode.session.arguments import require_int
 from jidocode.session.commands import limits
+from jidocode.session.confinement.arguments import absolute_paths
+from jidocode.session.confinement.limits import CommandLimits
 from jidocode.session.confinement.network import (
     FullNetwork,
     Network,
@@ -46,9 +48,13 @@ class Wanted(Discreet, frozen=True):
         tty: The size of its terminal, None if it has none.
         save_output: A new file that all of its output is written to.
         network: Which sockets it may have.
+        read: Absolute paths that it may read, too.
+        write: Absolute paths that it may change, too.
+        limits: What each of its processes may use.
+        ptrace: Whether it may debug what it has started.
     """
 
-    hidden = ("argv", "cwd", "env", "stdin", "save_output")
+    hidden = ("argv", "cwd", "env", "stdin", "save_output", "read", "write")
 
     id: str
     argv: tuple[str, ...]
@@ -62,6 +68,10 @@ class Wanted(Discreet, frozen=True):
     tty: Size | None = None
     save_output: str | None = None
     network: Network = NO_NETWORK
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    limits: CommandLimits | None = None
+    ptrace: bool = False
 
 
 def as_argv(command: Command) -> tuple[str, ...]:
@@ -93,10 +103,7 @@ def check_wanted(wanted: Wanted) -> None:
         raise InvalidRequestError(
             f"arguments and variables have {size} bytes, and may have {limits.MAX_ARGUMENTS}"
         )
-    if not isinstance(wanted.network, (NoNetwork, Ports, FullNetwork)):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-        raise InvalidRequestError(
-            f"network must be NoNetwork(), Ports(...) or FullNetwork(), not {quote(wanted.network)}"
-        )
+    _check_grants(wanted)
     if wanted.stdin is not None:
         check_input(wanted.stdin)
     if wanted.timeout is not None and (not is_seconds(wanted.timeout) or not wanted.timeout):
@@ -107,6 +114,19 @@ def check_wanted(wanted: Wanted) -> None:
             raise InvalidRequestError(f"output_limit may be {limits.MAX_OUTPUT} at most")
     if wanted.tty is not None:
         check_size(wanted.tty)
+
+
+def _check_grants(wanted: Wanted) -> None:
+    if not isinstance(wanted.network, (NoNetwork, Ports, FullNetwork)):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise InvalidRequestError(
+            f"network must be NoNetwork(), Ports(...) or FullNetwork(), not {quote(wanted.network)}"
+        )
+    absolute_paths(wanted.read)
+    absolute_paths(wanted.write)
+    if wanted.limits is not None and not isinstance(wanted.limits, CommandLimits):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise InvalidRequestError(f"limits must be CommandLimits(...), not {quote(wanted.limits)}")
+    if not isinstance(wanted.ptrace, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # as above
+        raise InvalidRequestError(f"ptrace must be True or False, not {quote(wanted.ptrace)}")
 
 
 def _check_text(what: str, text: object) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
-from jidocode.session.confinement.confinement import Confinement, absolute_paths
+from jidocode.session.confinement.arguments import absolute_paths
+from jidocode.session.confinement.confinement import Confinement
 from jidocode.session.confinement.limits import CommandLimits
 from jidocode.session.confinement.network import Network, NoNetwork
 from jidocode.session.confinement.worktree import worktree_paths
@@ -92,20 +93,21 @@ def session_confinement(  # noqa: PLR0913 - a word for each thing that an app de
 
     Raises:
         InvalidRequestError: An argument is not of its kind, or something that is to be *closed*
-            lies beneath what would be granted.
+            lies beneath what would be granted, or *read* or *write* beneath that.
     """
-    own, wanted = absolute_paths([project, scratch]), absolute_paths(read)
+    own = absolute_paths([project, scratch])
+    readable, writable = _real(absolute_paths(read)), _real(absolute_paths(write))
     common, changeable = worktree_paths(own[0])
     system, devices = _system()
     confinement = Confinement(
-        read=tuple(dict.fromkeys((*system, *_real(wanted), *common))),
-        write=(*_real((*own, *absolute_paths(write))), *changeable),
+        read=tuple(dict.fromkeys((*system, *readable, *common))),
+        write=(*dict.fromkeys((*_real(own), *writable)), *changeable),
         devices=devices,
         network=network,
         limits=limits,
         ptrace=ptrace,
     )
-    _check_closed(confinement, _real(absolute_paths(closed)))
+    _check_closed(confinement, (*readable, *writable), _real(absolute_paths(closed)))
     return confinement
 
 
@@ -120,12 +122,17 @@ def _system() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     It is looked up once: a hundred paths, for each command, would take longer than the command.
     """
+    return _real(system_names()), _real(filter(os.path.exists, DEVICES))
+
+
+def system_names() -> tuple[str, ...]:
+    """Return what every command may read of the system, as it is called, symlinks and all."""
     found = [str(path) for begin in _VERSIONED for path in sorted(Path("/etc").glob(f"{begin}*"))]
-    readable = (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *_python())
-    return _real(filter(os.path.exists, readable)), _real(filter(os.path.exists, DEVICES))
+    readable = (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *python_prefixes())
+    return tuple(filter(os.path.exists, readable))
 
 
-def _python() -> list[str]:
+def python_prefixes() -> list[str]:
     """Return where this Python, and what is installed for it, lie."""
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     # A Python that is embedded in a program can have any prefix, the root of all among them.
@@ -137,11 +144,16 @@ def _has_folder(path: str, name: str) -> bool:
     return os.path.isdir(os.path.join(path, name))  # noqa: PTH112, PTH118 - see above
 
 
-def _check_closed(confinement: Confinement, closed: Iterable[str]) -> None:
+def _check_closed(confinement: Confinement, asked: Iterable[str], closed: Iterable[str]) -> None:
     for path in closed:
         for granted in (*confinement.read, *confinement.write, *confinement.devices):
             if Path(path).is_relative_to(granted):
                 raise InvalidRequestError(
                     f"{quote(path)} must stay closed to commands, and lies beneath "
                     f"{quote(granted)}, which is open to them"
+                )
+        for wanted in asked:
+            if Path(wanted).is_relative_to(path):
+                raise InvalidRequestError(
+                    f"{quote(wanted)} lies beneath {quote(path)}, which stays closed to commands"
                 )

@@ -6,6 +6,7 @@ is nothing but numbers, bytes and system calls.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import resource
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from typing import NamedTuple
 
 from jidocode.session.confinement.kernel import call, prctl
 from jidocode.session.confinement.privileges import (
+    DAC_OVERRIDE,
     drop_capabilities,
     forbid_new_privileges,
+    held_capabilities,
 )
 
 _RESTRICT_SELF = 446
-_SET_SECCOMP = 22
+_GET_SECCOMP, _SET_SECCOMP = 21, 22
 _MODE_FILTER = 2
 
 
@@ -34,10 +37,12 @@ class Seal(NamedTuple):
     Attributes:
         limits: Arguments for `resource.setrlimit`.
         program: The filter of system calls.
+        capabilities: Which are kept, if they are held.
     """
 
     limits: tuple[tuple[int, tuple[int, int]], ...]
     program: bytes
+    capabilities: int = DAC_OVERRIDE
 
     def steps(self, ruleset: int) -> tuple[tuple[str, Callable[[], object]], ...]:
         """Return what confines this process for good, step by step, each with its name.
@@ -48,7 +53,7 @@ class Seal(NamedTuple):
         # The filter is the last one: it must not have to let through what sets up the others.
         return (
             ("set limits", self._set_limits),
-            ("drop privileges", drop_capabilities),
+            ("drop privileges", lambda: drop_capabilities(self.capabilities)),
             ("forbid new privileges", forbid_new_privileges),
             ("enforce Landlock rules", lambda: call(_RESTRICT_SELF, ruleset, 0)),
             ("install a filter of system calls", self._filter),
@@ -67,3 +72,15 @@ class Seal(NamedTuple):
         instructions = ctypes.create_string_buffer(self.program, len(self.program))
         address = ctypes.addressof(instructions)
         prctl(_SET_SECCOMP, _MODE_FILTER, _FilterProgram(len(self.program) // 8, address))
+
+
+def rehearse() -> None:
+    """Do what `Seal.apply` does, to no effect: a fork copies what it uses for the first time.
+
+    So a process that waits for its order has less to do when it is there.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE))
+    held_capabilities()
+    prctl(_GET_SECCOMP)
+    with contextlib.suppress(OSError):
+        call(_RESTRICT_SELF, -1, 0)  # there are no such rules

@@ -27,6 +27,7 @@ from __future__ import annotations
 import enum
 import errno
 import os
+import threading
 from bisect import bisect_left
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ from jidocode.session.project.descriptors import (
     close_on_error,
     closing,
     link_target,
+    names_below,
     require_file,
 )
 from jidocode.session.project.locate import ProjectKey
@@ -107,7 +109,8 @@ class Spot(NamedTuple):
 class Boundary(Closing):
     """A pinned project root. Close it, or use it as a context manager.
 
-    It goes on working when the root is renamed. It is not thread-safe.
+    It goes on working when the root is renamed. Of its methods only `share`, `open_below`,
+    `replace` and `require_file` may be called in another thread.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class Boundary(Closing):
         """Where the root was when it was pinned."""
         self._temporary = temporary or TemporaryName()
         self._hard_links = hard_links
+        self._replacing = threading.Lock()  # the temporary name is one file's at a time
         self._fd = os.open(root, DIRECTORY)
         with close_on_error(self._fd):
             _require_key(os.fstat(self._fd), key, root)
@@ -145,11 +149,12 @@ class Boundary(Closing):
             self._remove_left_over()
 
     def close(self) -> None:
-        """Let the root go; closing twice is fine."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-            self._temporary.forget()
+        """Let the root go, when no thread replaces a file any more; closing twice is fine."""
+        with self._replacing:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+                self._temporary.forget()
 
     def share(self) -> int:
         """Return a descriptor of the root for a search, which closes it.
@@ -345,6 +350,38 @@ class Boundary(Closing):
             self._make_parents(relative)
         return relative
 
+    def true_path(self, path: str | os.PathLike[str], *, follow: bool) -> str:
+        """Return where *path* leads now, without the symlinks on the way; it need not be there.
+
+        Where it cannot be told, because nothing can be opened there, it is *path* as `resolve`
+        has it.
+
+        Args:
+            path: Relative to the root, or absolute inside it.
+            follow: Whether a symlink that is there itself is followed.
+
+        Raises:
+            BoundaryError, OSError: As `resolve`.
+        """
+        given = relative = self.resolve(path)
+        try:
+            for _ in range(MAX_LINKS):
+                *parts, name = relative.split("/")
+                if name in {".", ".."}:
+                    parts, name = [*parts, name], ""
+                here, missing = self._open_existing(parts)
+                with closing(here):
+                    target = link_target(here, name) if follow and name and not missing else None
+                    if target is None:
+                        place = names_below(self._fd, here)
+                        if place is None:  # one of the two is being moved
+                            break
+                        return "/".join([*place, *missing, name]).strip("/") or "."
+                relative = "/".join([*parts, target])
+        except OSError:
+            pass
+        return given
+
     def replace(self, spot: Spot, relative: str, content: Content, condition: Condition) -> None:
         """Put a new file with *content* at *spot*, in the place of the file that is there.
 
@@ -352,18 +389,21 @@ class Boundary(Closing):
             FileChangedError: The file there is not as *condition* has it.
             BoundaryError: What is there is no regular file, which *relative* is called; or its
                 name is kept for unfinished files.
-            OSError: It cannot be written, or is a directory.
+            OSError: It cannot be written, or is a directory; EBADF if the boundary is closed.
         """
         _require_lasting(spot.name)  # a link may have led to such a name
-        self._temporary.use_in(spot.folder)
-        replace_file(
-            spot.parent,
-            spot.name,
-            content,
-            self._temporary.text,
-            lambda status: self.require_file(status, relative),
-            condition,
-        )
+        with self._replacing:
+            if self._fd < 0:  # nobody would find what a kill leaves from now on
+                raise os_error(errno.EBADF)
+            self._temporary.use_in(spot.folder)
+            replace_file(
+                spot.parent,
+                spot.name,
+                content,
+                self._temporary.text,
+                lambda status: self.require_file(status, relative),
+                condition,
+            )
 
     def require_file(self, status: os.stat_result, relative: str) -> None:
         """Raise unless *status*, of what is at *relative*, is of a file that may be changed.
@@ -405,17 +445,21 @@ class Boundary(Closing):
         follow whatever link is put there meanwhile, and make directories outside.
         """
         *parts, name = relative.split("/")
-        # The first that is missing is sought by halves, for each look walks from the root.
-        missing = range(1, len(parts) + 1)
-        there = bisect_left(missing, x=True, key=lambda n: not self._is_there("/".join(parts[:n])))
-        here = self._open_at("/".join(parts[:there]) or ".", DIRECTORY)
-        if parts[there:]:
+        here, missing = self._open_existing(parts)
+        if missing:
             with close_on_error(here):
-                require_names([*parts[there:], name], here)
-        for part in parts[there:]:
+                require_names([*missing, name], here)
+        for part in missing:
             with closing(here):
                 here = make_directory(here, part)
         os.close(here)
+
+    def _open_existing(self, parts: list[str]) -> tuple[int, list[str]]:
+        """Return the last directory that is there on the way of *parts*, and the rest of them."""
+        # The first that is missing is sought by halves, for each look walks from the root.
+        missing = range(1, len(parts) + 1)
+        there = bisect_left(missing, x=True, key=lambda n: not self._is_there("/".join(parts[:n])))
+        return self._open_at("/".join(parts[:there]) or ".", DIRECTORY), parts[there:]
 
     def _is_there(self, directory: str) -> bool:
         try:

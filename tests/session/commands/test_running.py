@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import select
 import weakref
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jidocode import CommandRunningError
-from jidocode.session.commands import runner
+from jidocode.session.commands import words
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.running import RunningCommand
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Wanted
+from jidocode.session.commands.watch import Changes
 
 
 @pytest.fixture
@@ -45,7 +47,16 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
 def start(loop: EventLoop, channel: Channel, wanted: Wanted) -> RunningCommand:
     streams = Streams.pipes(has_input=wanted.stdin is not None, merge=False)
     return RunningCommand(
-        loop, wanted, channel, streams, output_limit=2**10, saved=None, on_end=lambda: None
+        loop,
+        wanted,
+        channel,
+        streams,
+        output_limit=2**10,
+        saved=None,
+        on_free=Channel.close,
+        on_build=os.close,
+        changes=Changes,
+        on_end=lambda: None,
     )
 
 
@@ -53,7 +64,7 @@ def fill(channel: Channel) -> int:
     """Send words that nobody reads until no more can be sent; return how many were."""
     for number in range(100_000):
         try:
-            if not channel.send(runner.word(runner.SIGNAL, 1)):
+            if not channel.send(words.word(words.SIGNAL, 1)):
                 return 0
         except BlockingIOError:
             return number
@@ -61,9 +72,9 @@ def fill(channel: Channel) -> int:
 
 
 def finish(loop: EventLoop, theirs: Channel) -> None:
-    for word in (runner.word(runner.STARTED, 1), runner.word(runner.EXITED, 0)):
+    for word in (words.word(words.STARTED, 1), words.word(words.EXITED, 0)):
         theirs.send(word)
-    theirs.send(runner.word(runner.GONE))
+    theirs.send(words.word(words.GONE))
     run_for(loop, 0.05)
 
 
@@ -118,12 +129,12 @@ def test_an_end_that_cannot_be_told_is_told_later(
     assert fill(ours)
     run_for(loop, 0.1)
     command.cancel()
-    words: list[bytes] = []
+    said: list[bytes] = []
     for _ in range(3):
         while select.select([theirs], [], [], 0)[0]:
-            words.append(runner.parse(theirs.receive()[0])[0])
+            said.append(words.parse(theirs.receive()[0])[0])
         run_for(loop, 0.15)
-    assert runner.END in words
+    assert words.END in said
     finish(loop, theirs)
     assert command.result is not None
     assert command.result.timed_out
