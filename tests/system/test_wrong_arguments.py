@@ -65,7 +65,9 @@ def by_name(ask: Callable[..., object], *given: object, names: str) -> dict[str,
 
 def of_commands(session: SessionHandle) -> dict[str, Call]:
     commands = session.commands
-    options = "cwd env stdin timeout output_limit merge tty save_output network read write limits ptrace"
+    options = (
+        "cwd env stdin timeout output_limit merge tty save_output network read write limits ptrace"
+    )
     calls: dict[str, Call] = {
         "run": commands.run,
         "run argument": lambda value: commands.run(["true", value]),
