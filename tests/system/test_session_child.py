@@ -98,7 +98,7 @@ def test_it_runs_commands_as_the_app_does(system: SessionSystem, session: Sessio
     assert (done.stdout, done.exit_code) == ("/bin/sh\nkept", 3)
     assert session.run("cat notes").stdout == "kept"
     kill(system, session, "commands")
-    assert session.call("other", ("run", "cat notes", {"timeout": 5}), timeout=20.0).ok
+    assert session.call("other", ("run", "cat notes"), timeout=20.0).ok
     command = session.call("clerk", ("start", "sleep 100"))
     kill(system, session, "clerk")
     handle = session.commands.get(command)
