@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         MaxChildrenError as MaxChildrenError,
         NoCommandError as NoCommandError,
         NoProcessError as NoProcessError,
+        NoSnapshotError as NoSnapshotError,
         NotRegisteredError as NotRegisteredError,
         NotTextError as NotTextError,
         PolicyDeniedError as PolicyDeniedError,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
         SessionExistsError as SessionExistsError,
         SessionLimitError as SessionLimitError,
         SessionNotFoundError as SessionNotFoundError,
+        SnapshotError as SnapshotError,
         StartFailedError as StartFailedError,
         StreamStalledError as StreamStalledError,
         SupervisorError as SupervisorError,
@@ -176,6 +178,18 @@ if TYPE_CHECKING:
     from jidocode.session.project.text import Newline as Newline
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
     from jidocode.session.requests import Channel as Channel
+    from jidocode.session.snapshots.limits import SnapshotRules as SnapshotRules
+    from jidocode.session.snapshots.results import (
+        ChangeKind as ChangeKind,
+        Changes as Changes,
+        FileChange as FileChange,
+        FileDiff as FileDiff,
+        FileState as FileState,
+        NotReverted as NotReverted,
+        Reverted as Reverted,
+        Snapshot as Snapshot,
+        Unkept as Unkept,
+    )
     from jidocode.session.state.change_stream import ChangeStream as ChangeStream
     from jidocode.session.state.client import StateClient as StateClient
     from jidocode.session.tools.policy import (
@@ -239,10 +253,10 @@ else:
             InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
-            NoProcessError NotRegisteredError NotTextError PolicyDeniedError ProgramNotFoundError
-            ProjectAlreadyOpenError ProtectedPathError RateLimitedError RegistryNotRunningError
-            SessionError SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            StreamStalledError SupervisorError
+            NoProcessError NoSnapshotError NotRegisteredError NotTextError PolicyDeniedError
+            ProgramNotFoundError ProjectAlreadyOpenError ProtectedPathError RateLimitedError
+            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -300,6 +314,10 @@ else:
             Session SessionConfig
         jidocode.session.requests
             Channel
+        jidocode.session.snapshots.limits
+            SnapshotRules
+        jidocode.session.snapshots.results
+            ChangeKind Changes FileChange FileDiff FileState NotReverted Reverted Snapshot Unkept
         jidocode.session.state.change_stream
             ChangeStream
         jidocode.session.state.client

@@ -36,6 +36,8 @@ JidocodeError
 │   │   ├── FolderTooLargeError a folder holds more than one request removes or copies
 │   │   ├── FileChangedError    a file is not the one that was read; carries its hash
 │   │   └── EditMismatchError   what an edit replaces is not there as often as it says
+│   ├── SnapshotError           snapshots of a project cannot be written or read
+│   │   └── NoSnapshotError     there is none, or none with that id (also LookupError)
 │   ├── EventGapError           an event that was asked for is not there any more
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
@@ -524,6 +526,25 @@ class EditMismatchError(InvalidRequestError):
         self.expected = expected
         self.lines = lines
         self.nearest = nearest
+
+
+class SnapshotError(SessionError):
+    """Snapshots cannot be written, for the disk is full; or are damaged; or there can be none."""
+
+
+class NoSnapshotError(SnapshotError, LookupError):
+    """The session has no snapshot with the id *snapshot*; or, if that is None, none at all."""
+
+    def __init__(self, snapshot: int | None) -> None:
+        super().__init__(snapshot)
+        self.snapshot = snapshot
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        if self.snapshot is None:
+            return "no snapshot was taken in this session yet"
+        return f"there is no snapshot {quote(self.snapshot)}, or it is not kept any more"
 
 
 class EventGapError(SessionError):

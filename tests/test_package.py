@@ -299,11 +299,12 @@ def test_the_code_about_tools_runs(tmp_path: Path) -> None:
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
-def test_the_code_about_commands_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["commands", "snapshots"])
+def test_the_code_of_a_page_runs(tmp_path: Path, name: str) -> None:
     """All of it in a row, and prints what stands below its parts."""
-    page = (ROOT / "docs/commands.md").read_text()
+    page = (ROOT / f"docs/{name}.md").read_text()
     script = tmp_path / "script.py"
-    script.write_text("".join(code_in("docs/commands.md")))
+    script.write_text("".join(code_in(f"docs/{name}.md")))
 
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 

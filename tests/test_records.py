@@ -92,6 +92,8 @@ SHOWN = {
     "FileBytes.sha256": "a digest",
     "EditedFile.sha256": "a digest",
     "FileSlice.sha256": "a digest",
+    "FileState.sha256": "a digest",
+    "NotReverted.reason": "one of our own sentences, or what the kernel says of an errno",
     "FileSlice.encoding": "the name of an encoding, which Python knows",
     "GaveUp.child_id": _ID,
     "Health.session_id": _ID,

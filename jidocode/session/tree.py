@@ -74,6 +74,7 @@ def session_children(
             upkeep.hard_links,
             upkeep.commands.sandbox,
             upkeep.protection,
+            upkeep.snapshots,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),

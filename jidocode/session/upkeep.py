@@ -8,6 +8,7 @@ from jidocode.base.records import Record
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.file import Durability
 from jidocode.session.project.protection import ProtectionRules
+from jidocode.session.snapshots.limits import SnapshotRules
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -22,6 +23,7 @@ class Upkeep(Record):
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
         protection: Which of its project's paths are protected, and how.
+        snapshots: How much its snapshots may be.
     """
 
     heartbeat: float | None = None
@@ -31,3 +33,4 @@ class Upkeep(Record):
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
     protection: ProtectionRules = field(factory=ProtectionRules)
+    snapshots: SnapshotRules = field(factory=SnapshotRules)

@@ -14,6 +14,7 @@ from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.commands.options import CommandOptions
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import Session
+from jidocode.session.snapshots.limits import LOOK_SECONDS, TAKE_SECONDS
 from jidocode.session.state.client import StateClient
 from jidocode.session.tree import with_name
 from jidocode.system.events import EventStream
@@ -22,8 +23,11 @@ from jidocode.system.running_sessions import RunningSystem
 from jidocode.system.session_router import process_name
 
 if TYPE_CHECKING:
+    import os
+
     from jidocode.session.commands.client import CommandsClient
     from jidocode.session.commands.result import CommandResult
+    from jidocode.session.snapshots.results import Changes, FileDiff, Reverted, Snapshot
     from jidocode.session.tools.toolbox import Toolbox
 
 
@@ -68,6 +72,45 @@ class SessionHandle:
     ) -> CommandResult:
         """Run a program to its end; `commands.run`, which says what it takes and raises."""
         return self.commands.run(command, check=check, **options)
+
+    def take_snapshot(self, label: str | None = None, *, seconds: float = TAKE_SECONDS) -> Snapshot:
+        """Keep what the project is now; `manager.take_snapshot`, which says more."""
+        return self.manager.take_snapshot(label, seconds=seconds)
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return the session's snapshots, oldest first; `manager.snapshots`."""
+        return self.manager.snapshots()
+
+    def changes_since(
+        self,
+        snapshot: int | Snapshot | None = None,
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+        seconds: float = LOOK_SECONDS,
+    ) -> Changes:
+        """Return what is not as it was, by default at the latest; `manager.changes_since`."""
+        return self.manager.changes_since(snapshot, limit=limit, after=after, seconds=seconds)
+
+    def diff(
+        self,
+        path: str | os.PathLike[str],
+        since: int | Snapshot | None = None,
+        *,
+        seconds: float = LOOK_SECONDS,
+    ) -> FileDiff:
+        """Return what has changed in one file; `manager.diff`, which says more."""
+        return self.manager.diff(path, since, seconds=seconds)
+
+    def revert(
+        self,
+        paths: Sequence[str | os.PathLike[str]] | None = None,
+        *,
+        to: int | Snapshot | None = None,
+        seconds: float = TAKE_SECONDS,
+    ) -> Reverted:
+        """Make files what they were at a snapshot; `manager.revert`, which says more."""
+        return self.manager.revert(paths, to=to, seconds=seconds)
 
     @property
     def session(self) -> Session:

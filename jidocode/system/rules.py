@@ -19,6 +19,7 @@ from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT, SandboxMode
 from jidocode.session.confinement.arguments import absolute_paths
 from jidocode.session.confinement.limits import CommandLimits
 from jidocode.session.project.protection import ProtectedChanges, is_pattern
+from jidocode.session.snapshots.limits import MAX_FILE_SIZE
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -155,6 +156,12 @@ OUTPUT_SIZE = Rule(
     lambda value: is_count(value) and MIN_OUTPUT <= value <= MAX_OUTPUT,
     int,
 )
+KEPT_SIZE = Rule(
+    f"an int >= 0 and <= {MAX_FILE_SIZE}",
+    lambda value: is_count(value) and value <= MAX_FILE_SIZE,
+    int,
+)
+STORE_SIZE = Rule("an int >= 0 and < 2**63", lambda value: is_count(value) and value < 2**63, int)
 SECONDS = Rule(
     "seconds > 0 and <= 1e9",
     lambda value: is_seconds(value) and value not in {0, INFINITY},

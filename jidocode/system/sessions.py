@@ -39,6 +39,7 @@ from jidocode.session.manager.server import confinement_refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session, validate_name, validate_session_id
+from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import SessionChildren, build_children
 from jidocode.session.upkeep import Upkeep
@@ -216,6 +217,12 @@ class Sessions:
             ),
             protection=ProtectionRules(
                 paths=settings.protected_paths, changes=settings.protected_changes
+            ),
+            snapshots=SnapshotRules(
+                kept=settings.snapshots_kept,
+                size=settings.snapshot_size,
+                file_size=settings.snapshot_file_size,
+                files=settings.snapshot_files,
             ),
         )
         if home is None:

@@ -28,6 +28,7 @@ from jidocode.system.rules import (
     DURABILITY,
     FLAG,
     FOLDER,
+    KEPT_SIZE,
     LIMITS,
     MODULES,
     OUTPUT_SIZE,
@@ -39,6 +40,7 @@ from jidocode.system.rules import (
     RATE,
     SANDBOX,
     SECONDS,
+    STORE_SIZE,
     STRATEGY,
     CreationRate,
     Durability,
@@ -88,6 +90,10 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     command_limits: CommandLimits
     protected_paths: Sequence[str]
     protected_changes: ProtectedChanges
+    snapshots_kept: int
+    snapshot_size: int
+    snapshot_file_size: int
+    snapshot_files: int
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -243,6 +249,14 @@ class Settings(ApplicationSettings):
         protected_changes: What comes of a change of one. `report`, the default: it is said in
             the result, and as an event. `refuse`: the Manager raises `ProtectedPathError`, and
             what a command did is undone, where that is possible.
+        snapshots_kept: Snapshots of its project that a session has; with one more the oldest
+            goes. 30 by default.
+        snapshot_size: Bytes of contents that a session's snapshots keep, all together. Of what is
+            beyond it is only known whether it changes. 1 GiB by default.
+        snapshot_file_size: Bytes of a file whose content is kept, 16 MiB at most and by default;
+            of a larger one it is only known whether it changes.
+        snapshot_files: Files, folders and symlinks in a snapshot; it ends behind so many. 200,000
+            by default.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -276,6 +290,10 @@ class Settings(ApplicationSettings):
         default=DEFAULT_PATHS, converter=as_tuple, validator=PATTERNS, repr=False
     )
     protected_changes: ProtectedChanges = field(default="report", validator=PROTECTED_CHANGES)
+    snapshots_kept: int = field(default=30, validator=POSITIVE)
+    snapshot_size: int = field(default=2**30, validator=STORE_SIZE)
+    snapshot_file_size: int = field(default=2**24, validator=KEPT_SIZE)
+    snapshot_files: int = field(default=200_000, validator=POSITIVE)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

@@ -327,7 +327,7 @@ class SessionSystem(Application):
         return self._system.archive.fork(session_id, upto_seq=upto_seq, name=name)
 
     def delete_session(self, session_id: str) -> None:
-        """Delete the journal of a session that is not open.
+        """Delete the journal of a session that is not open, and its snapshots.
 
         Raises:
             InvalidSessionIdError, SessionNotFoundError: As `resume_session`.

@@ -19,8 +19,10 @@ from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.manager.operations import OPERATIONS as MANAGER_OPERATIONS, SEARCHES
 from jidocode.session.manager.server import Manager
+from jidocode.session.manager.snapshots import NAMES as SNAPSHOT_NAMES
 from jidocode.session.project.files import Project
 from jidocode.session.requests import SESSION_OPERATIONS, Client, Operations, Request, request
+from jidocode.session.snapshots.reverting import SNAPSHOTS
 from jidocode.session.state import operations as state_operations
 from jidocode.session.state.client import StateClient
 from jidocode.session.state.operations import OPERATIONS as STATE_OPERATIONS
@@ -33,7 +35,12 @@ if TYPE_CHECKING:
 OFFERS: list[tuple[type[Client], dict[str, Callable[..., object]]]] = [
     (
         ManagerClient,
-        {**SESSION_OPERATIONS.by_name, **MANAGER_OPERATIONS.by_name, **SEARCHES.by_name},
+        {
+            **SESSION_OPERATIONS.by_name,
+            **MANAGER_OPERATIONS.by_name,
+            **SEARCHES.by_name,
+            **SNAPSHOTS.by_name,
+        },
     ),
     (StateClient, {**SESSION_OPERATIONS.by_name, **STATE_OPERATIONS.by_name}),
 ]
@@ -213,6 +220,30 @@ def test_a_method_written_by_hand_asks_for_what_its_process_answers(
     assert sent.operation == method
     assert operation is getattr(Conversation, method)
     inspect.signature(operation).bind(None, *sent.args, **sent.kwargs)
+
+
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("take_snapshot", ("x",)),
+        ("snapshots", ()),
+        ("changes_since", (1,)),
+        ("diff", ("path",)),
+        ("revert", (["path"],)),
+    ],
+)
+def test_a_method_that_knows_an_operation_by_name_has_its_arguments(
+    method: str, args: tuple[Any, ...]
+) -> None:
+    """And its defaults; and the names are those that a Manager knows."""
+    sent = asked_by(ManagerClient, method, *args)
+    operation = SNAPSHOTS.by_name[sent.operation]
+    inspect.signature(operation).bind(None, *sent.args, **sent.kwargs)
+
+    _, *here = inspect.signature(getattr(ManagerClient, method)).parameters.values()
+    _, *there = inspect.signature(operation).parameters.values()
+    assert here == there
+    assert frozenset(SNAPSHOTS.by_name) == SNAPSHOT_NAMES
 
 
 def test_fresh_ids_differ() -> None:

@@ -162,11 +162,15 @@ class _Place(Closing):
         last: What they were at the last look.
     """
 
+    # What they are to be is kept apart from what they were last. Else what a program writes while
+    # something else is undone would be how things are from then on, and never be undone.
+
     def __init__(self, prefix: str, boundary: Boundary, tree: Tree, *, keep: bool) -> None:
         self._prefix, self._tree = prefix, tree
         self._boundary, self._keep = boundary, keep
         self._root = boundary.share()
         self.last: Fingerprints = {}
+        self._wanted: Fingerprints = {}
         self._ways: dict[str, int] = {}
 
     def close(self) -> None:
@@ -181,10 +185,12 @@ class _Place(Closing):
         found = self._take(last, before_ns)
         changed = differences(last, found)
         left = set(changed)
-        if changed and undo:
+        if not undo:
+            self._wanted = found
+        elif left := set(differences(self._wanted, found)):
             found = self._undo(found, before_ns)
-            left = set(differences(last, found))
-            changed = sorted({*changed, *left})
+            left = set(differences(self._wanted, found))
+            changed = sorted({*changed, *differences(last, found)})
         self.last = found
         return Changes(
             tuple(self._prefix + path for path in changed),
@@ -196,7 +202,7 @@ class _Place(Closing):
 
     def hold_ways(self) -> None:
         """Keep the folders that lead to protected paths open, so that they are found if moved."""
-        ways = {path: found for path, found in self.last.items() if found.kind == "way"}
+        ways = {path: found for path, found in self._wanted.items() if found.kind == "way"}
         for path in [*self._ways]:
             if path not in ways or ways[path].status != _key(self._ways[path]):
                 os.close(self._ways.pop(path))
@@ -209,7 +215,8 @@ class _Place(Closing):
 
         bring_back(self._root, self._ways)
         found = self._take(found, before_ns)
-        put_back(self._boundary, self._root, self.last, found, differences(self.last, found))
+        wanted = self._wanted
+        put_back(self._boundary, self._root, wanted, found, differences(wanted, found))
         return self._take(found, before_ns)
 
 

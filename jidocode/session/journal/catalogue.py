@@ -55,7 +55,7 @@ from jidocode.session.journal.opening import (
     open_regular,
 )
 from jidocode.session.journal.ownership import owned, owner_path
-from jidocode.session.journal.place import journal_path, note_path
+from jidocode.session.journal.place import journal_path, note_path, snapshots_path
 from jidocode.session.journal.writing import create_file
 from jidocode.session.project.locate import locate_project
 from jidocode.session.record import Session, validate_session_id
@@ -228,7 +228,7 @@ def _checked_end(upto_seq: int | None, found: Scan) -> int:
 
 
 def delete_journal(path: Path) -> None:
-    """Delete the journal at *path*, and what was kept aside of it.
+    """Delete the journal at *path*, what was kept aside of it, and the session's snapshots.
 
     Raises:
         JournalLockedError: It is open.
@@ -239,6 +239,7 @@ def delete_journal(path: Path) -> None:
         with owned(path):
             fd, _ = lock_file(path, create=False)
             try:
+                _remove_snapshots(path)
                 for other in path.parent.glob(f"{glob.escape(path.name)}.*"):
                     other.unlink(missing_ok=True)
                 note_path(path.parent, path.stem).unlink(missing_ok=True)
@@ -249,6 +250,14 @@ def delete_journal(path: Path) -> None:
         raise SessionNotFoundError(path.stem) from error
     except OSError as error:
         raise JournalError(f"the journal cannot be deleted: {error.strerror}") from error
+
+
+def _remove_snapshots(path: Path) -> None:
+    # Before the journal: a deletion that is cut off can be done again as long as that is there.
+    import shutil  # noqa: PLC0415 - it imports what packs archives
+
+    with suppress(FileNotFoundError):
+        shutil.rmtree(snapshots_path(path.parent, path.stem))
 
 
 @contextmanager

@@ -28,6 +28,11 @@ def watch_path(directory: str | os.PathLike[str], session_id: str) -> Path:
     return Path(directory) / f"{session_id}.jsonl.protected"
 
 
+def snapshots_path(directory: str | os.PathLike[str], session_id: str) -> Path:
+    """Return where a Manager keeps the snapshots of a session; they go with the journal."""
+    return Path(directory) / "snapshots" / session_id
+
+
 OPENING_SPEED = 2**24
 """Bytes of a journal that are read in a second when it is opened, at least, on a slow machine."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from jidocode.session.manager import operations
+from jidocode.session.manager.snapshot_client import SnapshotClient
 from jidocode.session.project import search
 from jidocode.session.project.copying import copy
 from jidocode.session.project.files import Project
 from jidocode.session.project.folders import mkdir, move, remove, stat
 from jidocode.session.project.rewriting import append_file, edit_file
-from jidocode.session.requests import Client, get_session, remote
+from jidocode.session.requests import get_session, remote
 
 
-class ManagerClient(Client):
+class ManagerClient(SnapshotClient):
     """A Manager, as others see it. Each method asks the process and waits.
 
     What the project refuses is raised here: `BoundaryError`, OSError with the

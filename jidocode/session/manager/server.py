@@ -19,15 +19,18 @@ from jidocode.otp.server.loop import crash_reason
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
 from jidocode.session.commands.limits import SandboxMode
-from jidocode.session.journal.place import note_path
+from jidocode.session.journal.place import note_path, snapshots_path
 from jidocode.session.journal.writing import make_private_folder
-from jidocode.session.manager.operations import OPERATIONS
+from jidocode.session.manager.operations import OPERATIONS, SEARCHES
 from jidocode.session.manager.searches import Searches
+from jidocode.session.manager.snapshots import Snapshots
+from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
+from jidocode.session.snapshots.limits import SnapshotRules
 
 
 class Manager(GenServer):
@@ -41,27 +44,31 @@ class Manager(GenServer):
 
     session: Session
     project: Project
-    searches: Searches
+    searches: Searches[Ground]
+    snapshots: Snapshots
 
-    def init(
+    def init(  # noqa: PLR0913, PLR0917 - a spec's arguments go by place
         self,
         session: Session,
         journal_dir: str | None = None,
-        hard_links: bool = True,  # noqa: FBT001, FBT002 - a spec's arguments go by place
+        hard_links: bool = True,  # noqa: FBT001, FBT002 - idem
         sandbox: SandboxMode = "off",
         protection: ProtectionRules | None = None,
+        snapshots: SnapshotRules | None = None,
     ) -> None:
         """Pin the project folder of *session*, and be confined to it (called by the host, first).
 
         Args:
             session: The record.
             journal_dir: Where the session has its journal. Beside it stands, as long as
-                there may be something to clean up in the project, in which folder.
+                there may be something to clean up in the project, in which folder; and the
+                folder of its snapshots. None if nothing is written to disk.
             hard_links: Whether a file may have more than one.
             sandbox: Whether this process is confined, for good; see `Settings.sandbox`. It is not
                 by default, for a server may be tried in a process that has other things to do.
             protection: Which paths are protected, and how. Their changes are announced, as
                 `ProtectedPathsChanged`.
+            snapshots: How much its snapshots may be.
 
         Raises:
             InvalidSessionError: The folder is gone, or another one stands there.
@@ -80,17 +87,30 @@ class Manager(GenServer):
             protection=protection,
             tell=self.announce,
         )
-        confine(self.project.boundary, [] if note is None else [str(note.parent)], sandbox)
+        snapshots_folder = None if journal_dir is None else snapshots_path(journal_dir, session.id)
+        self.snapshots = Snapshots(
+            self.project,
+            snapshots_folder,
+            snapshots or SnapshotRules(),
+            answer=self._answer,
+            fail=self._fail,
+        )
+        folders = [] if note is None else [str(note.parent)]
+        folders += [] if snapshots_folder is None else [str(snapshots_folder)]
+        confine(self.project.boundary, folders, sandbox)
         self.searches = Searches(
             self.project.boundary,
+            SEARCHES,
+            lambda ground: ground,
+            threads=2,
             answer=self._answer,
-            fail=lambda error: self.stop(crash_reason(error)),
+            fail=self._fail,
         )
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*; searches are answered later, by a thread."""
         try:
-            if self.searches.start(request, caller):
+            if self.searches.start(request, caller) or self.snapshots.start(request, caller):
                 return NoReply()
         except OSError as error:
             return Refuse(error)
@@ -104,7 +124,11 @@ class Manager(GenServer):
         """Let the folder go."""
         del reason
         self.searches.close()
+        self.snapshots.close()
         self.project.close()
+
+    def _fail(self, error: Exception) -> None:
+        self.stop(crash_reason(error))
 
     def _answer(self, caller: Caller, outcome: Reply | Refuse) -> None:
         if isinstance(outcome, Reply):

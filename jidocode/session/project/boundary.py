@@ -27,6 +27,7 @@ from __future__ import annotations
 import enum
 import errno
 import os
+import threading
 from bisect import bisect_left
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -108,7 +109,8 @@ class Spot(NamedTuple):
 class Boundary(Closing):
     """A pinned project root. Close it, or use it as a context manager.
 
-    It goes on working when the root is renamed. It is not thread-safe.
+    It goes on working when the root is renamed. Of its methods only `share`, `open_below`,
+    `replace` and `require_file` may be called in another thread.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Boundary(Closing):
         """Where the root was when it was pinned."""
         self._temporary = temporary or TemporaryName()
         self._hard_links = hard_links
+        self._replacing = threading.Lock()  # the temporary name is one file's at a time
         self._fd = os.open(root, DIRECTORY)
         with close_on_error(self._fd):
             _require_key(os.fstat(self._fd), key, root)
@@ -146,11 +149,12 @@ class Boundary(Closing):
             self._remove_left_over()
 
     def close(self) -> None:
-        """Let the root go; closing twice is fine."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-            self._temporary.forget()
+        """Let the root go, when no thread replaces a file any more; closing twice is fine."""
+        with self._replacing:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+                self._temporary.forget()
 
     def share(self) -> int:
         """Return a descriptor of the root for a search, which closes it.
@@ -385,18 +389,21 @@ class Boundary(Closing):
             FileChangedError: The file there is not as *condition* has it.
             BoundaryError: What is there is no regular file, which *relative* is called; or its
                 name is kept for unfinished files.
-            OSError: It cannot be written, or is a directory.
+            OSError: It cannot be written, or is a directory; EBADF if the boundary is closed.
         """
         _require_lasting(spot.name)  # a link may have led to such a name
-        self._temporary.use_in(spot.folder)
-        replace_file(
-            spot.parent,
-            spot.name,
-            content,
-            self._temporary.text,
-            lambda status: self.require_file(status, relative),
-            condition,
-        )
+        with self._replacing:
+            if self._fd < 0:  # nobody would find what a kill leaves from now on
+                raise os_error(errno.EBADF)
+            self._temporary.use_in(spot.folder)
+            replace_file(
+                spot.parent,
+                spot.name,
+                content,
+                self._temporary.text,
+                lambda status: self.require_file(status, relative),
+                condition,
+            )
 
     def require_file(self, status: os.stat_result, relative: str) -> None:
         """Raise unless *status*, of what is at *relative*, is of a file that may be changed.

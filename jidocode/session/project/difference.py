@@ -112,15 +112,16 @@ def _hunks(old: list[str], new: list[str], line: int, new_line: int) -> Iterator
         if is_at_cut and last[0] in {"delete", "insert"}:
             group.pop()  # its other side lies behind the cut
         if any(tag != "equal" for tag, *_ in group):
-            yield _hunk(old, new, group, (line, new_line))
+            yield hunk_lines(old, new, group, (line, new_line))
 
 
-def _hunk(
+def hunk_lines(
     old: list[str],
     new: list[str],
     group: Sequence[tuple[str, int, int, int, int]],
     lines: tuple[int, int],
 ) -> list[str]:
+    """Return the lines of the hunk that *group* is, of texts that begin with these *lines*."""
     (_, start, _, new_start, _), (_, _, end, _, new_end) = group[0], group[-1]
     spans = _span(lines[0] + start, end - start), _span(lines[1] + new_start, new_end - new_start)
     shown = ["@@ -{} +{} @@".format(*spans)]

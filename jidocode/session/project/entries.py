@@ -23,15 +23,15 @@ from typing import Literal, NamedTuple
 from jidocode.base.closing import Closing
 from jidocode.session.project import openat2
 from jidocode.session.project.boundary import Boundary, EntryKind, Tier, kind_of
-from jidocode.session.project.descriptors import ALWAYS, closing
+from jidocode.session.project.descriptors import ALWAYS, close_on_error, closing
 from jidocode.session.project.ignoring import MAX_BYTES, NO_RULES, Ignoring
 from jidocode.session.project.paths import MAX_PATH_LENGTH, os_error
 from jidocode.session.project.temporary import is_temporary
 
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | ALWAYS
-# What has vanished, or was swapped for something else, since it was listed.
-_CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO}
+CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO}
+"""What is said of what has vanished, or was swapped for something else, since it was listed."""
 _REPOSITORY = ".git"
 
 
@@ -43,10 +43,14 @@ class Name(NamedTuple):
 
 
 class Visited(NamedTuple):
-    """What a visit has come to; *ignored* if it is no part of it."""
+    """What a visit has come to.
+
+    It is *ignored* if it is no part of the visit; *unlisted* comes right behind a directory that
+    cannot be listed, or is none any more.
+    """
 
     path: str
-    kind: EntryKind | Literal["ignored"]
+    kind: EntryKind | Literal["ignored", "unlisted"]
 
 
 class Ground(Closing):
@@ -55,6 +59,7 @@ class Ground(Closing):
     It may be used in a thread while its `Boundary` goes on working, or is closed.
 
     Attributes:
+        root: Descriptor of the place of the project.
         unreadable: How many files and directories could not be read so far.
     """
 
@@ -67,7 +72,7 @@ class Ground(Closing):
             OSError: It is closed.
         """
         self.boundary = boundary
-        self._root = boundary.share()
+        self.root = boundary.share()
         self._folder: str | None = None  # the one that was read from last
         self._folder_fd = -1
         self._should_stop = should_stop
@@ -78,7 +83,7 @@ class Ground(Closing):
     def close(self) -> None:
         """Let the root go."""
         self._leave_folder()
-        os.close(self._root)
+        os.close(self.root)
 
     def allow(self, seconds: float) -> None:
         """Set the time for all of it: *seconds* since it was made."""
@@ -89,6 +94,10 @@ class Ground(Closing):
         """Whether the time is over."""
         return time.monotonic() >= self._deadline or self._should_stop()
 
+    def is_stopped(self) -> bool:
+        """Whether nobody waits any more for what comes of it."""
+        return self._should_stop()
+
     def open(self, path: str, flags: int) -> int:
         """Open what is at *path*, no component of which may be a symlink.
 
@@ -97,8 +106,43 @@ class Ground(Closing):
         """
         if self.boundary.tier is Tier.OPENAT2:
             flags |= os.O_NOFOLLOW
-            return openat2.open_beneath(self._root, path, flags, 0, symlinks=False)
-        return _open_by_steps(self._root, path, flags)
+            return openat2.open_beneath(self.root, path, flags, 0, symlinks=False)
+        return _open_by_steps(self.root, path, flags)
+
+    def status(self, path: str) -> os.stat_result:
+        """Return the status of what is at *path* itself, no component of which may be a symlink.
+
+        Raises:
+            OSError: It is not there, or cannot be reached.
+        """
+        folder, name = self._place(path)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def link_target(self, path: str) -> str:
+        """Return where the symlink at *path* leads, as it says; raises as `status`."""
+        folder, name = self._place(path)
+        return os.readlink(name, dir_fd=folder)
+
+    def open_file(self, path: str) -> int:
+        """Open the regular file at *path* for reading; the caller closes it.
+
+        Raises:
+            OSError: It cannot be read, or is no regular file (ENXIO).
+        """
+        folder, name = self._place(path)
+        fd = os.open(name, _READ_FILE, dir_fd=folder)
+        with close_on_error(fd):
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise os_error(errno.ENXIO)
+            if status.st_nlink > 1:
+                self.boundary.require_file(status, path)
+        return fd
+
+    def _place(self, path: str) -> tuple[int, str]:
+        _require_short(path)
+        folder, _, name = path.rpartition("/")
+        return self._enter(folder), name
 
     def read(self, path: str, limit: int) -> tuple[bytes, int]:
         """Return up to *limit* bytes of the regular file at *path*, and its size.
@@ -106,14 +150,8 @@ class Ground(Closing):
         Raises:
             OSError: It cannot be read, or is no regular file (ENXIO).
         """
-        _require_short(path)
-        folder, _, name = path.rpartition("/")
-        with closing(os.open(name, _READ_FILE, dir_fd=self._enter(folder))) as fd:
+        with closing(self.open_file(path)) as fd:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise os_error(errno.ENXIO)
-            if status.st_nlink > 1:
-                self.boundary.require_file(status, path)
             data = os.read(fd, min(limit, status.st_size + 1))
             # One byte more than its size was asked for: files of the kernel's own have more
             # in them, others grow, and a signal may come in between.
@@ -149,7 +187,7 @@ class Ground(Closing):
 
     def note(self, error: OSError) -> None:
         """Count what could not be read; what is not there any more does not count."""
-        self.unreadable += error.errno not in _CHANGED
+        self.unreadable += error.errno not in CHANGED
 
     def names(self, folder: str) -> list[Name]:
         """Return the names in *folder*, sorted, without `.git` and unfinished files.
@@ -252,6 +290,7 @@ def visit(  # noqa: PLR0913 - what a visit is
                 levels.append(_level(ground, path, here.rules, comes_after, here.only[1:]))
             except OSError as error:
                 ground.note(error)
+                yield Visited(path, "unlisted")
 
 
 def _level(

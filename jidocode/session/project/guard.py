@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from jidocode.base.text import quote
@@ -54,11 +54,30 @@ class Guard:
             ProtectedPathError: It is protected, and changes are refused.
         """
         touched = self._touched(path, inside, follow=follow)
+        self._require(touched)
+        yield bool(touched)
+        self.tell(touched)
+
+    def allow(self, path: str) -> bool:
+        """Return whether *path* itself, on the way to which is no symlink, is protected.
+
+        What is done to it then is told by `tell`. It may be asked in any thread.
+
+        Raises:
+            ProtectedPathError: It is, and changes are refused.
+        """
+        touched = [path] if self._protection.touches(path) else []
+        self._require(touched)
+        return bool(touched)
+
+    def tell(self, paths: Sequence[str]) -> None:
+        """Tell that the protected *paths*, if there are any, were changed."""
+        if paths:
+            self._tell(ProtectedPathsChanged(paths=tuple(paths[:MAX_PATHS])))
+
+    def _require(self, touched: Sequence[str]) -> None:
         if touched and self._refuses:
             raise ProtectedPathError(quote(touched[0]))
-        yield bool(touched)
-        if touched:
-            self._tell(ProtectedPathsChanged(paths=tuple(touched[:MAX_PATHS])))
 
     def _touched(
         self, path: str | os.PathLike[str], inside: Iterable[str], *, follow: bool

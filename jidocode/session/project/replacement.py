@@ -37,16 +37,25 @@ _NO_LINK = {errno.EOPNOTSUPP, errno.EPERM, errno.ENOENT}
 class Content:
     """What a new file is to hold, and from which file it has its owner and permissions."""
 
-    def __init__(self, fill: Callable[[int], None], like: int | None = None) -> None:
+    def __init__(
+        self, fill: Callable[[int], None], like: int | None = None, mode: int | None = None
+    ) -> None:
         """Let *fill* write it into the file whose descriptor it is given.
 
         Args:
             fill: It starts at the beginning of an empty file.
             like: Descriptor of the file whose owner, group, permissions and attributes the
                 new one gets; None for those of the file that it replaces, if there is one.
+            mode: The permissions that it gets instead.
         """
         self.fill = fill
         self.like = like
+        self.mode = mode
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the new file gets the permissions that any new file gets."""
+        return self.like is None and self.mode is None
 
 
 def content_of(data: bytes) -> Content:
@@ -91,7 +100,7 @@ def replace_file(  # noqa: PLR0913, PLR0917 - what, where, and on which terms
         check(os.fstat(old))
         _require_writable(parent, name)
         if content.like is None:
-            content = Content(content.fill, old)
+            content = Content(content.fill, old, content.mode)
         _replace(parent, name, content, temporary, condition, is_new=False)
 
 
@@ -175,20 +184,22 @@ def _make_named(parent: int, temporary: str, content: Content) -> str:
         given = stat.S_IMODE(os.fstat(fd).st_mode)
         os.fchmod(fd, 0o600)
         _fill(fd, content)
-        if content.like is None:
+        if content.is_open:
             os.fchmod(fd, given)
     return temporary
 
 
 def _mode(content: Content) -> int:
     # Nobody else can open what takes the place of a file until it is as closed as that is.
-    return 0o666 if content.like is None else 0o600
+    return 0o666 if content.is_open else 0o600
 
 
 def _fill(fd: int, content: Content) -> None:
     content.fill(fd)
     if content.like is not None:
         access.copy(content.like, fd)
+    if content.mode is not None:
+        os.fchmod(fd, content.mode)
 
 
 def _link(fd: int, parent: int, name: str) -> None:
