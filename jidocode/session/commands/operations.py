@@ -121,15 +121,9 @@ def resize_terminal(holder: CommandTable, command_id: str, rows: int, columns: i
 
 def signal_command(holder: CommandTable, command_id: str, number: int) -> None:
     """Send a command's group a signal."""
-    given: object = number  # callers may ignore the types
-    if (
-        not isinstance(given, int)
-        or isinstance(given, bool)
-        or given not in signals.valid_signals()
-    ):
-        raise InvalidRequestError(
-            f"a signal is its number, such as signal.SIGINT, not {quote(number)}"
-        )
+    require_int("a signal", number, least=1)
+    if number not in signals.valid_signals():
+        raise InvalidRequestError(f"there is no signal {quote(number)}")
     holder.find(command_id).signal(int(number))
 
 

@@ -9,7 +9,6 @@ from jidocode.base import log
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.session.commands.limits import MAX_SAVED
-from jidocode.session.confinement.arguments import absolute_paths
 
 
 class SavedOutput:
@@ -26,10 +25,12 @@ class SavedOutput:
             InvalidRequestError: It is no absolute path, or in the project.
             OSError: It cannot be made; FileExistsError if something is there.
         """
+        if not isinstance(path, str) or "\0" in path or not os.path.isabs(path):  # noqa: PTH117 - a str is needed
+            raise InvalidRequestError(f"save_output must be an absolute path, not {quote(path)}")
         try:
-            (path,) = absolute_paths((path,))
-        except InvalidRequestError as error:
-            raise InvalidRequestError(f"save_output: {error.message}") from error
+            os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError(f"save_output cannot be encoded: {quote(path)}") from error
         folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - as above
         root = os.path.realpath(project)
         if os.path.commonpath([folder, root]) == root:
