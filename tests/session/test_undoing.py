@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from jidocode.base import orphans
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.project.fingerprints import (
     MAX_ENTRIES,
@@ -20,7 +24,7 @@ from jidocode.session.project.fingerprints import (
     take_fingerprints,
 )
 from jidocode.session.project.protection import Protection
-from jidocode.session.project.undoing import put_back
+from jidocode.session.project.undoing import open_ways, put_back
 
 TREE = Protection([".git/hooks", ".git/config", ".envrc", ".vscode", "a/*/x"]).tree
 
@@ -38,8 +42,9 @@ class Place:
 
     def undo(self, before: Fingerprints) -> list[str]:
         """Put back what it was; return what differs still."""
+        open_ways(self.fd, before)
         after = self.look(before)
-        put_back(self.boundary, self.fd, before, after, differences(before, after))
+        put_back(self.boundary, self.fd, before, after, differences(before, after), 10)
         return differences(before, self.look(after))
 
 
@@ -128,6 +133,62 @@ def test_what_could_not_be_read_is_not_removed_when_it_can_be(place: Place) -> N
     assert place.undo(before) == []
     folder.chmod(0o755)
     assert len(list(folder.iterdir())) == 3
+
+
+@contextmanager
+def not_root(root: Path) -> Generator[None]:
+    """Be somebody whom permissions stop, and whose the project is."""
+    if os.geteuid():
+        yield
+        return
+    for path in (root, *root.rglob("*")):
+        os.lchown(path, 65534, 65534)
+    os.seteuid(65534)
+    orphans.prctl(4, 1)  # PR_SET_DUMPABLE: or /proc/self were closed
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0, 0o100, 0o400, 0o600])
+@pytest.mark.parametrize("folder", [".git", ".git/hooks"])
+def test_what_a_closed_folder_hides_is_seen_and_undone(
+    place: Place, folder: str, mode: int
+) -> None:
+    before, was = place.look(), everything(place.root)
+    (place.root / ".git/hooks/a").write_text("evil")
+    (place.root / ".git/hooks/b").write_text("evil")
+    (place.root / folder).chmod(mode)
+    with not_root(place.root):
+        assert differences(before, place.look(before))
+        assert place.undo(before) == []
+    assert everything(place.root) == was
+
+
+def test_a_new_folder_that_is_closed_is_seen_and_removed(place: Place) -> None:
+    before = place.look()
+    fill(place.root / ".vscode", range(3))
+    (place.root / ".vscode").chmod(0o600)
+    with not_root(place.root):
+        assert differences(before, place.look(before)) == [".vscode"]
+        assert place.undo(before) == []
+    assert not (place.root / ".vscode").exists()
+
+
+def test_a_lease_neither_hides_a_file_nor_keeps_it_from_being_undone(place: Place) -> None:
+    before = place.look()
+    handler = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        with (place.root / ".git/config").open("w") as file:
+            file.write("evil")
+            file.flush()
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            assert differences(before, place.look(before)) == [".git/config"]
+            assert place.undo(before) == []
+    finally:
+        signal.signal(signal.SIGIO, handler)
+    assert (place.root / ".git/config").read_text() == "c"
 
 
 def test_a_large_file_is_told_by_its_status(place: Place) -> None:
