@@ -215,7 +215,7 @@ def racing(project: Path) -> Generator[None]:
 
 
 TURNS = int(os.environ.get("RACER_TURNS", "250"))
-"""As often each of the `attempts` is made; 4,600 are 100,000 tries, and take a minute or two."""
+"""As often each of the `attempts` is made; 4,600 are 100,000 tries, and take a minute or three."""
 
 
 def read(project: Project, path: str) -> None:

@@ -45,8 +45,8 @@ class Clerk(SessionChild, Peer):
                 stream = self.session.state.subscribe(from_seq=seq)
                 threading.Timer(0.1, stream.close).start()
                 return Reply(stream.get(timeout=600.0))
-            case ("run", line, options):
-                return Reply(self.session.commands.run(line, **options))
+            case ("run", line):
+                return Reply(self.session.commands.run(line))
             case ("start", line):
                 return Reply(self.session.commands.start(line).id)
             case "id":

@@ -94,11 +94,11 @@ def test_it_follows_the_changes_of_its_session(session: SessionHandle) -> None:
 def test_it_runs_commands_as_the_app_does(system: SessionSystem, session: SessionHandle) -> None:
     """It may be the first to want one; whatever is killed, the next one runs."""
     assert [child.id for child in session.which_children()][-1] == "other"
-    done = session.call("clerk", ("run", "echo $0; cat notes; exit 3", {}), timeout=20.0)
+    done = session.call("clerk", ("run", "echo $0; cat notes; exit 3"), timeout=20.0)
     assert (done.stdout, done.exit_code) == ("/bin/sh\nkept", 3)
     assert session.run("cat notes").stdout == "kept"
     kill(system, session, "commands")
-    assert session.call("other", ("run", "cat notes", {"timeout": 5}), timeout=20.0).ok
+    assert session.call("other", ("run", "cat notes"), timeout=20.0).ok
     command = session.call("clerk", ("start", "sleep 100"))
     kill(system, session, "clerk")
     handle = session.commands.get(command)
@@ -117,7 +117,7 @@ def test_its_commands_are_held_by_the_settings_of_the_system(project: Path, tmp_
     with SessionSystem(state_dir=tmp_path / "state", command_limits=limits) as system:
         session = system.create_session(project, children=clerks)
         shown = f"ulimit -n; ls {tmp_path}/state || echo closed"
-        done = session.call("clerk", ("run", shown, {}), timeout=20.0)
+        done = session.call("clerk", ("run", shown), timeout=20.0)
         assert done.stdout == "77\nclosed\n"
 
 
@@ -125,7 +125,7 @@ def test_two_children_that_are_first_at_once_start_one_process(session: SessionH
     """And a command in a thread of theirs is waited for, too."""
     with ThreadPoolExecutor() as pool:
         asked = [
-            pool.submit(session.call, child, ("run", "echo $PPID", {}), timeout=20.0)
+            pool.submit(session.call, child, ("run", "echo $PPID"), timeout=20.0)
             for child in ("clerk", "other")
         ]
         assert all(each.result().ok for each in asked)

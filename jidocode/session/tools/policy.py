@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from jidocode.base.records import Record
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError
 from jidocode.session.tools.tool import ToolKind
 
 
@@ -39,6 +41,17 @@ class ToolRequest(Record):
     protected: bool = False
 
 
+def _text(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{attribute.name} must be a text, not {quote(value)}")
+
+
+def _optional_text(instance: object, attribute: Attribute[Any], value: object) -> None:
+    # What is remembered decides about all later calls, whatever happens to the process.
+    if value is not None:
+        _text(instance, attribute, value)
+
+
 @frozen(eq=False, repr=False, kw_only=True)
 class Allow(Record):
     """The call is made.
@@ -49,9 +62,12 @@ class Allow(Record):
             alone. One that has a `*` matches no command with characters in which a shell
             sees the end of one and the beginning of another, and no protected path.
         arguments: The arguments to make it with instead; None for those of the request.
+
+    Raises:
+        InvalidRequestError: *always* is neither a text nor None.
     """
 
-    always: str | None = field(default=None, repr=False)
+    always: str | None = field(default=None, repr=False, validator=_optional_text)
     arguments: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
@@ -61,9 +77,12 @@ class Deny(Record):
 
     Attributes:
         reason: Why not, in words that the model is told.
+
+    Raises:
+        InvalidRequestError: *reason* is no text.
     """
 
-    reason: str = field(default="it was not allowed", repr=False)
+    reason: str = field(default="it was not allowed", repr=False, validator=_text)
 
 
 Decision = Allow | Deny
