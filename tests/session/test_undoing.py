@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jidocode.base import orphans
+from jidocode.session.project import fingerprints
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.project.fingerprints import (
     MAX_ENTRIES,
@@ -88,6 +89,21 @@ def test_what_makes_a_folder_too_large_is_removed(place: Place) -> None:
     assert place.undo(before) == []
     assert [path.name for path in (place.root / ".git/hooks").iterdir()] == ["a"]
     assert (place.root / ".git/hooks/a").read_text() == "a"
+
+
+def test_many_folders_are_not_looked_into_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at them waits for nothing else meanwhile."""
+    monkeypatch.setattr(fingerprints, "MAX_LOOK_ENTRIES", 2 * MAX_ENTRIES)
+    before, folders = place.look(), 8
+    for number in range(folders):
+        fill(place.root / f"a/{number}/x", range(MAX_ENTRIES - 1))
+    found = place.look(before)
+    assert MAX_ENTRIES < len(found) < 2 * MAX_ENTRIES + 3 * folders
+    assert len(differences(before, found)) == folders
+    assert place.undo(before) == []
+    assert place.look().keys() == before.keys() | {"a"} | {f"a/{each}" for each in range(folders)}
 
 
 def test_a_deep_folder_is_seen_and_removed(place: Place) -> None:

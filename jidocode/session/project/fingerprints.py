@@ -24,6 +24,8 @@ from jidocode.session.project.protection import Tree
 
 MAX_ENTRIES = 1000
 """Files and folders that are looked at below one protected path."""
+MAX_LOOK_ENTRIES = 20_000
+"""The same below all of them: a pattern with a wildcard may stand for a thousand folders."""
 MAX_FILE_BYTES = 2**20
 """Bytes of a file that is read; a larger one has changed if its status has."""
 MAX_KEPT_BYTES = 2**23
@@ -100,6 +102,7 @@ class _Look:
         self._room = room
         self._readable = MAX_READ_BYTES
         self._left = 0
+        self._left_in_all = MAX_LOOK_ENTRIES
 
     def follow(self, folder: int, path: str, tree: Tree) -> bool:
         """Look at what *tree* names in *folder*, which is at *path*; return whether it could be."""
@@ -121,8 +124,9 @@ class _Look:
                 if rest and stat.S_ISDIR(status.st_mode):
                     self._follow_way(folder, name, here, status, rest)
                 else:
-                    self._left = MAX_ENTRIES
+                    self._left = most = min(MAX_ENTRIES, self._left_in_all)
                     self._take(folder, name, here, status, 0)
+                    self._left_in_all -= most - self._left
         return is_seen
 
     def _follow_way(
