@@ -412,3 +412,17 @@ def test_a_manager_may_write_meanwhile(life: Life, folder: Path) -> None:
     lines = (folder / "log").read_text().split() if (folder / "log").exists() else []
     assert lines == sorted(lines, key=int)
     assert not [name for name in tree_of(folder) if ".jidocode" in name]
+
+
+def test_several_names_of_one_file_go_and_come_back(life: Life, folder: Path) -> None:
+    """What is done to the first changes the ctime of the others; nobody has written to them."""
+    put(folder, "a", "1")
+    (folder / "b").hardlink_to(folder / "a")
+    life.do(take_snapshot)
+    put(folder, "a", "22")
+    put(folder, "c", "3")
+    (folder / "d").hardlink_to(folder / "c")
+    reverted = life.do(revert)
+    assert reasons(reverted) == {}
+    assert (reverted.restored, reverted.removed) == (("a", "b"), ("c", "d"))
+    assert [(folder / name).read_text() for name in "ab"] == ["1", "1"]
