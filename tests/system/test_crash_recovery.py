@@ -203,22 +203,24 @@ def test_a_killed_supervisor_of_sessions_comes_back_empty(
 
 
 def test_a_session_opens_although_its_supervisors_supervisor_is_killed_over_it(
-    system: SessionSystem, project: Path
+    system: SessionSystem, project: Path, tmp_path: Path
 ) -> None:
     """The next one is asked the same, and what the dead one had begun is in nobody's way."""
     sessions = system.tree().children[1].ref
     assert sessions is not None
+    latch = tmp_path / "latch"
 
     def kill() -> None:
         for event in events:
             if isinstance(event.fact, ChildStarting) and event.session_id is not None:
                 os.kill(sessions.os_pid, signal.SIGKILL)
+                latch.touch()  # not before: it would be open already
                 return
 
     with system.events() as events:
         killer = threading.Thread(target=kill)
         killer.start()
-        session = system.create_session(project)
+        session = system.create_session(project, children=[worker("late", None, f"latch {latch}")])
         killer.join()
 
     assert system.list_sessions() == [session.session]
