@@ -7,7 +7,7 @@ import pytest
 from jidocode.base.exits import Killed
 from jidocode.base.refs import ActorRef
 from jidocode.errors import AlreadyStartedError
-from jidocode.otp.naming.messages import NameGranted, NameRefused
+from jidocode.otp.naming.messages import NameGranted, NameRefused, Restarting
 from jidocode.otp.naming.monitors import Notify
 from jidocode.otp.naming.table import Confirm, NameTable, Watch
 from jidocode.otp.supervision.machine import NameReserved, RegistryDown, RegistryUp
@@ -119,3 +119,15 @@ def test_an_owner_that_is_well_keeps_its_name() -> None:
 
     assert table.claim(NAME, NEW, 1)[1:] == [Watch(CHILD), Confirm(NAME, CHILD)]
     assert table.confirm(NAME, CHILD) == [Notify(NEW, NameRefused(NAME, 1, CHILD))]
+
+
+def test_a_dead_owner_gets_no_answer() -> None:
+    """What it sent before it died may come late, when another one has the name."""
+    table = NameTable()
+    table.claim(NAME, OLD, 1)
+    table.process_died(OLD, Killed(9))
+    table.claim(NAME, NEW, 1)
+
+    assert table.claim(NAME, OLD, 2) == []
+    assert table.register(NAME, OLD, CHILD) == []
+    assert table.lookup(NAME) == Restarting()

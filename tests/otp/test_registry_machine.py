@@ -213,11 +213,12 @@ class RegistryMachine(RuleBasedStateMachine):
             return
 
         def arrive() -> list[TableEffect]:
+            if self.table._monitors.is_dead(supervisor.ref):
+                effects = self.table.claim(name, supervisor.ref, incarnation)
+                assert effects == []
+                return effects
             self.pending.add((name, supervisor.ref))
-            effects = self.table.claim(name, supervisor.ref, incarnation)
-            if not effects and self.table.lookup(name) == NotFound():
-                self.pending.discard((name, supervisor.ref))  # It is known to be dead.
-            return effects
+            return self.table.claim(name, supervisor.ref, incarnation)
 
         supervisor.starts += 1
         incarnation = supervisor.starts
@@ -394,7 +395,7 @@ class RegistryMachine(RuleBasedStateMachine):
         for supervisor in self.everybody():
             self.flush(supervisor, len(supervisor.outbox))
         for ref in self.lives:
-            if self.owners.get(ref) == self.root.ref and ref not in self.alive:
+            if self.owners.get(ref) in self.alive and ref not in self.alive:
                 self.carry_out(self.table.process_died(ref, WHY))
         while ready := self.ready_watches():
             self.fire(ready[0])

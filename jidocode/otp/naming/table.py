@@ -187,8 +187,8 @@ class NameTable:
 
         A name that nobody holds is claimed with it: that is how supervisors
         rebuild a lost table. The owner is sent `NameRefused` if another one holds
-        the name. A dead *ref*, or a late one of an earlier incarnation, changes
-        nothing. The late ref of a dead owner keeps the name orphaned until it dies.
+        the name, unless it is dead. A dead *ref*, or a late one of an earlier incarnation,
+        changes nothing. The late ref of a dead owner keeps the name orphaned until it dies.
         """
         check_name(name)
         if self._monitors.is_dead(ref):
@@ -199,7 +199,8 @@ class NameTable:
         )
         if entry.owner != owner:
             self._claims.pop((name, owner), None)
-            return [Notify(owner, NameRefused(name, ref.incarnation, entry.ref))]
+            refused = Notify(owner, NameRefused(name, ref.incarnation, entry.ref))
+            return [] if is_orphaned else [refused]
         if entry.is_late(ref):
             return []
         self._entries[name] = replace(entry, ref=ref, newest=ref.incarnation)
