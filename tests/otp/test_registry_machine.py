@@ -25,7 +25,6 @@ from jidocode.otp.naming.messages import (
     NameRefused,
     NameRegistered,
     NameUnregistered,
-    NotFound,
     Restarting,
 )
 from jidocode.otp.naming.monitors import Notify
