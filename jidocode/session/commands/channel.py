@@ -71,10 +71,8 @@ class Channel:
                     MAX_MESSAGE, _ROOM, socket.MSG_CMSG_CLOEXEC
                 )
                 break
-            except (
-                ConnectionResetError
-            ):  # it has not read all; what it said itself is still to come
-                continue
+            except ConnectionResetError:
+                continue  # it has not read all; what it said itself is still to come
         descriptors = array.array("i")
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):

@@ -9,6 +9,7 @@ knows whose owner is gone.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from jidocode.base import log
 from jidocode.session.commands.environment import FOLDERS
-from jidocode.session.commands.removal import remove_folder
+from jidocode.session.project.descriptors import FOLDER, closing
+from jidocode.session.project.emptying import empty
 
 DEFAULT_PLACE = "/tmp"  # noqa: S108 - no name in it is one that others could know beforehand
 PREFIX = "jidocode-scratch-"
@@ -98,5 +100,9 @@ def remove_abandoned(place: str) -> None:
 
 
 def _remove(path: str) -> None:
-    if not remove_folder(path):
+    with contextlib.suppress(OSError):
+        with closing(os.open(path, FOLDER)) as top:
+            empty(top)
+        os.rmdir(path)  # noqa: PTH106 - a str, as everywhere here
+    if os.path.lexists(path):
         log.warning("a scratch folder cannot be removed whole")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from msgspec import Struct
 from jidocode.base import log
 from jidocode.base.closing import Closing
 from jidocode.session.commands.watch_note import WatchNote
+from jidocode.session.confinement.worktree import WORKTREE_ORDERS
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.project.fingerprints import Fingerprints, differences, take_fingerprints
 from jidocode.session.project.protection import (
@@ -26,18 +26,14 @@ from jidocode.session.project.protection import (
     ProtectedPathsChanged,
     Protection,
     ProtectionRules,
+    Tell,
     Tree,
 )
-
-Tell = Callable[[ProtectedPathsChanged], object]
-"""Hears what was changed."""
 
 _UNDO_SECONDS = 1.0
 """How long a look may take to remove what commands have made, while others run that wait."""
 _LAST_SECONDS = 5.0
 """The same when the last one has ended: nobody makes any more then."""
-_WORKTREE = ("commondir", "config.worktree", "gitdir")
-"""What a command may write of the repository of a linked worktree, and git goes by."""
 
 
 class Changes(NamedTuple):
@@ -90,7 +86,7 @@ class ProtectedPaths(Closing):
         tree = Protection(rules.paths).tree
         self._places = [_Place("", boundary, tree, keep=self._refuses)] if tree else []
         if tree and worktree is not None:
-            own = Protection(_WORKTREE).tree
+            own = Protection(WORKTREE_ORDERS).tree
             self._places.append(_Place(f"{worktree}/", Boundary(worktree), own, keep=self._refuses))
         self._note = WatchNote(note if tree else None, repr((tree, worktree)))
         for place, found in zip(self._places, self._note.left_over(), strict=False):

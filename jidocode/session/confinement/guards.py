@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jidocode.session.confinement.worktree import worktree_paths
+from jidocode.session.confinement.worktree import WORKTREE_ORDERS, worktree_paths
 
 _ORDERS = ("hooks", "config", "config.worktree", "commondir")
 """In a repository: hooks, configuration, and the file by which git takes both from elsewhere."""
-_WORKTREE_ORDERS = ("config.worktree", "commondir", "gitdir")
 
 
 def guards(project: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -27,6 +26,6 @@ def guards(project: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     marker = Path(project, ".git")
     if marker.is_symlink() or not marker.is_dir():
         _, changeable = worktree_paths(project)
-        own = [os.path.join(changeable[0], name) for name in _WORKTREE_ORDERS] if changeable else []  # noqa: PTH118 - a str is needed
+        own = [os.path.join(changeable[0], name) for name in WORKTREE_ORDERS] if changeable else []  # noqa: PTH118 - a str is needed
         return (), (str(marker), *own)
     return (str(marker),), tuple(str(marker / name) for name in _ORDERS)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 _LONGEST = 5000
 _WRITABLE = ("objects", "refs", "logs")
+WORKTREE_ORDERS = ("commondir", "config.worktree", "gitdir")
+"""What a command may write in the worktree's own folder there, and git goes by."""
 
 
 def worktree_paths(project: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -19,7 +19,7 @@ from jidocode.base.text import quote
 from jidocode.errors import FileChangedError, FileTooLargeError, InvalidRequestError
 from jidocode.session.arguments import is_sha256
 from jidocode.session.project import limits
-from jidocode.session.project.descriptors import ALWAYS, require_file
+from jidocode.session.project.descriptors import READ_FILE, require_file
 
 ABSENT = "absent"
 """Given in place of a hash: there must be no file."""
@@ -64,7 +64,7 @@ class Condition:
         if not self:
             return
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | ALWAYS, dir_fd=parent)
+            fd = os.open(name, READ_FILE, dir_fd=parent)
         except FileNotFoundError:
             self.check_sha256(None)
             return

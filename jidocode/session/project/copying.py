@@ -17,14 +17,19 @@ from jidocode.errors import FileChangedError, FileTooLargeError
 from jidocode.session.project import access, limits
 from jidocode.session.project.boundary import Boundary, Spot
 from jidocode.session.project.conditions import ABSENT, Condition
-from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, closing
+from jidocode.session.project.descriptors import (
+    DIRECTORY,
+    READ_FILE,
+    READ_FOLDER,
+    closing,
+    status_or_none,
+)
 from jidocode.session.project.files import Project
 from jidocode.session.project.folders import (
     require_apart,
     require_folder,
     require_limit,
     status_at,
-    status_or_none,
 )
 from jidocode.session.project.inventory import Item, below, by_folder, contents, remove_items
 from jidocode.session.project.paths import errors_about, os_error
@@ -32,7 +37,6 @@ from jidocode.session.project.replacement import Content
 from jidocode.session.project.temporary import is_temporary
 
 _BLOCK = 2**20
-_READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | ALWAYS
 
 
 def copy(  # noqa: D417, PLR0913 - clients have themselves as the holder; three are seldom given
@@ -86,7 +90,7 @@ def copy(  # noqa: D417, PLR0913 - clients have themselves as the holder; three 
             new_relative = boundary.make_parents(destination)
             with boundary.spot(destination) as new, errors_about(new_relative):
                 require_folder(status, destination)
-                there = status_or_none(new)
+                there = status_or_none(new.parent, new.name)
                 if there is not None and (is_folder or is_link or not overwrite):
                     raise os_error(errno.EEXIST)
                 if is_folder:
@@ -103,8 +107,7 @@ def _copy_link(old: Spot, new: Spot) -> None:
 
 
 def _copy_file(boundary: Boundary, old: Spot, new: Spot, relative: str, *, overwrite: bool) -> None:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
-    with closing(os.open(old.name, flags, dir_fd=old.parent)) as fd:
+    with closing(os.open(old.name, READ_FILE, dir_fd=old.parent)) as fd:
         status = os.fstat(fd)
         boundary.require_file(status, relative)
         _require_size(relative, status.st_size)
@@ -130,7 +133,7 @@ def _copy_bytes(fd: int, out: int, relative: str) -> None:
 
 def _to_copy(boundary: Boundary, spot: Spot, relative: str, limit: int) -> list[Item]:
     """Return what is in the folder at *spot* but for unfinished files."""
-    with closing(os.open(spot.name, _READ_FOLDER, dir_fd=spot.parent)) as top:
+    with closing(os.open(spot.name, READ_FOLDER, dir_fd=spot.parent)) as top:
         items = [
             item
             for item in contents(boundary, top, relative, limit)
@@ -148,8 +151,8 @@ def _copy_folder(
     made: list[Item] = []
     try:
         with (
-            closing(os.open(old.name, _READ_FOLDER, dir_fd=old.parent)) as top,
-            closing(os.open(new.name, _READ_FOLDER, dir_fd=new.parent)) as new_top,
+            closing(os.open(old.name, READ_FOLDER, dir_fd=old.parent)) as top,
+            closing(os.open(new.name, READ_FOLDER, dir_fd=new.parent)) as new_top,
         ):
             _copy_items(boundary, (top, new_top), relative, items, made)
             access.copy(top, new_top)
@@ -183,8 +186,8 @@ def _copy_items(
     for item in reversed(items):
         if item.kind == "directory":
             with (
-                closing(boundary.open_below(top, item.path, _READ_FOLDER)) as old_folder,
-                closing(boundary.open_below(new_top, item.path, _READ_FOLDER)) as folder_made,
+                closing(boundary.open_below(top, item.path, READ_FOLDER)) as old_folder,
+                closing(boundary.open_below(new_top, item.path, READ_FOLDER)) as folder_made,
             ):
                 access.copy(old_folder, folder_made)
 
@@ -192,7 +195,7 @@ def _copy_items(
 def _undo(boundary: Boundary, spot: Spot, made: list[Item]) -> None:
     """Remove what was *made* in the folder at *spot*, and that."""
     try:
-        with closing(os.open(spot.name, _READ_FOLDER, dir_fd=spot.parent)) as top:
+        with closing(os.open(spot.name, READ_FOLDER, dir_fd=spot.parent)) as top:
             remove_items(boundary, top, made)
         os.rmdir(spot.name, dir_fd=spot.parent)
     except OSError as error:

@@ -22,9 +22,15 @@ PLACE = os.O_PATH | os.O_CLOEXEC
 """Flags for a descriptor of whatever is there."""
 DIRECTORY = PLACE | os.O_DIRECTORY
 """Flags for a descriptor of a directory, to open things in."""
+FOLDER = DIRECTORY | os.O_NOFOLLOW
+"""The same, for one that must not be behind a symlink."""
 # A FIFO must not hang us, a terminal must not become ours.
 ALWAYS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """Flags that everything is opened with that is read or written."""
+READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
+"""Flags for a file that is read, and no symlink."""
+READ_FOLDER = READ_FILE | os.O_DIRECTORY
+"""Flags for a directory that is listed, and no symlink."""
 
 
 @contextlib.contextmanager
@@ -44,6 +50,22 @@ def close_on_error(fd: int) -> Generator[None]:
     except BaseException:
         os.close(fd)
         raise
+
+
+def set_mode(fd: int, mode: int) -> None:
+    """Give what *fd* stands for the permissions *mode*; it must be no symlink.
+
+    It may be a descriptor of a place, which `fchmod` does not take.
+    """
+    os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101 - it is no path of anybody's
+
+
+def status_or_none(parent: int, name: str) -> os.stat_result | None:
+    """Return the status of *name* itself in the directory *parent*, None if nothing is there."""
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def require_file(status: os.stat_result, relative: str, *, hard_links: bool) -> None:

@@ -23,12 +23,18 @@ from typing import Literal, NamedTuple
 from jidocode.base.closing import Closing
 from jidocode.session.project import openat2
 from jidocode.session.project.boundary import Boundary, EntryKind, Tier, kind_of
-from jidocode.session.project.descriptors import ALWAYS, close_on_error, closing
+from jidocode.session.project.descriptors import (
+    ALWAYS,
+    FOLDER,
+    READ_FILE,
+    READ_FOLDER,
+    close_on_error,
+    closing,
+)
 from jidocode.session.project.ignoring import MAX_BYTES, NO_RULES, Ignoring
 from jidocode.session.project.paths import MAX_PATH_LENGTH, os_error
 from jidocode.session.project.temporary import is_temporary
 
-_READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | ALWAYS
 CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO}
 """What is said of what has vanished, or was swapped for something else, since it was listed."""
@@ -130,7 +136,7 @@ class Ground(Closing):
             OSError: It cannot be read, or is no regular file (ENXIO).
         """
         folder, name = self._place(path)
-        fd = os.open(name, _READ_FILE, dir_fd=folder)
+        fd = os.open(name, READ_FILE, dir_fd=folder)
         with close_on_error(fd):
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -173,7 +179,7 @@ class Ground(Closing):
         _require_short(folder)
         parent, _, name = folder.rpartition("/")
         if folder and parent == self._folder:
-            fd = os.open(name, _READ_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder_fd)
+            fd = os.open(name, READ_FOLDER, dir_fd=self._folder_fd)
         else:
             fd = self.open(folder or ".", _READ_DIRECTORY)
         self._leave_folder()
@@ -324,7 +330,7 @@ def _open_by_steps(root: int, path: str, flags: int) -> int:
     here = root
     try:
         for parent in parents:
-            there = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            there = os.open(parent, FOLDER, dir_fd=here)
             if here != root:
                 os.close(here)
             here = there

@@ -26,9 +26,9 @@ from jidocode.errors import (
 from jidocode.session.arguments import require_int
 from jidocode.session.project import limits
 from jidocode.session.project.boundary import Boundary, Tier
-from jidocode.session.project.guard import Guard, Tell
+from jidocode.session.project.guard import Guard
 from jidocode.session.project.locate import ProjectKey, unusable_project
-from jidocode.session.project.protection import ProtectionRules
+from jidocode.session.project.protection import ProtectionRules, Tell
 from jidocode.session.project.reading import read_part, read_rest, sha256_of
 from jidocode.session.project.results import FileBytes, Listing, TextFile, WrittenFile
 from jidocode.session.project.slices import MAX_LINES, FileSlice, cut_slice

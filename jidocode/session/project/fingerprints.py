@@ -14,12 +14,19 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, closing
+from jidocode.session.project.descriptors import (
+    FOLDER,
+    READ_FILE,
+    READ_FOLDER,
+    closing,
+    status_or_none,
+)
+from jidocode.session.project.paths import above
 from jidocode.session.project.protection import Tree
 
 MAX_ENTRIES = 1000
@@ -39,9 +46,6 @@ UNSEEN = b"not looked at"
 """The value of a folder that is not looked into, for it holds too much, or cannot be read. What is
 in it is unknown then, and not to be touched."""
 
-_READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | ALWAYS
-_READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
-_ENTER = DIRECTORY | os.O_NOFOLLOW
 _SLACK_NS = 50_000_000
 """The times of files may be that much older than the clock."""
 
@@ -115,7 +119,7 @@ class _Look:
             for name in names:
                 here = path + name
                 try:
-                    status = _status(folder, name)
+                    status = status_or_none(folder, name)
                 except PermissionError:  # nobody may go through the folder any more
                     is_seen = False
                     continue
@@ -135,7 +139,7 @@ class _Look:
         mode = stat.S_IMODE(status.st_mode)
         way = Found("way", 0, b"", (status.st_dev, status.st_ino, mode))
         self.found.setdefault(path, way)
-        below = _open(name, _ENTER, folder)
+        below = _open(name, FOLDER, folder)
         if below is None:
             self.found[path] = way._replace(value=UNSEEN)
             return
@@ -159,7 +163,7 @@ class _Look:
 
     def _enter(self, folder: int, name: str, path: str, depth: int) -> bool:
         """Look at all that is in the folder *name*; return whether it could be."""
-        below = _open(name, _READ_DIRECTORY, folder)
+        below = _open(name, READ_FOLDER, folder)
         if below is None:
             return False
         with closing(below):
@@ -168,7 +172,7 @@ class _Look:
                 return False
             for each in names:
                 try:
-                    status = _status(below, each)
+                    status = status_or_none(below, each)
                 except PermissionError:  # nobody may go through it
                     return False
                 if status is not None:
@@ -185,7 +189,7 @@ class _Look:
         unread = Found("file", mode, repr(signature).encode(), signature)
         if status.st_size > min(MAX_FILE_BYTES, self._readable):
             return unread
-        fd = _open(name, _READ_FILE, folder)
+        fd = _open(name, READ_FILE, folder)
         if fd is None:
             return unread
         with closing(fd):
@@ -222,7 +226,7 @@ def differences(before: Fingerprints, after: Fingerprints) -> list[str]:
         for path, (old, new) in kinds.items()
         if old != new and {"directory", "way"} & {old, new}
     }
-    return [path for path in changed if not any(above in whole for above in _above(path))]
+    return [path for path in changed if not any(each in whole for each in above(path))]
 
 
 def _is_same(before: Found | None, after: Found | None) -> bool:
@@ -236,17 +240,10 @@ def _kind(fingerprints: Fingerprints, path: str) -> Kind | None:
     return found.kind if found else None
 
 
-def _above(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
-
-
 def is_unknown(path: str, fingerprints: Fingerprints) -> bool:
     """Whether *fingerprints* do not tell what was at *path*, for it, or a folder, was not seen."""
     return any(
-        each in fingerprints and fingerprints[each].value == UNSEEN
-        for each in (path, *_above(path))
+        each in fingerprints and fingerprints[each].value == UNSEEN for each in (path, *above(path))
     )
 
 
@@ -254,7 +251,7 @@ def _matching(folder: int, pattern: str) -> list[str] | None:
     """Return the names in *folder* that *pattern* may stand for; None if they cannot be listed."""
     if not {"*", "?", "["} & set(pattern):
         return [pattern]
-    below = _open(".", _READ_DIRECTORY, folder)
+    below = _open(".", READ_FOLDER, folder)
     if below is None:
         return None
     with closing(below):
@@ -288,13 +285,6 @@ def _open(name: str, flags: int, folder: int) -> int | None:
         if error.errno in _CLOSED:
             return None
         raise
-
-
-def _status(folder: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _target(folder: int, name: str) -> bytes:

@@ -17,7 +17,7 @@ from jidocode.errors import BoundaryError, InvalidRequestError
 from jidocode.session.arguments import require_int
 from jidocode.session.project import limits
 from jidocode.session.project.boundary import EntryKind, Spot
-from jidocode.session.project.descriptors import DIRECTORY, closing
+from jidocode.session.project.descriptors import FOLDER, closing, status_or_none
 from jidocode.session.project.files import Project
 from jidocode.session.project.inventory import contents, remove_items
 from jidocode.session.project.paths import errors_about, os_error, path_text
@@ -118,8 +118,7 @@ def remove(  # noqa: D417 - clients have themselves in the place of the holder
 
 def _remove_all(holder: Project, spot: Spot, relative: str, limit: int) -> int:
     """Remove the folder at *spot* and all that is in it; return how much that was."""
-    flags = DIRECTORY | os.O_NOFOLLOW
-    with closing(os.open(spot.name, flags, dir_fd=spot.parent)) as top:
+    with closing(os.open(spot.name, FOLDER, dir_fd=spot.parent)) as top:
         items = contents(holder.boundary, top, relative, limit)
         inner = next((item.path for item in items if item.name == GIT), None)
         if inner is not None and spot.name != GIT:
@@ -182,7 +181,7 @@ def _move_to(
     with boundary.spot(destination) as new:
         with errors_about(new_relative):
             require_folder(status, destination)
-            there = status_or_none(new)
+            there = status_or_none(new.parent, new.name)
             if there is not None and overwrite:
                 boundary.require_file(there, new_relative)
         try:
@@ -227,14 +226,6 @@ def status_at(spot: Spot, path: str | os.PathLike[str]) -> os.stat_result:
     status = os.stat(spot.name, dir_fd=spot.parent, follow_symlinks=False)
     require_folder(status, path)
     return status
-
-
-def status_or_none(spot: Spot) -> os.stat_result | None:
-    """Return the status of what is at *spot* itself, None if there is nothing."""
-    try:
-        return os.stat(spot.name, dir_fd=spot.parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def require_folder(status: os.stat_result, path: str | os.PathLike[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from jidocode.base.text import quote
@@ -14,10 +14,8 @@ from jidocode.session.project.protection import (
     ProtectedPathsChanged,
     Protection,
     ProtectionRules,
+    Tell,
 )
-
-Tell = Callable[[ProtectedPathsChanged], object]
-"""Hears what was changed."""
 
 
 class Guard:

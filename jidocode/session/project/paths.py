@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import cast
 
 from jidocode.base.text import quote
@@ -56,6 +56,13 @@ def path_bytes(text: str) -> bytes:
 def components(path: str) -> list[str]:
     """Return the names in *path*, `..` among them."""
     return [part for part in path.split("/") if part not in {"", "."}]
+
+
+def above(path: str) -> Iterator[str]:
+    """Yield the folders above *path*, which is relative to the root, nearest first."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def os_error(code: int) -> OSError:

@@ -6,7 +6,7 @@ that, outside of every sandbox. So a change of such a path is reported, or refus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -72,6 +72,9 @@ class ProtectedPathsChanged(Record):
     undone: tuple[str, ...] = field(default=(), repr=False)
     commands: tuple[str, ...] = field(default=(), repr=False)
 
+
+Tell = Callable[[ProtectedPathsChanged], object]
+"""Hears what was changed."""
 
 MAX_PATHS = 100
 """Paths that one fact, or one result, names."""

@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from jidocode.session.project import access
 from jidocode.session.project.conditions import Condition
-from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, PLACE, closing
+from jidocode.session.project.descriptors import ALWAYS, FOLDER, PLACE, closing
 from jidocode.session.project.paths import os_error
 from jidocode.session.project.renaming import rename_new
 
@@ -252,7 +252,7 @@ def make_directory(parent: int, name: str) -> int:
     with contextlib.suppress(FileExistsError):  # somebody else made it meanwhile
         os.mkdir(name, dir_fd=parent)
     # What stands there now may be a link that somebody put in its place.
-    return os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    return os.open(name, FOLDER, dir_fd=parent)
 
 
 def require_names(parts: list[str], parent: int) -> None:

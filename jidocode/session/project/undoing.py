@@ -8,26 +8,32 @@ project is touched. Nothing here says what has come of it; a look afterwards doe
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
 import os
 import stat
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from itertools import takewhile
 
 from jidocode.base import log
 from jidocode.session.project.boundary import Boundary, Spot
 from jidocode.session.project.conditions import Condition
-from jidocode.session.project.descriptors import ALWAYS, DIRECTORY, PLACE, closing, names_below
+from jidocode.session.project.descriptors import (
+    FOLDER,
+    PLACE,
+    READ_FOLDER,
+    closing,
+    names_below,
+    set_mode,
+    status_or_none,
+)
+from jidocode.session.project.emptying import empty
 from jidocode.session.project.fingerprints import UNSEEN, Fingerprints, Found, is_unknown
 from jidocode.session.project.renaming import exchange, rename_new
 from jidocode.session.project.replacement import content_of
 
-_ENTER = DIRECTORY | os.O_NOFOLLOW
-_READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | ALWAYS
 _OWNER_WRITES = 0o200
-_Check = Callable[[], None]
-"""Raises TimeoutError when the time to remove something is over."""
+_IsOver = Callable[[], bool]
+"""Whether the time to remove something is over."""
 
 
 def open_ways(root: int, before: Fingerprints) -> None:
@@ -96,9 +102,8 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
     """
     end = time.monotonic() + seconds
 
-    def check() -> None:
-        if time.monotonic() >= end:
-            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    def is_over() -> bool:
+        return time.monotonic() >= end
 
     for path in changed:
         now = after.get(path)
@@ -107,18 +112,18 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
         was = before.get(path)
         if was is None or was.kind != now.kind:
             with _going_on(), _spot(root, path) as spot:
-                _remove(spot, check)
+                _remove(spot, is_over)
         elif now.value == UNSEEN and now.kind == "directory":
             with _going_on(), _spot(root, path) as spot:
-                _remove_strangers(spot, path, before, check)
+                _remove_strangers(spot, path, before, is_over)
     for path in sorted(before):
         was = before[path]
         if was.kind not in {"way", "other"} and not was.is_like(after.get(path)):
             with _going_on(), _spot(root, path) as spot:
-                _restore(boundary, spot, path, was, check)
+                _restore(boundary, spot, path, was, is_over)
 
 
-def _restore(boundary: Boundary, spot: Spot, path: str, was: Found, check: _Check) -> None:
+def _restore(boundary: Boundary, spot: Spot, path: str, was: Found, is_over: _IsOver) -> None:
     """Make what is at *spot* what it *was*."""
     there = _status(spot)
     if was.kind == "directory":
@@ -127,104 +132,61 @@ def _restore(boundary: Boundary, spot: Spot, path: str, was: Found, check: _Chec
         _set_mode(spot, was.mode)
     elif was.kind == "symlink":
         if there is not None:
-            _remove(spot, check)
+            _remove(spot, is_over)
         os.symlink(os.fsdecode(was.value), spot.name, dir_fd=spot.parent)
     elif was.content is not None:
         if there is not None and stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
             _set_mode(spot, was.mode | _OWNER_WRITES)  # or it could not be replaced
         elif there is not None:  # it is another file's, too, whose mode is not ours to set
-            _remove(spot, check)
+            _remove(spot, is_over)
         boundary.replace(spot, path, content_of(was.content), Condition(path, None))
         _set_mode(spot, was.mode)
 
 
-def _remove_strangers(spot: Spot, path: str, before: Fingerprints, check: _Check) -> None:
+def _remove_strangers(spot: Spot, path: str, before: Fingerprints, is_over: _IsOver) -> None:
     with closing(_open_folder(spot)) as folder:
-        for name in [entry.name for entry in _entries(folder, check)]:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in takewhile(lambda _: not is_over(), entries)]
+        for name in names:
             if f"{path}/{name}" not in before:
-                _remove(Spot(folder, path, name), check)
+                _remove(Spot(folder, path, name), is_over)
 
 
-def _remove(spot: Spot, check: _Check) -> None:
+def _remove(spot: Spot, is_over: _IsOver) -> None:
     status = _status(spot)
     if status is None:
         return
     if not stat.S_ISDIR(status.st_mode):
         os.unlink(spot.name, dir_fd=spot.parent)
         return
-    with closing(_open_folder(spot)) as top:
-        _empty(top, check)
+    with closing(os.open(spot.name, FOLDER, dir_fd=spot.parent)) as top:
+        empty(top, is_over)
     os.rmdir(spot.name, dir_fd=spot.parent)
-
-
-def _empty(top: int, check: _Check) -> None:
-    """Remove all that is in the folder *top*.
-
-    However deep it is, no path is too long, and no descriptor is wanted for each level: what
-    is in a folder within it is moved up into *top* itself.
-    """
-    numbers = itertools.count()
-    while folders := _unlink_files(top, check):
-        for name in folders:
-            check()
-            with closing(_open_folder(Spot(top, ".", name))) as folder:
-                for inner in _unlink_files(folder, check):
-                    _move_up(folder, inner, top, numbers)
-            os.rmdir(name, dir_fd=top)
-
-
-def _unlink_files(folder: int, check: _Check) -> list[str]:
-    """Remove what is no folder in *folder*, and return the names of the folders."""
-    entries = _entries(folder, check)
-    found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in found:
-        check()
-        if not is_folder:
-            os.unlink(name, dir_fd=folder)
-    return [name for name, is_folder in found if is_folder]
-
-
-def _entries(folder: int, check: _Check) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            check()
-            yield entry
-
-
-def _move_up(folder: int, name: str, top: int, numbers: Iterator[int]) -> None:
-    _set_mode(Spot(folder, ".", name), stat.S_IRWXU)  # or its `..` could not be changed
-    for number in numbers:
-        with contextlib.suppress(FileExistsError):
-            rename_new(folder, name, top, f"{number}")
-            return
 
 
 def _open_folder(spot: Spot) -> int:
     _set_mode(spot, stat.S_IRWXU)
-    return os.open(spot.name, _READ_DIRECTORY, dir_fd=spot.parent)
+    return os.open(spot.name, READ_FOLDER, dir_fd=spot.parent)
 
 
 def _set_mode(spot: Spot, mode: int) -> None:
     with closing(os.open(spot.name, PLACE | os.O_NOFOLLOW, dir_fd=spot.parent)) as fd:
         if not stat.S_ISLNK(os.fstat(fd).st_mode):
-            os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101 - of what the descriptor stands for
+            set_mode(fd, mode)
 
 
 def _status(spot: Spot) -> os.stat_result | None:
-    try:
-        return os.stat(spot.name, dir_fd=spot.parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+    return status_or_none(spot.parent, spot.name)
 
 
 @contextlib.contextmanager
 def _spot(root: int, path: str) -> Generator[Spot]:
     """Hold the folder that *path* is a name in, to which no symlink leads."""
     *parts, name = path.split("/")
-    here = os.open(".", _ENTER, dir_fd=root)
+    here = os.open(".", FOLDER, dir_fd=root)
     try:
         for part in parts:
-            below = os.open(part, _ENTER, dir_fd=here)
+            below = os.open(part, FOLDER, dir_fd=here)
             os.close(here)
             here = below
         yield Spot(here, "/".join(parts) or ".", name)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.paths import above
 from jidocode.session.snapshots.index import UNSEEN, Entry
 
 _Paths = Sequence[str | os.PathLike[str]]
@@ -35,13 +36,13 @@ class Choice:
         named = {posixpath.normpath(boundary.resolve(path)) for path in given}
         self._is_all = paths is None or "." in named
         self.named = frozenset(named - {"."})
-        self._above = frozenset(above for path in self.named for above in _above(path))
+        self._above = frozenset(each for path in self.named for each in above(path))
 
     def __contains__(self, path: str) -> bool:
         """Whether *path* is to go back."""
         if self._is_all or path in self.named:
             return True
-        return any(above in self.named for above in _above(path))
+        return any(each in self.named for each in above(path))
 
     def is_above(self, path: str) -> bool:
         """Whether *path* is that of a folder above one that was named."""
@@ -56,12 +57,5 @@ class Choice:
             if entry.kind not in UNSEEN:
                 path = entry.path
                 missing.discard(path)
-                missing.difference_update(_above(path))
+                missing.difference_update(above(path))
         return sorted(missing)
-
-
-def _above(path: str) -> Iterator[str]:
-    """Yield the folders above *path*, nearest first."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from jidocode.base.text import quote
 from jidocode.errors import FileChangedError
+from jidocode.session.project import descriptors
 from jidocode.session.project.boundary import Boundary, Spot
 from jidocode.session.project.conditions import ABSENT, Condition
 from jidocode.session.project.descriptors import PLACE, closing
@@ -121,5 +122,4 @@ def set_mode(spot: Spot, mode: int, kind: int) -> None:
         if stat.S_IFMT(status.st_mode) != kind:
             raise FileChangedError(quote(spot.name), None)
         others = stat.S_IMODE(status.st_mode) & ~PERMISSIONS
-        # By /proc, for a descriptor of a place has no permissions itself.
-        os.chmod(f"/proc/self/fd/{fd}", others | mode)  # noqa: PTH101 - it is no path of anybody's
+        descriptors.set_mode(fd, others | mode)
