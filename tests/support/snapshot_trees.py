@@ -96,7 +96,7 @@ class Life:
     ) -> R:
         """Carry *operation* out, as a Manager does."""
         with Ground(self.project.boundary) as ground:
-            return operation(Work(ground, self.store, self.project.guard), *args, **kwargs)
+            return operation(Work(ground, self.store, self.project.protector), *args, **kwargs)
 
     def changes(self, since: Any = None, *, limit: int = 1000) -> list[FileChange]:
         """All changes, a page after the other."""

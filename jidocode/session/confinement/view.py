@@ -1,4 +1,4 @@
-"""What a confinement looks like in tier namespaces: which folders, links and guards there are."""
+"""What a confinement looks like in tier namespaces: which folders and links there are, and what is read-only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from jidocode.errors import ConfinementError
 from jidocode.session.confinement import landlock
 from jidocode.session.confinement.confinement import Confinement
-from jidocode.session.confinement.guards import guards
 from jidocode.session.confinement.network import NoNetwork, Ports
+from jidocode.session.confinement.orders import git_orders
 from jidocode.session.confinement.rules import system_names
 from jidocode.session.confinement.world import Base, World
 
@@ -27,21 +27,21 @@ def view(
 
     Args:
         confinement: What it may do.
-        project: The session's project; what in it git takes its orders from is guarded.
+        project: The session's project; what in it git takes its orders from is read-only.
         temporary: The folder that is to be its `/tmp`.
         names: Paths by which what it may reach was named; symlinks in them are there, too.
 
     Raises:
         ConfinementError: That cannot be shown.
     """
-    anchors, guarded = guards(project)
+    anchors, read_only = git_orders(project)
     network = confinement.network
     return World(
         base=tuple(
             _base(confinement.read, confinement.write, confinement.devices, temporary, tuple(names))
         ),
         anchors=_encode(anchors),
-        guarded=_encode(guarded),
+        read_only=_encode(read_only),
         shares_network=not isinstance(network, NoNetwork),
         abi=landlock.find_abi(),
         ports=_ports(network) if isinstance(network, (NoNetwork, Ports)) else None,

@@ -100,7 +100,7 @@ class World(NamedTuple):
     Attributes:
         base: The fields of what it shares with others.
         anchors: Folders in what it may change that must not change places.
-        guarded: What it may only read, although it lies in what it may change.
+        read_only: What it may only read, although it lies in what it may change.
         shares_network: Whether it is in our network namespace, held by the rules for ports.
         abi: Of Landlock.
         ports: Ports, and what is granted there; None if they are not held at all.
@@ -108,7 +108,7 @@ class World(NamedTuple):
 
     base: tuple[Any, ...]
     anchors: tuple[bytes, ...]
-    guarded: tuple[bytes, ...]
+    read_only: tuple[bytes, ...]
     shares_network: bool
     abi: int
     ports: tuple[tuple[int, int], ...] | None
@@ -163,7 +163,7 @@ class World(NamedTuple):
             mounts.mount(b"tmpfs", _MEMORY, mounts.NOSUID | mounts.NODEV, b"mode=1777")
         for path in self.anchors:
             _hold(path, writable=True)
-        for path in self.guarded:
+        for path in self.read_only:
             _hold(path, writable=False)
 
     def _rules(self, base: Base, *, has_console: bool) -> int:

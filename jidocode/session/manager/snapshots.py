@@ -76,11 +76,11 @@ class Snapshots:
         from jidocode.session.snapshots.store import Store  # noqa: PLC0415 - idem
         from jidocode.session.snapshots.taking import Work  # noqa: PLC0415 - idem
 
-        store, guard = Store(self._folder, self._rules), self._project.guard
+        store, protector = Store(self._folder, self._rules), self._project.protector
         return Searches(
             self._project.boundary,
             SNAPSHOTS,
-            lambda ground: Work(ground, store, guard),
+            lambda ground: Work(ground, store, protector),
             threads=1,  # for a store is used by one at a time
             answer=self._answer,
             fail=self._fail,

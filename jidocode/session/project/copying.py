@@ -86,7 +86,7 @@ def copy(  # noqa: D417, PLR0913 - clients have themselves as the holder; three 
                 boundary.require_file(status, relative)
                 _require_size(relative, status.st_size)
         require_apart(relative, boundary.resolve(destination))
-        with holder.guard.change(destination, (item.path for item in items)):
+        with holder.protector.change(destination, (item.path for item in items)):
             new_relative = boundary.make_parents(destination)
             with boundary.spot(destination) as new, errors_about(new_relative):
                 require_folder(status, destination)

@@ -26,9 +26,9 @@ from jidocode.errors import (
 from jidocode.session.arguments import require_int
 from jidocode.session.project import limits
 from jidocode.session.project.boundary import Boundary, Tier
-from jidocode.session.project.guard import Guard
 from jidocode.session.project.locate import ProjectKey, unusable_project
 from jidocode.session.project.protection import ProtectionRules, Tell
+from jidocode.session.project.protector import Protector
 from jidocode.session.project.reading import read_part, read_rest, sha256_of
 from jidocode.session.project.results import FileBytes, Listing, TextFile, WrittenFile
 from jidocode.session.project.slices import MAX_LINES, FileSlice, cut_slice
@@ -78,7 +78,7 @@ class Project(Closing):
             raise InvalidSessionError(("project_path_changed",), (error.message,)) from error
         except OSError as error:
             raise unusable_project(root, error) from error
-        self.guard = Guard(self.boundary, protection or ProtectionRules(), tell)
+        self.protector = Protector(self.boundary, protection or ProtectionRules(), tell)
         """Before whatever changes something."""
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class Project(Closing):
         Raises:
             BoundaryError: It leads out of the project.
         """
-        return self.guard.protects(path)
+        return self.protector.protects(path)
 
     def read_file(
         self, path: str | os.PathLike[str], *, offset: int = 1, limit: int = MAX_LINES
@@ -307,7 +307,7 @@ class Project(Closing):
             OSError: It cannot be written; EBUSY if it is a mount point.
         """
         require_type("the data", data, bytes)
-        with self.guard.change(path, follow=True) as protected:
+        with self.protector.change(path, follow=True) as protected:
             relative = self.boundary.write(path, data, in_place=in_place, if_sha256=if_sha256)
         return WrittenFile(
             path=relative, size=len(data), sha256=sha256_of(data), protected=protected

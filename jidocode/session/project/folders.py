@@ -69,7 +69,7 @@ def mkdir(holder: Project, path: str | os.PathLike[str]) -> str:
     with contextlib.suppress(OSError):  # what is wrong with it, its making says
         if modes.S_ISDIR(holder.boundary.stat(relative).st_mode):
             return relative
-    with holder.guard.change(relative, follow=True), errors_about(relative):
+    with holder.protector.change(relative, follow=True), errors_about(relative):
         holder.boundary.make_parents(f"{relative}/.new")
     return relative
 
@@ -106,12 +106,12 @@ def remove(  # noqa: D417 - clients have themselves in the place of the holder
     relative = holder.boundary.resolve(path)
     with holder.boundary.spot(path) as spot, errors_about(relative):
         if not modes.S_ISDIR(_require_kind(status_at(spot, path), relative).st_mode):
-            with holder.guard.change(path):
+            with holder.protector.change(path):
                 os.unlink(spot.name, dir_fd=spot.parent)
             return 1
         if recursive:
             return _remove_all(holder, spot, relative, limit)
-        with holder.guard.change(path):
+        with holder.protector.change(path):
             os.rmdir(spot.name, dir_fd=spot.parent)
         return 1
 
@@ -126,7 +126,7 @@ def _remove_all(holder: Project, spot: Spot, relative: str, limit: int) -> int:
                 f"{quote(f'{relative}/{inner}')} has to be removed by its own path before"
                 f" {quote(relative)} is"
             )
-        with holder.guard.change(relative, (item.path for item in items)):
+        with holder.protector.change(relative, (item.path for item in items)):
             remove_items(holder.boundary, top, items)
             os.rmdir(spot.name, dir_fd=spot.parent)
     return len(items) + 1
@@ -164,7 +164,7 @@ def move(  # noqa: D417 - idem
         with errors_about(relative):
             status = _require_kind(status_at(old, source), relative)
         require_apart(relative, boundary.resolve(destination))
-        with holder.guard.change(source), holder.guard.change(destination):
+        with holder.protector.change(source), holder.protector.change(destination):
             return _move_to(holder, old, status, destination, overwrite=overwrite)
 
 

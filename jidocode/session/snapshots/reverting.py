@@ -60,7 +60,7 @@ class _Way:
     """The passes of one way back, and what has come of them."""
 
     def __init__(self, work: Work, target: Index, present: Index, choice: Choice) -> None:
-        self._ground, self._store, self._guard = work
+        self._ground, self._store, self._protector = work
         self._target, self._present, self._choice = target, present, choice
         self._restored: list[str] = []
         self._removed: list[str] = []
@@ -75,7 +75,7 @@ class _Way:
         try:
             self._go()
         finally:
-            self._guard.tell(list(self._protected))
+            self._protector.tell(list(self._protected))
         for path in self._choice.missing(self._present.entries()):
             self._fail(path, "it is no part of the snapshot")
         return self._outcome()
@@ -125,7 +125,7 @@ class _Way:
                 errors_about(path),
                 closing(self._ground.open(folder or ".", DIRECTORY)) as parent,
             ):
-                if self._guard.allow(path):
+                if self._protector.allow(path):
                     self._protected[path] = None
                 step(Spot(parent, folder or ".", name))
         except (OSError, FileChangedError, SnapshotError) as error:

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from jidocode.errors import SnapshotError
 from jidocode.session.project.entries import Ground
 from jidocode.session.project.found import Truncation
-from jidocode.session.project.guard import Guard
 from jidocode.session.project.paths import errors_about
+from jidocode.session.project.protector import Protector
 from jidocode.session.snapshots.index import UNSEEN, Entry, Index, IndexWriter, Summary
 from jidocode.session.snapshots.results import Snapshot, Unkept
 from jidocode.session.snapshots.sighting import Eye, sightings
@@ -27,7 +27,7 @@ class Work(NamedTuple):
 
     ground: Ground
     store: Store
-    guard: Guard
+    protector: Protector
 
 
 def take(

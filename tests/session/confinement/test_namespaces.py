@@ -18,8 +18,8 @@ from jidocode import ConfinementError, FullNetwork, Ports
 from jidocode.session.confinement import namespaces
 from jidocode.session.confinement.apart import run_apart
 from jidocode.session.confinement.confinement import Confinement
-from jidocode.session.confinement.guards import guards
 from jidocode.session.confinement.namespaces import STEPS, Obstacle, explain
+from jidocode.session.confinement.orders import git_orders
 from jidocode.session.confinement.probe import probe
 from jidocode.session.confinement.report import IN_FORCE
 from jidocode.session.confinement.view import view
@@ -174,14 +174,14 @@ def test_what_says_where_the_repository_is_stays(place: Place, kind: str) -> Non
         assert held.read_text() == "gitdir: /nowhere\n"
 
 
-def test_what_is_not_there_cannot_be_guarded(place: Place) -> None:
+def test_what_is_not_there_cannot_be_kept_from_coming(place: Place) -> None:
     """As docs/security.md says."""
     place.run(["git", "init", "-q"])
     place.run(["sh", "-c", "echo x > .git/commondir && mkdir -p .git/modules/a/hooks"])
 
-    anchors, guarded = guards(str(place.project))
+    anchors, read_only = git_orders(str(place.project))
     assert anchors == (f"{place.project}/.git",)
-    assert f"{place.project}/.git/commondir" in guarded  # from now on
+    assert f"{place.project}/.git/commondir" in read_only  # from now on
 
 
 def test_what_is_in_its_tmp_stays_for_the_next(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""`Guard`: protected paths, wherever an operation changes a project."""
+"""`Protector`: protected paths, wherever an operation changes a project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jidocode.session.project.protection import (
 )
 
 
-class Guard:
+class Protector:
     """Refuses or reports what an operation is about to do to protected paths.
 
     A path is looked at as it was given and as it leads now. Who swaps a symlink in between, so

@@ -16,12 +16,12 @@ _ORDERS = ("hooks", "config", "config.worktree", "commondir")
 """In a repository: hooks, configuration, and the file by which git takes both from elsewhere."""
 
 
-def guards(project: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def git_orders(project: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the folders that must not change places, and what must not change at all.
 
-    A guard on something does not keep the folder above it from being moved away whole, and
+    What holds something does not keep the folder above it from being moved away whole, and
     another one from taking its place; so that is held where it is. What is not there now cannot
-    be guarded.
+    be kept from coming.
     """
     marker = Path(project, ".git")
     if marker.is_symlink() or not marker.is_dir():
