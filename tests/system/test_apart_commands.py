@@ -165,6 +165,22 @@ def test_its_tmp_is_the_sessions_and_its_shared_memory_its_own(session: SessionH
     assert not Path("/tmp/jidocode-it").exists()  # noqa: S108 - a name
 
 
+def test_what_is_granted_is_there_by_the_name_that_was_given(
+    session: SessionHandle, tmp_path: Path
+) -> None:
+    """A symlink in it leads there, inside too."""
+    real = tmp_path / "sdk-2"
+    real.mkdir()
+    (real / "file").write_text("granted")
+    link = tmp_path / "sdk"
+    link.symlink_to(real)
+    commands = ["cat", str(link / "file")]
+
+    assert session.run(commands, read=[link]).stdout == "granted"
+    assert session.run(commands).exit_code == 1
+    assert session.run(["cat", str(real / "file")], read=[real]).stdout == "granted"
+
+
 def test_a_server_on_a_granted_port_is_reached(session: SessionHandle) -> None:
     """It is in our network namespace, and held by Landlock; without a grant it is in its own."""
     with socket.create_server(("127.0.0.1", 0)) as one:

@@ -49,7 +49,7 @@ class Sandbox:
         """
         if self.rules.sandbox == "off":
             return None
-        read, write = (*self.rules.read, *wanted.read), (*self.rules.write, *wanted.write)
+        read, write = self._granted(wanted)
         limits = wanted.limits or self.rules.limits
         # Rules hold what was at a path when they were made. What is there now may be another
         # folder: made anew by a build, or named by a link that was changed.
@@ -80,8 +80,8 @@ class Sandbox:
         """Whether commands are in namespaces of their own, too."""
         return self.rules.sandbox == "require:namespaces"
 
-    def world(self, prepared: Prepared | None) -> tuple[Any, ...] | None:
-        """Return the fields of the `World` that a command sees; None if that is ours.
+    def world(self, wanted: Wanted, prepared: Prepared | None) -> tuple[Any, ...] | None:
+        """Return the fields of the `World` that the command *wanted* sees; None if that is ours.
 
         Raises:
             ConfinementError: What it may reach cannot be shown.
@@ -89,7 +89,13 @@ class Sandbox:
         if prepared is None or not self.uses_namespaces:
             return None
         temporary = f"{self.scratch}/{FOLDERS['TMPDIR']}"
-        return tuple(view(prepared.confinement, self._project, temporary))
+        read, write = self._granted(wanted)
+        names = (self._project, *read, *write)
+        return tuple(view(prepared.confinement, self._project, temporary, names))
+
+    def _granted(self, wanted: Wanted) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what the command *wanted* may read, and what it may change, as it is named."""
+        return (*self.rules.read, *wanted.read), (*self.rules.write, *wanted.write)
 
     def close(self) -> None:
         """Let go of all; who is confined stays so."""

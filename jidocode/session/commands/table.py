@@ -182,7 +182,7 @@ class CommandTable:
             environment,
             tty=streams.is_tty,
             seal=None if prepared is None else tuple(prepared.seal),
-            world=self._sandbox.world(prepared),
+            world=self._sandbox.world(wanted, prepared),
         )
         file = write_order(order)
         try:

@@ -1,4 +1,4 @@
-"""What a confinement looks like in tier namespaces: which folders and links there are, and what is read-only."""
+"""What a confinement looks like in tier namespaces: what is there, and what is read-only."""
 
 from __future__ import annotations
 
