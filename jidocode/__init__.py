@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AlreadyPresentError as AlreadyPresentError,
         AlreadyRegisteredError as AlreadyRegisteredError,
         AlreadyStartedError as AlreadyStartedError,
+        AttachError as AttachError,
         BoundaryError as BoundaryError,
         CallError as CallError,
         CallTimeoutError as CallTimeoutError,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         RateLimitedError as RateLimitedError,
+        ReadOnlyError as ReadOnlyError,
         RegistryNotRunningError as RegistryNotRunningError,
         SessionError as SessionError,
         SessionExistsError as SessionExistsError,
@@ -83,6 +85,8 @@ if TYPE_CHECKING:
         StartFailedError as StartFailedError,
         StreamStalledError as StreamStalledError,
         SupervisorError as SupervisorError,
+        SystemNameTakenError as SystemNameTakenError,
+        SystemNotFoundError as SystemNotFoundError,
     )
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.streams import CallStream as CallStream
@@ -225,8 +229,8 @@ else:
             ActorRef
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
-            BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError CommandError CommandFailedError CommandLimitError
+            AttachError BoundaryError CallError CallTimeoutError ChildNotFoundError
+            ChildRestartingError ChildRunningError CommandError CommandFailedError CommandLimitError
             CommandRunningError CommandStartError ConfinementError EditMismatchError EventGapError
             FileChangedError FileTooLargeError FolderTooLargeError HandlerError HostError
             HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
@@ -234,9 +238,9 @@ else:
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
             NoProcessError NotRegisteredError NotTextError PolicyDeniedError ProgramNotFoundError
-            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            StreamStalledError SupervisorError
+            ProjectAlreadyOpenError RateLimitedError ReadOnlyError RegistryNotRunningError
+            SessionError SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
+            StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams

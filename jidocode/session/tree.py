@@ -80,6 +80,7 @@ class Upkeep(Record):
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
+        closed: Folders that its commands may not read, besides that of the journals.
     """
 
     heartbeat: float | None = None
@@ -88,6 +89,7 @@ class Upkeep(Record):
     system: str | None = None
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
+    closed: tuple[str, ...] = field(default=(), repr=False)
 
 
 def session_children(
@@ -119,10 +121,11 @@ def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
     """Return how the process is started that runs the commands of *session*, when one is wanted."""
     from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
 
+    journals = () if upkeep.journal_dir is None else (upkeep.journal_dir,)
     return Commands.child_spec(
         session,
         upkeep.commands,
-        upkeep.journal_dir,
+        (*journals, *upkeep.closed),
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,

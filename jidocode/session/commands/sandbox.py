@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jidocode.errors import ConfinementError
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.confinement.confinement import Prepared, prepare
@@ -20,10 +22,12 @@ class Sandbox:
         scratch: The scratch folder.
     """
 
-    def __init__(self, project: str, scratch: str, closed: str | None, rules: CommandRules) -> None:
-        """Open *project* and *scratch* to commands; *closed* is a folder that stays closed."""
+    def __init__(
+        self, project: str, scratch: str, closed: Sequence[str], rules: CommandRules
+    ) -> None:
+        """Open *project* and *scratch* to commands; the folders *closed* stay closed."""
         self._project, self.scratch = project, scratch
-        self._closed = () if closed is None else (closed,)
+        self._closed = closed
         self.rules = rules
         self._prepared: dict[Network, Prepared] = {}
 

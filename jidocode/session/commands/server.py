@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, TimeoutError as FutureTimeoutError
 from functools import partial
 from typing import Any, ClassVar
@@ -46,10 +47,10 @@ class Commands(GenServer):
 
     kind: ClassVar[str] = "commands"
 
-    def init(self, session: Session, rules: CommandRules, state_dir: str | None = None) -> None:
+    def init(self, session: Session, rules: CommandRules, closed: Sequence[str] = ()) -> None:
         """Pin the project folder of *session* (called by the host, first).
 
-        Its commands cannot read *state_dir*.
+        Its commands cannot read the folders *closed*.
 
         Raises:
             BoundaryError: Another folder stands there.
@@ -60,7 +61,7 @@ class Commands(GenServer):
         self._scratch = Scratch(place_of_scratch(os.environ))
         environment = base_environment(os.environ, self._scratch.path)
         self._loop = EventLoop()
-        self._sandbox = Sandbox(session.project_path, self._scratch.path, state_dir, rules)
+        self._sandbox = Sandbox(session.project_path, self._scratch.path, closed, rules)
         self._table = CommandTable(
             self._loop, self._spawner, self._boundary, environment, self._sandbox
         )
