@@ -2,8 +2,9 @@
 
 General layout (imports go from left to right only, which CI checks):
 
-    testing -> system -> session | _host -> otp -> errors -> base
+    cli | testing -> system -> session | _host -> otp -> errors -> base
 
+cli       `jidocode` on the command line
 testing   what the tests of an app need, as a pytest plugin
 system    what an app uses: `SessionSystem` and the handles it gives out
 session   WHAT is supervised: the record, the boundary, Manager, State, the tree

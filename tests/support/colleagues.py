@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from apps import IMPORTS
@@ -105,10 +105,8 @@ class Colleague:
         self.app.wait()
         for pipe in (self.app.stdin, self.app.stdout):
             assert pipe is not None
-            try:
+            with suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
 
 
 def crowd(name: str, session_id: str, number: int) -> int:
@@ -133,7 +131,8 @@ def _work(name: str, session_id: str, place: int) -> None:
     session = system.get_session(session_id)
     session.state.append_message("user", str(place))
     # Killed in the midst of whatever it does then; every fifth goes by itself.
-    killer = threading.Timer(random.Random(place).random(), os.kill, (os.getpid(), signal.SIGKILL))
+    seconds = random.Random(place).random()  # noqa: S311 - repeatable, not secret
+    killer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
     if place % 5:
         killer.start()
     with session.state.subscribe(from_seq=1) as changes:
@@ -150,8 +149,7 @@ def colleagues(number: int = 1) -> Generator[list[Colleague]]:
     """Start some, and end them."""
     found: list[Colleague] = []
     try:
-        for _ in range(number):
-            found.append(Colleague())
+        found.extend(Colleague() for _ in range(number))
         yield found
     finally:
         for each in found:

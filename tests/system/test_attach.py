@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from jidocode import (
     SystemNameTakenError,
     SystemNotFoundError,
 )
+from jidocode._host.client.owner import OwnerClient
 from jidocode.errors import InvalidSettingError
 from jidocode.otp import ChildExited
 from jidocode.system.events import EventStream
@@ -56,6 +57,13 @@ def other() -> Iterator[Colleague]:
     """Another process."""
     with colleagues() as [other]:
         yield other
+
+
+def visitors(system: SessionSystem) -> int:
+    """Return how many other processes are in *system*, which this one has started."""
+    client = system._running.client
+    assert isinstance(client, OwnerClient)
+    return client.visitors
 
 
 # ----- the same system --------------------------------------------------------------------
@@ -112,7 +120,7 @@ def test_sessions_outlive_who_has_opened_them(
     session = shop.get_session(session_id)
     assert [message.content for message in session.state.messages()] == ["kept"]
     assert session.health_check().status.value == "healthy"
-    eventually(lambda: shop._running.client.visitors == 0, "its end is noticed")
+    eventually(lambda: visitors(shop) == 0, "its end is noticed")
 
 
 def test_close_only_detaches(name: str, shop: SessionSystem, own: SessionHandle) -> None:
@@ -188,11 +196,11 @@ def test_who_does_not_read_his_news_has_to_go(
     monkeypatch.setattr("jidocode._host.transport.window.MAX_QUEUED_MESSAGES", 50)
     with colleagues() as [other]:
         other.attach(name)
-        assert shop._running.client.visitors == 1
+        assert visitors(shop) == 1
         with stopped(other.pid):
             for number in range(200):
                 own.call("worker", ("announce", number))
-            eventually(lambda: shop._running.client.visitors == 0)
+            eventually(lambda: visitors(shop) == 0)
         with pytest.raises(RemoteError, match="HostExitedError"):
             until_refused(other)
     assert own.call("worker", ("echo", 1)) == 1
@@ -235,7 +243,7 @@ def test_calls_end_when_the_system_does(name: str, tmp_path: Path, project: Path
         else:
             first.kill()
 
-        with pytest.raises(RemoteError, match="ActorExitedError|HostExitedError|NoProcess"):
+        with pytest.raises(RemoteError, match=r"ActorExited|HostExited|NoProcess"):
             second.answer()
         assert time.monotonic() - begun < PATIENCE
         assert second.do("(list(stream), stream.closed)[1]") is True
@@ -255,9 +263,9 @@ def test_whoever_is_killed_nobody_else_notices(
     """Fifty come, work, and are killed or go, all in no order."""
     other.do("from colleagues import crowd")
     other.begin(f"crowd({name!r}, {own.id!r}, 50)")
-    most = eventually(lambda: shop._running.client.visitors)
+    most = eventually(lambda: visitors(shop))
     calls = 0
-    while shop._running.client.visitors or most < 50:
+    while visitors(shop) or most < 50:
         assert own.call("worker", ("echo", 1)) == 1
         calls += 1
         most = max(most, own.state.statistics().messages)
@@ -283,7 +291,7 @@ def test_who_only_looks_changes_nothing(
         assert session.health_check().status.value == "healthy"
         assert str(look.tree()) == str(shop.tree())
         assert look.statistics().sessions == 1
-        changes = [
+        changes: list[Callable[[], object]] = [
             lambda: session.state.append_message("user", "x"),
             lambda: session.manager.write_file("x", "x"),
             lambda: session.run("true"),

@@ -50,7 +50,7 @@ from jidocode.otp.supervision.events import ChildStarting, SupervisorEvent
 PATIENCE_SECONDS = 5.0
 """How long somebody may take to prove who he is."""
 MAX_STRANGERS = 64
-"""Who is one too many is turned away, so that those who are slow hold up nobody."""
+"""For one more, the one that is there longest has to go: those who say nothing hold up nobody."""
 _PAUSE_SECONDS = 0.1
 _ACCEPTS_PER_TURN = 16
 NEWS = (ChildStarting, SupervisorEvent, wire.News, wire.RootReady, wire.RootExited)
@@ -95,7 +95,11 @@ class _Connection:
 
 
 class Door:
-    """The way into one system; for the reader thread alone, but for its making."""
+    """The way into one system; for the reader thread alone, but for its making.
+
+    Attributes:
+        idle_since: Since when nobody is inside (monotonic seconds); None if somebody is.
+    """
 
     def __init__(
         self,
@@ -114,6 +118,7 @@ class Door:
         self._inside: dict[int, _Connection] = {}
         self._strangers: dict[int, _Connection] = {}
         self._is_closed = False
+        self.idle_since: float | None = time.monotonic()
         self._listener = claim.listen()
         close_in_forks(self, Door._descriptors)
 
@@ -171,9 +176,11 @@ class Door:
 
     def _receive_stranger(self, sock: socket.socket) -> None:
         pid, uid = peer_of(sock)
-        if uid != os.geteuid() or len(self._strangers) >= MAX_STRANGERS:
+        if uid != os.geteuid():
             sock.close()
             return
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._forget(next(iter(self._strangers.values())))
         sock.settimeout(0)
         connection = _Connection(sock, self._claim.secret, pid)
         connection.step = self._challenge
@@ -228,6 +235,7 @@ class Door:
         connection.address = LoopbackAddress(*ADDRESS.unpack(packet))
         fd = connection.sock.fileno()
         self._inside[fd] = self._strangers.pop(fd)
+        self.idle_since = None
         connection.step = _expect_nothing
         self._send([connection], wire.Snapshot(self._directory.snapshot()))
 
@@ -247,7 +255,8 @@ class Door:
 
     def _forget(self, connection: _Connection) -> None:
         fd = connection.sock.fileno()
-        self._inside.pop(fd, None)
+        if self._inside.pop(fd, None) is not None and not self._inside:
+            self.idle_since = time.monotonic()
         self._strangers.pop(fd, None)
         self._messenger.poller.close_socket(connection.sock)
         if connection.address is not None:

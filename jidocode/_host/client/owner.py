@@ -84,6 +84,11 @@ class OwnerClient(HostClient):
         """How many other processes are in the system."""
         return self._door.visitors if self._door is not None else 0
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when none is (monotonic seconds); None if one is, or none could be."""
+        return self._door.idle_since if self._door is not None else None
+
     def _take_news(self, envelope: Envelope) -> None:
         super()._take_news(envelope)
         if self._door is not None:
