@@ -293,7 +293,8 @@ class SessionSystem(Application):
         Args:
             session_id: The session.
             change: Returns the new record, `lambda session: session.rename("till")`.
-                Other changes of this session wait for it, within `call_timeout`.
+                Other changes of this session wait for it, within `call_timeout`. It is called
+                again if another process has changed the record meanwhile.
 
         Raises:
             InvalidSessionIdError, SessionNotFoundError: As `stop_session`.

@@ -92,6 +92,23 @@ def test_a_session_is_one_in_all_processes(
         other.do("shop.state.messages()")
 
 
+def test_no_change_of_a_record_is_lost(
+    name: str, shop: SessionSystem, own: SessionHandle, other: Colleague
+) -> None:
+    """Though each process reads it, changes it, and writes it back."""
+    other.attach(name)
+    other.begin(
+        f"[system.update_session({own.id!r}, lambda shop: shop.rename(shop.name + 'x')).name"
+        " for _ in range(20)][-1]"
+    )
+    for _ in range(20):
+        shop.update_session(own.id, lambda record: record.rename(record.name + "y"))
+    other.answer()
+
+    assert sorted(own.session.name) == sorted("shop" + 20 * "x" + 20 * "y")
+    assert own.state.session() == own.session
+
+
 def test_limits_are_those_of_the_system(name: str, tmp_path: Path, other: Colleague) -> None:
     """However many processes open sessions, and whatever their own settings would be."""
     for folder in ("one", "two"):
@@ -319,9 +336,11 @@ def test_who_only_looks_changes_nothing(
 def test_a_name_belongs_to_one_live_system(name: str, shop: SessionSystem) -> None:
     """Whoever else wants it is told who has it."""
     del shop
-    with colleagues() as [other]:
-        with pytest.raises(RemoteError, match=f"SystemNameTakenError.*process {os.getpid()} "):
-            other.do(f"SessionSystem(name={name!r})")
+    with (
+        colleagues() as [other],
+        pytest.raises(RemoteError, match=f"SystemNameTakenError.*process {os.getpid()} "),
+    ):
+        other.do(f"SessionSystem(name={name!r})")
     with pytest.raises(SystemNameTakenError) as taken:
         SessionSystem(name=name)
     assert taken.value.pid == os.getpid()

@@ -41,7 +41,7 @@ from jidocode.session.admission.messages import (
 from jidocode.session.journal.place import journal_path
 from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
-from jidocode.session.requests import request, update_session
+from jidocode.session.requests import Request, request, update_session
 from jidocode.session.tree import Upkeep, session_children
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
@@ -261,6 +261,8 @@ def update(app: App, session: Session, refusing: Mapping[str, Exception]) -> Ses
                 return session
             case UpdateRecord():
                 return replace(opened, record=request.record)
+            case Request() if who == "state":
+                return refusing.get(who, request.args[0])
             case _:
                 return refusing.get(who)
 
@@ -280,7 +282,7 @@ def test_a_change_goes_to_state_and_then_to_all_who_have_the_record(
     who = [kind for kind, _ in app.asked]
     assert who == ["registry", "state", "registry", "sessions", "session", "session", "manager"]
     told = dict(app.asked[1:4])
-    assert told["state"] == request(update_session, record)
+    assert told["state"] == request(update_session, record, session.updated_at)
     opened = OpenSession(record, frozenset({(1, 2)}))
     assert told["sessions"] == UpdateChild(session.id, value=opened)
     children = [request for _, request in app.asked[4:6] if isinstance(request, UpdateChild)]
