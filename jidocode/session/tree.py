@@ -80,6 +80,7 @@ class Upkeep(Record):
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
+        idle_timeout: Seconds after which a session is stopped that nobody uses, None for never.
         closed: Folders that its commands may not read, besides that of the journals.
     """
 
@@ -89,6 +90,7 @@ class Upkeep(Record):
     system: str | None = None
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
+    idle_timeout: float | None = None
     closed: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -109,6 +111,7 @@ def session_children(
             upkeep.journal_dir,
             upkeep.durability,
             upkeep.system,
+            upkeep.idle_timeout,
             name=("state", session.id),
             heartbeat=upkeep.heartbeat,
             init_timeout=STATE_INIT_TIMEOUT,

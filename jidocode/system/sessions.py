@@ -207,6 +207,7 @@ class Sessions:
         upkeep = Upkeep(
             heartbeat=settings.heartbeat,
             hard_links=settings.hard_links,
+            idle_timeout=settings.idle_timeout,
             closed=(str(place.folder()),),
             commands=CommandRules(
                 max_commands=settings.max_commands,

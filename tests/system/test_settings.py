@@ -93,6 +93,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "sandbox": ("off", '"off"', "off"),
     "command_timeout": ("7.5", "7.5", 7.5),
     "command_output_limit": ("4096", "4096", 4096),
+    "idle_timeout": ("60", "60", 60.0),
     "preload": ("shop.agents, shop", '["shop.agents", "shop"]', ["shop.agents", "shop"]),
     "python": ("/opt/python", '"/opt/python"', Path("/opt/python")),
     "call_timeout": ("1e3", "1e3", 1000.0),

@@ -30,6 +30,7 @@ from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.scratch import Scratch, place_of_scratch
 from jidocode.session.commands.spawner import start_spawner
 from jidocode.session.commands.table import CommandTable
+from jidocode.session.idle import HowIdle, Use
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.record import Session
 from jidocode.session.requests import Request
@@ -57,6 +58,7 @@ class Commands(GenServer):
             OSError: It is gone, or there can be no scratch folder, or no more processes.
         """
         self._process, self._spawner = start_spawner()  # it begins, while we do
+        self._use = Use()
         self._boundary = Boundary(session.project_path, key=session.project_key)
         self._scratch = Scratch(place_of_scratch(os.environ))
         environment = base_environment(os.environ, self._scratch.path)
@@ -71,6 +73,10 @@ class Commands(GenServer):
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Have *request* answered."""
+        if isinstance(request, HowIdle):
+            self._loop.call_soon(partial(self._tell_how_idle, caller))
+            return NoReply()
+        self._use.note()
         if not isinstance(request, Request):
             return super().handle_call(request, caller)
         self._loop.call_soon(partial(self._carry_out, request, caller))
@@ -117,6 +123,13 @@ class Commands(GenServer):
                 self.refuse(caller, error)
             case _:
                 pass
+
+    def _tell_how_idle(self, caller: Caller) -> None:
+        if any(command.result is None for command in self._table):
+            self._use.note()
+            self.reply(caller, 0.0)
+        else:
+            self.reply(caller, self._use.idle_seconds())
 
     def _settle(self, caller: Caller, future: Future[Any]) -> None:
         error = future.exception()

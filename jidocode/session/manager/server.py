@@ -15,6 +15,7 @@ from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import crash_reason
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
+from jidocode.session.idle import HowIdle, Use
 from jidocode.session.journal.place import note_path
 from jidocode.session.manager.operations import OPERATIONS
 from jidocode.session.manager.searches import Searches
@@ -55,6 +56,7 @@ class Manager(GenServer):
             InvalidSessionError: The folder is gone, or another one stands there.
         """
         self.session = session
+        self._use = Use()
         note = None if journal_dir is None else note_path(journal_dir, session.id)
         self.project = Project(
             session.project_path,
@@ -70,6 +72,9 @@ class Manager(GenServer):
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*; searches are answered later, by a thread."""
+        if isinstance(request, HowIdle):
+            return Reply(self._use.idle_seconds())
+        self._use.note()
         try:
             if self.searches.start(request, caller):
                 return NoReply()
