@@ -45,9 +45,9 @@ class Visitor(Struct, frozen=True):
     @classmethod
     def here(cls) -> Visitor:
         """Return what this process is."""
-        from jidocode import __version__  # noqa: PLC0415 - imports much, and only here
+        from importlib.metadata import version  # noqa: PLC0415 - imports much, and only here
 
-        return cls(__version__, ".".join(map(str, sys.version_info[:2])))
+        return cls(version("jidocode"), ".".join(map(str, sys.version_info[:2])))
 
 
 def misfit(visitor: Visitor, own: Visitor) -> str:
