@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
         ReadOnlyError as ReadOnlyError,
         RegistryNotRunningError as RegistryNotRunningError,
@@ -163,6 +164,11 @@ if TYPE_CHECKING:
         TreeEntry as TreeEntry,
         Truncation as Truncation,
     )
+    from jidocode.session.project.protection import (
+        ProtectedChanges as ProtectedChanges,
+        ProtectedPathsChanged as ProtectedPathsChanged,
+        ProtectionRules as ProtectionRules,
+    )
     from jidocode.session.project.results import (
         EditedFile as EditedFile,
         FileBytes as FileBytes,
@@ -239,9 +245,10 @@ else:
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
             NoProcessError NotRegisteredError NotTextError PolicyDeniedError ProgramNotFoundError
-            ProjectAlreadyOpenError RateLimitedError ReadOnlyError RegistryNotRunningError
-            SessionError SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
-            StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
+            ProjectAlreadyOpenError ProtectedPathError RateLimitedError ReadOnlyError
+            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            SessionNotFoundError StartFailedError StreamStalledError SupervisorError
+            SystemNameTakenError SystemNotFoundError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -285,6 +292,8 @@ else:
             Entry
         jidocode.session.project.editing
             Edit
+        jidocode.session.project.protection
+            ProtectedChanges ProtectedPathsChanged ProtectionRules
         jidocode.session.project.results
             EditedFile FileBytes Listing PathStatus TextFile WrittenFile
         jidocode.session.project.found

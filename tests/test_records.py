@@ -82,7 +82,7 @@ SHOWN = {
     "ChildStarted.name": _ID,
     "ChildStarting.child_id": _ID,
     "ChildStarting.name": _ID,
-    "ConfinementReport.bubblewrap": "a few words of ours",
+    "ConfinementReport.namespaces": "a few words of ours",
     "Crashed.error": "why a process ended, as its own exception says it: nothing else would help",
     "Denial.outcome": "what the system says of an error number, or words of ours",
     "Denial.what": "words of ours",

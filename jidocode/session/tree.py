@@ -34,6 +34,7 @@ from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
@@ -82,6 +83,7 @@ class Upkeep(Record):
         commands: How much its commands may be.
         idle_timeout: Seconds after which a session is stopped that nobody uses, None for never.
         closed: Folders that its commands may not read, besides that of the journals.
+        protection: Which of its project's paths are protected, and how.
     """
 
     heartbeat: float | None = None
@@ -92,6 +94,7 @@ class Upkeep(Record):
     commands: CommandRules = field(factory=CommandRules)
     idle_timeout: float | None = None
     closed: tuple[str, ...] = field(default=(), repr=False)
+    protection: ProtectionRules = field(factory=ProtectionRules)
 
 
 def session_children(
@@ -103,6 +106,8 @@ def session_children(
             session,
             upkeep.journal_dir,
             upkeep.hard_links,
+            upkeep.commands.sandbox,
+            upkeep.protection,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),
@@ -124,11 +129,12 @@ def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
     """Return how the process is started that runs the commands of *session*, when one is wanted."""
     from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
 
-    journals = () if upkeep.journal_dir is None else (upkeep.journal_dir,)
     return Commands.child_spec(
         session,
         upkeep.commands,
-        (*journals, *upkeep.closed),
+        upkeep.journal_dir,
+        upkeep.protection,
+        upkeep.closed,
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,

@@ -207,6 +207,7 @@ class SessionSystem(Application):
             RateLimitedError: Too many were asked for; it says when to try again.
             SessionLimitError, SessionExistsError, ProjectAlreadyOpenError:
                 There is no place for it. Nothing was started.
+            ConfinementError: The Manager cannot be confined as `Settings.sandbox` requires.
             StartFailedError: A child's `init` failed; what had started was
                 stopped again and the place is free.
             CallTimeoutError: It did not start within `Settings.call_timeout`, and

@@ -282,7 +282,7 @@ def test_signals_that_the_app_holds_back_reach_the_system() -> None:
         guard = host.parent()
         assert guard is not None
         below = [guard, *guard.children(recursive=True)]
-        statuses = []
+        statuses: list[str] = []
         for each in below:  # a standby among them may give way to another meanwhile
             with suppress(FileNotFoundError, ProcessLookupError):
                 statuses.append(Path(f"/proc/{each.pid}/status").read_text())

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from jidocode._host import wire
 from jidocode._host.transport.address import Address
+from jidocode.base import rehearsals
 from jidocode.base.refs import ActorRef, Name, Via
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import ServerLoop
@@ -105,3 +106,4 @@ def warm_up(address: Address, *, supervises: bool) -> None:
         request = wire.unpack(wire.pack(ref))
         server.handle(CallReceived(Caller(address, 1), request))
         wire.decode(wire.encode(wire.answer(1, request)))
+        rehearsals.go_through_all()

@@ -63,12 +63,16 @@ class Channel:
         It waits for one. The message is empty if the other end is closed.
         """
         # `socket.recv_fds` ignores its flags, and what comes would be inherited.
-        try:
-            message, ancillary, _flags, _address = self._socket.recvmsg(
-                MAX_MESSAGE, _ROOM, socket.MSG_CMSG_CLOEXEC
-            )
-        except ConnectionResetError:
-            return b"", []
+        while True:
+            try:
+                message, ancillary, _flags, _address = self._socket.recvmsg(
+                    MAX_MESSAGE, _ROOM, socket.MSG_CMSG_CLOEXEC
+                )
+                break
+            except (
+                ConnectionResetError
+            ):  # it has not read all; what it said itself is still to come
+                continue
         descriptors = array.array("i")
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):

@@ -29,7 +29,7 @@ sys.path[:] = json.loads(sys.argv[1])
 from jidocode.errors import ConfinementError
 from jidocode.session.confinement.probe import probe
 try:
-    outcome = probe(sys.argv[2])
+    outcome = probe(sys.argv[2], apart=sys.argv[3:] == ['apart'])
 except (ConfinementError, OSError) as error:
     outcome = error
 sys.stdout.buffer.write(pickle.dumps(outcome))
@@ -45,14 +45,15 @@ def begin_inspection(folder: str, mode: SandboxMode) -> Future[ConfinementReport
     if mode == "off":
         future.set_result(ConfinementReport((), find_abi(), "not asked"))
     else:
-        threading.Thread(target=_inspect, args=(folder, future), daemon=True).start()
+        threading.Thread(target=_inspect, args=(folder, mode, future), daemon=True).start()
     return future
 
 
-def _inspect(folder: str, future: Future[ConfinementReport]) -> None:
+def _inspect(folder: str, mode: SandboxMode, future: Future[ConfinementReport]) -> None:
+    apart = ["apart"] if mode == "require:namespaces" else []
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter, and our own words
-            [sys.executable, "-I", "-S", "-c", _PROBE, json.dumps(sys.path), folder],
+            [sys.executable, "-I", "-S", "-c", _PROBE, json.dumps(sys.path), folder, *apart],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=PATIENCE,

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from jidocode.session.commands.channel import Channel
+from jidocode.session.commands.words import BUILT, FAILED, obstructed, word
+from jidocode.session.confinement.namespaces import Obstacle
 from jidocode.session.confinement.seal import Seal
 
 
@@ -25,18 +27,22 @@ class Order(NamedTuple):
 
     It comes in a file in memory. With the word that it is there come the descriptors of that
     file, of the current folder, of standard input, output and error, and of the Landlock rules.
+    If there is a world, it has rules of its own; then the last one, if it is there, is that of the
+    mount namespace in which the same was built before.
 
     Attributes:
         argv: The program and its arguments.
         environment: All of its variables.
         tty: Whether the standard streams are a terminal, which is to be its own.
         seal: The fields of the `Seal` that confines it; None for nothing.
+        world: The fields of the `World` that it sees; None for ours.
     """
 
     argv: list[bytes]
     environment: dict[bytes, bytes]
     tty: bool
     seal: tuple[Any, ...] | None
+    world: tuple[Any, ...] | None = None
 
 
 def write_order(order: Order) -> int:
@@ -60,16 +66,18 @@ def become_program(channel: Channel, failure: int) -> NoReturn:
 
     Args:
         channel: Read once; what else comes is for the runner.
-        failure: A pipe that is closed by the exec; if there is none, it says why.
+        failure: A pipe that is closed by the exec; if there is none, what the runner is to say
+            of it.
     """
     try:
         _prepare()
         message, descriptors = channel.receive()
         if message:
-            _execute(descriptors)
+            _execute(channel, descriptors)
+    except Obstacle as obstacle:
+        os.write(failure, obstructed(obstacle))
     except BaseException as error:  # noqa: BLE001 - the runner says it
-        number = (isinstance(error, OSError) and error.errno) or errno.EIO
-        os.write(failure, number.to_bytes(4, "little"))
+        os.write(failure, word(FAILED, (isinstance(error, OSError) and error.errno) or errno.EIO))
     finally:
         os._exit(127)
 
@@ -81,21 +89,28 @@ def _prepare() -> None:
         with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _ = Order(*marshal.loads(marshal.dumps(([b"/"], {b"PATH": b"/"}, False, None))))  # noqa: S302 - our own
+    order = ([b"/"], {b"PATH": b"/"}, False, None, None)
+    _ = Order(*marshal.loads(marshal.dumps(order)))  # noqa: S302 - our own
     with contextlib.suppress(OSError):
         os.execvpe(b"/", [b"/"], {b"PATH": b"/"})  # noqa: S606 - a folder is no program
 
 
-def _execute(descriptors: Sequence[int]) -> None:
+def _execute(channel: Channel, descriptors: Sequence[int]) -> None:
     file, folder, *streams = descriptors[:5]
+    last = descriptors[5] if len(descriptors) > 5 else None  # noqa: PLR2004 - see `Order`
     with open(file, "rb") as memory:  # noqa: PTH123 - it has no path
         memory.seek(0)
         order = Order(*marshal.loads(memory.read()))  # noqa: S302 - its sender is our own server
-    os.fchdir(folder)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     if order.tty:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    if order.seal is not None:
-        Seal(*order.seal).apply(descriptors[5])
+    if order.world is None:
+        os.fchdir(folder)
+    else:
+        from jidocode.session.confinement.world import World  # noqa: PLC0415 - the spawner has it
+
+        last = World(*order.world).enter(folder, last, lambda it: channel.send(word(BUILT), [it]))
+    if order.seal is not None and last is not None:
+        Seal(*order.seal).apply(last)
     os.execvpe(order.argv[0], order.argv, order.environment)  # noqa: S606 - it is what is wanted

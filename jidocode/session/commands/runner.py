@@ -16,16 +16,27 @@ for ever.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
-import struct
 import time
 from typing import NoReturn
 
 from jidocode.base import orphans
-from jidocode.session.commands.channel import Channel, close_all_but
+from jidocode.session.commands.channel import MAX_MESSAGE, Channel, close_all_but
 from jidocode.session.commands.program import become_program
+from jidocode.session.commands.words import (
+    END,
+    EXITED,
+    GONE,
+    SIGNAL,
+    STARTED,
+    obstructed,
+    parse,
+    word,
+)
+from jidocode.session.confinement.namespaces import Obstacle, be_init, leave
 
 LINGER_SECONDS = 0.2
 """How long what a command has started may outlive its main process."""
@@ -34,68 +45,60 @@ GIVE_UP_SECONDS = 2.0
 POLL_SECONDS = 0.005
 """Between two looks whether anything is left."""
 
-# What a runner says: a letter and a number.
-STARTED = b"S"
-"""The command runs: its pid."""
-FAILED = b"F"
-"""It could not be started: the error's number."""
-EXITED = b"X"
-"""Its main process has ended: its status, as `subprocess` counts it."""
-GONE = b"G"
-"""Nothing of it is left."""
-# What it is told
-SIGNAL = b"N"
-"""Send the command's group a signal: its number."""
-END = b"E"
-"""End all of it: milliseconds between SIGTERM and SIGKILL."""
 
-_WORD = struct.Struct("<ci")
+def run_runner(channel: Channel, users: int | None) -> NoReturn:
+    """Fork the process of the command that will come by *channel*, and see to its end.
 
-
-def word(letter: bytes, number: int = 0) -> bytes:
-    """Return what a runner says or is told."""
-    return _WORD.pack(letter, number)
-
-
-def parse(message: bytes) -> tuple[bytes, int]:
-    """Return the letter and the number of *message*."""
-    letter, number = _WORD.unpack(message)
-    return letter, number
-
-
-def run_runner(channel: Channel) -> NoReturn:
-    """Fork the process of the command that will come by *channel*, and see to its end."""
+    With *users*, a user namespace, it is in namespaces of its own.
+    """
     status = 1
     try:
-        close_all_but(channel.fileno())
+        close_all_but(channel.fileno(), *(() if users is None else (users,)))
         orphans.adopt_orphans()
+        init = None if users is None else _start_init(users)
         reading, failure = os.pipe()
         pid = os.fork()
         if not pid:
             os.close(reading)
             become_program(channel, failure)
         os.close(failure)
-        _Runner(channel, pid).run(reading)
+        _Runner(channel, pid, init).run(reading)
+        status = 0
+    except Obstacle as obstacle:
+        channel.send(obstructed(obstacle))
         status = 0
     finally:
         orphans.end_all()
         os._exit(status)
 
 
+def _start_init(users: int) -> int:
+    """Start the init of the command's namespace; return what is to be closed for its end."""
+    leave(users)
+    os.close(users)
+    reading, ours = os.pipe()
+    if not os.fork():
+        close_all_but(reading)
+        be_init(reading)
+    os.close(reading)
+    return ours
+
+
 class _Runner:
     """Follows one command from its start to the end of all of it."""
 
-    def __init__(self, channel: Channel, pid: int) -> None:
+    def __init__(self, channel: Channel, pid: int, init: int | None) -> None:
         self._channel = channel
         self._pid = pid
+        self._init = init
         self._kill_at: float | None = None
         self._poll = select.poll()
 
     def run(self, failure: int) -> None:
         """Follow it; return when nothing is left of it, or nobody wants it any more."""
-        problem = os.read(failure, 4)  # nothing, once the program is executed
+        problem = os.read(failure, MAX_MESSAGE)  # nothing, once the program is executed
         if problem:
-            self._channel.send(word(FAILED, int.from_bytes(problem, "little")))
+            self._channel.send(problem)
             return
         os.close(failure)
         self._channel.send(word(STARTED, self._pid))
@@ -103,6 +106,9 @@ class _Runner:
         status = self._await_exit()
         if status is not None:
             self._channel.send(word(EXITED, status))
+            if self._init is not None:  # of what is left it is the parent, and knows its end
+                with contextlib.suppress(BrokenPipeError):  # it was killed, and all with it
+                    os.write(self._init, b"!")
             self._end_rest()
             self._channel.send(word(GONE))
 

@@ -17,11 +17,13 @@ from jidocode.errors import (
     CommandError,
     CommandRunningError,
     CommandStartError,
+    ConfinementError,
     InvalidRequestError,
     ProgramNotFoundError,
+    SessionError,
 )
 from jidocode.otp.seconds import INFINITY
-from jidocode.session.commands import limits, runner
+from jidocode.session.commands import limits, words
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.loop import EventLoop, Timer
 from jidocode.session.commands.output import HeadAndTail
@@ -29,6 +31,8 @@ from jidocode.session.commands.result import CommandInfo, CommandResult, OutputC
 from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Size, Wanted
+from jidocode.session.commands.watch import Changes
+from jidocode.session.confinement.namespaces import explain
 
 READ_SIZE = 2**16
 LAST_READS = 64
@@ -56,9 +60,14 @@ class RunningCommand:
         *,
         output_limit: int,
         saved: SavedOutput | None,
+        on_build: Callable[[int], object],
+        changes: Callable[[], Changes],
         on_end: Callable[[], object],
     ) -> None:
-        """Follow the command whose order has been sent by *channel*."""
+        """Follow the command whose order has been sent by *channel*.
+
+        *changes* is asked what was changed while it ran, once, when nothing is left of it.
+        """
         self.wanted = wanted
         self.started: Future[int] = Future()
         self.ended: Future[CommandResult] = Future()
@@ -67,6 +76,8 @@ class RunningCommand:
         self._channel = channel
         self._streams = streams
         self._saved = saved
+        self._on_build = on_build
+        self._changes = changes
         self._on_end = on_end
         self._began = time.monotonic()
         self._began_at = time.time()
@@ -180,7 +191,7 @@ class RunningCommand:
     def signal(self, number: int) -> None:
         """Send its group a signal, if it runs."""
         if self._status is None:
-            self._tell(runner.SIGNAL, number)
+            self._tell(words.SIGNAL, number)
 
     def cancel(self) -> None:
         """End it, if it runs."""
@@ -191,7 +202,7 @@ class RunningCommand:
     def end(self, grace: float) -> None:
         """End all of it within *grace* seconds, and then by SIGKILL."""
         if self.result is None:
-            self._tell(runner.END, int(grace * 1000))
+            self._tell(words.END, int(grace * 1000))
 
     def wait(self, seconds: float) -> CommandResult | Future[CommandResult]:
         """Return its result, or a future of that, which fails after *seconds*."""
@@ -219,7 +230,7 @@ class RunningCommand:
 
     def _tell(self, letter: bytes, number: int) -> None:
         try:
-            self._channel.send(runner.word(letter, number))
+            self._channel.send(words.word(letter, number))
         except BlockingIOError as error:
             raise CommandError("the command has not heeded what it was told before") from error
 
@@ -229,17 +240,22 @@ class RunningCommand:
             self.end(limits.GRACE_SECONDS)
 
     def _take_word(self) -> None:
-        message, _ = self._channel.receive()
-        letter, number = runner.parse(message) if message else (runner.GONE, 0)
-        if letter == runner.STARTED:
+        message, descriptors = self._channel.receive()
+        letter, number = words.parse(message) if message else (words.GONE, 0)
+        if letter == words.STARTED:
             self._pid = number
             self.started.set_result(number)
-        elif letter == runner.EXITED:
+        elif letter == words.EXITED:
             self._note_exit(number)
-        elif letter == runner.FAILED:
-            self._fail(number)
+        elif letter == words.BUILT:
+            self._on_build(descriptors[0])
+        elif letter == words.FAILED:
+            self._fail(self._start_error(number))
+        elif letter == words.OBSTRUCTED:
+            obstacle = words.parse_obstacle(number)
+            self._fail(ConfinementError(explain(obstacle)))
         elif not self.started.done():  # its runner has ended, or never began
-            self._fail(errno.EAGAIN)
+            self._fail(self._start_error(errno.EAGAIN))
         else:
             self._note_exit(-signal.SIGKILL)  # if it had not ended, it was killed with its runner
             self._finish()
@@ -249,16 +265,17 @@ class RunningCommand:
             self._status = status
             self._seconds = time.monotonic() - self._began
 
-    def _fail(self, number: int) -> None:
+    def _start_error(self, number: int) -> CommandStartError:
+        program = self.wanted.argv[0]
+        if number == errno.ENOENT:
+            return ProgramNotFoundError(program)
+        return CommandStartError(program, os.strerror(number), number)
+
+    def _fail(self, error: SessionError) -> None:
         self._close()
         if self._saved is not None:
             self._saved.close()
-        program = self.wanted.argv[0]
-        self.started.set_exception(
-            ProgramNotFoundError(program)
-            if number == errno.ENOENT
-            else CommandStartError(program, os.strerror(number), number)
-        )
+        self.started.set_exception(error)
         self._on_end()
 
     def _finish(self) -> None:
@@ -271,6 +288,7 @@ class RunningCommand:
         if self._saved is not None:
             self._saved.close()
         status = self._status or 0
+        changes = self._changes()
         self.result = CommandResult(
             id=self.wanted.id,
             argv=self.wanted.argv,
@@ -282,6 +300,8 @@ class RunningCommand:
             timed_out=self._timed_out,
             cancelled=self._cancelled,
             saved=self._saved.size if self._saved else 0,
+            protected_changes=changes.paths,
+            undone_changes=changes.undone,
         )
         self.ended.set_result(self.result)
         self._tell_readers()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from jidocode.errors import ConfinementError
+from jidocode.session.commands.environment import FOLDERS
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.confinement.confinement import Prepared, prepare
 from jidocode.session.confinement.network import Network
 from jidocode.session.confinement.rules import session_confinement
+from jidocode.session.confinement.view import view
 
 _MAX_PREPARED = 16
 """How many confinements, one for each network that was asked for, are kept ready."""
@@ -40,8 +42,6 @@ class Sandbox:
         """
         if self.rules.sandbox == "off":
             return None
-        if self.rules.sandbox == "require:namespaces":
-            raise ConfinementError("commands are not confined by namespaces so far")
         found = self._prepared.get(network)
         if found is None:
             if len(self._prepared) >= _MAX_PREPARED:
@@ -55,6 +55,22 @@ class Sandbox:
                 )
             )
         return found
+
+    @property
+    def uses_namespaces(self) -> bool:
+        """Whether commands are in namespaces of their own, too."""
+        return self.rules.sandbox == "require:namespaces"
+
+    def world(self, prepared: Prepared | None) -> tuple[Any, ...] | None:
+        """Return the fields of the `World` that a command sees; None if that is ours.
+
+        Raises:
+            ConfinementError: What it may reach cannot be shown.
+        """
+        if prepared is None or not self.uses_namespaces:
+            return None
+        temporary = f"{self.scratch}/{FOLDERS['TMPDIR']}"
+        return tuple(view(prepared.confinement, self._project, temporary))
 
     def close(self) -> None:
         """Let go of all; who is confined stays so."""

@@ -28,10 +28,14 @@ from pathlib import Path
 
 from jidocode.base import orphans
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.runner import FAILED, GIVE_UP_SECONDS, run_runner, word
+from jidocode.session.commands.runner import GIVE_UP_SECONDS, run_runner
+from jidocode.session.commands.words import FAILED, obstructed, word
+from jidocode.session.confinement.namespaces import Obstacle, make_users
 
 RUN = b"R"
 """What it is told: fork a runner, for the channel whose end comes with the word."""
+RUN_APART = b"A"
+"""The same, for a command in namespaces of its own."""
 
 _LEFT_TO_APP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -73,17 +77,18 @@ def start_spawner() -> tuple[subprocess.Popen[bytes], Channel]:
     return process, ours
 
 
-def request_runner(spawner: Channel) -> Channel | None:
+def request_runner(spawner: Channel, *, apart: bool) -> Channel | None:
     """Have *spawner* fork a runner; return the channel to it, None if the spawner is gone.
 
-    Nobody waits: what is sent by the channel is there when the runner is.
+    Nobody waits: what is sent by the channel is there when the runner is. With *apart* its
+    command will be in namespaces of its own.
 
     Raises:
         OSError: No descriptor is left, or the spawner is behind.
     """
     ours, theirs = Channel.pair()
     try:
-        if spawner.send(RUN, [theirs.fileno()]):
+        if spawner.send(RUN_APART if apart else RUN, [theirs.fileno()]):
             return ours
     except OSError:
         ours.close()
@@ -115,6 +120,7 @@ class _Spawner:
         self._control = control
         self._runners: dict[int, tuple[int, Channel]] = {}  # pid and far end, by pidfd
         self._poll = select.poll()
+        self._users: int | None = None  # the user namespace of all commands, once there is one
 
     def run(self) -> None:
         """Do what the server says until it is gone."""
@@ -127,14 +133,23 @@ class _Spawner:
                 message, descriptors = self._control.receive()
                 if not message:
                     return
-                self._fork(Channel.of(descriptors[0]))
+                self._fork(Channel.of(descriptors[0]), apart=message == RUN_APART)
 
-    def _fork(self, channel: Channel) -> None:
+    def _fork(self, channel: Channel, *, apart: bool) -> None:
         try:
+            if apart and self._users is None:
+                from jidocode.session.confinement.world import World  # noqa: PLC0415 - if it is wanted
+
+                del World  # it is for the forks
+                self._users = make_users()
             pid = os.fork()
             if not pid:
-                run_runner(channel)
+                run_runner(channel, self._users)
             pidfd = os.pidfd_open(pid)
+        except Obstacle as obstacle:
+            channel.send(obstructed(obstacle))
+            channel.close()
+            return
         except OSError as error:
             channel.send(word(FAILED, error.errno or errno.EAGAIN))
             channel.close()

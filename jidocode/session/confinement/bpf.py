@@ -4,6 +4,10 @@ The kernel runs the program at each system call of a confined process, with the 
 call, the machine and the six arguments as its input; what it returns is what happens. The
 program is a plain list with jumps forward only, so it can be read from top to bottom: is it
 our machine, is the number one we know, and then one block for each call in the table.
+
+The blocks are in groups that are jumped over. When a filter is installed, the kernel goes through
+it once for each call that there is, to know those that are always allowed: with every block
+looked at, that took longer than all the rest of confining a process.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ _ARGUMENTS = 16
 
 _WORD = 0xFFFFFFFF
 _LONGEST_JUMP = 255
+_GROUP = 8
+"""Calls that are jumped over at once, if they are below the one that is made."""
 _LONGEST_PROGRAM = 4096  # BPF_MAXINSNS
 
 
@@ -88,15 +94,23 @@ def assemble(machine: int, last: int, unknown: int, table: Mapping[int, Rule]) -
         Instruction(_IF_GREATER, 0, 1, last),
         Instruction(_RETURN, 0, 0, unknown),
     ]
-    for number, rule in sorted(table.items()):
-        # A block always returns, so the number is still loaded at the next one.
-        block = [instruction for case in rule.cases for instruction in _case(case)]
-        block.append(Instruction(_RETURN, 0, 0, rule.otherwise))
-        program += [_jump_unless_equal(number, block), *block]
+    rules = sorted(table.items())
+    for start in range(0, len(rules), _GROUP):
+        group = rules[start : start + _GROUP]
+        blocks = [instruction for number, rule in group for instruction in _block(number, rule)]
+        program += [_jump_if_greater(group[-1][0], blocks), *blocks]
     program.append(Instruction(_RETURN, 0, 0, ALLOW))
     if len(program) > _LONGEST_PROGRAM:
         raise ValueError(f"{len(program)} instructions are more than the kernel takes")
     return program
+
+
+def _block(number: int, rule: Rule) -> list[Instruction]:
+    """Return: if it is call *number*, return what *rule* says, else go on behind that."""
+    # A block always returns, so the number is still loaded at the next one.
+    block = [instruction for case in rule.cases for instruction in _case(case)]
+    block.append(Instruction(_RETURN, 0, 0, rule.otherwise))
+    return [_jump_unless_equal(number, block), *block]
 
 
 def _case(case: Case) -> list[Instruction]:
@@ -111,9 +125,17 @@ def _case(case: Case) -> list[Instruction]:
 
 
 def _jump_unless_equal(value: int, block: Sequence[Instruction]) -> Instruction:
+    return Instruction(_IF_EQUAL, 0, _length(block), value)
+
+
+def _jump_if_greater(value: int, block: Sequence[Instruction]) -> Instruction:
+    return Instruction(_IF_GREATER, _length(block), 0, value)
+
+
+def _length(block: Sequence[Instruction]) -> int:
     if len(block) > _LONGEST_JUMP:
         raise ValueError(f"a jump over {len(block)} instructions is too long")
-    return Instruction(_IF_EQUAL, 0, len(block), value)
+    return len(block)
 
 
 def encode(program: Sequence[Instruction]) -> bytes:

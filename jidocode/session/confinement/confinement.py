@@ -1,4 +1,4 @@
-"""What a command may do, as one record, and the three steps in which a child is held to it.
+"""What a process may do, as one record, and the three steps in which it is held to it.
 
 `prepare` does before the fork what takes time, can fail or needs memory. `Prepared.apply` is
 what is left for the child: a handful of system calls, of which none opens anything.
@@ -7,6 +7,7 @@ what is left for the child: a handful of system calls, of which none opens anyth
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import cast
 
 from attrs import field, frozen
@@ -21,7 +22,8 @@ from jidocode.session.confinement.limits import (
     CommandLimits,
     resource_limits,
 )
-from jidocode.session.confinement.network import FullNetwork, Network, NoNetwork, Ports
+from jidocode.session.confinement.network import FullNetwork, Network, NoNetwork, Peers, Ports
+from jidocode.session.confinement.privileges import DAC_OVERRIDE, OWNERS
 from jidocode.session.confinement.seal import Seal
 from jidocode.session.project.paths import MAX_PATH_LENGTH, path_bytes
 
@@ -53,8 +55,8 @@ def _path(value: object) -> str:
     return path
 
 
-def _network(value: object) -> Network:
-    if not isinstance(value, (NoNetwork, Ports, FullNetwork)):
+def _network(value: object) -> Network | Peers:
+    if not isinstance(value, (NoNetwork, Ports, FullNetwork, Peers)):
         raise InvalidRequestError(
             f"network must be NoNetwork(), Ports(...) or FullNetwork(), not {quote(value)}"
         )
@@ -67,15 +69,15 @@ def _limits(value: object) -> CommandLimits:
     return value
 
 
-def _ptrace(value: object) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise InvalidRequestError(f"ptrace must be True or False, not {quote(value)}")
+        raise InvalidRequestError(f"a flag must be True or False, not {quote(value)}")
     return value
 
 
 @frozen(eq=False, repr=False, kw_only=True)
 class Confinement(Record):
-    """What a command may do; whatever is not named here, it may not.
+    """What a command, or another process, may do; whatever is not named here, it may not.
 
     Paths are absolute, and stand for all that is beneath them. No symlink in them is followed:
     name what is meant.
@@ -87,6 +89,8 @@ class Confinement(Record):
         network: Which sockets it may have.
         limits: What it may use of the machine.
         ptrace: Whether it may debug those that it has started.
+        execute: Whether it may execute what it may read.
+        owners: Whether it may give away files, and change those of others, as far as the app may.
 
     Raises:
         InvalidRequestError: One of them is not of that kind.
@@ -95,9 +99,11 @@ class Confinement(Record):
     read: tuple[str, ...] = field(default=(), converter=absolute_paths)
     write: tuple[str, ...] = field(default=(), converter=absolute_paths)
     devices: tuple[str, ...] = field(default=(), converter=absolute_paths)
-    network: Network = field(factory=NoNetwork, converter=_network)
+    network: Network | Peers = field(factory=NoNetwork, converter=_network)
     limits: CommandLimits = field(factory=CommandLimits, converter=_limits)
-    ptrace: bool = field(default=False, converter=_ptrace)
+    ptrace: bool = field(default=False, converter=_flag)
+    execute: bool = field(default=True, converter=_flag)
+    owners: bool = field(default=False, converter=_flag)
 
 
 class Prepared(Closing):
@@ -107,25 +113,30 @@ class Prepared(Closing):
     one open file, which exec closes.
 
     Attributes:
+        confinement: What it was made from.
         skipped: Paths of the confinement at which nothing was, or that had a symlink in them;
             nothing is granted for them.
         seal: All of it but the Landlock rules, to be sent to another process.
+        built: A mount namespace in which what it grants is all there is, for the tier namespaces,
+            once there is one.
         unenforced: What a command can do though it should not, because this kernel's Landlock
             is too old to prevent it; one short text each.
     """
 
     def __init__(
         self,
+        confinement: Confinement,
         ruleset: landlock.Ruleset,
-        program: bytes,
-        limits: CommandLimits,
+        seal: Seal,
         skipped: tuple[str, ...],
         unenforced: tuple[str, ...],
     ) -> None:
+        self.confinement = confinement
         self.skipped = skipped
         self.unenforced = unenforced
+        self.built: int | None = None
         self._ruleset = ruleset
-        self.seal = Seal(resource_limits(limits), program)
+        self.seal = seal
 
     @property
     def ruleset(self) -> int:
@@ -150,12 +161,29 @@ class Prepared(Closing):
     def close(self) -> None:
         """Let go of it; whoever was confined by it stays so."""
         self._ruleset.close()
+        if self.built is not None:
+            os.close(self.built)
+            self.built = None
+
+    def keep_built(self, descriptor: int) -> None:
+        """Take the open *descriptor* as `built`, unless there is one, or this was let go of."""
+        if self.built is None and self.ruleset >= 0:
+            self.built = descriptor
+        else:
+            os.close(descriptor)
 
 
-def prepare(confinement: Confinement) -> Prepared:
+def prepare(
+    confinement: Confinement, *, read: Iterable[int] = (), write: Iterable[int] = ()
+) -> Prepared:
     """Make all that a child needs to be confined; some milliseconds of work.
 
     Rules hold what is at a path now: what is moved there later has no rights.
+
+    Args:
+        confinement: What it may do.
+        read: Descriptors of what it may read, too, whatever its paths are.
+        write: Descriptors of what it may change, too.
 
     Raises:
         ConfinementError: This kernel or machine cannot do it at all, or not that.
@@ -173,24 +201,39 @@ def prepare(confinement: Confinement) -> Prepared:
     network = confinement.network
     if isinstance(network, Ports) and abi < _FIRST_ABI_WITH_PORTS:
         raise ConfinementError("the kernel's Landlock knows no ports (Linux 6.7 and newer)")
-    program = seccomp.program(machine, network, ptrace=confinement.ptrace)
+    program = seccomp.program(
+        machine, network, ptrace=confinement.ptrace, execute=confinement.execute
+    )
+    capabilities = DAC_OVERRIDE | (OWNERS if confinement.owners else 0)
+    seal = Seal(resource_limits(confinement.limits), program, capabilities)
     try:
-        ruleset = landlock.Ruleset(abi, network=not isinstance(network, FullNetwork))
+        ruleset = landlock.Ruleset(abi, network=not isinstance(network, (FullNetwork, Peers)))
         try:
-            skipped = _fill(ruleset, confinement)
+            skipped = _fill(ruleset, confinement, read, write)
         except BaseException:
             ruleset.close()
             raise
     except OSError as error:
         raise ConfinementError(f"the kernel takes no Landlock rules: {error}") from error
-    return Prepared(ruleset, program, confinement.limits, skipped, landlock.unenforced(abi))
+    return Prepared(confinement, ruleset, seal, skipped, landlock.unenforced(abi))
 
 
-def _fill(ruleset: landlock.Ruleset, confinement: Confinement) -> tuple[str, ...]:
+def _fill(
+    ruleset: landlock.Ruleset,
+    confinement: Confinement,
+    readable: Iterable[int],
+    writable: Iterable[int],
+) -> tuple[str, ...]:
     """Add all rules; return the paths that have none."""
+    denied = 0 if confinement.execute else landlock.EXECUTE
+    read, write = landlock.READ & ~denied, landlock.WRITE & ~denied
+    for fd in readable:
+        ruleset.allow_opened(fd, read)
+    for fd in writable:
+        ruleset.allow_opened(fd, write)
     rules = (
-        *((path, landlock.READ) for path in confinement.read),
-        *((path, landlock.WRITE) for path in confinement.write),
+        *((path, read) for path in confinement.read),
+        *((path, write) for path in confinement.write),
         *((path, landlock.DEVICE) for path in confinement.devices),
     )
     skipped = [path for path, access in rules if not ruleset.allow_path(path, access)]

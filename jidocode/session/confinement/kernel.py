@@ -15,6 +15,34 @@ _prctl, _capget, _capset = _libc.prctl, _libc.capget, _libc.capset
 
 Pointer = ctypes.Array[ctypes.c_char] | ctypes.Structure | None
 
+_OPENAT2 = 437
+_AT_FDCWD = -100
+_NO_SYMLINKS = 0x04
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how, openat2(2)."""
+
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def open_place(path: bytes, flags: int = 0) -> int:
+    """Return a descriptor that stands for what is at *path*; by no way that a symlink is part of.
+
+    Whoever may write one of its folders could lay one there that leads elsewhere. With
+    O_NOFOLLOW a symlink may be what stands there itself.
+
+    Raises:
+        OSError: With its error number.
+    """
+    how = _OpenHow(os.O_PATH | os.O_CLOEXEC | flags, 0, _NO_SYMLINKS)
+    name = ctypes.create_string_buffer(path)
+    return call(_OPENAT2, _AT_FDCWD, name, how, ctypes.sizeof(how))
+
 
 def call(number: int, *arguments: int | Pointer) -> int:
     """Make the system call with that number; return what it returns.

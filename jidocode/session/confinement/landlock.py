@@ -14,8 +14,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from jidocode.session.confinement.kernel import call
-from jidocode.session.project.paths import path_bytes
+from jidocode.session.confinement.kernel import call, open_place
 
 # linux/landlock.h; the comment is the ABI from which on the kernel has it.
 EXECUTE = 1 << 0
@@ -60,10 +59,7 @@ _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV | RESOLVE_UN
 _CREATE_RULESET, _ADD_RULE = 444, 445
 _VERSION = 1 << 0
 _PATH_BENEATH, _NET_PORT = 1, 2
-_OPENAT2 = 437
-_AT_FDCWD = -100
-_RESOLVE_NO_SYMLINKS = 0x04
-_NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
+NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class _RulesetAttributes(ctypes.Structure):
@@ -88,16 +84,6 @@ class _NetPort(ctypes.Structure):
     """struct landlock_net_port_attr."""
 
     _fields_ = (("access", ctypes.c_uint64), ("port", ctypes.c_uint64))
-
-
-class _OpenHow(ctypes.Structure):
-    """struct open_how, openat2(2)."""
-
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
 
 
 def find_abi() -> int:
@@ -180,8 +166,7 @@ class Ruleset:
     def allow_path(self, path: str, access: int) -> bool:
         """Grant *access* to what is at *path*, and to all beneath it.
 
-        No symlink in *path* is followed: whoever may write one of its folders could lay one
-        there that leads elsewhere.
+        No symlink in *path* is followed.
 
         Returns:
             False if nothing was granted: nothing is there, or not for us, or behind a symlink.
@@ -189,22 +174,28 @@ class Ruleset:
         Raises:
             OSError: The kernel refused something else.
         """
-        how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
-        name = ctypes.create_string_buffer(path_bytes(path))
         try:
-            fd = call(_OPENAT2, _AT_FDCWD, name, how, ctypes.sizeof(how))
+            fd = open_place(os.fsencode(path))
         except OSError as error:
-            if error.errno in _NOTHING_THERE:
+            if error.errno in NOTHING_THERE:
                 return False
             raise
         try:
-            access &= self._files
-            if not stat.S_ISDIR(os.fstat(fd).st_mode):
-                access &= _OF_FILES
-            call(_ADD_RULE, self.fd, _PATH_BENEATH, _PathBeneath(access, fd), 0)
+            self.allow_opened(fd, access)
         finally:
             os.close(fd)
         return True
+
+    def allow_opened(self, fd: int, access: int) -> None:
+        """Grant *access* to what is open as *fd*, and to all beneath it.
+
+        Raises:
+            OSError: The kernel refused.
+        """
+        access &= self._files
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            access &= _OF_FILES
+        call(_ADD_RULE, self.fd, _PATH_BENEATH, _PathBeneath(access, fd), 0)
 
     def allow_port(self, port: int, access: int) -> None:
         """Grant *access*, `BIND_TCP` or `CONNECT_TCP`, for *port*.

@@ -54,4 +54,12 @@ class Ports(Record):
     listen: tuple[int, ...] = field(default=(), converter=_ports)
 
 
+@frozen(eq=False, repr=False)
+class Peers(Record):
+    """TCP over IPv4, to every port and from who connects to a socket that listens already.
+
+    By that the processes of a system talk with each other. No command is granted it.
+    """
+
+
 Network = NoNetwork | Ports | FullNetwork

@@ -1,4 +1,4 @@
-"""A command has no privileges of the app's, not even if the app runs as root."""
+"""Who is confined has no privileges of the app's to speak of, not even if the app runs as root."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _VERSION_3 = 0x20080522
 # A container's root often works on a project that belongs to a user of the machine around it.
 # It can do so by this capability alone: to read and write what belongs to others. Landlock
 # decides which files that is about; chown, setuid, mount, raw sockets are no part of it.
-_DAC_OVERRIDE = 1 << 1
+DAC_OVERRIDE = 1 << 1
+
+OWNERS = 1 << 0 | 1 << 3
+"""CAP_CHOWN and CAP_FOWNER: a file that takes another's place gets its owner and permissions."""
 
 
 class _Header(ctypes.Structure):
@@ -44,8 +47,8 @@ def forbid_new_privileges() -> None:
     prctl(_SET_NO_NEW_PRIVS, 1)
 
 
-def drop_capabilities() -> None:
-    """Give up all capabilities but CAP_DAC_OVERRIDE, and that too if it is not held.
+def drop_capabilities(kept: int = DAC_OVERRIDE) -> None:
+    """Give up all capabilities but those of *kept*, a set of bits, as far as they are held.
 
     What is executed later has no more, root or not, after `forbid_new_privileges`.
 
@@ -54,12 +57,12 @@ def drop_capabilities() -> None:
     """
     header, held = _Header(_VERSION_3, 0), _Halves()
     capget(header, held)
-    kept = _Half(held.low.effective & _DAC_OVERRIDE, held.low.permitted & _DAC_OVERRIDE, 0)
-    capset(header, _Halves(kept, _Half(0, 0, 0)))
+    left = _Half(held.low.effective & kept, held.low.permitted & kept, 0)
+    capset(header, _Halves(left, _Half(0, 0, 0)))
 
 
-def held_capabilities() -> bool:
+def held_capabilities(kept: int = DAC_OVERRIDE) -> bool:
     """Return whether this process has more than `drop_capabilities` leaves."""
     held = _Halves()
     capget(_Header(_VERSION_3, 0), held)
-    return bool(held.low.permitted & ~_DAC_OVERRIDE or held.high.permitted)
+    return bool(held.low.permitted & ~kept or held.high.permitted)

@@ -10,42 +10,76 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 
 from jidocode.errors import ConfinementError
-from jidocode.session.confinement.confinement import Confinement, prepare
+from jidocode.session.confinement.apart import confine_apart, run_apart
+from jidocode.session.confinement.confinement import Confinement, Prepared, prepare
 from jidocode.session.confinement.descriptors import close_others
 from jidocode.session.confinement.landlock import find_abi
-from jidocode.session.confinement.report import ConfinementReport, Denial
+from jidocode.session.confinement.report import IN_FORCE, ConfinementReport, Denial
 from jidocode.session.confinement.rules import session_confinement
-from jidocode.session.confinement.tries import TRIES, Place, attempt
+from jidocode.session.confinement.tries import (
+    NAMESPACE_TRIES,
+    NAMESPACES,
+    TRIES,
+    Place,
+    Tries,
+    attempt,
+)
 
 PATIENCE = 10.0
 """Seconds for all tries together; they take some 10 ms."""
 
 
-def probe(folder: str | None = None) -> ConfinementReport:
+def probe(folder: str | None = None, *, apart: bool = False) -> ConfinementReport:
     """Try everything a command must not be able to do; return what came of each try.
 
     Forks: for a process with one thread. Nothing is left behind.
 
     Args:
         folder: Where a folder for the tries can be made; by default where temporary ones are.
+        apart: Whether to try it in namespaces, and what only they hold.
 
     Raises:
         ConfinementError: No command can be confined here at all, or the tries did not end.
         OSError: The folder cannot be used.
     """
     with _place(folder) as place, prepare(_rules(place)) as prepared:
-        denials = run_tries(place, prepared.apply)
-    return ConfinementReport(denials, find_abi(), find_bubblewrap())
+        if apart:
+            denials, namespaces = _run_tries_apart(place, prepared), IN_FORCE
+        else:
+            denials, namespaces = (
+                run_tries(place, prepared.apply),
+                _find_namespaces(place, prepared),
+            )
+    return ConfinementReport(denials, find_abi(), namespaces)
+
+
+def _run_tries_apart(
+    place: Place, prepared: Prepared, tries: Tries = (*TRIES, *NAMESPACE_TRIES)
+) -> tuple[Denial, ...]:
+    folder = os.open(place.inside, os.O_PATH | os.O_CLOEXEC)
+    try:
+        confine = partial(confine_apart, prepared, place.inside, place.inside, folder)
+        return run_apart(partial(run_tries, place, confine, tries, apart=True))
+    finally:
+        os.close(folder)
+
+
+def _find_namespaces(place: Place, prepared: Prepared) -> str:
+    """Return, in a few words, whether commands could be in namespaces here."""
+    try:
+        _run_tries_apart(place, prepared, ())
+    except ConfinementError as error:
+        return str(error)
+    return "could be had"
 
 
 def _rules(place: Place) -> Confinement:
@@ -63,6 +97,8 @@ def _place(folder: str | None) -> Generator[Place]:
         outside.mkdir(0o700)
         for path in (inside / "file", outside / "secret", outside / "spare"):
             path.write_text("secret")
+        (inside / ".git/hooks").mkdir(parents=True)
+        (inside / ".git/config").write_text("")
         program = outside / "program"
         program.write_text("#!/bin/sh\n")
         program.chmod(0o700)
@@ -78,11 +114,22 @@ def _place(folder: str | None) -> Generator[Place]:
         named.bind(f"/proc/self/fd/{fd}/socket")
         for listener in (tcp, named, abstract):
             listener.listen()
-        yield Place(str(inside), str(outside), tcp.getsockname()[1], root.name, os.getpid())
+        yield Place(
+            inside=str(inside),
+            outside=str(outside),
+            port=tcp.getsockname()[1],
+            abstract=root.name,
+            pid=os.getpid(),
+            namespaces={name: str(Path("/proc/self/ns", name).readlink()) for name in NAMESPACES},
+        )
 
 
-def run_tries(place: Place, confine: Callable[[], None]) -> tuple[Denial, ...]:
+def run_tries(
+    place: Place, confine: Callable[[], None], tries: Tries = TRIES, *, apart: bool = False
+) -> tuple[Denial, ...]:
     """Fork a child that calls *confine* and tries everything; return what came of each try.
+
+    With *apart*, what cannot be reached because it is not there is held, too.
 
     Raises:
         ConfinementError: *confine* raised, or the child did not come to its end in time.
@@ -94,8 +141,8 @@ def run_tries(place: Place, confine: Callable[[], None]) -> tuple[Denial, ...]:
         try:
             confine()
             close_others((0, 1, 2, writing))
-            for what, action in TRIES:
-                denial = attempt(what, action, place)
+            for what, action in tries:
+                denial = attempt(what, action, place, apart=apart)
                 line = json.dumps((denial.what, denial.held, denial.outcome))
                 os.write(writing, line.encode() + b"\n")
             os.write(writing, b"end\n")
@@ -126,18 +173,3 @@ def _read_lines(fd: int) -> list[str]:
             break
         data += chunk
     return data.decode().splitlines()
-
-
-def find_bubblewrap() -> str:
-    """Return, in a few words, whether bubblewrap is installed and starts a program."""
-    program = shutil.which("bwrap")
-    if program is None:
-        return "not installed"
-    argv = [program, "--unshare-all", "--ro-bind", "/", "/", "true"]
-    try:
-        done = subprocess.run(  # noqa: S603 - what `which` found
-            argv, capture_output=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"does not start ({type(error).__name__})"
-    return f"does not start (status {done.returncode})" if done.returncode else "starts"

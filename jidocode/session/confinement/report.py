@@ -10,7 +10,9 @@ from jidocode.errors import ConfinementError
 
 KERNEL = "kernel"
 NAMESPACES = "namespaces"
-"""The name of a tier that this version does not have yet."""
+TIERS = (KERNEL, NAMESPACES)
+"""Weaker ones first; each has all that those before it have."""
+IN_FORCE = "in force"
 
 
 @frozen(eq=False, repr=False)
@@ -30,17 +32,17 @@ class Denial(Record):
 
 @frozen(eq=False, repr=False)
 class ConfinementReport(Record):
-    """What holds commands on this machine, as found by trying; `str` of it is a table.
+    """What holds commands, or a Manager, here, as found by trying; `str` of it is a table.
 
     Attributes:
         denials: All that was tried, in the order in which it was.
         landlock_abi: The kernel's version of Landlock.
-        bubblewrap: Whether bubblewrap is there and starts, in a few words.
+        namespaces: "in force"; or, where they were not asked for, "could be had" or why not.
     """
 
     denials: tuple[Denial, ...]
     landlock_abi: int
-    bubblewrap: str
+    namespaces: str
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -49,8 +51,10 @@ class ConfinementReport(Record):
 
     @property
     def tier(self) -> str | None:
-        """The strongest tier that is wholly in force: "kernel", or None."""
-        return KERNEL if self.denials and not self.missing else None
+        """The strongest tier that is wholly in force: "namespaces", "kernel", or None."""
+        if not self.denials or self.missing:
+            return None
+        return NAMESPACES if self.namespaces == IN_FORCE else KERNEL
 
     def require(self, tier: str) -> None:
         """Do nothing if *tier* is in force.
@@ -58,18 +62,13 @@ class ConfinementReport(Record):
         Raises:
             ConfinementError: It is not, or there is no tier of that name.
         """
-        if tier == KERNEL and self.tier == KERNEL:
-            return
-        if tier == KERNEL:
-            raise ConfinementError(
-                f"tier kernel is not in force here: a command could {', '.join(self.missing)}"
-            )
-        if tier == NAMESPACES:
-            raise ConfinementError(
-                "there is no tier namespaces in this version "
-                f"(bubblewrap on this machine: {self.bubblewrap})"
-            )
-        raise ConfinementError(f"there is no tier {quote(tier)}, only kernel")
+        if tier not in TIERS:
+            raise ConfinementError(f"there is no tier {quote(tier)}, only {' and '.join(TIERS)}")
+        if not self.denials or self.missing:
+            what = ", ".join(self.missing) or "do anything"
+            raise ConfinementError(f"tier {tier} is not in force here: a command could {what}")
+        if tier == NAMESPACES and self.tier != NAMESPACES:
+            raise ConfinementError(f"tier namespaces is not in force: {self.namespaces}")
 
     def __str__(self) -> str:
         width = max((len(denial.what) for denial in self.denials), default=0)
@@ -78,5 +77,5 @@ class ConfinementReport(Record):
             for denial in self.denials
         ]
         tier = self.tier or "none"
-        head = f"tier {tier}, Landlock ABI {self.landlock_abi}, bubblewrap: {self.bubblewrap}"
+        head = f"tier {tier}, Landlock ABI {self.landlock_abi}, namespaces: {self.namespaces}"
         return "\n".join((head, *lines))

@@ -120,12 +120,17 @@ def _system() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     It is looked up once: a hundred paths, for each command, would take longer than the command.
     """
+    return _real(system_names()), _real(filter(os.path.exists, DEVICES))
+
+
+def system_names() -> tuple[str, ...]:
+    """Return what every command may read of the system, as it is called, symlinks and all."""
     found = [str(path) for begin in _VERSIONED for path in sorted(Path("/etc").glob(f"{begin}*"))]
-    readable = (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *_python())
-    return _real(filter(os.path.exists, readable)), _real(filter(os.path.exists, DEVICES))
+    readable = (*PROGRAMS, *CONFIGURATION, *found, *FACTS, *python_prefixes())
+    return tuple(filter(os.path.exists, readable))
 
 
-def _python() -> list[str]:
+def python_prefixes() -> list[str]:
     """Return where this Python, and what is installed for it, lie."""
     prefixes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     # A Python that is embedded in a program can have any prefix, the root of all among them.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from jidocode.session.confinement.kernel import call, prctl
 from jidocode.session.confinement.privileges import (
+    DAC_OVERRIDE,
     drop_capabilities,
     forbid_new_privileges,
 )
@@ -34,10 +35,12 @@ class Seal(NamedTuple):
     Attributes:
         limits: Arguments for `resource.setrlimit`.
         program: The filter of system calls.
+        capabilities: Which are kept, if they are held.
     """
 
     limits: tuple[tuple[int, tuple[int, int]], ...]
     program: bytes
+    capabilities: int = DAC_OVERRIDE
 
     def steps(self, ruleset: int) -> tuple[tuple[str, Callable[[], object]], ...]:
         """Return what confines this process for good, step by step, each with its name.
@@ -48,7 +51,7 @@ class Seal(NamedTuple):
         # The filter is the last one: it must not have to let through what sets up the others.
         return (
             ("set limits", self._set_limits),
-            ("drop privileges", drop_capabilities),
+            ("drop privileges", lambda: drop_capabilities(self.capabilities)),
             ("forbid new privileges", forbid_new_privileges),
             ("enforce Landlock rules", lambda: call(_RESTRICT_SELF, ruleset, 0)),
             ("install a filter of system calls", self._filter),

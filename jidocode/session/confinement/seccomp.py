@@ -17,7 +17,7 @@ import sys
 
 from jidocode.session.confinement import bpf
 from jidocode.session.confinement.bpf import ALLOW, Case, Rule, Test, refuse
-from jidocode.session.confinement.network import FullNetwork, Network, Ports
+from jidocode.session.confinement.network import FullNetwork, Network, Peers, Ports
 from jidocode.session.confinement.syscalls import LAST, numbers
 
 AUDIT_ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -83,11 +83,13 @@ def _socket(family: int, kind: int, protocol: int) -> tuple[Test, ...]:
     return Test(0, family), Test(1, kind, _SOCKET_TYPE), Test(2, protocol)
 
 
-def table(machine: str, network: Network, *, ptrace: bool = False) -> dict[int, Rule]:
+def table(
+    machine: str, network: Network | Peers, *, ptrace: bool = False, execute: bool = True
+) -> dict[int, Rule]:
     """Return what happens at each system call; what is not in the table is allowed.
 
     With *ptrace* a command may debug those that it has started itself: Landlock keeps it from
-    all others.
+    all others. Without *execute* no program is executed.
 
     Raises:
         ValueError: There is no filter for *machine*.
@@ -99,6 +101,8 @@ def table(machine: str, network: Network, *, ptrace: bool = False) -> dict[int, 
         personalities = *personalities, _ADDR_NO_RANDOMIZE
     else:
         rules["ptrace"] = _never()
+    if not execute:
+        rules |= dict.fromkeys(("execve", "execveat"), _never())
     rules["personality"] = _only(*[(Test(0, value),) for value in personalities])
     known = numbers(machine)
     return {known[name]: rule for name, rule in rules.items() if name in known}
@@ -131,7 +135,7 @@ def _others() -> dict[str, Rule]:
     }
 
 
-def _sockets(network: Network) -> dict[str, Rule]:
+def _sockets(network: Network | Peers) -> dict[str, Rule]:
     """Return the rules for sockets.
 
     No network grants a UNIX socket with a path: behind such paths are programs that do what
@@ -141,6 +145,7 @@ def _sockets(network: Network) -> dict[str, Rule]:
     """
     pair = [(Test(0, _AF_UNIX), Test(1, kind, _SOCKET_TYPE)) for kind in (_STREAM, _SEQPACKET)]
     rules = {"socketpair": _only(*pair, otherwise=_NO_ACCESS)}
+    families: tuple[int, ...] = (_AF_INET, _AF_INET6)
     sockets: list[tuple[Test, ...]] = []
     closed: tuple[str, ...] = ()
     kinds: tuple[tuple[int, int], ...] = ()
@@ -156,11 +161,13 @@ def _sockets(network: Network) -> dict[str, Rule]:
                 closed += ("bind", "listen", "accept", "accept4")
             for call, flags in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
                 rules[call] = _only((Test(flags, 0, _MSG_FASTOPEN),), otherwise=_NO_ACCESS)
+        case Peers():
+            families, kinds, closed = (_AF_INET,), ((_STREAM, _TCP),), ("bind", "listen")
         case _:
             closed = ("connect", "bind", "listen", "accept", "accept4")
     sockets += [
         _socket(family, kind, protocol)
-        for family in (_AF_INET, _AF_INET6)
+        for family in families
         for kind, named in kinds
         for protocol in (_ANY_PROTOCOL, named)
     ]
@@ -169,13 +176,15 @@ def _sockets(network: Network) -> dict[str, Rule]:
 
 
 @functools.lru_cache(maxsize=16)
-def program(machine: str, network: Network, *, ptrace: bool = False) -> bytes:
+def program(
+    machine: str, network: Network | Peers, *, ptrace: bool = False, execute: bool = True
+) -> bytes:
     """Return the filter as the kernel takes it.
 
     Raises:
         ValueError: There is no filter for *machine*.
     """
-    rules = table(machine, network, ptrace=ptrace)
+    rules = table(machine, network, ptrace=ptrace, execute=execute)
     return bpf.encode(bpf.assemble(AUDIT_ARCHES[machine], LAST, _NO_SUCH_CALL, rules))
 
 

@@ -16,12 +16,13 @@ from collections.abc import Callable
 from attrs import frozen
 
 from jidocode.session.confinement.kernel import call, prctl
-from jidocode.session.confinement.privileges import held_capabilities
+from jidocode.session.confinement.privileges import DAC_OVERRIDE, OWNERS, held_capabilities
 from jidocode.session.confinement.report import Denial
 from jidocode.session.confinement.seccomp import this_machine
 from jidocode.session.confinement.syscalls import numbers
 
 _DENIED = {errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EXDEV}
+_NOT_THERE = {errno.ENOENT, errno.ESRCH, errno.ECONNREFUSED, errno.EROFS, errno.EBUSY}
 _PTRACE_SEIZE = 0x4206
 _PIDFD_OPEN = 434
 _GET_NO_NEW_PRIVS = 39
@@ -38,6 +39,7 @@ class Place:
         port: Where somebody listens on 127.0.0.1.
         abstract: The name of an abstract socket where somebody listens.
         pid: A process of the same user, of another program.
+        namespaces: In which namespaces the app is, by kind.
     """
 
     inside: str
@@ -45,9 +47,20 @@ class Place:
     port: int
     abstract: str
     pid: int
+    namespaces: dict[str, str]
 
 
 Try = Callable[[Place], object]
+Tries = tuple[tuple[str, Try], ...]
+NAMESPACES = {
+    "user": "users",
+    "pid": "processes",
+    "mnt": "mounts",
+    "net": "network",
+    "ipc": "shared memory",
+    "uts": "names",
+}
+"""The kinds of namespaces, by the kernel's name for them, and what they are about."""
 
 
 def _open(name: str, flags: int) -> Try:
@@ -139,13 +152,18 @@ def _use_privileges(_: Place) -> None:
         raise PermissionError(errno.EPERM, "no capability, or CAP_DAC_OVERRIDE alone")
 
 
+def _use_other_privileges(_: Place) -> None:
+    if not held_capabilities(DAC_OVERRIDE | OWNERS):
+        raise PermissionError(errno.EPERM, "no capability, or those over files alone")
+
+
 def _dump_core(_: Place) -> None:
     if resource.getrlimit(resource.RLIMIT_CORE) == (0, 0):
         raise PermissionError(errno.EPERM, "the limit is 0")
 
 
 _NO_FILE = -1
-TRIES: tuple[tuple[str, Try], ...] = (
+TRIES: Tries = (
     ("read a file elsewhere", _open("secret", os.O_RDONLY)),
     ("list a folder elsewhere", lambda place: os.listdir(place.outside)),  # noqa: PTH208 - a try
     ("change a file elsewhere", _open("secret", os.O_WRONLY)),
@@ -185,7 +203,7 @@ TRIES: tuple[tuple[str, Try], ...] = (
     ("open a file by its handle", _call("open_by_handle_at", _NO_FILE, 0, 0)),
     ("load a BPF program", _call("bpf", 9999, 0, 0)),
     ("use io_uring", _call("io_uring_setup", 0, 0)),
-    ("handle page faults", _call("userfaultfd", 1)),
+    ("handle page faults", _call("userfaultfd", 1 | 1 << 20)),  # no such flag
     ("watch the processor's counters", _call("perf_event_open", 0, 0, _NO_FILE, _NO_FILE, 0)),
     ("type into a terminal", _call("ioctl", _NO_FILE, _TIOCSTI, 0)),
     ("gain privileges by a program", _gain_privileges),
@@ -194,10 +212,69 @@ TRIES: tuple[tuple[str, Try], ...] = (
 )
 
 
-def attempt(what: str, action: Try, place: Place) -> Denial:
-    """Try *action*; return what came of it."""
+def _open_path(path: str, flags: int) -> Try:
+    return lambda place: os.close(os.open(path.format(pid=place.pid), flags | os.O_CLOEXEC))
+
+
+# For a process that goes on afterwards: nothing is forked, traced or left open.
+_NAMES = (
+    *("set a limit of another process", "signal another process", "read another's environment"),
+    *("read another's memory map", "read another's memory", "take another's open file"),
+    *("listen on a TCP port", "open a UDP socket", "open a TCP socket of IPv6"),
+    *("open a netlink socket", "open a pair of datagram sockets", "gain privileges by a program"),
+    *("attach shared memory", "open a message queue", "use the kernel's keyrings", "mount"),
+    *("make a namespace", "enter a namespace", "open a file by its handle", "load a BPF program"),
+    *("use io_uring", "handle page faults", "watch the processor's counters"),
+)
+HERE: tuple[tuple[str, Try], ...] = (
+    ("list a folder elsewhere", _open_path("/", os.O_RDONLY | os.O_DIRECTORY)),
+    ("read a file elsewhere", _open_path("/proc/version", os.O_RDONLY)),
+    ("change a file elsewhere", _open_path("/proc/{pid}/comm", os.O_WRONLY)),
+    ("execute a file", _call("execve", 0, 0, 0)),
+    ("execute a file that is open", _call("execveat", _NO_FILE, 0, 0, 0, 0)),
+    ("open a UNIX socket", _socket(socket.AF_UNIX, socket.SOCK_STREAM)),
+    ("trace another process", _call("ptrace", _PTRACE_SEIZE, 0, 0, 0)),
+    ("use privileges of the app", _use_other_privileges),
+    *(each for each in TRIES if each[0] in _NAMES),
+)
+"""What a process that has confined itself must not be able to do, but for its peers by TCP."""
+
+
+def _share(name: str) -> Try:
+    def attempt(place: Place) -> None:
+        if os.readlink(f"/proc/self/ns/{name}") != place.namespaces[name]:  # noqa: PTH115 - a try
+            raise PermissionError(errno.EPERM, "it is in another one")
+
+    return attempt
+
+
+def _change_git(name: str) -> Try:
+    return lambda place: os.close(
+        os.open(f"{place.inside}/.git/{name}", os.O_WRONLY | os.O_CREAT, 0o600)
+    )
+
+
+NAMESPACE_TRIES: Tries = (
+    *((f"share the app's namespace of {what}", _share(name)) for name, what in NAMESPACES.items()),
+    ("write a git hook of the project", _change_git("hooks/post-checkout")),
+    ("change git's configuration", _change_git("config")),
+    (
+        "put another .git there",
+        lambda place: os.rename(f"{place.inside}/.git", f"{place.inside}/git"),  # noqa: PTH104 - a try
+    ),
+    ("change permissions elsewhere", lambda _: os.chmod("/usr", os.stat("/usr").st_mode & 0o7777)),  # noqa: PTH101, PTH116 - a try
+)
+"""What only namespaces, and their mounts, deny."""
+
+
+def attempt(what: str, action: Try, place: Place, *, apart: bool = False) -> Denial:
+    """Try *action*; return what came of it.
+
+    In namespaces, *apart*, much is denied by not being there, or by being read-only.
+    """
+    denied = _DENIED | _NOT_THERE if apart else _DENIED
     try:
         action(place)
     except OSError as error:
-        return Denial(what, error.errno in _DENIED, error.strerror or str(error))
+        return Denial(what, error.errno in denied, error.strerror or str(error))
     return Denial(what, held=False, outcome="it was done")

@@ -55,7 +55,7 @@ from jidocode.session.journal.opening import (
     open_regular,
 )
 from jidocode.session.journal.ownership import owned, owner_path
-from jidocode.session.journal.place import journal_path
+from jidocode.session.journal.place import journal_path, note_path
 from jidocode.session.journal.writing import create_file
 from jidocode.session.project.locate import locate_project
 from jidocode.session.record import Session, validate_session_id
@@ -241,6 +241,7 @@ def delete_journal(path: Path) -> None:
             try:
                 for other in path.parent.glob(f"{glob.escape(path.name)}.*"):
                     other.unlink(missing_ok=True)
+                note_path(path.parent, path.stem).unlink(missing_ok=True)
                 path.unlink()
             finally:
                 close_locked(fd)

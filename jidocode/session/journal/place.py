@@ -16,8 +16,16 @@ def journal_path(directory: str | os.PathLike[str], session_id: str) -> Path:
 
 
 def note_path(directory: str | os.PathLike[str], session_id: str) -> Path:
-    """Return where a Manager notes what it has to clean up; it is deleted with the journal."""
-    return Path(directory) / f"{session_id}.jsonl.folder"
+    """Return where a Manager notes what it has to clean up; it is deleted with the journal.
+
+    The folder has nothing else in it, for a Manager may change what is there, and no journal.
+    """
+    return Path(directory) / "unfinished" / session_id
+
+
+def watch_path(directory: str | os.PathLike[str], session_id: str) -> Path:
+    """Return where it is noted what protected paths were; it is deleted with the journal."""
+    return Path(directory) / f"{session_id}.jsonl.protected"
 
 
 OPENING_SPEED = 2**24

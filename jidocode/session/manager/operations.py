@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jidocode.session.confinement.report import ConfinementReport
 from jidocode.session.project import search
 from jidocode.session.project.copying import copy
 from jidocode.session.project.entries import Ground
@@ -16,9 +17,22 @@ def project_root(holder: Project) -> str:
     return holder.root
 
 
+def confinement(holder: Project) -> ConfinementReport:
+    """Return what holds the Manager on this machine, right by right, as found by trying there.
+
+    All that it could do though it should not is in `missing`, with `Settings.sandbox="off"` too.
+    """
+    from jidocode.session.confinement.here import try_here  # noqa: PLC0415 - hardly an app asks
+
+    del holder
+    return try_here()
+
+
 OPERATIONS: Operations[Project] = Operations(
     project_root,
+    confinement,
     Project.validate_path,
+    Project.is_protected,
     Project.read_file,
     Project.read_text,
     Project.read_bytes,

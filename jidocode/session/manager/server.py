@@ -3,23 +3,29 @@
 It answers requests about the project's files; what is said in the session is
 kept by its sibling, the State. It keeps nothing that a crash could lose: a
 restarted Manager pins the same folder again, and fails to start when that is
-gone or another stands in its place.
+gone or another stands in its place. What it does there, it does confined by the kernel.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
-from jidocode.base.exits import ExitReason
+from jidocode.base import log
+from jidocode.base.exits import Crashed, ExitReason
+from jidocode.errors import ConfinementError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.loop import crash_reason
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
+from jidocode.session.commands.limits import SandboxMode
 from jidocode.session.idle import HowIdle, Use
 from jidocode.session.journal.place import note_path
+from jidocode.session.journal.writing import make_private_folder
 from jidocode.session.manager.operations import OPERATIONS
 from jidocode.session.manager.searches import Searches
 from jidocode.session.project.files import Project
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
@@ -43,27 +49,40 @@ class Manager(GenServer):
         session: Session,
         journal_dir: str | None = None,
         hard_links: bool = True,  # noqa: FBT001, FBT002 - a spec's arguments go by place
+        sandbox: SandboxMode = "off",
+        protection: ProtectionRules | None = None,
     ) -> None:
-        """Pin the project folder of *session* (called by the host, first).
+        """Pin the project folder of *session*, and be confined to it (called by the host, first).
 
         Args:
             session: The record.
             journal_dir: Where the session has its journal. Beside it stands, as long as
                 there may be something to clean up in the project, in which folder.
             hard_links: Whether a file may have more than one.
+            sandbox: Whether this process is confined, for good; see `Settings.sandbox`. It is not
+                by default, for a server may be tried in a process that has other things to do.
+            protection: Which paths are protected, and how. Their changes are announced, as
+                `ProtectedPathsChanged`.
 
         Raises:
             InvalidSessionError: The folder is gone, or another one stands there.
+            ConfinementError: It cannot be confined as *sandbox* requires.
         """
+        # Imported here because the app has this module, too, and never needs that.
+        from jidocode.session.manager.confining import confine  # noqa: PLC0415 - see above
+
         self.session = session
         self._use = Use()
-        note = None if journal_dir is None else note_path(journal_dir, session.id)
+        note = None if journal_dir is None else _place_of_note(journal_dir, session.id)
         self.project = Project(
             session.project_path,
             key=session.project_key,
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
+            protection=protection,
+            tell=self.announce,
         )
+        confine(self.project.boundary, [] if note is None else [str(note.parent)], sandbox)
         self.searches = Searches(
             self.project.boundary,
             answer=self._answer,
@@ -97,3 +116,21 @@ class Manager(GenServer):
             self.reply(caller, outcome.value)
         else:
             self.refuse(caller, outcome.error)
+
+
+def confinement_refusal(cause: ExitReason) -> ConfinementError | None:
+    """Return the error of a start that failed for *cause*, if a Manager could not be confined."""
+    name = f"{ConfinementError.__module__}.{ConfinementError.__qualname__}: "
+    if isinstance(cause, Crashed) and cause.error.startswith(name):
+        return ConfinementError(cause.error.removeprefix(name))
+    return None
+
+
+def _place_of_note(journal_dir: str, session_id: str) -> Path:
+    """Return where the note is to be, and see that there is a folder for it."""
+    note = note_path(journal_dir, session_id)
+    try:
+        make_private_folder(note.parent)
+    except OSError as error:  # it is needed by who is killed, and then by the next life only
+        log.warning("there is no folder for notes of a Manager: {}", error.strerror)
+    return note

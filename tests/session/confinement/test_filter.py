@@ -14,15 +14,16 @@ from hypothesis import given, strategies as st
 
 from jidocode.session.confinement import bpf, seccomp
 from jidocode.session.confinement.bpf import Case, Instruction, Rule, Test as Check
-from jidocode.session.confinement.network import FullNetwork, Network, NoNetwork, Ports
+from jidocode.session.confinement.network import FullNetwork, Network, NoNetwork, Peers, Ports
 from jidocode.session.confinement.syscalls import LAST, MACHINES, numbers
 
-NETWORKS: dict[str, Network] = {
+NETWORKS: dict[str, Network | Peers] = {
     "none": NoNetwork(),
     "connect": Ports(connect=(443,)),
     "listen": Ports(listen=(8000,)),
     "both": Ports(connect=(443,), listen=(8000,)),
     "full": FullNetwork(),
+    "peers": Peers(),
 }
 
 DOCKER_DENIES = frozenset(
@@ -127,16 +128,21 @@ def expected(name: str, args: tuple[int, ...], network: str, *, ptrace: bool) ->
             return ALLOW if low[0] == 1 and kind in (1, 5) else errno.EACCES
         case "socket":
             fine = reach != "none" and inet and kind == 1 and low[2] in (0, 6)
+            fine &= network != "peers" or low[0] == 2
             fine |= reach == "full" and inet and kind == 2 and low[2] in (0, 17)
             fine |= reach == "full" and low[0] == 16 and kind in (2, 3) and low[2] == 0
             return ALLOW if fine else errno.EACCES
         case "connect":
-            return ALLOW if network in ("connect", "both", "full") else errno.EACCES
+            return ALLOW if network in ("connect", "both", "full", "peers") else errno.EACCES
+        case "execve" | "execveat":
+            return errno.EPERM if network == "peers" else ALLOW
+        case "accept" | "accept4" if network == "peers":
+            return ALLOW
         case "bind" | "listen" | "accept" | "accept4":
             return ALLOW if network in ("listen", "both", "full") else errno.EACCES
         case "sendto" | "sendmmsg" | "sendmsg":
             flags = low[2 if name == "sendmsg" else 3]
-            fine = network in ("none", "full") or not flags & 0x20000000
+            fine = network in ("none", "full", "peers") or not flags & 0x20000000
             return ALLOW if fine else errno.EACCES
         case _ if name in seccomp._DENIED:
             return errno.EPERM
@@ -161,7 +167,9 @@ ARGUMENT = st.builds(
     st.sampled_from(INTERESTING) | st.integers(0, 2**32 - 1),
 )
 PROGRAMS = {
-    (machine, network, ptrace): seccomp.program(machine, NETWORKS[network], ptrace=ptrace)
+    (machine, network, ptrace): seccomp.program(
+        machine, NETWORKS[network], ptrace=ptrace, execute=network != "peers"
+    )
     for machine in MACHINES
     for network in NETWORKS
     for ptrace in (False, True)
@@ -253,6 +261,7 @@ def test_the_assembler_writes_what_the_kernel_reads() -> None:
         Instruction(0x20, 0, 0, 0),
         Instruction(0x25, 0, 1, 400),
         Instruction(0x06, 0, 0, 0x50026),
+        Instruction(0x25, 8, 0, 9),
         Instruction(0x15, 0, 1, 7),
         Instruction(0x06, 0, 0, 0x50001),
         Instruction(0x15, 0, 5, 9),

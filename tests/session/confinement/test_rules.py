@@ -95,7 +95,7 @@ def test_a_prefix_that_is_none_is_not_granted(prefix: str, monkeypatch: pytest.M
     for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix"):
         monkeypatch.setattr(sys, name, prefix)
 
-    assert prefix not in rules._python()
+    assert prefix not in rules.python_prefixes()
 
 
 @pytest.mark.parametrize(
