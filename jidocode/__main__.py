@@ -8,11 +8,11 @@ import sys
 def main() -> None:
     """Carry out the command that the arguments say."""
     try:
-        import click  # noqa: F401, PLC0415 - it is an extra
-    except ImportError:
+        from jidocode.cli.main import command  # noqa: PLC0415 - it needs an extra
+    except ImportError as error:
+        if error.name != "click":
+            raise
         sys.exit("the command line needs click: pip install 'jidocode[cli]'")
-    from jidocode.cli.main import command  # noqa: PLC0415 - see above
-
     command(prog_name="jidocode")
 
 

@@ -111,7 +111,7 @@ class Program:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        print(self.said.read_text())  # pytest shows it if the test has failed
+        sys.stdout.write(self.said.read_text())  # pytest shows it if the test has failed
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -189,7 +189,11 @@ def test_another_version_is_refused(
     own = Visitor.here()
     other = replace(own, **wrong)
     monkeypatch.setattr("jidocode._host.attach.visit.Visitor.here", lambda: other)
-    monkeypatch.setattr("jidocode._host.attach.door.misfit", lambda who, _own: misfit(who, own))
+
+    def judge(visitor: Visitor, _here: Visitor) -> str:
+        return misfit(visitor, own)
+
+    monkeypatch.setattr("jidocode._host.attach.door.misfit", judge)
 
     with pytest.raises(AttachError, match=says):
         SessionSystem.attach(name)
@@ -277,12 +281,12 @@ def test_another_user_does_not_get_to_the_door(name: str, shop: SessionSystem) -
             folder.chmod(mode)
 
 
-def _in_child(action: object) -> int:
+def _in_child(action: Callable[[], int]) -> int:
     child = os.fork()
     if child == 0:
         status = 9
         try:
-            status = action()  # type: ignore[operator] # a function of the test's
+            status = action()
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
