@@ -2,8 +2,9 @@
 
 General layout (imports go from left to right only, which CI checks):
 
-    testing -> system -> session | _host -> otp -> errors -> base
+    cli | testing -> system -> session | _host -> otp -> errors -> base
 
+cli       `jidocode` on the command line
 testing   what the tests of an app need, as a pytest plugin
 system    what an app uses: `SessionSystem` and the handles it gives out
 session   WHAT is supervised: the record, the boundary, Manager, State, the tree
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         AlreadyPresentError as AlreadyPresentError,
         AlreadyRegisteredError as AlreadyRegisteredError,
         AlreadyStartedError as AlreadyStartedError,
+        AttachError as AttachError,
         BoundaryError as BoundaryError,
         CallError as CallError,
         CallTimeoutError as CallTimeoutError,
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
+        ReadOnlyError as ReadOnlyError,
         RegistryNotRunningError as RegistryNotRunningError,
         SessionError as SessionError,
         SessionExistsError as SessionExistsError,
@@ -86,6 +89,8 @@ if TYPE_CHECKING:
         StartFailedError as StartFailedError,
         StreamStalledError as StreamStalledError,
         SupervisorError as SupervisorError,
+        SystemNameTakenError as SystemNameTakenError,
+        SystemNotFoundError as SystemNotFoundError,
     )
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.streams import CallStream as CallStream
@@ -245,8 +250,8 @@ else:
             ActorRef
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
-            BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError CommandError CommandFailedError CommandLimitError
+            AttachError BoundaryError CallError CallTimeoutError ChildNotFoundError
+            ChildRestartingError ChildRunningError CommandError CommandFailedError CommandLimitError
             CommandRunningError CommandStartError ConfinementError EditMismatchError EventGapError
             FileChangedError FileTooLargeError FolderTooLargeError HandlerError HostError
             HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
@@ -255,8 +260,9 @@ else:
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
             NoProcessError NoSnapshotError NotRegisteredError NotTextError PolicyDeniedError
             ProgramNotFoundError ProjectAlreadyOpenError ProtectedPathError RateLimitedError
-            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
-            SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
+            ReadOnlyError RegistryNotRunningError SessionError SessionExistsError
+            SessionLimitError SessionNotFoundError SnapshotError StartFailedError
+            StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams

@@ -309,6 +309,17 @@ def test_the_code_of_a_page_runs(tmp_path: Path, name: str) -> None:
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
+def test_the_code_about_several_processes_runs(tmp_path: Path) -> None:
+    """It prints what the page says."""
+    first, each_process = code_in("docs/processes.md")
+    script = tmp_path / "processes.py"
+    script.write_text(first)
+
+    assert f"```text\n{run(script)}```" in (ROOT / "docs/processes.md").read_text()
+    script.write_text(each_process)
+    assert run(script) == ""
+
+
 @pytest.mark.parametrize("page", ["original.md", "otp-coverage.md", "review.md"])
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     """A page that says what shows a behaviour does not grow stale."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -186,16 +187,20 @@ def get_session(holder: SessionHolder) -> Session:
     return holder.session
 
 
-def update_session(holder: SessionHolder, session: Session) -> Session:
+def update_session(
+    holder: SessionHolder, session: Session, since: datetime | None = None
+) -> Session:
     """Take *session* for the record, unless there is a later one; return the one that counts.
 
-    Its id and project cannot change.
+    Its id and project cannot change. If it was made of the record of *since*, and there is a later
+    one than that by now, it is not taken: it knows nothing of what another app has changed.
 
     Raises:
         InvalidRequestError: It is no record of this session and project.
         InvalidSessionError: Its name or another value breaks a rule.
     """
-    holder.session = later(session, holder.session)
+    if since is None or holder.session.updated_at <= since:
+        holder.session = later(session, holder.session)
     return holder.session
 
 

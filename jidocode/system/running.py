@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from jidocode._host import wire
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.monitor import Monitor
+from jidocode._host.client.news import Listener
 from jidocode._host.client.part_reader import PendingParts
-from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.faults import require_sound
@@ -20,7 +20,6 @@ from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
 from jidocode.otp.server.streams import CallStream
-from jidocode.otp.supervision.specs import Start
 from jidocode.system.call_handle import CallHandle
 from jidocode.system.events import EventHub
 from jidocode.system.probe import Probe
@@ -29,6 +28,14 @@ from jidocode.system.settings import ApplicationSettings
 from jidocode.system.steps import Ask, AskAll, AwaitName, Begin, BeginStream, PingAll, Plan, Step
 
 T = TypeVar("T")
+
+
+class Connect(Protocol):
+    """Starts a tree, or attaches to one, and returns the client of it."""
+
+    def __call__(self, *, on_event: Listener, on_end: Callable[[], None]) -> HostClient:
+        """Have *on_event* hear what happens, and *on_end* that it is over, in the reader thread."""
+        ...
 
 
 class RunningTree:
@@ -46,26 +53,19 @@ class RunningTree:
 
     def __init__(
         self,
-        host: HostProcess,
-        root: Start,
+        connect: Connect,
         settings: ApplicationSettings,
         router: type[Router] = Router,
         *,
         sessions: str | None = None,
     ) -> None:
-        """Start the tree below *root* in *host*, and find its processes by a *router*.
+        """Have the tree that *connect* starts or finds, and find its processes by a *router*.
 
         *sessions* is the id of the supervisor of sessions, if there is one.
         """
         self._exit_grace = settings.exit_grace or 0.0
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
-        self.client = HostClient(
-            host,
-            root,
-            start_timeout=settings.start_timeout,
-            on_event=hub.publish_news,
-            on_end=hub.close,
-        )
+        self.client = connect(on_event=hub.publish_news, on_end=hub.close)
         self.router = router(
             self.client.directory,
             self.client.check,

@@ -10,11 +10,12 @@ from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
-from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.client.owner import OwnerClient
 from jidocode._host.deadline import Deadline
+from jidocode._host.threads import run_whole
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
-from jidocode.errors import CallTimeoutError
+from jidocode.errors import AttachError, CallTimeoutError
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
@@ -25,13 +26,14 @@ from jidocode.session.tree import SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream, SessionRefused
 from jidocode.system.health import Statistics
-from jidocode.system.running import RunningTree
+from jidocode.system.running import Connect, RunningTree
 from jidocode.system.session_router import SessionRouter, process_name
 from jidocode.system.sessions import Sessions
 from jidocode.system.settings import Settings
 from jidocode.system.updates import Updates
 
 if TYPE_CHECKING:
+    from jidocode._host.attach.place import Claim
     from jidocode.session.tools.policy import Policy
     from jidocode.session.tools.tool import Tool
 
@@ -43,6 +45,18 @@ class Tooling(Struct, frozen=True):
 
     tools: Sequence[Tool]
     policy: Policy | None
+
+
+class About(Struct, frozen=True):
+    """What a process that attaches to a system has to know of it.
+
+    Attributes:
+        settings: How it behaves.
+        system: Its id among those that have the same journals.
+    """
+
+    settings: Settings
+    system: str
 
 
 class RunningSystem(RunningTree):
@@ -58,18 +72,17 @@ class RunningSystem(RunningTree):
 
     def __init__(
         self,
-        host: HostProcess,
-        root: Start,
+        connect: Connect,
+        archive: Archive,
         settings: Settings,
         build: SessionChildren,
         tooling: Tooling,
     ) -> None:
-        """Start the tree below *root* in *host*; *build* says what a session consists of."""
+        """Have the tree that *connect* starts or finds; *build* says what a session consists of."""
         self.settings = settings
         self.tooling = tooling
-        self.archive = Archive(settings)
-        self.archive.prepare()
-        super().__init__(host, root, settings, SessionRouter, sessions=SESSIONS[1])
+        self.archive = archive
+        super().__init__(connect, settings, SessionRouter, sessions=SESSIONS[1])
         client, hub = self.client, self.hub
         self.sessions = Sessions(
             self.router,
@@ -81,6 +94,19 @@ class RunningSystem(RunningTree):
         self.updates = Updates(self.router, self.sessions)
         self._guard = threading.RLock()  # a signal handler may update what is being updated
         self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+
+    def let_in(self, claim: Claim) -> None:
+        """Have other processes of this user find the system by the name of *claim*.
+
+        Raises:
+            AttachError: They could not.
+        """
+        client = self.client
+        assert isinstance(client, OwnerClient)  # noqa: S101 - who is let in lets nobody in
+        try:
+            run_whole(lambda: client.let_in(claim, About(self.settings, self.archive.system)))
+        except OSError as error:
+            raise AttachError(f"nobody could attach to it: {error.strerror}") from error
 
     def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change the record of a session, one thread at a time; see `Updates`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 from jidocode.base.text import quote
 from jidocode.errors import ChildNotFoundError, NoProcessError
@@ -19,21 +20,38 @@ from jidocode.system.steps import Plan
 class Updates:
     """Brings a change to State, to the registry, to supervisors and to Manager.
 
-    One change of a session at a time: whoever carries out the plan sees to that.
+    One change of a session at a time in one process: whoever carries out the plan sees to that.
+    What another process has changed meanwhile is not lost: the change is made again, of that.
     """
 
     def __init__(self, router: Router, sessions: Sessions) -> None:
         self._router = router
         self._sessions = sessions
+        # Of sessions whose change is being made, which may change them itself: until when it knows
+        # of changes.
+        self._known: dict[str, datetime] = {}
 
     def apply(self, session_id: str, change: Callable[[Session], Session]) -> Plan[Session]:
         """Have *change* count everywhere; see `SessionSystem.update_session`."""
         current = yield from self._sessions.record(session_id)
-        wanted = change(current)
-        if not isinstance(wanted, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-            raise TypeError(f"change must return a Session, got {quote(wanted)}")
-        # First the one who writes it down: if it refuses, nothing has changed.
-        yield from self._router.ask(("state", session_id), request(update_session, wanted))
+        is_nested = session_id in self._known
+        while True:
+            self._known[session_id] = current.updated_at
+            try:
+                wanted = change(current)
+            finally:
+                since = self._known.pop(session_id, current.updated_at)
+            if not isinstance(wanted, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+                raise TypeError(f"change must return a Session, got {quote(wanted)}")
+            # First the one who writes it down: if it refuses, nothing has changed.
+            kept: Session = yield from self._router.ask(
+                ("state", session_id), request(update_session, wanted, since)
+            )
+            if kept == wanted or kept.updated_at <= since:
+                break
+            current = kept  # another process was faster
+        if is_nested:
+            self._known[session_id] = kept.updated_at
         opened: OpenSession = yield from self._router.ask_registry(UpdateRecord(session_id, wanted))
         yield from self._tell_supervisors(opened)
         with suppress(NoProcessError):  # stopped: it will start from the spec

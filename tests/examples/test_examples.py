@@ -160,6 +160,15 @@ def test_commands(project: Path) -> None:
     assert "cancelled: True" in output
 
 
+def test_two_workers(project: Path) -> None:
+    """They see the same session, and the death of one is nothing to it."""
+    output = run("two_workers.py", project)
+
+    assert "the second one sees: 2" in output
+    assert "first worker: killed\nsecond worker: left\nthe session is healthy" in output
+    assert "['from the first worker', 'from the second worker']" in output
+
+
 def test_every_example_is_tested() -> None:
     """None is forgotten."""
     scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"pool", "word_counter"}

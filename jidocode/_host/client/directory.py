@@ -18,6 +18,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from jidocode._host.sharing import Changes
+from jidocode._host.wire import DirectoryState
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.supervision.events import (
@@ -167,6 +168,29 @@ class Directory:
 
     def wake(self) -> None:
         """Have all that wait look again whether they give up."""
+        self._changes.tell()
+
+    # For another app
+
+    def snapshot(self) -> DirectoryState:
+        """Return all that is known, for a directory that is to go on from here."""
+        return DirectoryState(
+            places={ref: (place.supervisor, place.name) for ref, place in self._places.items()},
+            names=dict(self._names),
+            expected=dict(self._expected),
+            leaving=set(self._leaving),
+            deaths=dict(self._deaths),
+            ends=dict(self._ends),
+        )
+
+    def restore(self, state: DirectoryState) -> None:
+        """Know what another directory has known; nothing is known here yet."""
+        self._deaths.update(state.deaths)
+        self._ends.update(state.ends)
+        self._leaving.update(state.leaving)
+        self._expected.update(state.expected)
+        self._places.update((ref, _Place(*place)) for ref, place in state.places.items())
+        self._names.update(state.names)
         self._changes.tell()
 
     # Questions

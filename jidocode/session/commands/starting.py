@@ -34,6 +34,7 @@ def commands_spec(opened: OpenSession) -> ChildSpec:
         upkeep.commands,
         upkeep.journal_dir,
         upkeep.protection,
+        upkeep.closed,
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,
