@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
         RegistryNotRunningError as RegistryNotRunningError,
         SessionError as SessionError,
@@ -168,6 +169,11 @@ if TYPE_CHECKING:
         TreeEntry as TreeEntry,
         Truncation as Truncation,
     )
+    from jidocode.session.project.protection import (
+        ProtectedChanges as ProtectedChanges,
+        ProtectedPathsChanged as ProtectedPathsChanged,
+        ProtectionRules as ProtectionRules,
+    )
     from jidocode.session.project.results import (
         EditedFile as EditedFile,
         FileBytes as FileBytes,
@@ -259,8 +265,8 @@ else:
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
             NoProcessError NotRegisteredError NotTextError PolicyDeniedError ProgramNotFoundError
-            ProjectAlreadyOpenError RateLimitedError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
+            ProjectAlreadyOpenError ProtectedPathError RateLimitedError RegistryNotRunningError
+            SessionError SessionExistsError SessionLimitError SessionNotFoundError StartFailedError
             StreamStalledError SupervisorError
         jidocode.otp.server.gen_server
             GenServer
@@ -305,6 +311,8 @@ else:
             Entry
         jidocode.session.project.editing
             Edit
+        jidocode.session.project.protection
+            ProtectedChanges ProtectedPathsChanged ProtectionRules
         jidocode.session.project.results
             EditedFile FileBytes Listing PathStatus TextFile WrittenFile
         jidocode.session.project.found

@@ -50,6 +50,7 @@ JidocodeError
 │       ├── ConfinementError    it cannot be confined as it should be here
 │       └── NoCommandError      none has that id, or none any more (also LookupError)
 ├── BoundaryError               a path leaves the project (also PermissionError)
+│   └── ProtectedPathError      it is one that others execute later; carries the path
 └── JournalError                the durable record of a session
     ├── JournalLockedError      another process has it open
     ├── JournalVersionError     a newer version wrote it
@@ -689,6 +690,22 @@ class NoCommandError(CommandError, LookupError):
 
 class BoundaryError(JidocodeError, PermissionError):
     """A path leads out of the project, to no plain file, or to a name of unfinished files."""
+
+
+class ProtectedPathError(BoundaryError):
+    """A protected path would be changed; nothing was (`Settings.protected_changes`).
+
+    *path* is the one, relative to the project.
+    """
+
+    _sentence = (
+        "{path} is protected, for other programs execute what stands there, outside of the session;"
+        " changes of it are refused"
+    )
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
 
 
 class ConfinementError(CommandError):

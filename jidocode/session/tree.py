@@ -34,6 +34,7 @@ from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
@@ -80,6 +81,7 @@ class Upkeep(Record):
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
+        protection: Which of its project's paths are protected, and how.
     """
 
     heartbeat: float | None = None
@@ -88,6 +90,7 @@ class Upkeep(Record):
     system: str | None = None
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
+    protection: ProtectionRules = field(factory=ProtectionRules)
 
 
 def session_children(
@@ -100,6 +103,7 @@ def session_children(
             upkeep.journal_dir,
             upkeep.hard_links,
             upkeep.commands.sandbox,
+            upkeep.protection,
             name=("manager", session.id),
             heartbeat=upkeep.heartbeat,
         ),
@@ -124,6 +128,7 @@ def commands_spec(session: Session, *, upkeep: Upkeep) -> ChildSpec:
         session,
         upkeep.commands,
         upkeep.journal_dir,
+        upkeep.protection,
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,

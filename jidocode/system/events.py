@@ -41,6 +41,7 @@ from jidocode.otp.supervision.events import (
     HeartbeatMissed,
 )
 from jidocode.session.conversation.reports import Repair
+from jidocode.session.project.protection import ProtectedPathsChanged
 from jidocode.session.record import is_session_id
 from jidocode.system.steps import AwaitChange, Plan, await_change, carry_out
 
@@ -61,6 +62,7 @@ Fact = (
     | GaveUp
     | SessionRefused
     | Repair
+    | ProtectedPathsChanged
     | Announced
 )
 """What can happen: a `match` that has a case for each of these has missed none."""
@@ -74,8 +76,9 @@ class Event(Record):
         fact: What happened: `ChildStarting`, `ChildStarted` (it is ready; with
             *recovered_after* if it was a restart), `ChildExited`,
             `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
-            `Repair` (State found its journal damaged), or `Announced`, with
-            whatever a child has announced.
+            `Repair` (State found its journal damaged), `ProtectedPathsChanged` (by an operation
+            of the Manager, or while commands ran), or `Announced`, with whatever a child has
+            announced.
         session_id: The session it happened in; None outside of sessions.
         at: When the app heard of it, in UTC.
     """
@@ -169,7 +172,8 @@ class EventStream(Closing):
             if not unread.again:
                 self._events.appendleft(replace(unread, again=True))
             raise
-        fact = value if isinstance(value, Repair) else Announced(value)  # the former is State's own
+        # The first two are the package's own children's.
+        fact = value if isinstance(value, Repair | ProtectedPathsChanged) else Announced(value)
         return Event(fact, unread.session_id, unread.at)
 
     @property

@@ -16,6 +16,7 @@ from jidocode.otp.seconds import INFINITY, is_seconds
 from jidocode.otp.supervision.specs import is_count
 from jidocode.otp.supervision.strategy import Strategy
 from jidocode.session.commands.limits import MAX_OUTPUT, MIN_OUTPUT, SandboxMode
+from jidocode.session.project.protection import ProtectedChanges, is_pattern
 
 Durability = Literal["process", "power", "memory"]
 """What the conversation survives; see `Settings.durability`."""
@@ -73,6 +74,10 @@ def _are_module_names(value: Any) -> bool:
     return all(
         isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names
     )
+
+
+def _are_patterns(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(is_pattern, cast("Sequence[object]", value)))
 
 
 def _read_names(text: str) -> list[str]:
@@ -148,6 +153,16 @@ MODULES = Rule(
     "names of modules, in a list or a tuple (as text: with commas between them)",
     _are_module_names,
     _read_names,
+)
+PATTERNS = Rule(
+    "relative paths without '.', '..' and '**', in a list or a tuple (as text: with commas)",
+    _are_patterns,
+    _read_names,
+)
+PROTECTED_CHANGES = Rule(
+    f"one of {', '.join(get_args(ProtectedChanges))}",
+    lambda value: isinstance(value, str) and value in get_args(ProtectedChanges),
+    str,
 )
 RATE = Rule(
     "a CreationRate (as text: attempts/seconds, such as 30/10)",

@@ -37,6 +37,7 @@ from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
 from jidocode.session.manager.server import confinement_refusal
 from jidocode.session.project.locate import enclosing_keys, locate_project
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session, validate_name, validate_session_id
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import SessionChildren, Upkeep, build_children, commands_spec
@@ -212,6 +213,9 @@ class Sessions:
                 timeout=settings.command_timeout,
                 output_limit=settings.command_output_limit,
                 sandbox=settings.sandbox,
+            ),
+            protection=ProtectionRules(
+                paths=settings.protected_paths, changes=settings.protected_changes
             ),
         )
         if home is None:

@@ -21,6 +21,7 @@ from jidocode.errors import InvalidSettingError
 from jidocode.otp.supervision.specs import Flags, as_strategy
 from jidocode.otp.supervision.strategy import Strategy, StrategyText
 from jidocode.session.commands.limits import SandboxMode
+from jidocode.session.project.protection import DEFAULT_PATHS, ProtectedChanges
 from jidocode.system.rules import (
     COUNT,
     DURABILITY,
@@ -28,8 +29,10 @@ from jidocode.system.rules import (
     FOLDER,
     MODULES,
     OUTPUT_SIZE,
+    PATTERNS,
     POSITIVE,
     PROGRAM,
+    PROTECTED_CHANGES,
     RATE,
     SANDBOX,
     SECONDS,
@@ -76,6 +79,8 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     command_timeout: float
     command_output_limit: int
     sandbox: SandboxMode
+    protected_paths: Sequence[str]
+    protected_changes: ProtectedChanges
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -218,6 +223,14 @@ class Settings(ApplicationSettings):
             refused with `ConfinementError`. A Manager is confined to its project, too, by the
             kernel; where it cannot be, it logs a warning with `auto`, and with `require:...`
             there is no session.
+        protected_paths: Paths of a project that other programs execute later, without being
+            asked to: git's hooks and configuration, `.envrc`, what editors start. A pattern
+            names a file or a folder with all that is in it, relative to the project and to every
+            folder of it, such as `deploy/*.sh`. `docs/security.md` has the default; `()` for
+            none.
+        protected_changes: What comes of a change of one. `report`, the default: it is said in
+            the result, and as an event. `refuse`: the Manager raises `ProtectedPathError`, and
+            what a command did is undone, where that is possible.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -240,6 +253,10 @@ class Settings(ApplicationSettings):
     command_timeout: float = field(default=120.0, validator=SECONDS)
     command_output_limit: int = field(default=2**20, validator=OUTPUT_SIZE)
     sandbox: SandboxMode = field(default="auto", validator=SANDBOX)
+    protected_paths: Sequence[str] = field(
+        default=DEFAULT_PATHS, converter=as_tuple, validator=PATTERNS, repr=False
+    )
+    protected_changes: ProtectedChanges = field(default="report", validator=PROTECTED_CHANGES)
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

@@ -33,6 +33,7 @@ from jidocode import (
     PathStatus,
     ProjectTree,
     PromptAdded,
+    ProtectedPathsChanged,
     ReasoningCleared,
     ReasoningStep,
     Repair,
@@ -163,7 +164,9 @@ def endings(events: EventStream, changes: ChangeStream) -> None:
         match event.fact:
             case ChildStarting() | ChildStarted() | ChildExited() | ChildStartFailed():
                 assert_type(event.fact.child_id, str)
-            case HeartbeatMissed() | GaveUp() | SessionRefused() | Repair():
+            case (
+                HeartbeatMissed() | GaveUp() | SessionRefused() | Repair() | ProtectedPathsChanged()
+            ):
                 pass
             case Announced(value=value):
                 assert_type(value, Any)

@@ -63,6 +63,9 @@ class CommandResult(Record):
         timed_out: Whether its time was over, so that it was ended.
         cancelled: Whether somebody cancelled it while it ran.
         saved: Bytes of its output in the file `save_output`; 0 without one.
+        protected_changes: Protected paths (`Settings.protected_paths`) that were changed while
+            it ran, by it or by whatever else ran then; relative to the project. At most 100.
+        undone_changes: Those of them that are as they were again.
     """
 
     id: str
@@ -75,6 +78,8 @@ class CommandResult(Record):
     timed_out: bool = False
     cancelled: bool = False
     saved: int = 0
+    protected_changes: tuple[str, ...] = field(default=(), repr=False)
+    undone_changes: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ok(self) -> bool:

@@ -31,6 +31,7 @@ from jidocode.session.commands.result import CommandInfo, CommandResult, OutputC
 from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Size, Wanted
+from jidocode.session.commands.watch import Changes
 from jidocode.session.confinement.namespaces import explain
 
 READ_SIZE = 2**16
@@ -60,9 +61,13 @@ class RunningCommand:
         output_limit: int,
         saved: SavedOutput | None,
         on_build: Callable[[int], object],
+        changes: Callable[[], Changes],
         on_end: Callable[[], object],
     ) -> None:
-        """Follow the command whose order has been sent by *channel*."""
+        """Follow the command whose order has been sent by *channel*.
+
+        *changes* is asked what was changed while it ran, once, when nothing is left of it.
+        """
         self.wanted = wanted
         self.started: Future[int] = Future()
         self.ended: Future[CommandResult] = Future()
@@ -72,6 +77,7 @@ class RunningCommand:
         self._streams = streams
         self._saved = saved
         self._on_build = on_build
+        self._changes = changes
         self._on_end = on_end
         self._began = time.monotonic()
         self._began_at = time.time()
@@ -282,6 +288,7 @@ class RunningCommand:
         if self._saved is not None:
             self._saved.close()
         status = self._status or 0
+        changes = self._changes()
         self.result = CommandResult(
             id=self.wanted.id,
             argv=self.wanted.argv,
@@ -293,6 +300,8 @@ class RunningCommand:
             timed_out=self._timed_out,
             cancelled=self._cancelled,
             saved=self._saved.size if self._saved else 0,
+            protected_changes=changes.paths,
+            undone_changes=changes.undone,
         )
         self.ended.set_result(self.result)
         self._tell_readers()

@@ -29,7 +29,11 @@ from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.scratch import Scratch, place_of_scratch
 from jidocode.session.commands.spawner import start_spawner
 from jidocode.session.commands.table import CommandTable
+from jidocode.session.commands.watch import ProtectedPaths
+from jidocode.session.confinement.worktree import worktree_paths
+from jidocode.session.journal.place import watch_path
 from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session
 from jidocode.session.requests import Request
 
@@ -46,10 +50,17 @@ class Commands(GenServer):
 
     kind: ClassVar[str] = "commands"
 
-    def init(self, session: Session, rules: CommandRules, state_dir: str | None = None) -> None:
+    def init(
+        self,
+        session: Session,
+        rules: CommandRules,
+        state_dir: str | None = None,
+        protection: ProtectionRules | None = None,
+    ) -> None:
         """Pin the project folder of *session* (called by the host, first).
 
-        Its commands cannot read *state_dir*.
+        Its commands cannot read *state_dir*, and what they do to what *protection* names is
+        announced as `ProtectedPathsChanged`.
 
         Raises:
             BoundaryError: Another folder stands there.
@@ -61,8 +72,21 @@ class Commands(GenServer):
         environment = base_environment(os.environ, self._scratch.path)
         self._loop = EventLoop()
         self._sandbox = Sandbox(session.project_path, self._scratch.path, state_dir, rules)
+        worktree = next(iter(worktree_paths(session.project_path)[1]), None)
+        self._protected = ProtectedPaths(
+            self._boundary,
+            protection or ProtectionRules(),
+            self.announce,
+            worktree=worktree,
+            note=None if state_dir is None else watch_path(state_dir, session.id),
+        )
         self._table = CommandTable(
-            self._loop, self._spawner, self._boundary, environment, self._sandbox
+            self._loop,
+            self._spawner,
+            self._boundary,
+            environment,
+            self._sandbox,
+            self._protected,
         )
         self._loop.watch(self._spawner, self._lose_spawner)
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
@@ -92,6 +116,7 @@ class Commands(GenServer):
         self._process.wait()
         self._loop.close()
         self._sandbox.close()
+        self._protected.close()
         self._boundary.close()
         self._scratch.remove()
 

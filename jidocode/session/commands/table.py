@@ -24,11 +24,14 @@ from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.spawner import request_runner
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Wanted, check_wanted
+from jidocode.session.commands.watch import ProtectedPaths
 from jidocode.session.confinement.confinement import Prepared
 from jidocode.session.project.boundary import Boundary
 
 STANDBY_DELAY = 0.02
 """Seconds from a command's start until the next runner is forked: they would share processors."""
+LOOK_SECONDS = 2.0
+"""How often the protected paths are looked at while a command runs."""
 GO = b"!"
 """The word that comes with an order."""
 
@@ -36,20 +39,26 @@ GO = b"!"
 class CommandTable:
     """What a session's commands are started with, and who they are."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that commands need
         self,
         loop: EventLoop,
         spawner: Channel,
         boundary: Boundary,
         environment: Mapping[str, str],
         sandbox: Sandbox,
+        protected: ProtectedPaths,
     ) -> None:
-        """Start commands by *spawner*, with *environment*, in *sandbox*, inside *boundary*."""
+        """Start commands by *spawner*, with *environment*, in *sandbox*, inside *boundary*.
+
+        What they do to *protected* paths stands in their results.
+        """
         self._loop = loop
         self._spawner = spawner
         self._boundary = boundary
         self._environment = environment
         self._sandbox = sandbox
+        self._protected = protected
+        self._looks = False
         self._limits = sandbox.rules
         self._commands: dict[str, RunningCommand] = {}
         self._standby: Channel | None = None
@@ -123,6 +132,8 @@ class CommandTable:
             else:
                 streams = Streams.pipes(has_input=wanted.stdin is not None, merge=wanted.merge)
             undo.callback(streams.close)
+            self._protected.begin(wanted.id)
+            undo.callback(self._protected.forget, wanted.id)
             channel = self._send_order(wanted, folder, streams, prepared)
             undo.pop_all()
         streams.close_theirs()
@@ -134,13 +145,23 @@ class CommandTable:
             output_limit=wanted.output_limit or self._limits.output_limit,
             saved=saved,
             on_build=os.close if prepared is None else prepared.keep_built,
+            changes=lambda: self._protected.end(wanted.id),
             on_end=lambda: self._note_end(wanted.id),
         )
         self._commands[wanted.id] = command
+        if not self._looks:
+            self._looks = True
+            self._loop.call_later(LOOK_SECONDS, self._look)
         if not self._standby_is_due:
             self._standby_is_due = True
             self._loop.call_later(STANDBY_DELAY, self.prepare_standby)
         return command
+
+    def _look(self) -> None:
+        """Look at the protected paths as long as a command runs."""
+        self._looks = self._protected.look()
+        if self._looks:
+            self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _send_order(
         self, wanted: Wanted, folder: int, streams: Streams, prepared: Prepared | None
@@ -213,6 +234,7 @@ class CommandTable:
     def _note_end(self, command_id: str) -> None:
         command = self._commands[command_id]
         if command.result is None:  # it was not even started
+            self._protected.forget(command_id)
             del self._commands[command_id]
         else:  # the latest at the end
             self._commands[command_id] = self._commands.pop(command_id)

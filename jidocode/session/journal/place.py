@@ -23,6 +23,11 @@ def note_path(directory: str | os.PathLike[str], session_id: str) -> Path:
     return Path(directory) / "unfinished" / session_id
 
 
+def watch_path(directory: str | os.PathLike[str], session_id: str) -> Path:
+    """Return where it is noted what protected paths were; it is deleted with the journal."""
+    return Path(directory) / f"{session_id}.jsonl.protected"
+
+
 OPENING_SPEED = 2**24
 """Bytes of a journal that are read in a second when it is opened, at least, on a slow machine."""
 

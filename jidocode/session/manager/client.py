@@ -18,6 +18,7 @@ class ManagerMethods:
     project_root = remote(operations.project_root)
     confinement = remote(operations.confinement)
     validate_path = remote(Project.validate_path)
+    is_protected = remote(Project.is_protected)
     read_file = remote(Project.read_file)
     read_text = remote(Project.read_text)
     read_bytes = remote(Project.read_bytes)

@@ -24,6 +24,7 @@ from jidocode.session.journal.writing import make_private_folder
 from jidocode.session.manager.operations import OPERATIONS
 from jidocode.session.manager.searches import Searches
 from jidocode.session.project.files import Project
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
 from jidocode.session.requests import SESSION_OPERATIONS
@@ -48,6 +49,7 @@ class Manager(GenServer):
         journal_dir: str | None = None,
         hard_links: bool = True,  # noqa: FBT001, FBT002 - a spec's arguments go by place
         sandbox: SandboxMode = "off",
+        protection: ProtectionRules | None = None,
     ) -> None:
         """Pin the project folder of *session*, and be confined to it (called by the host, first).
 
@@ -58,6 +60,8 @@ class Manager(GenServer):
             hard_links: Whether a file may have more than one.
             sandbox: Whether this process is confined, for good; see `Settings.sandbox`. It is not
                 by default, for a server may be tried in a process that has other things to do.
+            protection: Which paths are protected, and how. Their changes are announced, as
+                `ProtectedPathsChanged`.
 
         Raises:
             InvalidSessionError: The folder is gone, or another one stands there.
@@ -73,6 +77,8 @@ class Manager(GenServer):
             key=session.project_key,
             temporary=TemporaryName(session.id, note),
             hard_links=hard_links,
+            protection=protection,
+            tell=self.announce,
         )
         confine(self.project.boundary, [] if note is None else [str(note.parent)], sandbox)
         self.searches = Searches(

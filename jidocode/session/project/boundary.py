@@ -48,6 +48,7 @@ from jidocode.session.project.descriptors import (
     close_on_error,
     closing,
     link_target,
+    names_below,
     require_file,
 )
 from jidocode.session.project.locate import ProjectKey
@@ -345,6 +346,38 @@ class Boundary(Closing):
             self._make_parents(relative)
         return relative
 
+    def true_path(self, path: str | os.PathLike[str], *, follow: bool) -> str:
+        """Return where *path* leads now, without the symlinks on the way; it need not be there.
+
+        Where it cannot be told, because nothing can be opened there, it is *path* as `resolve`
+        has it.
+
+        Args:
+            path: Relative to the root, or absolute inside it.
+            follow: Whether a symlink that is there itself is followed.
+
+        Raises:
+            BoundaryError, OSError: As `resolve`.
+        """
+        given = relative = self.resolve(path)
+        try:
+            for _ in range(MAX_LINKS):
+                *parts, name = relative.split("/")
+                if name in {".", ".."}:
+                    parts, name = [*parts, name], ""
+                here, missing = self._open_existing(parts)
+                with closing(here):
+                    target = link_target(here, name) if follow and name and not missing else None
+                    if target is None:
+                        place = names_below(self._fd, here)
+                        if place is None:  # one of the two is being moved
+                            break
+                        return "/".join([*place, *missing, name]).strip("/") or "."
+                relative = "/".join([*parts, target])
+        except OSError:
+            pass
+        return given
+
     def replace(self, spot: Spot, relative: str, content: Content, condition: Condition) -> None:
         """Put a new file with *content* at *spot*, in the place of the file that is there.
 
@@ -405,17 +438,21 @@ class Boundary(Closing):
         follow whatever link is put there meanwhile, and make directories outside.
         """
         *parts, name = relative.split("/")
-        # The first that is missing is sought by halves, for each look walks from the root.
-        missing = range(1, len(parts) + 1)
-        there = bisect_left(missing, x=True, key=lambda n: not self._is_there("/".join(parts[:n])))
-        here = self._open_at("/".join(parts[:there]) or ".", DIRECTORY)
-        if parts[there:]:
+        here, missing = self._open_existing(parts)
+        if missing:
             with close_on_error(here):
-                require_names([*parts[there:], name], here)
-        for part in parts[there:]:
+                require_names([*missing, name], here)
+        for part in missing:
             with closing(here):
                 here = make_directory(here, part)
         os.close(here)
+
+    def _open_existing(self, parts: list[str]) -> tuple[int, list[str]]:
+        """Return the last directory that is there on the way of *parts*, and the rest of them."""
+        # The first that is missing is sought by halves, for each look walks from the root.
+        missing = range(1, len(parts) + 1)
+        there = bisect_left(missing, x=True, key=lambda n: not self._is_there("/".join(parts[:n])))
+        return self._open_at("/".join(parts[:there]) or ".", DIRECTORY), parts[there:]
 
     def _is_there(self, directory: str) -> bool:
         try:

@@ -61,6 +61,8 @@ def copy(  # noqa: D417, PLR0913 - clients have themselves as the holder; three 
         FileTooLargeError: It has more than `MAX_COPY_BYTES`, or what is in the folder has.
         FolderTooLargeError: The folder holds more than *limit*.
         InvalidRequestError: *limit* is wrong.
+        ProtectedPathError: *destination* is protected, or something that would be in it, and
+            changes are refused.
         BoundaryError: One of them leads out of the project, or is the project; it is, or holds,
             something else than files, folders and symlinks.
         OSError: It cannot be copied; EEXIST if something is there; EISDIR if it is a folder, and
@@ -80,18 +82,19 @@ def copy(  # noqa: D417, PLR0913 - clients have themselves as the holder; three 
                 boundary.require_file(status, relative)
                 _require_size(relative, status.st_size)
         require_apart(relative, boundary.resolve(destination))
-        new_relative = boundary.make_parents(destination)
-        with boundary.spot(destination) as new, errors_about(new_relative):
-            require_folder(status, destination)
-            there = status_or_none(new)
-            if there is not None and (is_folder or is_link or not overwrite):
-                raise os_error(errno.EEXIST)
-            if is_folder:
-                _copy_folder(boundary, old, new, new_relative, items)
-            elif is_link:
-                _copy_link(old, new)
-            else:
-                _copy_file(boundary, old, new, new_relative, overwrite=overwrite)
+        with holder.guard.change(destination, (item.path for item in items)):
+            new_relative = boundary.make_parents(destination)
+            with boundary.spot(destination) as new, errors_about(new_relative):
+                require_folder(status, destination)
+                there = status_or_none(new)
+                if there is not None and (is_folder or is_link or not overwrite):
+                    raise os_error(errno.EEXIST)
+                if is_folder:
+                    _copy_folder(boundary, old, new, new_relative, items)
+                elif is_link:
+                    _copy_link(old, new)
+                else:
+                    _copy_file(boundary, old, new, new_relative, overwrite=overwrite)
     return new_relative
 
 

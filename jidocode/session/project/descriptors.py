@@ -14,7 +14,7 @@ from collections.abc import Generator
 
 from jidocode.base.text import quote
 from jidocode.errors import BoundaryError
-from jidocode.session.project.paths import os_error
+from jidocode.session.project.paths import components, os_error
 
 # O_PATH stands for a place in the tree and opens nothing: a FIFO does not wait for its
 # partner, a device is not touched, and a file need not be readable to be looked at.
@@ -77,3 +77,14 @@ def link_target(parent: int, name: str) -> str | None:
     if target.startswith("/"):
         raise os_error(errno.EXDEV)
     return target
+
+
+def names_below(root: int, directory: int) -> list[str] | None:
+    """Return the names that lead from *root* to *directory* now, None if it is not below it."""
+    above, place = (
+        components(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - paths are text throughout
+        for fd in (root, directory)
+    )
+    if not os.fstat(directory).st_nlink or place[: len(above)] != above:  # it may be removed
+        return None
+    return place[len(above) :]

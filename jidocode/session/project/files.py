@@ -26,7 +26,9 @@ from jidocode.errors import (
 from jidocode.session.arguments import require_int
 from jidocode.session.project import limits
 from jidocode.session.project.boundary import Boundary, Tier
+from jidocode.session.project.guard import Guard, Tell
 from jidocode.session.project.locate import ProjectKey, unusable_project
+from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.project.reading import read_part, read_rest, sha256_of
 from jidocode.session.project.results import FileBytes, Listing, TextFile, WrittenFile
 from jidocode.session.project.slices import MAX_LINES, FileSlice, cut_slice
@@ -40,7 +42,7 @@ MAX_ENTRIES = 10_000
 class Project(Closing):
     """A project's folder, pinned. Close it, or use it as a context manager."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most are keywords of a boundary's
         self,
         root: str,
         *,
@@ -48,8 +50,19 @@ class Project(Closing):
         tier: Tier | None = None,
         temporary: TemporaryName | None = None,
         hard_links: bool = True,
+        protection: ProtectionRules | None = None,
+        tell: Tell = lambda _: None,
     ) -> None:
-        """Pin the folder at *root*; the arguments are those of `Boundary`.
+        """Pin the folder at *root*; most arguments are those of `Boundary`.
+
+        Args:
+            root: Its path.
+            key: As for `Boundary`, and so are the next three.
+            tier: Idem.
+            temporary: Idem.
+            hard_links: Idem.
+            protection: Which paths are protected, and how; the defaults if not given.
+            tell: Hears which protected paths were changed.
 
         Raises:
             InvalidSessionError: With one code: `path_not_found` (it is gone),
@@ -65,6 +78,8 @@ class Project(Closing):
             raise InvalidSessionError(("project_path_changed",), (error.message,)) from error
         except OSError as error:
             raise unusable_project(root, error) from error
+        self.guard = Guard(self.boundary, protection or ProtectionRules(), tell)
+        """Before whatever changes something."""
 
     def close(self) -> None:
         """Let the folder go; closing twice is fine."""
@@ -95,6 +110,17 @@ class Project(Closing):
         with contextlib.suppress(FileNotFoundError):
             self.boundary.stat(relative)
         return os.path.normpath(os.path.join(self.root, relative))  # noqa: PTH118 - the path is text throughout
+
+    def is_protected(self, path: str | os.PathLike[str]) -> bool:
+        """Whether to write the file at *path* would change a protected path.
+
+        That is one that other programs execute later, such as a git hook; see
+        `Settings.protected_paths`. *path* may lead to one by a symlink.
+
+        Raises:
+            BoundaryError: It leads out of the project.
+        """
+        return self.guard.protects(path)
 
     def read_file(
         self, path: str | os.PathLike[str], *, offset: int = 1, limit: int = MAX_LINES
@@ -229,6 +255,7 @@ class Project(Closing):
                 encoding is named, or *if_sha256* is given.
             InvalidRequestError: *content* is no text, or not one that the encoding can
                 say; or there is no such encoding or line end, or *if_sha256* is no hash.
+            ProtectedPathError: It is protected, and changes are refused.
             BoundaryError: It leads out of the project, is no regular file, or has a name that
                 is kept for unfinished files (`.jidocode-<session id>.tmp`).
             OSError: It cannot be read or written; EBUSY if it is a mount point.
@@ -262,13 +289,17 @@ class Project(Closing):
             FileTooLargeError: The file there has more than `MAX_READ_BYTES`, and
                 *if_sha256* is given.
             InvalidRequestError: *data* is no bytes, or *if_sha256* no hash.
+            ProtectedPathError: It is protected, and changes are refused.
             BoundaryError: It leads out of the project, is no regular file, or has a name that
                 is kept for unfinished files (`.jidocode-<session id>.tmp`).
             OSError: It cannot be written; EBUSY if it is a mount point.
         """
         require_type("the data", data, bytes)
-        relative = self.boundary.write(path, data, in_place=in_place, if_sha256=if_sha256)
-        return WrittenFile(path=relative, size=len(data), sha256=sha256_of(data))
+        with self.guard.change(path, follow=True) as protected:
+            relative = self.boundary.write(path, data, in_place=in_place, if_sha256=if_sha256)
+        return WrittenFile(
+            path=relative, size=len(data), sha256=sha256_of(data), protected=protected
+        )
 
     def list_directory(self, path: str | os.PathLike[str] = ".") -> Listing:
         """Return what the directory at *path* holds.

@@ -7,6 +7,7 @@ folders and symlinks are handled.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat as modes
@@ -61,12 +62,15 @@ def mkdir(holder: Project, path: str | os.PathLike[str]) -> str:
     Raises:
         BoundaryError: It leads out of the project, or has a name in it that is kept for
             unfinished files.
+        ProtectedPathError: It is protected, and changes are refused.
         OSError: It cannot be made; NotADirectoryError if there is something else.
     """
     relative = holder.boundary.resolve(path)
-    if relative != ".":
-        with errors_about(relative):
-            holder.boundary.make_parents(f"{relative}/.new")
+    with contextlib.suppress(OSError):  # what is wrong with it, its making says
+        if modes.S_ISDIR(holder.boundary.stat(relative).st_mode):
+            return relative
+    with holder.guard.change(relative, follow=True), errors_about(relative):
+        holder.boundary.make_parents(f"{relative}/.new")
     return relative
 
 
@@ -92,6 +96,7 @@ def remove(  # noqa: D417 - clients have themselves in the place of the holder
     Raises:
         FolderTooLargeError: It holds more.
         InvalidRequestError: It holds a `.git`, or *limit* is wrong.
+        ProtectedPathError: It is protected, or holds something that is, and changes are refused.
         BoundaryError: It leads out of the project, or is the project; it is, or holds,
             something else than files, folders and symlinks.
         OSError: It cannot be removed; ENOTEMPTY if it is a folder that is not empty; EBUSY if
@@ -101,15 +106,18 @@ def remove(  # noqa: D417 - clients have themselves in the place of the holder
     relative = holder.boundary.resolve(path)
     with holder.boundary.spot(path) as spot, errors_about(relative):
         if not modes.S_ISDIR(_require_kind(status_at(spot, path), relative).st_mode):
-            os.unlink(spot.name, dir_fd=spot.parent)
+            with holder.guard.change(path):
+                os.unlink(spot.name, dir_fd=spot.parent)
             return 1
-        count = _empty(holder, spot, relative, limit) if recursive else 0
-        os.rmdir(spot.name, dir_fd=spot.parent)
-        return count + 1
+        if recursive:
+            return _remove_all(holder, spot, relative, limit)
+        with holder.guard.change(path):
+            os.rmdir(spot.name, dir_fd=spot.parent)
+        return 1
 
 
-def _empty(holder: Project, spot: Spot, relative: str, limit: int) -> int:
-    """Remove all that is in the folder at *spot*; return how much that was."""
+def _remove_all(holder: Project, spot: Spot, relative: str, limit: int) -> int:
+    """Remove the folder at *spot* and all that is in it; return how much that was."""
     flags = DIRECTORY | os.O_NOFOLLOW
     with closing(os.open(spot.name, flags, dir_fd=spot.parent)) as top:
         items = contents(holder.boundary, top, relative, limit)
@@ -119,8 +127,10 @@ def _empty(holder: Project, spot: Spot, relative: str, limit: int) -> int:
                 f"{quote(f'{relative}/{inner}')} has to be removed by its own path before"
                 f" {quote(relative)} is"
             )
-        remove_items(holder.boundary, top, items)
-    return len(items)
+        with holder.guard.change(relative, (item.path for item in items)):
+            remove_items(holder.boundary, top, items)
+            os.rmdir(spot.name, dir_fd=spot.parent)
+    return len(items) + 1
 
 
 def move(  # noqa: D417 - idem
@@ -142,6 +152,8 @@ def move(  # noqa: D417 - idem
         overwrite: Whether a file that is there may be replaced; a folder never is.
 
     Raises:
+        ProtectedPathError: One of them is protected, and changes are refused. What is in a
+            folder that is moved is not looked at.
         BoundaryError: One of them leads out of the project, or is the project; or something
             else than a file, folder or symlink would be moved, or than a file replaced.
         OSError: It cannot be moved; EEXIST if something is there; EXDEV if the two are on
@@ -153,19 +165,32 @@ def move(  # noqa: D417 - idem
         with errors_about(relative):
             status = _require_kind(status_at(old, source), relative)
         require_apart(relative, boundary.resolve(destination))
-        new_relative = boundary.make_parents(destination)
-        with boundary.spot(destination) as new:
-            with errors_about(new_relative):
-                require_folder(status, destination)
-                there = status_or_none(new)
-                if there is not None and overwrite:
-                    boundary.require_file(there, new_relative)
-            try:
-                _move(old, new, status, there if overwrite else None)
-            except OSError as error:
-                # Not as the other errors: EXDEV is no way out here.
-                problem = _PROBLEMS.get(error.errno or 0, error.strerror)
-                raise OSError(error.errno, problem, new_relative) from error
+        with holder.guard.change(source), holder.guard.change(destination):
+            return _move_to(holder, old, status, destination, overwrite=overwrite)
+
+
+def _move_to(
+    holder: Project,
+    old: Spot,
+    status: os.stat_result,
+    destination: str | os.PathLike[str],
+    *,
+    overwrite: bool,
+) -> str:
+    boundary = holder.boundary
+    new_relative = boundary.make_parents(destination)
+    with boundary.spot(destination) as new:
+        with errors_about(new_relative):
+            require_folder(status, destination)
+            there = status_or_none(new)
+            if there is not None and overwrite:
+                boundary.require_file(there, new_relative)
+        try:
+            _move(old, new, status, there if overwrite else None)
+        except OSError as error:
+            # Not as the other errors: EXDEV is no way out here.
+            problem = _PROBLEMS.get(error.errno or 0, error.strerror)
+            raise OSError(error.errno, problem, new_relative) from error
     return new_relative
 
 

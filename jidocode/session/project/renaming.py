@@ -1,4 +1,4 @@
-"""Giving what is in a directory another name, in that directory or another, over nothing.
+"""Giving what is in a directory another name, in that directory or another; replacing nothing.
 
 `rename` replaces what has the new name already. Linux has a call that does not, but not
 every file system and not every C library has it; there two calls do the same, and a kill
@@ -16,6 +16,7 @@ import stat
 from jidocode.session.project.paths import os_error, path_bytes
 
 _NOREPLACE = 1
+_EXCHANGE = 2
 # A file system, a kernel, or a filter that does not know the flag or the call.
 _UNKNOWN = {errno.EINVAL, errno.ENOSYS}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,18 +30,27 @@ def rename_new(parent: int, name: str, new_parent: int, new_name: str) -> None:
             or as `rename`.
     """
     try:
-        _renameat2(parent, name, new_parent, new_name)
+        _renameat2(parent, name, new_parent, new_name, _NOREPLACE)
     except OSError as error:
         if error.errno not in _UNKNOWN:
             raise
         _rename_in_two(parent, name, new_parent, new_name)
 
 
-def _renameat2(parent: int, name: str, new_parent: int, new_name: str) -> None:
+def exchange(parent: int, name: str, other_parent: int, other_name: str) -> None:
+    """Give each of the two the place of the other.
+
+    Raises:
+        OSError: One is not there; ENOSYS or EINVAL where there is no such call.
+    """
+    _renameat2(parent, name, other_parent, other_name, _EXCHANGE)
+
+
+def _renameat2(parent: int, name: str, new_parent: int, new_name: str, flag: int) -> None:
     call = getattr(_libc, "renameat2", None)
     if call is None:
         raise os_error(errno.ENOSYS)
-    if call(parent, path_bytes(name), new_parent, path_bytes(new_name), _NOREPLACE):
+    if call(parent, path_bytes(name), new_parent, path_bytes(new_name), flag):
         raise os_error(ctypes.get_errno())
 
 

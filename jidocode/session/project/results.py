@@ -75,11 +75,13 @@ class WrittenFile(Record):
         path: Relative to the project.
         size: Bytes in it.
         sha256: Of these bytes, in hexadecimal.
+        protected: Whether it is one that other programs execute later (`Settings.protected_paths`).
     """
 
     path: str = field(repr=False)
     size: int
     sha256: str
+    protected: bool = False
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -94,6 +96,7 @@ class EditedFile(Record):
         diff: What was changed: the hunks of a unified diff, without its header.
         truncated: Whether *diff* lacks something: lines beyond the first 200, or what
             lines have beyond 500 characters.
+        protected: As of a `WrittenFile`.
     """
 
     path: str = field(repr=False)
@@ -102,6 +105,7 @@ class EditedFile(Record):
     replacements: int
     diff: str = field(repr=False)
     truncated: bool
+    protected: bool = False
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -72,6 +72,7 @@ def edit_file(  # noqa: D417 - clients have themselves in the place of the holde
         replacements=len(replacements),
         diff=diff.text,
         truncated=diff.truncated,
+        protected=written.protected,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from attrs import frozen
 from msgspec import Meta
 
+from jidocode.base.text import quote
 from jidocode.errors import EditMismatchError, FileChangedError, InvalidRequestError
 from jidocode.session.conversation.changes import FileAccessKind, Todo, TodoStatus
 from jidocode.session.project.editing import Edit
@@ -65,7 +66,13 @@ def write_file(session: ToolContext, arguments: WriteFile) -> str:
             why = "it has changed since you read it" if last else "you have not read it"
             raise InvalidRequestError(f"the file is there, and {why}: read it first") from error
     _note(session, arguments.path, "write", written.sha256)
-    return f"{written.path} was written"
+    return f"{written.path} was written{_hint(protected=written.protected)}"
+
+
+def _hint(*, protected: bool) -> str:
+    if not protected:
+        return ""
+    return "; it is reported, for other programs execute what stands there"
 
 
 def _note(session: ToolContext, path: str, kind: FileAccessKind, sha256: str) -> None:
@@ -97,7 +104,8 @@ def edit_file(session: ToolContext, arguments: EditFile) -> str:
     except EditMismatchError as error:
         raise InvalidRequestError(f"{error}; nearest to it:\n{error.nearest}") from error
     _note(session, arguments.path, "write", edited.sha256)
-    return f"{edited.path} was edited in {edited.replacements} places\n{edited.diff}"
+    places = f"{edited.path} was edited in {edited.replacements} places"
+    return f"{places}{_hint(protected=edited.protected)}\n{edited.diff}"
 
 
 @frozen
@@ -157,6 +165,11 @@ def run_command(session: ToolContext, arguments: RunCommand) -> str:
         end = f"[ended after {arguments.timeout:g} s]"
     elif done.signal is not None:
         end = f"[ended by signal {done.signal}]"
+    if done.protected_changes:
+        kept = [path for path in done.protected_changes if path not in done.undone_changes]
+        for what, paths in (("changed", kept), ("undone", done.undone_changes)):
+            if paths:
+                end += f"\n[{what}, for other programs execute it: {', '.join(map(quote, paths))}]"
     return f"{done.stdout.rstrip()}\n{end}".lstrip()
 
 

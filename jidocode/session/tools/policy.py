@@ -27,6 +27,8 @@ class ToolRequest(Record):
         kind: What the tool does.
         subject: What the call is about: a path, a command.
         arguments: All that the model said, checked.
+        protected: Whether it edits what other programs execute later, such as a git hook
+            (`Settings.protected_paths`).
     """
 
     session_id: str
@@ -34,6 +36,7 @@ class ToolRequest(Record):
     kind: ToolKind
     subject: str = field(repr=False)
     arguments: Mapping[str, Any] = field(repr=False)
+    protected: bool = False
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -44,7 +47,7 @@ class Allow(Record):
         always: Calls of the same tool in this session are not asked about any more if their
             subject is, or matches, this pattern (`fnmatch`: `src/*`, `*`). None for this call
             alone. One that has a `*` matches no command with characters in which a shell
-            sees the end of one and the beginning of another.
+            sees the end of one and the beginning of another, and no protected path.
         arguments: The arguments to make it with instead; None for those of the request.
     """
 
@@ -83,10 +86,14 @@ def allow_all(request: ToolRequest) -> Decision:
 
 
 def accept_edits(ask: Policy = read_only) -> Policy:
-    """Return the policy that allows what edits files, and asks *ask* about all else."""
+    """Return the policy that allows what edits files, and asks *ask* about all else.
+
+    It asks about protected paths, too: to write what somebody else executes is to execute it.
+    """
 
     def decide(request: ToolRequest) -> Decision:
-        return Allow() if request.kind is ToolKind.EDIT else ask(request)
+        is_edit = request.kind is ToolKind.EDIT and not request.protected
+        return Allow() if is_edit else ask(request)
 
     return decide
 

@@ -13,6 +13,7 @@ from jidocode.base import log
 from jidocode.base.text import describe, quote
 from jidocode.errors import (
     ActorExitedError,
+    CallError,
     InvalidRequestError,
     InvalidToolError,
     JidocodeError,
@@ -21,7 +22,7 @@ from jidocode.errors import (
 from jidocode.session.conversation.changes import ToolCall, ToolResult, new_record_id
 from jidocode.session.tools.arguments import as_object, take_arguments
 from jidocode.session.tools.policy import Allow, Decision, Deny, Policy, ToolRequest, matches
-from jidocode.session.tools.tool import Tool, ToolContext
+from jidocode.session.tools.tool import Tool, ToolContext, ToolKind
 
 T = TypeVar("T")
 
@@ -110,8 +111,12 @@ class Toolbox:
             PolicyDeniedError: It is not allowed.
         """
         subject = tool.subject(arguments)
+        protected = tool.kind is ToolKind.EDIT and self._is_protected(subject)
         remembered = self._remembered()
-        if any(matches(each, tool.kind, subject) for each in remembered.get(tool.name, ())):
+        known = remembered.get(tool.name, ())
+        if subject in known or (
+            not protected and any(matches(each, tool.kind, subject) for each in known)
+        ):
             return arguments
         request = ToolRequest(
             session_id=self._context.id,
@@ -119,6 +124,7 @@ class Toolbox:
             kind=tool.kind,
             subject=subject,
             arguments=asdict(arguments),
+            protected=protected,
         )
         decision = self._ask(request)
         match decision:
@@ -132,6 +138,15 @@ class Toolbox:
                 return arguments
             case Deny():
                 raise PolicyDeniedError(tool.name, decision.reason)
+
+    def _is_protected(self, subject: str) -> bool:
+        """Whether *subject*, if it is a path, is one that others execute later."""
+        try:
+            return _twice(lambda: self._context.manager.is_protected(subject))
+        except CallError:  # some of which are OSErrors
+            raise
+        except OSError:  # it is no path of the project, and cannot be written
+            return False
 
     def _remembered(self) -> Mapping[str, Sequence[str]]:
         found = _twice(self._context.state.settings).get(_REMEMBERED, {})
@@ -174,7 +189,7 @@ class Toolbox:
 
 
 def _twice(ask: Callable[[], T]) -> T:
-    """Ask a State, and its next life if it dies over that: for what can be asked again."""
+    """Ask a process, and its next life if it dies over that: for what can be asked again."""
     try:
         return ask()
     except ActorExitedError:
