@@ -105,8 +105,15 @@ if TYPE_CHECKING:
         StrategyText as StrategyText,
     )
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
-    from jidocode.session.commands.client import CommandsClient as CommandsClient
-    from jidocode.session.commands.handle import CommandHandle as CommandHandle
+    from jidocode.session.commands.client import (
+        AsyncCommandsClient as AsyncCommandsClient,
+        CommandsClient as CommandsClient,
+    )
+    from jidocode.session.commands.handle import (
+        AsyncCommandHandle as AsyncCommandHandle,
+        AsyncOutput as AsyncOutput,
+        CommandHandle as CommandHandle,
+    )
     from jidocode.session.commands.limits import CommandRules as CommandRules
     from jidocode.session.commands.options import CommandOptions as CommandOptions
     from jidocode.session.commands.result import (
@@ -154,7 +161,10 @@ if TYPE_CHECKING:
         Repair as Repair,
     )
     from jidocode.session.journal.catalogue import Resumable as Resumable
-    from jidocode.session.manager.client import ManagerClient as ManagerClient
+    from jidocode.session.manager.client import (
+        AsyncManagerClient as AsyncManagerClient,
+        ManagerClient as ManagerClient,
+    )
     from jidocode.session.project.boundary import Entry as Entry
     from jidocode.session.project.editing import Edit as Edit
     from jidocode.session.project.found import (
@@ -182,7 +192,7 @@ if TYPE_CHECKING:
     from jidocode.session.project.slices import FileSlice as FileSlice
     from jidocode.session.project.text import Newline as Newline
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
-    from jidocode.session.requests import Channel as Channel
+    from jidocode.session.requests import AsyncChannel as AsyncChannel, Channel as Channel
     from jidocode.session.snapshots.limits import SnapshotRules as SnapshotRules
     from jidocode.session.snapshots.results import (
         ChangeKind as ChangeKind,
@@ -195,8 +205,14 @@ if TYPE_CHECKING:
         Snapshot as Snapshot,
         Unkept as Unkept,
     )
-    from jidocode.session.state.change_stream import ChangeStream as ChangeStream
-    from jidocode.session.state.client import StateClient as StateClient
+    from jidocode.session.state.change_stream import (
+        AsyncChangeStream as AsyncChangeStream,
+        ChangeStream as ChangeStream,
+    )
+    from jidocode.session.state.client import (
+        AsyncStateClient as AsyncStateClient,
+        StateClient as StateClient,
+    )
     from jidocode.session.tools.policy import (
         Allow as Allow,
         Decision as Decision,
@@ -219,6 +235,15 @@ if TYPE_CHECKING:
     )
     from jidocode.session.upkeep import Upkeep as Upkeep
     from jidocode.system.archive import list_resumable as list_resumable
+    from jidocode.system.asynchronous.export import AsyncExport as AsyncExport
+    from jidocode.system.asynchronous.handle import AsyncSessionHandle as AsyncSessionHandle
+    from jidocode.system.asynchronous.streams import (
+        AsyncCallHandle as AsyncCallHandle,
+        AsyncCallStream as AsyncCallStream,
+        AsyncEventStream as AsyncEventStream,
+        AsyncMonitor as AsyncMonitor,
+    )
+    from jidocode.system.asynchronous.system import AsyncSessionSystem as AsyncSessionSystem
     from jidocode.system.events import (
         Event as Event,
         EventStream as EventStream,
@@ -282,9 +307,9 @@ else:
         jidocode.session.confinement.report
             ConfinementReport Denial
         jidocode.session.commands.client
-            CommandsClient
+            AsyncCommandsClient CommandsClient
         jidocode.session.commands.handle
-            CommandHandle
+            AsyncCommandHandle AsyncOutput CommandHandle
         jidocode.session.commands.limits
             CommandRules
         jidocode.session.commands.options
@@ -301,7 +326,7 @@ else:
         jidocode.session.journal.catalogue
             Resumable
         jidocode.session.manager.client
-            ManagerClient
+            AsyncManagerClient ManagerClient
         jidocode.session.project.boundary
             Entry
         jidocode.session.project.editing
@@ -319,15 +344,15 @@ else:
         jidocode.session.record
             Session SessionConfig
         jidocode.session.requests
-            Channel
+            AsyncChannel Channel
         jidocode.session.snapshots.limits
             SnapshotRules
         jidocode.session.snapshots.results
             ChangeKind Changes FileChange FileDiff FileState NotReverted Reverted Snapshot Unkept
         jidocode.session.state.change_stream
-            ChangeStream
+            AsyncChangeStream ChangeStream
         jidocode.session.state.client
-            StateClient
+            AsyncStateClient StateClient
         jidocode.session.tools.policy
             Allow Decision Deny Policy ToolRequest accept_edits allow_all read_only
         jidocode.session.tools.tool
@@ -340,6 +365,14 @@ else:
             Upkeep
         jidocode.system.archive
             list_resumable
+        jidocode.system.asynchronous.export
+            AsyncExport
+        jidocode.system.asynchronous.handle
+            AsyncSessionHandle
+        jidocode.system.asynchronous.streams
+            AsyncCallHandle AsyncCallStream AsyncEventStream AsyncMonitor
+        jidocode.system.asynchronous.system
+            AsyncSessionSystem
         jidocode.system.events
             Event EventStream Fact SessionRefused
         jidocode.system.handle

@@ -246,7 +246,7 @@ class Application(Closing):
             ActorExitedError: It ended with another reason.
             CallTimeoutError: It has not ended in time; it still will.
         """
-        self._running.stop(target, reason, timeout)
+        self._running.carry_out(self._running.stopping(target, reason, timeout))
 
     # Looking
 

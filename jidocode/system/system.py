@@ -467,7 +467,7 @@ class SessionSystem(Application):
 
     def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
-        return self._system.statistics()
+        return self._system.carry_out(self._system.counting())
 
 
 def _claim(name: str | None) -> Claim | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from datetime import datetime
 
+from msgspec import Struct
+
+from jidocode._host.deadline import Deadline
+from jidocode._host.sharing import Changes
 from jidocode.base.text import quote
-from jidocode.errors import ChildNotFoundError, NoProcessError
+from jidocode.errors import CallTimeoutError, ChildNotFoundError, NoProcessError
 from jidocode.otp.supervision.management import UpdateChild
 from jidocode.session.admission.messages import SESSIONS, OpenSession, UpdateRecord
 from jidocode.session.record import Session
 from jidocode.session.requests import request, update_session
 from jidocode.system.router import Router
 from jidocode.system.sessions import Sessions
-from jidocode.system.steps import Plan
+from jidocode.system.steps import AwaitChange, Plan
 
 
 class Updates:
@@ -68,3 +72,43 @@ class Updates:
             update = UpdateChild(spec.id, start=spec.start)
             with suppress(ChildNotFoundError):  # deleted: nobody will start from it
                 yield from self._router.ask(("session", session_id), update)
+
+
+class Turn(Struct, frozen=True, eq=False):
+    """The turn of *owner* to change a session's record."""
+
+    session_id: str
+    owner: Hashable
+
+
+class Turns:
+    """Lets one owner at a time change a session's record, without a lock (see `sharing`).
+
+    One that has the turn may have another one within it: a signal handler may update what its
+    thread is updating.
+    """
+
+    def __init__(self) -> None:
+        self._changes = Changes()
+        self._turns: dict[str, Turn] = {}
+
+    def take(self, session_id: str, owner: Hashable, deadline: Deadline) -> Plan[Turn]:
+        """Wait until it is the turn of *owner*, and return that.
+
+        Raises:
+            CallTimeoutError: It is not by *deadline*.
+        """
+        turn = Turn(session_id, owner)
+
+        def look() -> Turn | None:
+            return turn if self._turns.setdefault(session_id, turn).owner == owner else None
+
+        if (yield AwaitChange(self._changes, look, deadline)) is None:
+            raise CallTimeoutError(f"session {session_id}", deadline.seconds)
+        return turn
+
+    def give_up(self, turn: Turn) -> None:
+        """Let the next one have its turn, unless this was one within another."""
+        if self._turns.get(turn.session_id) is turn:
+            del self._turns[turn.session_id]
+            self._changes.tell()

@@ -64,6 +64,15 @@ def test_crash_and_recover(project: Path) -> None:
     assert "Closed. Processes left: 0 of 8" in output
 
 
+def test_async_sessions() -> None:
+    """Three sessions in one loop."""
+    output = run("async_sessions.py", 3)
+
+    for number in (1, 2, 3):
+        assert f"project {number}: 271 lines with a 7, 19 with two" in output
+    assert "meanwhile the loop was never held" in output
+
+
 def test_own_child(project: Path) -> None:
     """A class in a module of its own runs, one in the script is refused."""
     output = run("own_child.py", project)

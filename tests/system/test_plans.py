@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import pytest
 from msgspec.structs import replace
 
-from jidocode._host.client.calls import NotSentError
 from jidocode._host.attach import place
+from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode.errors import (
     ActorExitedError,

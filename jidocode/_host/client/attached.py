@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from jidocode._host import wire
 from jidocode._host.attach.visit import Visit
-from jidocode._host.client.calls import PendingCall, PendingStream
+from jidocode._host.client.calls import NotSentError, PendingCall, PendingStream
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.news import Listener
-from jidocode._host.deadline import Deadline
 from jidocode._host.transport.messenger import Envelope
 from jidocode.base.refs import ActorRef
-from jidocode.errors import AttachError, CallError, ReadOnlyError
+from jidocode.errors import AttachError, ReadOnlyError
 from jidocode.otp.naming.messages import ROOT
 
 _LAST_NEWS_SECONDS = 0.1
@@ -96,12 +95,12 @@ class ReadOnlyClient(AttachedClient):
         self._require(request)
         return super().begin_stream(ref, request, target=target)
 
-    def call_all(
-        self, refs: Sequence[ActorRef], request: object, deadline: Deadline
-    ) -> list[Any | CallError]:
+    def begin_all(
+        self, refs: Sequence[ActorRef], request: object
+    ) -> list[PendingCall | NotSentError]:
         """Send *request* to all of *refs* at once; raises as `begin`."""
         self._require(request)
-        return super().call_all(refs, request, deadline)
+        return super().begin_all(refs, request)
 
     def send(self, ref: ActorRef, message: object) -> NoReturn:
         """Refuse: nobody says whether a message changes something."""

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from jidocode._host import threads, wire
@@ -225,21 +226,36 @@ class HostClient:
         self, refs: Sequence[ActorRef], request: object, deadline: Deadline
     ) -> list[Any | CallError]:
         """Send *request* to all of *refs* at once; return answers, or why there is none."""
+        return self._ledger.finish_all(self.begin_all(refs, request), deadline)
+
+    def begin_all(
+        self, refs: Sequence[ActorRef], request: object
+    ) -> list[PendingCall | NotSentError]:
+        """Send *request* to all of *refs* at once; return the calls, or why there is none."""
         payload = wire.pack_request(request)
-        return self._ask_all(refs, lambda number: wire.Call(number, payload), deadline)
+        return self._begin_all(refs, lambda number: wire.Call(number, payload))
 
     def ping_all(
         self, refs: Sequence[ActorRef], deadline: Deadline
     ) -> list[wire.Pulse | CallError]:
         """Ask all of *refs* at once how they are; return pulses, or why there is none."""
-        return self._ask_all(refs, wire.Ping, deadline)
+        return self._ledger.finish_all(self.begin_pings(refs), deadline)
 
-    def _ask_all(
-        self, refs: Sequence[ActorRef], request: Callable[[int], object], deadline: Deadline
-    ) -> list[Any | CallError]:
+    def begin_pings(self, refs: Sequence[ActorRef]) -> list[PendingCall | NotSentError]:
+        """Ask all of *refs* at once how they are; return the calls, or why there is none."""
+        return self._begin_all(refs, wire.Ping)
+
+    def _begin_all(
+        self, refs: Sequence[ActorRef], request: Callable[[int], object]
+    ) -> list[PendingCall | NotSentError]:
         self.check()
-        calls = [self._ledger.begin(ref, request, str(ref)) for ref in refs]
-        return self._ledger.finish_all(calls, deadline)
+        return [self._ledger.begin(ref, request, str(ref)) for ref in refs]
+
+    def awaiting(
+        self, pending: PendingCall, stop: Stop | None = None
+    ) -> AbstractContextManager[None]:
+        """Have *stop* end *pending* while the block waits for it, and nobody want it after that."""
+        return self._ledger.awaiting(pending, stop)
 
     def cast(self, ref: ActorRef, request: object) -> None:
         """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
