@@ -24,6 +24,7 @@ from jidocode.session.commands.options import CommandOptions
 from jidocode.session.commands.starting import COMMANDS
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import Session
+from jidocode.session.snapshots.limits import LOOK_SECONDS, TAKE_SECONDS
 from jidocode.session.state.client import AsyncStateClient
 from jidocode.session.tree import with_name
 from jidocode.system.asynchronous.running import AsyncRunner, AsyncWay, AsyncWayToCommands
@@ -33,8 +34,11 @@ from jidocode.system.running_sessions import RunningSystem
 from jidocode.system.session_router import process_name
 
 if TYPE_CHECKING:
+    import os
+
     from jidocode.session.commands.client import AsyncCommandsClient
     from jidocode.session.commands.result import CommandResult
+    from jidocode.session.snapshots.results import Changes, FileDiff, Reverted, Snapshot
 
 
 class AsyncSessionHandle:
@@ -78,6 +82,47 @@ class AsyncSessionHandle:
     ) -> CommandResult:
         """Run a program to its end; it is ended if this is cancelled. See `CommandsClient.run`."""
         return await self.commands.run(command, check=check, **options)
+
+    async def take_snapshot(
+        self, label: str | None = None, *, seconds: float = TAKE_SECONDS
+    ) -> Snapshot:
+        """Keep what the project is now; `manager.take_snapshot`, which says more."""
+        return await self.manager.take_snapshot(label, seconds=seconds)
+
+    async def snapshots(self) -> list[Snapshot]:
+        """Return the session's snapshots, oldest first; `manager.snapshots`."""
+        return await self.manager.snapshots()
+
+    async def changes_since(
+        self,
+        snapshot: int | Snapshot | None = None,
+        *,
+        limit: int = 1000,
+        after: str | None = None,
+        seconds: float = LOOK_SECONDS,
+    ) -> Changes:
+        """Return what is not as it was, by default at the latest; `manager.changes_since`."""
+        return await self.manager.changes_since(snapshot, limit=limit, after=after, seconds=seconds)
+
+    async def diff(
+        self,
+        path: str | os.PathLike[str],
+        since: int | Snapshot | None = None,
+        *,
+        seconds: float = LOOK_SECONDS,
+    ) -> FileDiff:
+        """Return what has changed in one file; `manager.diff`, which says more."""
+        return await self.manager.diff(path, since, seconds=seconds)
+
+    async def revert(
+        self,
+        paths: Sequence[str | os.PathLike[str]] | None = None,
+        *,
+        to: int | Snapshot | None = None,
+        seconds: float = TAKE_SECONDS,
+    ) -> Reverted:
+        """Make files what they were at a snapshot; `manager.revert`, which says more."""
+        return await self.manager.revert(paths, to=to, seconds=seconds)
 
     async def session(self) -> Session:
         """Return the session's record, as the registry has it now."""

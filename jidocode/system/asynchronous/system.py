@@ -64,22 +64,46 @@ class AsyncSessionSystem(AsyncClosing):
         self,
         settings: Settings | None = None,
         *,
+        name: str | None = None,
         build: SessionChildren | None = None,
         children: Sequence[Child] = (),
         **overrides: Unpack[SettingsOverrides],
     ) -> None:
         """Be ready to start a system; takes what `SessionSystem` takes."""
         self._open: Callable[[], SessionSystem] = partial(
-            SessionSystem, settings, build=build, children=children, **overrides
+            SessionSystem, settings, name=name, build=build, children=children, **overrides
         )
         self._opened: SessionSystem | None = None
 
+    @classmethod
+    def attach(
+        cls,
+        name: str,
+        *,
+        read_only: bool = False,
+        build: SessionChildren | None = None,
+        timeout: float = 10.0,
+    ) -> Self:
+        """Be ready to attach to the system called *name*; takes what `SessionSystem.attach` takes.
+
+            async with AsyncSessionSystem.attach("shop") as system:
+                session = await system.get_session(session_id)
+
+        It attaches at the beginning of the block, which raises what that does, and detaches at
+        its end; the sessions go on.
+        """
+        self = cls()
+        self._open = partial(
+            SessionSystem.attach, name, read_only=read_only, build=build, timeout=timeout
+        )
+        return self
+
     async def __aenter__(self) -> Self:
-        """Start it.
+        """Start it, or attach to it.
 
         Raises:
-            RuntimeError: It was started before.
-            Exception: Whatever `SessionSystem` raises.
+            RuntimeError: That was done before.
+            Exception: Whatever `SessionSystem`, or its `attach`, raises.
         """
         if self._opened is not None:
             raise RuntimeError("a system is started once: make another one")
@@ -96,7 +120,8 @@ class AsyncSessionSystem(AsyncClosing):
     async def aclose(self) -> None:
         """Stop every process, as `SessionSystem.close` does; closing twice is fine.
 
-        No process is left when this returns; nor if it is cancelled, which waits for that.
+        No process is left when this returns; nor if it is cancelled, which waits for that. One
+        that this process has attached to goes on.
         """
         if self._opened is not None and not self._opened._running.client.closed:  # noqa: SLF001 - it is of the same room
             await in_thread(self._opened.close)
