@@ -78,7 +78,7 @@ def test_a_few_are_woken_in_each_turn() -> None:
     for number in range(100):
         alarm.ring(partial(woken.append, number))
 
-    counts = []
+    counts: list[int] = []
     while turns:
         assert len(turns) == 1
         turns.pop()()
