@@ -690,6 +690,10 @@ class ProgramNotFoundError(CommandStartError, FileNotFoundError):
         self.errno = errno.ENOENT
 
 
+_LINE = ("/bin/sh", "-c")
+"""How a line for the shell begins, as an argv."""
+
+
 class CommandFailedError(CommandError):
     """A command that had to succeed (`check=True`) has not; *result* is how it ended."""
 
@@ -699,15 +703,16 @@ class CommandFailedError(CommandError):
 
     @property
     def message(self) -> str:
-        """One sentence for a person, without what the command has written."""
+        """One sentence for a person, without its arguments and what it has written."""
         result = self.result
+        what = "a line for the shell" if result.argv[:2] == _LINE else quote(result.argv[0])
         if result.timed_out:
             how = "was ended when its time was over"
         elif result.signal is not None:
             how = f"was ended by signal {result.signal}"
         else:
             how = f"ended with {result.exit_code}"
-        return f"{quote(result.argv[0])} {how} after {result.seconds:.3g} s"
+        return f"{what} {how} after {result.seconds:.3g} s; `result` has what it wrote"
 
 
 class CommandRunningError(CommandError, TimeoutError):
@@ -735,9 +740,12 @@ class CommandLimitError(CommandError):
 
 
 class NoCommandError(CommandError, LookupError):
-    """No command of the session has that id; or it ended, and others did after it."""
+    """No command of the session has that id; or it ended, and others did after it.
 
-    _sentence = "no command {command_id}"
+    Or the process that ran it has ended since, and with it all that it ran.
+    """
+
+    _sentence = "there is no command {command_id}, or it is not known any more"
 
     def __init__(self, command_id: str) -> None:
         super().__init__(command_id)

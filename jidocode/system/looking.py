@@ -44,6 +44,7 @@ _READING: tuple[Callable[..., object], ...] = (
     manager.project_root,
     manager.confinement,
     Project.validate_path,
+    Project.true_path,
     Project.is_protected,
     Project.read_file,
     Project.read_text,

@@ -150,6 +150,16 @@ def test_a_file_is_turned_into_another_encoding(project: Project, file: Path) ->
     assert file.read_bytes() == "é".encode()
 
 
+@pytest.mark.parametrize("name", ["punycode", "idna"])
+def test_an_encoding_of_host_names_is_refused(project: Project, file: Path, name: str) -> None:
+    """One of them would take hours for a file that may be read."""
+    file.write_bytes(b"a" * 100_000)
+    with pytest.raises(InvalidRequestError, match="no encoding of files"):
+        project.read_text("file", encoding=name)
+    with pytest.raises(InvalidRequestError, match="no encoding of files"):
+        project.write_file("file", "a", encoding=name)
+
+
 @pytest.mark.parametrize("name", ["", "klingon", "hex", "undefined", "a\0b", "\ud800", 7, b"utf-8"])
 def test_an_encoding_that_is_none_is_refused(project: Project, file: Path, name: object) -> None:
     """Also Python's codecs that are none of text."""

@@ -20,6 +20,7 @@ from jidocode.session.project.boundary import Tier
 from jidocode.session.project.copying import copy
 from jidocode.session.project.editing import Edit
 from jidocode.session.project.files import Project
+from jidocode.session.project.folders import remove
 from jidocode.session.project.rewriting import append_file, edit_file
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import new_session_id
@@ -362,6 +363,22 @@ def test_without_a_note_the_next_write_into_the_folder_removes_what_is_left(
         project.write_bytes("file", b"x")
 
     assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+def test_a_folder_with_the_name_of_an_unfinished_file_stops_no_file(
+    folder: Path, file: Path
+) -> None:
+    """It is not lost, and can be removed."""
+    temporary = TemporaryName(new_session_id())
+    (folder / temporary.text).mkdir()
+    (folder / temporary.text / "inner").write_text("mine")
+    with Project(str(folder), temporary=temporary) as project:
+        for text in ("one", "two"):
+            project.write_file("file", text)
+            assert file.read_text() == text
+        (found,) = [each for each in project.list_directory().entries if each.kind == "directory"]
+        assert project.read_text(f"{found.name}/inner").text == "mine"
+        assert remove(project, found.name, recursive=True) == 2
 
 
 @pytest.mark.parametrize("in_place", [False, True])

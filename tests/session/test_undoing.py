@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from jidocode.base import orphans
+from jidocode.session.project import fingerprints
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.project.fingerprints import (
     MAX_ENTRIES,
@@ -20,7 +25,7 @@ from jidocode.session.project.fingerprints import (
     take_fingerprints,
 )
 from jidocode.session.project.protection import Protection
-from jidocode.session.project.undoing import put_back
+from jidocode.session.project.undoing import open_ways, put_back
 
 TREE = Protection([".git/hooks", ".git/config", ".envrc", ".vscode", "a/*/x"]).tree
 
@@ -38,8 +43,9 @@ class Place:
 
     def undo(self, before: Fingerprints) -> list[str]:
         """Put back what it was; return what differs still."""
+        open_ways(self.fd, before)
         after = self.look(before)
-        put_back(self.boundary, self.fd, before, after, differences(before, after))
+        put_back(self.boundary, self.fd, before, after, differences(before, after), 10)
         return differences(before, self.look(after))
 
 
@@ -85,6 +91,21 @@ def test_what_makes_a_folder_too_large_is_removed(place: Place) -> None:
     assert (place.root / ".git/hooks/a").read_text() == "a"
 
 
+def test_many_folders_are_not_looked_into_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at them waits for nothing else meanwhile."""
+    monkeypatch.setattr(fingerprints, "MAX_LOOK_ENTRIES", 2 * MAX_ENTRIES)
+    before, folders = place.look(), 8
+    for number in range(folders):
+        fill(place.root / f"a/{number}/x", range(MAX_ENTRIES - 1))
+    found = place.look(before)
+    assert MAX_ENTRIES < len(found) < 2 * MAX_ENTRIES + 3 * folders
+    assert len(differences(before, found)) == folders
+    assert place.undo(before) == []
+    assert place.look().keys() == before.keys() | {"a"} | {f"a/{each}" for each in range(folders)}
+
+
 def test_a_deep_folder_is_seen_and_removed(place: Place) -> None:
     """Deeper than Python's stack, and than any path may be."""
     before = place.look()
@@ -128,6 +149,62 @@ def test_what_could_not_be_read_is_not_removed_when_it_can_be(place: Place) -> N
     assert place.undo(before) == []
     folder.chmod(0o755)
     assert len(list(folder.iterdir())) == 3
+
+
+@contextmanager
+def not_root(root: Path) -> Generator[None]:
+    """Be somebody whom permissions stop, and whose the project is."""
+    if os.geteuid():
+        yield
+        return
+    for path in (root, *root.rglob("*")):
+        os.lchown(path, 65534, 65534)
+    os.seteuid(65534)
+    orphans.prctl(4, 1)  # PR_SET_DUMPABLE: or /proc/self were closed
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0, 0o100, 0o400, 0o600])
+@pytest.mark.parametrize("folder", [".git", ".git/hooks"])
+def test_what_a_closed_folder_hides_is_seen_and_undone(
+    place: Place, folder: str, mode: int
+) -> None:
+    before, was = place.look(), everything(place.root)
+    (place.root / ".git/hooks/a").write_text("evil")
+    (place.root / ".git/hooks/b").write_text("evil")
+    (place.root / folder).chmod(mode)
+    with not_root(place.root):
+        assert differences(before, place.look(before))
+        assert place.undo(before) == []
+    assert everything(place.root) == was
+
+
+def test_a_new_folder_that_is_closed_is_seen_and_removed(place: Place) -> None:
+    before = place.look()
+    fill(place.root / ".vscode", range(3))
+    (place.root / ".vscode").chmod(0o600)
+    with not_root(place.root):
+        assert differences(before, place.look(before)) == [".vscode"]
+        assert place.undo(before) == []
+    assert not (place.root / ".vscode").exists()
+
+
+def test_a_lease_neither_hides_a_file_nor_keeps_it_from_being_undone(place: Place) -> None:
+    before = place.look()
+    handler = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    try:
+        with (place.root / ".git/config").open("w") as file:
+            file.write("evil")
+            file.flush()
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            assert differences(before, place.look(before)) == [".git/config"]
+            assert place.undo(before) == []
+    finally:
+        signal.signal(signal.SIGIO, handler)
+    assert (place.root / ".git/config").read_text() == "c"
 
 
 def test_a_large_file_is_told_by_its_status(place: Place) -> None:

@@ -144,6 +144,30 @@ def test_a_debugger_reaches_what_it_has_started_and_nobody_else(
     assert session.run(own, ptrace=True).stdout == "0 0\n"
 
 
+TRACED_BY_ITS_CHILD = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.prctl(0x59616D61, -1, 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY: where Yama asks for it
+main = os.getpid()
+reading, writing = os.pipe()
+if not os.fork():
+    os.setsid()
+    os.write(writing, b"%d" % libc.ptrace(0x4206, main, 0, 0))  # PTRACE_SEIZE
+    time.sleep(100)
+print(os.read(reading, 2).decode(), flush=True)
+os._exit(7)
+"""
+
+
+def test_who_is_traced_by_what_it_has_started_ends_all_the_same(
+    session: SessionHandle, project: Path
+) -> None:
+    """Its tracer is told of its death first, and never takes it in."""
+    (project / "main.py").write_text(TRACED_BY_ITS_CHILD)
+    done = session.run([sys.executable, "-I", "main.py"], ptrace=True, timeout=20)
+    assert (done.exit_code, done.stdout, done.timed_out) == (7, "0\n", False)
+
+
 @pytest.mark.skipif(not (shutil.which("gdb") and shutil.which("gcc")), reason="no gdb or gcc")
 def test_gdb(session: SessionHandle, project: Path) -> None:
     (project / "main.c").write_text("int main(void) { return 7; }\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -296,6 +297,31 @@ def test_while_one_runs_changes_are_undone_too(open_session: Opens, repository: 
     eventually(lambda: not (repository / ".envrc").exists(), "it to be undone")
     assert next_change(events).undone == (".envrc",)
     assert server.cancel().undone_changes == (".envrc",)
+
+
+STORM = """
+import itertools, os
+os.fork()
+for number in itertools.count():
+    try:
+        os.makedirs(f".vscode/{os.getpid()}.{number}")
+    except OSError:
+        pass
+"""
+
+
+def test_who_makes_more_than_can_be_undone_ends_in_time_all_the_same(
+    open_session: Opens, repository: Path
+) -> None:
+    """Else nobody would look at its deadline any more."""
+    session = open_session(protected_changes="refuse")
+    (repository / "storm.py").write_text(STORM)
+    began = time.monotonic()
+    result = session.run([sys.executable, "-I", "storm.py"], timeout=2.5)
+    assert result.timed_out
+    assert result.protected_changes == (".vscode",)
+    assert time.monotonic() - began < 15
+    assert session.run("true").ok
 
 
 def test_what_cannot_be_undone_is_said(open_session: Opens, repository: Path) -> None:

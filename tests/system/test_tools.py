@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,18 @@ class Words:
     times: int = 1
 
 
+class BrokenError(OSError):
+    """Of an app that has made a mistake."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("broken")
+
+
 def say(_session: Any, arguments: Words) -> str:
     if arguments.text == "fail":
         raise LookupError("told to")
+    if arguments.text == "break":
+        raise BrokenError
     if arguments.text == "interrupt":
         raise KeyboardInterrupt
     if arguments.text == "nothing":
@@ -204,6 +214,119 @@ def test_always_is_remembered_for_the_session(make: Make) -> None:
     assert result(session.tools.call("write_file", {"path": "git a", "content": ""}))[1]
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "./secrets/key",
+        "src/../secrets/key",
+        "secrets//key",
+        "link/key",
+        "alias",
+        "{project}/secrets/key",
+    ],
+)
+def test_a_policy_is_asked_about_the_file_and_not_its_spelling(
+    make: Make, project: Path, spelling: str
+) -> None:
+    """Or one that guards a folder by its name would be led around it, and so would a pattern."""
+    (project / "secrets").mkdir()
+    (project / "link").symlink_to("secrets")
+    (project / "alias").symlink_to("secrets/key")
+    judge = Judge(Allow(always="src/*"))
+    tools = make(judge).tools
+    tools.call("write_file", {"path": "src/first", "content": ""})
+    judge.decision, judge.asked = Deny(), []
+    path = spelling.format(project=project)
+    assert result(tools.call("write_file", {"path": path, "content": ""}))[1]
+    (asked,) = judge.asked
+    assert (asked.subject, asked.arguments["path"]) == ("secrets/key", path)
+
+
+def test_a_pattern_does_not_follow_symlinks(make: Make, project: Path) -> None:
+    """What lies in an allowed folder under another name only has to be asked about."""
+    (project / "secrets").mkdir()
+    (project / "src" / "link").symlink_to("../secrets")
+    judge = Judge(Allow(always="src/*"))
+    tools = make(judge).tools
+    for path in ("src/a", "src/b", "src/link/key"):
+        tools.call("write_file", {"path": path, "content": ""})
+    assert [each.subject for each in judge.asked] == ["src/a", "secrets/key"]
+
+
+def test_a_policy_is_asked_about_what_is_no_path_as_it_was_said(make: Make) -> None:
+    """What leads out of the project is refused after it, as ever."""
+    judge = Judge(Allow())
+    tools = make(judge).tools
+    assert result(tools.call("write_file", {"path": "a/../../b", "content": ""}))[1]
+    assert [each.subject for each in judge.asked] == ["a/../../b"]
+
+
+def test_all_that_is_always_allowed_at_once_is_remembered(make: Make) -> None:
+    """A person may answer for several calls at a time."""
+    together = threading.Barrier(8)
+
+    def allow(request: ToolRequest) -> Decision:
+        together.wait(10)
+        return Allow(always=request.subject)
+
+    session = make(allow)
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(session.tools.call, "say", {"text": str(n)}) for n in range(8)]
+        assert not any(call.result(10).is_error for call in calls)
+    asked = Judge(Deny())
+    tools = session.tools.under(asked)
+    assert [result(tools.call("say", {"text": str(n)})) for n in range(8)] == [
+        (str(n), False) for n in range(8)
+    ]
+    assert not asked.asked
+
+
+@pytest.mark.parametrize("wrong", [5, b"*", ["*"]])
+def test_a_decision_that_is_none_is_a_denial_and_not_remembered(make: Make, wrong: Any) -> None:
+    def decide(request: ToolRequest) -> Decision:
+        return Allow(always=wrong) if request.subject == "a" else Deny(wrong)
+
+    session = make(decide)
+    for subject in ("a", "b"):
+        content, is_error = result(session.tools.call("say", {"text": subject}))
+        assert is_error
+        assert content.endswith("the policy failed")
+    assert result(session.tools.under(allow_all).call("say", {"text": "a"})) == ("a", False)
+
+
+def test_nothing_is_remembered_of_a_call_that_cannot_be_made(make: Make) -> None:
+    session = make(Judge(Allow(always="*", arguments={"nothing": 1})))
+    assert result(session.tools.call("say", {"text": "a"}))[1]
+    assert result(session.tools.under(Judge(Deny())).call("say", {"text": "a"}))[1]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"text": NaN}',
+        '{"text": ' + "[" * 900 + "]" * 900 + "}",
+        '{"text": "' + "x" * 2**20 + '"}',
+        {1: 2},
+        {"text": b"a"},
+    ],
+    ids=["NaN", "deep", "long", "names", "bytes"],
+)
+def test_arguments_that_cannot_be_written_down_are_a_result(make: Make, said: Any) -> None:
+    """So that the model that has said it can be told."""
+    session = make(allow_all)
+    content, is_error = result(session.tools.call("say", said))
+    assert is_error
+    assert "JSON" in content
+    (call,) = session.state.tool_calls()
+    assert (call.name, dict(call.arguments)) == ("say", {})
+
+
+def test_an_error_that_cannot_be_told_is_a_result(make: Make) -> None:
+    content, is_error = result(make(allow_all).tools.call("say", {"text": "break"}))
+    assert is_error
+    assert "Broken" in content
+
+
 def test_a_policy_that_does_not_answer_denies(make: Make) -> None:
     """Within its deadline; so does one that fails, or says something else."""
     gate = threading.Event()
@@ -286,6 +409,10 @@ def test_a_file_that_was_not_read_is_not_overwritten(make: Make, project: Path) 
     assert write("last\n") == ("a was written", False)
     missing = {"path": "a", "edits": [{"old": "lastly", "new": ""}]}
     assert "last" in result(tools.call("edit_file", missing))[0]  # what is nearest
+    missing = {"path": "a", "edits": [{"old": "0123456789", "new": ""}]}
+    assert result(tools.call("edit_file", missing))[0].endswith("nothing is like it")
+    edits = [{"old": "last", "new": "end"}]
+    assert "in 1 place\n" in result(tools.call("edit_file", {"path": "a", "edits": edits}))[0]
 
 
 def test_a_model_searches_and_runs_commands(make: Make, project: Path) -> None:

@@ -51,8 +51,10 @@ class Channel:
         Raises:
             BlockingIOError: The other end reads nothing.
         """
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
         try:
-            socket.send_fds(self._socket, [message], descriptors, socket.MSG_DONTWAIT)
+            # `socket.send_fds` ignores its flags, and would wait.
+            self._socket.sendmsg([message], [rights] if descriptors else [], socket.MSG_DONTWAIT)
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True

@@ -192,20 +192,25 @@ def _wanted(  # noqa: PLR0913 - all but the first are keywords
     return Wanted(
         id=new_record_id(),
         argv=as_argv(command),
-        cwd=os.fspath(cwd),
-        env=env or {},
+        cwd=_as_text(cwd),
+        env={} if env is None else env,
         stdin=None if stdin is None else as_bytes(stdin),
         timeout=timeout,
         output_limit=output_limit,
         merge=merge,
         tty=_size(tty),
-        save_output=None if save_output is None else os.fspath(save_output),
+        save_output=None if save_output is None else _as_text(save_output),
         network=network,
         read=absolute_paths(read),
         write=absolute_paths(write),
         limits=limits,
         ptrace=ptrace,
     )
+
+
+def _as_text(path: str | os.PathLike[str]) -> str:
+    """Return *path* as text; what is none, whoever takes it refuses."""
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
 def _size(tty: bool | Size) -> Size | None:  # noqa: FBT001 - it is what users give by name

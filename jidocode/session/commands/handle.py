@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Self
 
+from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import INFINITY, require_seconds
+from jidocode.session.arguments import require_wait
 from jidocode.session.commands import limits, operations
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
 from jidocode.session.requests import (
@@ -56,6 +58,7 @@ class CommandMethods:
             size: Bytes at most, up to 1 MiB.
             wait: Seconds to wait for output if there is none yet, at most 60.
         """
+        require_wait("wait", wait, most=limits.MAX_WAIT)
         question = request(operations.read_output, self.id, offset, stream, size=size, wait=wait)
         return Question(question, wait + ANSWER_TIME if wait else None)
 
@@ -185,5 +188,14 @@ class AsyncOutput:
 
 
 def as_bytes(data: str | bytes) -> bytes:
-    """Return *data*, a text as UTF-8."""
-    return data.encode() if isinstance(data, str) else data
+    """Return *data*, a text as UTF-8; what is neither, whoever takes it refuses.
+
+    Raises:
+        InvalidRequestError: It is text that has no UTF-8.
+    """
+    try:
+        return data.encode() if isinstance(data, str) else data
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"input is no text that can be encoded: {error.reason}"
+        ) from error

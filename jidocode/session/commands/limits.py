@@ -28,7 +28,7 @@ MAX_WAIT = 60.0
 MAX_ENDED = 100
 """Commands that have ended and are remembered."""
 MAX_ENDED_OUTPUT = 2**24
-"""Bytes of their output, all together; the last one's is kept in any case."""
+"""Bytes of their output and arguments, all together; the last one's are kept in any case."""
 
 GRACE_SECONDS = 2.0
 """From SIGTERM to SIGKILL, when a command's time is over or somebody cancels it."""

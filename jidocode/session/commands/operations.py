@@ -121,7 +121,8 @@ def resize_terminal(holder: CommandTable, command_id: str, rows: int, columns: i
 
 def signal_command(holder: CommandTable, command_id: str, number: int) -> None:
     """Send a command's group a signal."""
-    if isinstance(number, bool) or number not in signals.valid_signals():
+    require_int("a signal", number, least=1)
+    if number not in signals.valid_signals():
         raise InvalidRequestError(f"there is no signal {quote(number)}")
     holder.find(command_id).signal(int(number))
 

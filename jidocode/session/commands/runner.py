@@ -148,7 +148,21 @@ class _Runner:
                 self._kill_at = None
         self._poll.unregister(pidfd)
         os.close(pidfd)
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self._reap()
+
+    def _reap(self) -> int:
+        """Return how the main process, which is dead, has ended."""
+        # Whoever traces a process is told of its death first, and it is nobody else's to reap
+        # until then. A command may be traced by what it has started, and that may never ask.
+        now = time.monotonic()
+        while time.monotonic() < now + GIVE_UP_SECONDS:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() >= now + LINGER_SECONDS:
+                orphans.kill_orphans({self._pid})
+            time.sleep(orphans.PAUSE_SECONDS)
+        return -signal.SIGKILL
 
     def _milliseconds_left(self) -> float | None:
         if self._kill_at is None:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
+from msgspec.structs import replace
+
 from jidocode.errors import (
     CommandError,
     CommandRunningError,
@@ -37,6 +39,8 @@ from jidocode.session.confinement.namespaces import explain
 READ_SIZE = 2**16
 LAST_READS = 64
 """After the end, as much is read as fits into a pipe; another holder may write for ever."""
+RETRY_SECONDS = 0.1
+"""Until a runner that has not read what it was told before is told again to end its command."""
 END_OF_INPUT = b"\x04"
 """What is typed at a terminal to end the input (VEOF)."""
 
@@ -45,7 +49,7 @@ class RunningCommand:
     """A command, and whoever waits for it.
 
     Attributes:
-        wanted: What was asked for.
+        wanted: What was asked for, but for its input and its variables, which may be long.
         started: Resolved to its pid when its program is executed, or to why it is not.
         ended: Resolved to its result when nothing is left of it.
         result: The same, None until then.
@@ -70,7 +74,7 @@ class RunningCommand:
         *on_free* gets that back, if its runner waits for another command.
         *changes* is asked what was changed while it ran, once, when nothing is left of it.
         """
-        self.wanted = wanted
+        self.wanted = replace(wanted, stdin=None, env={})
         self.started: Future[int] = Future()
         self.ended: Future[CommandResult] = Future()
         self.result: CommandResult | None = None
@@ -94,9 +98,12 @@ class RunningCommand:
             "stderr": HeadAndTail(output_limit),
         }
         self._readers: list[Callable[[], bool]] = []
+        self._waiters: dict[Future[CommandResult], Timer] = {}
+        self._end_is_due = False
         self._input = bytearray()
         self._writes = False
         self._input_ends = not wanted.keep_stdin
+        self._has_stdin = wanted.stdin is not None or streams.is_tty
         loop.watch(channel, self._take_word)
         for name, descriptor in streams.outputs.items():
             loop.watch(descriptor, partial(self._take_output, name))
@@ -124,8 +131,9 @@ class RunningCommand:
 
     @property
     def kept(self) -> int:
-        """Bytes of its output that are kept."""
-        return sum(output.kept for output in self._outputs.values())
+        """Bytes of its output and characters of its arguments that are kept."""
+        output = sum(output.kept for output in self._outputs.values())
+        return output + sum(map(len, self.wanted.argv))
 
     def read(
         self, offset: int, stream: StreamName, size: int, wait: float
@@ -166,6 +174,8 @@ class RunningCommand:
             BrokenPipeError: It has no input, or reads none any more.
             BlockingIOError: There is too much that it has not read yet.
         """
+        if not self._has_stdin:
+            raise BrokenPipeError(errno.EPIPE, "the command was started without stdin")
         if self._streams.input is None or self._input_ends:
             raise BrokenPipeError(errno.EPIPE, "the command reads no input any more")
         if len(self._input) + len(data) > limits.MAX_INPUT:
@@ -195,7 +205,11 @@ class RunningCommand:
     def signal(self, number: int) -> None:
         """Send its group a signal, if it runs."""
         if self._status is None:
-            self._tell(words.SIGNAL, number)
+            try:
+                self._channel.send(words.word(words.SIGNAL, number))
+            except BlockingIOError as error:
+                problem = "the command has not heeded what it was told before"
+                raise CommandError(problem) from error
 
     def cancel(self) -> None:
         """End it, if it runs."""
@@ -205,8 +219,18 @@ class RunningCommand:
 
     def end(self, grace: float) -> None:
         """End all of it within *grace* seconds, and then by SIGKILL."""
-        if self.result is None:
-            self._tell(words.END, int(grace * 1000))
+        if self.result is not None:
+            return
+        try:
+            self._channel.send(words.word(words.END, int(grace * 1000)))
+        except BlockingIOError:  # its runner is stopped, or gets no processor
+            if not self._end_is_due:
+                self._end_is_due = True
+                self._loop.call_later(RETRY_SECONDS, partial(self._end_again, grace))
+
+    def _end_again(self, grace: float) -> None:
+        self._end_is_due = False
+        self.end(grace)
 
     def wait(self, seconds: float) -> CommandResult | Future[CommandResult]:
         """Return its result, or a future of that, which fails after *seconds*."""
@@ -217,26 +241,13 @@ class RunningCommand:
         future: Future[CommandResult] = Future()
 
         def give_up() -> None:
-            if not future.done():
-                future.set_exception(CommandRunningError(self.wanted.id, seconds))
+            del self._waiters[future]  # some ask again and again, for as long as it runs
+            future.set_exception(CommandRunningError(self.wanted.id, seconds))
 
-        timer = self._loop.call_later(seconds, give_up)
-
-        def take(ended: Future[CommandResult]) -> None:
-            timer.cancel()
-            if not future.done():
-                future.set_result(ended.result())
-
-        self.ended.add_done_callback(take)
+        self._waiters[future] = self._loop.call_later(seconds, give_up)
         return future
 
     # What happens
-
-    def _tell(self, letter: bytes, number: int) -> None:
-        try:
-            self._channel.send(words.word(letter, number))
-        except BlockingIOError as error:
-            raise CommandError("the command has not heeded what it was told before") from error
 
     def _time_out(self) -> None:
         if self._status is None:
@@ -312,6 +323,10 @@ class RunningCommand:
             undone_changes=changes.undone,
         )
         self.ended.set_result(self.result)
+        waiters, self._waiters = self._waiters, {}
+        for future, timer in waiters.items():
+            timer.cancel()
+            future.set_result(self.result)
         self._tell_readers()
         self._on_end()
 
@@ -319,6 +334,7 @@ class RunningCommand:
         if self._deadline is not None:
             self._deadline.cancel()
         self._stop_writing()
+        self._input.clear()
         for descriptor in self._streams.outputs.values():
             self._loop.unwatch(descriptor)
         self._streams.close()

@@ -27,6 +27,10 @@ class SavedOutput:
         """
         if not isinstance(path, str) or "\0" in path or not os.path.isabs(path):  # noqa: PTH117 - a str is needed
             raise InvalidRequestError(f"save_output must be an absolute path, not {quote(path)}")
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError(f"save_output cannot be encoded: {quote(path)}") from error
         folder = os.path.realpath(os.path.dirname(path))  # noqa: PTH120 - as above
         root = os.path.realpath(project)
         if os.path.commonpath([folder, root]) == root:

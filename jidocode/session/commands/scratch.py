@@ -2,23 +2,21 @@
 
 It is outside the project, in the folder for temporary files, and nobody else's to read. Its
 server removes it in its `terminate`. One that is killed cannot: what it leaves, the next
-server removes that starts anywhere on the machine for the same user. By a lock, which the
-kernel lets go with the process, it knows whose owner is gone.
+server removes that starts anywhere on the machine for the same user, while it does its work: a
+command may have left a million files. By a lock, which the kernel lets go with the process, it
+knows whose owner is gone.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import fcntl
 import os
 import stat
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from jidocode.base import log
 from jidocode.session.commands.environment import FOLDERS
+from jidocode.session.commands.removal import remove_folder
 
 DEFAULT_PLACE = "/tmp"  # noqa: S108 - no name in it is one that others could know beforehand
 PREFIX = "jidocode-scratch-"
@@ -32,12 +30,11 @@ class Scratch:
     """
 
     def __init__(self, place: str) -> None:
-        """Make one in the folder *place*, and remove those there whose owners are gone.
+        """Make one in the folder *place*.
 
         Raises:
             OSError: It cannot be made.
         """
-        remove_abandoned(place)
         while True:
             self.path = os.path.join(place, f"{PREFIX}{os.urandom(12).hex()}")  # noqa: PTH118 - a str is needed
             os.mkdir(self.path, 0o700)  # noqa: PTH102 - as above
@@ -75,8 +72,12 @@ def _lock(path: str) -> int | None:
 
 def remove_abandoned(place: str) -> None:
     """Remove the scratch folders in *place* that are this user's, and whose owners are gone."""
-    with os.scandir(place) as entries:
-        found = [entry.path for entry in entries if entry.name.startswith(PREFIX)]
+    try:
+        with os.scandir(place) as entries:
+            found = [entry.path for entry in entries if entry.name.startswith(PREFIX)]
+    except OSError as error:
+        log.warning("abandoned scratch folders cannot be looked for: {}", error.strerror)
+        return
     for path in found:
         try:
             status = os.lstat(path)
@@ -97,25 +98,5 @@ def remove_abandoned(place: str) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove *path* with all that is in it, however a program has left it."""
-    import shutil  # noqa: PLC0415 - it imports what packs archives
-
-    if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=_unlock)
-    else:
-        shutil.rmtree(path, onerror=lambda call, at, error: _unlock(call, at, error[1]))
-    if os.path.lexists(path):
+    if not remove_folder(path):
         log.warning("a scratch folder cannot be removed whole")
-
-
-def _unlock(call: Callable[..., object], path: str, error: BaseException) -> None:
-    """Try again where a folder may not be changed or read, as caches of modules often may not."""
-    if not isinstance(error, OSError) or error.errno not in {errno.EACCES, errno.EPERM}:
-        return
-    with contextlib.suppress(OSError):
-        if call in {os.unlink, os.rmdir}:
-            os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - as `shutil` gives it
-            call(path)
-        elif stat.S_IMODE(os.lstat(path).st_mode) & 0o700 != 0o700:  # noqa: PLR2004 - all for its owner
-            os.chmod(path, 0o700)  # noqa: PTH101 - as above
-            _remove(path)

@@ -4,7 +4,8 @@ It is started at first use and is temporary: its end ends nobody else, all its c
 with it, and the next use starts it again. Whatever ends it, the host kills all that is below it.
 
 Two threads: the one of every server takes the requests in, and hands them to that of the
-event loop, which does all the rest. So requests are answered while commands run.
+event loop, which does all the rest. So requests are answered while commands run. A third one
+removes what others have left behind, and ends with that.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.operations import OPERATIONS, Later
 from jidocode.session.commands.sandbox import Sandbox
-from jidocode.session.commands.scratch import Scratch, place_of_scratch
+from jidocode.session.commands.scratch import Scratch, place_of_scratch, remove_abandoned
 from jidocode.session.commands.spawner import start_spawner
 from jidocode.session.commands.table import CommandTable
 from jidocode.session.commands.watch import ProtectedPaths
@@ -72,7 +73,8 @@ class Commands(GenServer):
         self._process, self._spawner = start_spawner()  # it begins, while we do
         self._use = Use()
         self._boundary = Boundary(session.project_path, key=session.project_key)
-        self._scratch = Scratch(place_of_scratch(os.environ))
+        place = place_of_scratch(os.environ)
+        self._scratch = Scratch(place)
         environment = base_environment(os.environ, self._scratch.path)
         self._loop = EventLoop()
         private = (*closed, *([] if state_dir is None else [state_dir]))
@@ -96,6 +98,9 @@ class Commands(GenServer):
         self._loop.watch(self._spawner, self._lose_spawner)
         self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
         self._thread.start()
+        threading.Thread(
+            target=remove_abandoned, args=(place,), name="removal", daemon=True
+        ).start()
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Have *request* answered."""

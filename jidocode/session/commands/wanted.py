@@ -75,9 +75,18 @@ class Wanted(Discreet, frozen=True):
 
 
 def as_argv(command: Command) -> tuple[str, ...]:
-    """Return the program and its arguments that *command* stands for."""
+    """Return the program and its arguments that *command* stands for.
+
+    Raises:
+        InvalidRequestError: It is neither a line nor a sequence.
+    """
     if isinstance(command, str):
         return (SHELL, "-c", command)
+    # Not whatever can be iterated over: that may have no end, or no order.
+    if not isinstance(command, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise InvalidRequestError(
+            f"a command must be a str or a list of them, not {quote(command)}"
+        )
     return tuple(command)
 
 
@@ -86,6 +95,8 @@ def check_wanted(wanted: Wanted) -> None:
     if not wanted.argv or not wanted.argv[0]:
         raise InvalidRequestError("a command needs a program")
     size = sum(_check_text("an argument", each) for each in wanted.argv)
+    if not isinstance(wanted.env, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] # as below
+        raise InvalidRequestError(f"env must be a mapping of names, not {quote(wanted.env)}")
     for name, value in wanted.env.items():
         size += _check_variable(name, value)
     if size > limits.MAX_ARGUMENTS:
@@ -93,7 +104,8 @@ def check_wanted(wanted: Wanted) -> None:
             f"arguments and variables have {size} bytes, and may have {limits.MAX_ARGUMENTS}"
         )
     _check_grants(wanted)
-    check_input(wanted.stdin or b"")
+    if wanted.stdin is not None:
+        check_input(wanted.stdin)
     if wanted.timeout is not None and (not is_seconds(wanted.timeout) or not wanted.timeout):
         raise InvalidRequestError(f"timeout must be seconds > 0, not {quote(wanted.timeout)}")
     if wanted.output_limit is not None:

@@ -32,6 +32,10 @@ from jidocode.session.project.protection import (
 Tell = Callable[[ProtectedPathsChanged], object]
 """Hears what was changed."""
 
+_UNDO_SECONDS = 1.0
+"""How long a look may take to remove what commands have made, while others run that wait."""
+_LAST_SECONDS = 5.0
+"""The same when the last one has ended: nobody makes any more then."""
 _WORKTREE = ("commondir", "config.worktree", "gitdir")
 """What a command may write of the repository of a linked worktree, and git goes by."""
 
@@ -121,24 +125,29 @@ class ProtectedPaths(Closing):
 
     def end(self, command_id: str) -> Changes:
         """Take in that a command has ended; return what was changed while it ran."""
-        self.look()
+        is_last = len(self._running) == 1
+        self.look(_LAST_SECONDS if is_last else _UNDO_SECONDS)
         changed = self._running[command_id].changed
         self.forget(command_id)
         return Changes(tuple(changed), tuple(path for path, undone in changed.items() if undone))
 
-    def look(self) -> bool:
-        """Tell what has changed since the last look, if commands run; return whether any does."""
+    def look(self, seconds: float = _UNDO_SECONDS) -> bool:
+        """Tell what has changed since the last look, if commands run; return whether any does.
+
+        What is to be undone is removed for *seconds*; the rest is for the next look.
+        """
         try:
-            self._look()
+            self._look(seconds)
         except OSError as error:
             log.warning("what protected paths are cannot be told now: {}", error.strerror)
         return bool(self._running)
 
-    def _look(self) -> None:
+    def _look(self, seconds: float = _UNDO_SECONDS) -> None:
         now = time.time_ns()
         before = min((each.since_ns for each in self._running.values()), default=now)
         for place in self._places:
-            changes = place.look(before, undo=self._refuses and bool(self._running))
+            is_undone = self._refuses and bool(self._running)
+            changes = place.look(before, undo=is_undone, seconds=seconds)
             if self._running:
                 self._report(changes)
 
@@ -179,7 +188,7 @@ class _Place(Closing):
             os.close(way)
         self._boundary.close()
 
-    def look(self, before_ns: int, *, undo: bool) -> Changes:
+    def look(self, before_ns: int, *, undo: bool, seconds: float = _UNDO_SECONDS) -> Changes:
         """Return what has changed since the last look; undo it first if *undo* says so."""
         last = self.last
         found = self._take(last, before_ns)
@@ -188,7 +197,7 @@ class _Place(Closing):
         if not undo:
             self._wanted = found
         elif left := set(differences(self._wanted, found)):
-            found = self._undo(found, before_ns)
+            found = self._undo(found, before_ns, seconds)
             left = set(differences(self._wanted, found))
             changed = sorted({*changed, *differences(last, found)})
         self.last = found
@@ -204,19 +213,20 @@ class _Place(Closing):
         """Keep the folders that lead to protected paths open, so that they are found if moved."""
         ways = {path: found for path, found in self._wanted.items() if found.kind == "way"}
         for path in [*self._ways]:
-            if path not in ways or ways[path].status != _key(self._ways[path]):
+            if path not in ways or ways[path].status[:2] != _key(self._ways[path]):
                 os.close(self._ways.pop(path))
         for path in ways.keys() - self._ways.keys():
             with contextlib.suppress(OSError):
                 self._ways[path] = self._boundary.open_directory(path)
 
-    def _undo(self, found: Fingerprints, before_ns: int) -> Fingerprints:
-        from jidocode.session.project.undoing import bring_back, put_back  # noqa: PLC0415 - it is seldom
+    def _undo(self, found: Fingerprints, before_ns: int, seconds: float) -> Fingerprints:
+        from jidocode.session.project.undoing import bring_back, open_ways, put_back  # noqa: PLC0415 - it is seldom
 
-        bring_back(self._root, self._ways)
-        found = self._take(found, before_ns)
         wanted = self._wanted
-        put_back(self._boundary, self._root, wanted, found, differences(wanted, found))
+        bring_back(self._root, self._ways)
+        open_ways(self._root, wanted)
+        found = self._take(found, before_ns)
+        put_back(self._boundary, self._root, wanted, found, differences(wanted, found), seconds)
         return self._take(found, before_ns)
 
 

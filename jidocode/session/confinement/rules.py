@@ -149,8 +149,8 @@ def _check_closed(confinement: Confinement, asked: Iterable[str], closed: Iterab
         for granted in (*confinement.read, *confinement.write, *confinement.devices):
             if Path(path).is_relative_to(granted):
                 raise InvalidRequestError(
-                    f"{quote(path)} must stay closed to commands, and lies beneath "
-                    f"{quote(granted)}, which is open to them"
+                    f"{quote(path)} must stay closed to commands, and would be open to them "
+                    f"with {quote(granted)}"
                 )
         for wanted in asked:
             if Path(wanted).is_relative_to(path):

@@ -19,6 +19,7 @@ class ManagerMethods(SnapshotMethods):
     project_root = remote(operations.project_root)
     confinement = remote(operations.confinement)
     validate_path = remote(Project.validate_path)
+    true_path = remote(Project.true_path)
     is_protected = remote(Project.is_protected)
     read_file = remote(Project.read_file)
     read_text = remote(Project.read_text)

@@ -32,6 +32,7 @@ OPERATIONS: Operations[Project] = Operations(
     project_root,
     confinement,
     Project.validate_path,
+    Project.true_path,
     Project.is_protected,
     Project.read_file,
     Project.read_text,

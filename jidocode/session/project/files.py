@@ -111,6 +111,18 @@ class Project(Closing):
             self.boundary.stat(relative)
         return os.path.normpath(os.path.join(self.root, relative))  # noqa: PTH118 - the path is text throughout
 
+    def true_path(self, path: str | os.PathLike[str]) -> str:
+        """Return the path of what *path* leads to now: relative, without `..` and symlinks.
+
+        Two paths that lead to one file have the same one, and it need not be there yet. Where it
+        cannot be told, because nothing can be opened there, it is *path* as it was given.
+
+        Raises:
+            BoundaryError: It leads out of the project at first sight.
+            OSError: It is too long.
+        """
+        return self.boundary.true_path(path, follow=True)
+
     def is_protected(self, path: str | os.PathLike[str]) -> bool:
         """Whether to write the file at *path* would change a protected path.
 

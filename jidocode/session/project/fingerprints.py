@@ -24,6 +24,8 @@ from jidocode.session.project.protection import Tree
 
 MAX_ENTRIES = 1000
 """Files and folders that are looked at below one protected path."""
+MAX_LOOK_ENTRIES = 20_000
+"""The same below all of them: a pattern with a wildcard may stand for a thousand folders."""
 MAX_FILE_BYTES = 2**20
 """Bytes of a file that is read; a larger one has changed if its status has."""
 MAX_KEPT_BYTES = 2**23
@@ -57,8 +59,8 @@ class Found(NamedTuple):
     value: bytes
     """The hash of a file, or its status if that is all that is known; where a symlink leads."""
     status: Status = ()
-    """By which a file is known again without being read, empty if it has to be read; which
-    folder a way is."""
+    """By which a file is known again without being read, empty if it has to be read; of a way
+    which folder it is, and its permissions."""
     content: bytes | None = None
     """Of a file, if it is kept."""
 
@@ -100,6 +102,7 @@ class _Look:
         self._room = room
         self._readable = MAX_READ_BYTES
         self._left = 0
+        self._left_in_all = MAX_LOOK_ENTRIES
 
     def follow(self, folder: int, path: str, tree: Tree) -> bool:
         """Look at what *tree* names in *folder*, which is at *path*; return whether it could be."""
@@ -111,20 +114,26 @@ class _Look:
                 continue
             for name in names:
                 here = path + name
-                status = _status(folder, name)
+                try:
+                    status = _status(folder, name)
+                except PermissionError:  # nobody may go through the folder any more
+                    is_seen = False
+                    continue
                 if status is None:
                     continue
                 if rest and stat.S_ISDIR(status.st_mode):
                     self._follow_way(folder, name, here, status, rest)
                 else:
-                    self._left = MAX_ENTRIES
+                    self._left = most = min(MAX_ENTRIES, self._left_in_all)
                     self._take(folder, name, here, status, 0)
+                    self._left_in_all -= most - self._left
         return is_seen
 
     def _follow_way(
         self, folder: int, name: str, path: str, status: os.stat_result, tree: Tree
     ) -> None:
-        way = Found("way", 0, b"", (status.st_dev, status.st_ino))
+        mode = stat.S_IMODE(status.st_mode)
+        way = Found("way", 0, b"", (status.st_dev, status.st_ino, mode))
         self.found.setdefault(path, way)
         below = _open(name, _ENTER, folder)
         if below is None:
@@ -158,7 +167,10 @@ class _Look:
             if names is None or depth > MAX_DEPTH:
                 return False
             for each in names:
-                status = _status(below, each)
+                try:
+                    status = _status(below, each)
+                except PermissionError:  # nobody may go through it
+                    return False
                 if status is not None:
                     self._take(below, each, f"{path}/{each}", status, depth)
         return True
@@ -257,8 +269,11 @@ def _names(folder: int, limit: int) -> list[str] | None:
     return names if len(names) <= limit else None
 
 
-# What is not there, or not what it was; and what may not be opened.
-_CLOSED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
+# What is not there, or not what it was; what may not be opened; and what a lease keeps closed,
+# which whoever owns the file may take (`man 2 fcntl`).
+_CLOSED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM} | {
+    errno.EWOULDBLOCK
+}
 
 
 def _open(name: str, flags: int, folder: int) -> int | None:

@@ -29,7 +29,8 @@ class Position(NamedTuple):
         """Return what *token* says; raises InvalidRequestError if it is none."""
         if token is None:
             return cls(None)
-        line, count, path = [*str(token).split(":", 2), "", ""][:3]
+        text = token if isinstance(token, str) else ""
+        line, count, path = [*text.split(":", 2), "", ""][:3]
         if line == "all" and path:
             return cls(path)
         if line.isdecimal() and count.isdecimal() and path and len(line) + len(count) < 40:  # noqa: PLR2004 - digits

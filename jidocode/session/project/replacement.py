@@ -125,7 +125,7 @@ def _replace(  # noqa: PLR0913 - as `replace_file`
     *,
     is_new: bool = True,
 ) -> None:
-    remove_file(parent, temporary)
+    _clear(parent, temporary)
     try:
         made = _make_unnamed(parent, name, temporary, content, condition, is_new=is_new)
         if made is None:
@@ -211,6 +211,20 @@ def remove_file(parent: int, name: str) -> None:
     """Remove the file *name* in *parent*, if it is there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=parent)
+
+
+def _clear(parent: int, temporary: str) -> None:
+    """Have nothing called *temporary* in *parent*.
+
+    A folder of that name is none of ours: it gets another one, by which it can be seen, looked
+    into and removed. To refuse would let whoever makes one keep all files from being written.
+    """
+    try:
+        remove_file(parent, temporary)
+    except IsADirectoryError:
+        os.rename(
+            temporary, f"{temporary}.{os.urandom(4).hex()}", src_dir_fd=parent, dst_dir_fd=parent
+        )
 
 
 def _put(parent: int, temporary: str, name: str, condition: Condition) -> None:

@@ -39,6 +39,11 @@ _MARKED = (
 )
 
 
+# They are for names of hosts, and take time that grows with the square of a text: some hours
+# for 16 MiB, in which nothing else would be answered.
+_OF_NAMES = {"punycode", "idna"}
+
+
 class Text(NamedTuple):
     """A file's text, and how it was encoded."""
 
@@ -103,6 +108,8 @@ def _find(name: object) -> Encoding:
         "".encode(codec)
     except (LookupError, ValueError, TypeError) as error:
         raise InvalidRequestError(f"there is no text encoding {quote(name)}") from error
+    if codec in _OF_NAMES:
+        raise InvalidRequestError(f"{codec} is no encoding of files")
     return next((marked for marked in _MARKED if marked.name == codec), Encoding(codec, b"", codec))
 
 

@@ -8,10 +8,12 @@ project is touched. Nothing here says what has come of it; a look afterwards doe
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 from jidocode.base import log
 from jidocode.session.project.boundary import Boundary, Spot
@@ -24,6 +26,26 @@ from jidocode.session.project.replacement import content_of
 _ENTER = DIRECTORY | os.O_NOFOLLOW
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | ALWAYS
 _OWNER_WRITES = 0o200
+_Check = Callable[[], None]
+"""Raises TimeoutError when the time to remove something is over."""
+
+
+def open_ways(root: int, before: Fingerprints) -> None:
+    """Give folders that lead to protected paths their permissions back, if we may not enter them.
+
+    Args:
+        root: Descriptor of the directory that all paths are relative to.
+        before: What was there.
+    """
+    for path, was in sorted(before.items()):  # the upper ones first
+        if was.kind == "way" and was.status and was.value != UNSEEN:
+            with _going_on(), _spot(root, path) as spot:
+                there = _status(spot)
+                is_folder = there is not None and stat.S_ISDIR(there.st_mode)
+                if is_folder and not os.access(
+                    spot.name, os.R_OK | os.X_OK, dir_fd=spot.parent, effective_ids=True
+                ):
+                    _set_mode(spot, was.status[2])
 
 
 def bring_back(root: int, ways: Mapping[str, int]) -> None:
@@ -51,10 +73,18 @@ def bring_back(root: int, ways: Mapping[str, int]) -> None:
                 swap(new.parent, new.name, old.parent, old.name)
 
 
-def put_back(
-    boundary: Boundary, root: int, before: Fingerprints, after: Fingerprints, changed: Iterable[str]
+def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
+    boundary: Boundary,
+    root: int,
+    before: Fingerprints,
+    after: Fingerprints,
+    changed: Iterable[str],
+    seconds: float,
 ) -> None:
     """Make what is at protected paths what it was *before*, as far as that is known.
+
+    Programs that still run may make files faster than they are removed here: so that ends when the
+    time is over.
 
     Args:
         boundary: Whose root is *root*.
@@ -62,7 +92,14 @@ def put_back(
         before: What was there.
         after: What is there.
         changed: The paths at which, or below which, the two differ.
+        seconds: How long to remove what was not there.
     """
+    end = time.monotonic() + seconds
+
+    def check() -> None:
+        if time.monotonic() >= end:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
     for path in changed:
         now = after.get(path)
         if now is None or is_unknown(path, before):
@@ -70,18 +107,18 @@ def put_back(
         was = before.get(path)
         if was is None or was.kind != now.kind:
             with _going_on(), _spot(root, path) as spot:
-                _remove(spot)
+                _remove(spot, check)
         elif now.value == UNSEEN and now.kind == "directory":
             with _going_on(), _spot(root, path) as spot:
-                _remove_strangers(spot, path, before)
+                _remove_strangers(spot, path, before, check)
     for path in sorted(before):
         was = before[path]
         if was.kind not in {"way", "other"} and not was.is_like(after.get(path)):
             with _going_on(), _spot(root, path) as spot:
-                _restore(boundary, spot, path, was)
+                _restore(boundary, spot, path, was, check)
 
 
-def _restore(boundary: Boundary, spot: Spot, path: str, was: Found) -> None:
+def _restore(boundary: Boundary, spot: Spot, path: str, was: Found, check: _Check) -> None:
     """Make what is at *spot* what it *was*."""
     there = _status(spot)
     if was.kind == "directory":
@@ -90,25 +127,25 @@ def _restore(boundary: Boundary, spot: Spot, path: str, was: Found) -> None:
         _set_mode(spot, was.mode)
     elif was.kind == "symlink":
         if there is not None:
-            _remove(spot)
+            _remove(spot, check)
         os.symlink(os.fsdecode(was.value), spot.name, dir_fd=spot.parent)
     elif was.content is not None:
         if there is not None and stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
             _set_mode(spot, was.mode | _OWNER_WRITES)  # or it could not be replaced
         elif there is not None:  # it is another file's, too, whose mode is not ours to set
-            _remove(spot)
+            _remove(spot, check)
         boundary.replace(spot, path, content_of(was.content), Condition(path, None))
         _set_mode(spot, was.mode)
 
 
-def _remove_strangers(spot: Spot, path: str, before: Fingerprints) -> None:
+def _remove_strangers(spot: Spot, path: str, before: Fingerprints, check: _Check) -> None:
     with closing(_open_folder(spot)) as folder:
-        for name in os.listdir(folder):  # noqa: PTH208 - it is a descriptor
+        for name in [entry.name for entry in _entries(folder, check)]:
             if f"{path}/{name}" not in before:
-                _remove(Spot(folder, path, name))
+                _remove(Spot(folder, path, name), check)
 
 
-def _remove(spot: Spot) -> None:
+def _remove(spot: Spot, check: _Check) -> None:
     status = _status(spot)
     if status is None:
         return
@@ -116,33 +153,42 @@ def _remove(spot: Spot) -> None:
         os.unlink(spot.name, dir_fd=spot.parent)
         return
     with closing(_open_folder(spot)) as top:
-        _empty(top)
+        _empty(top, check)
     os.rmdir(spot.name, dir_fd=spot.parent)
 
 
-def _empty(top: int) -> None:
+def _empty(top: int, check: _Check) -> None:
     """Remove all that is in the folder *top*.
 
     However deep it is, no path is too long, and no descriptor is wanted for each level: what
     is in a folder within it is moved up into *top* itself.
     """
     numbers = itertools.count()
-    while folders := _unlink_files(top):
+    while folders := _unlink_files(top, check):
         for name in folders:
+            check()
             with closing(_open_folder(Spot(top, ".", name))) as folder:
-                for inner in _unlink_files(folder):
+                for inner in _unlink_files(folder, check):
                     _move_up(folder, inner, top, numbers)
             os.rmdir(name, dir_fd=top)
 
 
-def _unlink_files(folder: int) -> list[str]:
+def _unlink_files(folder: int, check: _Check) -> list[str]:
     """Remove what is no folder in *folder*, and return the names of the folders."""
-    with os.scandir(folder) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    entries = _entries(folder, check)
+    found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, is_folder in found:
+        check()
         if not is_folder:
             os.unlink(name, dir_fd=folder)
     return [name for name, is_folder in found if is_folder]
+
+
+def _entries(folder: int, check: _Check) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            check()
+            yield entry
 
 
 def _move_up(folder: int, name: str, top: int, numbers: Iterator[int]) -> None:

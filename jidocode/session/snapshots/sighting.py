@@ -186,6 +186,8 @@ class Eye:
 
 def _content_of(fd: int) -> tuple[bytes, bytes | None] | None:
     """Return the hash of the file *fd*, and its bytes; None for what is too large for that."""
+    if os.fstat(fd).st_size > MAX_HASHED:
+        return None
     hasher, size = hashlib.sha256(), 0
     blocks: list[bytes] | None = []
     while block := os.pread(fd, _BLOCK, size):

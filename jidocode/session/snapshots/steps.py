@@ -43,11 +43,16 @@ class Seen(Condition):
                 entry = replace(entry, target=os.fsencode(os.readlink(name, dir_fd=parent)))
         except FileNotFoundError:
             raise FileChangedError(quote(self._path), None) from None
-        is_same = entry.kind == seen.kind and entry.target == seen.target
-        if not is_same or not entry.has_status(seen):
-            raise FileChangedError(quote(self._path), None)
         is_hashed = seen.sha256 and seen.size <= MAX_FILE_SIZE
-        if is_hashed and not self._snapshot.is_settled(seen):
+        is_same = entry.kind == seen.kind and entry.target == seen.target
+        has_status = entry.has_status(seen)
+        if is_same and is_hashed and entry.mode == seen.mode:
+            # If another name of the file went before this one, it has a new ctime.
+            has_status = has_status or entry.has_status(replace(seen, ctime=entry.ctime))
+        if not is_same or not has_status:
+            raise FileChangedError(quote(self._path), None)
+        is_settled = self._snapshot.is_settled(seen) and entry.ctime == seen.ctime
+        if is_hashed and not is_settled:
             super().check(parent, name)
 
     def allow_writing(self, spot: Spot) -> Seen:

@@ -102,10 +102,11 @@ def edit_file(session: ToolContext, arguments: EditFile) -> str:
     try:
         edited = session.manager.edit_file(arguments.path, *edits)
     except EditMismatchError as error:
-        raise InvalidRequestError(f"{error}; nearest to it:\n{error.nearest}") from error
+        nearest = f"nearest to it:\n{error.nearest}" if error.nearest else "nothing is like it"
+        raise InvalidRequestError(f"{error}; {nearest}") from error
     _note(session, arguments.path, "write", edited.sha256)
-    places = f"{edited.path} was edited in {edited.replacements} places"
-    return f"{places}{_hint(protected=edited.protected)}\n{edited.diff}"
+    places = "1 place" if edited.replacements == 1 else f"{edited.replacements} places"
+    return f"{edited.path} was edited in {places}{_hint(protected=edited.protected)}\n{edited.diff}"
 
 
 @frozen

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from jidocode.base.records import Record
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError
 from jidocode.session.tools.tool import ToolKind
 
 
@@ -25,8 +27,9 @@ class ToolRequest(Record):
         session_id: The session.
         tool: The tool's name.
         kind: What the tool does.
-        subject: What the call is about: a path, a command.
-        arguments: All that the model said, checked.
+        subject: What the call is about: a command; for a tool of the kind `edit` the file's own
+            path in the project, without `..` and symlinks, however the model has spelled it.
+        arguments: All that the model said, checked, in its own words.
         protected: Whether it edits what other programs execute later, such as a git hook
             (`Settings.protected_paths`).
     """
@@ -39,6 +42,17 @@ class ToolRequest(Record):
     protected: bool = False
 
 
+def _text(_instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{attribute.name} must be a text, not {quote(value)}")
+
+
+def _optional_text(instance: object, attribute: Attribute[Any], value: object) -> None:
+    # What is remembered decides about all later calls, whatever happens to the process.
+    if value is not None:
+        _text(instance, attribute, value)
+
+
 @frozen(eq=False, repr=False, kw_only=True)
 class Allow(Record):
     """The call is made.
@@ -48,10 +62,14 @@ class Allow(Record):
             subject is, or matches, this pattern (`fnmatch`: `src/*`, `*`). None for this call
             alone. One that has a `*` matches no command with characters in which a shell
             sees the end of one and the beginning of another, and no protected path.
-        arguments: The arguments to make it with instead; None for those of the request.
+        arguments: All arguments to make it with instead, for what is left out has its default;
+            None for those of the request.
+
+    Raises:
+        InvalidRequestError: *always* is neither a text nor None.
     """
 
-    always: str | None = field(default=None, repr=False)
+    always: str | None = field(default=None, repr=False, validator=_optional_text)
     arguments: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
@@ -61,9 +79,12 @@ class Deny(Record):
 
     Attributes:
         reason: Why not, in words that the model is told.
+
+    Raises:
+        InvalidRequestError: *reason* is no text.
     """
 
-    reason: str = field(default="it was not allowed", repr=False)
+    reason: str = field(default="it was not allowed", repr=False, validator=_text)
 
 
 Decision = Allow | Deny

@@ -75,7 +75,8 @@ class Tool(Record):
         run: Does it: gets the session and an instance of *arguments*, and returns a text for
             the model. A message that it raises is told to the model.
         subject: Says in one text what a call is about, for whoever is asked to allow it: a
-            path, a command. The first argument by default.
+            path, a command. The first argument by default. Of the kind `edit` it is taken for
+            a path of the project, and made the file's own.
 
     Raises:
         InvalidToolError: It is none.

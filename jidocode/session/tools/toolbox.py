@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ from jidocode.errors import (
     JidocodeError,
     PolicyDeniedError,
 )
+from jidocode.session.conversation import checks
 from jidocode.session.conversation.changes import ToolCall, ToolResult, new_record_id
 from jidocode.session.tools.arguments import as_object, take_arguments
 from jidocode.session.tools.policy import Allow, Decision, Deny, Policy, ToolRequest, matches
@@ -31,6 +33,9 @@ MAX_RESULT_LENGTH = 30_000
 
 _REMEMBERED = "allowed_tools"
 """The key in the settings of a State under which stands what is always allowed."""
+_REMEMBERING = threading.Lock()
+# What is there is read, and written with one more: two that do so at once would lose one. A
+# session can have many toolboxes, and all of them are in its app.
 
 
 class Toolbox:
@@ -68,21 +73,19 @@ class Toolbox:
             arguments: An object, or the JSON of one, as a model says it.
 
         Raises:
-            InvalidRequestError: *name*, or the arguments' length, is more than a State takes.
+            InvalidRequestError: *name* is none that a State takes.
             Exception: Whatever State raises if it cannot write the call down, or its result.
         """
         try:
-            said = as_object(arguments)
+            said = checks.json_mapping("the arguments", as_object(arguments))
         except InvalidRequestError as error:
             call = self._begin(name, {})
             return self._settle(call, error.message, is_error=True)
         call = self._begin(name, said)
         try:
             content, is_error = self._run(name, said), False
-        except (JidocodeError, OSError) as error:
-            content, is_error = str(error), True
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
-            content, is_error = describe(error), True
+            content, is_error = _told(error), True
         except BaseException:
             self._settle(call, "the call was interrupted: it may be done in part", is_error=True)
             raise
@@ -110,10 +113,10 @@ class Toolbox:
         Raises:
             PolicyDeniedError: It is not allowed.
         """
-        subject = tool.subject(arguments)
-        protected = tool.kind is ToolKind.EDIT and self._is_protected(subject)
-        remembered = self._remembered()
-        known = remembered.get(tool.name, ())
+        subject, protected = tool.subject(arguments), False
+        if tool.kind is ToolKind.EDIT:
+            subject, protected = self._edited(subject)
+        known = self._remembered().get(tool.name, ())
         if subject in known or (
             not protected and any(matches(each, tool.kind, subject) for each in known)
         ):
@@ -129,28 +132,38 @@ class Toolbox:
         decision = self._ask(request)
         match decision:
             case Allow():
-                if decision.always is not None:
-                    patterns = [*remembered.get(tool.name, ()), decision.always]
-                    allowed = {**remembered, tool.name: patterns}
-                    self._context.state.update_settings({_REMEMBERED: allowed})
                 if decision.arguments is not None:
-                    return take_arguments(tool.arguments, decision.arguments)
+                    arguments = take_arguments(tool.arguments, decision.arguments)
+                if decision.always is not None:
+                    self._remember(tool.name, decision.always)
                 return arguments
             case Deny():
                 raise PolicyDeniedError(tool.name, decision.reason)
 
-    def _is_protected(self, subject: str) -> bool:
-        """Whether *subject*, if it is a path, is one that others execute later."""
+    def _edited(self, subject: str) -> tuple[str, bool]:
+        """Return which file an edit of *subject* is of, and whether others execute that later.
+
+        A policy and its patterns go by names, so it must be the file's own: `secrets/key` is also
+        `./secrets/key`, `src/../secrets/key`, and what a symlink leads to.
+        """
+        manager = self._context.manager
         try:
-            return _twice(lambda: self._context.manager.is_protected(subject))
+            protected = _twice(lambda: manager.is_protected(subject))
+            return _twice(lambda: manager.true_path(subject)), protected
         except CallError:  # some of which are OSErrors
             raise
         except OSError:  # it is no path of the project, and cannot be written
-            return False
+            return subject, False
 
     def _remembered(self) -> Mapping[str, Sequence[str]]:
         found = _twice(self._context.state.settings).get(_REMEMBERED, {})
         return cast("Mapping[str, Sequence[str]]", found)
+
+    def _remember(self, name: str, pattern: str) -> None:
+        with _REMEMBERING:
+            remembered = self._remembered()
+            allowed = {**remembered, name: [*remembered.get(name, ()), pattern]}
+            self._context.state.update_settings({_REMEMBERED: allowed})
 
     def _ask(self, request: ToolRequest) -> Decision:
         """Ask the policy, in a thread of its own: one that hangs must not hold up who calls."""
@@ -194,6 +207,13 @@ def _twice(ask: Callable[[], T]) -> T:
         return ask()
     except ActorExitedError:
         return ask()
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, (JidocodeError, OSError)):
+        with contextlib.suppress(Exception):  # its class may have broken it
+            return str(error)
+    return describe(error)
 
 
 def _bounded(content: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
 
 from jidocode.session.commands.environment import FOLDERS
 from jidocode.session.commands.scratch import PREFIX, Scratch, place_of_scratch, remove_abandoned
@@ -41,6 +45,40 @@ def test_what_is_abandoned_goes_and_nothing_else(tmp_path: Path) -> None:
     }
     assert (outside / "file").read_text() == "mine"
     owned.remove()
+
+
+def test_however_deep_it_is_and_whatever_may_be_done_in_it(tmp_path: Path) -> None:
+    """Deeper than functions can call each other, than paths can be, and than files can be open."""
+    scratch = Scratch(str(tmp_path))
+    here = os.open(scratch.path, os.O_RDONLY)
+    locked: list[int] = []
+    for depth in range(3000):
+        os.mkdir("d", dir_fd=here)
+        os.close(os.open("file", os.O_CREAT, dir_fd=here))
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        if depth % 1000:
+            os.close(here)
+        else:
+            locked.append(here)
+        here = below
+    for folder in (*locked, here):
+        os.fchmod(folder, 0)
+        os.close(folder)
+    scratch.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_may_not_be_listed_has_scratch_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is abandoned in it stays."""
+    (tmp_path / f"{PREFIX}1").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", Mock(side_effect=PermissionError(errno.EACCES, "no")))
+        scratch = Scratch(str(tmp_path))
+        remove_abandoned(str(tmp_path))
+    scratch.remove()
+    assert [path.name for path in tmp_path.iterdir()] == [f"{PREFIX}1"]
 
 
 def test_the_place_is_that_for_temporary_files(tmp_path: Path) -> None:

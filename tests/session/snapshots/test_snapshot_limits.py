@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from snapshot_trees import NewLife, contents, put, reasons, tree_of
 from jidocode.errors import (
     NoSnapshotError,
 )
-from jidocode.session.snapshots.limits import SnapshotRules
+from jidocode.session.snapshots.limits import MAX_HASHED, SnapshotRules
 from jidocode.session.snapshots.operations import changes_since, diff, snapshots, take_snapshot
 from jidocode.session.snapshots.reverting import revert
 
@@ -132,3 +133,22 @@ def test_old_ones_go_with_what_they_alone_needed(
     assert life.do(revert).restored == ()
     life.do(take_snapshot)
     assert [each.id for each in life.do(snapshots)] == [24]
+
+
+def test_a_file_that_is_too_large_is_not_read_at_all(
+    new_life: NewLife, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten of them, all holes, would take seconds each time."""
+    os.truncate(put(folder, "large"), MAX_HASHED + 1)
+    life = new_life()
+    read: list[int] = []
+    real = os.pread
+
+    def note(fd: int, size: int, at: int) -> bytes:
+        read.append(at)
+        return real(fd, size, at)
+
+    monkeypatch.setattr(os, "pread", note)
+    assert life.do(take_snapshot).unkept.too_large == 1
+    assert life.do(changes_since).changes == ()
+    assert read == []

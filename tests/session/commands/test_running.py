@@ -1,0 +1,140 @@
+"""One command as its server has it: what it is told, and what is kept of it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from jidocode import CommandRunningError
+from jidocode.session.commands import words
+from jidocode.session.commands.channel import Channel
+from jidocode.session.commands.loop import EventLoop
+from jidocode.session.commands.running import RunningCommand
+from jidocode.session.commands.streams import Streams
+from jidocode.session.commands.wanted import Wanted
+from jidocode.session.commands.watch import Changes
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoop]:
+    """A loop that runs in the test's own thread, when it is told to."""
+    loop = EventLoop()
+    yield loop
+    loop.close()
+
+
+def run_for(loop: EventLoop, seconds: float) -> None:
+    loop._stopped = False  # it is used again
+    loop.call_later(seconds, loop.stop)
+    loop.run()
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, Channel]]:
+    """The ends of a channel: the server's, and its runner's."""
+    ours, theirs = Channel.pair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def start(loop: EventLoop, channel: Channel, wanted: Wanted) -> RunningCommand:
+    streams = Streams.pipes(has_input=wanted.stdin is not None, merge=False)
+    return RunningCommand(
+        loop,
+        wanted,
+        channel,
+        streams,
+        output_limit=2**10,
+        saved=None,
+        on_free=Channel.close,
+        on_build=os.close,
+        changes=Changes,
+        on_end=lambda: None,
+    )
+
+
+def fill(channel: Channel) -> int:
+    """Send words that nobody reads until no more can be sent; return how many were."""
+    for number in range(100_000):
+        try:
+            if not channel.send(words.word(words.SIGNAL, 1)):
+                return 0
+        except BlockingIOError:
+            return number
+    return 0
+
+
+def finish(loop: EventLoop, theirs: Channel) -> None:
+    for word in (words.word(words.STARTED, 1), words.word(words.EXITED, 0)):
+        theirs.send(word)
+    theirs.send(words.word(words.GONE))
+    run_for(loop, 0.05)
+
+
+def test_nobody_waits_for_who_does_not_read(ends: tuple[Channel, Channel]) -> None:
+    ours, theirs = ends
+    with ThreadPoolExecutor(1) as pool:
+        filled = pool.submit(fill, ours)
+        try:
+            assert filled.result(10)
+        finally:
+            theirs.close()  # whoever waits is told that nobody is there
+
+
+def test_who_stops_waiting_is_forgotten(loop: EventLoop, ends: tuple[Channel, Channel]) -> None:
+    """Somebody may ask a thousand times a minute whether a server still runs."""
+    ours, theirs = ends
+    command = start(loop, ours, Wanted("1", ("x",)))
+    waits = [command.wait(0.0) for _ in range(10)]
+    kept = [weakref.ref(wait) for wait in waits]
+    last = command.wait(60.0)
+    run_for(loop, 0.05)
+    with pytest.raises(CommandRunningError):
+        waits[0].result(0)  # type: ignore[union-attr] # it is a future while it runs
+    waits.clear()
+    gc.collect()
+    assert [ref() for ref in kept] == [None] * 10
+    finish(loop, theirs)
+    assert last.result(0) == command.result  # type: ignore[union-attr] # as above
+
+
+def test_what_it_was_given_to_read_is_not_kept(
+    loop: EventLoop, ends: tuple[Channel, Channel]
+) -> None:
+    """A hundred commands that have ended are remembered, and each can have 16 MiB."""
+    ours, theirs = ends
+    wanted = Wanted("1", ("x", "y" * 1000), stdin=b"x" * 2**20, env={"a": "b" * 1000})
+    command = start(loop, ours, wanted)
+    finish(loop, theirs)
+    assert command.wanted.argv == wanted.argv
+    assert not command.wanted.stdin
+    assert not command.wanted.env
+    assert not command._input
+    assert command.kept == 1001
+
+
+def test_an_end_that_cannot_be_told_is_told_later(
+    loop: EventLoop, ends: tuple[Channel, Channel]
+) -> None:
+    """Its runner may be stopped: the deadline of its command must not end the others."""
+    ours, theirs = ends
+    command = start(loop, ours, Wanted("1", ("x",), timeout=0.01))
+    assert fill(ours)
+    run_for(loop, 0.1)
+    command.cancel()
+    said: list[bytes] = []
+    for _ in range(3):
+        while select.select([theirs], [], [], 0)[0]:
+            said.append(words.parse(theirs.receive()[0])[0])
+        run_for(loop, 0.15)
+    assert words.END in said
+    finish(loop, theirs)
+    assert command.result is not None
+    assert command.result.timed_out
