@@ -2,8 +2,9 @@
 
 General layout (imports go from left to right only, which CI checks):
 
-    testing -> system -> session | _host -> otp -> errors -> base
+    cli | testing -> system -> session | _host -> otp -> errors -> base
 
+cli       `jidocode` on the command line
 testing   what the tests of an app need, as a pytest plugin
 system    what an app uses: `SessionSystem` and the handles it gives out
 session   WHAT is supervised: the record, the boundary, Manager, State, the tree
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         AlreadyPresentError as AlreadyPresentError,
         AlreadyRegisteredError as AlreadyRegisteredError,
         AlreadyStartedError as AlreadyStartedError,
+        AttachError as AttachError,
         BoundaryError as BoundaryError,
         CallError as CallError,
         CallTimeoutError as CallTimeoutError,
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
         ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
+        ReadOnlyError as ReadOnlyError,
         RegistryNotRunningError as RegistryNotRunningError,
         SessionError as SessionError,
         SessionExistsError as SessionExistsError,
@@ -86,6 +89,8 @@ if TYPE_CHECKING:
         StartFailedError as StartFailedError,
         StreamStalledError as StreamStalledError,
         SupervisorError as SupervisorError,
+        SystemNameTakenError as SystemNameTakenError,
+        SystemNotFoundError as SystemNotFoundError,
     )
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.streams import CallStream as CallStream
@@ -100,8 +105,15 @@ if TYPE_CHECKING:
         StrategyText as StrategyText,
     )
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
-    from jidocode.session.commands.client import CommandsClient as CommandsClient
-    from jidocode.session.commands.handle import CommandHandle as CommandHandle
+    from jidocode.session.commands.client import (
+        AsyncCommandsClient as AsyncCommandsClient,
+        CommandsClient as CommandsClient,
+    )
+    from jidocode.session.commands.handle import (
+        AsyncCommandHandle as AsyncCommandHandle,
+        AsyncOutput as AsyncOutput,
+        CommandHandle as CommandHandle,
+    )
     from jidocode.session.commands.limits import CommandRules as CommandRules
     from jidocode.session.commands.options import CommandOptions as CommandOptions
     from jidocode.session.commands.result import (
@@ -149,7 +161,10 @@ if TYPE_CHECKING:
         Repair as Repair,
     )
     from jidocode.session.journal.catalogue import Resumable as Resumable
-    from jidocode.session.manager.client import ManagerClient as ManagerClient
+    from jidocode.session.manager.client import (
+        AsyncManagerClient as AsyncManagerClient,
+        ManagerClient as ManagerClient,
+    )
     from jidocode.session.project.boundary import Entry as Entry
     from jidocode.session.project.editing import Edit as Edit
     from jidocode.session.project.found import (
@@ -177,7 +192,7 @@ if TYPE_CHECKING:
     from jidocode.session.project.slices import FileSlice as FileSlice
     from jidocode.session.project.text import Newline as Newline
     from jidocode.session.record import Session as Session, SessionConfig as SessionConfig
-    from jidocode.session.requests import Channel as Channel
+    from jidocode.session.requests import AsyncChannel as AsyncChannel, Channel as Channel
     from jidocode.session.snapshots.limits import SnapshotRules as SnapshotRules
     from jidocode.session.snapshots.results import (
         ChangeKind as ChangeKind,
@@ -190,8 +205,14 @@ if TYPE_CHECKING:
         Snapshot as Snapshot,
         Unkept as Unkept,
     )
-    from jidocode.session.state.change_stream import ChangeStream as ChangeStream
-    from jidocode.session.state.client import StateClient as StateClient
+    from jidocode.session.state.change_stream import (
+        AsyncChangeStream as AsyncChangeStream,
+        ChangeStream as ChangeStream,
+    )
+    from jidocode.session.state.client import (
+        AsyncStateClient as AsyncStateClient,
+        StateClient as StateClient,
+    )
     from jidocode.session.tools.policy import (
         Allow as Allow,
         Decision as Decision,
@@ -214,6 +235,15 @@ if TYPE_CHECKING:
     )
     from jidocode.session.upkeep import Upkeep as Upkeep
     from jidocode.system.archive import list_resumable as list_resumable
+    from jidocode.system.asynchronous.export import AsyncExport as AsyncExport
+    from jidocode.system.asynchronous.handle import AsyncSessionHandle as AsyncSessionHandle
+    from jidocode.system.asynchronous.streams import (
+        AsyncCallHandle as AsyncCallHandle,
+        AsyncCallStream as AsyncCallStream,
+        AsyncEventStream as AsyncEventStream,
+        AsyncMonitor as AsyncMonitor,
+    )
+    from jidocode.system.asynchronous.system import AsyncSessionSystem as AsyncSessionSystem
     from jidocode.system.events import (
         Event as Event,
         EventStream as EventStream,
@@ -245,8 +275,8 @@ else:
             ActorRef
         jidocode.errors
             ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
-            BoundaryError CallError CallTimeoutError ChildNotFoundError ChildRestartingError
-            ChildRunningError CommandError CommandFailedError CommandLimitError
+            AttachError BoundaryError CallError CallTimeoutError ChildNotFoundError
+            ChildRestartingError ChildRunningError CommandError CommandFailedError CommandLimitError
             CommandRunningError CommandStartError ConfinementError EditMismatchError EventGapError
             FileChangedError FileTooLargeError FolderTooLargeError HandlerError HostError
             HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
@@ -255,8 +285,9 @@ else:
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
             NoProcessError NoSnapshotError NotRegisteredError NotTextError PolicyDeniedError
             ProgramNotFoundError ProjectAlreadyOpenError ProtectedPathError RateLimitedError
-            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
-            SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
+            ReadOnlyError RegistryNotRunningError SessionError SessionExistsError
+            SessionLimitError SessionNotFoundError SnapshotError StartFailedError
+            StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -276,9 +307,9 @@ else:
         jidocode.session.confinement.report
             ConfinementReport Denial
         jidocode.session.commands.client
-            CommandsClient
+            AsyncCommandsClient CommandsClient
         jidocode.session.commands.handle
-            CommandHandle
+            AsyncCommandHandle AsyncOutput CommandHandle
         jidocode.session.commands.limits
             CommandRules
         jidocode.session.commands.options
@@ -295,7 +326,7 @@ else:
         jidocode.session.journal.catalogue
             Resumable
         jidocode.session.manager.client
-            ManagerClient
+            AsyncManagerClient ManagerClient
         jidocode.session.project.boundary
             Entry
         jidocode.session.project.editing
@@ -313,15 +344,15 @@ else:
         jidocode.session.record
             Session SessionConfig
         jidocode.session.requests
-            Channel
+            AsyncChannel Channel
         jidocode.session.snapshots.limits
             SnapshotRules
         jidocode.session.snapshots.results
             ChangeKind Changes FileChange FileDiff FileState NotReverted Reverted Snapshot Unkept
         jidocode.session.state.change_stream
-            ChangeStream
+            AsyncChangeStream ChangeStream
         jidocode.session.state.client
-            StateClient
+            AsyncStateClient StateClient
         jidocode.session.tools.policy
             Allow Decision Deny Policy ToolRequest accept_edits allow_all read_only
         jidocode.session.tools.tool
@@ -334,6 +365,14 @@ else:
             Upkeep
         jidocode.system.archive
             list_resumable
+        jidocode.system.asynchronous.export
+            AsyncExport
+        jidocode.system.asynchronous.handle
+            AsyncSessionHandle
+        jidocode.system.asynchronous.streams
+            AsyncCallHandle AsyncCallStream AsyncEventStream AsyncMonitor
+        jidocode.system.asynchronous.system
+            AsyncSessionSystem
         jidocode.system.events
             Event EventStream Fact SessionRefused
         jidocode.system.handle

@@ -5,7 +5,11 @@ JidocodeError
 ├── InvalidTimeError            an argument that takes seconds has got none (also ValueError)
 ├── HostError                   the processes under the app
 │   ├── HostStartError          they could not be started
-│   └── HostExitedError         they are gone
+│   ├── HostExitedError         they are gone
+│   └── AttachError             those of another process, which cannot be attached to
+│       ├── SystemNotFoundError no live system is called so (also LookupError)
+│       ├── SystemNameTakenError a live system is called so already; carries its process
+│       └── ReadOnlyError       this process is there to look only (also PermissionError)
 ├── CallError                   one call to one process
 │   ├── CallTimeoutError        no answer in time (also TimeoutError)
 │   ├── StreamStalledError      parts of the answer were not read for too long
@@ -153,6 +157,37 @@ class HostExitedError(HostError):
 
     What a journal holds survives; start a new `SessionSystem` to go on.
     """
+
+
+class AttachError(HostError):
+    """A system that another process has started cannot be attached to, or not so."""
+
+
+class SystemNotFoundError(AttachError, LookupError):
+    """No live system of this user has the *name*: it was not started, or has ended."""
+
+    _sentence = "no system of this user is called {name}"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class SystemNameTakenError(AttachError):
+    """A live system of this user has the *name*; *pid* is its app, 0 if that cannot be seen."""
+
+    _sentence = "a system called {name} was started by process {pid} already"
+
+    def __init__(self, name: str, pid: int) -> None:
+        super().__init__(name, pid)
+        self.name = name
+        self.pid = pid
+
+
+class ReadOnlyError(AttachError, PermissionError):
+    """This process has attached to the system to look at it, and this may change something."""
+
+    _sentence = "this process is attached to the system to look only"
 
 
 class CallError(JidocodeError):

@@ -18,6 +18,12 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the names of systems apart from those of the user's own."""
+    os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("run"))
+
+
 @pytest.fixture(autouse=True)
 def tidy() -> Iterator[None]:
     """Fail a test that leaves a process or a descriptor behind; where there is none, 0.4 ms."""

@@ -23,9 +23,12 @@ import jidocode.errors
 import jidocode.otp
 import jidocode.testing
 from jidocode import (
+    AsyncEventStream,
+    AsyncSessionHandle,
+    AsyncSessionSystem,
+    AsyncStateClient,
     Change,
     EventStream,
-    ManagerClient,
     SessionChildren,
     SessionHandle,
     SessionSystem,
@@ -35,6 +38,8 @@ from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import JidocodeError
 from jidocode.otp import Application
+from jidocode.session.manager.client import ManagerMethods
+from jidocode.session.state.client import StateMethods
 
 ROOT = Path(__file__).parents[1]
 MODULES = [jidocode, jidocode.otp, jidocode.testing]
@@ -62,7 +67,17 @@ def test_no_public_name_is_thespian() -> None:
             assert "thespian" not in getattr(getattr(module, name), "__module__", "")
 
 
-SESSIONS = SessionSystem, SessionHandle, StateClient, ManagerClient, EventStream
+SESSIONS = (
+    SessionSystem,
+    SessionHandle,
+    StateClient,
+    StateMethods,
+    ManagerMethods,
+    EventStream,
+    AsyncSessionHandle,
+    AsyncStateClient,
+    AsyncEventStream,
+)
 
 
 def methods(*owners: type) -> Iterator[Callable[..., Any]]:
@@ -99,7 +114,7 @@ def classes_in(annotated: object) -> set[type]:
 def test_whatever_an_app_passes_and_gets_can_be_imported() -> None:
     """From the package itself; what is inside of it from there or from `jidocode.otp`."""
     direct = set[type]().union(*map(classes_in, methods(*SESSIONS)))
-    trees = map(classes_in, [*methods(Application), jidocode.otp.start])
+    trees = map(classes_in, [*methods(Application, AsyncSessionSystem), jidocode.otp.start])
     reached = [*direct.union(*trees), *get_args(Change)]
     for each in reached:
         if issubclass(each, (Struct, Record)):
@@ -307,6 +322,26 @@ def test_the_code_of_a_page_runs(tmp_path: Path, name: str) -> None:
     script.write_text("".join(code_in(f"docs/{name}.md")))
 
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
+
+
+def test_the_code_about_several_processes_runs(tmp_path: Path) -> None:
+    """It prints what the page says."""
+    first, each_process = code_in("docs/processes.md")
+    script = tmp_path / "processes.py"
+    script.write_text(first)
+
+    assert f"```text\n{run(script)}```" in (ROOT / "docs/processes.md").read_text()
+    script.write_text(each_process)
+    assert run(script) == ""
+
+
+def test_the_code_about_asyncio_runs(tmp_path: Path) -> None:
+    """And prints what stands below it; the app is served by tests of its own."""
+    program, _ = code_in("docs/asyncio.md")
+    script = tmp_path / "script.py"
+    script.write_text(program)
+
+    assert f"```text\n{run(script)}```" in (ROOT / "docs/asyncio.md").read_text()
 
 
 @pytest.mark.parametrize("page", ["original.md", "otp-coverage.md", "review.md"])

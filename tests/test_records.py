@@ -28,7 +28,21 @@ EXPORTED: dict[str, object] = {
 
 BEHAVIOUR = {
     "Application",
+    "AsyncCallHandle",
+    "AsyncCallStream",
+    "AsyncChangeStream",
+    "AsyncChannel",
+    "AsyncCommandHandle",
+    "AsyncCommandsClient",
+    "AsyncEventStream",
+    "AsyncExport",
     "AsyncGenServer",
+    "AsyncManagerClient",
+    "AsyncMonitor",
+    "AsyncOutput",
+    "AsyncSessionHandle",
+    "AsyncSessionSystem",
+    "AsyncStateClient",
     "ApplicationOverrides",  # the names and types of arguments
     "ChildSpecOptions",  # idem
     "CallHandle",

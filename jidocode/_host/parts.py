@@ -24,6 +24,7 @@ class Parts:
 
     Attributes:
         arrivals: Has something in it if something may have come.
+        on_arrival: Called when something has, in whatever thread: for who waits in another way.
         position: How many have been read. It is counted as the last thing of each reading.
     """
 
@@ -34,6 +35,7 @@ class Parts:
     def __init__(self, grant: Callable[[int], object]) -> None:
         """Let the sender send all parts before a number by *grant*."""
         self.arrivals: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.on_arrival: Callable[[], object] | None = None
         self.position = 0
         self._grant = grant
         self._granted = WINDOW
@@ -89,3 +91,5 @@ class Parts:
     def _wake(self) -> None:
         if self.arrivals.empty():
             self.arrivals.put(None)
+        if self.on_arrival is not None:
+            self.on_arrival()

@@ -13,30 +13,47 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Changes:
-    """Lets any number of threads wait until something is so.
+    """Lets any number of threads, and of coroutines, wait until something is so.
 
     Whoever changes something does so first, and tells then; any thread may, and any handler.
     """
 
     def __init__(self) -> None:
-        # Of each thread a bell, which hangs still as long as it is locked.
-        self._waiting: dict[int, threading.Lock] = {}
+        # What wakes each of those who wait.
+        self._waiting: dict[int, Callable[[], object]] = {}
         self._numbers = itertools.count()
 
     def tell(self) -> None:
         """Have all that wait look again."""
-        for bell in list(self._waiting.values()):
-            if bell.locked():
-                with suppress(RuntimeError):  # another one has just rung it
-                    bell.release()
+        for wake in list(self._waiting.values()):
+            wake()
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Generator[None]:
+        """Have *wake* called, in whatever thread, at each change while the block waits.
+
+        What has changed before was told to nobody: so look once more within the block.
+        """
+        number = next(self._numbers)
+        try:
+            self._waiting[number] = wake
+            yield
+        finally:
+            self._waiting.pop(number, None)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     def wait_for(self, look: Callable[[], T | None], deadline: float) -> T | None:
         """Return what *look* finds, as soon as it finds anything.
@@ -46,19 +63,21 @@ class Changes:
         found = look()
         if found is not None:
             return found
-        bell, number = threading.Lock(), next(self._numbers)
+        bell = threading.Lock()  # it hangs still as long as it is locked
         bell.acquire()
-        try:
-            self._waiting[number] = bell
-            # A change before the bell was hung up was told to nobody: so look first.
+        with self.waking(partial(_ring, bell)):
             while (found := look()) is None:
                 left = min(deadline - time.monotonic(), threading.TIMEOUT_MAX)
                 if left <= 0:
                     return None
                 bell.acquire(timeout=left)
             return found
-        finally:
-            self._waiting.pop(number, None)
+
+
+def _ring(bell: threading.Lock) -> None:
+    if bell.locked():
+        with suppress(RuntimeError):  # another one has just rung it
+            bell.release()
 
 
 class WeakBag(Generic[T]):

@@ -154,6 +154,26 @@ class RootExited(Struct, frozen=True):
     restarting: bool
 
 
+class DirectoryState(Struct, frozen=True):
+    """What an app knows of the tree, as data; see `client.directory`.
+
+    Attributes:
+        places: Each process, the root first, with its supervisor and its name.
+        names: Who runs under which name.
+        expected: The names whose processes are being replaced, and by whom.
+        leaving: Those that are about to end.
+        deaths: Those that ended lately, and why.
+        ends: How the last process under a name ended, where none runs.
+    """
+
+    places: dict[ActorRef, tuple[ActorRef, Name | None]]
+    names: dict[Name, ActorRef]
+    expected: dict[Name, ActorRef]
+    leaving: set[ActorRef]
+    deaths: dict[ActorRef, ExitReason]
+    ends: dict[Name, ExitReason]
+
+
 class Pulse(Struct, frozen=True):
     """How a process is, by its own account.
 
@@ -203,6 +223,16 @@ class StartRoot(Struct, frozen=True):
 
 class Shutdown(Struct, frozen=True):
     """From the app to the host: stop the tree in order, and end."""
+
+
+class Snapshot(Struct, frozen=True):
+    """From the app that has started a system to one that attaches: what is known of the tree."""
+
+    state: DirectoryState
+
+
+class SystemCloses(Struct, frozen=True):
+    """From the app that has started a system to those attached: it is being closed."""
 
 
 # The first byte of an encoded message; that of a pickle is 0x80.

@@ -6,6 +6,7 @@ ids. All of that goes by names, so it stays good however often they are restarte
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jidocode.base.refs import ActorRef, Name
@@ -15,7 +16,7 @@ from jidocode.otp.server.commands import CALL_TIMEOUT
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import SendCall
 from jidocode.otp.server.runtime import Runtime
-from jidocode.session.commands.starting import COMMANDS, WayToCommands
+from jidocode.session.commands.starting import asking_commands
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import is_session_id
 from jidocode.session.requests import Channel, Request
@@ -55,8 +56,7 @@ class OwnSession:
         # Imported here because few children run commands, and all wait for imports.
         from jidocode.session.commands.client import CommandsClient  # noqa: PLC0415 - see above
 
-        way = WayToCommands(_channel(self._child, COMMANDS), self._child, self.id)
-        return CommandsClient(way)
+        return CommandsClient(_way_to_commands(self._child, self.id))
 
     def whereis(self, child_id: str) -> ActorRef | None:
         """Return the process of the child *child_id* now, None if none runs."""
@@ -102,9 +102,43 @@ def _channel(child: SessionChild, child_id: str) -> Channel:
         timeout: float | None = None,
         stop: Stop | None = None,
     ) -> _Result:
-        seconds = CALL_TIMEOUT if timeout is None else timeout
-        call = SendCall(name, request, seconds)
-        answer: _Result = child._runtime.call(call, stop)  # noqa: SLF001 - it is part of the child
+        answer: _Result = _call(child, name, request, timeout, stop)
         return answer
 
     return ask
+
+
+def _way_to_commands(child: SessionChild, session_id: str) -> Channel:
+    """Return the way from *child* to what runs the commands of its session, which it starts."""
+
+    def ask(
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,
+        stop: Stop | None = None,
+    ) -> _Result:
+        def at_once(name: Name, asked: object, seconds: float | None) -> Generator[Any, Any, Any]:
+            yield from ()  # it waits here, and leaves nothing to do
+            return _call(child, name, asked, seconds, stop)
+
+        return _end_of(asking_commands(at_once, session_id, request, timeout))
+
+    return ask
+
+
+def _call(
+    child: SessionChild, name: Name, request: object, timeout: float | None, stop: Stop | None
+) -> Any:
+    seconds = CALL_TIMEOUT if timeout is None else timeout
+    return child._runtime.call(SendCall(name, request, seconds), stop)  # noqa: SLF001 - it is part of the child
+
+
+def _end_of(plan: Generator[Any, Any, _Result]) -> _Result:
+    """Return what *plan* comes to, in which there is nothing to do."""
+    try:
+        next(plan)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
+    raise AssertionError("a child does all at once")

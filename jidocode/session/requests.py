@@ -8,18 +8,33 @@ operations. What travels is a `Request`: the operation's name and the arguments.
 server looks the name up in its `Operations`, and answers nothing that is not in there.
 
 How to add one: name the function in the process's `OPERATIONS`
-(`manager/operations.py`, `state/operations.py`), and give the client one line,
-`read_file = remote(Project.read_file)`. A client's method that does more than ask, such
-as making a fresh id, is written by hand around `request`.
+(`manager/operations.py`, `state/operations.py`), and give the clients' common base one line,
+`read_file = remote(Project.read_file)`. A method that does more than ask, such as making a
+fresh id, returns a `Question` below `asked`, or is a `Script` of several below `scripted`.
+
+A process has two clients with the same methods, one that waits (`Client`) and one that is
+awaited (`AsyncClient`). What they ask is written once, in their common base; the type of
+each method depends on the client that has it (`Remote`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from datetime import datetime
+from functools import update_wrapper, wraps
 from types import MappingProxyType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from jidocode.base.stop import Stop
 from jidocode.base.structs import Discreet
@@ -79,6 +94,23 @@ class Channel(Protocol):
     ) -> _Result: ...
 
 
+class AsyncChannel(Protocol):
+    """The way to a process for coroutines: as a `Channel`, but awaited.
+
+    What is *shielded* is asked to its end, though whoever awaits it is cancelled.
+    """
+
+    async def __call__(  # noqa: D102 - the class says it
+        self,
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the process is told how long its answer is wanted, and errors say it
+        stop: Stop | None = None,
+        shielded: bool = False,
+    ) -> _Result: ...
+
+
 class Client:
     """A process as others see it: its methods ask over a channel, and wait."""
 
@@ -86,10 +118,43 @@ class Client:
         """Ask over *channel*."""
         self._channel = channel
 
+    def _carry_out(self, script: Script[_Result]) -> _Result:
+        return carry_out(script, self._channel)
+
+
+class AsyncClient:
+    """A process as coroutines see it: its methods ask over a channel, and are awaited."""
+
+    def __init__(self, channel: AsyncChannel) -> None:
+        """Ask over *channel*."""
+        self._channel = channel
+
+    def _carry_out(self, script: Script[_Result]) -> Coroutine[Any, Any, _Result]:
+        return carry_out_async(script, self._channel)
+
+
+class Remote(Generic[_Arguments, _Result]):
+    """What type checkers take a client's method for: an `AsyncClient` has one to be awaited."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, client: None, owner: object) -> Callable[..., Any]: ...
+
+        @overload
+        def __get__(self, client: Client, owner: object) -> Callable[_Arguments, _Result]: ...
+
+        @overload
+        def __get__(
+            self, client: AsyncClient, owner: object
+        ) -> Callable[_Arguments, Coroutine[Any, Any, _Result]]: ...
+
+        def __get__(self, client: object, owner: object) -> Callable[..., Any]: ...
+
 
 def remote(
     operation: Callable[Concatenate[Any, _Arguments], _Result],
-) -> Callable[Concatenate[Client, _Arguments], _Result]:
+) -> Remote[_Arguments, _Result]:
     """Return the method of a client that asks for *operation*.
 
     It has the operation's arguments, types and docstring; the operation itself is its
@@ -97,18 +162,123 @@ def remote(
     """
 
     @wraps(operation)
-    def ask(client: Client, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+    def ask_for(client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Any:
+        # The answer, or a coroutine that comes to it: whichever the channel returns.
         return client._channel(request(operation, *args, **kwargs))  # noqa: SLF001 - this is a method of it
 
     # The holder is the server's; in its place the client has itself.
-    ask.__annotations__ = {
+    ask_for.__annotations__ = {
         name: hint for name, hint in operation.__annotations__.items() if name != "holder"
     }
     signature = inspect.signature(operation)
     _holder, *others = signature.parameters.values()
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    ask.__signature__ = signature.replace(parameters=[itself, *others])  # type: ignore[attr-defined] # what `help` and editors show
-    return ask
+    ask_for.__signature__ = signature.replace(parameters=[itself, *others])  # type: ignore[attr-defined] # what `help` and editors show
+    return cast("Remote[_Arguments, _Result]", ask_for)
+
+
+class Question(Discreet, Generic[_Result], frozen=True):
+    """A request, with *timeout* seconds for its answer; the system's default if that is None."""
+
+    request: Request[_Result]
+    timeout: float | None = None
+
+
+def asked(
+    method: Callable[Concatenate[Any, _Arguments], Question[_Result]],
+) -> Remote[_Arguments, _Result]:
+    """Return the method of a client that asks the question that *method* returns."""
+
+    def ask_for(client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Any:
+        question = method(client, *args, **kwargs)
+        return client._channel(question.request, timeout=question.timeout)  # noqa: SLF001 - this is a method of it
+
+    return _described(ask_for, method)
+
+
+# ----- asking more than once ----------------------------------------------------
+
+
+Script = Generator[Question[Any], Any, _Result]
+"""What a method of a client asks, step by step: it yields questions, is sent the answers or has
+the errors raised in it, and returns its result."""
+
+
+def scripted(
+    method: Callable[Concatenate[Any, _Arguments], Script[_Result]],
+) -> Remote[_Arguments, _Result]:
+    """Return the method of a client that carries out the script that *method* returns."""
+
+    def carry_out_script(
+        client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> Any:
+        return client._carry_out(method(client, *args, **kwargs))  # noqa: SLF001 - this is a method of it
+
+    return _described(carry_out_script, method)
+
+
+def ask(question: Question[_Result]) -> Script[_Result]:
+    """Ask *question*, and return the answer."""
+    answer: _Result = yield question
+    return answer
+
+
+def _described(
+    made: Callable[..., Any], method: Callable[Concatenate[Any, _Arguments], object]
+) -> Remote[_Arguments, Any]:
+    """Have `help` and editors show *made* as *method*, with the answer that it comes to."""
+    update_wrapper(made, method)
+    del made.__wrapped__  # type: ignore[attr-defined] # it is no operation
+    hints = method.__annotations__
+    answer = hints["return"].partition("[")[2].removesuffix("]")
+    made.__annotations__ = {**hints, "return": answer}
+    signature = inspect.signature(method)
+    made.__signature__ = signature.replace(return_annotation=answer)  # type: ignore[attr-defined] # idem
+    return cast("Remote[_Arguments, Any]", made)
+
+
+def carry_out(script: Script[_Result], channel: Channel, stop: Stop | None = None) -> _Result:
+    """Carry out *script* over *channel*, and wait for each answer until *stop*."""
+    options = {} if stop is None else {"stop": stop}
+    try:
+        question = next(script)
+        while True:
+            try:
+                answer = channel(question.request, timeout=question.timeout, **options)
+            except BaseException as error:  # noqa: BLE001 - the script decides what follows from it
+                question = script.throw(error)
+            else:
+                question = script.send(answer)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
+
+
+async def carry_out_async(
+    script: Script[_Result], channel: AsyncChannel, stop: Stop | None = None
+) -> _Result:
+    """Carry out *script* over *channel*, and await each answer until *stop*.
+
+    What it asks after it was cancelled is asked to the end.
+    """
+    shielded = False
+    try:
+        question = next(script)
+        while True:
+            try:
+                answer = await channel(
+                    question.request, timeout=question.timeout, stop=stop, shielded=shielded
+                )
+            except GeneratorExit:  # it is awaited by nobody, and can ask no more
+                raise
+            except BaseException as error:  # noqa: BLE001 - as above
+                shielded = shielded or not isinstance(error, Exception)
+                question = script.throw(error)
+            else:
+                question = script.send(answer)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
 
 
 # ----- answering --------------------------------------------------------------
@@ -186,16 +356,20 @@ def get_session(holder: SessionHolder) -> Session:
     return holder.session
 
 
-def update_session(holder: SessionHolder, session: Session) -> Session:
+def update_session(
+    holder: SessionHolder, session: Session, since: datetime | None = None
+) -> Session:
     """Take *session* for the record, unless there is a later one; return the one that counts.
 
-    Its id and project cannot change.
+    Its id and project cannot change. If it was made of the record of *since*, and there is a later
+    one than that by now, it is not taken: it knows nothing of what another app has changed.
 
     Raises:
         InvalidRequestError: It is no record of this session and project.
         InvalidSessionError: Its name or another value breaks a rule.
     """
-    holder.session = later(session, holder.session)
+    if since is None or holder.session.updated_at <= since:
+        holder.session = later(session, holder.session)
     return holder.session
 
 

@@ -83,6 +83,7 @@ def session_children(
             upkeep.journal_dir,
             upkeep.durability,
             upkeep.system,
+            upkeep.idle_timeout,
             name=("state", session.id),
             heartbeat=upkeep.heartbeat,
             init_timeout=STATE_INIT_TIMEOUT,

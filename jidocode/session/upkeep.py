@@ -22,6 +22,8 @@ class Upkeep(Record):
         system: The id of the system among those with the same journals, None without journals.
         hard_links: Whether the Manager takes files that have more than one.
         commands: How much its commands may be.
+        idle_timeout: Seconds after which a session is stopped that nobody uses, None for never.
+        closed: Folders that its commands may not read, besides that of the journals.
         protection: Which of its project's paths are protected, and how.
         snapshots: How much its snapshots may be.
     """
@@ -32,5 +34,7 @@ class Upkeep(Record):
     system: str | None = None
     hard_links: bool = True
     commands: CommandRules = field(factory=CommandRules)
+    idle_timeout: float | None = None
+    closed: tuple[str, ...] = field(default=(), repr=False)
     protection: ProtectionRules = field(factory=ProtectionRules)
     snapshots: SnapshotRules = field(factory=SnapshotRules)

@@ -12,6 +12,7 @@ top of this file makes every start longer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from attrs import evolve
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from jidocode.system.call_handle import CallHandle
     from jidocode.system.events import EventStream
     from jidocode.system.health import SystemHealth, TreeNode
-    from jidocode.system.running import RunningTree
+    from jidocode.system.running import Connect, RunningTree
 
 S = TypeVar("S", bound=ApplicationSettings)
 
@@ -98,7 +99,12 @@ class Application(Closing):
     def _run(self, host: HostProcess, root: Start) -> RunningTree:
         from jidocode.system.running import RunningTree  # noqa: PLC0415 - see above
 
-        return RunningTree(host, root, self.settings)
+        return RunningTree(self._starting(host, root), self.settings)
+
+    def _starting(self, host: HostProcess, root: Start) -> Connect:
+        from jidocode._host.client.owner import OwnerClient  # noqa: PLC0415 - see above
+
+        return partial(OwnerClient, host, root, start_timeout=self.settings.start_timeout)
 
     def __repr__(self) -> str:
         state = repr(self._running) if hasattr(self, "_running") else "<not started>"
@@ -240,7 +246,7 @@ class Application(Closing):
             ActorExitedError: It ended with another reason.
             CallTimeoutError: It has not ended in time; it still will.
         """
-        self._running.stop(target, reason, timeout)
+        self._running.carry_out(self._running.stopping(target, reason, timeout))
 
     # Looking
 

@@ -17,8 +17,17 @@ from typing import Any
 
 from attrs import evolve
 
+from jidocode._host.attach import place
 from jidocode._host.threads import prefer_whole
-from jidocode.errors import HostStartError, JournalDamagedError, JournalError, SessionNotFoundError
+from jidocode.base.text import quote
+from jidocode.errors import (
+    HostStartError,
+    InvalidSessionError,
+    JournalDamagedError,
+    JournalError,
+    ReadOnlyError,
+    SessionNotFoundError,
+)
 from jidocode.session.admission.admission import Place
 from jidocode.session.journal.catalogue import (
     Resumable,
@@ -38,11 +47,19 @@ from jidocode.system.settings import Settings, default_state_dir
 
 
 class Archive:
-    """The journals that a system with *settings* writes and finds."""
+    """The journals that a system with *settings* writes and finds.
 
-    def __init__(self, settings: Settings) -> None:
+    Attributes:
+        system: The id of the system among those that have the same journals.
+    """
+
+    def __init__(
+        self, settings: Settings, system: str | None = None, *, read_only: bool = False
+    ) -> None:
+        """Be the archive of *system*, of a new one by default; *read_only* changes no file."""
         self._settings = settings
-        self._system = uuid.uuid4().hex
+        self._read_only = read_only
+        self.system = uuid.uuid4().hex if system is None else system
 
     @property
     def home(self) -> Home | None:
@@ -52,7 +69,7 @@ class Archive:
             return None
         return Home(
             folder=str(self.folder),
-            system=self._system,
+            system=self.system,
             durability=durability,
             allow_nested=self._settings.allow_nested,
         )
@@ -95,19 +112,24 @@ class Archive:
         )
 
     def check_place(self, session: Session) -> None:
-        """Check that the Manager of *session* could not write to its journal.
+        """Check that the Manager of *session* could not read what is to stay closed to it.
 
         Raises:
-            JournalError: The folder lies within the project.
+            JournalError: The folder of journals lies within the project.
+            InvalidSessionError: That in which the systems of this user are found does.
         """
+        private = place.folder()
+        if private.resolve().is_relative_to(Path(session.project_path).resolve()):
+            reason = f"the project holds {quote(str(private))}, where systems keep their secrets"
+            raise InvalidSessionError(("path_not_private",), (reason,))
         if self._settings.durability != "memory":
             check_place(journal_path(self.folder, session.id), session)
 
-    def check_free(self, place: Place) -> None:
+    def check_free(self, taken: Place) -> None:
         """Check that no other system is in the way of a session; see `Home.check`."""
         home = self.home
         if home is not None:
-            prefer_whole(lambda: home.check(place))
+            prefer_whole(lambda: home.check(taken))
 
     def path(self, session_id: str) -> Path:
         """Return where the journal of a session is.
@@ -121,6 +143,10 @@ class Archive:
         if not path.exists():
             raise SessionNotFoundError(session_id)
         return path
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise ReadOnlyError
 
     def find_all(self, project: str | os.PathLike[str] | None = None) -> list[Resumable]:
         """Return all journals, of open sessions too, latest first; of one *project* if given."""
@@ -138,6 +164,7 @@ class Archive:
             JournalLockedError: The session is open.
             JournalError: The journal cannot be read or written.
         """
+        self._check_writable()
         path = self.path(session_id)
 
         def move() -> Session:
@@ -162,6 +189,7 @@ class Archive:
 
     def fork(self, session_id: str, *, upto_seq: int | None, name: str | None) -> Session:
         """Begin a journal with a copy of another; see `SessionSystem.fork_session`."""
+        self._check_writable()
         path = self.path(session_id)
 
         def fork() -> Session:
@@ -174,6 +202,7 @@ class Archive:
 
     def delete(self, session_id: str) -> None:
         """Delete the journal of a session, unless it is open."""
+        self._check_writable()
         path = self.path(session_id)
         prefer_whole(lambda: delete_journal(path))
 

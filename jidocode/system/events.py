@@ -8,12 +8,11 @@ oldest facts, is told how many, and holds up nobody.
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Self
+from typing import Self, cast
 
 from attrs import field, frozen
 from msgspec import Struct
@@ -21,7 +20,7 @@ from msgspec.structs import replace
 
 from jidocode._host import wire
 from jidocode._host.client.news import News
-from jidocode._host.deadline import deadline_after
+from jidocode._host.deadline import Deadline
 from jidocode._host.forks import Owner
 from jidocode._host.sharing import Changes, WeakBag
 from jidocode.base import log
@@ -31,6 +30,7 @@ from jidocode.base.records import Record
 from jidocode.base.refs import Name
 from jidocode.base.text import quote
 from jidocode.errors import RateLimitedError, SessionLimitError
+from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.events import (
     Announced,
     ChildExited,
@@ -43,6 +43,7 @@ from jidocode.otp.supervision.events import (
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.project.protection import ProtectedPathsChanged
 from jidocode.session.record import is_session_id
+from jidocode.system.steps import AwaitChange, Plan, await_change, carry_out
 
 
 @frozen(eq=False, repr=False)
@@ -130,12 +131,20 @@ class EventStream(Closing):
             InvalidTimeError: *timeout* is no time.
             HostError: This process is a fork of the app.
         """
+        return carry_out(
+            self._reading(timeout), lambda step: await_change(cast("AwaitChange", step))
+        )
+
+    def _reading(self, timeout: float | None) -> Plan[Event | None]:
+        """Return the next event; see `get`."""
         self._hub.owner.check()
-        deadline = deadline_after(timeout)
+        deadline = Deadline.after(INFINITY if timeout is None else timeout)
         for skipped in itertools.count():
-            if skipped > self._buffer and time.monotonic() >= deadline:
+            if skipped > self._buffer and not deadline.left:
                 return None  # there comes more that cannot be read than it takes to find out
-            found = self._changes.wait_for(self._look, deadline)
+            found: tuple[Event | _Unread | None] | None = yield AwaitChange(
+                self._changes, self._look, deadline
+            )
             event = found[0] if found else None
             if not isinstance(event, _Unread):
                 return event

@@ -5,30 +5,50 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from jidocode._host import wire
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.monitor import Monitor
+from jidocode._host.client.news import Listener
 from jidocode._host.client.part_reader import PendingParts
-from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.faults import require_sound
-from jidocode.base.refs import ActorRef, Name, Target, Via, require_target
+from jidocode.base.refs import ActorRef, Target, Via, require_target
 from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
+from jidocode.otp.server.messages import Down
 from jidocode.otp.server.streams import CallStream
-from jidocode.otp.supervision.specs import Start
 from jidocode.system.call_handle import CallHandle
 from jidocode.system.events import EventHub
 from jidocode.system.probe import Probe
 from jidocode.system.router import Router
 from jidocode.system.settings import ApplicationSettings
-from jidocode.system.steps import Ask, AskAll, AwaitName, Begin, BeginStream, PingAll, Plan, Step
+from jidocode.system.steps import (
+    Ask,
+    AskAll,
+    AwaitChange,
+    AwaitName,
+    Begin,
+    BeginStream,
+    PingAll,
+    Plan,
+    Step,
+    await_change,
+    carry_out,
+)
 
 T = TypeVar("T")
+
+
+class Connect(Protocol):
+    """Starts a tree, or attaches to one, and returns the client of it."""
+
+    def __call__(self, *, on_event: Listener, on_end: Callable[[], None]) -> HostClient:
+        """Have *on_event* hear what happens, and *on_end* that it is over, in the reader thread."""
+        ...
 
 
 class RunningTree:
@@ -46,26 +66,19 @@ class RunningTree:
 
     def __init__(
         self,
-        host: HostProcess,
-        root: Start,
+        connect: Connect,
         settings: ApplicationSettings,
         router: type[Router] = Router,
         *,
         sessions: str | None = None,
     ) -> None:
-        """Start the tree below *root* in *host*, and find its processes by a *router*.
+        """Have the tree that *connect* starts or finds, and find its processes by a *router*.
 
         *sessions* is the id of the supervisor of sessions, if there is one.
         """
         self._exit_grace = settings.exit_grace or 0.0
         self.hub = hub = EventHub(settings.event_buffer)  # the reader thread holds only this
-        self.client = HostClient(
-            host,
-            root,
-            start_timeout=settings.start_timeout,
-            on_event=hub.publish_news,
-            on_end=hub.close,
-        )
+        self.client = connect(on_event=hub.publish_news, on_end=hub.close)
         self.router = router(
             self.client.directory,
             self.client.check,
@@ -92,18 +105,7 @@ class RunningTree:
 
     def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> T:
         """Carry out *plan* in this thread, waiting for what comes of each step until *stop*."""
-        try:
-            step = next(plan)
-            while True:
-                try:
-                    outcome = self._take(step, stop)
-                except BaseException as error:  # noqa: BLE001 - the plan decides what follows from it
-                    step = plan.throw(error)
-                else:
-                    step = plan.send(outcome)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return carry_out(plan, lambda step: self._take(step, stop))
 
     def _take(self, step: Step, stop: Stop | None) -> object:
         client, deadline = self.client, step.deadline
@@ -122,6 +124,8 @@ class RunningTree:
                 return client.call_all(step.refs, step.request, deadline)
             case PingAll():
                 return client.ping_all(step.refs, deadline)
+            case AwaitChange():
+                return await_change(step)
 
     def _await_name(self, step: AwaitName, stop: Stop | None) -> ActorRef | None:
         directory = self.client.directory
@@ -167,41 +171,45 @@ class RunningTree:
 
     def cast(self, target: Target, request: object) -> None:
         """Send *request* to *target*; see `Application.cast`."""
-        self._send(target, wire.Cast(wire.pack_request(request)))
+        self.carry_out(self.sending(target, wire.Cast(wire.pack_request(request))))
 
     def send(self, target: Target, message: object) -> None:
         """Send *message* to *target*; see `Application.send`."""
-        self._send(target, wire.Info(wire.pack_request(message)))
-
-    def _send(self, target: Target, message: wire.Cast | wire.Info) -> None:
-        require_target(target)
-        self.client.check()
-        ref = target if isinstance(target, ActorRef) else self._find_now(target)
-        if ref is not None:
-            self.client.send(ref, message)
-
-    def _find_now(self, target: Name | Via) -> ActorRef | None:
-        ref = None if isinstance(target, Via) else self.client.directory.find(target)
-        if ref is None:
-            # What has just been started the registry knows, and this app may hear of it later.
-            with contextlib.suppress(CallError):
-                ref = self.carry_out(self.router.look_up(target))
-        return ref
+        self.carry_out(self.sending(target, wire.Info(wire.pack_request(message))))
 
     def monitor(self, target: Target) -> Monitor:
         """Return a monitor of *target*; raises as `Router.find`."""
         return self.client.monitor(self.find(target, self.router.deadline()))
 
-    def stop(self, target: Target, reason: ExitReason, timeout: float | None) -> None:
+    # What is done of more than one step
+
+    def sending(self, target: Target, message: wire.Cast | wire.Info) -> Plan[None]:
+        """Send *message* to *target*, and wait for nothing; it is lost if nobody is there."""
+        require_target(target)
+        self.client.check()
+        ref = None
+        if isinstance(target, ActorRef):
+            ref = target
+        elif not isinstance(target, Via):
+            ref = self.client.directory.find(target)
+        if ref is None and not isinstance(target, ActorRef):
+            # What has just been started the registry knows, and this app may hear of it later.
+            with contextlib.suppress(CallError):
+                ref = yield from self.router.look_up(target)
+        if ref is not None:
+            self.client.send(ref, message)
+
+    def stopping(self, target: Target, reason: ExitReason, timeout: float | None) -> Plan[None]:
         """Have *target* end with *reason*, and wait until it has; see `Application.stop`."""
         if not isinstance(reason, ExitReason):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
             raise TypeError(f"reason must be an ExitReason, got {quote(reason)}")
         require_sound(reason)
         deadline = self.router.deadline(timeout)
-        ref = self.find(target, deadline)
+        require_target(target)
+        ref = yield from self.router.find(target, deadline)
         monitor = self.client.monitor(ref)
         self.client.send(ref, wire.StopOrder(reason))
-        down = monitor.wait(deadline.left)
+        down: Down | None = yield AwaitChange(monitor.changes, lambda: monitor.down, deadline)
         if down is None:
             monitor.cancel()
             raise CallTimeoutError(str(ref), deadline.seconds)

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
-from jidocode._host.daemon.launcher import HostProcess
-from jidocode._host.deadline import Deadline
+from jidocode._host.client.owner import OwnerClient
+from jidocode._host.threads import run_whole
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
-from jidocode.errors import CallTimeoutError
+from jidocode.errors import AttachError, JidocodeError, SessionNotFoundError
+from jidocode.otp.supervision.management import TerminateChild
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
-from jidocode.session.commands.starting import COMMANDS, WayToCommands
+from jidocode.session.commands.starting import asking_commands
 from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import Channel, Request
 from jidocode.session.tree import SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream, SessionRefused
 from jidocode.system.health import Statistics
-from jidocode.system.running import RunningTree
+from jidocode.system.running import Connect, RunningTree
 from jidocode.system.session_router import SessionRouter, process_name
 from jidocode.system.sessions import Sessions
 from jidocode.system.settings import Settings
-from jidocode.system.updates import Updates
+from jidocode.system.steps import Plan
+from jidocode.system.updates import Turns, Updates
 
 if TYPE_CHECKING:
+    from jidocode._host.attach.place import Claim
     from jidocode.session.tools.policy import Policy
     from jidocode.session.tools.tool import Tool
 
@@ -43,6 +45,18 @@ class Tooling(Struct, frozen=True):
 
     tools: Sequence[Tool]
     policy: Policy | None
+
+
+class About(Struct, frozen=True):
+    """What a process that attaches to a system has to know of it.
+
+    Attributes:
+        settings: How it behaves.
+        system: Its id among those that have the same journals.
+    """
+
+    settings: Settings
+    system: str
 
 
 class RunningSystem(RunningTree):
@@ -58,18 +72,17 @@ class RunningSystem(RunningTree):
 
     def __init__(
         self,
-        host: HostProcess,
-        root: Start,
+        connect: Connect,
+        archive: Archive,
         settings: Settings,
         build: SessionChildren,
         tooling: Tooling,
     ) -> None:
-        """Start the tree below *root* in *host*; *build* says what a session consists of."""
+        """Have the tree that *connect* starts or finds; *build* says what a session consists of."""
         self.settings = settings
         self.tooling = tooling
-        self.archive = Archive(settings)
-        self.archive.prepare()
-        super().__init__(host, root, settings, SessionRouter, sessions=SESSIONS[1])
+        self.archive = archive
+        super().__init__(connect, settings, SessionRouter, sessions=SESSIONS[1])
         client, hub = self.client, self.hub
         self.sessions = Sessions(
             self.router,
@@ -79,41 +92,77 @@ class RunningSystem(RunningTree):
             lambda error: client.hand_over(lambda: hub.publish(SessionRefused(error), None)),
         )
         self.updates = Updates(self.router, self.sessions)
-        self._guard = threading.RLock()  # a signal handler may update what is being updated
-        self._turns: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+        self._turns = Turns()
+
+    def let_in(self, claim: Claim) -> None:
+        """Have other processes of this user find the system by the name of *claim*.
+
+        Raises:
+            AttachError: They could not.
+        """
+        client = self.client
+        assert isinstance(client, OwnerClient)  # noqa: S101 - who is let in lets nobody in
+        try:
+            run_whole(lambda: client.let_in(claim, About(self.settings, self.archive.system)))
+        except OSError as error:
+            raise AttachError(f"nobody could attach to it: {error.strerror}") from error
 
     def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change the record of a session, one thread at a time; see `Updates`."""
+        return self.carry_out(self.updating(session_id, change, threading.get_ident()))
+
+    def updating(
+        self, session_id: str, change: Callable[[Session], Session], owner: Hashable
+    ) -> Plan[Session]:
+        """Change the record of a session, one *owner* at a time; see `Updates`."""
         self.client.check_owner()  # in a fork, a turn may be another thread's for ever
         deadline = self.router.deadline()
-        with self._turn_to_update(validate_session_id(session_id), deadline):
-            return self.carry_out(self.updates.apply(session_id, change))
-
-    @contextmanager
-    def _turn_to_update(self, session_id: str, deadline: Deadline) -> Generator[None]:
-        with self._guard:
-            turn = self._turns.setdefault(session_id, threading.RLock())
-        if not turn.acquire(timeout=deadline.left):
-            raise CallTimeoutError(f"session {session_id}", deadline.seconds)
+        turn = yield from self._turns.take(validate_session_id(session_id), owner, deadline)
         try:
-            yield
+            return (yield from self.updates.apply(session_id, change))
         finally:
-            turn.release()
+            self._turns.give_up(turn)
+
+    def withdraw(self, session_id: str, outcome: Callable[[], Session], *, is_fresh: bool) -> None:
+        """Have a session not be open whose start, with that *outcome*, is not wanted any more.
+
+        Only if its id *is_fresh* is it certain whose session that is before it has started: so
+        it is stopped at once then, and its journal is deleted.
+        """
+        if is_fresh:
+            with suppress(JidocodeError):  # it is not there yet, or not any more
+                self.call(SESSIONS, TerminateChild(session_id), timeout=self.settings.shutdown)
+        try:
+            outcome()
+        except JidocodeError:
+            if not is_fresh:
+                return
+        with suppress(SessionNotFoundError):
+            self.carry_out(self.sessions.stop(session_id))
+        if is_fresh:
+            with suppress(JidocodeError):  # it has none
+                self.archive.delete(session_id)
+
+    def counting(self) -> Plan[Statistics]:
+        """Return a snapshot of counts."""
+        return Statistics(
+            sessions=len((yield from self.sessions.records())),
+            max_sessions=self.settings.max_sessions,
+            processes=len(self.client.directory.live()),
+            calls=self.client.calls,
+        )
+
+    def asking_commands(
+        self, session_id: str, request: Request[_Result], timeout: float | None
+    ) -> Plan[_Result]:
+        """Ask the process that runs a session's commands, which is started by who asks first."""
+        return asking_commands(self.router.ask, session_id, request, timeout)
 
     # What needs no plan
 
     def events(self, session_id: str | None) -> EventStream:
         """Return a stream of what happens from now on; see `SessionSystem.events`."""
         return self.hub.stream(None if session_id is None else validate_session_id(session_id))
-
-    def statistics(self) -> Statistics:
-        """Return a snapshot of counts."""
-        return Statistics(
-            sessions=len(self.carry_out(self.sessions.records())),
-            max_sessions=self.settings.max_sessions,
-            processes=len(self.client.directory.live()),
-            calls=self.client.calls,
-        )
 
     def find_child(self, kind: str, session_id: str) -> ActorRef:
         """Return a session's process; see `SessionSystem.get_process`."""
@@ -125,7 +174,7 @@ class RunningSystem(RunningTree):
 
     def way_to_commands(self, session_id: str) -> Channel:
         """Return the way to the process that runs a session's commands, which it starts."""
-        return WayToCommands(self.way_to(COMMANDS, session_id), self, session_id)
+        return _WayToCommands(self, session_id)
 
 
 class _Way(Struct, frozen=True):
@@ -144,6 +193,24 @@ class _Way(Struct, frozen=True):
     ) -> _Result:
         answer: _Result = self.system.call(self.name, request, timeout=timeout, stop=stop)
         return answer
+
+
+class _WayToCommands(Struct, frozen=True):
+    """The way to the process that runs a session's commands."""
+
+    system: RunningSystem
+    session_id: str
+
+    def __call__(
+        self,
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,
+        stop: Stop | None = None,
+    ) -> _Result:
+        plan = self.system.asking_commands(self.session_id, request, timeout)
+        return self.system.carry_out(plan, stop)
 
 
 def root(settings: Settings, children: Iterable[object] = ()) -> Start:

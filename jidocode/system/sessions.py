@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve
 from msgspec.structs import replace
 
+from jidocode._host.attach import place
 from jidocode._host.deadline import Deadline
 from jidocode.base.text import quote
 from jidocode.errors import (
@@ -206,6 +207,8 @@ class Sessions:
         upkeep = Upkeep(
             heartbeat=settings.heartbeat,
             hard_links=settings.hard_links,
+            idle_timeout=settings.idle_timeout,
+            closed=(str(place.folder()),),
             commands=CommandRules(
                 max_commands=settings.max_commands,
                 timeout=settings.command_timeout,

@@ -80,6 +80,7 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     max_seconds: float
     state_dir: str | os.PathLike[str] | None
     durability: Durability
+    idle_timeout: float | None
     policy_timeout: float
     max_commands: int
     command_timeout: float
@@ -220,6 +221,10 @@ class Settings(ApplicationSettings):
             default, the death of any process; `power` a loss of power too, for
             one `fdatasync` per change; `memory` no crash of State, and nothing
             is written to disk.
+        idle_timeout: Seconds after which a session is stopped that nobody uses: nobody asks its
+            State, Manager or Commands anything, no command runs, no message is being streamed,
+            and nobody waits for its changes. It can be resumed. What the app's own children do
+            counts only as far as they ask those. None, the default, for never.
         policy_timeout: Seconds that the policy has to decide about a call of a tool; no
             answer is a denial. 300 by default.
         max_commands: Commands that a session may run at once; one more is refused with
@@ -274,6 +279,7 @@ class Settings(ApplicationSettings):
         default=None, converter=as_folder, validator=FOLDER.or_none(), repr=False
     )
     durability: Durability = field(default="process", validator=DURABILITY)
+    idle_timeout: float | None = field(default=None, validator=SECONDS.or_none())
     policy_timeout: float = field(default=300.0, validator=SECONDS)
     max_commands: int = field(default=32, validator=POSITIVE)
     command_timeout: float = field(default=120.0, validator=SECONDS)

@@ -3,16 +3,18 @@
 A method of a service that has to ask a process is a `Plan`: a generator that yields
 a step, is sent what came of it or has the error raised in it, goes on to the next,
 and returns its result. Whoever carries it out does the waiting: a thread, in
-`running.py`. What is asked when, and what follows from an answer, is so written once
-for all kinds of clients (httpx does the same for authentication: `Auth.auth_flow`).
+`running.py`, or a coroutine, in `asynchronous/running.py`. What is asked when, and what
+follows from an answer, is so written once for both (httpx does the same for
+authentication: `Auth.auth_flow`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from jidocode._host.deadline import Deadline
+from jidocode._host.sharing import Changes
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
 
@@ -76,5 +78,53 @@ class AwaitName(Discreet, frozen=True):
     give_up: Callable[[], bool]
 
 
-Step = Ask | Begin | BeginStream | AskAll | PingAll | AwaitName
+class AwaitChange(Discreet, frozen=True):
+    """Wait until *look* finds something; comes to that, or to None at *deadline*.
+
+    It looks at once, and whenever *changes* tells.
+    """
+
+    changes: Changes
+    look: Callable[[], object]
+    deadline: Deadline
+
+
+Step = Ask | Begin | BeginStream | AskAll | PingAll | AwaitName | AwaitChange
 Plan = Generator[Step, Any, T]
+
+
+def carry_out(plan: Plan[T], take: Callable[[Step], object]) -> T:
+    """Carry out *plan*: have *take* do each step, and return what comes of it."""
+    try:
+        step = next(plan)
+        while True:
+            try:
+                outcome = take(step)
+            except BaseException as error:  # noqa: BLE001 - the plan decides what follows from it
+                step = plan.throw(error)
+            else:
+                step = plan.send(outcome)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def carry_out_async(plan: Plan[T], take: Callable[[Step], Awaitable[object]]) -> T:
+    """Carry out *plan* as `carry_out`, awaiting each step."""
+    try:
+        step = next(plan)
+        while True:
+            try:
+                outcome = await take(step)
+            except BaseException as error:  # noqa: BLE001 - as above
+                step = plan.throw(error)
+            else:
+                step = plan.send(outcome)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def await_change(step: AwaitChange) -> object:
+    """Do that step in this thread."""
+    return step.changes.wait_for(step.look, step.deadline.at)

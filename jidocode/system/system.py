@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.threads import run_whole
 from jidocode.system.application import Application, with_overrides
 from jidocode.system.settings import Settings, SettingsOverrides
 
 if TYPE_CHECKING:
+    from jidocode._host.attach.place import Claim
     from jidocode.base.refs import ActorRef
     from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
@@ -41,7 +43,9 @@ class SessionSystem(Application):
     registry, the supervisor of sessions. Returns when all of them run.
 
     Raises:
-        InvalidSettingError: A setting breaks a rule.
+        InvalidSettingError: A setting, or *name*, breaks a rule.
+        SystemNameTakenError: A live system of this user has that name.
+        AttachError: Other processes could not find it safely; it says why.
         InvalidToolError: One of the tools is none, or two have one name.
         TypeError: *settings* is no `Settings`, or there is no such setting.
         HostStartError: The system could not be started; nothing is left.
@@ -54,10 +58,11 @@ class SessionSystem(Application):
 
     _running: RunningSystem
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first are keywords
         self,
         settings: Settings | None = None,
         *,
+        name: str | None = None,
         build: SessionChildren | None = None,
         children: Sequence[Child] = (),
         tools: Sequence[Tool] = (),
@@ -68,6 +73,8 @@ class SessionSystem(Application):
 
         Args:
             settings: The defaults if not given.
+            name: By which other processes of the same user find it, see `attach`. None for
+                nobody but this one.
             build: Says what every session consists of, if not Manager, State and
                 the app's own children.
             children: The app's own trees beside the sessions, as `otp.start` takes them.
@@ -79,7 +86,61 @@ class SessionSystem(Application):
         self._build = build
         self._tools = _checked(tools)
         self._policy = policy
-        super().__init__(children, with_overrides(settings or Settings(), Settings, overrides))
+        chosen = with_overrides(settings or Settings(), Settings, overrides)
+        claim = _claim(name)
+        try:
+            super().__init__(children, chosen)
+            if claim is not None:
+                self._system.let_in(claim)
+        except BaseException:
+            if hasattr(self, "_running"):
+                self._running.client.close(0.0)
+            if claim is not None:
+                claim.release()
+            raise
+
+    @classmethod
+    def attach(  # noqa: PLR0913 - all but the first are keywords
+        cls,
+        name: str,
+        *,
+        read_only: bool = False,
+        build: SessionChildren | None = None,
+        tools: Sequence[Tool] = (),
+        policy: Policy | None = None,
+        timeout: float = 10.0,
+    ) -> Self:
+        """Attach to the system called *name*, which another process of this user has started.
+
+        What it returns is that system: the same sessions, limits and settings. `close` only
+        detaches; the sessions that this process has opened go on. When the system ends, all
+        calls end with `HostExitedError`, and streams of events end. What is logged in the system
+        goes to the process that has started it, and to no other.
+
+        Args:
+            name: As it was given to `SessionSystem`, or to `jidocode serve`.
+            read_only: To look only: what may change something raises `ReadOnlyError`.
+            build: As for `SessionSystem`, for the sessions that this process opens.
+            tools: The same; they are called in this process.
+            policy: The same; it decides in this process.
+            timeout: Seconds in which it has to let this process in; one that is being
+                started is waited for.
+
+        Raises:
+            SystemNotFoundError: No live system of this user is called so.
+            AttachError: It does not let this process in: its version of jidocode or Python is
+                another one, it does not know its secret, or does not answer.
+            InvalidSettingError: No system can be called so.
+            InvalidTimeError: *timeout* is no time.
+        """
+        from jidocode.system.attaching import attach  # noqa: PLC0415 - see above
+
+        self = cls.__new__(cls)
+        self._build, self._tools, self._policy = build, _checked(tools), policy
+        tooling = self._tools, policy
+        self._running = attach(name, build, tooling, read_only=read_only, timeout=timeout)
+        self._settings = self._running.settings
+        return self
 
     _preload = ("jidocode.session.preload",)
 
@@ -90,12 +151,15 @@ class SessionSystem(Application):
 
     def _run(self, host: HostProcess, root: Start) -> RunningSystem:
         from jidocode.session.tree import session_children  # noqa: PLC0415 - see above
+        from jidocode.system.archive import Archive  # noqa: PLC0415 - idem
         from jidocode.system.running_sessions import RunningSystem, Tooling  # noqa: PLC0415 - idem
 
         import_module("jidocode.system.handle")  # for the first session, while the host starts
+        archive = Archive(self.settings)
+        archive.prepare()
         return RunningSystem(
-            host,
-            root,
+            self._starting(host, root),
+            archive,
             self.settings,
             self._build or session_children,
             Tooling(self._tools, self._policy),
@@ -230,7 +294,8 @@ class SessionSystem(Application):
         Args:
             session_id: The session.
             change: Returns the new record, `lambda session: session.rename("till")`.
-                Other changes of this session wait for it, within `call_timeout`.
+                Other changes of this session wait for it, within `call_timeout`. It is called
+                again if another process has changed the record meanwhile.
 
         Raises:
             InvalidSessionIdError, SessionNotFoundError: As `stop_session`.
@@ -402,7 +467,16 @@ class SessionSystem(Application):
 
     def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
-        return self._system.statistics()
+        return self._system.carry_out(self._system.counting())
+
+
+def _claim(name: str | None) -> Claim | None:
+    if name is None:
+        return None
+    from jidocode._host.attach.place import Claim, require_name  # noqa: PLC0415 - few systems have one
+
+    found = require_name(name)
+    return run_whole(lambda: Claim(found))
 
 
 def _checked(tools: Sequence[Tool]) -> Sequence[Tool]:

@@ -64,6 +64,15 @@ def test_crash_and_recover(project: Path) -> None:
     assert "Closed. Processes left: 0 of 8" in output
 
 
+def test_async_sessions() -> None:
+    """Three sessions in one loop."""
+    output = run("async_sessions.py", 3)
+
+    for number in (1, 2, 3):
+        assert f"project {number}: 271 lines with a 7, 19 with two" in output
+    assert "meanwhile the loop was never held" in output
+
+
 def test_own_child(project: Path) -> None:
     """A class in a module of its own runs, one in the script is refused."""
     output = run("own_child.py", project)
@@ -158,6 +167,15 @@ def test_commands(project: Path) -> None:
     assert "timed out: True by signal 15" in output
     assert "watching\nrunning: ['echo watching; while sleep 1; do :; done']" in output
     assert "cancelled: True" in output
+
+
+def test_two_workers(project: Path) -> None:
+    """They see the same session, and the death of one is nothing to it."""
+    output = run("two_workers.py", project)
+
+    assert "the second one sees: 2" in output
+    assert "first worker: killed\nsecond worker: left\nthe session is healthy" in output
+    assert "['from the first worker', 'from the second worker']" in output
 
 
 def test_every_example_is_tested() -> None:

@@ -178,7 +178,9 @@ def test_a_client_asks_for_what_its_process_answers(
 ) -> None:
     """Each method made of an operation is in the list, under its name."""
     operations = [
-        method.__wrapped__ for method in vars(client).values() if hasattr(method, "__wrapped__")
+        method.__wrapped__
+        for _, method in inspect.getmembers(client)
+        if hasattr(method, "__wrapped__")
     ]
 
     assert len(operations) > 3

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from servers import Group
 
 from jidocode._host import wire
-from jidocode._host.client.client import HostClient
+from jidocode._host.client.owner import OwnerClient
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode.errors import ActorExitedError, NoProcessError
@@ -52,7 +52,7 @@ class Tree:
         first = [RegistryServer.child_spec(id=REGISTRY_ID)] if registry else []
         root = Start(Group, flags, [*first, *specs])
         host = HostProcess(preload=PRELOAD)
-        self.client = HostClient(host, root, start_timeout=PATIENCE, on_event=self._on_event)
+        self.client = OwnerClient(host, root, start_timeout=PATIENCE, on_event=self._on_event)
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from msgspec.structs import replace
 
+from jidocode._host.attach import place
 from jidocode._host.client.calls import NotSentError
 from jidocode._host.client.directory import Directory
 from jidocode.errors import (
@@ -41,7 +42,7 @@ from jidocode.session.admission.messages import (
 from jidocode.session.journal.place import journal_path
 from jidocode.session.project.locate import enclosing_keys
 from jidocode.session.record import Session
-from jidocode.session.requests import request, update_session
+from jidocode.session.requests import Request, request, update_session
 from jidocode.session.tree import session_children
 from jidocode.session.upkeep import Upkeep
 from jidocode.system.archive import Archive
@@ -149,7 +150,8 @@ def test_the_registry_is_told_of_the_folders_around_a_project(app: App, session:
     (request,) = starts(app)
 
     enclosing = frozenset(enclosing_keys(session.project_path))
-    opened = OpenSession(session, enclosing, Upkeep(heartbeat=10.0))
+    upkeep = Upkeep(heartbeat=10.0, closed=(str(place.folder()),))
+    opened = OpenSession(session, enclosing, upkeep)
     assert request.session == opened
     assert request.spec.value == opened
     assert not request.again
@@ -263,6 +265,8 @@ def update(app: App, session: Session, refusing: Mapping[str, Exception]) -> Ses
                 return session
             case UpdateRecord():
                 return replace(opened, record=request.record)
+            case Request() if who == "state":
+                return refusing.get(who, request.args[0])
             case _:
                 return refusing.get(who)
 
@@ -282,7 +286,7 @@ def test_a_change_goes_to_state_and_then_to_all_who_have_the_record(
     who = [kind for kind, _ in app.asked]
     assert who == ["registry", "state", "registry", "sessions", "session", "session", "manager"]
     told = dict(app.asked[1:4])
-    assert told["state"] == request(update_session, record)
+    assert told["state"] == request(update_session, record, session.updated_at)
     opened = OpenSession(record, frozenset({(1, 2)}), Upkeep())
     assert told["sessions"] == UpdateChild(session.id, value=opened)
     children = [request for _, request in app.asked[4:6] if isinstance(request, UpdateChild)]

@@ -102,6 +102,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "command_read": ("/opt/a:/opt/b", '["/opt/a", "/opt/b"]', ["/opt/a", "/opt/b"]),
     "command_write": ("/opt/a", '["/opt/a"]', ("/opt/a",)),
     "command_limits": ("cpu=60, data=none", '"cpu=60,data=none"', CommandLimits(cpu=60, data=None)),
+    "idle_timeout": ("60", "60", 60.0),
     "preload": ("shop.agents, shop", '["shop.agents", "shop"]', ["shop.agents", "shop"]),
     "python": ("/opt/python", '"/opt/python"', Path("/opt/python")),
     "call_timeout": ("1e3", "1e3", 1000.0),

@@ -5,6 +5,11 @@ from typing import Any, assert_never, assert_type
 import jidocode
 from jidocode import (
     ActorRef,
+    AsyncChangeStream,
+    AsyncCommandHandle,
+    AsyncEventStream,
+    AsyncSessionHandle,
+    AsyncSessionSystem,
     ChangeStream,
     ChildInfo,
     ChildSpec,
@@ -117,6 +122,39 @@ def sessions() -> None:
         assert_type(system.get_manager(session.id), ActorRef)
         assert_type(system.list_sessions(), list[Session])
         assert_type(system.session_running(session.id), bool)
+
+
+async def awaited() -> None:
+    """What is awaited has the type of its twin."""
+    async with AsyncSessionSystem(max_sessions=3) as system:
+        assert_type(system, AsyncSessionSystem)
+        session = await system.create_session(".")
+        assert_type(session, AsyncSessionHandle)
+        assert_type(await session.manager.read_file("a", limit=1), FileSlice)
+        assert_type(await session.manager.project_root(), str)
+        assert_type(await session.manager.edit_file("a", Edit("b", "c")), EditedFile)
+        await session.manager.write_file("a", "b", newline="\n\r")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # no line end
+        await session.manager.grep("a", "b")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # path has to be named
+        assert_type(await session.state.append_message("user", "a"), Message)
+        await session.state.append_message("nobody", "a")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
+        assert_type(await session.state.messages(limit=1), list[Message])
+        assert_type(await session.run("true", tty=(24, 80), check=True), CommandResult)
+        await session.run(b"true", timeout="1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # on purpose
+        command = await session.commands.start(["true"])
+        assert_type(command, AsyncCommandHandle)
+        assert_type(await command.wait(1), CommandResult)
+        assert_type([chunk async for chunk in command.output()], list[bytes])
+        assert_type(await session.which_children(), tuple[ChildInfo, ...])
+        assert_type(await session.health_check(), Health)
+        assert_type(await system.get_manager(session.id), ActorRef)
+        assert_type(await system.list_sessions(), list[Session])
+        assert_type(system.events(), AsyncEventStream)
+        async for event in system.events():
+            assert_type(event, Event)
+        changes = session.state.subscribe(from_seq=1)
+        assert_type(changes, AsyncChangeStream)
+        async for change in changes:
+            assert_type(change.seq, int)
 
 
 def endings(events: EventStream, changes: ChangeStream) -> None:

@@ -11,8 +11,8 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -54,9 +54,12 @@ class PendingCall:
         target: How errors call who is asked.
         payload: Once it has ended, the pickled answer, or the error to raise.
         failed: Whether the answer is an error.
+        ended: Whether it has ended.
+        on_end: Called when it ends, in whatever thread: for who sets it, and looks then whether
+            it has ended, and waits in another way than by `wait`.
     """
 
-    __slots__ = ("_done", "failed", "number", "payload", "ref", "target")
+    __slots__ = ("_done", "ended", "failed", "number", "on_end", "payload", "ref", "target")
 
     def __init__(self, number: int, ref: ActorRef, target: str) -> None:
         self.number = number
@@ -64,13 +67,18 @@ class PendingCall:
         self.target = target
         self.failed = False
         self.payload: Body | Exception = b""
+        self.ended = False
+        self.on_end: Callable[[], object] | None = None
         self._done = threading.Lock()  # cheaper than an Event, and there is one for each call
         self._done.acquire()
 
     def settle(self, payload: Body | Exception, *, failed: bool) -> None:
         """End it."""
         self.payload, self.failed = payload, failed
+        self.ended = True
         self._done.release()
+        if self.on_end is not None:
+            self.on_end()
 
     def wait(self, timeout: float) -> bool:
         """Wait until it has ended; False if it has not after *timeout* seconds."""
@@ -179,9 +187,22 @@ class CallLedger:
         Raises:
             Exception: As `HostClient.call`.
         """
-        try:
+        try:  # as `awaiting`, but this way every call goes
             with stop.waking(partial(self._stop, pending.number)) if stop else nullcontext():
                 return self.result_of(pending, deadline)
+        finally:
+            self._pending.pop(pending.number, None)
+
+    @contextmanager
+    def awaiting(self, pending: PendingCall, stop: Stop | None = None) -> Generator[None]:
+        """Have *stop* end *pending* while the block waits for it, and nobody want it after that.
+
+        Raises:
+            Stopped: *stop* was requested before.
+        """
+        try:
+            with stop.waking(partial(self._stop, pending.number)) if stop else nullcontext():
+                yield
         finally:
             self._pending.pop(pending.number, None)
 

@@ -1,4 +1,6 @@
-"""The app's end: starts a system, calls its processes, hears their news.
+"""The end of an app: joins a system, calls its processes, hears their news.
+
+What is the same for who has started the system (`owner`) and who attaches to it (`attached`).
 
 One messenger per system. Any thread may call; one reader thread matches answers
 to calls by their request ids, drops what comes late, and ends every call whose
@@ -13,7 +15,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from jidocode._host import threads, wire
 from jidocode._host.client.calls import CallLedger, NotSentError, PendingCall, PendingStream
@@ -21,23 +24,42 @@ from jidocode._host.client.directory import Directory
 from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
 from jidocode._host.client.news import Listener, NewsDesk
-from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
 from jidocode._host.forks import Owner, close_in_forks
-from jidocode._host.limits import explain, is_kernels
+from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.messenger import Envelope, Turn
 from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop
 from jidocode.base.text import clip, describe
-from jidocode.errors import CallError, HostError, HostExitedError, HostStartError
-from jidocode.otp.naming.messages import ROOT
-from jidocode.otp.supervision.specs import Start
+from jidocode.errors import CallError, HostError, HostExitedError
+
+
+class Host(Protocol):
+    """The host of a system, as a client needs it.
+
+    Attributes:
+        key: The key of the system.
+        ends: Descriptors, one of which is readable when the system is ending.
+        admin: Where the host's Admin listens; once it is ready.
+        pid: The host's process id; likewise.
+    """
+
+    key: bytes
+    ends: list[int]
+    admin: LoopbackAddress
+    pid: int
+
+    def wait_until_ready(self, deadline: float) -> None:
+        """Wait until it is ready, at most until *deadline* (monotonic seconds)."""
+
+    def close(self) -> None:
+        """Let go of it, and of what is this process's to end with it."""
 
 
 class HostClient:
-    """A running system, seen from the app; thread-safe.
+    """A running system, seen from an app; thread-safe.
 
     Attributes:
         directory: What is known of the tree.
@@ -46,22 +68,21 @@ class HostClient:
 
     def __init__(
         self,
-        host: HostProcess,
-        root: Start,
+        host: Host,
         *,
-        start_timeout: float,
+        timeout: float,
         on_event: Listener | None = None,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        """Take over *host*, and start the tree below *root* in it.
+        """Take over *host*, and join its system within *timeout* seconds.
 
         *on_event* hears what happens and *on_end* that it is over, both in the
         reader thread.
 
         Raises:
-            HostStartError: The host or the tree did not start. Nothing is left.
+            HostError: It cannot be joined. Nothing is left of what this process has started.
         """
-        deadline = time.monotonic() + start_timeout
+        deadline = time.monotonic() + timeout
         self._owner = Owner()
         self._on_end = on_end
         self._monitors = Monitors(self._owner)
@@ -80,27 +101,25 @@ class HostClient:
             for end in self._host.ends:
                 self._messenger.watch(end, self._on_host_gone)
             threads.start(self._reader)
-            self._start_root(root, deadline)
-        except BaseException as error:
+            self._join(deadline)
+        except BaseException:
             self.close(0.0)
-            if is_kernels(error):
-                problem = f"the host process cannot be started: {explain(error)}"
-                raise HostStartError(problem) from error
             raise
 
-    def _start_root(self, root: Start, deadline: float) -> None:
-        order = wire.SpawnOrder(
-            start=wire.pack(root),
-            shell=wire.SUPERVISOR_SHELL,
-            kind=root.target.kind,
-            incarnation=1,
-            app=self._messenger.address,
-        )
-        self._messenger.send(self._host.admin, wire.StartRoot(order))
-        why: Callable[[], object] = lambda: self._news.root_failure or self._ledger.ended  # noqa: E731
-        if self.directory.wait_for(ROOT, deadline, lambda: why() is not None) is None:
-            reason = why() or "it was not ready in time"
-            raise HostStartError(f"the tree could not be started: {reason}")
+    # What differs
+
+    def _join(self, deadline: float) -> None:
+        """Return when the tree is there, and known."""
+        raise NotImplementedError
+
+    def _begin_to_end(self, timeout: float) -> None:
+        """Do what is to be done before nothing is heard any more, within *timeout* seconds."""
+
+    def _take_news(self, envelope: Envelope) -> None:
+        """Take a message that is none of a call's (the reader thread)."""
+        self._news.take(envelope.message)
+
+    # What there is to know
 
     @property
     def host_pid(self) -> int:
@@ -207,21 +226,36 @@ class HostClient:
         self, refs: Sequence[ActorRef], request: object, deadline: Deadline
     ) -> list[Any | CallError]:
         """Send *request* to all of *refs* at once; return answers, or why there is none."""
+        return self._ledger.finish_all(self.begin_all(refs, request), deadline)
+
+    def begin_all(
+        self, refs: Sequence[ActorRef], request: object
+    ) -> list[PendingCall | NotSentError]:
+        """Send *request* to all of *refs* at once; return the calls, or why there is none."""
         payload = wire.pack_request(request)
-        return self._ask_all(refs, lambda number: wire.Call(number, payload), deadline)
+        return self._begin_all(refs, lambda number: wire.Call(number, payload))
 
     def ping_all(
         self, refs: Sequence[ActorRef], deadline: Deadline
     ) -> list[wire.Pulse | CallError]:
         """Ask all of *refs* at once how they are; return pulses, or why there is none."""
-        return self._ask_all(refs, wire.Ping, deadline)
+        return self._ledger.finish_all(self.begin_pings(refs), deadline)
 
-    def _ask_all(
-        self, refs: Sequence[ActorRef], request: Callable[[int], object], deadline: Deadline
-    ) -> list[Any | CallError]:
+    def begin_pings(self, refs: Sequence[ActorRef]) -> list[PendingCall | NotSentError]:
+        """Ask all of *refs* at once how they are; return the calls, or why there is none."""
+        return self._begin_all(refs, wire.Ping)
+
+    def _begin_all(
+        self, refs: Sequence[ActorRef], request: Callable[[int], object]
+    ) -> list[PendingCall | NotSentError]:
         self.check()
-        calls = [self._ledger.begin(ref, request, str(ref)) for ref in refs]
-        return self._ledger.finish_all(calls, deadline)
+        return [self._ledger.begin(ref, request, str(ref)) for ref in refs]
+
+    def awaiting(
+        self, pending: PendingCall, stop: Stop | None = None
+    ) -> AbstractContextManager[None]:
+        """Have *stop* end *pending* while the block waits for it, and nobody want it after that."""
+        return self._ledger.awaiting(pending, stop)
 
     def cast(self, ref: ActorRef, request: object) -> None:
         """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
@@ -266,8 +300,8 @@ class HostClient:
                     self._ledger.take_part(part)
                 case Turn(call=call):
                     call()
-                case message:
-                    self._news.take(message)
+                case _:
+                    self._take_news(envelope)
         except BaseException:  # noqa: BLE001 - one message, or who listens to it; others wait
             log.error("a message could not be taken in\n{}", clip(traceback.format_exc()))
         return self._ledger.ended is None
@@ -301,9 +335,9 @@ class HostClient:
     # The end
 
     def close(self, timeout: float) -> None:
-        """Stop the tree in order, within *timeout* seconds, then by force; twice is fine.
+        """End what this process has started, in order within *timeout* seconds; twice is fine.
 
-        Returns when no process of the system is left.
+        Then by force: none of it is left when this returns.
         """
         if not self.owned:
             return  # a fork of the app does not end what it has not started
@@ -312,11 +346,8 @@ class HostClient:
         # A signal handler may close what its thread is closing, and many threads may at once:
         # each asks and waits, and who comes first to the end of that does the rest, alone.
         self._close_requested = True
-        if timeout > 0 and self._ledger.ended is None:
-            with contextlib.suppress(HostError):  # another one has just done the rest
-                self._messenger.send(self._host.admin, wire.Shutdown())
         if timeout > 0:
-            self._host.wait(timeout)
+            self._begin_to_end(timeout)
         threads.prefer_whole(self._finish)
 
     def _finish(self) -> None:

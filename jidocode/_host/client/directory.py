@@ -18,6 +18,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from jidocode._host.sharing import Changes
+from jidocode._host.wire import DirectoryState
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.supervision.events import (
@@ -37,12 +38,16 @@ class _Place(Struct, frozen=True):
 
 
 class Directory:
-    """Live processes by name, and recent deaths with their reasons; thread-safe."""
+    """Live processes by name, and recent deaths with their reasons; thread-safe.
+
+    Attributes:
+        changes: Tells when there was news.
+    """
 
     def __init__(self, on_death: Callable[[ActorRef, ExitReason], None]) -> None:
         """Call *on_death* for every process that ends, once, in the thread that hears of it."""
         self._on_death = on_death
-        self._changes = Changes()
+        self.changes = Changes()
         self._places: dict[ActorRef, _Place] = {}
         self._names: dict[Name, ActorRef] = {}
         self._expected: dict[Name, ActorRef] = {}
@@ -63,7 +68,7 @@ class Directory:
             case ChildStartFailed() if event.name is not None and not event.restarting:
                 if self._expected.pop(event.name, None):
                     self._pass_on(event.name)
-                self._changes.tell()
+                self.changes.tell()
             case _:
                 pass
         return []
@@ -89,14 +94,14 @@ class Directory:
             if place.name == name and ref.incarnation == incarnation:
                 expected = name if restarting and self.find(name) == ref else None
                 lost += self._ended(ref, reason, expected, ref)
-        self._changes.tell()
+        self.changes.tell()
         return lost
 
     def close(self, reason: ExitReason) -> None:
         """Take in that nothing is left."""
         for ref in list(self._places):
             self._ended(ref, reason, None, ref)
-        self._changes.tell()
+        self.changes.tell()
 
     def _started(self, supervisor: ActorRef, ref: ActorRef, name: Name | None) -> None:
         if supervisor in self._deaths:
@@ -106,7 +111,7 @@ class Directory:
             self._names[name] = ref
             self._ends.pop(name, None)
             self._expected.pop(name, None)
-        self._changes.tell()
+        self.changes.tell()
 
     def _is_anothers(self, name: Name, supervisor: ActorRef, ref: ActorRef) -> bool:
         """Whether *name* is known to be that of another supervisor's child.
@@ -133,7 +138,7 @@ class Directory:
             if name != expected and boss in self._deaths:
                 self._expected.pop(name, None)
                 self._pass_on(name)
-        self._changes.tell()
+        self.changes.tell()
         self._on_death(ref, reason)
         for each in lost:
             self._on_death(each.ref, each.reason)
@@ -167,7 +172,30 @@ class Directory:
 
     def wake(self) -> None:
         """Have all that wait look again whether they give up."""
-        self._changes.tell()
+        self.changes.tell()
+
+    # For another app
+
+    def snapshot(self) -> DirectoryState:
+        """Return all that is known, for a directory that is to go on from here."""
+        return DirectoryState(
+            places={ref: (place.supervisor, place.name) for ref, place in self._places.items()},
+            names=dict(self._names),
+            expected=dict(self._expected),
+            leaving=set(self._leaving),
+            deaths=dict(self._deaths),
+            ends=dict(self._ends),
+        )
+
+    def restore(self, state: DirectoryState) -> None:
+        """Know what another directory has known; nothing is known here yet."""
+        self._deaths.update(state.deaths)
+        self._ends.update(state.ends)
+        self._leaving.update(state.leaving)
+        self._expected.update(state.expected)
+        self._places.update((ref, _Place(*place)) for ref, place in state.places.items())
+        self._names.update(state.names)
+        self.changes.tell()
 
     # Questions
 
@@ -218,15 +246,21 @@ class Directory:
         None if *deadline* (monotonic seconds) passes, or when *give_up* says so
         after some news.
         """
-
-        def look() -> tuple[ActorRef | None] | None:
-            ref = self.find(name)
-            if ref is None and give_up():
-                return (self.find(name),)  # it may have come just before that
-            return (ref,) if ref else None
-
-        found = self._changes.wait_for(look, deadline)
+        found = self.changes.wait_for(lambda: self.look_for(name, give_up), deadline)
         return found[0] if found else None
+
+    def look_for(
+        self, name: Name, give_up: Callable[[], bool]
+    ) -> tuple[ActorRef] | tuple[None] | None:
+        """Return the process under *name*, or that there is none when *give_up* says so.
+
+        None if it is to be waited for.
+        """
+        ref = self.find(name)
+        if ref is None and give_up():
+            ref = self.find(name)  # it may have come just before that
+            return (None,) if ref is None else (ref,)
+        return (ref,) if ref else None
 
 
 def _lost(ref: ActorRef, place: _Place) -> ChildExited:

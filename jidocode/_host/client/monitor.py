@@ -15,7 +15,13 @@ from jidocode.otp.server.messages import Down
 
 
 class Monitor:
-    """Tells once, to whoever waits, that a process is gone (OTP: monitor)."""
+    """Tells once, to whoever waits, that a process is gone (OTP: monitor).
+
+    Attributes:
+        ref: The process.
+        down: What it tells; None until there is something to tell.
+        changes: Tells when there is.
+    """
 
     def __init__(
         self, token: int, ref: ActorRef, owner: Owner, forget: Callable[[Monitor], None]
@@ -24,13 +30,13 @@ class Monitor:
         self.ref = ref
         self._owner = owner
         self._forget = forget
-        self._changes = Changes()
-        self._down: Down | None = None
+        self.changes = Changes()
+        self.down: Down | None = None
 
     def report(self, reason: ExitReason) -> None:
         """Take in that the process is gone."""
-        self._down = Down(self.token, self.ref, reason)
-        self._changes.tell()
+        self.down = Down(self.token, self.ref, reason)
+        self.changes.tell()
 
     @overload
     def wait(self) -> Down: ...
@@ -47,7 +53,7 @@ class Monitor:
         """
         self._owner.check()
         deadline = deadline_after(timeout)
-        return self._changes.wait_for(lambda: self._down, deadline)
+        return self.changes.wait_for(lambda: self.down, deadline)
 
     def cancel(self) -> None:
         """Watch no longer (OTP: demonitor)."""

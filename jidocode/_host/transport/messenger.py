@@ -441,6 +441,12 @@ class Messenger:
         self.poller.call_at(when, callback)
         self._wake_runner()
 
+    def hang_up(self, address: LoopbackAddress) -> None:
+        """Have all that is on its way to *address*, who is gone, end; for the run loop alone."""
+        link = self._links.get(address.nonce)
+        if link is not None:
+            link.close(Outcome.DEAD_TARGET)
+
     def forget_link(self, link: Link) -> None:
         """Give *link* no more messages."""
         self._links.pop(link.target.nonce, None)

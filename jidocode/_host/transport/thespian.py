@@ -333,9 +333,8 @@ class ThespianTransport(Messenger):
         """End what is on its way to *childAddr* as DeadTarget; Thespian saw it die."""
         known = addressManager.exportAddr(childAddr)
         details = getattr(known, "addressDetails", None)
-        link = self._links.get(details.nonce) if self.reaches(details) else None
-        if link is not None:
-            link.close(Outcome.DEAD_TARGET)
+        if self.reaches(details):
+            self.hang_up(details)
 
     def getAdminAddr(self, capabilities: object) -> ActorAddress:  # noqa: ARG002 - Thespian's signature
         """Return the Admin's address: it is part of the endpoint, not of the capabilities."""

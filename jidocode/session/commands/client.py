@@ -1,18 +1,23 @@
-"""A session's Commands, as its app sees them."""
+"""A session's Commands, as its app sees them: one client waits, one is awaited."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 from msgspec.structs import replace
 
 from jidocode.errors import CallError, CallTimeoutError, CommandFailedError, SessionError
 from jidocode.otp.seconds import INFINITY
 from jidocode.session.commands import limits, operations
-from jidocode.session.commands.handle import ANSWER_TIME, CommandHandle, as_bytes
+from jidocode.session.commands.handle import (
+    ANSWER_TIME,
+    AsyncCommandHandle,
+    CommandHandle,
+    as_bytes,
+)
 from jidocode.session.commands.inspection import ANSWER_SECONDS
 from jidocode.session.commands.options import CommandOptions
 from jidocode.session.commands.result import CommandInfo, CommandResult
@@ -29,29 +34,32 @@ from jidocode.session.confinement.limits import CommandLimits
 from jidocode.session.confinement.network import Network
 from jidocode.session.confinement.report import ConfinementReport
 from jidocode.session.conversation.changes import new_record_id
-from jidocode.session.requests import Client, request
+from jidocode.session.requests import (
+    AsyncClient,
+    Client,
+    Question,
+    Script,
+    ask,
+    asked,
+    request,
+    scripted,
+)
+
+_Result = TypeVar("_Result")
 
 
-class CommandsClient(Client):
-    """Runs programs for a session, and finds those that run.
+class CommandsMethods:
+    """What both clients of a Commands ask."""
 
-    The first use starts the process that runs them, which is called `commands` among the
-    session's children. If it dies, its commands are gone, calls under way raise
-    `ActorExitedError`, and the next use starts it again. It ends with the session.
-
-    An argument that breaks a rule is an `InvalidRequestError`, a folder that is not in the
-    project a `BoundaryError` or an OSError; nothing is started then. Besides that methods raise
-    whatever the way to the process raises (`CallError`).
-    """
-
+    @scripted
     def run(
         self, command: Command, *, check: bool = False, **options: Unpack[CommandOptions]
-    ) -> CommandResult:
+    ) -> Script[CommandResult]:
         """Run a program to its end, and return how it ended and what it has written.
 
         It has ended when its main process has. What that has started has 0.2 seconds more,
-        and is killed then. A command that is not waited for any more, because of a Ctrl-C, is
-        ended.
+        and is killed then. A command that is not waited for any more, because of a Ctrl-C or
+        because the task was cancelled, is ended.
 
         Args:
             command: A str is a line for `/bin/sh`; a sequence of them a program, looked for in
@@ -66,36 +74,22 @@ class CommandsClient(Client):
             CommandLimitError: As many commands run as may.
         """
         wanted = _wanted(command, **options)
-        try:
-            result = self._channel(request(operations.run_command, wanted), timeout=INFINITY)
-        except BaseException as error:
-            if not isinstance(error, SessionError | CallError) or isinstance(
-                error, CallTimeoutError
-            ):
-                self._give_up(wanted.id)
-            raise
+        begin = Question(request(operations.run_command, wanted), INFINITY)
+        result = yield from _ended_with_its_caller(wanted, begin)
         if check and not result.ok:
             raise CommandFailedError(result)
         return result
 
-    def start(self, command: Command, **options: Unpack[CommandOptions]) -> CommandHandle:
-        """Start a program, and return a handle of it as soon as it is executed.
-
-        Takes, and raises, what `run` does; but if *stdin* is given, `b""` too, more may be
-        written by `CommandHandle.write`. So it may at a terminal.
-        """
-        wanted = replace(_wanted(command, **options), keep_stdin=True)
-        self._channel(request(operations.start_command, wanted))
-        return CommandHandle(self._channel, wanted.id)
-
-    def list(self) -> list[CommandInfo]:
+    @asked
+    def list(self) -> Question[list[CommandInfo]]:
         """Return what is known of all commands, oldest first.
 
         Of those that have ended, at most 100 are remembered, fewer if their output is long.
         """
-        return self._channel(request(operations.list_commands))
+        return Question(request(operations.list_commands))
 
-    def confinement(self) -> ConfinementReport:
+    @asked
+    def confinement(self) -> Question[ConfinementReport]:
         """Return what holds the commands of the session, right by right, as found by trying.
 
         It takes some tenths of a second. With `Settings.sandbox="off"` nothing is tried, and
@@ -104,7 +98,28 @@ class CommandsClient(Client):
         Raises:
             ConfinementError: No command can be confined here at all.
         """
-        return self._channel(request(operations.confinement), timeout=ANSWER_SECONDS)
+        return Question(request(operations.confinement), ANSWER_SECONDS)
+
+
+class CommandsClient(CommandsMethods, Client):
+    """Runs programs for a session, and finds those that run.
+
+    The first use starts the process that runs them, which is called `commands` among the
+    session's children. If it dies, its commands are gone, calls under way raise
+    `ActorExitedError`, and the next use starts it again. It ends with the session.
+
+    An argument that breaks a rule is an `InvalidRequestError`, a folder that is not in the
+    project a `BoundaryError` or an OSError; nothing is started then. Besides that methods raise
+    whatever the way to the process raises (`CallError`).
+    """
+
+    def start(self, command: Command, **options: Unpack[CommandOptions]) -> CommandHandle:
+        """Start a program, and return a handle of it as soon as it is executed.
+
+        Takes, and raises, what `run` does; but if *stdin* is given, `b""` too, more may be
+        written by `CommandHandle.write`. So it may at a terminal.
+        """
+        return CommandHandle(self._channel, self._carry_out(_start(command, **options)))
 
     def get(self, command_id: str) -> CommandHandle:
         """Return a handle of a command, whoever has started it.
@@ -115,10 +130,46 @@ class CommandsClient(Client):
         self._channel(request(operations.command_info, command_id))
         return CommandHandle(self._channel, command_id)
 
-    def _give_up(self, command_id: str) -> None:
-        with suppress(SessionError, CallError):
-            seconds = limits.GRACE_SECONDS + ANSWER_TIME
-            self._channel(request(operations.cancel_command, command_id), timeout=seconds)
+
+class AsyncCommandsClient(CommandsMethods, AsyncClient):
+    """Runs programs for a session: the methods of `CommandsClient`, to be awaited."""
+
+    async def start(
+        self, command: Command, **options: Unpack[CommandOptions]
+    ) -> AsyncCommandHandle:
+        """Start a program, and return a handle of it; see `CommandsClient.start`.
+
+        If it is cancelled, the program is ended.
+        """
+        command_id = await self._carry_out(_start(command, **options))
+        return AsyncCommandHandle(self._channel, command_id)
+
+    async def get(self, command_id: str) -> AsyncCommandHandle:
+        """Return a handle of a command; see `CommandsClient.get`."""
+        await self._channel(request(operations.command_info, command_id))
+        return AsyncCommandHandle(self._channel, command_id)
+
+
+def _start(command: Command, **options: Unpack[CommandOptions]) -> Script[str]:
+    """Start a program, and return its id."""
+    wanted = replace(_wanted(command, **options), keep_stdin=True)
+    begin = Question(request(operations.start_command, wanted))
+    yield from _ended_with_its_caller(wanted, begin)
+    return wanted.id
+
+
+def _ended_with_its_caller(wanted: Wanted, begin: Question[_Result]) -> Script[_Result]:
+    """Ask to *begin* a command; end it if its caller does not wait for the answer any more."""
+    try:
+        return (yield from ask(begin))
+    except GeneratorExit:  # nobody can ask any more
+        raise
+    except BaseException as error:
+        if not isinstance(error, SessionError | CallError) or isinstance(error, CallTimeoutError):
+            with suppress(SessionError, CallError):
+                seconds = limits.GRACE_SECONDS + ANSWER_TIME
+                yield from ask(Question(request(operations.cancel_command, wanted.id), seconds))
+        raise
 
 
 def _wanted(  # noqa: PLR0913 - all but the first are keywords

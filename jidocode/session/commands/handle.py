@@ -1,15 +1,24 @@
-"""`CommandHandle`: one command that runs, or has ended lately, as its app holds it."""
+"""`CommandHandle`: one command, as its app holds it; and the one for coroutines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
 
 from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.arguments import require_wait
 from jidocode.session.commands import limits, operations
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
-from jidocode.session.requests import Channel, request
+from jidocode.session.requests import (
+    AsyncChannel,
+    AsyncClient,
+    Channel,
+    Client,
+    Question,
+    asked,
+    request,
+)
 
 ANSWER_TIME = 5.0
 """Seconds that the process has to answer, beyond those that it was asked to wait."""
@@ -17,28 +26,21 @@ POLL_SECONDS = 5.0
 """How long one question of an iterator waits for output."""
 
 
-class CommandHandle:
-    """A command, known by its id: any client of the session can have a handle of it.
+class CommandMethods:
+    """What both handles of a command ask."""
 
-    Every method raises `NoCommandError` if the command is not known any more: because
-    many others have ended after it, or the process that ran it has.
-
-    Attributes:
-        id: The command's.
-    """
-
-    def __init__(self, channel: Channel, command_id: str) -> None:
-        """Ask over *channel*; `CommandsClient` makes it."""
-        self._channel = channel
-        self.id = command_id
+    id: str
+    """The command's."""
 
     def __repr__(self) -> str:
-        return f"<CommandHandle {self.id}>"
+        return f"<{type(self).__name__} {self.id}>"
 
-    def info(self) -> CommandInfo:
+    @asked
+    def info(self) -> Question[CommandInfo]:
         """Return what is known of it."""
-        return self._channel(request(operations.command_info, self.id))
+        return Question(request(operations.command_info, self.id))
 
+    @asked
     def read(
         self,
         offset: int = 0,
@@ -46,7 +48,7 @@ class CommandHandle:
         stream: StreamName = "stdout",
         size: int = 2**16,
         wait: float = 0.0,
-    ) -> OutputChunk:
+    ) -> Question[OutputChunk]:
         """Return a part of its output; any number may read, each from where it likes.
 
         Args:
@@ -58,7 +60,75 @@ class CommandHandle:
         """
         require_wait("wait", wait, most=limits.MAX_WAIT)
         question = request(operations.read_output, self.id, offset, stream, size=size, wait=wait)
-        return self._channel(question, timeout=wait + ANSWER_TIME if wait else None)
+        return Question(question, wait + ANSWER_TIME if wait else None)
+
+    @asked
+    def write(self, data: str | bytes) -> Question[None]:
+        """Let it read *data*; text as UTF-8. It need not read it at once.
+
+        Raises:
+            BrokenPipeError: It has no input, or reads none any more.
+            BlockingIOError: It has 16 MiB that it has not read.
+        """
+        return Question(request(operations.write_input, self.id, as_bytes(data)))
+
+    @asked
+    def close_stdin(self) -> Question[None]:
+        """Let it read the end of its input; at a terminal, that is what Ctrl-D does."""
+        return Question(request(operations.close_input, self.id))
+
+    @asked
+    def resize(self, rows: int, columns: int) -> Question[None]:
+        """Give its terminal another size.
+
+        Raises:
+            InvalidRequestError: It has none.
+        """
+        return Question(request(operations.resize_terminal, self.id, rows, columns))
+
+    @asked
+    def signal(self, number: int) -> Question[None]:
+        """Send a signal to its process group, as Ctrl-C does SIGINT; nothing if it has ended."""
+        return Question(request(operations.signal_command, self.id, number))
+
+    @asked
+    def wait(self, timeout: float | None = None) -> Question[CommandResult]:
+        """Return its result when it has ended.
+
+        Raises:
+            CommandRunningError: It has not within *timeout* seconds; for ever by default.
+            InvalidTimeError: *timeout* is no time.
+        """
+        seconds = INFINITY if timeout is None else timeout
+        require_seconds("timeout", seconds)
+        question = request(operations.await_command, self.id, seconds)
+        return Question(question, seconds + ANSWER_TIME)
+
+    @asked
+    def cancel(self) -> Question[CommandResult]:
+        """End all of it, and return its result: SIGTERM, and SIGKILL 2 seconds later.
+
+        All processes that it has started are gone then, daemons too. What has ended already
+        is left as it is.
+        """
+        seconds = limits.GRACE_SECONDS + ANSWER_TIME
+        return Question(request(operations.cancel_command, self.id), seconds)
+
+
+class CommandHandle(CommandMethods, Client):
+    """A command, known by its id: any client of the session can have a handle of it.
+
+    Every method raises `NoCommandError` if the command is not known any more: because
+    many others have ended after it, or the process that ran it has.
+
+    Attributes:
+        id: The command's.
+    """
+
+    def __init__(self, channel: Channel, command_id: str) -> None:
+        """Ask over *channel*; `CommandsClient` makes it."""
+        super().__init__(channel)
+        self.id = command_id
 
     def output(self, stream: StreamName = "stdout") -> Iterator[bytes]:
         """Yield its output from the beginning, and as it comes, until it has ended."""
@@ -71,51 +141,50 @@ class CommandHandle:
                 return
             offset = chunk.next_offset
 
-    def write(self, data: str | bytes) -> None:
-        """Let it read *data*; text as UTF-8. It need not read it at once.
 
-        Raises:
-            BrokenPipeError: It has no input, or reads none any more.
-            BlockingIOError: It has 16 MiB that it has not read.
+class AsyncCommandHandle(CommandMethods, AsyncClient):
+    """A command, as coroutines see it: the methods of `CommandHandle`, to be awaited.
+
+    Attributes:
+        id: The command's.
+    """
+
+    def __init__(self, channel: AsyncChannel, command_id: str) -> None:
+        """Ask over *channel*; `AsyncCommandsClient` makes it."""
+        super().__init__(channel)
+        self.id = command_id
+
+    def output(self, stream: StreamName = "stdout") -> AsyncOutput:
+        """Return its output from the beginning, and as it comes, until it has ended.
+
+        Read it by `async for`.
         """
-        self._channel(request(operations.write_input, self.id, as_bytes(data)))
+        return AsyncOutput(self, stream)
 
-    def close_stdin(self) -> None:
-        """Let it read the end of its input; at a terminal, that is what Ctrl-D does."""
-        self._channel(request(operations.close_input, self.id))
 
-    def resize(self, rows: int, columns: int) -> None:
-        """Give its terminal another size.
+class AsyncOutput:
+    """The output of a command, chunk by chunk, as it comes: read it by `async for`.
 
-        Raises:
-            InvalidRequestError: It has none.
-        """
-        self._channel(request(operations.resize_terminal, self.id, rows, columns))
+    It is no generator, so there is nothing to close.
+    """
 
-    def signal(self, number: int) -> None:
-        """Send a signal to its process group, as Ctrl-C does SIGINT; nothing if it has ended."""
-        self._channel(request(operations.signal_command, self.id, number))
+    def __init__(self, command: AsyncCommandHandle, stream: StreamName) -> None:
+        """Read *stream* of *command*."""
+        self._command = command
+        self._stream: StreamName = stream
+        self._offset = 0
+        self._ended = False
 
-    def wait(self, timeout: float | None = None) -> CommandResult:
-        """Return its result when it has ended.
+    def __aiter__(self) -> Self:
+        return self
 
-        Raises:
-            CommandRunningError: It has not within *timeout* seconds; for ever by default.
-            InvalidTimeError: *timeout* is no time.
-        """
-        seconds = INFINITY if timeout is None else timeout
-        require_seconds("timeout", seconds)
-        question = request(operations.await_command, self.id, seconds)
-        return self._channel(question, timeout=seconds + ANSWER_TIME)
-
-    def cancel(self) -> CommandResult:
-        """End all of it, and return its result: SIGTERM, and SIGKILL 2 seconds later.
-
-        All processes that it has started are gone then, daemons too. What has ended already
-        is left as it is.
-        """
-        seconds = limits.GRACE_SECONDS + ANSWER_TIME
-        return self._channel(request(operations.cancel_command, self.id), timeout=seconds)
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            chunk = await self._command.read(self._offset, stream=self._stream, wait=POLL_SECONDS)
+            self._offset, self._ended = chunk.next_offset, chunk.ended
+            if chunk.data:
+                return chunk.data
+        raise StopAsyncIteration
 
 
 def as_bytes(data: str | bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,12 @@ class Sandbox:
         scratch: The scratch folder.
     """
 
-    def __init__(self, project: str, scratch: str, closed: str | None, rules: CommandRules) -> None:
-        """Open *project* and *scratch* to commands; *closed* is a folder that stays closed."""
+    def __init__(
+        self, project: str, scratch: str, closed: Sequence[str], rules: CommandRules
+    ) -> None:
+        """Open *project* and *scratch* to commands; the folders *closed* stay closed."""
         self._project, self.scratch = project, scratch
-        self._closed = () if closed is None else (closed,)
+        self._closed = closed
         self.rules = rules
         self._prepared: dict[object, Prepared] = {}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, TimeoutError as FutureTimeoutError
 from functools import partial
 from typing import Any, ClassVar
@@ -32,6 +33,7 @@ from jidocode.session.commands.spawner import start_spawner
 from jidocode.session.commands.table import CommandTable
 from jidocode.session.commands.watch import ProtectedPaths
 from jidocode.session.confinement.worktree import worktree_paths
+from jidocode.session.idle import HowIdle, Use
 from jidocode.session.journal.place import watch_path
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.project.protection import ProtectionRules
@@ -57,23 +59,26 @@ class Commands(GenServer):
         rules: CommandRules,
         state_dir: str | None = None,
         protection: ProtectionRules | None = None,
+        closed: Sequence[str] = (),
     ) -> None:
         """Pin the project folder of *session* (called by the host, first).
 
-        Its commands cannot read *state_dir*, and what they do to what *protection* names is
-        announced as `ProtectedPathsChanged`.
+        Its commands cannot read *state_dir* nor the folders *closed*, and what they do to what
+        *protection* names is announced as `ProtectedPathsChanged`.
 
         Raises:
             BoundaryError: Another folder stands there.
             OSError: It is gone, or there can be no scratch folder, or no more processes.
         """
         self._process, self._spawner = start_spawner()  # it begins, while we do
+        self._use = Use()
         self._boundary = Boundary(session.project_path, key=session.project_key)
         place = place_of_scratch(os.environ)
         self._scratch = Scratch(place)
         environment = base_environment(os.environ, self._scratch.path)
         self._loop = EventLoop()
-        self._sandbox = Sandbox(session.project_path, self._scratch.path, state_dir, rules)
+        private = (*closed, *([] if state_dir is None else [state_dir]))
+        self._sandbox = Sandbox(session.project_path, self._scratch.path, private, rules)
         worktree = next(iter(worktree_paths(session.project_path)[1]), None)
         self._protected = ProtectedPaths(
             self._boundary,
@@ -99,6 +104,10 @@ class Commands(GenServer):
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Have *request* answered."""
+        if isinstance(request, HowIdle):
+            self._loop.call_soon(partial(self._tell_how_idle, caller))
+            return NoReply()
+        self._use.note()
         if not isinstance(request, Request):
             return super().handle_call(request, caller)
         self._loop.call_soon(partial(self._carry_out, request, caller))
@@ -146,6 +155,13 @@ class Commands(GenServer):
                 self.refuse(caller, error)
             case _:
                 pass
+
+    def _tell_how_idle(self, caller: Caller) -> None:
+        if any(command.result is None for command in self._table):
+            self._use.note()
+            self.reply(caller, 0.0)
+        else:
+            self.reply(caller, self._use.idle_seconds())
 
     def _settle(self, caller: Caller, future: Future[Any]) -> None:
         error = future.exception()

@@ -6,22 +6,24 @@ the session, where all of them can ask.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from jidocode.base.stop import Stop
+from jidocode.base.refs import Name
 from jidocode.errors import AlreadyStartedError, NoProcessError
-from jidocode.otp import management
-from jidocode.otp.asking import Asks, ask
 from jidocode.otp.naming.messages import REGISTRY
+from jidocode.otp.seconds import INFINITY
+from jidocode.otp.supervision.management import StartChild
 from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.otp.supervision.strategy import Restart
 from jidocode.session.admission.messages import GetOpenSession, OpenSession
-from jidocode.session.requests import Channel, Request
+from jidocode.session.requests import Request
 
 COMMANDS = "commands"
 """The id of what runs the commands of a session, which is no child before they are wanted."""
 _Result = TypeVar("_Result")
+_Step = TypeVar("_Step")
 
 
 def commands_spec(opened: OpenSession) -> ChildSpec:
@@ -34,6 +36,7 @@ def commands_spec(opened: OpenSession) -> ChildSpec:
         upkeep.commands,
         upkeep.journal_dir,
         upkeep.protection,
+        upkeep.closed,
         id=COMMANDS,
         name=(COMMANDS, session.id),
         restart=Restart.TEMPORARY,
@@ -41,32 +44,26 @@ def commands_spec(opened: OpenSession) -> ChildSpec:
     )
 
 
-class WayToCommands:
-    """The way to the process that runs the commands of a session, which it starts if need be."""
+def asking_commands(
+    ask: Callable[[Name, object, float | None], Generator[_Step, Any, Any]],
+    session_id: str,
+    request: Request[_Result],
+    timeout: float | None,
+) -> Generator[_Step, Any, _Result]:
+    """Ask the process that runs a session's commands, which is started if need be.
 
-    def __init__(self, channel: Channel, asks: Asks, session_id: str) -> None:
-        """Send what is asked by *channel*; start the process as *asks*."""
-        self._channel = channel
-        self._asks = asks
-        self._session_id = session_id
-
-    def __call__(
-        self,
-        request: Request[_Result],
-        /,
-        *,
-        timeout: float | None = None,
-        stop: Stop | None = None,
-    ) -> _Result:
-        """Send *request*, and return its answer; see `Channel`."""
-        try:
-            return self._channel(request, timeout=timeout, stop=stop)
-        except NoProcessError:
-            self._start()
-        return self._channel(request, timeout=timeout, stop=stop)
-
-    def _start(self) -> None:
-        opened: OpenSession = ask(self._asks, REGISTRY, GetOpenSession(self._session_id))
-        with suppress(AlreadyStartedError):
-            name = ("session", self._session_id)
-            management.start_child(self._asks, name, commands_spec(opened))
+    It is a plan: *ask* says what is to be done to ask a process, and who carries it out waits,
+    or awaits it.
+    """
+    name = (COMMANDS, session_id)
+    answer: _Result
+    try:
+        answer = yield from ask(name, request, timeout)
+    except NoProcessError:
+        opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
+    else:
+        return answer
+    with suppress(AlreadyStartedError):
+        yield from ask(("session", session_id), StartChild(commands_spec(opened)), INFINITY)
+    answer = yield from ask(name, request, timeout)
+    return answer

@@ -1,24 +1,19 @@
-"""A session's Manager, as its app and its siblings see it."""
+"""A session's Manager, as its app and its siblings see it: one client waits, one is awaited."""
 
 from __future__ import annotations
 
 from jidocode.session.manager import operations
-from jidocode.session.manager.snapshot_client import SnapshotClient
+from jidocode.session.manager.snapshot_client import SnapshotMethods
 from jidocode.session.project import search
 from jidocode.session.project.copying import copy
 from jidocode.session.project.files import Project
 from jidocode.session.project.folders import mkdir, move, remove, stat
 from jidocode.session.project.rewriting import append_file, edit_file
-from jidocode.session.requests import get_session, remote
+from jidocode.session.requests import AsyncClient, Client, get_session, remote
 
 
-class ManagerClient(SnapshotClient):
-    """A Manager, as others see it. Each method asks the process and waits.
-
-    What the project refuses is raised here: `BoundaryError`, OSError with the
-    path inside the project, `InvalidRequestError`; besides that whatever the
-    way to the process raises (`CallError`).
-    """
+class ManagerMethods(SnapshotMethods):
+    """What both clients of a Manager ask."""
 
     session = remote(get_session)
     project_root = remote(operations.project_root)
@@ -42,3 +37,16 @@ class ManagerClient(SnapshotClient):
     glob = remote(search.glob)
     grep = remote(search.grep)
     tree = remote(search.tree)
+
+
+class ManagerClient(ManagerMethods, Client):
+    """A Manager, as others see it. Each method asks the process and waits.
+
+    What the project refuses is raised here: `BoundaryError`, OSError with the
+    path inside the project, `InvalidRequestError`; besides that whatever the
+    way to the process raises (`CallError`).
+    """
+
+
+class AsyncManagerClient(ManagerMethods, AsyncClient):
+    """A Manager, as coroutines see it: the methods of `ManagerClient`, to be awaited."""

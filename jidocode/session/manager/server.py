@@ -19,6 +19,7 @@ from jidocode.otp.server.loop import crash_reason
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply
 from jidocode.session.commands.limits import SandboxMode
+from jidocode.session.idle import HowIdle, Use
 from jidocode.session.journal.place import note_path, snapshots_path
 from jidocode.session.journal.writing import make_private_folder
 from jidocode.session.manager.operations import OPERATIONS, SEARCHES
@@ -78,6 +79,7 @@ class Manager(GenServer):
         from jidocode.session.manager.confining import confine  # noqa: PLC0415 - see above
 
         self.session = session
+        self._use = Use()
         note = None if journal_dir is None else _place_of_note(journal_dir, session.id)
         self.project = Project(
             session.project_path,
@@ -109,6 +111,9 @@ class Manager(GenServer):
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*; searches are answered later, by a thread."""
+        if isinstance(request, HowIdle):
+            return Reply(self._use.idle_seconds())
+        self._use.note()
         try:
             if self.searches.start(request, caller) or self.snapshots.start(request, caller):
                 return NoReply()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from jidocode.otp.seconds import is_seconds
-from jidocode.session.requests import Client, Request
+from jidocode.session.requests import Question, Request, asked
 from jidocode.session.snapshots.limits import LOOK_SECONDS, TAKE_SECONDS
 
 if TYPE_CHECKING:
@@ -23,10 +23,13 @@ _GRACE = 10.0
 """Seconds that an answer is waited for besides those that the request may take."""
 
 
-class SnapshotClient(Client):
+class SnapshotMethods:
     """The part of a Manager that keeps what its project was."""
 
-    def take_snapshot(self, label: str | None = None, *, seconds: float = TAKE_SECONDS) -> Snapshot:
+    @asked
+    def take_snapshot(
+        self, label: str | None = None, *, seconds: float = TAKE_SECONDS
+    ) -> Question[Snapshot]:
         """Keep what the project is now, to find out later what has changed, or to go back.
 
         In it are files, folders and symlinks; not what `.gitignore`, `.ignore` and
@@ -45,18 +48,20 @@ class SnapshotClient(Client):
             InvalidRequestError: An argument is wrong.
             OSError: The project cannot be listed.
         """
-        asked: Request[Snapshot] = Request("take_snapshot", (label,), {"seconds": seconds})
-        return self._ask(asked)
+        wanted: Request[Snapshot] = Request("take_snapshot", (label,), {"seconds": seconds})
+        return _within(wanted)
 
-    def snapshots(self) -> list[Snapshot]:
+    @asked
+    def snapshots(self) -> Question[list[Snapshot]]:
         """Return the snapshots of the session, oldest first; one that is damaged is left out.
 
         Raises:
             SnapshotError: They cannot be listed, or the system keeps nothing on disk.
         """
-        asked: Request[list[Snapshot]] = Request("snapshots", (), {})
-        return self._ask(asked)
+        wanted: Request[list[Snapshot]] = Request("snapshots", (), {})
+        return _within(wanted)
 
+    @asked
     def changes_since(
         self,
         snapshot: int | Snapshot | None = None,
@@ -64,7 +69,7 @@ class SnapshotClient(Client):
         limit: int = 1000,
         after: str | None = None,
         seconds: float = LOOK_SECONDS,
-    ) -> Changes:
+    ) -> Question[Changes]:
         """Return what is not as it was at a snapshot, whoever has changed it.
 
         Args:
@@ -79,18 +84,19 @@ class SnapshotClient(Client):
             InvalidRequestError: An argument is wrong.
             OSError: The project cannot be listed.
         """
-        asked: Request[Changes] = Request(
+        wanted: Request[Changes] = Request(
             "changes_since", (snapshot,), {"limit": limit, "after": after, "seconds": seconds}
         )
-        return self._ask(asked)
+        return _within(wanted)
 
+    @asked
     def diff(
         self,
         path: str | os.PathLike[str],
         since: int | Snapshot | None = None,
         *,
         seconds: float = LOOK_SECONDS,
-    ) -> FileDiff:
+    ) -> Question[FileDiff]:
         """Return what has changed in the file at *path* since a snapshot, as a unified diff.
 
         Args:
@@ -107,16 +113,17 @@ class SnapshotClient(Client):
                 it could not be read, or comes behind the end.
             BoundaryError: It leads out of the project.
         """
-        asked: Request[FileDiff] = Request("diff", (path, since), {"seconds": seconds})
-        return self._ask(asked)
+        wanted: Request[FileDiff] = Request("diff", (path, since), {"seconds": seconds})
+        return _within(wanted)
 
+    @asked
     def revert(
         self,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         *,
         to: int | Snapshot | None = None,
         seconds: float = TAKE_SECONDS,
-    ) -> Reverted:
+    ) -> Question[Reverted]:
         """Make files what they were at a snapshot: all, or *paths* and what is below these.
 
         What was added is removed, what was removed comes back with its permissions, and what was
@@ -138,11 +145,11 @@ class SnapshotClient(Client):
             BoundaryError: One of *paths* leads out of the project.
             OSError: The project cannot be listed.
         """
-        asked: Request[Reverted] = Request("revert", (paths,), {"to": to, "seconds": seconds})
-        return self._ask(asked)
+        wanted: Request[Reverted] = Request("revert", (paths,), {"to": to, "seconds": seconds})
+        return _within(wanted)
 
-    def _ask(self, asked: Request[_Result]) -> _Result:
-        seconds = asked.kwargs.get("seconds", LOOK_SECONDS)
-        # What is no time, the operation refuses.
-        timeout = _GRACE + (seconds if is_seconds(seconds) else 0)
-        return self._channel(asked, timeout=timeout)
+
+def _within(wanted: Request[_Result]) -> Question[_Result]:
+    seconds = wanted.kwargs.get("seconds", LOOK_SECONDS)
+    # What is no time, the operation refuses.
+    return Question(wanted, _GRACE + (seconds if is_seconds(seconds) else 0))

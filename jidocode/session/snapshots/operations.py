@@ -41,7 +41,7 @@ def begin(ground: Ground, seconds: float) -> None:
 def take_snapshot(
     holder: Work, label: str | None = None, *, seconds: float = limits.TAKE_SECONDS
 ) -> Snapshot:
-    """Take a snapshot; see `SnapshotClient.take_snapshot`."""
+    """Take a snapshot; see `SnapshotMethods.take_snapshot`."""
     begin(holder.ground, seconds)
     is_short = isinstance(label, str) and len(label) <= limits.MAX_LABEL
     if label is not None and (not is_short or not label.isprintable()):
@@ -53,7 +53,7 @@ def take_snapshot(
 
 
 def snapshots(holder: Work) -> list[Snapshot]:
-    """Return all snapshots, oldest first; see `SnapshotClient.snapshots`."""
+    """Return all snapshots, oldest first; see `SnapshotMethods.snapshots`."""
     found = [as_snapshot(index.summary) for index in holder.store.indexes()]
     found.reverse()
     return found
@@ -67,7 +67,7 @@ def changes_since(
     after: str | None = None,
     seconds: float = limits.LOOK_SECONDS,
 ) -> Changes:
-    """Return a page of changes; see `SnapshotClient.changes_since`."""
+    """Return a page of changes; see `SnapshotMethods.changes_since`."""
     begin(holder.ground, seconds)
     require_int("limit", limit, least=1)
     if after is not None and not _is_path(after):
@@ -120,7 +120,7 @@ def diff(
     *,
     seconds: float = limits.LOOK_SECONDS,
 ) -> FileDiff:
-    """Return what has changed in one file; see `SnapshotClient.diff`."""
+    """Return what has changed in one file; see `SnapshotMethods.diff`."""
     begin(holder.ground, seconds)
     relative = posixpath.normpath(holder.ground.boundary.resolve(path))
     index = find(holder, since)

@@ -43,7 +43,7 @@ def revert(
     to: int | Snapshot | None = None,
     seconds: float = limits.TAKE_SECONDS,
 ) -> Reverted:
-    """Go back; see `SnapshotClient.revert`."""
+    """Go back; see `SnapshotMethods.revert`."""
     operations.begin(holder.ground, seconds)
     choice = Choice(holder.ground.boundary, paths)
     target = operations.find(holder, to)

@@ -1,4 +1,4 @@
-"""`ChangeStream`: a session's changes, one by one, as they happen."""
+"""`ChangeStream`: a session's changes, one by one, as they happen; and the one for coroutines."""
 
 from __future__ import annotations
 
@@ -8,17 +8,57 @@ import time
 from collections import deque
 from typing import Self
 
-from jidocode.base.closing import Closing
+from jidocode.base.closing import AsyncClosing, Closing
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import ActorExitedError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.conversation.changes import Change
-from jidocode.session.requests import Channel, request
+from jidocode.session.requests import (
+    AsyncChannel,
+    Channel,
+    Question,
+    Script,
+    ask,
+    carry_out,
+    carry_out_async,
+    request,
+)
 from jidocode.session.state import operations
 
 ANSWER_TIME = 5.0
 """Seconds that a State has to answer, beyond those that it was asked to wait."""
 _LONGEST_WAIT = 5.0
+
+
+class _Reading:
+    """How far a stream has been read, and how it goes on.
+
+    Attributes:
+        page: What has come and was not read yet.
+    """
+
+    def __init__(self, after_seq: int) -> None:
+        self.page: deque[Change] = deque()
+        self._after_seq = after_seq
+
+    def next_change(self, deadline: float) -> Script[Change | None]:
+        """Return the next change; None at *deadline* (monotonic seconds)."""
+        while not self.page:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                page = yield from ask(self._question(min(left, _LONGEST_WAIT)))
+            except ActorExitedError:
+                continue  # the next State is asked from the same number on
+            self.page.extend(page)
+            if not page and time.monotonic() >= deadline:
+                return None
+        change = self.page.popleft()
+        self._after_seq = change.seq
+        return change
+
+    def _question(self, wait: float) -> Question[list[Change]]:
+        question = request(operations.events, after_seq=self._after_seq, wait=wait)
+        return Question(question, wait + ANSWER_TIME)
 
 
 class ChangeStream(Closing):
@@ -31,11 +71,10 @@ class ChangeStream(Closing):
     def __init__(self, channel: Channel, after_seq: int) -> None:
         """Ask over *channel* for what comes after *after_seq*."""
         self._channel = channel
-        self._after_seq = after_seq
-        self._page: deque[Change] = deque()
+        self._reading = _Reading(after_seq)
         self._stop = Stop()
         self._owner = os.getpid()
-        self._reading = threading.Lock()
+        self._turn = threading.Lock()
 
     @property
     def closed(self) -> bool:
@@ -52,44 +91,25 @@ class ChangeStream(Closing):
             CallTimeoutError: The State does not answer, or is not back in time.
             HostError: The system is gone, or this is a fork of its app.
         """
-        timeout = INFINITY if timeout is None else timeout
-        require_seconds("timeout", timeout)
-        deadline = time.monotonic() + timeout
+        seconds, deadline = _patience(timeout)
         self._start_anew_in_fork()
-        if not self._reading.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+        if not self._turn.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
             return None
         try:
-            return self._next(deadline)
+            if self._stop.requested:
+                return None
+            return carry_out(self._reading.next_change(deadline), self._channel, self._stop)
         except Stopped:
             return None
         finally:
-            self._reading.release()
+            self._turn.release()
 
     def _start_anew_in_fork(self) -> None:
         """Hold nothing that another thread of the app held, so that asking says what is wrong."""
         if self._owner != os.getpid():
             self._owner = os.getpid()
-            self._reading, self._stop = threading.Lock(), Stop()
-            self._page.clear()
-
-    def _next(self, deadline: float) -> Change | None:
-        while not self._stop.requested:
-            if self._page:
-                change = self._page.popleft()
-                self._after_seq = change.seq
-                return change
-            left = max(0.0, deadline - time.monotonic())
-            try:
-                self._page.extend(self._ask(min(left, _LONGEST_WAIT)))
-            except ActorExitedError:
-                continue  # the next State is asked from the same number on
-            if not self._page and time.monotonic() >= deadline:
-                return None
-        return None
-
-    def _ask(self, wait: float) -> list[Change]:
-        question = request(operations.events, after_seq=self._after_seq, wait=wait)
-        return self._channel(question, timeout=wait + ANSWER_TIME, stop=self._stop)
+            self._turn, self._stop = threading.Lock(), Stop()
+            self._reading.page.clear()
 
     def __iter__(self) -> Self:
         return self
@@ -104,3 +124,65 @@ class ChangeStream(Closing):
         """End it, also for a thread that waits in it; any thread may, and a signal handler."""
         if self._owner == os.getpid():
             self._stop.request()
+
+
+class AsyncChangeStream(AsyncClosing):
+    """All changes of a session from one number on: iterate over it by `async for`, or `get` them.
+
+    With a journal it goes on across restarts of the State, without a gap and without a
+    double; also after a `get` that was cancelled. One task at a time reads; any other may
+    `aclose` it meanwhile. One that is not closed holds nothing but memory.
+    """
+
+    def __init__(self, channel: AsyncChannel, after_seq: int) -> None:
+        """Ask over *channel* for what comes after *after_seq*."""
+        self._channel = channel
+        self._reading = _Reading(after_seq)
+        self._stop = Stop()
+        self._is_read = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._stop.requested
+
+    async def get(self, timeout: float | None = None) -> Change | None:  # noqa: ASYNC109 - as `ChangeStream.get`
+        """Return the next change; None after *timeout* seconds, or once it is closed.
+
+        Raises:
+            RuntimeError: Another task is reading.
+            Exception: Whatever `ChangeStream.get` raises.
+        """
+        _, deadline = _patience(timeout)
+        if self._is_read:
+            raise RuntimeError("another task is reading this stream")
+        if self._stop.requested:
+            return None
+        self._is_read = True
+        try:
+            script = self._reading.next_change(deadline)
+            return await carry_out_async(script, self._channel, self._stop)
+        except Stopped:
+            return None
+        finally:
+            self._is_read = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        change = await self.get()
+        if change is None:
+            raise StopAsyncIteration
+        return change
+
+    async def aclose(self) -> None:
+        """End it, also for a task that waits in it."""
+        self._stop.request()
+
+
+def _patience(timeout: float | None) -> tuple[float, float]:
+    """Return *timeout* in seconds, and when it is over (monotonic)."""
+    seconds = INFINITY if timeout is None else timeout
+    require_seconds("timeout", seconds)
+    return seconds, time.monotonic() + seconds

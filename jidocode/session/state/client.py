@@ -1,4 +1,4 @@
-"""A session's State, as its app and its siblings see it."""
+"""A session's State, as its app and its siblings see it: one client waits, one is awaited."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from jidocode.session.conversation.changes import (
 )
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.record import SessionConfig
-from jidocode.session.requests import Client, get_session, remote, request
+from jidocode.session.requests import (
+    AsyncClient,
+    Client,
+    Question,
+    Script,
+    ask,
+    asked,
+    get_session,
+    remote,
+    request,
+    scripted,
+)
 from jidocode.session.state import operations
-from jidocode.session.state.change_stream import ANSWER_TIME, ChangeStream
+from jidocode.session.state.change_stream import ANSWER_TIME, AsyncChangeStream, ChangeStream
 
 
-class StateClient(Client):
-    """A State, as others see it. Each method asks the process and waits.
-
-    A request that breaks a rule raises `InvalidRequestError` (for the config
-    `InvalidSessionError`), one that could not be written down raises
-    `JournalWriteError`; both change nothing. Besides that methods raise whatever
-    the way to the process raises (`CallError`).
-
-    All that has an id may be sent again with the same one: what is there already
-    is returned, and nothing changes. Something else under an id that is there is refused, with
-    an `InvalidRequestError` that names the id. Pages hold up to *limit* records (1000) after
-    *after_seq*, oldest first, fewer if they are long; none only if there are no
-    more. The next page starts after the last one's `seq`.
-    """
+class StateMethods:
+    """What both clients of a State ask."""
 
     # Messages
 
+    @asked
     def append_message(
         self,
         role: Role,
@@ -47,7 +47,7 @@ class StateClient(Client):
         *,
         message_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Message:
+    ) -> Question[Message]:
         """Append a message and return it with its sequence number.
 
         Args:
@@ -58,53 +58,59 @@ class StateClient(Client):
             metadata: Anything that is JSON.
         """
         message_id = new_record_id() if message_id is None else message_id
-        return self._channel(
-            request(Conversation.append_message, message_id, role, content, metadata)
-        )
+        return Question(request(Conversation.append_message, message_id, role, content, metadata))
 
     messages = remote(Conversation.messages)
     clear_messages = remote(Conversation.clear_messages)
 
+    @asked
     def begin_stream(
         self,
         role: Role = "assistant",
         *,
         message_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> StreamBegan:
+    ) -> Question[StreamBegan]:
         """Begin a message that comes in chunks; its `id` names it from now on.
 
         If the State crashes before `end_stream`, the message ends with what was
         written down of it and the status `interrupted`.
         """
         message_id = new_record_id() if message_id is None else message_id
-        return self._channel(request(Conversation.begin_stream, message_id, role, metadata))
+        return Question(request(Conversation.begin_stream, message_id, role, metadata))
 
     append_chunk = remote(operations.append_chunk)
 
-    def end_stream(self, message_id: str, *, status: MessageStatus = "complete") -> Message:
+    @asked
+    def end_stream(
+        self, message_id: str, *, status: MessageStatus = "complete"
+    ) -> Question[Message]:
         """End a message, and return it; `aborted` is for one that its sender gave up."""
-        return self._channel(request(Conversation.end_stream, message_id, status))
+        return Question(request(Conversation.end_stream, message_id, status))
 
     streams = remote(Conversation.streams)
 
     # Reasoning and tools
 
-    def add_reasoning_step(self, content: str, *, step_id: str | None = None) -> ReasoningStep:
+    @asked
+    def add_reasoning_step(
+        self, content: str, *, step_id: str | None = None
+    ) -> Question[ReasoningStep]:
         """Add a reasoning step and return it with its sequence number."""
         step_id = new_record_id() if step_id is None else step_id
-        return self._channel(request(Conversation.add_reasoning_step, step_id, content))
+        return Question(request(Conversation.add_reasoning_step, step_id, content))
 
     reasoning = remote(Conversation.reasoning)
     clear_reasoning = remote(Conversation.clear_reasoning)
 
+    @asked
     def add_tool_call(
         self,
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
         call_id: str | None = None,
-    ) -> ToolCall:
+    ) -> Question[ToolCall]:
         """Add a call of the tool *name* and return it with its sequence number.
 
         If the State crashes before there is a result, the result is an error that
@@ -116,7 +122,7 @@ class StateClient(Client):
             call_id: As *message_id* in `append_message`.
         """
         call_id = new_record_id() if call_id is None else call_id
-        return self._channel(request(Conversation.add_tool_call, call_id, name, arguments))
+        return Question(request(Conversation.add_tool_call, call_id, name, arguments))
 
     add_tool_result = remote(Conversation.add_tool_result)
     tool_calls = remote(Conversation.tool_calls)
@@ -130,10 +136,11 @@ class StateClient(Client):
     settings = remote(Conversation.settings)
     update_settings = remote(Conversation.update_settings)
 
-    def add_prompt(self, text: str, *, prompt_id: str | None = None) -> None:
+    @asked
+    def add_prompt(self, text: str, *, prompt_id: str | None = None) -> Question[None]:
         """Add a prompt to the history; a blank one is not added."""
         prompt_id = new_record_id() if prompt_id is None else prompt_id
-        self._channel(request(Conversation.add_prompt, prompt_id, text))
+        return Question(request(Conversation.add_prompt, prompt_id, text))
 
     prompts = remote(Conversation.prompts)
     add_file_access = remote(Conversation.add_file_access)
@@ -144,16 +151,20 @@ class StateClient(Client):
 
     session = remote(get_session)
 
-    def config(self) -> SessionConfig:
+    @scripted
+    def config(self) -> Script[SessionConfig]:
         """Return the session's config."""
-        return self.session().config
+        return (yield from ask(Question(request(get_session)))).config
 
     # Looking
 
     statistics = remote(Conversation.statistics)
     repair = remote(operations.repair)
 
-    def events(self, *, after_seq: int, limit: int = 100, wait: float = 0.0) -> list[Change]:
+    @asked
+    def events(
+        self, *, after_seq: int, limit: int = 100, wait: float = 0.0
+    ) -> Question[list[Change]]:
         """Return a page of the changes that follow *after_seq* one by one.
 
         Args:
@@ -169,7 +180,23 @@ class StateClient(Client):
         """
         require_wait("wait", wait, most=operations.MAX_WAIT)  # it is a time-out here, too
         question = request(operations.events, after_seq=after_seq, limit=limit, wait=wait)
-        return self._channel(question, timeout=wait + ANSWER_TIME if wait else None)
+        return Question(question, wait + ANSWER_TIME if wait else None)
+
+
+class StateClient(StateMethods, Client):
+    """A State, as others see it. Each method asks the process and waits.
+
+    A request that breaks a rule raises `InvalidRequestError` (for the config
+    `InvalidSessionError`), one that could not be written down raises
+    `JournalWriteError`; both change nothing. Besides that methods raise whatever
+    the way to the process raises (`CallError`).
+
+    All that has an id may be sent again with the same one: what is there already
+    is returned, and nothing changes. Something else under an id that is there is refused, with
+    an `InvalidRequestError` that names the id. Pages hold up to *limit* records (1000) after
+    *after_seq*, oldest first, fewer if they are long; none only if there are no
+    more. The next page starts after the last one's `seq`.
+    """
 
     def subscribe(self, *, from_seq: int) -> ChangeStream:
         """Return a stream of every event from number *from_seq* on, also of those to come.
@@ -183,3 +210,19 @@ class StateClient(Client):
         """
         require_int("from_seq", from_seq, least=1)
         return ChangeStream(self._channel, from_seq - 1)
+
+
+class AsyncStateClient(StateMethods, AsyncClient):
+    """A State, as coroutines see it: the methods of `StateClient`, to be awaited."""
+
+    def subscribe(self, *, from_seq: int) -> AsyncChangeStream:
+        """Return a stream of every event from number *from_seq* on, also of those to come.
+
+        Iterate over it with `async for`, or `await get(...)` the next event. It goes on until
+        it is closed, or raises `SessionNotFoundError` when the session has ended.
+
+        Raises:
+            InvalidRequestError: *from_seq* is no int of 1 or more.
+        """
+        require_int("from_seq", from_seq, least=1)
+        return AsyncChangeStream(self._channel, from_seq - 1)

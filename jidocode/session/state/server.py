@@ -24,9 +24,10 @@ from jidocode.errors import (
     SessionError,
 )
 from jidocode.otp.server.gen_server import GenServer
-from jidocode.otp.server.messages import Caller, Down
+from jidocode.otp.server.messages import Caller, Down, Response
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
 from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.idle import IdleWatch, LookIdle, Use
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session
@@ -92,6 +93,7 @@ class State(GenServer):
         journal_dir: str | None = None,
         durability: Durability = "process",
         system: str | None = None,
+        idle_timeout: float | None = None,
     ) -> None:
         """Begin or resume the conversation of *session* (called by the host, first).
 
@@ -106,6 +108,7 @@ class State(GenServer):
                 of the `"process"`, or the loss of `"power"`.
             system: The system that has the session open, which takes no change any more
                 once that is not sure; None if there are no others.
+            idle_timeout: Seconds after which a session is stopped that nobody uses; None for never.
 
         Raises:
             JournalError: The journal cannot be opened; see `recovery.recover`.
@@ -119,9 +122,20 @@ class State(GenServer):
         self._subscriptions = Subscriptions(self, self.conversation)
         self._will_flush = False
         self._told_of_loss = False
+        self._use = Use()
+        self._idle: IdleWatch | None = None
+        if idle_timeout is not None:
+            others = (self.sibling("manager"), self.sibling("commands"))
+            self._idle = IdleWatch(self, session.id, idle_timeout, self._idle_seconds, others)
+
+    def _idle_seconds(self) -> float:
+        if self._subscriptions or self.conversation.streams():
+            self._use.note()
+        return self._use.idle_seconds()
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*."""
+        self._use.note()
         try:
             result = self._answer(request, caller)
         except (SessionError, JournalError) as error:
@@ -152,6 +166,7 @@ class State(GenServer):
 
     def handle_cast(self, request: Any) -> Result:
         """Take in a chunk that nobody waits for."""
+        self._use.note()
         if not isinstance(request, AppendChunk):
             return super().handle_cast(request)
         try:
@@ -195,6 +210,10 @@ class State(GenServer):
                 self._subscriptions.wait_over(message.number)
             case Down():
                 self._subscriptions.unsubscribe(message.ref)
+            case LookIdle() if self._idle is not None:
+                self._idle.look()
+            case Response() if self._idle is not None and self._idle.take(message):
+                pass
             case _:
                 return super().handle_info(message)
         self._subscriptions.publish()

@@ -107,6 +107,10 @@ class Subscriptions:
         self._waiting: dict[int, _Waiting] = {}
         self._waits = 0
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody."""
+        return bool(self._subscribers or self._waiting)
+
     def subscribe(self, request: Subscribe) -> int:
         """Take a subscriber in and send it what there is; return the last number.
 

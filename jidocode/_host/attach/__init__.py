@@ -1,0 +1,1 @@
+"""How a process of the same user is let into a system that another one has started."""

@@ -1,0 +1,267 @@
+"""Lets other processes of the user into a system, and tells them what happens in it.
+
+It lives in the reader thread of the app that has started the system: there every piece of news
+comes in one order, and what is known of the tree is changed by nobody else. So who comes in gets
+all that is known, and after that each piece of news, and misses nothing in between.
+
+A visitor has two connections: the UNIX socket by which he came, over which nothing is said any
+more once he is in, and whose end tells either side that the other is gone, however that
+came; and a link of the transport, for the news. He asks the processes of the system himself. One
+who does not read his news has to go, before they fill the memory of the app.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NoReturn
+
+from msgspec import Struct
+
+from jidocode._host import wire
+from jidocode._host.attach.place import Claim, peer_of
+from jidocode._host.attach.proof import (
+    MAX_PACKET,
+    REFUSED,
+    WELCOME,
+    ProofError,
+    SystemSide,
+    Visitor,
+    misfit,
+)
+from jidocode._host.client.directory import Directory
+from jidocode._host.forks import close_in_forks
+from jidocode._host.transport.address import LoopbackAddress
+from jidocode._host.transport.frames import Kind
+from jidocode._host.transport.messenger import Messenger
+from jidocode._host.transport.poller import READ
+from jidocode._host.transport.window import Parcel
+from jidocode.base import log
+from jidocode.base.text import quote
+from jidocode.errors import HostError
+from jidocode.otp.supervision.events import ChildStarting, SupervisorEvent
+
+PATIENCE_SECONDS = 5.0
+"""How long somebody may take to prove who he is."""
+MAX_STRANGERS = 64
+"""For one more, the one that is there longest has to go: those who say nothing hold up nobody."""
+_PAUSE_SECONDS = 0.1
+_ACCEPTS_PER_TURN = 16
+NEWS = (ChildStarting, SupervisorEvent, wire.News, wire.RootReady, wire.RootExited)
+"""What visitors are told, as it came."""
+ADDRESS = struct.Struct("!HQ")
+"""How a visitor says where he listens."""
+
+
+class Welcome(Struct, frozen=True):
+    """What a visitor is given, with a descriptor of each process of *pids*.
+
+    Attributes:
+        key: The key of the system.
+        admin: Where the host listens.
+        pid: The host's process id.
+        about: Whatever else whoever has started the system wants him to know, pickled.
+    """
+
+    key: bytes
+    admin: LoopbackAddress
+    pid: int
+    about: bytes
+
+
+class _Connection:
+    """Somebody at the door, or inside.
+
+    Attributes:
+        sock: The socket.
+        step: What to do with the next packet.
+        address: Where he hears news; None before he is in.
+    """
+
+    __slots__ = ("address", "pid", "side", "sock", "step")
+
+    def __init__(self, sock: socket.socket, secret: bytes, pid: int) -> None:
+        self.sock = sock
+        self.pid = pid
+        self.side = SystemSide(secret)
+        self.step: Callable[[_Connection, bytes], None]
+        self.address: LoopbackAddress | None = None
+
+
+class Door:
+    """The way into one system; for the reader thread alone, but for its making.
+
+    Attributes:
+        idle_since: Since when nobody is inside (monotonic seconds); None if somebody is.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        messenger: Messenger,
+        directory: Directory,
+        welcome: Welcome,
+        ends: Sequence[int],
+    ) -> None:
+        """Let in by the name of *claim*; *ends* are descriptors that everybody is given."""
+        self._claim = claim
+        self._messenger = messenger
+        self._directory = directory
+        self._welcome = wire.pack(welcome)
+        self._ends = list(ends)
+        self._inside: dict[int, _Connection] = {}
+        self._strangers: dict[int, _Connection] = {}
+        self._is_closed = False
+        self.idle_since: float | None = time.monotonic()
+        self._listener = claim.listen()
+        close_in_forks(self, Door._descriptors)
+
+    def _descriptors(self) -> list[int]:
+        connections = [*self._inside.values(), *self._strangers.values()]
+        return [self._listener.fileno(), *(each.sock.fileno() for each in connections)]
+
+    @property
+    def visitors(self) -> int:
+        """How many processes are inside."""
+        return len(self._inside)
+
+    def open(self) -> None:
+        """Begin to let in."""
+        if not self._is_closed:
+            with suppress(HostError):  # closed meanwhile
+                self._messenger.poller.register(self._listener.fileno(), READ, self._on_knock)
+
+    def tell(self, message: object) -> None:
+        """Tell everybody inside *message*, if it is news."""
+        if self._inside and isinstance(message, NEWS):
+            self._send(list(self._inside.values()), message)
+
+    def say_goodbye(self) -> None:
+        """Tell everybody that the system is being closed."""
+        self._send(list(self._inside.values()), wire.SystemCloses())
+
+    def close(self) -> None:
+        """Let nobody in any more, and go; twice is fine."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._messenger.poller.unregister(self._listener.fileno())
+        self._listener.close()
+        for connection in [*self._inside.values(), *self._strangers.values()]:
+            self._forget(connection)
+        self._claim.release()
+
+    # At the door
+
+    def _on_knock(self, _events: int) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:
+                    return
+                # It stays readable: look again when a descriptor may be free.
+                self._messenger.poller.unregister(self._listener.fileno())
+                self._messenger.call_at(time.monotonic() + _PAUSE_SECONDS, self.open)
+                return
+            self._receive_stranger(sock)
+
+    def _receive_stranger(self, sock: socket.socket) -> None:
+        pid, uid = peer_of(sock)
+        if uid != os.geteuid():
+            sock.close()
+            return
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._forget(next(iter(self._strangers.values())))
+        sock.settimeout(0)
+        connection = _Connection(sock, self._claim.secret, pid)
+        connection.step = self._challenge
+        fd = sock.fileno()
+        try:
+            self._messenger.poller.register(fd, READ, partial(self._on_packet, connection))
+        except OSError:
+            sock.close()
+            return
+        self._strangers[fd] = connection
+        patience = time.monotonic() + PATIENCE_SECONDS
+        self._messenger.call_at(patience, partial(self._lose_patience, connection))
+
+    def _lose_patience(self, connection: _Connection) -> None:
+        if connection.address is None and connection.sock.fileno() >= 0:
+            self._forget(connection)
+
+    def _on_packet(self, connection: _Connection, _events: int) -> None:
+        try:
+            packet = connection.sock.recv(MAX_PACKET)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        if not packet:
+            self._forget(connection)
+            return
+        try:
+            connection.step(connection, packet)
+        except (ProofError, OSError, ValueError, struct.error) as error:
+            log.warning(
+                "process {} is not let into system {}: {}",
+                connection.pid,
+                self._claim.name,
+                quote(str(error)),
+            )
+            self._forget(connection)
+
+    def _challenge(self, connection: _Connection, packet: bytes) -> None:
+        connection.sock.send(connection.side.challenge(packet))
+        connection.step = self._admit
+
+    def _admit(self, connection: _Connection, packet: bytes) -> None:
+        problem = misfit(connection.side.admit(packet), Visitor.here())
+        if problem:
+            connection.sock.send(REFUSED + problem.encode())
+            raise ProofError(problem)
+        socket.send_fds(connection.sock, [WELCOME + self._welcome], self._ends)
+        connection.step = self._let_in
+
+    def _let_in(self, connection: _Connection, packet: bytes) -> None:
+        connection.address = LoopbackAddress(*ADDRESS.unpack(packet))
+        fd = connection.sock.fileno()
+        self._inside[fd] = self._strangers.pop(fd)
+        self.idle_since = None
+        connection.step = _expect_nothing
+        self._send([connection], wire.Snapshot(self._directory.snapshot()))
+
+    # Inside
+
+    def _send(self, connections: Sequence[_Connection], message: object) -> None:
+        body = wire.encode(message)
+        for each in connections:
+            if each.address is not None:
+                gone = partial(self._on_undelivered, each)
+                self._messenger.post(each.address, Parcel(Kind.MESSAGE, body, gone))
+
+    def _on_undelivered(self, connection: _Connection, outcome: object) -> None:
+        if connection.sock.fileno() >= 0:
+            log.debug("process {} hears no news any more: {}", connection.pid, outcome)
+            self._forget(connection)
+
+    def _forget(self, connection: _Connection) -> None:
+        fd = connection.sock.fileno()
+        if self._inside.pop(fd, None) is not None and not self._inside:
+            self.idle_since = time.monotonic()
+        self._strangers.pop(fd, None)
+        self._messenger.poller.close_socket(connection.sock)
+        if connection.address is not None:
+            self._messenger.hang_up(connection.address)
+
+
+def _expect_nothing(_connection: _Connection, _packet: bytes) -> NoReturn:
+    raise ProofError("it has said more than it should")

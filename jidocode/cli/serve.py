@@ -1,0 +1,49 @@
+"""`jidocode serve`: a system in the foreground, for other processes to attach."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from loguru import logger
+
+from jidocode.system.serving import serve
+from jidocode.system.settings import Settings
+from jidocode.system.system import SessionSystem
+
+
+@click.command("serve")
+@click.option("--name", default="default", show_default=True, help="By which others attach.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file of settings; variables (JIDOCODE_...) count more.",
+)
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which it ends if nobody is attached; never by default.",
+)
+@click.option(
+    "--app-dir",
+    type=click.Path(exists=True, file_okay=False),
+    default=".",
+    show_default=True,
+    help="Where your own modules are, those of children among them.",
+)
+def command(name: str, config: Path | None, idle_timeout: float | None, app_dir: str) -> None:
+    """Run a system in the foreground, until SIGTERM, for others to attach.
+
+    In Python: SessionSystem.attach("NAME"). Sessions live on while your app is reloaded, and
+    all its workers share them.
+    """
+    sys.path.insert(0, str(Path(app_dir).resolve()))
+    logger.enable("jidocode")
+
+    def tell(system: SessionSystem) -> None:
+        pids = f"pid {os.getpid()}, host pid {system.host_pid}"
+        click.echo(f"system {name} is ready ({pids})", err=True)
+
+    serve(name, Settings.load(config), idle_timeout=idle_timeout, on_ready=tell)

@@ -1,0 +1,154 @@
+"""`AsyncRunner`: a coroutine's way to wait for what a running tree does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from jidocode._host.client.calls import NotSentError, PendingCall
+from jidocode._host.deadline import Deadline
+from jidocode.base.refs import ActorRef, Name
+from jidocode.base.stop import Stop, Stopped
+from jidocode.errors import CallError, CallTimeoutError
+from jidocode.session.requests import Channel, Request
+from jidocode.system.asynchronous.loops import current_loop
+from jidocode.system.asynchronous.waiting import in_thread, wait_for
+from jidocode.system.running import RunningTree
+from jidocode.system.running_sessions import RunningSystem
+from jidocode.system.steps import (
+    Ask,
+    AskAll,
+    AwaitChange,
+    AwaitName,
+    Begin,
+    BeginStream,
+    PingAll,
+    Plan,
+    Step,
+    carry_out_async,
+)
+
+T = TypeVar("T")
+
+
+class AsyncRunner:
+    """Carries out the plans of a running tree for coroutines, of any number of loops.
+
+    What is sent is sent before anything is awaited, and what is awaited no more is forgotten:
+    its late answer reaches nobody.
+    """
+
+    def __init__(self, tree: RunningTree) -> None:
+        self._client = tree.client
+
+    async def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> T:
+        """Carry out *plan*, awaiting what comes of each step until *stop*."""
+        return await carry_out_async(plan, lambda step: self._take(step, stop))
+
+    async def _take(self, step: Step, stop: Stop | None) -> object:
+        client = self._client
+        match step:
+            case Ask():
+                pending = client.begin(step.ref, step.request, target=step.target)
+                return await self._answer(pending, step.deadline, stop)
+            case BeginStream():
+                return client.begin_stream(step.ref, step.request, target=step.target)
+            case Begin():
+                return client.begin(step.ref, step.request, target=step.target)
+            case AwaitName():
+                return await self._await_name(step, stop)
+            case AskAll():
+                return await self._answers(client.begin_all(step.refs, step.request), step.deadline)
+            case PingAll():
+                return await self._answers(client.begin_pings(step.refs), step.deadline)
+            case AwaitChange():
+                return await wait_for(step.changes, step.look, step.deadline.at)
+
+    async def _answer(
+        self, pending: PendingCall, deadline: Deadline, stop: Stop | None = None
+    ) -> Any:
+        with self._client.awaiting(pending, stop):
+            waiter = current_loop().waiter()
+            pending.on_end = waiter.wake
+            while not pending.ended:  # after that: what ended before has woken nobody
+                self._client.check()
+                left = deadline.left
+                if left <= 0:
+                    raise CallTimeoutError(pending.target, deadline.seconds)
+                await waiter.wait(left)
+            return pending.result()
+
+    async def _answers(
+        self, calls: Sequence[PendingCall | NotSentError], deadline: Deadline
+    ) -> list[Any | CallError]:
+        try:
+            return [await self._answer_or_error(call, deadline) for call in calls]
+        finally:
+            for call in calls:
+                if isinstance(call, PendingCall):
+                    self._client.cancel(call)
+
+    async def _answer_or_error(self, call: PendingCall | NotSentError, deadline: Deadline) -> Any:
+        if isinstance(call, NotSentError):
+            return call
+        try:
+            return await self._answer(call, deadline)
+        except CallError as error:
+            return error
+
+    async def _await_name(self, step: AwaitName, stop: Stop | None) -> ActorRef | None:
+        directory, give_up = self._client.directory, step.give_up
+        if stop is not None:
+            give_up = partial(_either, stop, step.give_up)
+        with nullcontext() if stop is None else stop.waking(directory.wake):
+            found = await wait_for(
+                directory.changes, lambda: directory.look_for(step.name, give_up), step.deadline.at
+            )
+        if stop is not None and stop.requested:
+            raise Stopped
+        return found[0] if found else None
+
+
+def _either(stop: Stop, give_up: Callable[[], bool]) -> bool:
+    return stop.requested or give_up()
+
+
+class AsyncWay(Struct, frozen=True):
+    """The way of coroutines to the process under one name: an `AsyncChannel`.
+
+    *waiting* is that of a thread.
+    """
+
+    runner: AsyncRunner
+    system: RunningSystem
+    name: Name
+    waiting: Channel
+
+    async def __call__(  # noqa: D102 - see `AsyncChannel`
+        self,
+        request: Request[T],
+        /,
+        *,
+        timeout: float | None = None,
+        stop: Stop | None = None,
+        shielded: bool = False,
+    ) -> T:
+        if shielded:
+            return await in_thread(lambda: self.waiting(request, timeout=timeout))
+        return await self.runner.carry_out(self.asking(request, timeout), stop)
+
+    def asking(self, request: Request[T], timeout: float | None) -> Plan[T]:
+        """Ask, and return the answer."""
+        return self.system.router.ask(self.name, request, timeout)
+
+
+class AsyncWayToCommands(AsyncWay, frozen=True):
+    """The way to the process that runs a session's commands, which is started by who asks first."""
+
+    def asking(self, request: Request[T], timeout: float | None) -> Plan[T]:
+        """Ask, and return the answer."""
+        return self.system.asking_commands(self.name[1], request, timeout)

@@ -1,0 +1,372 @@
+"""`AsyncSessionSystem`: what an app on asyncio or trio starts, and talks to its sessions through.
+
+It is a `SessionSystem` whose waiting is done by coroutines: what is asked of whom is in the
+same services, as plans, and `AsyncRunner` awaits their steps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from jidocode._host import wire
+from jidocode.base.closing import AsyncClosing
+from jidocode.base.exits import NORMAL, ExitReason
+from jidocode.base.refs import ActorRef, Name, Target, Via, require_target
+from jidocode.errors import HostError
+from jidocode.session.record import Session, SessionConfig, new_session_id, validate_session_id
+from jidocode.system.asynchronous.export import AsyncExport
+from jidocode.system.asynchronous.handle import AsyncSessionHandle
+from jidocode.system.asynchronous.running import AsyncRunner
+from jidocode.system.asynchronous.streams import (
+    AsyncCallHandle,
+    AsyncCallStream,
+    AsyncEventStream,
+    AsyncMonitor,
+)
+from jidocode.system.asynchronous.waiting import in_thread
+from jidocode.system.session_router import process_name
+from jidocode.system.settings import Settings, SettingsOverrides
+from jidocode.system.steps import Plan
+from jidocode.system.system import SessionSystem
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from jidocode.otp.supervision.specs import Child, ChildSpec, Flags
+    from jidocode.otp.supervision.strategy import Strategy, StrategyText
+    from jidocode.session.journal.catalogue import Resumable
+    from jidocode.session.tree import SessionChildren
+    from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
+    from jidocode.system.running_sessions import RunningSystem
+
+T = TypeVar("T")
+
+
+class AsyncSessionSystem(AsyncClosing):
+    """Coding sessions under supervision, for coroutines: what `SessionSystem` has, awaited.
+
+        async with AsyncSessionSystem() as system:
+            session = await system.create_session("~/work/shop")
+
+    It starts at the beginning of the block, and is closed at its end. Nothing holds up the
+    loop meanwhile, and no task is added to it. Any task may use it, of any loop and thread.
+
+    Whatever waits raises what its twin of `SessionSystem` does, and may be cancelled: then
+    nobody waits for the answer any more. What was asked for may be done all the same, but a
+    session that was being opened is not, and a command is ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        name: str | None = None,
+        build: SessionChildren | None = None,
+        children: Sequence[Child] = (),
+        **overrides: Unpack[SettingsOverrides],
+    ) -> None:
+        """Be ready to start a system; takes what `SessionSystem` takes."""
+        self._open: Callable[[], SessionSystem] = partial(
+            SessionSystem, settings, name=name, build=build, children=children, **overrides
+        )
+        self._opened: SessionSystem | None = None
+
+    @classmethod
+    def attach(
+        cls,
+        name: str,
+        *,
+        read_only: bool = False,
+        build: SessionChildren | None = None,
+        timeout: float = 10.0,
+    ) -> Self:
+        """Be ready to attach to the system called *name*; takes what `SessionSystem.attach` takes.
+
+            async with AsyncSessionSystem.attach("shop") as system:
+                session = await system.get_session(session_id)
+
+        It attaches at the beginning of the block, which raises what that does, and detaches at
+        its end; the sessions go on.
+        """
+        self = cls()
+        self._open = partial(
+            SessionSystem.attach, name, read_only=read_only, build=build, timeout=timeout
+        )
+        return self
+
+    async def __aenter__(self) -> Self:
+        """Start it, or attach to it.
+
+        Raises:
+            RuntimeError: That was done before.
+            Exception: Whatever `SessionSystem`, or its `attach`, raises.
+        """
+        if self._opened is not None:
+            raise RuntimeError("a system is started once: make another one")
+        self._opened = await in_thread(self._start, undo=lambda outcome: outcome().close())
+        self._runner = AsyncRunner(self._system)
+        return self
+
+    def _start(self) -> SessionSystem:
+        # What a handle would import when a command is run: that would hold up the loop.
+        import_module("jidocode.session.commands.client")
+        import_module("jidocode.session.commands.server")
+        return self._open()
+
+    async def aclose(self) -> None:
+        """Stop every process, as `SessionSystem.close` does; closing twice is fine.
+
+        No process is left when this returns; nor if it is cancelled, which waits for that. One
+        that this process has attached to goes on.
+        """
+        if self._opened is not None and not self._opened._running.client.closed:  # noqa: SLF001 - it is of the same room
+            await in_thread(self._opened.close)
+
+    def __repr__(self) -> str:
+        state = "<SessionSystem not started>" if self._opened is None else repr(self._opened)
+        return f"<Async{state[1:]}"
+
+    @property
+    def _system(self) -> RunningSystem:
+        if self._opened is None:
+            raise HostError("this system was not started: use it as `async with ... as system`")
+        return self._opened._system  # noqa: SLF001 - it is of the same room
+
+    @property
+    def settings(self) -> Settings:
+        """How it behaves."""
+        return self._system.settings
+
+    @property
+    def host_pid(self) -> int:
+        """The process id of the host process."""
+        return self._system.client.host_pid
+
+    async def _carry_out(self, plan: Plan[T]) -> T:
+        return await self._runner.carry_out(plan)
+
+    def _handle(self, session: Session) -> AsyncSessionHandle:
+        return AsyncSessionHandle(self._runner, self._system, session.id)
+
+    # Sessions
+
+    async def create_session(  # noqa: PLR0913 - all but the first are keywords
+        self,
+        project_path: str | os.PathLike[str] = ".",
+        *,
+        name: str | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
+        session_id: str | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> AsyncSessionHandle:
+        """Open a session for the project folder *project_path*; see `SessionSystem.create_session`.
+
+        If it is cancelled, the session is not opened, nor is it found any more; if its id is a
+        fresh one, its journal is deleted.
+        """
+        system, is_fresh = self._system, session_id is None
+        session_id = new_session_id() if session_id is None else session_id
+
+        def start() -> Session:
+            session = Session.new(
+                project_path=project_path, name=name, config=config, session_id=session_id
+            )
+            return system.carry_out(system.sessions.start(session, strategy, children))
+
+        undo = partial(system.withdraw, session_id, is_fresh=is_fresh)
+        return self._handle(await in_thread(start, undo=undo))
+
+    async def start_session(
+        self,
+        session: Session,
+        *,
+        strategy: Strategy | StrategyText | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> AsyncSessionHandle:
+        """Open the session that *session* describes; as `create_session`."""
+        plan = self._system.sessions.start(session, strategy, children)
+        return await self._open_session(session.id, plan)
+
+    async def resume_session(
+        self,
+        session_id: str,
+        *,
+        project_path: str | os.PathLike[str] | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> AsyncSessionHandle:
+        """Open a session again that has a journal; see `SessionSystem.resume_session`."""
+        plan = self._system.sessions.resume(
+            session_id, strategy, children, project_path=project_path
+        )
+        return await self._open_session(session_id, plan)
+
+    async def _open_session(self, session_id: str, plan: Plan[Session]) -> AsyncSessionHandle:
+        system = self._system
+        undo = partial(system.withdraw, session_id, is_fresh=False)
+        return self._handle(await in_thread(lambda: system.carry_out(plan), undo=undo))
+
+    async def stop_session(self, session_id: str) -> None:
+        """Stop a session; see `SessionSystem.stop_session`."""
+        await self._carry_out(self._system.sessions.stop(session_id))
+
+    async def get_session(self, session_id: str) -> AsyncSessionHandle:
+        """Return the handle of an open session; raises as `stop_session`."""
+        return self._handle(await self.session_record(session_id))
+
+    async def session_record(self, session_id: str) -> Session:
+        """Return the record of an open session; raises as `stop_session`."""
+        return await self._carry_out(self._system.sessions.record(session_id))
+
+    async def list_sessions(self) -> list[Session]:
+        """Return the records of all open sessions, oldest first."""
+        return await self._carry_out(self._system.sessions.records())
+
+    async def find_session(
+        self, *, path: str | os.PathLike[str] | None = None, name: str | None = None
+    ) -> AsyncSessionHandle:
+        """Return the oldest open session with that project folder, or that exact name."""
+        system = self._system
+        plan = system.sessions.find(path, name)
+        if path is None:
+            return self._handle(await self._carry_out(plan))
+        return self._handle(await in_thread(lambda: system.carry_out(plan)))
+
+    async def session_running(self, session_id: str) -> bool:
+        """Whether a session with that id is open."""
+        return await self._carry_out(self._system.sessions.is_open(session_id))
+
+    async def update_session(
+        self, session_id: str, change: Callable[[Session], Session]
+    ) -> Session:
+        """Change an open session's record everywhere; see `SessionSystem.update_session`."""
+        return await self._carry_out(self._system.updating(session_id, change, object()))
+
+    # Journals: files, that a thread reads
+
+    async def list_resumable(
+        self, *, project: str | os.PathLike[str] | None = None
+    ) -> list[Resumable]:
+        """Return the sessions that have a journal and are not open here, latest first."""
+        system = self._system
+        return await in_thread(lambda: system.carry_out(system.sessions.resumable(project)))
+
+    def export_session(self, session_id: str) -> AsyncExport:
+        """Return every change of a session as a JSON object, oldest first: read by `async for`."""
+        return AsyncExport(partial(self._system.archive.export, session_id))
+
+    async def fork_session(
+        self, session_id: str, *, upto_seq: int | None = None, name: str | None = None
+    ) -> Session:
+        """Begin a new session with a copy of another one's conversation."""
+        archive = self._system.archive
+        return await in_thread(lambda: archive.fork(session_id, upto_seq=upto_seq, name=name))
+
+    async def delete_session(self, session_id: str) -> None:
+        """Delete the journal of a session that is not open."""
+        archive = self._system.archive
+        await in_thread(lambda: archive.delete(session_id))
+
+    # Processes
+
+    async def get_process(self, session_id: str, kind: str) -> ActorRef:
+        """Return a session's process by its kind; see `SessionSystem.get_process`."""
+        return await self._find(process_name(kind, session_id))
+
+    async def get_manager(self, session_id: str) -> ActorRef:
+        """Return the session's Manager; see `get_process`."""
+        return await self.get_process(session_id, "manager")
+
+    async def get_state(self, session_id: str) -> ActorRef:
+        """Return the session's State; see `get_process`."""
+        return await self.get_process(session_id, "state")
+
+    async def get_agent(self, session_id: str) -> ActorRef:
+        """Return the session's agent; see `get_process`."""
+        return await self.get_process(session_id, "agent")
+
+    async def whereis(self, target: Name | Via) -> ActorRef | None:
+        """Return what the process registry has under a name, or a `Registry` under a key, now."""
+        return await self._carry_out(self._system.router.look_up(target))
+
+    async def call(self, target: Target, request: object, *, timeout: float | None = None) -> Any:
+        """Send *request* to the `handle_call` of *target*, and return its answer."""
+        return await self._carry_out(self._system.router.ask(target, request, timeout))
+
+    async def begin_call(self, target: Target, request: object) -> AsyncCallHandle:
+        """Send *request* to the `handle_call` of *target*, and return the call under way."""
+        system = self._system
+        pending = await self._carry_out(system.router.begin(target, request))
+        return AsyncCallHandle(system.client, system.router, pending)
+
+    async def call_stream(
+        self,
+        target: Target,
+        request: object,
+        *,
+        timeout: float | None = None,
+    ) -> AsyncCallStream:
+        """Send *request* to *target*, and return the parts of its answer."""
+        system = self._system
+        seconds = system.router.deadline(timeout).seconds
+        pending = await self._carry_out(system.router.begin_stream(target, request))
+        return AsyncCallStream(system.client, pending, seconds)
+
+    async def cast(self, target: Target, request: object) -> None:
+        """Send *request* to the `handle_cast` of *target*, and wait for nothing."""
+        message = wire.Cast(wire.pack_request(request))
+        await self._carry_out(self._system.sending(target, message))
+
+    async def send(self, target: Target, message: object) -> None:
+        """Send *message* to the `handle_info` of *target*, and wait for nothing."""
+        info = wire.Info(wire.pack_request(message))
+        await self._carry_out(self._system.sending(target, info))
+
+    async def monitor(self, target: Target) -> AsyncMonitor:
+        """Return a monitor of *target*, which tells when its process is gone."""
+        client = self._system.client
+        return AsyncMonitor(client, client.monitor(await self._find(target)))
+
+    async def stop(
+        self,
+        target: Target,
+        reason: ExitReason = NORMAL,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Have *target* end with *reason* in order, and wait until it has."""
+        await self._carry_out(self._system.stopping(target, reason, timeout))
+
+    async def _find(self, target: Target) -> ActorRef:
+        require_target(target)
+        router = self._system.router
+        return await self._carry_out(router.find(target, router.deadline()))
+
+    # Looking
+
+    async def health_check(self, session_id: str) -> Health:
+        """Ask every child of a session how it is, all at once."""
+        return await self._carry_out(self._system.probe.session(session_id))
+
+    async def system_health(self) -> SystemHealth:
+        """Ask every process how it is."""
+        return await self._carry_out(self._system.probe.system())
+
+    async def tree(self) -> TreeNode:
+        """Return the live tree, asked from the supervisors themselves; `str()` draws it."""
+        return await self._carry_out(self._system.probe.tree())
+
+    def events(self, session_id: str | None = None) -> AsyncEventStream:
+        """Return a stream of what happens from now on; see `SessionSystem.events`."""
+        if session_id is not None:
+            validate_session_id(session_id)
+        return AsyncEventStream(self._runner, self._system.hub.stream(session_id))
+
+    async def statistics(self) -> Statistics:
+        """Return a snapshot of counts."""
+        return await self._carry_out(self._system.counting())

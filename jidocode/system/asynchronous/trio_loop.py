@@ -1,0 +1,72 @@
+"""How a coroutine waits on trio."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import trio
+
+from jidocode.system.asynchronous.alarm import Alarm
+
+_alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("jidocode")
+
+
+class TrioWaiter:
+    """A `Waiter` by putting the task to sleep."""
+
+    __slots__ = ("_alarm", "_is_awake", "_task")
+
+    def __init__(self) -> None:
+        try:
+            self._alarm = _alarm.get()
+        except LookupError:
+            self._alarm = Alarm(trio.lowlevel.current_trio_token().run_sync_soon)
+            _alarm.set(self._alarm)
+        self._task: trio.lowlevel.Task | None = None
+        self._is_awake = False
+
+    def wake(self) -> None:
+        """End the waiting; see `Waiter`."""
+        if not self._is_awake:
+            self._is_awake = True
+            self._alarm.ring(self._end)
+
+    def _end(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is woken; see `Waiter`."""
+        if self._is_awake:
+            await trio.lowlevel.checkpoint()
+        else:
+            with trio.move_on_after(seconds):
+                self._task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._is_awake = False
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class TrioLoop:
+    """The `Loop` of trio."""
+
+    cancelled: type[BaseException] = trio.Cancelled
+
+    def waiter(self) -> TrioWaiter:
+        """Return a new waiter."""
+        return TrioWaiter()
+
+    def shield(self) -> AbstractContextManager[object]:
+        """Keep scopes from cancelling."""
+        return trio.CancelScope(shield=True)
+
+    async def checkpoint(self) -> None:
+        """Let other coroutines run."""
+        await trio.lowlevel.checkpoint()
+
+
+TRIO = TrioLoop()

@@ -1,0 +1,59 @@
+"""Being in a system that another process has started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jidocode._host import wire
+from jidocode._host.attach.place import require_name
+from jidocode._host.attach.visit import Visit, visit
+from jidocode._host.client.attached import AttachedClient, ReadOnlyClient
+from jidocode._host.deadline import Deadline
+from jidocode._host.threads import run_whole
+from jidocode.errors import AttachError
+from jidocode.session.tree import SessionChildren, session_children
+from jidocode.system.archive import Archive
+from jidocode.system.running import Connect
+from jidocode.system.running_sessions import About, RunningSystem, Tooling
+
+if TYPE_CHECKING:
+    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.tool import Tool
+
+
+def _about(host: Visit) -> About:
+    about = wire.unpack(host.about)
+    if not isinstance(about, About):
+        raise AttachError("what the system says of itself cannot be read here")
+    return about
+
+
+def attach(
+    name: str,
+    build: SessionChildren | None,
+    tooling: tuple[Sequence[Tool], Policy | None],
+    *,
+    read_only: bool,
+    timeout: float,
+) -> RunningSystem:
+    """Return the system called *name*; see `SessionSystem.attach`."""
+    found, deadline = require_name(name), Deadline.after(timeout)
+    host = run_whole(lambda: visit(found, deadline.left))
+    try:
+        about = _about(host)
+        connect: Connect
+        if read_only:
+            from jidocode.system.looking import changes_nothing  # noqa: PLC0415 - few attach so
+
+            connect = partial(ReadOnlyClient, host, timeout=deadline.left, permits=changes_nothing)
+        else:
+            connect = partial(AttachedClient, host, timeout=deadline.left)
+        archive = Archive(about.settings, about.system, read_only=read_only)
+        return RunningSystem(
+            connect, archive, about.settings, build or session_children, Tooling(*tooling)
+        )
+    except BaseException:
+        host.close()
+        raise

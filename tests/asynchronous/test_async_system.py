@@ -1,0 +1,389 @@
+"""A system that is awaited, on asyncio and on trio: with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from loops import RUNNERS, Opening, Runner
+from servers import worker
+from streamers import Streamer
+
+from jidocode import (
+    ActorExitedError,
+    AsyncSessionSystem,
+    BoundaryError,
+    CallTimeoutError,
+    ChildSpec,
+    CommandFailedError,
+    CreationRate,
+    HostError,
+    InvalidSettingError,
+    Message,
+    NoProcessError,
+    RateLimitedError,
+    SessionNotFoundError,
+    SessionRefused,
+)
+from jidocode.otp import ChildExited, Killed, Start
+from jidocode.system.asynchronous.waiting import in_thread
+
+
+def test_a_session_is_used(loop: Runner, opened: Opening, project: Path) -> None:
+    """Files, conversation, commands, children and events: each by its own kind of waiting."""
+
+    async def main() -> None:
+        children = [
+            worker("worker"),
+            ChildSpec(id="streamer", start=Start(Streamer, project / "log")),
+        ]
+        async with opened(children) as (system, session):
+            message = await session.state.append_message("user", "hello")
+            assert [message] == list(await session.state.messages())
+            assert "# Shop" in (await session.manager.read_text("README.md")).text
+            with pytest.raises(BoundaryError):
+                await session.manager.read_file("../secret")
+
+            assert (await session.run("echo out; echo err >&2")).stdout == "out\n"
+            with pytest.raises(CommandFailedError):
+                await session.run("exit 3", check=True)
+            command = await session.commands.start(["cat"], stdin=b"")
+            await command.write("a line\n")
+            await command.close_stdin()
+            assert b"".join([chunk async for chunk in command.output()]) == b"a line\n"
+            assert (await command.wait()).ok
+            assert len(await session.commands.list()) == 3
+
+            ref = await system.get_process(session.id, "worker")
+            assert await session.call("worker", "pid") == ref.os_pid
+            assert ref in [child.ref for child in (await session.health_check()).children]
+            await session.cast("worker", "nothing")
+            under_way = await system.begin_call(("worker", session.id), "handled")
+            assert await under_way.result() == await under_way.result()
+            parts = await session.call_stream("streamer", ("count", 100))
+            assert [part async for part in parts] == list(range(100))
+            assert await parts.result() == await parts.result()
+
+            assert (await session.rename("till")).name == "till"
+            assert (await system.find_session(name="till")).id == session.id
+            assert (await system.find_session(path=project)).id == session.id
+            assert [each.id for each in await system.list_sessions()] == [session.id]
+            assert session.id in str(await system.tree())
+            assert (await system.statistics()).sessions == 1
+            assert {each.id for each in await session.which_children()} >= {"manager", "worker"}
+            await session.terminate_child("worker")
+            assert await session.restart_child("worker") is not None
+
+    loop.run(main)
+
+
+def test_a_session_is_closed_and_opened_again(loop: Runner, opened: Opening, project: Path) -> None:
+    """And its journal is read, copied and deleted."""
+
+    async def main() -> None:
+        async with opened() as (system, session):
+            stream = system.events(session.id)
+            await session.state.append_message("user", "hello")
+            await session.stop()
+            assert not await system.session_running(session.id)
+            with pytest.raises(SessionNotFoundError):
+                await session.state.messages()
+            facts = [event.fact async for event in stream]
+            assert isinstance(facts[-1], ChildExited)
+
+            exported = [change async for change in system.export_session(session.id)]
+            assert "hello" in str(exported)
+            [resumable] = await system.list_resumable(project=project)
+            again = await system.resume_session(resumable.session_id)
+            assert len(await again.state.messages()) == 1
+            copy = await system.fork_session(again.id)
+            await system.delete_session(copy.id)
+
+    loop.run(main)
+
+
+def test_a_thousand_calls_at_once_are_answered(loop: Runner, opened: Opening) -> None:
+    """Each with its own answer."""
+
+    async def main() -> None:
+        async with opened([worker("worker")], call_timeout=120.0) as (_, session):
+            answers: list[Any] = []
+
+            async def ask() -> None:
+                answers.append(await session.call("worker", "handled"))
+
+            await loop.together(*[ask] * 1000)
+            assert sorted(answers) == list(range(1, 1001))
+
+    loop.run(main)
+
+
+def test_a_kill_ends_the_calls_under_way(loop: Runner, opened: Opening) -> None:
+    """At once, with the reason; the next ones are for the next life."""
+
+    async def main() -> None:
+        async with opened([worker("worker")]) as (system, session):
+            monitor = await session.monitor("worker")
+            errors: list[Exception] = []
+
+            async def ask() -> None:
+                try:
+                    await session.call("worker", "wait")
+                except ActorExitedError as error:
+                    errors.append(error)
+
+            async def kill() -> None:
+                while system._system.client.calls < 100:
+                    await loop.sleep(0.001)
+                os.kill(monitor.ref.os_pid, signal.SIGKILL)
+
+            await loop.together(kill, *[ask] * 100)
+            assert len(errors) == 100
+            assert (await monitor.wait()).reason == Killed(signal.SIGKILL)
+            assert await monitor.wait(0.0) is not None
+            assert await session.call("worker", "pid") != monitor.ref.os_pid
+
+    loop.run(main)
+
+
+def test_a_subscription_goes_on_across_a_kill(loop: Runner, opened: Opening) -> None:
+    """No change is missing, and none comes twice, also for one that is cancelled in between."""
+
+    async def main() -> None:
+        async with opened(call_timeout=60.0) as (system, session):
+            texts: list[str] = []
+            stream = session.state.subscribe(from_seq=1)
+
+            async def read() -> None:
+                async for change in stream:
+                    if isinstance(change, Message):
+                        texts.append(change.content)
+                    if change.seq % 5 == 0:
+                        await loop.within(0.0, stream.get)  # nothing is lost with it
+
+            async def write() -> None:
+                for number in range(60):
+                    if number % 20 == 10:
+                        state = await system.get_state(session.id)
+                        os.kill(state.os_pid, signal.SIGKILL)
+                    message_id = f"{number:032x}"
+                    while True:
+                        try:
+                            await session.state.append_message(
+                                "user", str(number), message_id=message_id
+                            )
+                            break
+                        except ActorExitedError:
+                            continue
+                while len(texts) < 40:
+                    await loop.sleep(0.001)
+                await stream.aclose()
+
+            await loop.together(read, write)
+            assert stream.closed
+            numbers = [int(text) for text in texts]
+            assert numbers == sorted(set(numbers))
+            left = session.state.subscribe(from_seq=1)
+            seqs: list[int] = []
+            while (change := await left.get(0.2)) is not None:
+                seqs.append(change.seq)
+            assert seqs == list(range(1, len(seqs) + 1))
+
+    loop.run(main)
+
+
+def test_a_stream_of_a_session_that_ends_says_so(loop: Runner, opened: Opening) -> None:
+    """Also to who waits in it."""
+
+    async def main() -> None:
+        async with opened() as (_, session):
+            stream = session.state.subscribe(from_seq=1)
+
+            async def read() -> None:
+                with pytest.raises(SessionNotFoundError):
+                    async for _ in stream:
+                        pass
+
+            async def stop() -> None:
+                await loop.sleep(0.1)
+                with pytest.raises(RuntimeError, match="another task"):
+                    await stream.get()
+                await session.stop()
+
+            await loop.together(read, stop)
+
+    loop.run(main)
+
+
+def test_events_end_when_their_stream_is_closed(loop: Runner, opened: Opening) -> None:
+    """From another task; and one that waits for a time gets nothing when it is over."""
+
+    async def main() -> None:
+        async with opened([worker("worker")], event_buffer=5) as (system, session):
+            stream = system.events()
+            assert await stream.get(0.0) is None
+            await session.call("worker", ("announce", "news"))
+            event = await stream.get(30.0)
+            assert event is not None
+            assert event.session_id == session.id
+
+            async def read() -> None:
+                async for _ in stream:
+                    pass
+
+            async def close() -> None:
+                await loop.sleep(0.05)
+                await stream.aclose()
+
+            await loop.together(read, read, close)
+            assert stream.closed
+            async with session.events() as other:
+                for number in range(20):
+                    await session.call("worker", ("announce", number))
+                await system.statistics()
+            assert other.dropped >= 10
+
+    loop.run(main)
+
+
+def test_time_outs_by_scope_and_by_argument_agree(loop: Runner, opened: Opening) -> None:
+    """Whichever is over first ends the waiting, and leaves nothing behind."""
+
+    async def main() -> None:
+        async with opened([worker("worker")]) as (system, session):
+            with pytest.raises(CallTimeoutError, match=r"within 0\.1 s"):
+                await session.call("worker", "wait", timeout=0.1)
+            with pytest.raises(TimeoutError), anyio.fail_after(0.1):
+                await session.call("worker", "wait", timeout=30)
+            with anyio.move_on_after(30), pytest.raises(CallTimeoutError):
+                await session.call("worker", "wait", timeout=0.0)
+            under_way = await system.begin_call(("worker", session.id), "wait")
+            with pytest.raises(CallTimeoutError):
+                await under_way.result(0.05)
+            assert not under_way.done
+            assert under_way.cancel()
+            with pytest.raises(NoProcessError):
+                await session.call("nobody", "pid")
+
+    loop.run(main)
+
+
+def test_one_update_of_a_record_at_a_time(loop: Runner, opened: Opening) -> None:
+    """Whoever makes them, in whatever loop or thread."""
+
+    async def main() -> None:
+        async with opened() as (system, session):
+
+            async def count() -> None:
+                await session.update_config({"max_tokens": 1})
+                for _ in range(5):
+                    await system.update_session(
+                        session.id,
+                        lambda record: record.update_config(
+                            {"max_tokens": (record.config.max_tokens or 0) + 1}
+                        ),
+                    )
+
+            async def count_only() -> None:
+                for _ in range(5):
+                    await system.update_session(
+                        session.id, lambda record: record.rename(record.name + "x")
+                    )
+
+            def elsewhere() -> None:
+                for _ in range(5):
+                    system._system.update(
+                        session.id, lambda record: record.rename(record.name + "x")
+                    )
+
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            await loop.together(count, count_only, count_only)
+            await in_thread(thread.join)
+            record = await session.session()
+            assert record.config.max_tokens == 6
+            assert record.name == "shop" + 15 * "x"
+
+    loop.run(main)
+
+
+def test_a_block_that_fails_closes_its_system(loop: Runner, project: Path) -> None:
+    """And says what has failed; closing twice is fine, and nothing can be asked after it."""
+    systems: list[AsyncSessionSystem] = []
+
+    async def main() -> None:
+        async with AsyncSessionSystem() as system:
+            systems.append(system)
+            await system.create_session(project)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        loop.run(main)
+    [system] = systems
+    assert repr(system) == "<AsyncSessionSystem closed>"
+    loop.run(system.aclose)
+    with pytest.raises(HostError, match="closed"):
+        loop.run(system.list_sessions)
+    with pytest.raises(RuntimeError, match="once"):
+        loop.run(system.__aenter__)
+
+
+def test_a_start_that_fails_leaves_nothing(loop: Runner) -> None:
+    """Nor does one that has not begun."""
+
+    async def main() -> None:
+        with pytest.raises(InvalidSettingError):
+            async with AsyncSessionSystem(call_timeout=-1.0):
+                pass
+
+    loop.run(main)
+    system = AsyncSessionSystem()
+    assert repr(system) == "<AsyncSessionSystem not started>"
+    loop.run(system.aclose)
+    with pytest.raises(HostError, match="async with"):
+        loop.run(system.list_sessions)
+
+
+def test_several_loops_use_one_system(project: Path) -> None:
+    """One in each thread, of either kind, at once."""
+
+    async def main() -> None:
+        async with AsyncSessionSystem(call_timeout=60.0) as system:
+            session = await system.create_session(project)
+            roots: list[str] = []
+
+            async def ask() -> None:
+                roots.extend([await session.manager.project_root() for _ in range(50)])
+
+            threads = [
+                threading.Thread(target=partial(runner.run, ask)) for runner in [*RUNNERS] * 2
+            ]
+            for thread in threads:
+                thread.start()
+            await ask()
+            for thread in threads:
+                await in_thread(thread.join)
+            assert roots == 250 * [str(project)]
+
+    RUNNERS[0].run(main)
+
+
+def test_a_refusal_is_an_event(loop: Runner, opened: Opening, tmp_path: Path) -> None:
+    """As in a system that waits."""
+
+    async def main() -> None:
+        rate = CreationRate(attempts=1, seconds=60.0)
+        async with opened(creation_rate=rate) as (system, _), system.events() as stream:
+            with pytest.raises(RateLimitedError):
+                await system.create_session(tmp_path)
+            while not isinstance((event := await anext(stream)).fact, SessionRefused):
+                pass
+            assert isinstance(event.fact.error, RateLimitedError)
+
+    loop.run(main)

@@ -1,0 +1,315 @@
+"""Servers of several workers that share a system, and the process that holds it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from apps import IMPORTS, MARK, marked
+
+from jidocode import JidocodeError, SessionSystem
+from jidocode.testing import eventually, is_alive
+
+START_SECONDS = 60.0
+_numbers = itertools.count()
+
+APP = """
+import functools, os
+from urllib.parse import parse_qs
+
+from jidocode import SessionSystem
+
+@functools.cache
+def system(_pid):
+    return SessionSystem.attach(os.environ["SHOP"], timeout=30)
+
+def answer(query):
+    arguments = parse_qs(query)
+    session = system(os.getpid()).get_session(arguments["session"][0])
+    session.state.append_message("user", arguments["text"][0])
+    return f"{os.getpid()} {VERSION}"
+
+VERSION = 1
+
+def wsgi(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [answer(environ["QUERY_STRING"]).encode()]
+
+async def asgi(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    body = answer(scope["query_string"].decode()).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+OWNER = """
+import os
+from jidocode import SessionSystem
+owner = SessionSystem(name=os.environ["SHOP"], state_dir=os.environ["STATE"])
+session = owner.create_session(os.environ["PROJECT"])
+print("session", session.id, flush=True)
+"""
+
+
+class Program:
+    """A program of a test, and all that it starts.
+
+    Attributes:
+        process: Its process.
+        said: Where all that it says goes.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, env: dict[str, str]) -> None:
+        self.mark = uuid.uuid4().hex
+        self.said = folder / f"{self.mark}.log"
+        paths = os.pathsep.join([str(folder), IMPORTS])
+        environment = {**os.environ, "PYTHONPATH": paths, MARK: self.mark, **env}
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env=environment,
+                cwd=folder,
+            )
+
+    def await_text(self, text: str) -> str:
+        """Return all that it has said, once *text* is in it."""
+
+        def look() -> str:
+            assert self.process.poll() is None, self.said.read_text()
+            said = self.said.read_text()
+            return said if text in said else ""
+
+        return eventually(look, f"{text!r}", timeout=START_SECONDS)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send it a signal, and return its exit status; fail if anything of it is left."""
+        self.process.send_signal(number)
+        status = self.process.wait(START_SECONDS)
+        eventually(
+            lambda: not marked(self.mark), f"the end of all: {self.said.read_text()[-2000:]}"
+        )
+        return status
+
+    def kill(self) -> None:
+        """Kill what is left of it."""
+        for pid in marked(self.mark):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        sys.stdout.write(self.said.read_text())  # pytest shows it if the test has failed
+
+
+@contextmanager
+def program(command: Sequence[str], folder: Path, **env: str) -> Generator[Program]:
+    """Start a program, and end it."""
+    started = Program(command, folder, env)
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test has."""
+    return f"served-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        found: int = sock.getsockname()[1]
+    return found
+
+
+@pytest.fixture
+def served(name: str, tmp_path: Path) -> Iterator[Program]:
+    """`jidocode serve`."""
+    with serving(name, tmp_path) as served:
+        yield served
+
+
+@contextmanager
+def serving(name: str, folder: Path, *options: str, **env: str) -> Generator[Program]:
+    """Run `jidocode serve`, until others can attach and then for the block."""
+    command = [sys.executable, "-m", "jidocode", "serve", "--name", name, *options]
+    with program(command, folder, JIDOCODE_STATE_DIR=str(folder / "state"), **env) as served:
+        served.await_text("is ready")
+        yield served
+
+
+def ask(port: int, session_id: str, text: str) -> list[str]:
+    """Have a server append a message; return which process has, and its version."""
+    url = f"http://127.0.0.1:{port}/?session={session_id}&text={text}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        said: str = answer.read().decode()
+    return said.split()
+
+
+def try_to_ask(port: int, session_id: str, text: str) -> list[str]:
+    """Do as `ask`; nothing if nobody answers."""
+    try:
+        return ask(port, session_id, text)
+    except OSError:
+        return []
+
+
+# ----- `jidocode serve` ----------------------------------------------------------------------
+
+
+def test_a_served_system_outlives_its_apps_and_ends_in_order(
+    name: str, served: Program, project: Path, tmp_path: Path
+) -> None:
+    """By SIGTERM, after which nothing is left, and what was said is there again."""
+    with SessionSystem.attach(name) as first:
+        session = first.create_session(project)
+        session.state.append_message("user", "kept")
+    with SessionSystem.attach(name) as second:
+        assert second.get_session(session.id).state.statistics().messages == 1
+        assert served.end() == 0
+        with pytest.raises(JidocodeError):
+            second.list_sessions()
+    with serving(name, tmp_path) as again, SessionSystem.attach(name) as third:
+        assert third.resume_session(session.id).state.messages()[0].content == "kept"
+        third.close()
+        assert again.end(signal.SIGKILL) == -signal.SIGKILL
+    with serving(name, tmp_path) as again:
+        assert again.end(signal.SIGINT) == 0
+
+
+def test_a_served_system_ends_when_nobody_uses_it(name: str, tmp_path: Path) -> None:
+    """Not while somebody is attached, and a while after."""
+    with serving(name, tmp_path, "--idle-timeout", "1.5") as served:
+        with SessionSystem.attach(name) as system:
+            begun = time.monotonic()
+            while time.monotonic() - begun < 2.5:
+                assert system.list_sessions() == []
+        assert served.process.wait(START_SECONDS) == 0
+        assert served.said.read_text().count("Traceback") == 0
+
+
+def test_a_second_one_says_in_a_sentence_who_has_the_name(
+    name: str, served: Program, tmp_path: Path
+) -> None:
+    """And its status is 1."""
+    command = [sys.executable, "-m", "jidocode", "serve", "--name", name]
+    with program(command, tmp_path) as second:
+        assert second.process.wait(START_SECONDS) == 1
+        assert second.said.read_text() == (
+            f"Error: a system called {name} was started by process {served.process.pid} already\n"
+        )
+
+
+def test_a_served_system_whose_host_dies_ends_and_says_so(name: str, served: Program) -> None:
+    """So that whoever looks after it starts it again."""
+    with SessionSystem.attach(name) as system:
+        os.kill(system.host_pid, signal.SIGKILL)
+        assert served.process.wait(START_SECONDS) == 1
+    assert "Error: the host process is gone" in served.said.read_text()
+
+
+def test_systemd_is_told(name: str, tmp_path: Path) -> None:
+    """That it is ready, and that it ends."""
+    place = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(place))
+        notify.settimeout(START_SECONDS)
+        with serving(name, tmp_path, NOTIFY_SOCKET=str(place)) as served:
+            assert notify.recv(100) == b"READY=1"
+            assert served.end() == 0
+            assert notify.recv(100) == b"STOPPING=1"
+
+
+def test_without_click_there_is_a_hint(tmp_path: Path) -> None:
+    """And no traceback."""
+    code = "import sys; sys.modules['click'] = None; from jidocode.__main__ import main; main()"
+    with program([sys.executable, "-c", code], tmp_path) as app:
+        assert app.process.wait(START_SECONDS) == 1
+        assert "pip install 'jidocode[cli]'" in app.said.read_text()
+        assert "Traceback" not in app.said.read_text()
+
+
+# ----- servers -------------------------------------------------------------------------------
+
+
+def test_two_workers_of_uvicorn_share_the_sessions(
+    name: str, served: Program, project: Path, tmp_path: Path, port: int
+) -> None:
+    """None of 64 messages is lost, whoever gets it, and whichever worker is killed."""
+    (tmp_path / "shop_app.py").write_text(APP)
+    command = [sys.executable, "-m", "uvicorn", "shop_app:asgi", "--workers", "2"]
+    with (
+        SessionSystem.attach(name) as system,
+        program([*command, "--port", str(port)], tmp_path, SHOP=name) as server,
+    ):
+        session = system.create_session(project)
+        eventually(lambda: try_to_ask(port, session.id, "first"), timeout=START_SECONDS)
+        before = session.state.statistics().messages
+        workers = {ask(port, session.id, str(number))[0] for number in range(64)}
+        assert session.state.statistics().messages == before + 64
+        os.kill(int(workers.pop()), signal.SIGKILL)
+        eventually(lambda: try_to_ask(port, session.id, "after"), timeout=START_SECONDS)
+        server.end()
+        assert session.health_check().status.value == "healthy"
+    assert served.end() == 0
+
+
+def test_sessions_live_on_while_uvicorn_reloads(
+    name: str, served: Program, project: Path, tmp_path: Path, port: int
+) -> None:
+    """The new worker goes on where the old one was."""
+    app = tmp_path / "shop_app.py"
+    app.write_text(APP)
+    command = [sys.executable, "-m", "uvicorn", "shop_app:asgi", "--reload"]
+    with (
+        SessionSystem.attach(name) as system,
+        program([*command, "--port", str(port)], tmp_path, SHOP=name) as server,
+    ):
+        session = system.create_session(project)
+        worker, _ = eventually(lambda: try_to_ask(port, session.id, "one"), timeout=START_SECONDS)
+        app.write_text(APP.replace("VERSION = 1", "VERSION = 22"))
+        eventually(lambda: "22" in try_to_ask(port, session.id, "two"), timeout=START_SECONDS)
+        assert not is_alive(int(worker))
+        contents = {message.content for message in session.state.messages()}
+        assert contents == {"one", "two"}
+        server.end(signal.SIGINT)
+    assert served.end() == 0
+
+
+def test_gunicorn_forks_workers_that_attach(
+    name: str, project: Path, tmp_path: Path, port: int
+) -> None:
+    """To a system that its master has started while it has loaded the app beforehand."""
+    (tmp_path / "shop_app.py").write_text(OWNER + APP)
+    command = [
+        *(sys.executable, "-m", "gunicorn", "shop_app:wsgi", "--preload", "--workers", "2"),
+        *("--bind", f"127.0.0.1:{port}", "--graceful-timeout", "5"),
+    ]
+    env = {"SHOP": name, "PROJECT": str(project), "STATE": str(tmp_path / "state")}
+    with program(command, tmp_path, **env) as server:
+        said = server.await_text("session ")
+        session_id = said.partition("session ")[2].split()[0]
+        eventually(lambda: try_to_ask(port, session_id, "first"), timeout=START_SECONDS)
+        workers = {ask(port, session_id, str(number))[0] for number in range(64)}
+        os.kill(int(workers.pop()), signal.SIGKILL)
+        eventually(lambda: try_to_ask(port, session_id, "after"), timeout=START_SECONDS)
+        with SessionSystem.attach(name, read_only=True) as look:
+            assert look.get_session(session_id).state.statistics().messages >= 66
+        server.end()

@@ -1,0 +1,82 @@
+"""Sessions that nobody uses are stopped, if the app wants that, and no others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jidocode import SessionHandle, SessionSystem
+from jidocode.testing import PATIENCE, eventually, kill
+
+SECONDS = 0.5
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[SessionSystem]:
+    """A system whose sessions are stopped soon."""
+    with SessionSystem(state_dir=tmp_path / "state", idle_timeout=SECONDS) as system:
+        yield system
+
+
+def await_end(system: SessionSystem, session: SessionHandle) -> None:
+    """Wait until *session* has ended by itself; the registry is asked, and not the session."""
+    eventually(lambda: not system.session_running(session.id))
+
+
+def test_a_session_that_nobody_uses_is_stopped_and_can_be_resumed(
+    system: SessionSystem, session: SessionHandle, project: Path
+) -> None:
+    """And its place is free. It ends in order, also after a crash."""
+    session.state.append_message("user", "kept")
+    await_end(system, session)
+    assert system.list_sessions() == []
+
+    again = system.resume_session(session.id)
+    assert again.state.messages()[0].content == "kept"
+    kill(system, again, "state")
+    await_end(system, again)
+    assert system.create_session(project).run("echo hello").stdout == "hello\n"
+
+
+def look_at_files(session: SessionHandle) -> None:
+    """Use the Manager alone."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < 4 * SECONDS:
+        session.manager.list_directory()
+
+
+def run_a_command(session: SessionHandle) -> None:
+    """Use the Commands alone, and ask nothing meanwhile."""
+    assert session.run(["sleep", str(4 * SECONDS)]).ok
+
+
+def wait_for_changes(session: SessionHandle) -> None:
+    """Use the State alone, and ask nothing meanwhile."""
+    last = session.state.events(after_seq=0)[-1].seq
+    with session.state.subscribe(from_seq=last + 1) as changes:
+        closer = threading.Timer(4 * SECONDS, changes.close)
+        closer.start()
+        assert changes.get(PATIENCE) is None
+        closer.join()
+
+
+def stream_a_message(session: SessionHandle) -> None:
+    """Have a message under way, and ask nothing meanwhile."""
+    message = session.state.begin_stream()
+    time.sleep(4 * SECONDS)
+    session.state.end_stream(message.id)
+
+
+@pytest.mark.parametrize("use", [look_at_files, run_a_command, wait_for_changes, stream_a_message])
+def test_a_session_that_is_used_goes_on(
+    system: SessionSystem, session: SessionHandle, use: Callable[[SessionHandle], None]
+) -> None:
+    """Whichever of its processes is used; and ends when that is over."""
+    use(session)
+
+    assert session.health_check().status.value == "healthy"
+    await_end(system, session)
