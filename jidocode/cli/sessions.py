@@ -30,10 +30,10 @@ _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 @click.group("sessions")
 def command() -> None:
-    """List, show, resume, fork, export, delete and prune sessions.
+    """List, show, create, resume, fork, export, delete and prune sessions.
 
     They are those of the state directory, which the settings say; no system has to run, except
-    to resume one.
+    to create or resume one.
     """
 
 
@@ -79,6 +79,23 @@ def show(session: str, config: Path | None, *, as_json: bool) -> None:
     }
     for key, value in rows.items():
         click.echo(f"{key:11} {line(value)}")
+
+
+@command.command()
+@click.argument("project", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", help="The folder's name by default.")
+@system_option
+@json_option
+def create(project: Path, name: str | None, system_name: str, *, as_json: bool) -> None:
+    """Open a session for the folder PROJECT, in a system that runs; print its id."""
+    from jidocode.cli.output import print_json
+
+    with attach(system_name, read_only=False) as system:
+        record = system.create_session(project, name=name).session
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(record.id)
 
 
 @command.command()
