@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from jidocode.system.archive import Archive
     from jidocode.system.handle import SessionHandle
     from jidocode.system.system import SessionSystem
@@ -28,6 +29,8 @@ def complete_session(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Return the sessions that have a journal, by id."""
+    from click.shell_completion import CompletionItem
+
     del param
     return [
         CompletionItem(each.session_id, help=each.session.name if each.session else None)

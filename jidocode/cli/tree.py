@@ -34,9 +34,9 @@ def row(drawn: str, process: ProcessOverview) -> tuple[str, ...]:
     """Return what is shown of *process*, behind the lines that are *drawn* before it."""
     from jidocode.cli.output import duration, size
 
-    name = f" ({process.session_name})" if process.session_name else ""
+    name = f"{process.session_name} " if process.session_name else ""
     return (
-        f"{drawn}{process.id}{name}",
+        f"{drawn}{name}{process.id}",
         process.status,
         str(process.pid or "-"),
         str(process.restarts),

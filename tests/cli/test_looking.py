@@ -123,7 +123,7 @@ def test_the_tree_shows_every_process(
     pids = [str(attached.get_process(opened.id, kind).os_pid) for kind in kinds]
 
     assert all(pid in drawn for pid in pids)
-    assert f"{opened.id} (shop)" in drawn
+    assert f"shop {opened.id}" in drawn
     assert "\x1b" not in drawn
 
     root = data("tree", "--system", served)

@@ -11,7 +11,7 @@ from typing import Any
 from apps import IMPORTS
 
 COMMAND = (sys.executable, "-m", "jidocode")
-SECONDS = 60.0
+SECONDS = 20.0
 """After which a command counts as one that hangs."""
 
 
