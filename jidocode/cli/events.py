@@ -74,7 +74,7 @@ def as_data(event: Event) -> dict[str, Any]:
     from jidocode.cli.output import plain
 
     fact = plain(event.fact)
-    fields = fact if isinstance(fact, dict) else {"text": fact}
+    fields: dict[str, Any] = fact if isinstance(fact, dict) else {"text": fact}
     return {
         "event": type(event.fact).__name__,
         "session_id": event.session_id,
