@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -74,7 +74,7 @@ def as_data(event: Event) -> dict[str, Any]:
     from jidocode.cli.output import plain
 
     fact = plain(event.fact)
-    fields: dict[str, Any] = fact if isinstance(fact, dict) else {"text": fact}
+    fields = cast("dict[str, Any]", fact) if isinstance(fact, dict) else {"text": fact}
     return {
         "event": type(event.fact).__name__,
         "session_id": event.session_id,

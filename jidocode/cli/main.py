@@ -50,6 +50,8 @@ def _sentence(error: Exception) -> str | None:
     from jidocode.base.text import line
     from jidocode.errors import JidocodeError
 
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "rich":
+        return "it needs rich: pip install 'jidocode[cli]'"
     if isinstance(error, JidocodeError):
         return error.message
     if isinstance(error, OSError) and error.errno != errno.EPIPE:

@@ -49,11 +49,11 @@ def command(system_name: str) -> None:
     Keys: up and down (or k and j) choose a process, Enter looks closer at its session, s stops
     that session after a y, Escape goes back, q ends it.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.ClickException("top needs a terminal; `jidocode tree` does not")
     from rich.console import Console
     from rich.live import Live
 
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.ClickException("top needs a terminal; `jidocode tree` does not")
     with attach(system_name) as system:
         screen = Screen(system_name, system)
         looker = threading.Thread(target=screen.look_on, daemon=True)

@@ -62,6 +62,41 @@ def test_there_is_completion_for(shell: str) -> None:
     assert "_jidocode_completion" in jidocode(_JIDOCODE_COMPLETE=f"{shell}_source")
 
 
+def test_without_rich_there_is_a_hint() -> None:
+    """From the one command that needs it."""
+    code = (
+        "import sys; sys.modules['rich'] = None; sys.argv = ['jidocode', 'top']\n"
+        "from jidocode.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=False,
+        text=True,
+        env=environment(),
+    )
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "pip install 'jidocode[cli]'" in done.stderr
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colours_are_for_terminals(home: Path, no_color: str, *, coloured: bool) -> None:
+    """Unless the user wants none."""
+    master, slave = os.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "sessions", "list"], stdout=slave, env=environment(NO_COLOR=no_color)
+    ) as process:
+        os.close(slave)
+        said = os.read(master, 10_000)
+        assert process.wait(SECONDS) == 0
+    os.close(master)
+
+    assert b"WRITTEN TO" in said
+    assert (b"\x1b[" in said) is coloured
+    assert not home.exists()
+
+
 # ----- doctor --------------------------------------------------------------------------------
 
 
