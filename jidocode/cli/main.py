@@ -1,19 +1,20 @@
 """`jidocode`: finds the command that is meant, and imports no other one.
 
-A command is a module beside this one, with the same name, and a `command` in it. What it raises of
-ours is shown as one sentence, and the exit status is 1.
+A command is a module beside this one, with the same name, and a `command` in it, which imports
+what it needs when it is carried out: all of them are imported to list them. What it raises of
+ours, or the system, is shown as one sentence, and the exit status is 1.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from importlib import import_module
 from typing import Any, cast
 
 import click
 
-from jidocode.errors import JidocodeError
-
-COMMANDS = ("serve",)
+COMMANDS = ("demo", "doctor", "events", "run", "serve", "sessions", "top", "tree")
 
 
 class Commands(click.Group):
@@ -35,11 +36,33 @@ class Commands(click.Group):
         """Carry out a command; show what it raises of ours as a sentence."""
         try:
             return super().invoke(ctx)
-        except JidocodeError as error:
-            raise click.ClickException(error.message) from error
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            raise click.ClickException(sentence) from error
+
+
+def _sentence(error: Exception) -> str | None:
+    """Return what is said of *error*; None of one that is a fault of ours, or a closed pipe."""
+    from jidocode.base.text import line
+    from jidocode.errors import JidocodeError
+
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "rich":
+        return "it needs rich: pip install 'jidocode[cli]'"
+    if isinstance(error, JidocodeError):
+        return error.message
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:
+        return line(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    return None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jidocode")
-def command() -> None:
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Supervised, process-isolated coding sessions."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from loguru import logger
 
-from jidocode.system.serving import serve
-from jidocode.system.settings import Settings
-from jidocode.system.system import SessionSystem
+from jidocode.cli.options import config_option
+
+if TYPE_CHECKING:
+    from jidocode.system.system import SessionSystem
 
 
 @click.command("serve")
 @click.option("--name", default="default", show_default=True, help="By which others attach.")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML file of settings; variables (JIDOCODE_...) count more.",
-)
+@config_option
 @click.option(
     "--idle-timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -39,6 +36,11 @@ def command(name: str, config: Path | None, idle_timeout: float | None, app_dir:
     In Python: SessionSystem.attach("NAME"). Sessions live on while your app is reloaded, and
     all its workers share them.
     """
+    from loguru import logger
+
+    from jidocode.system.serving import serve
+    from jidocode.system.settings import Settings
+
     sys.path.insert(0, str(Path(app_dir).resolve()))
     logger.enable("jidocode")
 

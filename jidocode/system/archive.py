@@ -154,6 +154,14 @@ class Archive:
         found = prefer_whole(lambda: list_journals(folder))
         return found if project is None else of_project(found, project)
 
+    def find(self, session_id: str) -> Resumable:
+        """Return what a look at one journal says; raises as `path`, if there is none."""
+        self.path(session_id)
+        for each in self.find_all():
+            if each.session_id == session_id:
+                return each
+        raise SessionNotFoundError(session_id)
+
     def move(self, session_id: str, project_path: str | os.PathLike[str]) -> Session:
         """Have the record of a session say that its project is at *project_path*; return it.
 

@@ -1,0 +1,108 @@
+"""`jidocode events`: what runs in a system, and what happens in it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from jidocode.cli.options import attach, json_option, open_session, system_option
+
+if TYPE_CHECKING:
+    from jidocode.system.events import Event
+    from jidocode.system.system import SessionSystem
+
+# The fields of a fact that say more than whom it is about.
+_DETAILS = (
+    *("os_pid", "ref", "reason", "recovered_after", "restarting", "on_request", "missed"),
+    *("error", "value", "paths"),
+)
+
+
+@click.command("events")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("--session", help="Only those of this open session, an id or a name.")
+@system_option
+@json_option
+def command(session: str | None, system_name: str, *, follow: bool, as_json: bool) -> None:
+    """Show which processes run; with --follow also every change, as it happens.
+
+    It ends when the system does, or the session, or by Ctrl-C. With --json each is a line.
+    """
+    from jidocode.cli.output import print_json
+
+    with attach(system_name) as system:
+        session_id = open_session(system, session).id if session is not None else None
+        with system.events(session_id) as stream:
+            for each in _running(system, session_id):
+                if as_json:
+                    print_json(each)
+                else:
+                    click.echo(f"{'':8}  {'Running':16}  {each['child_id']}  pid {each['os_pid']}")
+            if not follow:
+                return
+            dropped = 0
+            with suppress(KeyboardInterrupt):
+                for event in stream:
+                    if stream.dropped > dropped:
+                        lost, dropped = stream.dropped - dropped, stream.dropped
+                        click.echo(f"{lost} events came too fast and are lost", err=True)
+                    if as_json:
+                        print_json(as_data(event))
+                    else:
+                        click.echo(as_line(event))
+
+
+def _running(system: SessionSystem, session_id: str | None) -> list[dict[str, Any]]:
+    from jidocode.system.overview import overview
+
+    return [
+        {
+            "event": "Running",
+            "session_id": process.session_id,
+            "child_id": process.id,
+            "os_pid": process.pid,
+        }
+        for _, process in overview(system).lines()
+        if session_id in (None, process.session_id)
+    ]
+
+
+def as_data(event: Event) -> dict[str, Any]:
+    """Return *event* as JSON has it."""
+    from jidocode.cli.output import plain
+
+    fact = plain(event.fact)
+    fields = cast("dict[str, Any]", fact) if isinstance(fact, dict) else {"text": fact}
+    return {
+        "event": type(event.fact).__name__,
+        "session_id": event.session_id,
+        "at": event.at.isoformat(),
+        **fields,
+    }
+
+
+def as_line(event: Event) -> str:
+    """Return *event* for people."""
+    from jidocode.base.text import line, quote
+
+    fact = event.fact
+    said = [event.at.astimezone().strftime("%H:%M:%S"), f"{type(fact).__name__:16}"]
+    child_id = getattr(fact, "child_id", None)
+    if child_id is not None:
+        said.append(line(str(child_id)))
+    for name in _DETAILS:
+        value = getattr(fact, name, None)
+        match value:
+            case None | False:
+                continue
+            case True:
+                said.append(name.replace("_", " "))
+            case float():
+                said.append(f"recovered after {value * 1000:.1f} ms")
+            case int():
+                said.append(f"{'pid' if name == 'os_pid' else name} {value}")
+            case _:
+                said.append(quote(value) if name == "value" else line(str(value)))
+    return "  ".join(said)

@@ -1,0 +1,267 @@
+"""`jidocode sessions`: the sessions that have a journal, open or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jidocode.cli.options import (
+    archive,
+    attach,
+    complete_session,
+    config_option,
+    json_option,
+    session_argument,
+    system_option,
+)
+
+if TYPE_CHECKING:
+    from jidocode.session.journal.catalogue import Resumable
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@click.group("sessions")
+def command() -> None:
+    """List, show, create, resume, fork, export, delete and prune sessions.
+
+    They are those of the state directory, which the settings say; no system has to run, except
+    to create or resume one.
+    """
+
+
+@command.command("list")
+@click.option("--project", type=click.Path(path_type=Path), help="Only those of this folder.")
+@config_option
+@json_option
+def list_(project: Path | None, config: Path | None, *, as_json: bool) -> None:
+    """List the sessions, the last one written to first."""
+    from jidocode.cli.output import print_json
+
+    found = archive(config).find_all(project)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+@command.command()
+@session_argument
+@config_option
+@json_option
+def show(session: str, config: Path | None, *, as_json: bool) -> None:
+    """Show what is known of a session."""
+    from jidocode.base.text import line
+    from jidocode.cli.output import moment, print_json, size
+
+    found = archive(config).find(session)
+    if as_json:
+        print_json(found)
+        return
+    record = found.session
+    rows = {
+        "id": found.session_id,
+        "name": record.name if record else "cannot be read",
+        "project": record.project_path if record else "cannot be read",
+        "language": (record.language if record else None) or "-",
+        "created": moment(record.created_at) if record else "-",
+        "written to": moment(found.modified_at),
+        "changes": str(found.last_seq),
+        "size": size(found.size),
+        "state": _state(found),
+    }
+    for key, value in rows.items():
+        click.echo(f"{key:11} {line(value)}")
+
+
+@command.command()
+@click.argument("project", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", help="The folder's name by default.")
+@system_option
+@json_option
+def create(project: Path, name: str | None, system_name: str, *, as_json: bool) -> None:
+    """Open a session for the folder PROJECT, in a system that runs; print its id."""
+    from jidocode.cli.output import print_json
+
+    with attach(system_name, read_only=False) as system:
+        record = system.create_session(project, name=name).session
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(record.id)
+
+
+@command.command()
+@session_argument
+@click.option(
+    "--project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where its project is now, if it was moved.",
+)
+@system_option
+@json_option
+def resume(session: str, project: Path | None, system_name: str, *, as_json: bool) -> None:
+    """Open a session again, in a system that runs."""
+    from jidocode.cli.output import print_json
+
+    with attach(system_name, read_only=False) as system:
+        record = system.resume_session(session, project_path=project).session
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(record.id)
+
+
+@command.command()
+@session_argument
+@click.option("--upto", type=click.IntRange(min=1), help="The last change to copy.")
+@click.option("--name", help="That of the other one by default.")
+@config_option
+@json_option
+def fork(
+    session: str, upto: int | None, name: str | None, config: Path | None, *, as_json: bool
+) -> None:
+    """Begin a new session with a copy of the conversation of another one; print its id."""
+    from jidocode.cli.output import print_json
+
+    record = archive(config).fork(session, upto_seq=upto, name=name)
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(record.id)
+
+
+@command.command()
+@session_argument
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "markdown"]),
+    default="jsonl",
+    show_default=True,
+    help="Every change, or what was said.",
+)
+@config_option
+def export(session: str, form: str, config: Path | None) -> None:
+    """Print all changes of a session as lines of JSON, or its conversation as Markdown."""
+    from jidocode.cli.output import print_json
+    from jidocode.system.transcript import as_markdown
+
+    changes = archive(config).export(session)
+    if form == "jsonl":
+        for change in changes:
+            print_json(change)
+    else:
+        for paragraph in as_markdown(changes):
+            click.echo(paragraph.encode("utf-8", "replace"))
+
+
+@command.command()
+@click.argument(
+    "sessions", metavar="SESSION...", nargs=-1, required=True, shell_complete=complete_session
+)
+@config_option
+def delete(sessions: Sequence[str], config: Path | None) -> None:
+    """Delete sessions that are not open: their journals, and their snapshots."""
+    found = archive(config)
+    for session in sessions:
+        found.delete(session)
+
+
+def _age(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    del ctx, param
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", value)
+    if match is None:
+        raise click.BadParameter("must be a number and one of s, m, h, d, w, such as 30d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    del ctx, param
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,12})([KMG]?)", value)
+    if match is None:
+        raise click.BadParameter("must be a number of bytes, or one of K, M, G, such as 500M")
+    return int(match[1]) * _SIZES[match[2]]
+
+
+@command.command()
+@click.option("--older-than", callback=_age, help="Those not written to for so long, such as 30d.")
+@click.option("--keep", type=click.IntRange(min=0), help="All but so many, the latest ones.")
+@click.option("--max-size", callback=_bytes, help="Until all have so many bytes, such as 500M.")
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+@config_option
+@json_option
+def prune(  # noqa: PLR0913 - what can be said on the command line
+    older_than: timedelta | None,
+    keep: int | None,
+    max_size: int | None,
+    config: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Delete the oldest sessions that are not open, by any of the rules; list them.
+
+    What counts is when the journal was last written to, and its size, without snapshots.
+    """
+    from jidocode.cli.output import print_json
+    from jidocode.errors import JournalLockedError, SessionNotFoundError
+    from jidocode.system.pruning import superfluous
+
+    if older_than is None and keep is None and max_size is None:
+        raise click.UsageError("say what is too old, too many or too large")
+    found = archive(config)
+    chosen = superfluous(
+        found.find_all(),
+        now=datetime.now(UTC),
+        older_than=older_than,
+        keep=keep,
+        max_size=max_size,
+    )
+    deleted: list[Resumable] = []
+    for each in chosen:
+        with suppress(JournalLockedError, SessionNotFoundError):  # opened, or deleted, meanwhile
+            if not dry_run:
+                found.delete(each.session_id)
+            deleted.append(each)
+    if as_json:
+        print_json(deleted)
+    else:
+        _print(deleted)
+
+
+def _state(found: Resumable) -> str:
+    if found.locked_by is not None:
+        return f"open (pid {found.locked_by})"
+    return "damaged" if found.damaged else "closed"
+
+
+def _print(found: Sequence[Resumable]) -> None:
+    from jidocode.cli.output import moment, print_table, size
+
+    print_table(
+        ("ID", "NAME", "PROJECT", "CHANGES", "SIZE", "WRITTEN TO", "STATE"),
+        [
+            (
+                each.session_id,
+                each.session.name if each.session else "-",
+                each.session.project_path if each.session else "-",
+                str(each.last_seq),
+                size(each.size),
+                moment(each.modified_at),
+                _state(each),
+            )
+            for each in found
+        ],
+    )

@@ -1,0 +1,199 @@
+"""Whether jidocode works on this machine, found by trying what it needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from attrs import evolve, frozen
+
+from jidocode._host.attach.place import folder as systems_folder
+from jidocode.base.records import Record
+from jidocode.base.text import line
+from jidocode.errors import ConfinementError, HostStartError, JidocodeError
+from jidocode.session.confinement.probe import probe
+from jidocode.session.confinement.report import NAMESPACES, TIERS, ConfinementReport
+from jidocode.session.project import openat2
+from jidocode.system.archive import Archive
+from jidocode.system.settings import Settings
+from jidocode.system.system import SessionSystem
+
+FindingStatus = Literal["ok", "note", "missing"]
+"""Missing is what the settings need; a note is worth knowing."""
+
+_FEW_FILES = 1024
+_FEW_PROCESSES = 512
+_DEPENDENCIES = ("thespian", "attrs", "msgspec", "loguru", "google-re2")
+
+
+@frozen(eq=False, repr=False)
+class Finding(Record):
+    """One thing that jidocode needs, or can use.
+
+    Attributes:
+        about: The thing.
+        status: How it is.
+        found: What was found.
+        advice: What to do, if something is to be done.
+    """
+
+    about: str
+    status: FindingStatus
+    found: str
+    advice: str = ""
+
+
+def diagnose(settings: Settings) -> tuple[Finding, ...]:
+    """Try what systems with *settings* need here, a session in one of them among it.
+
+    Forks, and starts a system of its own that keeps nothing: for a process with one thread.
+    What it leaves is the folder of journals, if that was not there.
+    """
+    return tuple(_findings(settings))
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    yield Finding("jidocode", "ok", _versions())
+    yield Finding("Python", "ok", f"{platform.python_version()}, {sys.executable}")
+    yield Finding("kernel", "ok", f"{platform.release()}, {platform.machine()}")
+    yield _openat2()
+    yield from _tiers(settings)
+    yield _limit("open files", resource.RLIMIT_NOFILE, _FEW_FILES, "ulimit -n")
+    yield _limit("processes", resource.RLIMIT_NPROC, _FEW_PROCESSES, "ulimit -u")
+    yield _journals(settings)
+    yield _place_of_systems()
+    yield _session(settings)
+
+
+def _versions() -> str:
+    own = importlib.metadata.version("jidocode")
+    others = (f"{name} {importlib.metadata.version(name)}" for name in _DEPENDENCIES)
+    return f"{own}, with {', '.join(others)}"
+
+
+def _openat2() -> Finding:
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if openat2.is_available(root):
+            return Finding("files (openat2)", "ok", "there")
+    finally:
+        os.close(root)
+    return Finding(
+        "files (openat2)",
+        "note",
+        "the kernel does not know it, or a filter denies it",
+        "Paths are opened step by step instead, which is slower; Linux 5.6 has it, and Docker "
+        "since 20.10.",
+    )
+
+
+def _tiers(settings: Settings) -> Iterator[Finding]:
+    for tier in TIERS:
+        needed = settings.sandbox == f"require:{tier}" or (
+            tier != NAMESPACES and settings.sandbox != "off"
+        )
+        report = _probed(apart=tier == NAMESPACES)
+        problem = report if isinstance(report, str) else _refusal(report, tier)
+        if problem is None:
+            assert isinstance(report, ConfinementReport)  # noqa: S101 - else there is a problem
+            found = f"in force, {len(report.denials)} of {len(report.denials)} tries denied"
+            if tier != NAMESPACES:
+                found += f", Landlock ABI {report.landlock_abi}"
+            yield Finding(f"tier {tier}", "ok", found)
+        else:
+            advice = _ADVICE[tier] if needed or tier == NAMESPACES else ""
+            yield Finding(f"tier {tier}", "missing" if needed else "note", line(problem), advice)
+
+
+_ADVICE = {
+    "kernel": (
+        "Commands need Linux 5.13 with Landlock among `cat /sys/kernel/security/lsm`, and a "
+        'container that does not deny it. sandbox = "off" runs them with all rights of the app.'
+    ),
+    "namespaces": (
+        "It needs unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, "
+        "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, and a container that lets "
+        'them be made. Without sandbox = "require:namespaces" nothing needs it.'
+    ),
+}
+
+
+def _probed(*, apart: bool) -> ConfinementReport | str:
+    try:
+        return probe(apart=apart)
+    except ConfinementError as error:
+        return error.message
+    except OSError as error:
+        return f"it could not be tried: {error.strerror}"
+
+
+def _refusal(report: ConfinementReport, tier: str) -> str | None:
+    try:
+        report.require(tier)
+    except ConfinementError as error:
+        return error.message
+    return None
+
+
+def _limit(about: str, number: int, few: int, command: str) -> Finding:
+    soft, hard = resource.getrlimit(number)
+    shown = ["unlimited" if each == resource.RLIM_INFINITY else str(each) for each in (soft, hard)]
+    found = f"{shown[0]}, may be raised to {shown[1]}" if soft != hard else shown[0]
+    if soft == resource.RLIM_INFINITY or soft >= few:
+        return Finding(about, "ok", found)
+    return Finding(about, "note", found, f"That is few for many sessions; {command} {few} or more.")
+
+
+def _journals(settings: Settings) -> Finding:
+    if settings.durability == "memory":
+        return Finding("journals", "note", "sessions are kept in memory, as the settings say")
+    archive = Archive(settings)
+    try:
+        archive.prepare()
+        return Finding("journals", "ok", f"{archive.folder}, {len(archive.find_all())} sessions")
+    except JidocodeError as error:
+        return Finding("journals", "missing", error.message, "Set JIDOCODE_STATE_DIR.")
+
+
+def _place_of_systems() -> Finding:
+    place, about = systems_folder(), "named systems"
+    try:
+        status = place.lstat()
+    except FileNotFoundError:
+        return Finding(about, "ok", f"{place}, to be made")
+    except OSError as error:
+        return Finding(about, "missing", f"{place}: {error.strerror}", "Set XDG_RUNTIME_DIR.")
+    if place.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        found = f"{place} is not private"
+        return Finding(about, "missing", found, f"rm -r {place}, or set XDG_RUNTIME_DIR.")
+    return Finding(about, "ok", str(place))
+
+
+def _session(settings: Settings) -> Finding:
+    """Start a system and a session, and run a command in it, if commands can be confined."""
+    begun = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="jidocode-doctor-") as project:
+            seconds = _run(evolve(settings, durability="memory"), Path(project), time.monotonic)
+    except HostStartError as error:
+        return Finding("a session", "missing", error.message, "Nothing runs here without it.")
+    except (JidocodeError, OSError) as error:
+        return Finding("a session", "missing", line(str(error)))
+    found = f"ready after {seconds - begun:.2f} s, a command ran, all over after"
+    return Finding("a session", "ok", f"{found} {time.monotonic() - begun:.2f} s")
+
+
+def _run(settings: Settings, project: Path, clock: Callable[[], float]) -> float:
+    with SessionSystem(settings) as system:
+        session = system.create_session(project)
+        ready = clock()
+        session.run(["true"], check=True)
+        return ready

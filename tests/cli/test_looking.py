@@ -1,0 +1,184 @@
+"""`jidocode doctor`, `tree`, and what holds for all commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import COMMAND, SECONDS, data, environment, jidocode
+
+from jidocode import SessionHandle, SessionSystem
+from jidocode.testing import eventually
+
+HEAVY = ("attrs", "msgspec", "rich", "loguru", "thespian", "jidocode.system", "asyncio")
+
+
+def test_help_imports_nothing_but_click() -> None:
+    """Whatever a command needs is imported when it is carried out: it has to feel instant."""
+    code = (
+        "import sys; sys.argv = ['jidocode', '--help']\n"
+        "from jidocode.__main__ import main\n"
+        "try: main()\n"
+        f"finally: print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=environment(),
+    )
+
+    assert done.stderr.strip() == "[]"
+    assert "doctor" in done.stdout
+
+
+def test_errors_are_a_sentence() -> None:
+    """And a status: 1 for what is the case, 2 for wrong arguments."""
+    assert jidocode("tree", "--system", "nobody", status=1).startswith(
+        "Error: no system of this user"
+    )
+    assert jidocode("tree", "--system", "no name", status=1).count("\n") == 1
+    assert "no such option" in jidocode("tree", "--nonsense", status=2).lower()
+    assert "no such command" in jidocode("nonsense", status=2).lower()
+
+
+def test_the_shell_completes_commands() -> None:
+    """By click's own."""
+    said = jidocode(_JIDOCODE_COMPLETE="bash_complete", COMP_WORDS="jidocode do", COMP_CWORD="1")
+
+    assert said.split() == ["plain,doctor"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_there_is_completion_for(shell: str) -> None:
+    """What a shell is to read once."""
+    if shell == "bash" and not Path("/bin/bash").exists():
+        pytest.skip("click asks bash for its version")
+    assert "_jidocode_completion" in jidocode(_JIDOCODE_COMPLETE=f"{shell}_source")
+
+
+def test_without_rich_there_is_a_hint() -> None:
+    """From the one command that needs it."""
+    code = (
+        "import sys; sys.modules['rich'] = None; sys.argv = ['jidocode', 'top']\n"
+        "from jidocode.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=False,
+        text=True,
+        env=environment(),
+    )
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "pip install 'jidocode[cli]'" in done.stderr
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colours_are_for_terminals(home: Path, no_color: str, *, coloured: bool) -> None:
+    """Unless the user wants none."""
+    master, slave = os.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "sessions", "list"], stdout=slave, env=environment(NO_COLOR=no_color)
+    ) as process:
+        os.close(slave)
+        said = os.read(master, 10_000)
+        assert process.wait(SECONDS) == 0
+    os.close(master)
+
+    assert b"WRITTEN TO" in said
+    assert (b"\x1b[" in said) is coloured
+    assert not home.exists()
+
+
+# ----- doctor --------------------------------------------------------------------------------
+
+
+def test_the_doctor_tries_all(home: Path) -> None:
+    """A session among it; the status is that of what is missing."""
+    found = {each["about"]: each for each in data("doctor")}
+
+    assert found["a session"]["status"] == "ok"
+    assert found["tier kernel"]["status"] == "ok"
+    assert str(home) in found["journals"]["found"]
+    assert "thespian 4" in found["jidocode"]["found"]
+    assert not any(each["advice"] for each in found.values() if each["status"] == "ok")
+
+
+def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    """With status 1."""
+    (tmp_path / "file").touch()
+    (tmp_path / "jidocode").mkdir(mode=0o755)
+    done = subprocess.run(
+        [*COMMAND, "doctor"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env=environment(
+            JIDOCODE_STATE_DIR=str(tmp_path / "file" / "state"), XDG_RUNTIME_DIR=str(tmp_path)
+        ),
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("missing")] == [
+        "journals",
+        "named",
+    ]
+    assert "journals: Set JIDOCODE_STATE_DIR." in lines
+
+
+def test_the_doctor_has_the_settings_of_the_app(tmp_path: Path) -> None:
+    """Those that are wrong are a sentence."""
+    (tmp_path / "wrong.toml").write_text("nonsense = 1\n")
+    (tmp_path / "memory.toml").write_text('durability = "memory"\n')
+
+    assert "nonsense" in jidocode("doctor", "--config", str(tmp_path / "wrong.toml"), status=1)
+    found = data("doctor", "--config", str(tmp_path / "memory.toml"))
+    assert [each["status"] for each in found if each["about"] == "journals"] == ["note"]
+
+
+# ----- tree ----------------------------------------------------------------------------------
+
+
+def test_the_tree_shows_every_process(
+    served: str, attached: SessionSystem, opened: SessionHandle
+) -> None:
+    """With how it is, and as data."""
+    drawn = jidocode("tree", "--system", served)
+    kinds = ("manager", "state", "session")
+    pids = [str(attached.get_process(opened.id, kind).os_pid) for kind in kinds]
+
+    assert all(pid in drawn for pid in pids)
+    assert f"shop {opened.id}" in drawn
+    assert "\x1b" not in drawn
+
+    root = data("tree", "--system", served)
+    sessions = next(each for each in root["children"] if each["id"] == "sessions")
+    [session] = sessions["children"]
+    assert (session["session_name"], session["status"]) == ("shop", "healthy")
+    assert [each["id"] for each in session["children"]] == ["manager", "state"]
+    assert all(each["memory"] > 0 for each in session["children"])
+
+
+def test_the_tree_shows_a_restart(
+    served: str, attached: SessionSystem, opened: SessionHandle
+) -> None:
+    """How often, and why the last one ended."""
+    victim = attached.get_state(opened.id)
+    os.kill(victim.os_pid, signal.SIGKILL)
+    eventually(lambda: attached.whereis(("state", opened.id)) not in (None, victim))
+    eventually(lambda: opened.health_check().status.value == "healthy")
+    drawn = jidocode("tree", "--system", served)
+
+    [line] = [line for line in drawn.splitlines() if "state" in line]
+    assert line.split()[2:5] == ["healthy", str(attached.get_state(opened.id).os_pid), "1"]
+    assert "killed by signal 9" in line

@@ -1,0 +1,132 @@
+"""`jidocode run` and `events`, in a served system."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import COMMAND, SECONDS, data, environment, jidocode
+
+from jidocode import SessionHandle, SessionSystem
+
+
+@pytest.fixture
+def run(served: str, opened: SessionHandle) -> tuple[str, ...]:
+    """What is before the program's words."""
+    return (*COMMAND, "run", "--system", served, opened.id, "--")
+
+
+def done(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment()
+    )
+
+
+def test_a_program_runs_in_the_session(
+    run: tuple[str, ...], served: str, opened: SessionHandle, project: Path
+) -> None:
+    """Its output and its status are those of the command, and its options its own."""
+    ended = done(*run, "sh", "-c", "pwd; echo careful >&2; cat; exit 7")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, f"{project}\n", "careful\n")
+
+    ended = done(*COMMAND, "run", "--system", served, "shop", "sh", "-c", "kill -9 $$")
+    assert ended.returncode == 128 + signal.SIGKILL
+    assert len(opened.commands.list()) == 2
+
+
+def test_what_cannot_run_is_a_sentence(run: tuple[str, ...], served: str) -> None:
+    """No program, no session."""
+    ended = done(*run, "no-such-program")
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert jidocode("run", "--system", served, "nobody", "true", status=1).count("\n") == 1
+    assert "PROGRAM" in jidocode("run", "--system", served, "nobody", "--", status=2)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_a_signal_ends_the_program(
+    run: tuple[str, ...], opened: SessionHandle, number: signal.Signals, status: int
+) -> None:
+    """All of it, and then who has started it."""
+    with subprocess.Popen(
+        [*run, "sh", "-c", "echo up; sleep 1000 & wait"], stdout=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        assert [info.running for info in opened.commands.list()] == [True]
+        process.send_signal(number)
+        assert process.wait(SECONDS) == status
+    assert [info.running for info in opened.commands.list()] == [False]
+
+
+def test_events_begin_with_what_runs(
+    served: str, attached: SessionSystem, opened: SessionHandle
+) -> None:
+    """And end with that, unless they are followed."""
+    state = attached.get_state(opened.id)
+    lines = [
+        json.loads(line) for line in jidocode("events", "--system", served, "--json").splitlines()
+    ]
+
+    assert {
+        "event": "Running",
+        "session_id": opened.id,
+        "child_id": "state",
+        "os_pid": state.os_pid,
+    } in lines
+    assert f"state  pid {state.os_pid}" in jidocode(
+        "events", "--system", served, "--session", "shop"
+    )
+
+
+@pytest.fixture
+def followed(served: str, opened: SessionHandle) -> Iterator[subprocess.Popen[str]]:
+    """`jidocode events --follow`, of one session, that has said what runs."""
+    command = [*COMMAND, "events", "--follow", "--json", "--system", served, "--session", opened.id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout is not None
+        for _ in ("session", "manager", "state"):
+            assert json.loads(process.stdout.readline())["event"] == "Running"
+        yield process
+        if process.poll() is None:
+            process.kill()
+
+
+def test_events_are_followed_until_the_session_ends(
+    followed: subprocess.Popen[str], attached: SessionSystem, opened: SessionHandle
+) -> None:
+    """Each as a line, as it happens."""
+    assert followed.stdout is not None
+    victim = attached.get_state(opened.id)
+    os.kill(victim.os_pid, signal.SIGKILL)
+    said = [json.loads(followed.stdout.readline())]
+    while said[-1].get("child_id") != "state" or said[-1]["event"] != "ChildStarted":
+        said.append(json.loads(followed.stdout.readline()))
+    exited = next(each for each in said if each["event"] == "ChildExited")
+
+    assert (exited["child_id"], exited["session_id"]) == ("state", opened.id)
+    assert exited["reason"] == "killed by signal 9"
+    assert said[-1]["recovered_after"] > 0
+    attached.stop_session(opened.id)
+    assert '"ChildExited"' in followed.stdout.read()
+    assert followed.wait(SECONDS) == 0
+
+
+def test_following_ends_by_ctrl_c(followed: subprocess.Popen[str]) -> None:
+    """As an end that is wanted."""
+    followed.send_signal(signal.SIGINT)
+    assert followed.wait(SECONDS) == 0
+
+
+def test_a_session_is_created(served: str, attached: SessionSystem, project: Path) -> None:
+    """In the system, where it stays."""
+    record = data("sessions", "create", str(project), "--name", "till", "--system", served)
+
+    assert attached.get_session(record["id"]).session.name == "till"
+    attached.stop_session(record["id"])

@@ -1,0 +1,170 @@
+"""`jidocode sessions`: what is done with journals, without a system where that is possible."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import data, jidocode
+
+from jidocode import Resumable, SessionSystem, list_resumable
+from jidocode.system.pruning import superfluous
+from jidocode.system.transcript import as_markdown
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def closed(home: Path, project: Path) -> list[str]:
+    """Three sessions that are not open, the last one written to first; each a day older."""
+    ids: list[str] = []
+    with SessionSystem(state_dir=home, creation_rate=None) as system:
+        for number in range(3):
+            session = system.create_session(project, name=f"shop {number}")
+            session.state.append_message("user", f"message\n{number} ``` \x1b[31m")
+            system.stop_session(session.id)
+            ids.append(session.id)
+    for number, each in enumerate(ids):
+        at = time.time() - number * DAY
+        os.utime(home / f"{each}.jsonl", (at, at))
+    return ids
+
+
+def test_they_are_listed_and_shown(closed: list[str], home: Path, project: Path) -> None:
+    """For people and for programs."""
+    assert [each["session_id"] for each in data("sessions", "list")] == closed
+    assert data("sessions", "list", "--project", str(home)) == []
+    lines = jidocode("sessions", "list").splitlines()
+    assert [line.split()[0] for line in lines[1:]] == closed
+
+    shown = data("sessions", "show", closed[1])
+    assert shown["session"]["name"] == "shop 1"
+    assert f"project     {project}" in jidocode("sessions", "show", closed[1]).splitlines()
+
+
+def test_what_is_not_there_is_a_sentence(home: Path) -> None:
+    """Whatever is to be done with it."""
+    for name in ("show", "fork", "export", "delete"):
+        assert jidocode("sessions", name, str(uuid.uuid4()), status=1).count("\n") == 1
+        assert "session id" in jidocode("sessions", name, "nonsense", status=1)
+    assert data("sessions", "list") == []
+    assert not home.exists()
+
+
+def test_they_are_exported(closed: list[str], home: Path) -> None:
+    """Every change as a line of JSON, or what was said."""
+    lines = [json.loads(line) for line in jidocode("sessions", "export", closed[0]).splitlines()]
+    assert [each["seq"] for each in lines] == list(range(1, len(lines) + 1))
+    assert lines[-1]["message"]["content"] == "message\n0 ``` \x1b[31m"
+
+    said = jidocode("sessions", "export", closed[0], "--format", "markdown")
+    assert said.startswith("# shop 0\n")
+    assert "## user, 20" in said
+    assert "message\n0 ``` \ufffd[31m" in said
+    assert list_resumable(home)[0].locked_by is None
+
+
+def test_a_fork_is_one_more(closed: list[str]) -> None:
+    """With a name of its own, and as much as is wanted."""
+    copy = jidocode("sessions", "fork", closed[0], "--name", "copy", "--upto", "1").strip()
+
+    assert copy not in closed
+    assert data("sessions", "show", copy)["session"]["name"] == "copy"
+    assert "message" not in jidocode("sessions", "export", copy)
+
+
+def test_they_are_deleted_and_pruned(closed: list[str], home: Path) -> None:
+    """By any rule; a rule has to be there, and to be understood."""
+    assert "too old" in jidocode("sessions", "prune", status=2)
+    assert "30d" in jidocode("sessions", "prune", "--older-than", "nonsense", status=2)
+    assert [
+        each["session_id"] for each in data("sessions", "prune", "--keep", "1", "--dry-run")
+    ] == (closed[1:])
+    assert len(list_resumable(home)) == 3
+    assert closed[2] in jidocode("sessions", "prune", "--older-than", "36h", "--max-size", "1G")
+    assert [each.session_id for each in list_resumable(home)] == closed[:2]
+    jidocode("sessions", "delete", *closed[:2])
+    assert list_resumable(home) == []
+
+
+def test_an_open_one_is_resumed_in_a_system_and_never_pruned(
+    closed: list[str], served: str, attached: SessionSystem
+) -> None:
+    """Nor deleted; its journal can be read."""
+    assert jidocode("sessions", "resume", closed[0], "--system", served).strip() == closed[0]
+    assert attached.get_session(closed[0]).state.statistics().messages == 1
+
+    pruned = data("sessions", "prune", "--keep", "0")
+    assert [each["session_id"] for each in pruned] == closed[1:]
+    assert "in use" in jidocode("sessions", "delete", closed[0], status=1)
+    assert "open (pid" in jidocode("sessions", "show", closed[0])
+    assert "shop 0" in jidocode("sessions", "export", closed[0], "--format", "markdown")
+    attached.stop_session(closed[0])
+
+
+def test_the_shell_completes_ids(closed: list[str]) -> None:
+    """With the names to choose by."""
+    words = f"jidocode sessions show {closed[0][:8]}"
+    said = jidocode(_JIDOCODE_COMPLETE="zsh_complete", COMP_WORDS=words, COMP_CWORD="3")
+
+    assert said.splitlines() == ["plain", closed[0], "shop 0"]
+
+
+# ----- the parts that touch nothing ----------------------------------------------------------
+
+
+def journal(*, days: float, size: int = 10, locked_by: int | None = None) -> Resumable:
+    return Resumable(
+        session_id=str(uuid.uuid4()),
+        session=None,
+        last_seq=1,
+        size=size,
+        modified_at=datetime(2026, 1, 31, tzinfo=UTC) - timedelta(days=days),
+        damaged=False,
+        locked_by=locked_by,
+    )
+
+
+def test_rules_choose_what_is_superfluous() -> None:
+    """Any of them; what is open is counted and kept."""
+    found = [journal(days=0), journal(days=1, locked_by=1), journal(days=2), journal(days=3)]
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+
+    assert superfluous(found, now=now) == []
+    assert superfluous(found, now=now, keep=0) == [found[0], *found[2:]]
+    assert superfluous(found, now=now, keep=3) == found[3:]
+    assert superfluous(found, now=now, max_size=20) == found[2:]
+    assert superfluous(found, now=now, older_than=timedelta(days=2)) == found[3:]
+    assert superfluous(found, now=now, older_than=timedelta(days=2), keep=1) == found[2:]
+
+
+def test_a_transcript_has_what_was_said_and_done() -> None:
+    """Nothing that was cleared, and no text that ends its block."""
+    call = {"id": "1", "name": "read_file", "arguments": {"path": "a"}}
+    result = {"call_id": "1", "content": "```\n# no title\n```", "is_error": True}
+    message = {"role": "user", "created_at": "now", "content": "hello"}
+    changes: list[dict[str, Any]] = [
+        {"seq": 1, "session_changed": {"session": {"name": "shop"}}},
+        {"seq": 2, "message": {**message, "content": "gone"}},
+        {"seq": 3, "reasoning_step": {"content": "think\ntwice"}},
+        {"seq": 4, "messages_cleared": {}},
+        {"seq": 5, "message": {**message, "status": "interrupted"}},
+        {"seq": 6, "tool_call": call},
+        {"seq": 7, "tool_result": result},
+        {"seq": 8, "unknown": {}},
+        {"damaged": {"bytes": 3, "missing": 0}},
+    ]
+    said = "\n".join(as_markdown(changes))
+
+    assert said == (
+        "# shop\n\n> think\n> twice\n\n## user, now, interrupted\n\nhello\n\n"
+        '### read_file\n\n```json\n{\n  "path": "a"\n}\n```\n\n'
+        "Error:\n\n````\n```\n# no title\n```\n````\n\n"
+        "_3 bytes of the journal cannot be read._\n"
+    )

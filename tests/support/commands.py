@@ -1,0 +1,40 @@
+"""`jidocode`, as a shell starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from apps import IMPORTS
+
+COMMAND = (sys.executable, "-m", "jidocode")
+SECONDS = 20.0
+"""After which a command counts as one that hangs."""
+
+
+def environment(**env: str) -> dict[str, str]:
+    """Return the variables of a process that has what the tests have, and *env*."""
+    return {**os.environ, "PYTHONPATH": IMPORTS, **env}
+
+
+def jidocode(*arguments: str, status: int = 0, **env: str) -> str:
+    """Return what `jidocode` prints; on its standard error, if it is to end with another status."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env=environment(**env),
+    )
+    assert done.returncode == status, done.stderr[-2000:] + done.stdout[-2000:]
+    assert "Traceback" not in done.stderr
+    return done.stderr if status else done.stdout
+
+
+def data(*arguments: str) -> Any:
+    """Return what `jidocode` prints for programs."""
+    return json.loads(jidocode(*arguments, "--json"))
