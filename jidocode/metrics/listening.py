@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
+from contextlib import contextmanager
+from functools import partial
 from typing import Generic, TypeVar
 
 from jidocode._host import threads
@@ -16,8 +18,9 @@ from jidocode.session.commands.wanted import Wanted
 from jidocode.session.requests import Request
 from jidocode.system.asynchronous.system import AsyncSessionSystem
 from jidocode.system.events import Event, EventStream
-from jidocode.system.observing import Observer
+from jidocode.system.observing import End, Observer
 from jidocode.system.running_sessions import RunningSystem
+from jidocode.system.steps import Ask
 from jidocode.system.system import SessionSystem
 
 _V = TypeVar("_V")
@@ -34,6 +37,19 @@ def running(system: SessionSystem | AsyncSessionSystem) -> RunningSystem:
     return system._system  # noqa: SLF001 - the one place that knows
 
 
+_here = threading.local()
+
+
+@contextmanager
+def unobserved() -> Generator[None]:
+    """Tell nobody of the calls of this thread in the block: to count is not to be counted."""
+    _here.unobserved = True
+    try:
+        yield
+    finally:
+        _here.unobserved = False
+
+
 class Listening(Closing):
     """Hears events in a thread of its own, and has an observer told of calls, until closed."""
 
@@ -42,20 +58,28 @@ class Listening(Closing):
     ) -> None:
         """Have *observer* told of calls to *system* from now on, and *on_event* of what happens."""
         self._observers = system.observers
-        self._observer = observer
+        self._observer: Observer = partial(_observe, observer)
         self.events = system.hub.stream(None)
         # It holds the stream, and not the system: one that nobody holds any more ends.
         self._thread = threading.Thread(
             target=_listen, args=(self.events, on_event), name="jidocode-metrics", daemon=True
         )
         threads.start(self._thread)
-        self._observers.add(observer)
+        self._observers.add(self._observer)
 
     def close(self) -> None:
         """Hear no more; closing twice is fine."""
         self._observers.remove(self._observer)
         self.events.close()
         threads.join(self._thread, 1.0)
+
+
+def _observe(observer: Observer, step: Ask) -> End:
+    return _ignore if getattr(_here, "unobserved", False) else observer(step)
+
+
+def _ignore(answer: object, error: BaseException | None) -> None:
+    """Hear of the end of a call that is not observed."""
 
 
 def _listen(events: EventStream, on_event: Callable[[Event], None]) -> None:

@@ -18,7 +18,7 @@ from jidocode.base.closing import Closing
 from jidocode.base.text import describe
 from jidocode.errors import JidocodeError, RateLimitedError
 from jidocode.metrics.labels import Bounded, ending_of, operation_of, outcome_of, reason_of
-from jidocode.metrics.listening import CommandsSeen, Listening, running
+from jidocode.metrics.listening import CommandsSeen, Listening, running, unobserved
 from jidocode.otp.supervision.events import (
     ChildExited,
     ChildStarted,
@@ -50,10 +50,10 @@ class SystemCollector(Collector, Closing):
         REGISTRY.register(collector)
         start_http_server(9100, addr="127.0.0.1")
 
-    How many sessions and processes there are, and how they are, is asked at each scrape, within
-    `Settings.call_timeout`; what happens is counted from now on: in the whole system starts,
-    exits and restarts; calls and commands are those of this process. Closing it ends the counting.
-    Of a system that is closed, or does not answer, `jidocode_up` is 0.
+    How many sessions and processes there are, and how they are, is asked at each scrape, which
+    waits twice `Settings.call_timeout` at most. What happens is counted from now on: starts, exits
+    and restarts in the whole system; calls and commands of this process. Closing it ends the
+    counting. If the system is closed, or does not answer, `jidocode_up` is 0.
 
     Two systems need two registries.
     """
@@ -86,12 +86,13 @@ class SystemCollector(Collector, Closing):
 
 
 def _ask(system: RunningSystem) -> tuple[Statistics | None, SystemHealth | None]:
-    try:
-        statistics = system.carry_out(system.counting())
-        return statistics, system.carry_out(system.probe.system())
-    except JidocodeError as error:
-        log.debug("a scrape finds no system: {}", describe(error))
-        return None, None
+    with unobserved():
+        try:
+            statistics = system.carry_out(system.counting())
+            return statistics, system.carry_out(system.probe.system())
+        except JidocodeError as error:
+            log.debug("a scrape finds no system: {}", describe(error))
+            return None, None
 
 
 class _Counts:

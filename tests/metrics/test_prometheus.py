@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
 import urllib.request
 from collections.abc import Iterator
 from itertools import count
@@ -202,6 +204,50 @@ def test_a_closed_collector_counts_no_more(system: SessionSystem, session: Sessi
     assert page("calls_total", target="state", operation="messages", outcome="ok") is None
     assert page("up") == 1
     assert system._running.observers.active == ()
+
+
+def test_a_scrape_is_not_counted(page: Page) -> None:
+    """The page of a system that nobody uses does not change."""
+    before = page.labels()
+
+    assert page("up") == 1
+    assert page.labels() == before
+    assert ("operation", "WhichChildren") not in before
+
+
+def test_a_process_that_hangs_holds_up_a_scrape_only_for_a_while(project: Path) -> None:
+    """It is told of as what it is."""
+    with SessionSystem(call_timeout=0.5) as system, SystemCollector(system) as collector:
+        page = Page(collector)
+        session = system.create_session(project)
+        pid = system.get_manager(session.id).os_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert page("sessions_by_status", status="degraded") == 1
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_system_that_nobody_closes_is_still_closed(project: Path) -> None:
+    """Who listens to it does not keep it."""
+    system = SessionSystem()
+    host = system.host_pid
+    collector = SystemCollector(system)
+    system.create_session(project)
+    with pytest.warns(ResourceWarning, match="not closed"):  # noqa: PT031 - both are needed for it
+        del system, collector
+        gc.collect()
+
+    assert not Path(f"/proc/{host}").exists()
+
+
+def test_in_a_fork_there_is_no_system(page: Page) -> None:
+    """A worker that was forked off says so, and waits for nobody."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if page("up") == 0 else 1)
+
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_who_observes_does_no_harm(system: SessionSystem, session: SessionHandle) -> None:
