@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -17,7 +16,7 @@ from jidocode.session.commands.result import CommandResult
 from jidocode.session.commands.wanted import Wanted
 from jidocode.session.requests import Request
 from jidocode.system.asynchronous.system import AsyncSessionSystem
-from jidocode.system.events import Event, EventStream
+from jidocode.system.events import Event, EventStream, SupervisionStream
 from jidocode.system.observing import End, Observer
 from jidocode.system.running_sessions import RunningSystem
 from jidocode.system.steps import Ask
@@ -58,18 +57,17 @@ class Listening(Closing):
     ) -> None:
         """Have *observer* told of calls to *system* from now on, and *on_event* of what happens."""
         self._observers = system.observers
-        self._observer: Observer = partial(_observe, observer)
-        self.events = system.hub.stream(None)
+        self.events = system.hub.stream(None, SupervisionStream)
         # It holds the stream, and not the system: one that nobody holds any more ends.
         self._thread = threading.Thread(
             target=_listen, args=(self.events, on_event), name="jidocode-metrics", daemon=True
         )
         threads.start(self._thread)
-        self._observers.add(self._observer)
+        self._number = self._observers.add(partial(_observe, observer))
 
     def close(self) -> None:
         """Hear no more; closing twice is fine."""
-        self._observers.remove(self._observer)
+        self._observers.remove(self._number)
         self.events.close()
         threads.join(self._thread, 1.0)
 
@@ -91,25 +89,25 @@ def _listen(events: EventStream, on_event: Callable[[Event], None]) -> None:
 
 
 class Recent(Generic[_V]):
-    """What is known of the latest of many things; what came first is forgotten first."""
+    """What is known of the latest of many things; what came first is forgotten first.
+
+    Without a lock: a signal handler may make calls, too.
+    """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, _V] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: dict[Hashable, _V] = {}
 
-    def put(self, key: Hashable, value: _V) -> _V | None:
-        """Know *value* of *key* from now on; return what was known before."""
-        with self._lock:
-            before = self._kept.pop(key, None)
-            self._kept[key] = value
-            if len(self._kept) > _REMEMBERED:
-                self._kept.popitem(last=False)
-            return before
+    def put(self, key: Hashable, value: _V) -> bool:
+        """Know *value* of *key*, unless something is known of it already; return whether it is."""
+        is_new = self._kept.setdefault(key, value) is value
+        if len(self._kept) > _REMEMBERED:
+            with suppress(StopIteration, RuntimeError):  # another thread has just done that
+                self._kept.pop(next(iter(self._kept)), None)
+        return is_new
 
     def take(self, key: Hashable) -> _V | None:
         """Return what is known of *key*, and forget it."""
-        with self._lock:
-            return self._kept.pop(key, None)
+        return self._kept.pop(key, None)
 
 
 class CommandsSeen:
@@ -119,13 +117,14 @@ class CommandsSeen:
     """
 
     def __init__(self) -> None:
-        self._known = Recent[int]()
+        self._begun = Recent[int]()
+        self._over = Recent[object]()
 
     def begun(self, request: object, at: int) -> None:
         """Take in that *request* is sent, *at* nanoseconds: it may be to begin a command."""
         match request:
             case Request(args=(Wanted(id=command_id),)):
-                self._known.put(command_id, at)
+                self._begun.put(command_id, at)
             case _:
                 pass
 
@@ -135,13 +134,7 @@ class CommandsSeen:
         Of one that another process has begun nobody here knows when; it is taken to have ended
         just *now*.
         """
-        if not isinstance(answer, CommandResult):
+        if not isinstance(answer, CommandResult) or not self._over.put(answer.id, object()):
             return None
-        begun = self._known.put(answer.id, _OVER)
-        if begun == _OVER:
-            return None
+        begun = self._begun.take(answer.id)
         return answer, now - int(answer.seconds * 1e9) if begun is None else begun
-
-
-_OVER = -1
-"""In place of when a command began: its result has been seen."""

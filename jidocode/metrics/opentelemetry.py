@@ -103,6 +103,7 @@ class _Spans:
         """Make a span of a restart that is over; in one thread."""
         match event.fact:
             case ChildExited(restarting=True, reason=reason) as fact:
+                self._away.take((fact.supervisor, fact.child_id))
                 self._away.put((fact.supervisor, fact.child_id), reason_of(reason))
             case ChildExited() as fact:
                 self._away.take((fact.supervisor, fact.child_id))

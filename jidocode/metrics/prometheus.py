@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import Counter as Tally
-from collections.abc import Iterator
+from collections import Counter as Tally, deque
+from collections.abc import Iterator, Mapping
 
 try:
     from prometheus_client import Counter, Histogram, Metric
@@ -12,6 +13,8 @@ try:
     from prometheus_client.registry import Collector
 except ImportError as error:  # pragma: no cover - where the extra is missing
     raise ImportError("Prometheus needs its client: pip install 'jidocode[metrics]'") from error
+
+from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.closing import Closing
@@ -26,6 +29,7 @@ from jidocode.otp.supervision.events import (
     GaveUp,
     HeartbeatMissed,
 )
+from jidocode.session.commands.result import CommandResult
 from jidocode.system.asynchronous.system import AsyncSessionSystem
 from jidocode.system.events import Event, SessionRefused
 from jidocode.system.health import HealthStatus, Statistics, SystemHealth
@@ -37,6 +41,8 @@ from jidocode.system.system import SessionSystem
 _MOST_KINDS = 50
 _MOST_OPERATIONS = 200
 _MOST_OUTCOMES = 400
+_AT_ONCE = 1000
+"""Calls that are counted at once, if no scrape comes before."""
 _SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _LONG = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
 
@@ -75,13 +81,14 @@ class SystemCollector(Collector, Closing):
 
     def describe(self) -> Iterator[Metric]:
         """Yield all metrics without a figure, for the registry: it asks for their names."""
-        yield from _gauges(None, None, 0)
+        yield from _gauges(None, None, {}, 0)
         yield from self._counts.collect()
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics; for the registry, in any thread."""
         statistics, health = _ask(self._running)
-        yield from _gauges(statistics, health, self._listening.events.dropped)
+        memory = self._counts.memory(health) if health else {}
+        yield from _gauges(statistics, health, memory, self._listening.events.dropped)
         yield from self._counts.collect()
 
 
@@ -93,6 +100,16 @@ def _ask(system: RunningSystem) -> tuple[Statistics | None, SystemHealth | None]
         except JidocodeError as error:
             log.debug("a scrape finds no system: {}", describe(error))
             return None, None
+
+
+class _Ended(Struct, frozen=True):
+    """A call that has ended; *command* is one whose result it has brought."""
+
+    target: str
+    operation: str
+    outcome: str
+    seconds: float
+    command: CommandResult | None
 
 
 class _Counts:
@@ -136,12 +153,28 @@ class _Counts:
         self._outcomes = Bounded(_MOST_OUTCOMES)
         self._kinds = Bounded(_MOST_KINDS)
         self._seen = CommandsSeen()
+        # Counting takes locks of `prometheus_client`. A signal handler that makes a call, while its
+        # thread holds one of them, would wait for ever: so a call that has ended is only noted, and
+        # counted later, by one thread at a time and never by a handler that has interrupted that.
+        self._ended = deque[_Ended]()
+        self._counting = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
         """Yield all of it."""
+        with self._counting:
+            self._count_calls()
         for value in vars(self).values():
             if isinstance(value, Counter | Histogram):
                 yield from value.collect()
+
+    def memory(self, health: SystemHealth) -> Mapping[str, int]:
+        """Return the bytes of the processes of each kind that have told theirs."""
+        sizes = Tally[str]()
+        in_sessions = (child for session in health.sessions for child in session.children)
+        for child in (*health.processes, *in_sessions):
+            if child.ref is not None and child.memory is not None:
+                sizes[self._kinds(child.ref.kind)[0]] += child.memory
+        return sizes
 
     def observe(self, step: Ask) -> End:
         """Count a call; see `Observer`."""
@@ -150,16 +183,29 @@ class _Counts:
 
         def end(answer: object, error: BaseException | None) -> None:
             seconds = time.perf_counter() - began
-            asked = step.ref.kind, operation_of(step.request)
-            self._calls.labels(*self._outcomes(*asked, outcome_of(error))).inc()
-            self._call_seconds.labels(*self._operations(*asked)).observe(seconds)
-            ended = self._seen.ended(answer, time.time_ns())
-            if ended is not None:
-                result, _ = ended
-                self._commands.labels(ending_of(result)).inc()
-                self._command_seconds.observe(result.seconds)
+            seen = self._seen.ended(answer, time.time_ns())
+            command = None if seen is None else seen[0]
+            call = _Ended(
+                step.ref.kind, operation_of(step.request), outcome_of(error), seconds, command
+            )
+            self._ended.append(call)
+            if len(self._ended) >= _AT_ONCE and self._counting.acquire(blocking=False):
+                try:
+                    self._count_calls()
+                finally:
+                    self._counting.release()
 
         return end
+
+    def _count_calls(self) -> None:
+        while self._ended:
+            call = self._ended.popleft()
+            asked = call.target, call.operation
+            self._calls.labels(*self._outcomes(*asked, call.outcome)).inc()
+            self._call_seconds.labels(*self._operations(*asked)).observe(call.seconds)
+            if call.command is not None:
+                self._commands.labels(ending_of(call.command)).inc()
+                self._command_seconds.observe(call.command.seconds)
 
     def take(self, event: Event) -> None:
         """Count an event; in one thread."""
@@ -194,7 +240,10 @@ def _histogram(name: str, text: str, labels: list[str], buckets: tuple[float, ..
 
 
 def _gauges(
-    statistics: Statistics | None, health: SystemHealth | None, dropped: int
+    statistics: Statistics | None,
+    health: SystemHealth | None,
+    sizes: Mapping[str, int],
+    dropped: int,
 ) -> Iterator[Metric]:
     up = statistics is not None and health is not None
     yield _gauge("up", "Whether the system runs and answers.", float(up))
@@ -223,19 +272,9 @@ def _gauges(
         found = Tally(session.status for session in health.sessions)
         for status in HealthStatus:
             statuses.add_metric([status.value], found[status])
-        for kind, size in _memory(health).items():
-            memory.add_metric([kind], size)
+    for kind, size in sizes.items():
+        memory.add_metric([kind], size)
     yield from (statuses, memory)
-
-
-def _memory(health: SystemHealth) -> dict[str, int]:
-    """Return the bytes of the processes of each kind that have told theirs."""
-    kinds = Bounded(_MOST_KINDS)
-    sizes = Tally[str]()
-    for child in (*health.processes, *(each for one in health.sessions for each in one.children)):
-        if child.ref is not None and child.memory is not None:
-            sizes[kinds(child.ref.kind)[0]] += child.memory
-    return sizes
 
 
 def _gauge(

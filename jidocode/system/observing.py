@@ -1,11 +1,12 @@
 """Who is told of the calls that this process makes: for figures and traces of them.
 
-Nobody is, as a rule: then a call pays for one look at an empty tuple.
+Nobody is, as a rule: then a call pays for one look at an empty dict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from jidocode.base import log
@@ -22,25 +23,29 @@ class Observers:
     """Those who are told of the calls to one system.
 
     Attributes:
-        active: All of them, in the order in which they came.
+        active: All of them, by number, in the order in which they came. Changed without a
+            lock, as all that threads and signal handlers share (see `_host/sharing.py`).
     """
 
-    __slots__ = ("active",)
+    __slots__ = ("_numbers", "active")
 
     def __init__(self) -> None:
-        self.active: tuple[Observer, ...] = ()
+        self.active: dict[int, Observer] = {}
+        self._numbers = itertools.count()
 
-    def add(self, observer: Observer) -> None:
-        """Tell *observer* of each call from now on."""
-        self.active = (*self.active, observer)
+    def add(self, observer: Observer) -> int:
+        """Tell *observer* of each call from now on; return its number."""
+        number = next(self._numbers)
+        self.active[number] = observer
+        return number
 
-    def remove(self, observer: Observer) -> None:
-        """Tell *observer* no more; of a call under way it still hears the end."""
-        self.active = tuple(each for each in self.active if each != observer)
+    def remove(self, number: int) -> None:
+        """Tell that one no more; of a call under way it still hears the end."""
+        self.active.pop(number, None)
 
     def observing(self, step: Ask) -> Observation:
         """Tell of the call *step* at the beginning and at the end of the `with` block."""
-        return Observation(self.active, step)
+        return Observation(list(self.active.values()), step)
 
 
 class Observation:
@@ -52,7 +57,7 @@ class Observation:
 
     __slots__ = ("_ends", "_observers", "_step", "answer")
 
-    def __init__(self, observers: tuple[Observer, ...], step: Ask) -> None:
+    def __init__(self, observers: Sequence[Observer], step: Ask) -> None:
         self.answer: object = None
         self._observers = observers
         self._step = step

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from itertools import count
@@ -17,6 +19,7 @@ from colleagues import colleagues
 from loops import OnAsyncio, OnTrio, Runner
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
+from servers import GATE, READ, Gated, worker
 
 from jidocode import (
     AsyncSessionSystem,
@@ -203,7 +206,7 @@ def test_a_closed_collector_counts_no_more(system: SessionSystem, session: Sessi
 
     assert page("calls_total", target="state", operation="messages", outcome="ok") is None
     assert page("up") == 1
-    assert system._running.observers.active == ()
+    assert not system._running.observers.active
 
 
 def test_a_scrape_is_not_counted(page: Page) -> None:
@@ -213,6 +216,60 @@ def test_a_scrape_is_not_counted(page: Page) -> None:
     assert page("up") == 1
     assert page.labels() == before
     assert ("operation", "WhichChildren") not in before
+
+
+def test_all_calls_are_counted_though_nobody_scrapes(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """By whoever calls, now and then; and what is not counted yet is bounded."""
+    with SystemCollector(system) as collector:
+        for _ in range(2500):
+            session.state.todos()
+        assert len(collector._counts._ended) < 1000
+
+        page = Page(collector)
+        assert page("calls_total", target="state", operation="todos", outcome="ok") == 2500
+
+
+def test_a_signal_handler_makes_calls_too(page: Page, session: SessionHandle) -> None:
+    """While its own thread counts: it waits for no lock of that.
+
+    Those that it makes within a scrape of its thread are taken for the scrape's.
+    """
+    made = 0
+
+    def call(*_: object) -> None:
+        nonlocal made
+        session.state.todos()
+        made += 1
+
+    before = signal.signal(signal.SIGALRM, call)
+    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+    try:
+        for _ in range(100):
+            session.state.messages()
+            page.registry.get_sample_value("jidocode_up")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    asked = {"target": "state", "outcome": "ok"}
+    assert 0 < (page("calls_total", operation="todos", **asked) or 0) <= made
+    assert page("calls_total", operation="messages", **asked) == 100
+
+
+def test_what_children_announce_is_not_read(
+    page: Page, system: SessionSystem, project: Path
+) -> None:
+    """It may be anything, and reading it runs code of theirs."""
+    READ.clear()
+    GATE.set()
+    session = system.create_session(project, children=[worker("talker")])
+    session.call("talker", ("announce", Gated(os.getpid())))
+    wait_for_restart(system, session, "state", after=kill(system, session, "state").ref)
+
+    eventually(lambda: page("restarts_total", kind="worker") == 1)
+    assert READ == []
 
 
 def test_a_process_that_hangs_holds_up_a_scrape_only_for_a_while(project: Path) -> None:
@@ -320,6 +377,17 @@ def test_a_scrape_beside_a_loop(project: Path) -> None:
             return await asyncio.to_thread(generate_latest, page.registry)
 
     assert b"jidocode_sessions 1.0" in asyncio.run(main())
+
+
+@pytest.mark.parametrize("module", ["prometheus", "opentelemetry"])
+def test_where_the_extra_is_missing_it_is_named(module: str) -> None:
+    """In one sentence."""
+    missing = "sys.modules['prometheus_client'] = sys.modules['opentelemetry'] = None"
+    code = f"import sys; {missing}; import jidocode.metrics.{module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("pip install 'jidocode[metrics]'\n")
 
 
 def test_what_was_not_started_cannot_be_measured() -> None:
