@@ -87,7 +87,7 @@ class SystemCollector(Collector, Closing):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics; for the registry, in any thread."""
         statistics, health = _ask(self._running)
-        memory = self._counts.memory(health) if health else {}
+        memory: Mapping[str, int] = self._counts.memory(health) if health else {}
         yield from _gauges(statistics, health, memory, self._listening.events.dropped)
         yield from self._counts.collect()
 
