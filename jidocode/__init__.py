@@ -2,7 +2,7 @@
 
 General layout (imports go from left to right only, which CI checks):
 
-    cli | testing -> system -> session | _host -> otp -> errors -> base
+    cli | metrics | testing -> system -> session | _host -> otp -> errors -> base
 
 cli       `jidocode` on the command line
 testing   what the tests of an app need, as a pytest plugin

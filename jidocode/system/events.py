@@ -216,6 +216,15 @@ class EventStream(Closing):
             self.end()
 
 
+class SupervisionStream(EventStream):
+    """What supervisors and the app itself tell; what children announce is not read for it."""
+
+    def put(self, event: Event | _Unread) -> None:
+        """Take *event* in, if it needs no reading."""
+        if isinstance(event, Event):
+            super().put(event)
+
+
 class EventHub:
     """Gives every event to every stream; a stream that nobody holds is forgotten.
 
@@ -229,10 +238,10 @@ class EventHub:
         self._streams = WeakBag[EventStream]()
         self._closed = False
 
-    def stream(self, session_id: str | None) -> EventStream:
+    def stream(self, session_id: str | None, kind: type[EventStream] = EventStream) -> EventStream:
         """Return a new stream, of one session if given; raises `HostError` in a fork."""
         self.owner.check()
-        stream = EventStream(self, session_id, self._buffer)
+        stream = kind(self, session_id, self._buffer)
         self._streams.add(stream)
         if self._closed:
             stream.close()

@@ -23,6 +23,7 @@ from jidocode.otp.server.messages import Down
 from jidocode.otp.server.streams import CallStream
 from jidocode.system.call_handle import CallHandle
 from jidocode.system.events import EventHub
+from jidocode.system.observing import Observers
 from jidocode.system.probe import Probe
 from jidocode.system.router import Router
 from jidocode.system.settings import ApplicationSettings
@@ -62,6 +63,7 @@ class RunningTree:
         hub: Hears what happens, and passes it on to streams.
         router: Finds processes by their names.
         probe: Asks the tree how it is.
+        observers: Who is told of the calls that this process makes.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class RunningTree:
             settings.call_timeout,
         )
         self.probe = Probe(self.router, sessions)
+        self.observers = Observers()
 
     def __del__(self) -> None:
         client: HostClient | None = getattr(self, "client", None)  # none if it did not start
@@ -111,6 +114,8 @@ class RunningTree:
         client, deadline = self.client, step.deadline
         match step:
             case Ask():
+                if self.observers.active:
+                    return self._ask_observed(step, stop)
                 return client.call(
                     step.ref, step.request, deadline=deadline, target=step.target, stop=stop
                 )
@@ -126,6 +131,13 @@ class RunningTree:
                 return client.ping_all(step.refs, deadline)
             case AwaitChange():
                 return await_change(step)
+
+    def _ask_observed(self, step: Ask, stop: Stop | None) -> object:
+        with self.observers.observing(step) as call:
+            call.answer = self.client.call(
+                step.ref, step.request, deadline=step.deadline, target=step.target, stop=stop
+            )
+        return call.answer
 
     def _await_name(self, step: AwaitName, stop: Stop | None) -> ActorRef | None:
         directory = self.client.directory

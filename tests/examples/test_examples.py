@@ -178,6 +178,16 @@ def test_two_workers(project: Path) -> None:
     assert "['from the first worker', 'from the second worker']" in output
 
 
+def test_metrics(project: Path) -> None:
+    """A page is scraped that tells of a crash."""
+    output = run("metrics.py", project)
+
+    assert "jidocode_up 1.0" in output
+    assert 'jidocode_exits_total{kind="state",reason="SIGKILL"} 1.0' in output
+    assert 'jidocode_restarts_total{kind="manager"} 1.0' in output
+    assert 'jidocode_commands_total{outcome="failed"} 1.0' in output
+
+
 def test_every_example_is_tested() -> None:
     """None is forgotten."""
     scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"pool", "word_counter"}

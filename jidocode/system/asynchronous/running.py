@@ -44,6 +44,7 @@ class AsyncRunner:
 
     def __init__(self, tree: RunningTree) -> None:
         self._client = tree.client
+        self._observers = tree.observers
 
     async def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> T:
         """Carry out *plan*, awaiting what comes of each step until *stop*."""
@@ -53,6 +54,8 @@ class AsyncRunner:
         client = self._client
         match step:
             case Ask():
+                if self._observers.active:
+                    return await self._ask_observed(step, stop)
                 pending = client.begin(step.ref, step.request, target=step.target)
                 return await self._answer(pending, step.deadline, stop)
             case BeginStream():
@@ -67,6 +70,12 @@ class AsyncRunner:
                 return await self._answers(client.begin_pings(step.refs), step.deadline)
             case AwaitChange():
                 return await wait_for(step.changes, step.look, step.deadline.at)
+
+    async def _ask_observed(self, step: Ask, stop: Stop | None) -> Any:
+        with self._observers.observing(step) as call:
+            pending = self._client.begin(step.ref, step.request, target=step.target)
+            call.answer = await self._answer(pending, step.deadline, stop)
+        return call.answer
 
     async def _answer(
         self, pending: PendingCall, deadline: Deadline, stop: Stop | None = None

@@ -1,0 +1,79 @@
+"""What happens, in few words: the labels of metrics, and how many of them there may be.
+
+Each combination of labels is a time series, which a server keeps for weeks. So none of them is an
+id, and those that come from an app's own code are counted.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from jidocode.base.exits import Crashed, ExitReason, Killed, NoProcess, Normal, Shutdown
+from jidocode.base.text import word
+from jidocode.session.commands.result import CommandResult
+from jidocode.session.requests import Request
+
+OTHER = "other"
+"""What all are called that come after too many others."""
+
+
+class Bounded:
+    """Keeps the combinations of some labels few: those that come after *most* are `other`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._shown: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def __call__(self, *labels: str) -> tuple[str, ...]:
+        """Return the labels to use for *labels*."""
+        shown = self._shown.get(labels)
+        if shown is None:
+            if len(self._shown) >= self._most:
+                return (OTHER,) * len(labels)
+            shown = self._shown[labels] = tuple(map(word, labels))
+        return shown
+
+
+def operation_of(request: object) -> str:
+    """Return what is asked for, in a word: no argument is in it."""
+    return request.operation if isinstance(request, Request) else type(request).__name__
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """Return how a call has ended: `ok`, `cancelled`, or the name of the error's class."""
+    if error is None:
+        return "ok"
+    return type(error).__name__ if isinstance(error, Exception) else "cancelled"
+
+
+def reason_of(reason: ExitReason) -> str:
+    """Return why a process has ended, in a word: that of a signal, if one has ended it."""
+    match reason:
+        case Normal():
+            return "normal"
+        case Shutdown():
+            return "shutdown"
+        case Crashed():
+            return "crashed"
+        case NoProcess():
+            return "no_process"
+        case Killed(signal=number):
+            return _signal_name(number)
+
+
+def ending_of(result: CommandResult) -> str:
+    """Return how a command has ended: `ok`, `failed`, `timed_out`, `cancelled` or `killed`."""
+    if result.timed_out:
+        return "timed_out"
+    if result.cancelled:
+        return "cancelled"
+    if result.signal is not None:
+        return "killed"
+    return "ok" if result.ok else "failed"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal, or one that nobody has seen
+        return "killed"
