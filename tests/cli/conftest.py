@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, SECONDS, environment
+from shell import COMMAND, SECONDS, environment
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode.testing import eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from commands import jidocode
+from shell import jidocode
 
 
 def test_the_demo_kills_every_process_and_each_comes_back(project: Path) -> None:

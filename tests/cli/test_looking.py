@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, SECONDS, data, environment, jidocode
+from shell import COMMAND, SECONDS, data, environment, jidocode
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode.testing import eventually

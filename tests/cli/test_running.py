@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, SECONDS, data, environment, jidocode
+from shell import COMMAND, SECONDS, data, environment, jidocode
 
 from jidocode import SessionHandle, SessionSystem
 

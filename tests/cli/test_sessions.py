@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import data, jidocode
+from shell import data, jidocode
 
 from jidocode import Resumable, SessionSystem, list_resumable
 from jidocode.system.pruning import superfluous

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, SECONDS, environment, jidocode
+from shell import COMMAND, SECONDS, environment, jidocode
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode.testing import eventually, wait_for_restart

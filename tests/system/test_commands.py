@@ -349,7 +349,7 @@ def test_a_runner_that_is_killed_while_it_waits_is_replaced(session: SessionHand
     first = session.run("echo $PPID").stdout
     with contextlib.suppress(ProcessLookupError):  # another one stood by already
         os.kill(int(first), signal.SIGKILL)
-    later = []
+    later: list[str] = []
 
     def another_runs() -> bool:
         # Until it is buried it can be given an order, and nobody knows then what became of that.
