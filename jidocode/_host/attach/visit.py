@@ -97,7 +97,7 @@ def visit(name: str, timeout: float) -> Visit:
         else:
             return _enter(name, sock, secret, left)
         if place.holder(name) is None:
-            raise SystemNotFoundError(name)
+            raise SystemNotFoundError(name, place.names())
         if time.monotonic() >= deadline:
             raise AttachError(_failure(name, f"{problem}, for {timeout:g} s"))
         time.sleep(_LOOK_SECONDS)
