@@ -12,13 +12,14 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from apps import IMPORTS, MARK, marked
 
-from jidocode import JidocodeError, SessionSystem
+from jidocode import JidocodeError, SessionSystem, SystemNotFoundError
 from jidocode.testing import eventually, is_alive
 
 START_SECONDS = 60.0
@@ -252,7 +253,7 @@ def test_without_click_there_is_a_hint(tmp_path: Path) -> None:
 def test_two_workers_of_uvicorn_share_the_sessions(
     name: str, served: Program, project: Path, tmp_path: Path, port: int
 ) -> None:
-    """None of 64 messages is lost, whoever gets it, and whichever worker is killed."""
+    """None of 64 messages of 50 clients is lost, whoever gets it; and no worker's kill matters."""
     (tmp_path / "shop_app.py").write_text(APP)
     command = [sys.executable, "-m", "uvicorn", "shop_app:asgi", "--workers", "2"]
     with (
@@ -262,7 +263,9 @@ def test_two_workers_of_uvicorn_share_the_sessions(
         session = system.create_session(project)
         eventually(lambda: try_to_ask(port, session.id, "first"), timeout=START_SECONDS)
         before = session.state.statistics().messages
-        workers = {ask(port, session.id, str(number))[0] for number in range(64)}
+        with ThreadPoolExecutor(50) as clients:
+            asked = [clients.submit(ask, port, session.id, str(number)) for number in range(64)]
+            workers = {each.result()[0] for each in asked}
         assert session.state.statistics().messages == before + 64
         os.kill(int(workers.pop()), signal.SIGKILL)
         eventually(lambda: try_to_ask(port, session.id, "after"), timeout=START_SECONDS)
@@ -274,7 +277,7 @@ def test_two_workers_of_uvicorn_share_the_sessions(
 def test_sessions_live_on_while_uvicorn_reloads(
     name: str, served: Program, project: Path, tmp_path: Path, port: int
 ) -> None:
-    """The new worker goes on where the old one was."""
+    """The new worker goes on where the old one was; and when the reloader is killed."""
     app = tmp_path / "shop_app.py"
     app.write_text(APP)
     command = [sys.executable, "-m", "uvicorn", "shop_app:asgi", "--reload"]
@@ -289,18 +292,24 @@ def test_sessions_live_on_while_uvicorn_reloads(
         assert not is_alive(int(worker))
         contents = {message.content for message in session.state.messages()}
         assert contents == {"one", "two"}
-        server.end(signal.SIGINT)
+        server.process.kill()
+        server.process.wait()  # its worker may live on, which knows nothing of that
+        assert session.health_check().status.value == "healthy"
     assert served.end() == 0
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_gunicorn_forks_workers_that_attach(
-    name: str, project: Path, tmp_path: Path, port: int
+    name: str, project: Path, tmp_path: Path, port: int, end: signal.Signals
 ) -> None:
-    """To a system that its master has started while it has loaded the app beforehand."""
+    """To a system that its master has started while it has loaded the app beforehand.
+
+    However that ends, nothing is left of the system, nor of the server.
+    """
     (tmp_path / "shop_app.py").write_text(OWNER + APP)
     command = [
         *(sys.executable, "-m", "gunicorn", "shop_app:wsgi", "--preload", "--workers", "2"),
-        *("--bind", f"127.0.0.1:{port}", "--graceful-timeout", "5"),
+        *("--bind", f"127.0.0.1:{port}", "--graceful-timeout", "5", "--timeout", "5"),
     ]
     env = {"SHOP": name, "PROJECT": str(project), "STATE": str(tmp_path / "state")}
     with program(command, tmp_path, **env) as server:
@@ -312,4 +321,6 @@ def test_gunicorn_forks_workers_that_attach(
         eventually(lambda: try_to_ask(port, session_id, "after"), timeout=START_SECONDS)
         with SessionSystem.attach(name, read_only=True) as look:
             assert look.get_session(session_id).state.statistics().messages >= 66
-        server.end()
+        server.end(end)
+    with pytest.raises(SystemNotFoundError):
+        SessionSystem.attach(name)

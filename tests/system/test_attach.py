@@ -341,6 +341,7 @@ def test_who_only_looks_changes_nothing(
         assert session.manager.changes_since(kept).changes == ()
         assert session.manager.diff("README.md", since=kept).text == ""
         assert [each.id for each in session.manager.snapshots()] == [kept.id]
+        assert session.commands.list() == []
         assert session.health_check().status.value == "healthy"
         assert str(look.tree()) == str(shop.tree())
         assert look.statistics().sessions == 1
