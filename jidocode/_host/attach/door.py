@@ -225,7 +225,7 @@ class Door:
             return
         self._next_word = now + _QUIET_SECONDS
         log.warning(
-            "process {} is not let into system {}: {} (the {}. that was turned away)",
+            "process {} is not let into system {}: {} (turned away so far: {})",
             connection.pid,
             self._claim.name,
             quote(str(why)),
