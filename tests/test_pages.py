@@ -2,7 +2,7 @@
 
 A page is one program: its blocks of Python in a row, in a process of its own, whose output is
 what the blocks of `text` say, in a row. A block that begins with `# name.py`, or another name,
-is that file beside the program. A file that no block imports is imported by itself, and has the
+is that file beside the program. A file that no block imports is imported by itself, in their order, and has the
 output that stands below it; `test_*.py` is for pytest. Warnings are errors.
 
 This is no sybil: that runs the blocks in the process of pytest itself, where a block's system
@@ -88,8 +88,10 @@ def test_the_code_on_a_page_runs(page: Path, tmp_path: Path) -> None:
 
     code = [program, *files.values()]
     tests = [name for name in files if re.fullmatch(r"test_\w+\.py", name)]
-    for name in {name for name in files if name.endswith(".py")} - {*tests}:
+    for name in files:
         module = name.removesuffix(".py")
+        if module == name or name in tests:
+            continue
         if not any(
             re.search(rf"^\s*(from|import) {module}\b", text, re.MULTILINE) for text in code
         ):
