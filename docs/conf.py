@@ -28,7 +28,8 @@ default_role = "py:obj"  # in our docstrings, `close` is code, and a link where 
 autodoc_member_order = "bysource"
 toc_object_entries = False  # each page of the reference begins with links to all of it
 highlight_language = "text"
-napoleon_use_ivar = True
+napoleon_use_ivar = True  # "Attributes:" of a class, as one list; the types stand above it
+napoleon_attr_annotations = False
 napoleon_numpy_docstring = False
 
 html_theme = "furo"

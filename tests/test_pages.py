@@ -2,8 +2,9 @@
 
 A page is one program: its blocks of Python in a row, in a process of its own, whose output is
 what the blocks of `text` say, in a row. A block that begins with `# name.py`, or another name,
-is that file beside the program. A file that no block imports is imported by itself, in their order, and has the
-output that stands below it; `test_*.py` is for pytest. Warnings are errors.
+is that file beside the program. A file that no block imports is imported by itself, in the
+order of the page, and has the output that stands below it; `test_*.py` is for pytest. Warnings
+are errors.
 
 This is no sybil: that runs the blocks in the process of pytest itself, where a block's system
 would share its interpreter, its warnings and its folder with all others, a child's class could not
@@ -18,6 +19,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import jidocode
+from jidocode import otp
+from jidocode.otp import management, registry, tasks
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -138,3 +143,28 @@ def test_the_pool_on_the_page_is_the_one_in_the_examples() -> None:
     ]
 
     assert (ROOT / "examples/stock_pool.py").read_text().endswith(f"\n\n{stock}")
+
+
+NAMED = re.compile(r"`((?:\w+\.)*\w+)(?:\(.*?\))?`")
+
+
+def test_every_name_on_the_page_for_those_who_come_from_elsewhere_exists() -> None:
+    """In the column that says how it is here, and the one beside it."""
+    page = (ROOT / "docs/coming-from.md").read_text("utf-8")
+    places = {"otp": otp, "management": management, "registry": registry, "tasks": tasks}
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+ \| [^|]+?) ?\|$", page, re.MULTILINE)
+    named = {name for row in rows for name in NAMED.findall(row)}
+    unknown = set[str]()
+    for name in named:
+        first, *rest = name.split(".")
+        if not rest and not first[0].isupper():
+            continue  # the name of an argument
+        found: object = places.get(first) or getattr(jidocode, first, getattr(otp, first, None))
+        for each in rest:
+            fields = getattr(found, "__annotations__", {})
+            found = getattr(found, each, fields.get(each))
+        if found is None:
+            unknown.add(name)
+
+    assert len(named) > 40
+    assert unknown - {"SIGKILL"} == set()
