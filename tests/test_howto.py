@@ -17,7 +17,6 @@ from pages import HOWTO, ask, beside, blocks, environment, port_in, program, run
 from websockets.sync.client import connect
 
 from jidocode import SessionSystem
-from jidocode.testing import eventually
 
 RUN = {"backup", "gevent", "logging", "platforms", "siblings"}
 JSON = [("Content-Type", "application/json")]
@@ -189,39 +188,35 @@ def events(port: int, last: int, count: int) -> list[tuple[int, str]]:
     return found
 
 
-def test_workers_share_a_system_that_is_served(tmp_path: Path) -> None:
-    """Two of uvicorn, two of gunicorn, and those of gunicorn find the next system, too."""
+def test_workers_share_a_system_that_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of gunicorn and uvicorn; and gunicorn's find the next system, too.
+
+    How servers end, reload and lose workers is in `environment/test_servers.py`.
+    """
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(beside(tmp_path)))
     write_files("workers", tmp_path)
     (tmp_path / "books").mkdir()
     serve = ("-m", "jidocode", "serve", "--name", "shop")
-    uvicorn = ("-m", "uvicorn", "shop_asgi:app", "--workers", "2", "--port", "0")
-    gunicorn = ("-m", "gunicorn", "shop_wsgi:app", "--workers", "2", "--bind", "127.0.0.1:0")
-    opened = (
-        "import sys; from jidocode import SessionSystem\n"
-        "with SessionSystem.attach('shop') as system:\n"
-        "    print(system.create_session('books').id)\n"
-    )
-    with program(tmp_path, *gunicorn, ready=r"Booting(.|\n)*Booting") as (_, said):
+    gunicorn = ("-m", "gunicorn", "shop_wsgi:app", "--threads", "8", "--bind", "127.0.0.1:0")
+    with program(tmp_path, *gunicorn, ready="Booting") as (_, said):
         url = f"http://127.0.0.1:{port_in(said)}"
-        with program(tmp_path, *serve, ready="is ready"):
-            session = run(tmp_path, "-c", opened).strip()
-            workers = {json.loads(ask(f"{url}/{session}", b"hello"))["worker"] for _ in range(20)}
-            with program(tmp_path, *uvicorn, ready=r"complete(.|\n)*complete") as (_, second):
-                other = f"http://127.0.0.1:{port_in(second)}"
-                seen = [json.loads(ask(f"{other}/{session}", b"hello"))["seq"] for _ in range(9)]
-            assert seen == sorted(set(seen))
-        with program(tmp_path, *serve, ready="is ready"):
-            session = run(tmp_path, "-c", opened).strip()
-            answered = set[int]()
+        with program(tmp_path, *serve, ready="is ready"), SessionSystem.attach("shop") as system:
+            session = system.create_session(tmp_path / "books")
+            first = json.loads(ask(f"{url}/{session.id}", b"one"))
+            uvicorn = ("-m", "uvicorn", "shop_asgi:app", "--port", "0")
+            with program(tmp_path, *uvicorn, ready="running on http") as (_, also_said):
+                other = f"http://127.0.0.1:{port_in(also_said)}"
+                second = json.loads(ask(f"{other}/{session.id}", b"two"))
 
-            def look() -> bool:
-                try:
-                    answered.add(json.loads(ask(f"{url}/{session}", b"hello"))["worker"])
-                except urllib.error.HTTPError as error:
-                    error.close()
-                return answered >= workers
-
-            eventually(look, "an answer of each worker", timeout=60)
+            assert second["seq"] > first["seq"]
+            assert second["worker"] != first["worker"]
+            assert [each.content for each in session.state.messages()] == ["one", "two"]
+        assert status_of(f"{url}/{session.id}", b"three") == 503
+        with program(tmp_path, *serve, ready="is ready"), SessionSystem.attach("shop") as system:
+            system.resume_session(session.id)
+            assert json.loads(ask(f"{url}/{session.id}", b"three"))["worker"] == first["worker"]
 
 
 # ----- units ---------------------------------------------------------------------------------
@@ -235,7 +230,10 @@ def test_the_units_are_those_of_systemd(tmp_path: Path) -> None:
     paths: list[str] = []
     for text in units:
         place, _, unit = text.partition("\n")
-        for known, there in (("/opt/shop/bin/jidocode", sys.executable), ("User=shop", "User=root")):
+        for known, there in (
+            ("/opt/shop/bin/jidocode", sys.executable),
+            ("User=shop", "User=root"),
+        ):
             unit = unit.replace(known, there)
         unit = unit.replace("/opt/shop/bin/gunicorn", sys.executable)
         path = tmp_path / Path(place).name

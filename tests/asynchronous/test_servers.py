@@ -54,7 +54,7 @@ def test_the_app_of_the_page_is_served(tmp_path: Path, loop: str) -> None:
             [sys.executable, *command], cwd=tmp_path, stdout=output, stderr=output
         )
     try:
-        port = eventually(lambda: port_of(log), "the start of the server")
+        port = eventually(lambda: port_of(log), "the start of the server", timeout=60)
         assert str(ask(port, "GET", "/health")["loop"]).startswith(loop)
 
         listener = HTTPConnection("127.0.0.1", port, timeout=60)
