@@ -26,6 +26,8 @@ from jidocode.otp import management, registry, tasks
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SERVED = ROOT / "docs/howto"
+"""Whose programs are mostly servers and notebooks: `test_howto.py` runs all of them."""
 
 NOT_PROGRAMS = {
     "text": "what a program of the page prints: compared with it",
@@ -69,7 +71,7 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != SERVED], ids=name_of)
 def test_the_code_on_a_page_runs(page: Path, tmp_path: Path) -> None:
     """And prints what the page says."""
     if page.name == "README.md":
