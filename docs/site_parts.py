@@ -22,6 +22,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyObject, PythonDomain
 from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
@@ -243,10 +244,15 @@ def prepare(_app: Sphinx, docname: str, source: list[str]) -> None:
 
     - A link to a program in `examples/` leads to its text in the site: the file itself is not
       part of it, and where the repository is found a page cannot know.
+    - So does one to the changelog, whose page in the reference is what stands above the docs.
     - A page `index.md` gets the tables of contents that its headings and lists of links are; that
       of a folder has all its other pages, too.
     """
-    text = re.sub(r"\]\((?:\.\./)+examples/(\w+)\.py\)", r"](#example-\1)", source[0])
+    text = source[0]
+    if docname == "reference/changelog":
+        text = (DOCS.parent / "CHANGELOG.md").read_text("utf-8").replace("](docs/", "](../")
+    text = re.sub(r"\]\((?:\.\./)+examples/(\w+)\.py\)", r"](#example-\1)", text)
+    text = re.sub(r"\]\((?:\.\./)+CHANGELOG\.md", "](/reference/changelog.md", text)
     if docname.rpartition("/")[2] == "index" and not docname.startswith("reference"):
         text += "\n".join(["", *contents(docname, text)])
     source[0] = text
@@ -288,6 +294,9 @@ def draw_diagrams(app: Sphinx, doctree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx."""
+    missing = set(map(page_of, EXPORTS)) - {path.stem for path in DOCS.glob("reference/*.rst")}
+    if missing:
+        raise ExtensionError(f"reference/ has no page for exports of {sorted(missing)}")
     for field in PyObject.doc_field_types:
         if field.name == "variable":
             field.label = "Attributes"
