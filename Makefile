@@ -60,7 +60,7 @@ bench: $(VENV)-bench/run
 
 # An export, an example or a page that was added shows without a change here: docs/site_parts.py.
 docs: $(VENV)/docs
-	$(BIN)/python -m sphinx -q -W --keep-going -j 2 docs build/site
+	$(BIN)/python -m sphinx -q -E -W --keep-going -j 2 docs build/site
 	@echo "build/site/index.html"
 
 build: $(VENV)/dev
