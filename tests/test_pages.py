@@ -106,6 +106,8 @@ def test_the_code_on_a_page_runs(page: Path, tmp_path: Path) -> None:
     if program:
         (tmp_path / "program.py").write_text(program)
         assert run(tmp_path, "program.py") == output + "".join(said.values())
+    else:
+        assert (output, said) == ("", {}), "nothing prints that"
     if tests:
         count = sum(files[name].count("def test_") for name in tests)
         assert f"{count} passed" in run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider")
