@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 2
 SEED ?=
 
-.PHONY: demo test test-all attack oracle check cover bench build clean
+.PHONY: demo test test-all attack oracle check cover docs bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
@@ -58,6 +58,11 @@ bench: $(VENV)-bench/run
 	$(VENV)-bench/bin/python bench/run.py
 	$(VENV)-bench/bin/python bench/searching.py
 
+# An export, an example or a page that was added shows without a change here: docs/site_parts.py.
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -j 2 docs build/site
+	@echo "build/site/index.html"
+
 build: $(VENV)/dev
 	$(BIN)/python -m build --outdir dist
 
@@ -74,6 +79,10 @@ $(VENV)/run $(VENV)-bench/run: %/run: pyproject.toml setup.cfg
 
 $(VENV)/test: $(VENV)/run
 	$(BIN)/python -m pip install --quiet --group test
+	touch $@
+
+$(VENV)/docs: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --group docs
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

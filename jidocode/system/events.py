@@ -213,7 +213,10 @@ class EventStream(Closing):
         self._changes.tell()
 
     def put(self, event: Event | _Unread) -> None:
-        """Take *event* in, unless it is of another session (called by the hub, in one thread)."""
+        """Take *event* in, unless it is of another session (called by the hub, in one thread).
+
+        :meta private:
+        """
         if not self._has_begun:
             return
         if self._session_id is not None and event.session_id != self._session_id:
