@@ -64,6 +64,12 @@ class Health(Record):
     status: HealthStatus
     children: tuple[ChildHealth, ...]
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from jidocode.system.drawing import health_html  # noqa: PLC0415 - few apps are notebooks
+
+        return health_html(self)
+
 
 def overall_status(children: tuple[ChildHealth, ...]) -> HealthStatus:
     """Return the status of a session whose children are *children*."""
@@ -102,6 +108,12 @@ class TreeNode(Record):
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from jidocode.system.drawing import tree_html  # noqa: PLC0415 - few apps are notebooks
+
+        return tree_html(self)
 
     def lines(self) -> list[str]:
         """Return the drawing, a line per process."""
