@@ -16,22 +16,20 @@ and takes nothing that a page of another site has a browser send.
 from __future__ import annotations
 
 import argparse
-import codecs
 import json
 import os
 import re
 import signal
 import socket
 import tempfile
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
 import uvicorn
 from anyio.abc import TaskGroup
+from conversing import keep_output, say, start_command
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -42,23 +40,18 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from jidocode import (
-    ActorExitedError,
-    AsyncCommandHandle,
     AsyncSessionHandle,
     AsyncSessionSystem,
     InvalidRequestError,
     InvalidSessionIdError,
     JidocodeError,
     Message,
-    Role,
     SessionNotFoundError,
 )
 
 PAGE = Path(__file__).with_name("asgi_page.html")
 IDLE_SECONDS = 600.0
 """A session stops when no tab has followed it for so long; the next one resumes it."""
-OUTPUT_LIMIT = 1_000_000
-"""Bytes of a command's output that are kept at most; what is beyond, in the middle, is left out."""
 
 
 class Tabs:
@@ -86,54 +79,8 @@ class Tabs:
 
     async def run(self, session: AsyncSessionHandle, command: str) -> None:
         """Start *command*, and have its output become messages of the session."""
-        number = str(uuid.uuid4())
-        await say(session, "user", command, {"command": number}, number)
-        try:
-            handle = await session.commands.start(command, merge=True, output_limit=OUTPUT_LIMIT)
-        except JidocodeError as error:
-            await say(session, "tool", f"{error}\n", {"command": number, "ended": "not started"})
-        else:
-            self.tasks.start_soon(keep_output, session, handle, number)
-
-
-async def say(
-    session: AsyncSessionHandle,
-    role: Role,
-    text: str,
-    metadata: Mapping[str, Any] | None = None,
-    message_id: str | None = None,
-) -> Message:
-    """Append a message; again if State dies meanwhile, with its id, so that it is there once."""
-    message_id = message_id or str(uuid.uuid4())
-    while True:
-        try:
-            return await session.state.append_message(
-                role, text, message_id=message_id, metadata=metadata
-            )
-        except ActorExitedError:
-            continue  # the next call waits for the next State
-
-
-async def keep_output(session: AsyncSessionHandle, handle: AsyncCommandHandle, number: str) -> None:
-    """Append what a command writes to the conversation, as it comes, and how it ended."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    try:
-        try:
-            async for chunk in handle.output():
-                if text := decoder.decode(chunk):
-                    await say(session, "tool", text, {"command": number})
-            result = await handle.wait()
-        except SessionNotFoundError:
-            raise
-        except JidocodeError as error:  # what runs commands was killed
-            ended = str(error)
-        else:
-            by_signal = f"ended by signal {result.signal}"
-            ended = by_signal if result.exit_code is None else f"exit code {result.exit_code}"
-        rest = decoder.decode(b"", final=True)
-        await say(session, "tool", rest, {"command": number, "ended": ended})
-    except JidocodeError:
-        pass  # the session has ended, and its commands with it: there is nowhere to write to
+        if started := await start_command(session, command):
+            self.tasks.start_soon(keep_output, session, *started)
 
 
 class Streams:
@@ -313,7 +260,8 @@ async def kill_state(request: Request) -> Response:
     await posted(request)
     session = await opened(request)
     state = await tabs_of(request).system.get_state(session.id)
-    os.kill(state.os_pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it is dead already
+        os.kill(state.os_pid, signal.SIGKILL)
     return JSONResponse({"killed": state.os_pid})
 
 

@@ -38,8 +38,8 @@ def _nodes(node: TreeNode) -> Iterator[TreeNode]:
 
 def health_html(health: Health) -> str:
     """Return how the session is, and below it a line for each child."""
-    rows = [("child", "pid", "status", "restarts", "uptime", "memory", "last exit")]
-    rows += map(_cells, health.children)
+    heads = ("child", "pid", "status", "restarts", "uptime", "memory", "last exit")
+    rows = [heads, *map(_cells, health.children)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_aligned(row, widths) for row in rows]
     statuses = [child.status.value for child in health.children]

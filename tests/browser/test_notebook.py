@@ -17,7 +17,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     """Return what each cell of code has printed, and what it has drawn."""
     folder = tmp_path_factory.mktemp("notebook")
     shutil.copy(NOTEBOOK, folder)
-    notebook = nbformat.read(folder / NOTEBOOK.name, as_version=4)
+    notebook = nbformat.read(folder / NOTEBOOK.name, as_version=4)  # type: ignore[no-untyped-call] # nbformat has no types
     where = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, timeout=120, startup_timeout=120, resources=where).execute()
     found: list[tuple[str, str]] = []
