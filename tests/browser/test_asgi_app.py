@@ -82,7 +82,7 @@ class Tab:
         field = self._browser.find_element(By.ID, "text")
         field.send_keys(text)
         self.click(button)
-        eventually(lambda: not field.get_property("value"), "the taking of it", timeout=SECONDS)
+        eventually(lambda: not field.get_attribute("value"), "the taking of it", timeout=SECONDS)
 
     def click(self, button: str) -> None:
         """Click a button."""

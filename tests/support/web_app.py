@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -135,7 +135,7 @@ class Listener:
 
 
 @contextmanager
-def web_app(folder: Path) -> Iterator[WebApp]:
+def web_app(folder: Path) -> Generator[WebApp]:
     """Serve the app; at the end it is gone, whatever has happened."""
     app = WebApp(folder)
     try:
