@@ -64,7 +64,7 @@ class SessionsApp(App[None]):
         with Horizontal():
             yield OptionList(*(Option(Text(path.name)) for path in self._projects), id="sessions")
             with Vertical():
-                yield RichLog(id="conversation", wrap=True)
+                yield RichLog(id="conversation", wrap=True, min_width=20)
                 yield Input(placeholder="a message, or !command")
             yield Static(id="processes")
         yield Footer()
@@ -128,9 +128,10 @@ class SessionsApp(App[None]):
     @on(Input.Submitted)
     def take(self, event: Input.Submitted) -> None:
         """Say what was typed, or run it."""
-        if event.value.strip():
-            event.input.clear()
-            self.carry_out(self._project, event.value)
+        text = event.input.value  # not the event's: what is typed fast would be said twice
+        event.input.clear()
+        if text.strip():
+            self.carry_out(self._project, text)
 
     @work(group="work")
     async def carry_out(self, project: Path, text: str) -> None:

@@ -78,6 +78,8 @@ async def work(folder: Path, projects: list[Path]) -> None:
             await system.stop_session(record.id)  # it is opened again, for it is looked at
             await enter(pilot, "here")
             await until(pilot, conversation, lambda text: text.endswith("\nhere"))
+            await enter(pilot, "long " * 40 + "to its end")  # it is wrapped, and not cut
+            await until(pilot, conversation, lambda text: text.endswith("to its end"))
             assert conversation(app).count("\nsecond") == 1
 
 
