@@ -3,7 +3,8 @@
     pip install jidocode starlette uvicorn
     python examples/asgi_app.py [FOLDER] [--port 8000]
 
-Open http://127.0.0.1:8000, in several tabs if you like. What is said there, and what commands
+Open http://127.0.0.1:8000, in several tabs if you like (five: a browser has six connections to a
+server, and each tab keeps one). What is said there, and what commands
 write, are messages of the tab's session: they come live as server-sent events, and are there
 again after a reload of the page, a `kill -9` of the session's State (there is a button for it), or
 a restart of the server. FOLDER (by default `asgi-sessions`) keeps the conversations, and a project
@@ -319,7 +320,10 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Starlette, port: int) -> None:
         """Serve *app* on 127.0.0.1."""
-        super().__init__(uvicorn.Config(app, host="127.0.0.1", port=port))
+        # A client that does not read what it is sent is waited for so many seconds, and no longer.
+        super().__init__(
+            uvicorn.Config(app, host="127.0.0.1", port=port, timeout_graceful_shutdown=3)
+        )
         self._streams: Streams = app.state.streams
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

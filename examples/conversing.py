@@ -23,7 +23,9 @@ from jidocode import (
 )
 
 OUTPUT_LIMIT = 1_000_000
-"""Bytes of a command's output that are kept at most; what is beyond, in the middle, is left out."""
+"""Characters of a command's output that are kept, about; what comes later is not."""
+COMMAND_SECONDS = 600.0
+"""How long a command may run."""
 
 
 async def say(
@@ -50,7 +52,7 @@ async def start_command(
     number = str(uuid.uuid4())
     await say(session, "user", command, {"command": number})
     try:
-        handle = await session.commands.start(command, merge=True, output_limit=OUTPUT_LIMIT)
+        handle = await session.commands.start(command, merge=True, timeout=COMMAND_SECONDS)
     except JidocodeError as error:
         await say(session, "tool", f"{error}\n", {"command": number, "ended": "not started"})
         return None
@@ -72,10 +74,15 @@ async def keep_output(session: AsyncSessionHandle, handle: AsyncCommandHandle, n
 async def _keep_output(session: AsyncSessionHandle, handle: AsyncCommandHandle, number: str) -> str:
     """Append the output, and return how the command ended."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a chunk may end in a character
+    length = 0
     try:
         async for chunk in handle.output():
             if text := decoder.decode(chunk):
                 await say(session, "tool", text, {"command": number})
+            length += len(text)
+            if length >= OUTPUT_LIMIT:
+                await say(session, "tool", "\n[the rest is left out]\n", {"command": number})
+                break
         if text := decoder.decode(b"", final=True):
             await say(session, "tool", text, {"command": number})
         result = await handle.wait()
@@ -83,6 +90,8 @@ async def _keep_output(session: AsyncSessionHandle, handle: AsyncCommandHandle, 
         raise
     except JidocodeError as error:  # what runs commands was killed
         return str(error)
+    if result.timed_out:
+        return f"ended after {COMMAND_SECONDS:.0f} seconds"
     if result.exit_code is None:
         return f"ended by signal {result.signal}"
     return f"exit code {result.exit_code}"

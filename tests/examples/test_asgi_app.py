@@ -135,6 +135,25 @@ def test_a_client_that_is_gone_leaves_nothing(tmp_path: Path) -> None:
         app.stop()
 
 
+def test_a_client_that_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
+    """Not what others are told, and not the end of the server."""
+    with web_app(tmp_path / "kept") as app:
+        session = app.post("/sessions")["session"]
+        stalled = app.follow(session)
+        for _ in range(10):
+            app.post(f"/sessions/{session}/messages", {"text": "x" * 900_000})
+        app.post(f"/sessions/{session}/commands", {"text": "yes | head -c 3000000"})
+        listener = app.follow(session)
+        assert len(text_of(listener.said(10))) == 9_000_000
+        said = until_ended(listener)
+        assert said[-1]["ended"] == "exit code 0"
+        assert 1_000_000 <= len(text_of(said)) < 1_200_000
+        assert said[-2]["text"] == "\n[the rest is left out]\n"
+        app.stop(signal.SIGTERM)
+        stalled.close()
+        listener.close()
+
+
 def refusals(app: WebApp, session: str) -> list[tuple[int, str]]:
     """Return the answers to requests that are not in order."""
     path = f"/sessions/{session}/messages"
