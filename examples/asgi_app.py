@@ -4,11 +4,10 @@
     python examples/asgi_app.py [FOLDER] [--port 8000]
 
 Open http://127.0.0.1:8000, in several tabs if you like (five: a browser has six connections to a
-server, and each tab keeps one). What is said there, and what commands
-write, are messages of the tab's session: they come live as server-sent events, and are there
-again after a reload of the page, a `kill -9` of the session's State (there is a button for it), or
-a restart of the server. FOLDER (by default `asgi-sessions`) keeps the conversations, and a project
-folder for each session.
+server, and each tab keeps one). What is said there, and what commands write, are messages of the
+tab's session: they come live as server-sent events, and are there again after a reload of the
+page, a `kill -9` of the session's State (there is a button for it), or a restart of the server.
+FOLDER (by default `asgi-sessions`) keeps the conversations, and a project folder for each session.
 
 Anybody who reaches the app may run commands, though confined ones: so it listens on 127.0.0.1,
 and takes nothing that a page of another site has a browser send.
@@ -339,7 +338,8 @@ def main() -> None:
     parser.add_argument("--port", default=8000, type=int)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    Server(create_app(options.folder.absolute()), options.port).run()
+    with suppress(KeyboardInterrupt):  # uvicorn raises it when all has ended
+        Server(create_app(options.folder.absolute()), options.port).run()
 
 
 if __name__ == "__main__":

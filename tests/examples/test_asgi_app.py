@@ -82,10 +82,59 @@ def test_sessions_are_followed_killed_and_resumed(tmp_path: Path) -> None:
         assert listener.said(3) == [said, command, first]
         listener.close()
         listener = app.follow(other)
-        app.post(f"/sessions/{other}/messages", {"text": "alone"})
-        assert text_of(listener.said(1)) == "alone"
+        app.post(f"/sessions/{other}/commands", {"text": "echo alone; sleep 1000"})
+        assert text_of(listener.said(2)[1:]) == "alone\n"
+        app.stop(signal.SIGKILL)  # nothing is left then either, which every test looks for
         listener.close()
-        app.stop()
+
+
+def test_whatever_clients_do_it_goes_on_and_ends_by_ctrl_c(tmp_path: Path) -> None:
+    """They ask for nonsense, kill State again and again, go away, and follow to the end."""
+    with web_app(tmp_path / "kept") as app:
+        session = app.post("/sessions")["session"]
+        app.post(f"/sessions/{session}/messages", {"text": "kept"})
+        what_is_not_in_order_is_refused(app, session)
+        a_session_that_gave_up_is_opened_again_by_who_follows_it(app, session)
+        clients_that_are_gone_leave_nothing(app, session)
+        listener = app.follow(session)
+        app.post(f"/sessions/{session}/commands", {"text": "echo here; sleep 1000"})
+        listener.said(3)
+        assert "Traceback" not in app.stop(signal.SIGINT)
+        listener.close()
+
+
+def what_is_not_in_order_is_refused(app: WebApp, session: str) -> None:
+    """What another site's page would send, what is no text, sessions that are nowhere."""
+    path, unknown = f"/sessions/{session}/messages", f"{session[:-8]}00000000"
+    json = {"content-type": "application/json"}
+    answers = [
+        app.ask("POST", path, {"text": "x"}, {"content-type": "text/plain"}),
+        app.ask("POST", path, {"text": "x"}, json | {"host": "evil.example"}),
+        app.ask("POST", path, ["x"]),
+        app.ask("POST", path, {"text": 7}),
+        app.ask("POST", path, {"text": "x" * 2_000_000}),
+        app.ask("POST", "/sessions/nothing/messages", {"text": "x"}),
+        app.ask("GET", f"/sessions/{unknown}/live"),
+    ]
+    assert [status for status, _ in answers] == [415, 400, 400, 400, 400, 404, 404]
+    assert app.post("/sessions", {"session": unknown})["session"] not in {session, unknown}
+
+
+def a_session_that_gave_up_is_opened_again_by_who_follows_it(app: WebApp, session: str) -> None:
+    """However often its State is killed."""
+    for number in range(6):
+        app.post(f"/sessions/{session}/kill")
+        assert eventually(lambda: said_first(app, session), f"answer {number}") == "kept"
+
+
+def clients_that_are_gone_leave_nothing(app: WebApp, session: str) -> None:
+    """No stream, and so no descriptor."""
+    folder = Path(f"/proc/{app.pid}/fd")
+    before = len(list(folder.iterdir()))
+    for _ in range(30):
+        said_first(app, session)
+    most = before + 10  # the connections to the session's processes stay
+    eventually(lambda: len(list(folder.iterdir())) <= most, "the end of all streams")
 
 
 def said_first(app: WebApp, session: str) -> str:
@@ -95,44 +144,6 @@ def said_first(app: WebApp, session: str) -> str:
         return text_of(listener.said(1))
     finally:
         listener.close()
-
-
-def test_a_session_that_gave_up_is_opened_again_by_who_follows_it(tmp_path: Path) -> None:
-    """However often its State is killed."""
-    with web_app(tmp_path / "kept") as app:
-        session = app.post("/sessions")["session"]
-        app.post(f"/sessions/{session}/messages", {"text": "kept"})
-        for number in range(8):
-            app.post(f"/sessions/{session}/kill")
-            assert eventually(lambda: said_first(app, session), f"answer {number}") == "kept"
-        app.stop()
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_however_the_server_ends(tmp_path: Path, signal_number: int) -> None:
-    """By Ctrl-C with somebody who follows, or by `kill -9`, while a command runs."""
-    with web_app(tmp_path / "kept") as app:
-        session = app.post("/sessions")["session"]
-        listener = app.follow(session)
-        app.post(f"/sessions/{session}/commands", {"text": "echo $$; sleep 1000"})
-        listener.said(2)
-        app.stop(signal_number)
-        listener.close()
-    # What is left then, the fixture of every test finds.
-
-
-def test_a_client_that_is_gone_leaves_nothing(tmp_path: Path) -> None:
-    """No stream, and so no descriptor."""
-    with web_app(tmp_path / "kept") as app:
-        session = app.post("/sessions")["session"]
-        app.post(f"/sessions/{session}/messages", {"text": "hello"})
-        folder = Path(f"/proc/{app.pid}/fd")
-        before = len(list(folder.iterdir()))
-        for _ in range(30):
-            said_first(app, session)
-        most = before + 10  # the connections to the session's processes stay
-        eventually(lambda: len(list(folder.iterdir())) <= most, "the end of all streams")
-        app.stop()
 
 
 def test_a_client_that_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
@@ -152,29 +163,3 @@ def test_a_client_that_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
         app.stop(signal.SIGTERM)
         stalled.close()
         listener.close()
-
-
-def refusals(app: WebApp, session: str) -> list[tuple[int, str]]:
-    """Return the answers to requests that are not in order."""
-    path = f"/sessions/{session}/messages"
-    json = {"content-type": "application/json"}
-    return [
-        app.ask("POST", path, {"text": "x"}, {"content-type": "text/plain"}),
-        app.ask("POST", path, {"text": "x"}, json | {"host": "evil.example"}),
-        app.ask("POST", path, ["x"]),
-        app.ask("POST", path, {"text": 7}),
-        app.ask("POST", path, {"text": "x" * 2_000_000}),
-        app.ask("POST", "/sessions/nothing/messages", {"text": "x"}),
-        app.ask("GET", f"/sessions/{session[:-8]}00000000/live"),
-    ]
-
-
-def test_what_is_not_in_order_is_refused(tmp_path: Path) -> None:
-    """What another site's page would send, what is no text, sessions that are nowhere."""
-    with web_app(tmp_path / "kept") as app:
-        session = app.post("/sessions")["session"]
-        answers = refusals(app, session)
-        assert [status for status, _ in answers] == [415, 400, 400, 400, 400, 404, 404]
-        fresh = app.post("/sessions", {"session": f"{session[:-8]}00000000"})["session"]
-        assert fresh not in {session, f"{session[:-8]}00000000"}
-        assert "Traceback" not in app.stop()
