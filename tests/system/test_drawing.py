@@ -9,7 +9,6 @@ import pytest
 
 from jidocode import ChildHealth, Health, HealthStatus, SessionHandle, SessionSystem, TreeNode
 from jidocode.otp import ActorRef, ChildStatus, Crashed, Killed
-from jidocode.system.drawing import health_html, tree_html
 
 VILE = "<script>alert('\"&')</script>"
 
@@ -35,6 +34,12 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def html(value: TreeNode | Health) -> str:
+    """Return what a notebook asks every value for."""
+    drawn: str = getattr(value, "_repr_html_")()  # noqa: B009 - it is no one's but a notebook's
+    return drawn
 
 
 def ref(kind: str, pid: int) -> ActorRef:
@@ -65,7 +70,7 @@ def health(name: str = "state", reason: str = "") -> Health:
 
 def test_a_tree_is_drawn_as_text_is_with_a_dot_before_each_line() -> None:
     """Green for what runs, grey for what was stopped."""
-    page = Page(tree_html(tree()))
+    page = Page(html(tree()))
 
     assert page.text == "\n".join(f"● {line}" for line in tree().lines())
     assert set(page.tags) == {"pre", "span", "br"}
@@ -75,7 +80,7 @@ def test_a_tree_is_drawn_as_text_is_with_a_dot_before_each_line() -> None:
 
 def test_a_health_is_a_line_for_each_child() -> None:
     """In columns; what is not known is left out."""
-    assert Page(health_html(health())).text == (
+    assert Page(html(health())).text == (
         "● session shop, degraded\n"
         "  child    pid   status   restarts  uptime  memory  last exit\n"
         "● state    12    healthy  2         1.2 s   5.5 MB  killed by signal 9\n"
@@ -86,11 +91,11 @@ def test_a_health_is_a_line_for_each_child() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        tree_html(tree(VILE)),
-        tree_html(TreeNode(id=VILE, ref=ref(VILE, 1), status=ChildStatus.RUNNING)),
-        health_html(health(VILE)),
-        health_html(health(reason=VILE)),
-        health_html(Health(session_id=VILE, status=HealthStatus.DEAD, children=())),
+        html(tree(VILE)),
+        html(TreeNode(id=VILE, ref=ref(VILE, 1), status=ChildStatus.RUNNING)),
+        html(health(VILE)),
+        html(health(reason=VILE)),
+        html(Health(session_id=VILE, status=HealthStatus.DEAD, children=())),
     ],
 )
 def test_whatever_is_named_is_text(source: str) -> None:
@@ -108,9 +113,9 @@ def test_every_status_has_a_dot_that_is_seen_on_white_and_on_black(
 ) -> None:
     """With a contrast of 2.5 at least, whatever the theme."""
     source = (
-        tree_html(TreeNode(id="a", ref=None, status=status))
+        html(TreeNode(id="a", ref=None, status=status))
         if isinstance(status, ChildStatus)
-        else health_html(Health(session_id="a", status=status, children=()))
+        else html(Health(session_id="a", status=status, children=()))
     )
     (style,) = Page(source).styles
     red, green, blue = (
@@ -125,10 +130,7 @@ def test_every_status_has_a_dot_that_is_seen_on_white_and_on_black(
 
 def test_a_notebook_finds_them(system: SessionSystem, session: SessionHandle) -> None:
     """By the method that it asks every value for; what is drawn is what is there."""
-    drawn = {
-        name: getattr(value, "_repr_html_")()  # noqa: B009 - it is no one's but a notebook's
-        for name, value in (("tree", system.tree()), ("health", session.health_check()))
-    }
+    drawn = {"tree": html(system.tree()), "health": html(session.health_check())}
 
     assert f"pid {system.get_state(session.id).os_pid}, running" in drawn["tree"]
     assert f"session {session.id}, healthy" in drawn["health"]
