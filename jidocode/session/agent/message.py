@@ -74,7 +74,7 @@ class MessageBuilder:
     """Adds up the deltas of one answer."""
 
     def __init__(self, new_id: Callable[[], str], taken: Collection[str] = ()) -> None:
-        """Start with nothing; calls that have no id, or one that is *taken*, get one of *new_id*."""
+        """Start with nothing; a call without an id, or with a *taken* one, gets a *new_id*."""
         self._new_id = new_id
         self._taken = taken
         self._text: list[str] = []

@@ -131,14 +131,15 @@ class OpenAIModel:
                     verify=shared_ssl_context(), timeout=timeout, transport=transport
                 ),
             )
-            self._host = self._client.base_url.host
-        except (openai.OpenAIError, httpx2.InvalidURL, ValueError, TypeError):
-            # Not quoted: a password may stand in it.
+            address = self._client.base_url
+            self._host = address.host if address.scheme in {"http", "https"} else ""
+        except (openai.OpenAIError, httpx2.InvalidURL, ValueError, TypeError, AttributeError):
+            self._host = ""
+        if not self._host:
+            # Out here, and not quoted: a password may stand in it.
             problem = "the base_url of a model is an address such as http://127.0.0.1:8080/v1"
-        else:
-            self._secrets += [each for each in (self._client.base_url.password,) if each]
-            return
-        raise InvalidModelError(problem)
+            raise InvalidModelError(problem)
+        self._secrets += [each for each in (self._client.base_url.password,) if each]
 
     def __repr__(self) -> str:
         return f"OpenAIModel({self._model!r}, host={self._host!r})"
@@ -162,7 +163,7 @@ class OpenAIModel:
         except ModelError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - whatever SDK and transport raise is sorted
-            failure = self._sorted(error, begun=begun)
+            failure = self._sorted(error)
         # Raised out here, it has no context: that of the SDK holds the request, and so the key.
         if isinstance(failure, Stop):
             yield failure
@@ -259,7 +260,7 @@ class OpenAIModel:
 
     # What goes wrong
 
-    def _sorted(self, error: Exception, *, begun: bool) -> ModelError | Stop:
+    def _sorted(self, error: Exception) -> ModelError | Stop:
         cause: BaseException = error
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
@@ -277,7 +278,8 @@ class OpenAIModel:
         if isinstance(cause, (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)):
             return ModelRequestError(f"it cannot be sent ({type(cause).__name__})")
         if isinstance(cause, (httpx2.RequestError, httpx2.StreamError, OSError)):
-            lost = "the connection broke" if begun else f"{word(self._host)} cannot be reached"
+            reached = not isinstance(cause, httpx2.ConnectError)
+            lost = "the connection broke" if reached else f"{word(self._host)} cannot be reached"
             return ModelUnavailableError(f"{lost} ({said})")
         # Such as what cannot be made JSON; its message quotes the conversation.
         return ModelError(f"the request could not be made ({type(cause).__name__})")
