@@ -128,7 +128,11 @@ class OpenAIModel:
                 max_retries=0,
                 timeout=timeout,
                 http_client=openai.DefaultAsyncHttpxClient(
-                    verify=shared_ssl_context(), timeout=timeout, transport=transport
+                    verify=shared_ssl_context(),
+                    timeout=timeout,
+                    transport=transport,
+                    # It would send the conversation, and the headers, to whomever it is told to.
+                    follow_redirects=False,
                 ),
             )
             address = self._client.base_url
@@ -180,7 +184,9 @@ class OpenAIModel:
             async with asyncio.timeout_at(deadline):
                 authorization = await self._authorization()
                 response = await stack.enter_async_context(self._post(request, authorization))
-            events = aiter(httpx2.EventSource(response.http_response, MOST_CHARACTERS))
+            source = httpx2.EventSource(response.http_response, MOST_CHARACTERS)
+            events = cast("AsyncGenerator[httpx2.ServerSentEvent, None]", aiter(source))
+            await stack.enter_async_context(aclosing(events))
             while True:
                 try:
                     async with asyncio.timeout_at(deadline):
@@ -199,9 +205,14 @@ class OpenAIModel:
                 characters += len(event.data)
                 if characters > MOST_CHARACTERS:
                     raise ModelInterruptedError(f"more than {MOST_CHARACTERS} characters came")
-                chunk = read_chunk(event.data)
-                if chunk.error:
-                    raise self._refused_within(chunk.error)
+                try:
+                    chunk = read_chunk(event.data)
+                    if chunk.error:
+                        raise self._refused_within(chunk.error)
+                except ModelError:
+                    if ended:
+                        return
+                    raise
                 for delta in reader.read(chunk):
                     yield delta
                 if reader.has_stopped and not ended:

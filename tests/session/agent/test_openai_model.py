@@ -202,6 +202,14 @@ def test_what_asking_again_does_not_help_is_not_asked_again(
     assert SECRET not in str(told.error)
 
 
+def test_nobody_else_is_sent_the_conversation() -> None:
+    """A server that knows another place has to be given with that address."""
+    told = ask([status(307, Location="/v1/elsewhere"), said(event(content="hello"))])
+
+    assert type(told.error) is ModelRequestError
+    assert (told.error.status, told.asked) == (307, 1)
+
+
 def test_a_request_that_a_filter_does_not_let_through_has_an_end() -> None:
     """As an answer has that it cuts off."""
     told = ask([status(400, {"error": {"code": "content_filter", "message": "no"}})])
@@ -209,7 +217,18 @@ def test_a_request_that_a_filter_does_not_let_through_has_an_end() -> None:
     assert (told.error, told.message.stop) == (None, StopReason.CONTENT_FILTER)
 
 
-@pytest.mark.parametrize("tail", [[DONE, Step.STALL], [Step.STALL], [Step.RESET], [HALF], []])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [DONE, Step.STALL],
+        [Step.STALL],
+        [Step.RESET],
+        [HALF],
+        [b"data: <html>\n\n"],
+        [chunk(error={"code": 429})],
+        [],
+    ],
+)
 def test_an_answer_that_has_ended_is_whole_whatever_follows(
     tail: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
