@@ -33,8 +33,8 @@ class CalledTool(Record):
             object, and may be anything.
     """
 
-    id: str
-    name: str
+    id: str = field(repr=False)
+    name: str = field(repr=False)
     arguments: str = field(repr=False)
 
 

@@ -82,8 +82,8 @@ class ToolCallDelta(Record):
     """
 
     index: int
-    id: str = ""
-    name: str = ""
+    id: str = field(default="", repr=False)
+    name: str = field(default="", repr=False)
     arguments: str = field(default="", repr=False)
 
 
