@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,14 +18,14 @@ AIMOCK = HERE / "node_modules/@copilotkit/aimock/dist/cli.js"
 
 
 @contextmanager
-def serving(command: list[str], mark: str) -> Iterator[str]:
+def serving(command: list[str], mark: str) -> Generator[str]:
     """Run a server until it prints the line with *mark* in it; yield the address in that line."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdout is not None
         try:
-            lines = []
+            lines = list[str]()
             for line in process.stdout:
                 lines.append(line)
                 if mark in line:

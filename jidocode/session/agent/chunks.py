@@ -139,10 +139,11 @@ class ChunkReader:
         reasoning = delta.reasoning_content or delta.reasoning
         if isinstance(reasoning, str) and reasoning:
             yield ReasoningDelta(reasoning)
-        if isinstance(delta.content, list):
-            yield from _blocks(cast("list[object]", delta.content))
-        elif isinstance(delta.content, str) and delta.content:
-            yield TextDelta(delta.content)
+        content: object = delta.content
+        if isinstance(content, list):
+            yield from _blocks(cast("list[object]", content))
+        elif isinstance(content, str) and content:
+            yield TextDelta(content)
         if delta.refusal:
             self._refused = True
             yield TextDelta(delta.refusal)

@@ -53,6 +53,8 @@ LAST_WORDS = 5.0
 """Seconds for what may follow when an answer has ended: the count of its tokens."""
 HANGING_UP = 0.1
 """Seconds for the server to end a response after its last event, so that its connection is kept."""
+_STATUSES = range(400, 600)
+"""What counts as an HTTP status where a server has it in a stream."""
 MOST_CHARACTERS = 64_000_000
 """Of the events of one answer: what sends more does not end."""
 
@@ -276,7 +278,8 @@ class OpenAIModel:
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
         if isinstance(error, openai.APIStatusError):
-            refusal = refusal_of(error.status_code, error.body or error.response.text)
+            body: object = error.body
+            refusal = refusal_of(error.status_code, body or error.response.text)
             if refusal.is_filter:
                 return Stop(StopReason.CONTENT_FILTER)
             header = error.response.headers.get("retry-after")
@@ -299,11 +302,12 @@ class OpenAIModel:
         """Return the error that stands in the stream, in the place of the rest of the answer."""
         status = 500
         if isinstance(said, dict):
+            fields = cast("dict[str, object]", said)
             for name in ("code", "status", "status_code"):
-                number = cast("dict[str, object]", said).get(name)
-                if isinstance(number, int):
+                number = fields.get(name)
+                if isinstance(number, int) and number in _STATUSES:
                     status = number
-        return error_of(refusal_of(status, {"error": said}), None, self._secrets)
+        return error_of(refusal_of(status, cast("object", {"error": said})), None, self._secrets)
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -287,7 +287,7 @@ class Turn:
         if message is None:
             return []
         kept = KeepMessage(message, is_whole=True)
-        if message.stop in _NOT_MADE:
+        if message.stop is not None and message.stop in _NOT_MADE:
             return [kept, *self._end(_NOT_MADE[message.stop], message.tool_calls)]
         if not message.tool_calls:
             if message.stop is StopReason.LENGTH:

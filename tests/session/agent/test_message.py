@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -191,7 +192,7 @@ def test_reasoning_has_several_names() -> None:
 
 def test_what_may_be_missing_may_be_missing() -> None:
     """Choices, deltas, content, usage; and what nobody knows is left alone."""
-    events = [{}, {"choices": []}, {"choices": None, "usage": None}, {"choices": [{}]}]
+    events: list[Any] = [{}, {"choices": []}, {"choices": None, "usage": None}, {"choices": [{}]}]
     events += [delta(role="assistant", content=None), delta(content=""), {"new": {"x": []}}]
 
     assert read(*events) == []
@@ -200,8 +201,11 @@ def test_what_may_be_missing_may_be_missing() -> None:
 def test_the_last_usage_counts() -> None:
     """Some servers send it with every event."""
     details = {"prompt_tokens_details": {"cached_tokens": 2}, "completion_tokens_details": None}
-    first = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
-    last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 9, **details}}
+    first: dict[str, Any] = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+    last: dict[str, Any] = {
+        "choices": [],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 9, **details},
+    }
 
     assert whole(read(first, last)).usage == TokenUsage(
         input_tokens=3, output_tokens=9, cached_tokens=2
@@ -222,15 +226,15 @@ def test_the_last_usage_counts() -> None:
 )
 def test_why_an_answer_ended(reason: str, expected: StopReason) -> None:
     """A word that nobody knows is an end like any other; what comes after it changes nothing."""
-    end = {"choices": [{"delta": {}, "finish_reason": reason}]}
-    again = {"choices": [{"delta": {}, "finish_reason": "length"}]}
+    end: dict[str, Any] = {"choices": [{"delta": {}, "finish_reason": reason}]}
+    again: dict[str, Any] = {"choices": [{"delta": {}, "finish_reason": "length"}]}
 
     assert whole(read(delta(content="x"), end, again)).stop == expected
 
 
 def test_a_refusal_is_text_and_an_end_of_its_own() -> None:
     """What the model says instead of an answer is kept."""
-    end = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+    end: dict[str, Any] = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
     message = whole(read(delta(refusal="I'd "), delta(refusal="rather not"), end))
 
     assert (message.text, message.stop) == ("I'd rather not", StopReason.REFUSAL)
@@ -247,7 +251,9 @@ def test_garbage_is_no_event(data: str) -> None:
 def test_calls_without_end_are_no_answer() -> None:
     """What a server sends is bounded."""
     reader = ChunkReader()
-    event = {"choices": [{"delta": {"tool_calls": [{"index": i} for i in range(MOST_CALLS + 1)]}}]}
+    event: dict[str, Any] = {
+        "choices": [{"delta": {"tool_calls": [{"index": i} for i in range(MOST_CALLS + 1)]}}]
+    }
 
     with pytest.raises(ModelInterruptedError, match="calls of tools"):
         list(reader.read(read_chunk(json.dumps(event))))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import pickle
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -37,7 +37,14 @@ from jidocode.errors import (
 from jidocode.session.agent import preload
 from jidocode.session.agent.asking import ask_model
 from jidocode.session.agent.message import MessageBuilder, ModelMessage
-from jidocode.session.agent.model import Model, ModelRequest, StopReason, TextDelta, TokenUsage
+from jidocode.session.agent.model import (
+    Delta,
+    Model,
+    ModelRequest,
+    StopReason,
+    TextDelta,
+    TokenUsage,
+)
 from jidocode.session.agent.openai_model import OpenAIModel
 from jidocode.session.agent.retrying import RetryRules
 
@@ -334,7 +341,8 @@ def sent(request: ModelRequest = REQUEST, **options: Any) -> tuple[dict[str, str
 
     async def run() -> tuple[dict[str, str], dict[str, Any]]:
         async with ModelServer([said(event(content="hello"))]) as server:
-            model = OpenAIModel("m", **{"base_url": server.url, **options})
+            given: dict[str, Any] = {"base_url": server.url, **options}
+            model = OpenAIModel("m", **given)
             async for _ in ask_model(model, request, QUICK):
                 pass
             await model.aclose()
@@ -458,8 +466,9 @@ def test_a_secret_is_nowhere(
 )
 def test_options_that_are_none_are_refused(options: dict[str, Any]) -> None:
     """When the model is made."""
+    given: dict[str, Any] = {"model": "m", "base_url": "http://127.0.0.1/v1", **options}
     with pytest.raises(InvalidModelError) as caught:
-        OpenAIModel(**{"model": "m", "base_url": "http://127.0.0.1/v1", **options})
+        OpenAIModel(**given)
     assert SECRET not in str(caught.value)
 
 
@@ -472,7 +481,7 @@ def test_times_are_times() -> None:
 class Broken:
     """A model of somebody's that raises what it likes."""
 
-    async def stream(self, request: ModelRequest) -> Any:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
         del request
         yield TextDelta("hel")
         raise RuntimeError(SECRET)

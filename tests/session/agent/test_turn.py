@@ -328,7 +328,7 @@ class Turns(RuleBasedStateMachine):
                     self.running = {each.id for each in calls}
                 case StopTools(call_ids):
                     assert self.running == set(call_ids)
-                    self.running = set()
+                    self.running = set[str]()
                 case AnswerCall(called):
                     self.results[called.id] += 1
                 case EndTurn():
