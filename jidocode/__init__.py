@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jidocode.base.refs import ActorRef as ActorRef
     from jidocode.errors import (
         ActorExitedError as ActorExitedError,
+        AgentError as AgentError,
         AlreadyPresentError as AlreadyPresentError,
         AlreadyRegisteredError as AlreadyRegisteredError,
         AlreadyStartedError as AlreadyStartedError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         CommandRunningError as CommandRunningError,
         CommandStartError as CommandStartError,
         ConfinementError as ConfinementError,
+        ContextOverflowError as ContextOverflowError,
         EditMismatchError as EditMismatchError,
         EventGapError as EventGapError,
         FileChangedError as FileChangedError,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         HostExitedError as HostExitedError,
         HostStartError as HostStartError,
         InvalidChildSpecError as InvalidChildSpecError,
+        InvalidModelError as InvalidModelError,
         InvalidRequestError as InvalidRequestError,
         InvalidSessionError as InvalidSessionError,
         InvalidSessionIdError as InvalidSessionIdError,
@@ -69,6 +72,11 @@ if TYPE_CHECKING:
         JournalVersionError as JournalVersionError,
         JournalWriteError as JournalWriteError,
         MaxChildrenError as MaxChildrenError,
+        ModelAuthenticationError as ModelAuthenticationError,
+        ModelError as ModelError,
+        ModelInterruptedError as ModelInterruptedError,
+        ModelRequestError as ModelRequestError,
+        ModelUnavailableError as ModelUnavailableError,
         NoCommandError as NoCommandError,
         NoProcessError as NoProcessError,
         NoSnapshotError as NoSnapshotError,
@@ -105,6 +113,21 @@ if TYPE_CHECKING:
         StrategyText as StrategyText,
     )
     from jidocode.session.admission.messages import SessionRefused as SessionRefused
+    from jidocode.session.agent.model import (
+        Delta as Delta,
+        Model as Model,
+        ModelRequest as ModelRequest,
+        ReasoningDelta as ReasoningDelta,
+        Stop as Stop,
+        StopReason as StopReason,
+        TextDelta as TextDelta,
+        TokenUsage as TokenUsage,
+        ToolCallDelta as ToolCallDelta,
+        ToolDescription as ToolDescription,
+    )
+    from jidocode.session.agent.retrying import RetryRules as RetryRules
+    from jidocode.session.agent.spec import ModelSpec as ModelSpec
+    from jidocode.session.agent.turn import TurnLimits as TurnLimits, TurnOutcome as TurnOutcome
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
     from jidocode.session.commands.client import (
         AsyncCommandsClient as AsyncCommandsClient,
@@ -274,19 +297,21 @@ else:
         jidocode.base.refs
             ActorRef
         jidocode.errors
-            ActorExitedError AlreadyPresentError AlreadyRegisteredError AlreadyStartedError
-            AttachError BoundaryError CallError CallTimeoutError ChildNotFoundError
-            ChildRestartingError ChildRunningError CommandError CommandFailedError CommandLimitError
-            CommandRunningError CommandStartError ConfinementError EditMismatchError EventGapError
-            FileChangedError FileTooLargeError FolderTooLargeError HandlerError HostError
-            HostExitedError HostStartError InvalidChildSpecError InvalidRequestError
+            ActorExitedError AgentError AlreadyPresentError AlreadyRegisteredError
+            AlreadyStartedError AttachError BoundaryError CallError CallTimeoutError
+            ChildNotFoundError ChildRestartingError ChildRunningError CommandError
+            CommandFailedError CommandLimitError CommandRunningError CommandStartError
+            ConfinementError ContextOverflowError EditMismatchError EventGapError FileChangedError
+            FileTooLargeError FolderTooLargeError HandlerError HostError HostExitedError
+            HostStartError InvalidChildSpecError InvalidModelError InvalidRequestError
             InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
-            JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
-            NoProcessError NoSnapshotError NotRegisteredError NotTextError PolicyDeniedError
-            ProgramNotFoundError ProjectAlreadyOpenError ProtectedPathError RateLimitedError
-            ReadOnlyError RegistryNotRunningError SessionError SessionExistsError
-            SessionLimitError SessionNotFoundError SnapshotError StartFailedError
+            JournalLostError JournalVersionError JournalWriteError MaxChildrenError
+            ModelAuthenticationError ModelError ModelInterruptedError ModelRequestError
+            ModelUnavailableError NoCommandError NoProcessError NoSnapshotError NotRegisteredError
+            NotTextError PolicyDeniedError ProgramNotFoundError ProjectAlreadyOpenError
+            ProtectedPathError RateLimitedError ReadOnlyError RegistryNotRunningError SessionError
+            SessionExistsError SessionLimitError SessionNotFoundError SnapshotError StartFailedError
             StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
         jidocode.otp.server.gen_server
             GenServer
@@ -300,6 +325,15 @@ else:
             Restart Strategy StrategyText
         jidocode.session.admission.messages
             SessionRefused
+        jidocode.session.agent.model
+            Delta Model ModelRequest ReasoningDelta Stop StopReason TextDelta TokenUsage
+            ToolCallDelta ToolDescription
+        jidocode.session.agent.retrying
+            RetryRules
+        jidocode.session.agent.spec
+            ModelSpec
+        jidocode.session.agent.turn
+            TurnLimits TurnOutcome
         jidocode.session.child
             OwnSession SessionChild
         jidocode.session.confinement.limits

@@ -47,14 +47,22 @@ JidocodeError
 │   ├── SessionExistsError
 │   ├── ProjectAlreadyOpenError
 │   ├── RateLimitedError        carries retry_after
-│   └── CommandError            a command of a session
-│       ├── CommandStartError   its program could not be executed
-│       │   └── ProgramNotFoundError (also FileNotFoundError)
-│       ├── CommandFailedError  it ended with something else than 0; carries the result
-│       ├── CommandRunningError it has not ended in time (also TimeoutError)
-│       ├── CommandLimitError   as many run as may; carries the limit
-│       ├── ConfinementError    it cannot be confined as it should be here
-│       └── NoCommandError      none has that id, or none any more (also LookupError)
+│   ├── CommandError            a command of a session
+│   │   ├── CommandStartError   its program could not be executed
+│   │   │   └── ProgramNotFoundError (also FileNotFoundError)
+│   │   ├── CommandFailedError  it ended with something else than 0; carries the result
+│   │   ├── CommandRunningError it has not ended in time (also TimeoutError)
+│   │   ├── CommandLimitError   as many run as may; carries the limit
+│   │   ├── ConfinementError    it cannot be confined as it should be here
+│   │   └── NoCommandError      none has that id, or none any more (also LookupError)
+│   └── AgentError              the agent of a session, and its model
+│       ├── InvalidModelError   a model cannot be made so (also ValueError)
+│       └── ModelError          it did not answer as it should; carries status and retry_after
+│           ├── ModelAuthenticationError its server does not know the key
+│           ├── ModelRequestError its server does not take the request
+│           │   └── ContextOverflowError the conversation is longer than it can read
+│           ├── ModelUnavailableError it cannot answer now, and has not begun to
+│           └── ModelInterruptedError its answer broke off, or is none
 ├── BoundaryError               a path leaves the project (also PermissionError)
 │   └── ProtectedPathError      it is one that others execute later; carries the path
 └── JournalError                the durable record of a session
@@ -760,6 +768,74 @@ class NoCommandError(CommandError, LookupError):
     def __init__(self, command_id: str) -> None:
         super().__init__(command_id)
         self.command_id = command_id
+
+
+class AgentError(SessionError):
+    """The agent of a session cannot do what it should."""
+
+
+class InvalidModelError(AgentError, ValueError):
+    """No model can be made of a `ModelSpec`: of its name, or with its options."""
+
+
+class ModelError(AgentError):
+    """A model did not answer as it should, and says of itself why; the agent lives on.
+
+    *problem* is what is wrong, in the words of the model's server if it said any, without keys;
+    *status* the server's HTTP status, None if there was none; *retry_after* the seconds after
+    which it wants to be asked again, None if it did not say.
+    """
+
+    _sentence = "the model failed: {problem}"
+
+    kind: ClassVar[str] = "failed"
+    """One word for what went wrong, which is also how the turn ends (`TurnOutcome`)."""
+
+    def __init__(
+        self, problem: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(problem, status, retry_after)
+        self.problem = problem
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ModelAuthenticationError(ModelError):
+    """The model's server does not know the key, or does not let it use the model."""
+
+    _sentence = "the model's server does not accept the key: {problem}"
+    kind = "authentication"
+
+
+class ModelRequestError(ModelError):
+    """The model's server does not take the request, and would not take it again."""
+
+    _sentence = "the model's server does not take the request: {problem}"
+    kind = "bad_request"
+
+
+class ContextOverflowError(ModelRequestError):
+    """The conversation is longer than the model can read."""
+
+    _sentence = "the conversation is longer than the model can read: {problem}"
+    kind = "context_overflow"
+
+
+class ModelUnavailableError(ModelError):
+    """The model cannot answer now, and has not begun to: to ask it again is safe.
+
+    It is busy, limits the rate, has an error of its own, or cannot be reached.
+    """
+
+    _sentence = "the model cannot answer now: {problem}"
+    kind = "unavailable"
+
+
+class ModelInterruptedError(ModelError):
+    """The answer of the model broke off, stalled, or is no answer; what came before is kept."""
+
+    _sentence = "the answer of the model was interrupted: {problem}"
+    kind = "interrupted"
 
 
 class BoundaryError(JidocodeError, PermissionError):

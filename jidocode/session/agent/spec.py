@@ -1,0 +1,78 @@
+"""`ModelSpec`: a model by its name, made in the process that uses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, cast
+
+from attrs import Attribute, field, frozen
+
+from jidocode.base.records import Record
+from jidocode.base.text import describe, quote
+from jidocode.errors import InvalidModelError
+from jidocode.session.agent.model import Model
+
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+OPENAI_MODEL = "jidocode.session.agent.openai_model:OpenAIModel"
+"""The name of the model that jidocode brings along."""
+
+
+def _dotted(_instance: object, _attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidModelError(f"the name of a model is package.module:Class, not {quote(value)}")
+
+
+def _texts(_instance: object, _attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(key, str) for key in cast("Mapping[object, object]", value)
+    ):
+        raise InvalidModelError("the options of a model are a mapping from their names")
+
+
+@frozen(eq=False, repr=False)
+class ModelSpec(Record):
+    """A model: what makes it, and with what. Its process makes it, and so each of its lives.
+
+    Attributes:
+        name: `package.module:Class`, of a class, or a function, that returns a `Model`;
+            `OpenAIModel` by default.
+        options: Its keyword arguments. They are never shown; they are pickled on their way to
+            the model's process, as everything is that a child is started with.
+
+    Raises:
+        InvalidModelError: It is no name, or these are no options.
+    """
+
+    name: str = field(default=OPENAI_MODEL, validator=_dotted)
+    options: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, validator=_texts)
+
+    def make(self) -> Model:
+        """Return the model, here.
+
+        Raises:
+            InvalidModelError: It cannot be imported, or does not take the options.
+        """
+        module, _, attribute = self.name.partition(":")
+        try:
+            made = getattr(import_module(module), attribute)
+        except Exception as error:  # whatever an app's own module raises
+            raise InvalidModelError(f"there is no model {self.name}: {describe(error)}") from error
+        problem = ""
+        try:
+            return cast("Model", made(**self.options))
+        except InvalidModelError:
+            raise
+        except TypeError as error:
+            # Python's own words about arguments have their names in them, and not their values.
+            problem = describe(error) if _of_python(error) else type(error).__name__
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may quote a key
+            problem = type(error).__name__
+        raise InvalidModelError(f"the model {self.name} cannot be made with its options: {problem}")
+
+
+def _of_python(error: TypeError) -> bool:
+    """Whether Python found the arguments wrong, before the class could."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
