@@ -1,13 +1,14 @@
-"""A history is valid after anything: whatever was said, called, cut off, cleared, forked, imported."""
+"""A history is valid whatever was said, called, cut off, cleared, forked and imported."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from conversations import FORMATS, asking
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -36,20 +37,6 @@ from jidocode.session.journal.file import Journal
 from jidocode.session.journal.place import journal_path
 from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session
-from jidocode.session.state.client import StateClient
-from jidocode.session.state.operations import OPERATIONS
-
-FORMATS: tuple[HistoryFormat, ...] = ("openai", "anthropic")
-
-
-def client(conversation: Conversation) -> StateClient:
-    """Return a client that asks *conversation* without a process."""
-
-    def ask(request: Any, /, **_options: object) -> Any:
-        operation = OPERATIONS.by_name[request.operation]
-        return operation(conversation, *request.args, **request.kwargs)
-
-    return StateClient(cast("Any", ask))
 
 
 def with_plain_ids(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -104,7 +91,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.conversation = recover(self.session, self.place, "process")
-        self.state = client(self.conversation)
+        self.state = asking(self.conversation)
 
     def fresh(self) -> str:
         self.ids += 1
@@ -171,8 +158,10 @@ class HistoryMachine(RuleBasedStateMachine):
             return
         began, length = self.state.begin_stream(message_id=self.fresh()), 0
         for step in steps:
-            block = ReasoningBlock("", "signed") if step == "sign" else None
-            if isinstance(step, tuple) and len(step) == 3:  # noqa: PLR2004 - a call
+            block: ReasoningBlock | ToolUseBlock | None = None
+            if step == "sign":
+                block = ReasoningBlock("", "signed")
+            elif len(step) > 2:
                 block = self.use(*step)
             for _ in range(1 + twice):
                 if block is None:
@@ -225,13 +214,13 @@ class HistoryMachine(RuleBasedStateMachine):
         fork_journal(self.path, other, upto_seq=upto)
         fork = recover(other, self.place, "process")
         for history_format in FORMATS:
-            assert problems(client(fork).history(history_format), history_format) == []
+            assert problems(asking(fork).history(history_format), history_format) == []
         fork.close()
         self.open()
 
     @rule(history_format=st.sampled_from(FORMATS))
     def import_own(self, history_format: HistoryFormat) -> None:
-        if self.conversation.statistics().messages > 50:  # noqa: PLR2004 - it doubles each time
+        if self.conversation.statistics().messages > 50:
             return
         history = self.state.history(history_format)
         for _ in range(2):  # the second time it is there already
@@ -247,7 +236,7 @@ class HistoryMachine(RuleBasedStateMachine):
             assert problems(history, history_format) == []
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(limits, "MAX_MESSAGES", 1000)
-                other = client(Conversation.in_memory(self.session))
+                other = asking(Conversation.in_memory(self.session))
             report = other.import_history(history, history_format)
             assert report.repairs == ()
             again = other.history(history_format)
