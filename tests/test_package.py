@@ -314,7 +314,7 @@ def test_the_code_about_tools_runs(tmp_path: Path) -> None:
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
-@pytest.mark.parametrize("name", ["commands", "metrics", "snapshots"])
+@pytest.mark.parametrize("name", ["commands", "conversation", "metrics", "snapshots"])
 def test_the_code_of_a_page_runs(tmp_path: Path, name: str) -> None:
     """All of it in a row, and prints what stands below its parts."""
     page = (ROOT / f"docs/{name}.md").read_text()
