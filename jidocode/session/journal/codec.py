@@ -127,7 +127,6 @@ def _names_of(cls: type[Record]) -> dict[str, None]:
 
 _WRITTEN: tuple[type[Record], ...] = (
     *_TAGS,
-    *_BLOCKS.values(),
     Session,
     SessionConfig,
     Todo,
@@ -135,6 +134,7 @@ _WRITTEN: tuple[type[Record], ...] = (
     Usage,
 )
 _NAMES: dict[type, dict[str, None]] = {cls: _names_of(cls) for cls in _WRITTEN}
+_BLOCK_NAMES: dict[type, dict[str, None]] = {cls: _names_of(cls) for cls in _BLOCKS.values()}
 _ALWAYS: dict[type, list[str]] = {
     cls: [name for name in _NAMES[cls] if name not in _ADDED.get(cls, ())] for cls in _WRITTEN
 }
@@ -148,9 +148,10 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
     cls = type(value)
-    fields = {name: getattr(value, name) for name in _NAMES[cls]}
     tag = _BLOCK_TAGS.get(cls)
-    return fields if tag is None else {tag: fields}
+    if tag is None:
+        return {name: getattr(value, name) for name in _NAMES[cls]}
+    return {tag: {name: getattr(value, name) for name in _BLOCK_NAMES[cls]}}
 
 
 _ENCODER = json.JSONEncoder(
@@ -183,10 +184,14 @@ def decode(record: JournalRecord) -> Change:
         ((tag, fields),) = _read_json(record.payload).items()
         cls = _CLASSES.get(tag)
         if cls is not None:
-            change = msgspec.convert({**fields, "seq": record.seq}, cls, dec_hook=_block)
+            given = {**fields, "seq": record.seq}
+            if "blocks" in fields or "block" in fields:
+                change = msgspec.convert(given, cls, dec_hook=_block)
+                if isinstance(change, Message) and change.blocks:
+                    change = evolve(change, content=text_in(change.blocks))
+            else:
+                change = msgspec.convert(given, cls)
             _refuse_unknown(fields, change)
-            if isinstance(change, Message) and change.blocks:
-                return evolve(change, content=text_in(change.blocks))
             return change
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise JournalDamagedError(f"record {record.seq} of the journal is no change") from error
@@ -199,9 +204,9 @@ def _block(_cls: type[Block], value: Any) -> object:
     cls = _BLOCKS.get(tag)
     if cls is None:
         raise ValueError("a block is not known")
-    found = msgspec.convert(fields, cls)
-    _refuse_unknown(fields, found)
-    return found
+    if not fields.keys() <= _BLOCK_NAMES[cls].keys():
+        raise ValueError("a field is not known")
+    return msgspec.convert(fields, cls)
 
 
 def _read_json(payload: bytes) -> Any:
@@ -217,8 +222,6 @@ def _refuse_unknown(given: Any, found: object) -> None:
     msgspec drops those in silence. But only a newer version can have written them, and to
     go on without what they say would be to lose it.
     """
-    if isinstance(found, Block):
-        return  # it was looked at when it was made
     names = _NAMES.get(type(found))
     if names is not None:
         if not given.keys() <= names.keys():
