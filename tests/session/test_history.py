@@ -715,9 +715,8 @@ def test_an_import_that_is_sent_again_goes_on(state: StateClient) -> None:
 )
 def test_what_is_no_history_is_refused(state: StateClient, messages: Any) -> None:
     """And nothing of it is there, also if what is wrong comes last."""
-    given = messages
-    if isinstance(messages, list) and len(messages) == 1:
-        given = [{"role": "user", "content": "before"}, *messages]
+    before: list[Any] = [{"role": "user", "content": "before"}]
+    given = before + messages if isinstance(messages, list) else messages
     with pytest.raises(InvalidRequestError):
         state.import_history(given)
 

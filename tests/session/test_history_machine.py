@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conversations import FORMATS, asking
@@ -22,13 +22,14 @@ from valid_history import problems
 from jidocode.errors import InvalidRequestError
 from jidocode.session.conversation import limits
 from jidocode.session.conversation.blocks import (
+    Block,
     FileBlock,
     ImageBlock,
     ReasoningBlock,
     TextBlock,
     ToolUseBlock,
 )
-from jidocode.session.conversation.changes import Message
+from jidocode.session.conversation.changes import ChunkKind, Message
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.conversation.history import HistoryFormat
 from jidocode.session.journal import change_log as log_module, file as journal_module
@@ -46,9 +47,10 @@ def with_plain_ids(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     def plain(value: Any, key: str = "") -> Any:
         match value:
             case dict():
-                return {name: plain(each, name) for name, each in value.items()}
+                items = cast("dict[str, Any]", value).items()
+                return {name: plain(each, name) for name, each in items}
             case list():
-                return [plain(each) for each in value]
+                return [plain(each) for each in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # it is JSON
             case str() if key in ("id", "tool_call_id", "tool_use_id"):
                 return numbers.setdefault(value, str(len(numbers)))
             case _:
@@ -126,7 +128,7 @@ class HistoryMachine(RuleBasedStateMachine):
         results=st.lists(st.sampled_from(["none", "begun", "done", "failed"]), max_size=3),
     )
     def answer(self, parts: list[Any], results: list[str]) -> None:
-        blocks = [self.use(*part) if isinstance(part, tuple) else part for part in parts]
+        blocks = [part if isinstance(part, Block) else self.use(*part) for part in parts]
         try:
             message = self.state.append_message("assistant", blocks, message_id=self.fresh())
         except InvalidRequestError:  # two ids are the same, or one was there
@@ -165,8 +167,8 @@ class HistoryMachine(RuleBasedStateMachine):
                 block = self.use(*step)
             for _ in range(1 + twice):
                 if block is None:
-                    kind, text = step
-                    self.state.append_chunk(began.id, text, offset=length, kind=kind)
+                    kind = cast("ChunkKind", step[0])
+                    self.state.append_chunk(began.id, step[1], offset=length, kind=kind)
                 else:
                     try:
                         self.state.append_block(began.id, block, offset=length)

@@ -9,7 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 ANTHROPIC_ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -123,11 +123,12 @@ def _anthropic(messages: Sequence[dict[str, Any]]) -> list[str]:
     open_calls: list[str] = []
     expected = "user"
     for place, message in enumerate(messages):
-        role, parts = message.get("role"), message.get("content")
+        role = message.get("role")
+        parts = cast("list[dict[str, Any]]", message.get("content"))
         if set(message) != {"role", "content"} or role != expected:
             found.append(f"{place}: {role!r} with {sorted(message)}, not {expected}")
         expected = "assistant" if role == "user" else "user"
-        if not isinstance(parts, list) or not parts:
+        if type(parts) is not list or not parts:
             found.append(f"{place}: empty")
             continue
         results = [part for part in parts if part.get("type") == "tool_result"]

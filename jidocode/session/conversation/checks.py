@@ -164,7 +164,8 @@ def block(role: Role, item: object) -> Block:
             return evolve(item, arguments=json_mapping("arguments", item.arguments))
         case ReasoningBlock():
             flag("redacted", item.redacted)
-            content(item.text), content(item.signature)
+            content(item.text)
+            content(item.signature)
         case ImageBlock():
             _image(item)
         case FileBlock():

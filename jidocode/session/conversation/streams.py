@@ -7,8 +7,8 @@ knows what is written down, this file adds what waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import groupby
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, get_args
 
 from msgspec import Struct, field
@@ -38,6 +38,10 @@ class _Waiting(Struct):
     kind: ChunkKind
     parts: list[str] = field(default_factory=list[str])
     length: int = 0
+
+    def chunks(self) -> Iterator[tuple[ChunkKind, str]]:
+        """Yield it, as `StreamedMessage.chunks`."""
+        yield self.kind, self.text
 
     @property
     def text(self) -> str:
@@ -118,17 +122,16 @@ class Streams:
         self, stream: StreamedMessage, waiting: _Waiting, start: int, end: int
     ) -> list[tuple[ChunkKind, str]]:
         """Return what is there from *start* to *end*, each kind in a row as one."""
-        found: list[tuple[ChunkKind, str]] = []
+        found: list[tuple[ChunkKind, list[str]]] = []
         place = 0
-        for kind, text in (*stream.chunks(), (waiting.kind, waiting.text)):
+        for kind, text in chain(stream.chunks(), waiting.chunks()):
             part = text[max(0, start - place) : max(0, end - place)]
-            if part:
-                found.append((kind, part))
+            if found and found[-1][0] == kind:
+                found[-1][1].append(part)
+            elif part:
+                found.append((kind, [part]))
             place += len(text)
-        return [
-            (kind, "".join([text for _, text in group]))
-            for kind, group in groupby(found, lambda each: each[0])
-        ]
+        return [(kind, "".join(parts)) for kind, parts in found]
 
     def flush(self) -> None:
         """Write down what waits."""
