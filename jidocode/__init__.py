@@ -157,8 +157,22 @@ if TYPE_CHECKING:
         ConfinementReport as ConfinementReport,
         Denial as Denial,
     )
+    from jidocode.session.conversation.blocks import (
+        Block as Block,
+        Completion as Completion,
+        FileBlock as FileBlock,
+        ImageBlock as ImageBlock,
+        ReasoningBlock as ReasoningBlock,
+        TextBlock as TextBlock,
+        ToolResultBlock as ToolResultBlock,
+        ToolUseBlock as ToolUseBlock,
+        Usage as Usage,
+    )
     from jidocode.session.conversation.changes import (
+        Approval as Approval,
+        ApprovalAnswer as ApprovalAnswer,
         Change as Change,
+        ChunkKind as ChunkKind,
         FileAccess as FileAccess,
         FileAccessKind as FileAccessKind,
         JournalOpened as JournalOpened,
@@ -172,14 +186,19 @@ if TYPE_CHECKING:
         SessionChanged as SessionChanged,
         SettingsChanged as SettingsChanged,
         StreamBegan as StreamBegan,
+        StreamBlock as StreamBlock,
         StreamChunk as StreamChunk,
+        Summary as Summary,
         Todo as Todo,
         TodosReplaced as TodosReplaced,
         TodoStatus as TodoStatus,
         ToolCall as ToolCall,
         ToolContextReplaced as ToolContextReplaced,
         ToolResult as ToolResult,
+        UsageCounted as UsageCounted,
     )
+    from jidocode.session.conversation.history import HistoryFormat as HistoryFormat
+    from jidocode.session.conversation.importing import ImportedHistory as ImportedHistory
     from jidocode.session.conversation.reports import (
         ConversationStatistics as ConversationStatistics,
         Repair as Repair,
@@ -352,11 +371,18 @@ else:
             CommandOptions
         jidocode.session.commands.result
             CapturedOutput CommandInfo CommandResult OutputChunk StreamName
+        jidocode.session.conversation.blocks
+            Block Completion FileBlock ImageBlock ReasoningBlock TextBlock ToolResultBlock
+            ToolUseBlock Usage
         jidocode.session.conversation.changes
-            Change FileAccess FileAccessKind JournalOpened Message MessageStatus MessagesCleared
-            PromptAdded ReasoningCleared ReasoningStep Role SessionChanged SettingsChanged
-            StreamBegan StreamChunk Todo TodoStatus TodosReplaced ToolCall ToolContextReplaced
-            ToolResult
+            Approval ApprovalAnswer Change ChunkKind FileAccess FileAccessKind JournalOpened Message
+            MessageStatus MessagesCleared PromptAdded ReasoningCleared ReasoningStep Role
+            SessionChanged SettingsChanged StreamBegan StreamBlock StreamChunk Summary Todo
+            TodoStatus TodosReplaced ToolCall ToolContextReplaced ToolResult UsageCounted
+        jidocode.session.conversation.history
+            HistoryFormat
+        jidocode.session.conversation.importing
+            ImportedHistory
         jidocode.session.conversation.reports
             ConversationStatistics Repair
         jidocode.session.journal.catalogue

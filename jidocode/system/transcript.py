@@ -43,20 +43,48 @@ def _paragraph(kind: str, value: Mapping[str, Any]) -> str | None:
     match kind:
         case "message":
             status = "" if value.get("status", "complete") == "complete" else f", {value['status']}"
-            return f"## {value['role']}, {value['created_at']}{status}\n\n{value['content']}\n"
+            content = value["content"] or _said(value.get("blocks", ()))
+            return f"## {value['role']}, {value['created_at']}{status}\n\n{content}\n"
         case "reasoning_step":
-            lines = "\n".join(f"> {line}" for line in value["content"].splitlines())
-            return f"{lines}\n"
+            return f"{_quoted(value['content'])}\n"
         case "tool_call":
             arguments = json.dumps(value["arguments"], indent=2, ensure_ascii=False)
             return f"### {value['name']}\n\n{_fenced(arguments, 'json')}\n"
         case "tool_result":
             title = "Error" if value["is_error"] else "Result"
             return f"{title}:\n\n{_fenced(value['content'])}\n"
+        case "summary":
+            return f"## summary, {value['created_at']}\n\n{value['content']}\n"
+        case "approval":
+            return f"{_quoted(value['question'])}\n>\n> ({', '.join(value['options'])})\n"
+        case "approval_answer":
+            return f"Answer: {value['option'] or 'withdrawn'}\n"
         case "damaged":
             return f"_{value['bytes']} bytes of the journal cannot be read._\n"
         case _:
             return None
+
+
+def _said(blocks: Iterable[Mapping[str, Any]]) -> str:
+    """Return what is said in *blocks*; calls have paragraphs of their own, once they are made."""
+    parts: list[str] = []
+    for block in blocks:
+        match block:
+            case {"text": {"text": text}}:
+                parts.append(text)
+            case {"reasoning": {"text": text}}:
+                parts.append(_quoted(text))
+            case {"image": {"url": url, "media_type": kind}}:
+                parts.append(f"[image {url or kind}]")
+            case {"file": {"name": name}}:
+                parts.append(f"[file {name}]")
+            case _:
+                pass
+    return "\n\n".join(part for part in parts if part)
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
 
 
 def _fenced(text: str, language: str = "") -> str:

@@ -45,7 +45,13 @@ from jidocode.otp.server.machine import Publish, SendAfter, SendInfo, SendReply,
 from jidocode.otp.server.messages import Down
 from jidocode.session.admission.messages import OpenSession
 from jidocode.session.conversation import limits, messages as messages_module
-from jidocode.session.conversation.changes import Change, JournalOpened, Message, Todo
+from jidocode.session.conversation.changes import (
+    INTERRUPTED_CALL,
+    Change,
+    JournalOpened,
+    Message,
+    Todo,
+)
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.journal import (
     change_log as log_module,
@@ -64,7 +70,7 @@ from jidocode.session.journal.codec import encode
 from jidocode.session.journal.format import FIRST_LINE, MAX_LINE, format_line
 from jidocode.session.journal.ownership import Home, owner_path
 from jidocode.session.journal.place import journal_path
-from jidocode.session.journal.recovery import INTERRUPTED_CALL, recover
+from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session, new_session_id
 from jidocode.session.requests import request, update_session
 from jidocode.session.state.client import StateClient

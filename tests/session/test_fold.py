@@ -12,7 +12,18 @@ from attrs import evolve
 from hypothesis import given, settings, strategies as st
 
 from jidocode.session.conversation import limits
+from jidocode.session.conversation.blocks import (
+    Completion,
+    FileBlock,
+    ImageBlock,
+    ReasoningBlock,
+    TextBlock,
+    ToolUseBlock,
+    Usage,
+)
 from jidocode.session.conversation.changes import (
+    Approval,
+    ApprovalAnswer,
     Change,
     FileAccess,
     JournalOpened,
@@ -25,12 +36,16 @@ from jidocode.session.conversation.changes import (
     SessionChanged,
     SettingsChanged,
     StreamBegan,
+    StreamBlock,
     StreamChunk,
+    Summary,
     Todo,
     TodosReplaced,
     ToolCall,
     ToolContextReplaced,
     ToolResult,
+    UsageCounted,
+    text_in,
 )
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.journal.codec import decode, encode
@@ -60,6 +75,29 @@ def change(cls: type[Change], **fields: st.SearchStrategy[Any]) -> st.SearchStra
 
 
 at = st.just(NOW)
+maybe_ids = st.none() | ids
+usages = st.builds(
+    Usage, input_tokens=st.integers(0, 9), seconds=st.floats(0, 9, allow_subnormal=False)
+)
+blocks = st.one_of(
+    st.builds(TextBlock, texts),
+    st.builds(ReasoningBlock, texts, st.sampled_from(["", "signed"]), redacted=st.booleans()),
+    st.builds(ToolUseBlock, ids, ids, mappings),
+    st.builds(ImageBlock, st.just("image/png"), st.just("QQ==")),
+    st.builds(ImageBlock, url=texts),
+    st.builds(FileBlock, texts, st.just("text/plain"), st.just("QQ==")),
+)
+said: st.SearchStrategy[Message] = st.builds(
+    Message,
+    seq=st.just(0),
+    id=ids,
+    role=st.just("assistant"),
+    content=st.just(""),
+    metadata=mappings,
+    created_at=at,
+    blocks=st.lists(blocks, min_size=1, max_size=4).map(tuple),
+    completion=st.none() | st.builds(Completion, model=texts, usage=usages),
+)
 changes = st.one_of(
     change(
         Message,
@@ -72,9 +110,38 @@ changes = st.one_of(
     change(StreamBegan, id=ids, role=st.just("assistant"), metadata=mappings, created_at=at),
     change(StreamChunk, stream_id=ids, offset=st.integers(0, 4), text=texts),
     change(StreamChunk, stream_id=ids, offset=st.just(0), text=texts),
+    change(
+        StreamChunk,
+        stream_id=ids,
+        offset=st.integers(0, 4),
+        text=texts,
+        kind=st.just("reasoning"),
+    ),
+    change(StreamBlock, stream_id=ids, offset=st.integers(0, 4), block=blocks),
+    said.map(lambda message: evolve(message, content=text_in(message.blocks))),
     change(ReasoningStep, id=ids, content=texts, created_at=at),
-    change(ToolCall, id=ids, name=ids, arguments=mappings, created_at=at),
-    change(ToolResult, call_id=ids, content=texts, is_error=st.booleans(), created_at=at),
+    change(ToolCall, id=ids, name=ids, arguments=mappings, created_at=at, message_id=maybe_ids),
+    change(
+        ToolResult,
+        call_id=ids,
+        content=texts,
+        is_error=st.booleans(),
+        created_at=at,
+        message_id=maybe_ids,
+    ),
+    change(Summary, id=ids, content=texts, upto_seq=st.integers(1, 40), created_at=at),
+    change(UsageCounted, counted_id=ids, usage=usages),
+    change(
+        Approval,
+        id=ids,
+        question=texts,
+        options=st.just(("yes", "no")),
+        metadata=mappings,
+        created_at=at,
+    ),
+    change(
+        ApprovalAnswer, approval_id=ids, option=st.sampled_from(["yes", "no", None]), created_at=at
+    ),
     change(TodosReplaced, todos=todo_lists),
     change(ToolContextReplaced, context=mappings),
     change(SettingsChanged, settings=mappings),
@@ -112,8 +179,10 @@ def answers(fold: Fold) -> dict[str, Any]:
         "seqs": list(fold.messages.seqs),
         "messages": [fold.messages.at(seq) for seq in fold.messages.seqs],
         "by id": {each: fold.messages.with_id(each) for each in "abcdefgh"},
-        "streams": [(each.began, each.text, each.seqs) for each in fold.streams.values()],
+        "streams": [(each.began, each.parts, each.seqs) for each in fold.streams.values()],
         "calls": list(fold.tool_calls.values()),
+        "approvals": list(fold.approvals.values()),
+        "summary": (fold.summary, fold.usage),
         "unanswered": fold.unanswered_calls(),
         "reasoning": list(fold.reasoning.values()),
         "prompts": list(fold.prompts.values()),
@@ -144,6 +213,12 @@ def without_repeats(history: Iterable[Change]) -> list[Change]:
             case ToolResult():
                 call = fold.tool_calls.get(each.call_id)
                 known = call is None or call.result is not None
+                known = known or fold.messages.with_id(each.call_id) is not None
+            case Approval():
+                known = each.id in fold.approvals
+            case ApprovalAnswer():
+                asked = fold.approvals.get(each.approval_id)
+                known = asked is None or asked.answer is not None
             case _:
                 known = False
         if not known:

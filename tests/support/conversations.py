@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
+from jidocode.session.conversation.approvals import approvals
 from jidocode.session.conversation.changes import Change
 from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.conversation.history import HistoryFormat
+from jidocode.session.conversation.summaries import summary
+from jidocode.session.state.client import StateClient
+from jidocode.session.state.operations import OPERATIONS
 
 C = TypeVar("C", bound=Change)
+
+FORMATS: tuple[HistoryFormat, ...] = ("openai", "anthropic")
+
+
+def asking(conversation: Conversation) -> StateClient:
+    """Return a client that asks *conversation* without a process."""
+
+    def ask(request: Any, /, **_options: object) -> Any:
+        operation = OPERATIONS.by_name[request.operation]
+        return operation(conversation, *request.args, **request.kwargs)
+
+    return StateClient(cast("Any", ask))
 
 
 def all_pages(read: Callable[..., list[C]], limit: int = 1000) -> list[C]:
@@ -28,6 +46,8 @@ def snapshot(conversation: Conversation) -> dict[str, Any]:
         "reasoning": all_pages(conversation.reasoning),
         "prompts": all_pages(conversation.prompts),
         "files": all_pages(conversation.file_accesses),
+        "approvals": all_pages(partial(approvals, conversation)),
+        "summary": summary(conversation),
         "todos": conversation.todos(),
         "tool_context": conversation.tool_context(),
         "settings": conversation.settings(),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from peers import Peer
 
-from jidocode import ActorExitedError, SessionChild
+from jidocode import ActorExitedError, SessionChild, ToolUseBlock
 from jidocode.otp import Caller, Reply
 from jidocode.otp.server.results import CallResult
 
@@ -56,6 +56,18 @@ class Clerk(SessionChild, Peer):
 
     def ask_manager(self, path: str) -> object:
         return self.session.manager.read_text(path)
+
+    def begin_turn(self) -> str:
+        """Begin an answer, and a call of another one's, as their owner; end neither."""
+        state = self.session.state
+        use = ToolUseBlock("c1", "run", {})
+        state.append_message("assistant", [use], message_id="asks")
+        state.add_tool_call("run", call_id="c1", message_id="asks", owner=self.ref)
+        began = state.begin_stream(owner=self.ref)
+        state.append_chunk(began.id, "thought", offset=0, kind="reasoning")
+        state.append_block(began.id, ToolUseBlock("c2", "run", {}), offset=7)
+        state.append_chunk(began.id, "said", offset=7)
+        return began.id
 
     def run_command(self, line: str, cwd: str = ".") -> str:
         return self.session.commands.run(line, cwd=cwd, check=True).stdout

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from actors import group
+from conversations import FORMATS
 from peers import peer
 from session_children import Clerk
+from valid_history import problems
 
 from jidocode import (
     BoundaryError,
@@ -20,10 +22,13 @@ from jidocode import (
     InvalidChildSpecError,
     NoProcessError,
     PromptAdded,
+    ReasoningBlock,
     SessionHandle,
     SessionSystem,
     StartFailedError,
     Strategy,
+    TextBlock,
+    ToolUseBlock,
 )
 from jidocode.base.refs import ActorRef
 from jidocode.otp import ChildSpec, Flags, Start
@@ -63,6 +68,29 @@ def test_it_finds_calls_and_casts_to_its_siblings(
     assert session.call("other", "seen") == ["news"]
     with pytest.raises(NoProcessError, match=f"no process for nobody {session.id}"):
         session.call("clerk", ("do", "call", ("nobody", session.id), 1))
+
+
+def test_what_it_began_is_ended_when_it_is_killed(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """With all that came. State is not restarted, and what others have begun goes on."""
+    state = system.get_process(session.id, "state")
+    others = session.state.begin_stream()
+    began = session.call("clerk", ("do", "begin_turn"))
+    os.kill(system.get_process(session.id, "clerk").os_pid, signal.SIGKILL)
+    eventually(lambda: [each.id for each in session.state.streams()] == [others.id])
+    eventually(lambda: session.state.tool_calls()[0].result is not None)
+    last = next(each for each in session.state.messages() if each.id == began)
+
+    assert (last.status, last.content) == ("interrupted", "said")
+    assert last.blocks == (
+        ReasoningBlock("thought"),
+        ToolUseBlock("c2", "run", {}),
+        TextBlock("said"),
+    )
+    assert system.get_process(session.id, "state") == state
+    for history_format in FORMATS:
+        assert problems(session.state.history(history_format), history_format) == []
 
 
 def test_its_clients_stay_good_while_all_others_are_killed(

@@ -18,6 +18,7 @@ from jidocode import (
     Allow,
     Decision,
     Deny,
+    InvalidRequestError,
     InvalidToolError,
     Policy,
     SessionHandle,
@@ -26,9 +27,11 @@ from jidocode import (
     ToolKind,
     ToolRequest,
     ToolResult,
+    ToolUseBlock,
     accept_edits,
     allow_all,
 )
+from jidocode.session.conversation.changes import INTERRUPTED_CALL
 
 Make = Callable[..., SessionHandle]
 
@@ -362,6 +365,26 @@ def test_a_call_in_which_the_state_dies_is_not_made_twice(make: Make) -> None:
     assert is_error
     assert "interrupted" in content
     assert len(session.state.tool_calls()) == 1
+
+
+def test_a_call_that_was_begun_is_not_made_again(make: Make) -> None:
+    """Under the id that a message has for it: its result is returned, whatever that is."""
+    session = make(allow_all)
+    uses = [ToolUseBlock(call_id, "say", {"text": call_id}) for call_id in ("a", "b")]
+    message = session.state.append_message("assistant", uses)
+    asked: Any = {"message_id": message.id}
+    done = session.tools.call("say", {"text": "a"}, call_id="a", **asked)
+    session.state.add_tool_call("say", {"text": "b"}, call_id="b", **asked)
+
+    assert result(done) == ("a", False)
+    assert session.tools.call("say", {"text": "other"}, call_id="a", **asked) == done
+    assert result(session.tools.call("say", {"text": "b"}, call_id="b", **asked)) == (
+        INTERRUPTED_CALL,
+        True,
+    )
+    assert [each["content"] for each in session.state.history()[1:]] == ["a", INTERRUPTED_CALL]
+    with pytest.raises(InvalidRequestError, match="asks for the call"):
+        session.tools.call("say", {"text": "c"}, call_id="c", **asked)
 
 
 def test_a_call_that_is_interrupted_says_so(make: Make) -> None:

@@ -5,6 +5,8 @@ from typing import Any, assert_never, assert_type
 import jidocode
 from jidocode import (
     ActorRef,
+    Approval,
+    ApprovalAnswer,
     AsyncChangeStream,
     AsyncCommandHandle,
     AsyncEventStream,
@@ -46,12 +48,15 @@ from jidocode import (
     SettingsChanged,
     Strategy,
     StreamBegan,
+    StreamBlock,
     StreamChunk,
+    Summary,
     TextFile,
     TodosReplaced,
     ToolCall,
     ToolContextReplaced,
     ToolResult,
+    UsageCounted,
     WrittenFile,
 )
 from jidocode.otp import (
@@ -185,6 +190,8 @@ def endings(events: EventStream, changes: ChangeStream) -> None:
             case TodosReplaced() | ToolContextReplaced() | SettingsChanged() | SessionChanged():
                 pass
             case PromptAdded() | FileAccess() | JournalOpened():
+                pass
+            case StreamBlock() | Summary() | UsageCounted() | Approval() | ApprovalAnswer():
                 pass
             case none:  # pyright: ignore[reportUnnecessaryComparison] # idem
                 assert_never(none)

@@ -7,21 +7,33 @@ so one number serves for paging and for events.
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from attrs import field, frozen
 
 from jidocode.base.records import Record
+from jidocode.session.conversation.blocks import (
+    Block,
+    Completion,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Usage,
+    json_length as _json_length,
+)
 from jidocode.session.record import Session
 
 Role = Literal["user", "assistant", "system", "tool"]
 TodoStatus = Literal["pending", "in_progress", "completed"]
 MessageStatus = Literal["complete", "aborted", "interrupted"]
 FileAccessKind = Literal["read", "write"]
+ChunkKind = Literal["text", "reasoning"]
+
+INTERRUPTED_CALL = "interrupted: the session crashed before there was a result"
+"""The result of a tool call that was open at a crash. The tool may have run."""
 
 
 def now() -> datetime:
@@ -32,10 +44,6 @@ def now() -> datetime:
 def new_record_id() -> str:
     """Return a fresh id for whatever has one."""
     return str(uuid.uuid4())
-
-
-def _json_length(value: Mapping[str, Any]) -> int:
-    return len(json.dumps(value)) if value else 0
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -59,13 +67,15 @@ class Message(Numbered):
     """One message.
 
     Attributes:
-        id: From whoever appended it.
+        id: From whoever appended it; of a tool's result, the id of the call.
         role: Who said it.
-        content: What was said, may be empty.
+        content: What was said, as text; may be empty.
         metadata: Anything that is JSON.
         created_at: When State took it, in UTC; for a streamed one, when it ended.
         status: `complete`; a streamed one may be `aborted` by its sender, or
-            `interrupted` because State crashed meanwhile.
+            `interrupted` because State, or its sender, crashed meanwhile.
+        blocks: All of it in its order, if it is more than text; empty if it is not.
+        completion: What the server said of the answer; None if a model did not make it.
     """
 
     id: str
@@ -74,11 +84,24 @@ class Message(Numbered):
     metadata: Mapping[str, Any] = field(repr=False)
     created_at: datetime
     status: MessageStatus = "complete"
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
+    completion: Completion | None = None
 
     @property
     def length(self) -> int:
         """Characters in it."""
-        return len(self.content) + _json_length(self.metadata)
+        length = len(self.content) + _json_length(self.metadata)
+        return length + sum([block.length for block in self.blocks]) if self.blocks else length
+
+    @property
+    def tool_uses(self) -> tuple[ToolUseBlock, ...]:
+        """The calls of tools that it asks for."""
+        return tuple(block for block in self.blocks if isinstance(block, ToolUseBlock))
+
+
+def text_in(blocks: Iterable[Block]) -> str:
+    """Return the text among *blocks*: what the `content` of their message is."""
+    return "".join([block.text for block in blocks if isinstance(block, TextBlock)])
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -116,16 +139,38 @@ class StreamChunk(Numbered):
         stream_id: Which message.
         offset: How many characters came before.
         text: What came.
+        kind: Whether it is part of the text, or was thought on the way to it.
     """
 
     stream_id: str
     offset: int
     text: str = field(repr=False)
+    kind: ChunkKind = "text"
 
     @property
     def length(self) -> int:
         """Characters in it."""
         return len(self.text)
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class StreamBlock(Numbered):
+    """A block of a message that is being said: a call of a tool, the signature of reasoning.
+
+    Attributes:
+        stream_id: Which message.
+        offset: How many characters came before.
+        block: What came.
+    """
+
+    stream_id: str
+    offset: int
+    block: Block = field(repr=False)
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return self.block.length
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -162,11 +207,74 @@ class ToolResult(Numbered):
         content: What the tool returned, or its error.
         is_error: Whether it failed.
         created_at: When State took it, in UTC.
+        message_id: The message that asks for the call; None if none does.
     """
 
     call_id: str
     content: str = field(repr=False)
     is_error: bool
+    created_at: datetime
+    message_id: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Characters in it."""
+        return len(self.content)
+
+    @property
+    def message(self) -> Message:
+        """The result of a call that a message asks for, as a message of the tool."""
+        return Message(
+            seq=self.seq,
+            id=self.call_id,
+            role="tool",
+            content=self.content,
+            metadata={},
+            created_at=self.created_at,
+            blocks=(ToolResultBlock(self.call_id, self.content, self.is_error, self.message_id),),
+        )
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class ToolCall(Numbered):
+    """One call of a tool, written down before it is made.
+
+    Attributes:
+        id: From whoever added it.
+        name: The tool's.
+        arguments: Anything that is JSON.
+        created_at: When State took it, in UTC.
+        result: None as long as there is none.
+        message_id: The message that asks for it; None if none does.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(repr=False)
+    created_at: datetime
+    result: ToolResult | None = None
+    message_id: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Characters in it and its result."""
+        return _json_length(self.arguments) + (self.result.length if self.result else 0)
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class Summary(Numbered):
+    """What stands, for a model, for all that was said up to a number; nothing is dropped for it.
+
+    Attributes:
+        id: From whoever added it.
+        content: The summary.
+        upto_seq: The last number that it stands for.
+        created_at: When State took it, in UTC.
+    """
+
+    id: str
+    content: str = field(repr=False)
+    upto_seq: int
     created_at: datetime
 
     @property
@@ -176,27 +284,57 @@ class ToolResult(Numbered):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
-class ToolCall(Numbered):
-    """One call of a tool.
+class UsageCounted(Numbered):
+    """What the session's models have taken up to now is *usage*.
 
     Attributes:
-        id: From whoever added it.
-        name: The tool's.
-        arguments: Anything that is JSON.
+        counted_id: Of the answer, or summary, that was counted last.
+        usage: All together.
+    """
+
+    counted_id: str
+    usage: Usage
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class ApprovalAnswer(Numbered):
+    """How somebody decided.
+
+    Attributes:
+        approval_id: What was asked.
+        option: What was chosen; None if the question was withdrawn.
         created_at: When State took it, in UTC.
-        result: None as long as there is none.
+    """
+
+    approval_id: str
+    option: str | None = field(repr=False)
+    created_at: datetime
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class Approval(Numbered):
+    """A question that somebody is to answer, now or after any crash.
+
+    Attributes:
+        id: From whoever asked.
+        question: For people.
+        options: The answers that there are.
+        metadata: Anything that is JSON, such as the call that it is about.
+        created_at: When State took it, in UTC.
+        answer: None as long as there is none.
     """
 
     id: str
-    name: str
-    arguments: Mapping[str, Any] = field(repr=False)
+    question: str = field(repr=False)
+    options: tuple[str, ...] = field(repr=False)
+    metadata: Mapping[str, Any] = field(repr=False)
     created_at: datetime
-    result: ToolResult | None = None
+    answer: ApprovalAnswer | None = None
 
     @property
     def length(self) -> int:
-        """Characters in it and its result."""
-        return _json_length(self.arguments) + (self.result.length if self.result else 0)
+        """Characters in it."""
+        return len(self.question) + sum(map(len, self.options)) + _json_length(self.metadata)
 
 
 @frozen(eq=False, repr=False)
@@ -315,10 +453,15 @@ Change = (
     | MessagesCleared
     | StreamBegan
     | StreamChunk
+    | StreamBlock
     | ReasoningStep
     | ReasoningCleared
     | ToolCall
     | ToolResult
+    | Summary
+    | UsageCounted
+    | Approval
+    | ApprovalAnswer
     | TodosReplaced
     | ToolContextReplaced
     | SettingsChanged

@@ -19,12 +19,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
+from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks, limits
+from jidocode.session.conversation.blocks import Block, Completion, TextBlock, ToolUseBlock
 from jidocode.session.conversation.change_log import MemoryLog
 from jidocode.session.conversation.changes import (
+    INTERRUPTED_CALL,
     Change,
+    ChunkKind,
     FileAccess,
     FileAccessKind,
     Message,
@@ -43,9 +48,11 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
     now,
+    text_in,
 )
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.ledger import Ledger
+from jidocode.session.conversation.owners import Owners
 from jidocode.session.conversation.paging import page, require_page
 from jidocode.session.conversation.reports import ConversationStatistics, Repair
 from jidocode.session.conversation.streams import Streams
@@ -60,7 +67,8 @@ class Conversation:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = self._ledger = ledger
+        self.owners = Owners()
         self._fold = ledger.fold
         self._streams = Streams(ledger)
 
@@ -73,7 +81,12 @@ class Conversation:
     # Messages
 
     def append_message(
-        self, message_id: str, role: Role, content: str, metadata: Mapping[str, Any] | None = None
+        self,
+        message_id: str,
+        role: Role,
+        content: str | Sequence[Block],
+        metadata: Mapping[str, Any] | None = None,
+        completion: Completion | None = None,
     ) -> Message:
         """Append a message, or return the one that has *message_id* already.
 
@@ -86,15 +99,30 @@ class Conversation:
         """
         checks.label("the id of a message", message_id)
         checks.one_of("a role", role, get_args(Role))
-        checked = checks.content(content)
+        blocks: tuple[Block, ...] = ()
+        if isinstance(content, str):
+            checked = checks.content(content)
+        else:
+            blocks = checks.blocks(role, content)
+            checked = text_in(blocks)
+            if len(blocks) <= 1 and all(isinstance(block, TextBlock) for block in blocks):
+                blocks = ()  # it is no more than text
         given = checks.json_mapping("metadata", metadata)
+        checks.completion(completion)
         known = self._ledger.message_with_id(message_id)
         if known is not None:
             there = (known.role, known.content, known.metadata, known.status)
             checks.same("message", message_id, there, (role, checked, given, "complete"))
+            if blocks or known.blocks:
+                said, again = checks.as_json(known.blocks), checks.as_json(blocks)
+                checks.same("message", message_id, said, again)
             return known
         if message_id in self._fold.streams:
             raise InvalidRequestError(f"message {quote(message_id)} is being streamed")
+        for block in blocks:
+            if isinstance(block, ToolUseBlock):
+                self._ledger.require_fresh_call(block.id)
+        self._ledger.count(message_id, completion)
         return self._ledger.commit(
             lambda seq: Message(
                 seq=seq,
@@ -103,6 +131,8 @@ class Conversation:
                 content=checked,
                 metadata=given,
                 created_at=now(),
+                blocks=blocks,
+                completion=completion,
             )
         )
 
@@ -110,34 +140,59 @@ class Conversation:
         """Drop all messages; the sequence goes on."""
         self._ledger.commit(lambda seq: MessagesCleared(seq=seq))
 
-    def messages(self, *, after_seq: int = 0, limit: int = 100) -> list[Message]:
+    def messages(
+        self, *, after_seq: int = 0, limit: int = 100, last: int | None = None
+    ) -> list[Message]:
         """Return the first messages with a sequence number above *after_seq*, oldest first.
 
         Up to *limit*, fewer if they are long; none only if there are no more.
-        The next page starts after the last one's `seq`.
+        The next page starts after the last one's `seq`. With *last* they are the latest ones
+        instead, up to that many, oldest first.
 
         Raises:
-            InvalidRequestError: *after_seq* or *limit* breaks a rule.
+            InvalidRequestError: *after_seq*, *limit* or *last* breaks a rule.
             JournalDamagedError: One of them cannot be read any more.
         """
         require_page(after_seq, limit)
+        if last is not None:
+            require_int("last", last, least=1)
+            latest = self._fold.messages.seqs[-min(last, limits.MAX_PAGE) :]
+            found = page(map(self._ledger.message, reversed(latest)), after_seq=0, limit=last)
+            return found[::-1]
         seqs = self._fold.messages.seqs_after(after_seq, min(limit, limits.MAX_PAGE))
         return page(map(self._ledger.message, seqs), after_seq=after_seq, limit=limit)
 
     # Streamed messages
 
     def begin_stream(
-        self, message_id: str, role: Role = "assistant", metadata: Mapping[str, Any] | None = None
+        self,
+        message_id: str,
+        role: Role = "assistant",
+        metadata: Mapping[str, Any] | None = None,
+        owner: ActorRef | None = None,
     ) -> StreamBegan:
         """Begin a message that comes in chunks, or return the beginning of the one that runs.
+
+        If the process *owner* dies before its end, it ends as `interrupted`, with all that came.
 
         Raises:
             InvalidRequestError: An argument breaks a rule, there is a whole message with
                 this id, or one that was begun otherwise, or `MAX_STREAMS` are running.
         """
-        return self._streams.begin(message_id, role, metadata)
+        self.owners.check(owner)
+        began = self._streams.begin(message_id, role, metadata)
+        self.owners.note(owner, "message", message_id)
+        return began
 
-    def append_chunk(self, message_id: str, offset: int, text: str, *, wait: bool = False) -> int:
+    def append_chunk(
+        self,
+        message_id: str,
+        offset: int,
+        text: str,
+        *,
+        kind: ChunkKind = "text",
+        wait: bool = False,
+    ) -> int:
         """Append *text* to a message, and return how many characters it has then.
 
         Args:
@@ -145,6 +200,7 @@ class Conversation:
             offset: How many characters came before. What is there already
                 changes nothing, so a chunk may be sent again.
             text: What comes.
+            kind: Whether it is text or reasoning; the offset counts both.
             wait: Whether it may wait for more before it is written down, until
                 `flush`. What waits is lost with the process.
 
@@ -152,19 +208,39 @@ class Conversation:
             InvalidRequestError: An argument breaks a rule, no such message is
                 running, or *offset* is not where it ends.
         """
-        return self._streams.append(message_id, offset, text, wait=wait)
+        return self._streams.append(message_id, offset, text, kind, wait=wait)
+
+    def append_block(self, message_id: str, block: Block, *, offset: int) -> int:
+        """Append a block to a message that is being said, and return how many characters it has.
+
+        It may be a call of a tool, the signature of the reasoning before it, a redacted
+        thought, an image or a file. *offset* is as in `append_chunk`; what is there
+        already, at the same offset, is there once.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule, no such message is running,
+                *offset* is not where it ends, or there is, or was, a call with that id.
+        """
+        return self._streams.add_block(message_id, offset, block)
 
     def flush(self) -> None:
         """Write down what waits."""
         self._streams.flush()
 
-    def end_stream(self, message_id: str, status: MessageStatus = "complete") -> Message:
+    def end_stream(
+        self,
+        message_id: str,
+        status: MessageStatus = "complete",
+        completion: Completion | None = None,
+    ) -> Message:
         """End a message; it has all that came. Return it, also if it has ended that way already.
 
         Raises:
             InvalidRequestError: No such message is running, or it has ended otherwise.
         """
-        return self._streams.end(message_id, status)
+        message = self._streams.end(message_id, status, completion)
+        self.owners.ended("message", message_id)
+        return message
 
     def streams(self) -> tuple[StreamBegan, ...]:
         """Return the beginnings of the messages that are being said, oldest first.
@@ -206,24 +282,61 @@ class Conversation:
     # Tool calls
 
     def add_tool_call(
-        self, call_id: str, name: str, arguments: Mapping[str, Any] | None = None
+        self,
+        call_id: str,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        owner: ActorRef | None = None,
     ) -> ToolCall:
         """Add a tool call, or return the one that has *call_id* already.
 
-        An id is known as long as its call is kept.
+        An id is known as long as its call is kept; that of a call that a message asks for
+        as long as its result can be read in `messages`.
 
         Raises:
-            InvalidRequestError: An argument breaks a rule, or that call is another one.
+            InvalidRequestError: An argument breaks a rule, that call is another one, or
+                there is no whole message *message_id* that asks for it.
         """
         known = self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
         checks.label("the name of a tool", name)
         given = checks.json_mapping("arguments", arguments)
+        self.owners.check(owner)
         if known is not None:
-            checks.same("tool call", call_id, (known.name, known.arguments), (name, given))
+            there = (known.name, known.arguments, known.message_id)
+            checks.same("tool call", call_id, there, (name, given, message_id))
             return known
-        return self._ledger.commit(
-            lambda seq: ToolCall(seq=seq, id=call_id, name=name, arguments=given, created_at=now())
+        if message_id is not None:
+            self._require_use(message_id, call_id)
+        call = self._ledger.commit(
+            lambda seq: ToolCall(
+                seq=seq,
+                id=call_id,
+                name=name,
+                arguments=given,
+                created_at=now(),
+                message_id=message_id,
+            )
         )
+        self.owners.note(owner, "call", call_id)
+        return call
+
+    def _require_use(self, message_id: str, call_id: str) -> None:
+        message = self._ledger.message_with_id(checks.label("the id of a message", message_id))
+        if message is None or all(use.id != call_id for use in message.tool_uses):
+            raise InvalidRequestError(
+                f"no message {quote(message_id)} asks for the call {quote(call_id)}"
+            )
+        self._ledger.require_fresh_call(call_id)
+
+    def tool_call(self, call_id: str) -> ToolCall | None:
+        """Return the tool call with that id, None if none is kept.
+
+        Raises:
+            InvalidRequestError: *call_id* is no id.
+        """
+        self._ledger.settle()
+        return self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
 
     def add_tool_result(self, call_id: str, content: str, *, is_error: bool = False) -> ToolCall:
         """Set the result of a tool call; the same result again changes nothing.
@@ -244,16 +357,35 @@ class Conversation:
         if call.result is None:
             self._ledger.commit(
                 lambda seq: ToolResult(
-                    seq=seq, call_id=call_id, content=checked, is_error=is_error, created_at=now()
+                    seq=seq,
+                    call_id=call_id,
+                    content=checked,
+                    is_error=is_error,
+                    created_at=now(),
+                    message_id=call.message_id,
                 )
             )
         elif (call.result.content, call.result.is_error) != (checked, is_error):
             raise InvalidRequestError(f"tool call {quote(call_id)} has another result already")
+        self.owners.ended("call", call_id)
         return self._fold.tool_calls[call_id]
 
     def tool_calls(self, *, after_seq: int = 0, limit: int = 100) -> list[ToolCall]:
         """Return the first tool calls after *after_seq*, in pages as `messages`."""
         return page(self._fold.tool_calls.values(), after_seq=after_seq, limit=limit)
+
+    def interrupt(self, owner: ActorRef) -> None:
+        """End what the process *owner* has begun and not ended, for it is gone.
+
+        Its tools may have run: their calls get a result that says so, and are not made again.
+        """
+        for kind, record_id in self.owners.of(owner):
+            if kind == "message" and record_id in self._fold.streams:
+                self.end_stream(record_id, "interrupted")
+            call = self._fold.tool_calls.get(record_id) if kind == "call" else None
+            if call is not None and call.result is None:
+                self.add_tool_result(record_id, INTERRUPTED_CALL, is_error=True)
+        self.owners.forget(owner)
 
     # Todos, tool context, settings, prompts
 
@@ -373,6 +505,7 @@ class Conversation:
             dropped_tool_calls=self._fold.dropped_tool_calls,
             todos=len(self.todos()),
             streams=len(self._fold.streams),
+            usage=self._fold.usage.usage,
             last_seq=self.last_seq,
         )
 

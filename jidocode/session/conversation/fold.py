@@ -15,8 +15,11 @@ from attrs import evolve
 
 from jidocode.base.text import quote
 from jidocode.session.conversation import limits
+from jidocode.session.conversation.blocks import Usage
 from jidocode.session.conversation.bounded import BoundedMap
 from jidocode.session.conversation.changes import (
+    Approval,
+    ApprovalAnswer,
     Change,
     FileAccess,
     JournalOpened,
@@ -28,11 +31,14 @@ from jidocode.session.conversation.changes import (
     SessionChanged,
     SettingsChanged,
     StreamBegan,
+    StreamBlock,
     StreamChunk,
+    Summary,
     TodosReplaced,
     ToolCall,
     ToolContextReplaced,
     ToolResult,
+    UsageCounted,
 )
 from jidocode.session.conversation.messages import Messages, StreamedMessage, id_key
 from jidocode.session.record import Session
@@ -61,6 +67,9 @@ class Fold:
         self.files: BoundedMap[tuple[str, str], FileAccess] = BoundedMap(
             limits.MAX_FILE_ACCESSES, length
         )
+        self.approvals: BoundedMap[str, Approval] = BoundedMap(limits.MAX_APPROVALS, length)
+        self.summary: Summary | None = None
+        self.usage = UsageCounted(seq=0, counted_id="", usage=Usage(calls=0))
         self.todos = TodosReplaced(seq=0, todos=())
         self.tool_context = ToolContextReplaced(seq=0, context={})
         self.settings = SettingsChanged(seq=0, settings={})
@@ -78,9 +87,10 @@ class Fold:
                 self.dropped_messages += self.messages.remember(change)
             case MessagesCleared():
                 self.messages.clear()
+                self.summary = None
             case StreamBegan():
                 self.streams[change.id] = StreamedMessage(change, [change.seq])
-            case StreamChunk():
+            case StreamChunk() | StreamBlock():
                 if change.stream_id in self.streams:  # its beginning may have been damaged
                     self.streams[change.stream_id].take(change)
             case ReasoningStep():
@@ -90,9 +100,18 @@ class Fold:
             case ToolCall():
                 self._put_tool_call(change)
             case ToolResult():
-                call = self.tool_calls.get(change.call_id)
-                if call is not None:  # it may have been dropped, or damaged
-                    self._put_tool_call(evolve(call, result=change))
+                self.settle_call(change)
+                if change.message_id is not None:
+                    self.messages.note(change.seq, id_key(change.call_id))
+                    self.dropped_messages += self.messages.remember(change.message)
+            case Summary():
+                self.summary = change
+            case UsageCounted():
+                self.usage = change
+            case Approval():
+                self.approvals.put(change.id, change)
+            case ApprovalAnswer():
+                self._answer(change)
             case TodosReplaced():
                 self.todos = change
             case ToolContextReplaced():
@@ -109,6 +128,17 @@ class Fold:
                 self.journal_opened = change
             case _:
                 raise TypeError(f"{quote(change)} is no change of a conversation")
+
+    def _answer(self, answer: ApprovalAnswer) -> None:
+        asked = self.approvals.get(answer.approval_id)
+        if asked is not None:  # it may have been dropped, or damaged
+            self.approvals.put(asked.id, evolve(asked, answer=answer))
+
+    def settle_call(self, result: ToolResult) -> None:
+        """Give a call its *result*; what that is as a message is another matter."""
+        call = self.tool_calls.get(result.call_id)
+        if call is not None:  # it may have been dropped, or damaged
+            self._put_tool_call(evolve(call, result=result))
 
     def _put_tool_call(self, call: ToolCall) -> None:
         self.dropped_tool_calls += len(self.tool_calls.put(call.id, call))
@@ -150,11 +180,14 @@ class Fold:
         A call with a result is made by two changes, a message that is being said by
         several. An ended message is made by one, which has the whole of it.
         """
-        calls = self.tool_calls.values()
+        calls, approvals = self.tool_calls.values(), self.approvals.values()
         changes: Iterable[Change | None] = chain(
             (self.session, self.todos, self.tool_context, self.settings, self.journal_opened),
+            (self.summary, self.usage),
             calls,
             (call.result for call in calls),
+            approvals,
+            (asked.answer for asked in approvals),
             self.reasoning.values(),
             self.prompts.values(),
             self.files.values(),

@@ -10,10 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from jidocode.errors import EventGapError
+from jidocode.base.text import quote
+from jidocode.errors import EventGapError, InvalidRequestError
 from jidocode.session.conversation import limits
+from jidocode.session.conversation.blocks import Completion
 from jidocode.session.conversation.change_log import ChangeLog
-from jidocode.session.conversation.changes import Change, Message
+from jidocode.session.conversation.changes import Change, Message, ToolResult, UsageCounted
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.reports import Repair
 
@@ -82,6 +84,27 @@ class Ledger:
         self.fold.apply(change)
         return change
 
+    def count(self, counted_id: str, completion: Completion | None) -> None:
+        """Add what an answer, or a summary, took to what the session took in all; once.
+
+        It is done before what it is of is written: who tries again after a failure in between
+        has it counted once.
+        """
+        so_far = self.fold.usage
+        if completion is not None and so_far.counted_id != counted_id:
+            usage = so_far.usage + completion.usage
+            self.commit(lambda seq: UsageCounted(seq=seq, counted_id=counted_id, usage=usage))
+
+    def require_fresh_call(self, call_id: str) -> None:
+        """Refuse the id of a call that there is, or was.
+
+        A server may give the same ids again in each of its answers. Under a known one the old
+        result would be taken for the new call's, and the tool never be called.
+        """
+        self.settle()
+        if call_id in self.fold.tool_calls or self.message_with_id(call_id) is not None:
+            raise InvalidRequestError(f"tool call {quote(call_id)} is there already")
+
     # Reading
 
     def message(self, seq: int) -> Message:
@@ -94,6 +117,8 @@ class Ledger:
         if message is not None:
             return message
         change = self._log.read(seq)
+        if isinstance(change, ToolResult):
+            return change.message
         assert isinstance(change, Message)  # noqa: S101 - messages are noted by these numbers
         return change
 

@@ -26,3 +26,13 @@ MAX_PAGE = 1000
 """Records in one page."""
 MAX_PAGE_LENGTH = 4 * 2**20
 """Characters in one page that holds more than one record."""
+MAX_APPROVALS = 100
+"""Approvals kept; the oldest is dropped for a new one."""
+MAX_OPEN_APPROVALS = 50
+"""Approvals that may wait for an answer at once."""
+MAX_HISTORY_LENGTH = 2**25
+"""Characters of messages that a history is built from."""
+MAX_IMPORTED = 10_000
+"""Messages in a history that is imported."""
+MAX_IMPORTED_LENGTH = 2**24
+"""Characters in a history that is imported."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
+from typing import cast
 
+from attrs import evolve
 from msgspec import Struct, field
 
 from jidocode.session.conversation import limits
+from jidocode.session.conversation.blocks import Block, Completion, ReasoningBlock, TextBlock
 from jidocode.session.conversation.bounded import BoundedMap
 from jidocode.session.conversation.changes import (
+    ChunkKind,
     Message,
     MessageStatus,
     StreamBegan,
+    StreamBlock,
     StreamChunk,
 )
 from jidocode.session.conversation.hash_set import HashSet
@@ -130,37 +136,115 @@ class StreamedMessage(Struct):
     Attributes:
         began: How it began.
         seqs: The numbers of the changes that made it.
-        parts: What they said.
-        length: Characters in it.
+        parts: What they said: text, and blocks.
+        length: Characters in it, of text and of reasoning; an offset counts them.
+        extra: Characters in its other blocks.
     """
 
     began: StreamBegan
     seqs: list[int]
-    parts: list[str] = field(default_factory=list[str])
+    parts: list[str | Block] = field(default_factory=list[str | Block])
     length: int = 0
+    extra: int = 0
 
     @property
-    def text(self) -> str:
-        """All that is written down of it."""
-        return "".join(self.parts)
+    def blocks(self) -> list[Block]:
+        """All blocks that are written down of it, but for its text and unsigned reasoning."""
+        return [part for part in self.parts if isinstance(part, Block) and not is_chunk(part)]
 
-    def take(self, chunk: StreamChunk) -> None:
-        """Add *chunk*, unless one before it was lost in a damaged file: then all after it is."""
-        if chunk.offset == self.length:
-            self.seqs.append(chunk.seq)
-            self.parts.append(chunk.text)
-            self.length += len(chunk.text)
+    def chunks(self) -> Iterator[tuple[ChunkKind, str]]:
+        """Yield what came in chunks, oldest first."""
+        for part in self.parts:
+            if isinstance(part, str):
+                yield "text", part
+            elif isinstance(part, ReasoningBlock) and is_chunk(part):
+                yield "reasoning", part.text
+
+    def blocks_at(self, offset: int) -> list[Block]:
+        """Return the other blocks that came after *offset* characters."""
+        found: list[Block] = []
+        place = 0
+        for part in self.parts:
+            if isinstance(part, str):
+                place += len(part)
+            elif isinstance(part, ReasoningBlock) and is_chunk(part):
+                place += len(part.text)
+            elif place == offset:
+                found.append(part)
+        return found
+
+    def take(self, change: StreamChunk | StreamBlock) -> None:
+        """Add what came, unless a chunk before it was lost in a damaged file: then all after is."""
+        if change.offset != self.length:
+            return
+        self.seqs.append(change.seq)
+        if isinstance(change, StreamBlock):
+            self.parts.append(change.block)
+            self.extra += change.block.length
+        else:
+            self.parts.append(as_part(change.text, change.kind))
+            self.length += len(change.text)
 
     def whole(
-        self, seq: int, status: MessageStatus, created_at: datetime, *, rest: str = ""
+        self,
+        seq: int,
+        status: MessageStatus,
+        created_at: datetime,
+        *,
+        rest: Sequence[str | Block] = (),
+        completion: Completion | None = None,
     ) -> Message:
         """Return what it becomes if it ends with number *seq*, after *rest*."""
+        parts = [*self.parts, *rest]
+        texts = [part for part in parts if isinstance(part, str)]
         return Message(
             seq=seq,
             id=self.began.id,
             role=self.began.role,
-            content=self.text + rest,
+            content="".join(texts),
             metadata=self.began.metadata,
             created_at=created_at,
             status=status,
+            blocks=() if len(texts) == len(parts) else _joined(parts),
+            completion=completion,
         )
+
+
+def as_part(text: str, kind: ChunkKind) -> str | Block:
+    """Return what came as a part of a message that is being said."""
+    return text if kind == "text" else ReasoningBlock(text)
+
+
+def is_chunk(block: Block) -> bool:
+    """Whether *block* is the reasoning of a chunk, which has no signature yet."""
+    return isinstance(block, ReasoningBlock) and not block.signature and not block.redacted
+
+
+def _joined(parts: Iterable[str | Block]) -> tuple[Block, ...]:
+    """Return *parts* as blocks: what came in pieces is one, and reasoning has its signature."""
+    blocks: list[Block] = []
+    for cls, group in groupby(parts, _chunk_class):
+        if cls is str:
+            blocks.append(TextBlock("".join(cast("Iterable[str]", group))))
+        elif cls is ReasoningBlock:
+            thought = cast("Iterable[ReasoningBlock]", group)
+            blocks.append(ReasoningBlock("".join([each.text for each in thought])))
+        else:
+            for block in cast("Iterable[Block]", group):
+                _put(blocks, block)
+    return tuple(blocks)
+
+
+def _chunk_class(part: str | Block) -> type | None:
+    if isinstance(part, str):
+        return str
+    return ReasoningBlock if is_chunk(part) else None
+
+
+def _put(blocks: list[Block], block: Block) -> None:
+    last = blocks[-1] if blocks else None
+    match last, block:
+        case ReasoningBlock(signature="", redacted=False), ReasoningBlock("", redacted=False):
+            blocks[-1] = evolve(block, text=last.text)
+        case _:
+            blocks.append(block)

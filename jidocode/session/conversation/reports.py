@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from jidocode.base.records import Record
+from jidocode.session.conversation.blocks import Usage
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -19,6 +20,7 @@ class ConversationStatistics(Record):
         todos: In the list.
         streams: Messages that are being said.
         last_seq: The last number given out, 0 for none.
+        usage: What the models that were asked in it took, since it began.
     """
 
     messages: int
@@ -28,6 +30,7 @@ class ConversationStatistics(Record):
     todos: int
     streams: int
     last_seq: int
+    usage: Usage
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -7,7 +7,8 @@ knows what is written down, this file adds what waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, get_args
 
 from msgspec import Struct, field
@@ -16,23 +17,31 @@ from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks, limits
+from jidocode.session.conversation.blocks import Block, Completion, TextBlock, ToolUseBlock
 from jidocode.session.conversation.changes import (
+    ChunkKind,
     Message,
     MessageStatus,
     Role,
     StreamBegan,
+    StreamBlock,
     StreamChunk,
     now,
 )
 from jidocode.session.conversation.ledger import Ledger
-from jidocode.session.conversation.messages import StreamedMessage
+from jidocode.session.conversation.messages import StreamedMessage, as_part, is_chunk
 
 
 class _Waiting(Struct):
-    """What waits of one message."""
+    """What waits of one message, all of it of one kind."""
 
+    kind: ChunkKind
     parts: list[str] = field(default_factory=list[str])
     length: int = 0
+
+    def chunks(self) -> Iterator[tuple[ChunkKind, str]]:
+        """Yield it, as `StreamedMessage.chunks`."""
+        yield self.kind, self.text
 
     @property
     def text(self) -> str:
@@ -77,63 +86,132 @@ class Streams:
             )
         )
 
-    def append(self, message_id: str, offset: int, text: str, *, wait: bool) -> int:
+    def append(
+        self, message_id: str, offset: int, text: str, kind: ChunkKind, *, wait: bool
+    ) -> int:
         """Append a chunk, and return how many characters there are then."""
         stream = self._running(message_id)
-        waiting = self._waiting.get(message_id) or _Waiting()
         checks.content(text)
         require_int("offset", offset, least=0)
+        if kind != "text":
+            checks.one_of("the kind of a chunk", kind, get_args(ChunkKind))
+            _require_assistant(stream)
+        waiting = self._waiting.get(message_id) or _Waiting(kind)
         length, end = stream.length + waiting.length, offset + len(text)
-        if end > checks.MAX_CONTENT_LENGTH:
-            raise InvalidRequestError(
-                f"a content may have {checks.MAX_CONTENT_LENGTH} characters, not {quote(end)}"
-            )
-        if end <= length and (stream.text + waiting.text)[offset:end] == text:
+        if end + stream.extra > checks.MAX_CONTENT_LENGTH:
+            checks.room(stream.blocks, end)
+        if end <= length and self._said(stream, waiting, offset, end) == [(kind, text)] * bool(
+            text
+        ):
             text = ""  # it is there already
         elif offset != length:
             raise InvalidRequestError(
                 f"message {quote(message_id)} has {length} characters, not {offset}, or others"
             )
         if not wait:
-            self._write(stream, text)
+            self._write(stream, text, kind)
         elif text:
+            if waiting.kind != kind:
+                self._write(stream, "", kind)
+                waiting = _Waiting(kind)
             waiting.add(text)
             self._waiting[message_id] = waiting
         return length + len(text)
 
+    def _said(
+        self, stream: StreamedMessage, waiting: _Waiting, start: int, end: int
+    ) -> list[tuple[ChunkKind, str]]:
+        """Return what is there from *start* to *end*, each kind in a row as one."""
+        found: list[tuple[ChunkKind, list[str]]] = []
+        place = 0
+        for kind, text in chain(stream.chunks(), waiting.chunks()):
+            part = text[max(0, start - place) : max(0, end - place)]
+            if found and found[-1][0] == kind:
+                found[-1][1].append(part)
+            elif part:
+                found.append((kind, [part]))
+            place += len(text)
+        return [(kind, "".join(parts)) for kind, parts in found]
+
     def flush(self) -> None:
         """Write down what waits."""
         for message_id in list(self._waiting):
-            self._write(self._fold.streams[message_id], "")
+            self._write_waiting(self._fold.streams[message_id])
 
-    def _write(self, stream: StreamedMessage, text: str) -> None:
-        """Write down what waits of *stream*, and *text*, as one chunk."""
+    def add_block(self, message_id: str, offset: int, block: Block) -> int:
+        """Add a block, and return how many characters there are."""
+        stream = self._running(message_id)
+        require_int("offset", offset, least=0)
+        given = checks.block(stream.began.role, block)
+        if isinstance(given, TextBlock) or is_chunk(given):
+            raise InvalidRequestError("text, and reasoning without a signature, come in chunks")
+        waiting = self._waiting.get(message_id)
+        length = stream.length + (waiting.length if waiting else 0)
+        if offset < length or given in stream.blocks:
+            known = stream.blocks_at(offset)
+            if any(checks.as_json([given]) == checks.as_json([each]) for each in known):
+                return length
+        if offset != length:
+            raise InvalidRequestError(
+                f"message {quote(message_id)} has {length} characters, not {offset}"
+            )
+        if len(stream.blocks) >= checks.MAX_BLOCKS:
+            raise InvalidRequestError(f"a message may have {checks.MAX_BLOCKS} blocks")
+        checks.room([*stream.blocks, given], length)
+        if isinstance(given, ToolUseBlock):
+            if any(
+                isinstance(each, ToolUseBlock) and each.id == given.id for each in stream.blocks
+            ):
+                raise InvalidRequestError(f"tool call {quote(given.id)} is there already")
+            self._ledger.require_fresh_call(given.id)
+        self._write_waiting(stream)
+        self._ledger.commit(
+            lambda seq: StreamBlock(seq=seq, stream_id=message_id, offset=length, block=given)
+        )
+        return length
+
+    def _write(self, stream: StreamedMessage, text: str, kind: ChunkKind) -> None:
+        """Write down what waits of *stream*, and *text*, as one chunk if they are of one kind."""
+        waiting = self._waiting.get(stream.began.id)
+        if waiting is not None and waiting.kind != kind:
+            self._write_waiting(stream)
+            waiting = None
+        self._commit(stream, (waiting.text if waiting else "") + text, kind)
+
+    def _write_waiting(self, stream: StreamedMessage) -> None:
+        waiting = self._waiting.get(stream.began.id)
+        if waiting is not None:
+            self._commit(stream, waiting.text, waiting.kind)
+
+    def _commit(self, stream: StreamedMessage, text: str, kind: ChunkKind) -> None:
         message_id = stream.began.id
-        whole = self._waiting_text(message_id) + text
-        if whole:
+        if text:
             self._ledger.commit(
                 lambda seq: StreamChunk(
-                    seq=seq, stream_id=message_id, offset=stream.length, text=whole
+                    seq=seq, stream_id=message_id, offset=stream.length, text=text, kind=kind
                 )
             )
         self._waiting.pop(message_id, None)
 
-    def end(self, message_id: str, status: MessageStatus) -> Message:
+    def end(
+        self, message_id: str, status: MessageStatus, completion: Completion | None = None
+    ) -> Message:
         """End a message; what waits of it is written down as part of it."""
         checks.one_of("a status", status, get_args(MessageStatus))
+        checks.completion(completion)
         self._ledger.settle()
         known = self._ledger.message_with_id(checks.label("the id of a message", message_id))
         if known is not None and known.status == status:
             return known
         stream = self._running(message_id)
-        rest = self._waiting_text(message_id)
-        message = self._ledger.commit(lambda seq: stream.whole(seq, status, now(), rest=rest))
+        waiting = self._waiting.get(message_id)
+        rest = [as_part(waiting.text, waiting.kind)] if waiting else []
+        self._ledger.count(message_id, completion)
+        message = self._ledger.commit(
+            lambda seq: stream.whole(seq, status, now(), rest=rest, completion=completion)
+        )
         self._waiting.pop(message_id, None)
         return message
-
-    def _waiting_text(self, message_id: str) -> str:
-        waiting = self._waiting.get(message_id)
-        return waiting.text if waiting else ""
 
     def _running(self, message_id: object) -> StreamedMessage:
         self._ledger.settle()
@@ -143,3 +221,8 @@ class Streams:
         known = self._ledger.message_with_id(str(message_id))
         state = f"has ended: {known.status}" if known else "was not begun"
         raise InvalidRequestError(f"message {quote(message_id)} {state}")
+
+
+def _require_assistant(stream: StreamedMessage) -> None:
+    if stream.began.role != "assistant":
+        raise InvalidRequestError(f"a message of the {stream.began.role} has no reasoning")

@@ -6,6 +6,13 @@ The number of a change stands outside, in the journal's line. What is in the obj
 the fields of the class, under their names: a field cannot be renamed, nor one without a
 default added, without another version of the format.
 
+A field that came later than version 1 of the format is left out where it has its default: so
+whatever does not use it is written as it always was, and older versions read it. What such a
+field says, a version that does not know it refuses, instead of dropping it in silence.
+
+The blocks of a message are objects of one key, too, the tag of their class. The content of a
+message that has some is not written, for it is in them.
+
 Texts may hold lone surrogates, such as the names of files that are no UTF-8. They are
 written as the three bytes that UTF-8 would have for them, if it had any.
 """
@@ -17,11 +24,24 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import msgspec
+from attrs import evolve
 
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import JournalDamagedError, JournalVersionError
+from jidocode.session.conversation.blocks import (
+    Block,
+    Completion,
+    FileBlock,
+    ImageBlock,
+    ReasoningBlock,
+    TextBlock,
+    ToolUseBlock,
+    Usage,
+)
 from jidocode.session.conversation.changes import (
+    Approval,
+    ApprovalAnswer,
     Change,
     FileAccess,
     JournalOpened,
@@ -33,12 +53,16 @@ from jidocode.session.conversation.changes import (
     SessionChanged,
     SettingsChanged,
     StreamBegan,
+    StreamBlock,
     StreamChunk,
+    Summary,
     Todo,
     TodosReplaced,
     ToolCall,
     ToolContextReplaced,
     ToolResult,
+    UsageCounted,
+    text_in,
 )
 from jidocode.session.conversation.messages import id_key
 from jidocode.session.journal.format import JournalRecord
@@ -52,10 +76,15 @@ _CLASSES: dict[str, type[Change]] = {
     "messages_cleared": MessagesCleared,
     "stream_began": StreamBegan,
     "stream_chunk": StreamChunk,
+    "stream_block": StreamBlock,
     "reasoning_step": ReasoningStep,
     "reasoning_cleared": ReasoningCleared,
     "tool_call": ToolCall,
     "tool_result": ToolResult,
+    "summary": Summary,
+    "usage_counted": UsageCounted,
+    "approval": Approval,
+    "approval_answer": ApprovalAnswer,
     "todos_replaced": TodosReplaced,
     "tool_context_replaced": ToolContextReplaced,
     "settings_changed": SettingsChanged,
@@ -65,29 +94,64 @@ _CLASSES: dict[str, type[Change]] = {
     "opened": JournalOpened,
 }
 _TAGS = {cls: tag for tag, cls in _CLASSES.items()}
+_BLOCKS: dict[str, type[Record]] = {
+    "text": TextBlock,
+    "reasoning": ReasoningBlock,
+    "image": ImageBlock,
+    "file": FileBlock,
+    "tool_use": ToolUseBlock,
+}
+_BLOCK_TAGS: dict[type, str] = {cls: tag for tag, cls in _BLOCKS.items()}
 _BEGINNINGS = {cls: b'{"%b":' % tag.encode() for cls, tag in _TAGS.items()}
 _BEFORE_ID = _BEGINNINGS[Message] + b'{"id":"'
 _ID_START = len(_BEFORE_ID)
 
 
+_ADDED: dict[type[Record], dict[str, object]] = {
+    Message: {"blocks": (), "completion": None},
+    StreamChunk: {"kind": "text"},
+    ToolCall: {"message_id": None},
+    ToolResult: {"message_id": None},
+}
+"""The fields that version 1 began without, and their defaults."""
+
+
 def _names_of(cls: type[Record]) -> dict[str, None]:
-    """Return the names of the fields that are written of a class, in their order.
+    """Return the names of the fields that may be written of a class, in their order.
 
     The number of a change is in the line, and the result of a call is a change of its own.
     """
     names = (each.name for each in cls.__attrs_attrs__)
-    return dict.fromkeys(name for name in names if name not in ("seq", "result"))
+    return dict.fromkeys(name for name in names if name not in ("seq", "result", "answer"))
 
 
-_WRITTEN: tuple[type[Record], ...] = (*_TAGS, Session, SessionConfig, Todo)
+_WRITTEN: tuple[type[Record], ...] = (
+    *_TAGS,
+    Session,
+    SessionConfig,
+    Todo,
+    Completion,
+    Usage,
+)
 _NAMES: dict[type, dict[str, None]] = {cls: _names_of(cls) for cls in _WRITTEN}
+_BLOCK_NAMES: dict[type, dict[str, None]] = {cls: _names_of(cls) for cls in _BLOCKS.values()}
+_ALWAYS: dict[type, list[str]] = {
+    cls: [name for name in _NAMES[cls] if name not in _ADDED.get(cls, ())] for cls in _WRITTEN
+}
+_ADDITIONS: dict[type, list[tuple[str, object]]] = {
+    cls: list(added.items()) for cls, added in _ADDED.items()
+}
 
 
 def _plain(value: object) -> object:
     """Return a time, or a record within a change, as something that JSON has."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return {name: getattr(value, name) for name in _NAMES[type(value)]}
+    cls = type(value)
+    tag = _BLOCK_TAGS.get(cls)
+    if tag is None:
+        return {name: getattr(value, name) for name in _NAMES[cls]}
+    return {tag: {name: getattr(value, name) for name in _BLOCK_NAMES[cls]}}
 
 
 _ENCODER = json.JSONEncoder(
@@ -98,7 +162,14 @@ _ENCODER = json.JSONEncoder(
 def encode(change: Change) -> bytes:
     """Return the payload of *change*; it has no newline in it."""
     cls = type(change)
-    fields = {name: getattr(change, name) for name in _NAMES[cls]}
+    fields = {name: getattr(change, name) for name in _ALWAYS[cls]}
+    if cls in _ADDITIONS:
+        for name, default in _ADDITIONS[cls]:
+            value = getattr(change, name)
+            if value != default:
+                fields[name] = value
+        if "blocks" in fields:
+            fields["content"] = ""
     return _ENCODER.encode({_TAGS[cls]: fields}).encode("utf-8", "surrogatepass")
 
 
@@ -113,12 +184,29 @@ def decode(record: JournalRecord) -> Change:
         ((tag, fields),) = _read_json(record.payload).items()
         cls = _CLASSES.get(tag)
         if cls is not None:
-            change = msgspec.convert({**fields, "seq": record.seq}, cls)
+            given = {**fields, "seq": record.seq}
+            if "blocks" in fields or "block" in fields:
+                change = msgspec.convert(given, cls, dec_hook=_block)
+                if isinstance(change, Message) and change.blocks:
+                    change = evolve(change, content=text_in(change.blocks))
+            else:
+                change = msgspec.convert(given, cls)
             _refuse_unknown(fields, change)
             return change
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise JournalDamagedError(f"record {record.seq} of the journal is no change") from error
     raise JournalVersionError(f"record {record.seq} has the unknown tag {quote(tag)}")
+
+
+def _block(_cls: type[Block], value: Any) -> object:
+    """Return the block in *value*; raises as the reading of any other field."""
+    ((tag, fields),) = value.items()
+    cls = _BLOCKS.get(tag)
+    if cls is None:
+        raise ValueError("a block is not known")
+    if not fields.keys() <= _BLOCK_NAMES[cls].keys():
+        raise ValueError("a field is not known")
+    return msgspec.convert(fields, cls)
 
 
 def _read_json(payload: bytes) -> Any:

@@ -24,6 +24,7 @@ from jidocode.base import log
 from jidocode.errors import JournalError, JournalWriteError
 from jidocode.session.conversation import limits
 from jidocode.session.conversation.changes import (
+    INTERRUPTED_CALL,
     Change,
     JournalOpened,
     Message,
@@ -36,7 +37,7 @@ from jidocode.session.conversation.changes import (
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.ledger import Draft, Ledger
-from jidocode.session.conversation.messages import StreamedMessage
+from jidocode.session.conversation.messages import StreamedMessage, id_key
 from jidocode.session.journal.change_log import JournalLog
 from jidocode.session.journal.codec import decode, decode_as, holds, message_key
 from jidocode.session.journal.file import Durability, Journal
@@ -44,9 +45,6 @@ from jidocode.session.journal.format import JournalRecord
 from jidocode.session.journal.ownership import Hold
 from jidocode.session.journal.place import check_place, journal_path
 from jidocode.session.record import Session
-
-INTERRUPTED_CALL = "interrupted: the session crashed before there was a result"
-"""The result of a tool call that was open at a crash. The tool may have run."""
 
 
 def recover(
@@ -115,12 +113,22 @@ class Replay:
             return
         if holds(record, MessagesCleared):
             self._latest.clear()
-        self._fold.apply(decode(record))
+        change = decode(record)
+        if isinstance(change, ToolResult) and change.message_id is not None:
+            self._latest.append(record)
+            self._fold.messages.note(record.seq, id_key(change.call_id))
+            self._fold.settle_call(change)
+        else:
+            self._fold.apply(change)
 
     def finish(self) -> Fold:
         """Fold what was put off, and return the whole."""
         for record in self._latest:
-            self._fold.messages.remember(decode_as(Message, record))
+            change = decode(record)
+            if isinstance(change, ToolResult):
+                change = change.message
+            assert isinstance(change, Message)  # noqa: S101 - `take` has seen to that
+            self._fold.messages.remember(change)
         self._fold.count_anew()
         return self._fold
 
@@ -169,7 +177,12 @@ def _end_of(stream: StreamedMessage) -> Draft[Message]:
 
 def _result_of(call: ToolCall) -> Draft[ToolResult]:
     return lambda seq: ToolResult(
-        seq=seq, call_id=call.id, content=INTERRUPTED_CALL, is_error=True, created_at=now()
+        seq=seq,
+        call_id=call.id,
+        content=INTERRUPTED_CALL,
+        is_error=True,
+        created_at=now(),
+        message_id=call.message_id,
     )
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jidocode.base.refs import ActorRef
+from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int, require_wait
+from jidocode.session.conversation import approvals, importing, limits, summaries
+from jidocode.session.conversation.blocks import Block, Completion
 from jidocode.session.conversation.changes import (
+    Approval,
     Change,
     Message,
     MessageStatus,
     ReasoningStep,
     Role,
     StreamBegan,
+    Summary,
     ToolCall,
     new_record_id,
 )
 from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.conversation.history import HistoryFormat, build_history, check_format
+from jidocode.session.conversation.importing import ImportedHistory
 from jidocode.session.record import SessionConfig
 from jidocode.session.requests import (
     AsyncClient,
@@ -33,6 +41,9 @@ from jidocode.session.requests import (
 from jidocode.session.state import operations
 from jidocode.session.state.change_stream import ANSWER_TIME, AsyncChangeStream, ChangeStream
 
+IMPORT_TIME = 60.0
+"""Seconds that an import may take."""
+
 
 class StateMethods:
     """What both clients of a State ask."""
@@ -43,22 +54,26 @@ class StateMethods:
     def append_message(
         self,
         role: Role,
-        content: str,
+        content: str | Sequence[Block],
         *,
         message_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        completion: Completion | None = None,
     ) -> Question[Message]:
         """Append a message and return it with its sequence number.
 
         Args:
             role: Who says it: user, assistant, system or tool.
-            content: What is said, up to a million characters.
+            content: What is said, up to a million characters; blocks if it is more than text.
             message_id: A fresh one by default. Give your own to try again
                 safely: a second append of the same with the same id returns the first.
             metadata: Anything that is JSON.
+            completion: What the model's server said of it; its usage is counted, once.
         """
         message_id = new_record_id() if message_id is None else message_id
-        return Question(request(Conversation.append_message, message_id, role, content, metadata))
+        return Question(
+            request(Conversation.append_message, message_id, role, content, metadata, completion)
+        )
 
     messages = remote(Conversation.messages)
     clear_messages = remote(Conversation.clear_messages)
@@ -70,25 +85,140 @@ class StateMethods:
         *,
         message_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        owner: ActorRef | None = None,
     ) -> Question[StreamBegan]:
         """Begin a message that comes in chunks; its `id` names it from now on.
 
-        If the State crashes before `end_stream`, the message ends with what was
-        written down of it and the status `interrupted`.
+        If the State crashes before `end_stream`, or the process *owner* does, the message ends
+        with what was written down of it and the status `interrupted`.
         """
         message_id = new_record_id() if message_id is None else message_id
-        return Question(request(Conversation.begin_stream, message_id, role, metadata))
+        return Question(request(Conversation.begin_stream, message_id, role, metadata, owner))
 
     append_chunk = remote(operations.append_chunk)
+    append_block = remote(Conversation.append_block)
 
     @asked
     def end_stream(
-        self, message_id: str, *, status: MessageStatus = "complete"
+        self,
+        message_id: str,
+        *,
+        status: MessageStatus = "complete",
+        completion: Completion | None = None,
     ) -> Question[Message]:
-        """End a message, and return it; `aborted` is for one that its sender gave up."""
-        return Question(request(Conversation.end_stream, message_id, status))
+        """End a message, and return it; `aborted` is for one that its sender gave up.
+
+        The usage in *completion*, what the model's server said of it, is counted, once.
+        """
+        return Question(request(Conversation.end_stream, message_id, status, completion))
 
     streams = remote(Conversation.streams)
+
+    # For models
+
+    @scripted
+    def history(self, history_format: HistoryFormat = "openai") -> Script[list[dict[str, Any]]]:
+        """Return the conversation as the messages of a request to a model's server.
+
+        It begins with the last summary, if there is one. Whatever crashed when, it is valid:
+        after each message that calls tools come the results of all of them, once.
+
+        Args:
+            history_format: `openai` for Chat Completions, `anthropic` for Messages.
+
+        Raises:
+            InvalidRequestError: There is no such format, or the messages are too long for any
+                model: `summarize` what was said first.
+            JournalDamagedError: A message cannot be read any more.
+        """
+        check_format(history_format)
+        summary = yield from ask(Question(request(summaries.summary)))
+        messages: list[Message] = []
+        length, after_seq = 0, summary.upto_seq if summary else 0
+        while True:
+            question = request(Conversation.messages, after_seq=after_seq, limit=limits.MAX_PAGE)
+            page = yield from ask(Question(question))
+            if not page:
+                return build_history(messages, summary, history_format)
+            messages += page
+            after_seq = page[-1].seq
+            length += sum(message.length for message in page)
+            if length > limits.MAX_HISTORY_LENGTH:
+                raise InvalidRequestError(
+                    f"a history may have {limits.MAX_HISTORY_LENGTH} characters, and this one "
+                    "has more: summarize it first"
+                )
+
+    @asked
+    def import_history(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        history_format: HistoryFormat = "openai",
+        *,
+        import_id: str | None = None,
+    ) -> Question[ImportedHistory]:
+        """Append the messages of a request that another tool has made, and mend what is broken.
+
+        Args:
+            messages: The list, up to 10,000 messages and 16 million characters.
+            history_format: As for `history`.
+            import_id: As *message_id* in `append_message`.
+        """
+        import_id = new_record_id() if import_id is None else import_id
+        return Question(
+            request(importing.import_history, import_id, messages, history_format), IMPORT_TIME
+        )
+
+    @asked
+    def summarize(
+        self,
+        content: str,
+        *,
+        upto_seq: int,
+        summary_id: str | None = None,
+        completion: Completion | None = None,
+    ) -> Question[Summary]:
+        """Have *content* stand, in `history`, for all that was said up to the number *upto_seq*.
+
+        Nothing is dropped: `messages` returns all, as before.
+
+        Args:
+            content: The summary.
+            upto_seq: The `seq` of the last message that it stands for.
+            summary_id: As *message_id* in `append_message`.
+            completion: As in `append_message`.
+        """
+        summary_id = new_record_id() if summary_id is None else summary_id
+        return Question(request(summaries.summarize, summary_id, content, upto_seq, completion))
+
+    summary = remote(summaries.summary)
+
+    # Approvals
+
+    @asked
+    def ask(
+        self,
+        question: str,
+        options: Sequence[str],
+        *,
+        approval_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Question[Approval]:
+        """Ask a question, which anybody may `answer`, now or after any crash.
+
+        Whoever waits for the answer subscribes to the changes: it is an `ApprovalAnswer`.
+
+        Args:
+            question: For people.
+            options: The answers that there are, up to 20.
+            approval_id: As *message_id* in `append_message`.
+            metadata: Anything that is JSON, such as the call that it is about.
+        """
+        approval_id = new_record_id() if approval_id is None else approval_id
+        return Question(request(approvals.ask, approval_id, question, options, metadata))
+
+    answer = remote(approvals.answer)
+    approvals = remote(approvals.approvals)
 
     # Reasoning and tools
 
@@ -110,21 +240,29 @@ class StateMethods:
         arguments: Mapping[str, Any] | None = None,
         *,
         call_id: str | None = None,
+        message_id: str | None = None,
+        owner: ActorRef | None = None,
     ) -> Question[ToolCall]:
         """Add a call of the tool *name* and return it with its sequence number.
 
-        If the State crashes before there is a result, the result is an error that
-        says so: the tool may have run, and is not run again.
+        If the State, or the process *owner*, crashes before there is a result, the result is
+        an error that says so: the tool may have run, and is not run again.
 
         Args:
             name: The tool's.
             arguments: Anything that is JSON.
             call_id: As *message_id* in `append_message`.
+            message_id: The message that asks for the call, by a `ToolUseBlock` with this id.
+                The result becomes a message of the tool.
+            owner: The process that makes the call.
         """
         call_id = new_record_id() if call_id is None else call_id
-        return Question(request(Conversation.add_tool_call, call_id, name, arguments))
+        return Question(
+            request(Conversation.add_tool_call, call_id, name, arguments, message_id, owner)
+        )
 
     add_tool_result = remote(Conversation.add_tool_result)
+    tool_call = remote(Conversation.tool_call)
     tool_calls = remote(Conversation.tool_calls)
     tool_context = remote(Conversation.tool_context)
     replace_tool_context = remote(Conversation.replace_tool_context)

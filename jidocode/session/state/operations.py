@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jidocode.session.arguments import require_wait
-from jidocode.session.conversation.changes import Change
+from jidocode.session.conversation import approvals, importing, summaries
+from jidocode.session.conversation.changes import Change, ChunkKind
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.requests import Operations
@@ -24,17 +25,20 @@ class NoEventYet(Exception):  # noqa: N818 - no failure: the State makes the cal
         self.seconds = seconds
 
 
-def append_chunk(holder: Conversation, message_id: str, text: str, *, offset: int) -> int:
+def append_chunk(
+    holder: Conversation, message_id: str, text: str, *, offset: int, kind: ChunkKind = "text"
+) -> int:
     """Append *text* to a message, and return how many characters it has then.
 
     *offset* is how many came before: 0, and then what the last chunk returned. What is
-    there already changes nothing, so a chunk may be sent again.
+    there already changes nothing, so a chunk may be sent again. What a model thinks on the
+    way is of the *kind* `reasoning`; it is counted, too.
 
     Raises:
         InvalidRequestError: An argument breaks a rule, no such message is
             running, or *offset* is not where it ends.
     """
-    return holder.append_chunk(message_id, offset, text)
+    return holder.append_chunk(message_id, offset, text, kind=kind)
 
 
 def events(
@@ -67,6 +71,7 @@ OPERATIONS: Operations[Conversation] = Operations(
     Conversation.clear_messages,
     Conversation.begin_stream,
     append_chunk,
+    Conversation.append_block,
     Conversation.end_stream,
     Conversation.streams,
     Conversation.add_reasoning_step,
@@ -74,6 +79,7 @@ OPERATIONS: Operations[Conversation] = Operations(
     Conversation.clear_reasoning,
     Conversation.add_tool_call,
     Conversation.add_tool_result,
+    Conversation.tool_call,
     Conversation.tool_calls,
     Conversation.tool_context,
     Conversation.replace_tool_context,
@@ -86,6 +92,12 @@ OPERATIONS: Operations[Conversation] = Operations(
     Conversation.add_file_access,
     Conversation.file_access,
     Conversation.file_accesses,
+    summaries.summarize,
+    summaries.summary,
+    approvals.ask,
+    approvals.answer,
+    approvals.approvals,
+    importing.import_history,
     Conversation.statistics,
     repair,
     events,

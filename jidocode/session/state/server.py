@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.exits import ExitReason
+from jidocode.base.refs import ActorRef
 from jidocode.base.structs import Discreet
 from jidocode.errors import (
     InvalidRequestError,
@@ -26,6 +27,7 @@ from jidocode.errors import (
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller, Down, Response
 from jidocode.otp.server.results import CallResult, NoReply, Refuse, Reply, Result
+from jidocode.session.conversation.changes import ChunkKind
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.idle import IdleWatch, LookIdle, Use
 from jidocode.session.journal.file import Durability
@@ -56,6 +58,7 @@ class AppendChunk(Discreet, frozen=True):
         message_id: A message that was begun and has not ended.
         offset: How many characters came before.
         text: What comes.
+        kind: Whether it is text or reasoning.
     """
 
     hidden = ("text",)
@@ -63,10 +66,17 @@ class AppendChunk(Discreet, frozen=True):
     message_id: str
     offset: int
     text: str
+    kind: ChunkKind = "text"
 
 
 class _Flush(Struct, frozen=True):
     """Write down what waits."""
+
+
+class _Abandoned(Struct, frozen=True):
+    """End what *owner*, which is gone, has left open."""
+
+    owner: ActorRef
 
 
 class State(GenServer):
@@ -79,6 +89,8 @@ class State(GenServer):
     An `AppendChunk` may be cast: it is written down within `CHUNK_DELAY`,
     together with others. One that is of no running message is ignored; one that
     breaks a rule ends its message as `interrupted`.
+
+    What a process has begun, as its owner, is ended as `interrupted` when that process dies.
 
     Other actors may send it a `Subscribe`.
     """
@@ -142,6 +154,8 @@ class State(GenServer):
             result = Refuse(error)
         if isinstance(result, Refuse):  # mostly by the operations, which raise nothing
             self._tell_of_loss(result.error)
+        while self.conversation.owners.new:
+            self.watch_process(self.conversation.owners.new.pop())
         self._subscriptions.publish()
         return result
 
@@ -171,7 +185,7 @@ class State(GenServer):
             return super().handle_cast(request)
         try:
             self.conversation.append_chunk(
-                request.message_id, request.offset, request.text, wait=True
+                request.message_id, request.offset, request.text, kind=request.kind, wait=True
             )
         except InvalidRequestError as error:
             self._interrupt(request.message_id, error)
@@ -192,6 +206,15 @@ class State(GenServer):
                 self._tell_of_loss(failure)
                 log.warning("its end has to wait for the next chunk: {}", failure.message)
 
+    def _interrupt_all_of(self, owner: ActorRef) -> None:
+        """End what a process that is gone has left open."""
+        try:
+            self.conversation.interrupt(owner)
+        except JournalWriteError as error:
+            self._tell_of_loss(error)
+            log.warning("what a dead process left open has to wait: {}", error.message)
+            self.send_after(CHUNK_RETRY, _Abandoned(owner))
+
     def _tell_of_loss(self, error: Exception) -> None:
         if isinstance(error, JournalLostError) and not self._told_of_loss:
             self._told_of_loss = True
@@ -210,6 +233,9 @@ class State(GenServer):
                 self._subscriptions.wait_over(message.number)
             case Down():
                 self._subscriptions.unsubscribe(message.ref)
+                self._interrupt_all_of(message.ref)
+            case _Abandoned():
+                self._interrupt_all_of(message.owner)
             case LookIdle() if self._idle is not None:
                 self._idle.look()
             case Response() if self._idle is not None and self._idle.take(message):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from attrs import asdict
 
 from jidocode.base import log
+from jidocode.base.refs import ActorRef
 from jidocode.base.text import describe, quote
 from jidocode.errors import (
     ActorExitedError,
@@ -21,7 +22,12 @@ from jidocode.errors import (
     PolicyDeniedError,
 )
 from jidocode.session.conversation import checks
-from jidocode.session.conversation.changes import ToolCall, ToolResult, new_record_id
+from jidocode.session.conversation.changes import (
+    INTERRUPTED_CALL,
+    ToolCall,
+    ToolResult,
+    new_record_id,
+)
 from jidocode.session.tools.arguments import as_object, take_arguments
 from jidocode.session.tools.policy import Allow, Decision, Deny, Policy, ToolRequest, matches
 from jidocode.session.tools.tool import Tool, ToolContext, ToolKind
@@ -62,7 +68,15 @@ class Toolbox:
         """Return the same tools under another policy."""
         return Toolbox(self._context, self, policy, patience=self._patience)
 
-    def call(self, name: str, arguments: Mapping[str, Any] | str) -> ToolResult:
+    def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        *,
+        call_id: str | None = None,
+        message_id: str | None = None,
+        owner: ActorRef | None = None,
+    ) -> ToolResult:
         """Make a call of the tool *name*, and return what came of it.
 
         What the tool, or the policy, has against it is the result, an error in words
@@ -71,17 +85,32 @@ class Toolbox:
         Args:
             name: The tool's name.
             arguments: An object, or the JSON of one, as a model says it.
+            call_id: A fresh one by default. A call that was begun under it is not made
+                again: its result is returned, which is an error that says so if there was none.
+            message_id: The message that asks for the call, by a `ToolUseBlock` with *call_id*.
+            owner: The process that makes the call. If it dies over it, the State
+                gives the call a result that says so.
 
         Raises:
-            InvalidRequestError: *name* is none that a State takes.
+            InvalidRequestError: *name* is none that a State takes, or no such message asks
+                for the call.
             Exception: Whatever State raises if it cannot write the call down, or its result.
         """
+        known = None if call_id is None else self._begun(call_id)
+        if known is not None:
+            return known.result or self._settle(known, INTERRUPTED_CALL, is_error=True)
+        call_id = new_record_id() if call_id is None else call_id
+
+        def begin(said: Mapping[str, Any]) -> ToolCall:
+            state = self._context.state
+            ids = {"call_id": call_id, "message_id": message_id}
+            return _twice(lambda: state.add_tool_call(name, said, **ids, owner=owner))
+
         try:
             said = checks.json_mapping("the arguments", as_object(arguments))
         except InvalidRequestError as error:
-            call = self._begin(name, {})
-            return self._settle(call, error.message, is_error=True)
-        call = self._begin(name, said)
+            return self._settle(begin({}), error.message, is_error=True)
+        call = begin(said)
         try:
             content, is_error = self._run(name, said), False
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
@@ -188,16 +217,15 @@ class Toolbox:
 
     # What is written down
 
-    def _begin(self, name: str, said: Mapping[str, Any]) -> ToolCall:
-        state, call_id = self._context.state, new_record_id()
-        return _twice(lambda: state.add_tool_call(name, said, call_id=call_id))
+    def _begun(self, call_id: str) -> ToolCall | None:
+        return _twice(lambda: self._context.state.tool_call(call_id))
 
     def _settle(self, call: ToolCall, content: str, *, is_error: bool) -> ToolResult:
         state, bounded = self._context.state, _bounded(content)
         try:
             settled = _twice(lambda: state.add_tool_result(call.id, bounded, is_error=is_error))
         except InvalidRequestError:  # a State that died meanwhile says that it was interrupted
-            settled = _twice(lambda: state.tool_calls(after_seq=call.seq - 1, limit=1))[0]
+            settled = self._begun(call.id) or call
         return cast("ToolResult", settled.result)
 
 
