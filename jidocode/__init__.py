@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jidocode.base.refs import ActorRef as ActorRef
     from jidocode.errors import (
         ActorExitedError as ActorExitedError,
+        AgentBusyError as AgentBusyError,
         AgentError as AgentError,
         AlreadyPresentError as AlreadyPresentError,
         AlreadyRegisteredError as AlreadyRegisteredError,
@@ -113,6 +114,10 @@ if TYPE_CHECKING:
         StrategyText as StrategyText,
     )
     from jidocode.session.admission.messages import SessionRefused as SessionRefused
+    from jidocode.session.agent.client import AgentClient as AgentClient
+    from jidocode.session.agent.handle import TurnHandle as TurnHandle
+    from jidocode.session.agent.message import CalledTool as CalledTool
+    from jidocode.session.agent.messages import TurnEvent as TurnEvent, TurnResult as TurnResult
     from jidocode.session.agent.model import (
         Delta as Delta,
         Model as Model,
@@ -278,6 +283,10 @@ if TYPE_CHECKING:
     )
     from jidocode.session.upkeep import Upkeep as Upkeep
     from jidocode.system.archive import list_resumable as list_resumable
+    from jidocode.system.asynchronous.agent import (
+        AsyncAgentClient as AsyncAgentClient,
+        AsyncTurnHandle as AsyncTurnHandle,
+    )
     from jidocode.system.asynchronous.export import AsyncExport as AsyncExport
     from jidocode.system.asynchronous.handle import AsyncSessionHandle as AsyncSessionHandle
     from jidocode.system.asynchronous.streams import (
@@ -316,7 +325,7 @@ else:
         jidocode.base.refs
             ActorRef
         jidocode.errors
-            ActorExitedError AgentError AlreadyPresentError AlreadyRegisteredError
+            ActorExitedError AgentBusyError AgentError AlreadyPresentError AlreadyRegisteredError
             AlreadyStartedError AttachError BoundaryError CallError CallTimeoutError
             ChildNotFoundError ChildRestartingError ChildRunningError CommandError
             CommandFailedError CommandLimitError CommandRunningError CommandStartError
@@ -344,6 +353,14 @@ else:
             Restart Strategy StrategyText
         jidocode.session.admission.messages
             SessionRefused
+        jidocode.session.agent.client
+            AgentClient
+        jidocode.session.agent.handle
+            TurnHandle
+        jidocode.session.agent.message
+            CalledTool
+        jidocode.session.agent.messages
+            TurnEvent TurnResult
         jidocode.session.agent.model
             Delta Model ModelRequest ReasoningDelta Stop StopReason TextDelta TokenUsage
             ToolCallDelta ToolDescription
@@ -429,6 +446,8 @@ else:
             list_resumable
         jidocode.system.asynchronous.export
             AsyncExport
+        jidocode.system.asynchronous.agent
+            AsyncAgentClient AsyncTurnHandle
         jidocode.system.asynchronous.handle
             AsyncSessionHandle
         jidocode.system.asynchronous.streams

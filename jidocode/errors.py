@@ -56,6 +56,7 @@ JidocodeError
 │   │   ├── ConfinementError    it cannot be confined as it should be here
 │   │   └── NoCommandError      none has that id, or none any more (also LookupError)
 │   └── AgentError              the agent of a session, and its model
+│       ├── AgentBusyError      a turn is under way already
 │       ├── InvalidModelError   a model cannot be made so (also ValueError)
 │       └── ModelError          it did not answer as it should; carries status and retry_after
 │           ├── ModelAuthenticationError its server does not know the key
@@ -772,6 +773,16 @@ class NoCommandError(CommandError, LookupError):
 
 class AgentError(SessionError):
     """The agent of a session cannot do what it should."""
+
+
+class AgentBusyError(AgentError):
+    """A turn of this session is under way already; `prompt(queue=True)` waits for its end."""
+
+    _sentence = "a turn of session {session_id} is under way already"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
 
 
 class InvalidModelError(AgentError, ValueError):

@@ -16,10 +16,10 @@ from jidocode.otp.server.commands import CALL_TIMEOUT
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.machine import SendCall
 from jidocode.otp.server.runtime import Runtime
-from jidocode.session.commands.starting import asking_commands
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import is_session_id
 from jidocode.session.requests import Channel, Request
+from jidocode.session.starting import asking_commands
 from jidocode.session.state.client import StateClient
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ Root                            one_for_one
 │       ├── Manager             the project's files
 │       ├── State               the conversation
 │       ├── Commands            programs; started when one is to run first, temporary
+│       ├── Agent               a language model; started when it is prompted first, temporary
 │       └── ...                 the app's own children
 └── ...                         the app's own trees beside the sessions
 """
@@ -27,11 +28,11 @@ from jidocode.otp.supervision.specs import DEFAULT_INIT_TIMEOUT, ChildSpec, Star
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.admission.registry import ProcessRegistry
-from jidocode.session.commands.starting import COMMANDS
 from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
+from jidocode.session.starting import AGENT, COMMANDS
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.upkeep import Upkeep
@@ -132,6 +133,8 @@ def with_name(spec: Any, session_id: str) -> ChildSpec:
         raise InvalidChildSpecError("the id 'session' is that of the session's supervisor")
     if spec.id == COMMANDS:
         raise InvalidChildSpecError("the id 'commands' is that of what runs the session's commands")
+    if spec.id == AGENT:
+        raise InvalidChildSpecError("the id 'agent' is that of the session's agent")
     if spec.name not in (None, name):
         raise InvalidChildSpecError(
             f"a session's child is registered under its id and its session's, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from jidocode.base.records import Record
+from jidocode.session.agent.spec import ModelSpec
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.file import Durability
 from jidocode.session.project.protection import ProtectionRules
@@ -26,6 +27,7 @@ class Upkeep(Record):
         closed: Folders that its commands may not read, besides that of the journals.
         protection: Which of its project's paths are protected, and how.
         snapshots: How much its snapshots may be.
+        model: What its agent speaks with, None for nothing.
     """
 
     heartbeat: float | None = None
@@ -38,3 +40,4 @@ class Upkeep(Record):
     closed: tuple[str, ...] = field(default=(), repr=False)
     protection: ProtectionRules = field(factory=ProtectionRules)
     snapshots: SnapshotRules = field(factory=SnapshotRules)
+    model: ModelSpec | None = None

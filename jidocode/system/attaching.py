@@ -51,9 +51,9 @@ def attach(
         else:
             connect = partial(AttachedClient, host, timeout=deadline.left)
         archive = Archive(about.settings, about.system, read_only=read_only)
-        return RunningSystem(
-            connect, archive, about.settings, build or session_children, Tooling(*tooling)
-        )
+        children = build or session_children
+        tools = Tooling(*tooling, about.model)
+        return RunningSystem(connect, archive, about.settings, children, tools)
     except BaseException:
         host.close()
         raise

@@ -25,6 +25,7 @@ from jidocode.system.session_router import process_name
 if TYPE_CHECKING:
     import os
 
+    from jidocode.session.agent.client import AgentClient
     from jidocode.session.commands.client import CommandsClient
     from jidocode.session.commands.result import CommandResult
     from jidocode.session.snapshots.results import Changes, FileDiff, Reverted, Snapshot
@@ -146,13 +147,14 @@ class SessionHandle:
         )
 
     @property
-    def agent(self) -> ActorRef:
-        """The process of the session's agent.
+    def agent(self) -> AgentClient:
+        """A language model at work in the session."""
+        from jidocode.session.agent.client import AgentClient  # noqa: PLC0415 - few apps prompt, and all wait for imports
+        from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - idem
+        from jidocode.system.prompting import AgentWay  # noqa: PLC0415 - idem
 
-        Raises:
-            NoProcessError: The session has none.
-        """
-        return self._system.find_child("agent", self.id)
+        system = self._system
+        return AgentClient(AgentWay(system, self.id), system.tooling.policy or read_only)
 
     def health_check(self) -> Health:
         """Ask every child of the session how it is, all at once."""

@@ -18,9 +18,9 @@ from jidocode.otp.supervision.management import TerminateChild
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
-from jidocode.session.commands.starting import asking_commands
 from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import Channel, Request
+from jidocode.session.starting import asking_commands
 from jidocode.session.tree import SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream
@@ -34,6 +34,7 @@ from jidocode.system.updates import Turns, Updates
 
 if TYPE_CHECKING:
     from jidocode._host.attach.place import Claim
+    from jidocode.session.agent.spec import ModelSpec
     from jidocode.session.tools.policy import Policy
     from jidocode.session.tools.tool import Tool
 
@@ -41,10 +42,17 @@ _Result = TypeVar("_Result")
 
 
 class Tooling(Struct, frozen=True):
-    """What an app says of tools: its own ones, and who allows what they do, None for nobody."""
+    """What agents work with.
+
+    Attributes:
+        tools: The app's own tools.
+        policy: Who allows what tools do, None for nobody.
+        model: What the agents of the system's sessions speak with, None for nothing.
+    """
 
     tools: Sequence[Tool]
     policy: Policy | None
+    model: ModelSpec | None
 
 
 class About(Struct, frozen=True):
@@ -53,10 +61,12 @@ class About(Struct, frozen=True):
     Attributes:
         settings: How it behaves.
         system: Its id among those that have the same journals.
+        model: What the agents of its sessions speak with.
     """
 
     settings: Settings
     system: str
+    model: ModelSpec | None = None
 
 
 class RunningSystem(RunningTree):
@@ -64,7 +74,7 @@ class RunningSystem(RunningTree):
 
     Attributes:
         settings: How it behaves.
-        tooling: What the app says of tools.
+        tooling: What its agents work with.
         archive: The journals.
         sessions: Opens, finds and stops sessions.
         updates: Changes the records of sessions.
@@ -83,7 +93,7 @@ class RunningSystem(RunningTree):
         self.tooling = tooling
         self.archive = archive
         super().__init__(connect, settings, SessionRouter, sessions=SESSIONS[1])
-        self.sessions = Sessions(self.router, self.archive, settings, build)
+        self.sessions = Sessions(self.router, self.archive, settings, build, tooling.model)
         self.updates = Updates(self.router, self.sessions)
         self._turns = Turns()
 
@@ -95,8 +105,9 @@ class RunningSystem(RunningTree):
         """
         client = self.client
         assert isinstance(client, OwnerClient)  # noqa: S101 - who is let in lets nobody in
+        about = About(self.settings, self.archive.system, self.tooling.model)
         try:
-            run_whole(lambda: client.let_in(claim, About(self.settings, self.archive.system)))
+            run_whole(lambda: client.let_in(claim, about))
         except OSError as error:
             raise AttachError(f"nobody could attach to it: {error.strerror}") from error
 

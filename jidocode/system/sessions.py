@@ -31,6 +31,7 @@ from jidocode.session.admission.messages import (
     StartSession,
     StopSession,
 )
+from jidocode.session.agent.spec import ModelSpec
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
@@ -57,12 +58,14 @@ class Sessions:
         archive: Archive,
         settings: Settings,
         build: SessionChildren,
+        model: ModelSpec | None,
     ) -> None:
-        """Ask by *router*; *build* says what a session consists of."""
+        """Ask by *router*; *build* says what a session consists of, and agents have a *model*."""
         self._router = router
         self._archive = archive
         self._settings = settings
         self._build = build
+        self._model = model
 
     # Opening and stopping
 
@@ -217,6 +220,7 @@ class Sessions:
                 file_size=settings.snapshot_file_size,
                 files=settings.snapshot_files,
             ),
+            model=self._model,
         )
         if home is None:
             return upkeep

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jidocode.base.refs import ActorRef
     from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
+    from jidocode.session.agent.spec import ModelSpec
     from jidocode.session.journal.catalogue import Resumable
     from jidocode.session.record import Session, SessionConfig
     from jidocode.session.tools.policy import Policy
@@ -67,6 +68,7 @@ class SessionSystem(Application):
         children: Sequence[Child] = (),
         tools: Sequence[Tool] = (),
         policy: Policy | None = None,
+        model: ModelSpec | None = None,
         **overrides: Unpack[SettingsOverrides],
     ) -> None:
         """Start a system with *settings*, changed by *overrides* (see `Settings`).
@@ -81,11 +83,13 @@ class SessionSystem(Application):
             tools: The app's own tools, beside those that every session has.
             policy: Decides about each call of a tool that edits or executes, in the app;
                 by default all are denied.
+            model: What the agents of all sessions speak with; without one they do not.
             overrides: Single settings, which count more than *settings*.
         """
         self._build = build
         self._tools = _checked(tools)
         self._policy = policy
+        self._model = model
         chosen = with_overrides(settings or Settings(), Settings, overrides)
         claim = _claim(name)
         try:
@@ -162,7 +166,7 @@ class SessionSystem(Application):
             archive,
             self.settings,
             self._build or session_children,
-            Tooling(self._tools, self._policy),
+            Tooling(self._tools, self._policy, self._model),
         )
 
     @property

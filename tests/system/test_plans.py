@@ -63,7 +63,7 @@ class App:
             self.directory, lambda: None, lambda: None, settings.call_timeout
         )
         self.archive = Archive(settings)
-        self.sessions = Sessions(self.router, self.archive, settings, session_children)
+        self.sessions = Sessions(self.router, self.archive, settings, session_children, None)
         self.updates = Updates(self.router, self.sessions)
         self.asked: list[tuple[str, object]] = []
         self.deadlines: list[float] = []

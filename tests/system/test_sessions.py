@@ -241,8 +241,6 @@ def test_an_agent_is_missing_until_there_is_one(
     """With a typed error that says what is missing."""
     with pytest.raises(NoProcessError, match="agent"):
         system.get_agent(session.id)
-    with pytest.raises(NoProcessError, match="agent"):
-        _ = session.agent
 
 
 def test_own_children_are_part_of_the_session(system: SessionSystem, project: Path) -> None:

@@ -243,6 +243,8 @@ class _Carrier(GenServer):
         outcome: Future[object] = Future()
 
         def do() -> None:
+            if not outcome.set_running_or_notify_cancel():
+                return  # whoever awaited it was cancelled
             try:
                 outcome.set_result(job())
             except Exception as error:  # noqa: BLE001 - raised where it is awaited

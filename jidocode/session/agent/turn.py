@@ -53,6 +53,10 @@ class TurnLimits(Record):
     max_repeats: int | None = 4
 
 
+DEFAULT_LIMITS = TurnLimits()
+"""What a turn may take that is not told otherwise."""
+
+
 class TurnOutcome(StrEnum):
     """How a turn ended. The process that ran it is there for the next one, whatever it was."""
 

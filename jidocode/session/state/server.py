@@ -137,7 +137,7 @@ class State(GenServer):
         self._use = Use()
         self._idle: IdleWatch | None = None
         if idle_timeout is not None:
-            others = (self.sibling("manager"), self.sibling("commands"))
+            others = tuple(map(self.sibling, ("manager", "commands", "agent")))
             self._idle = IdleWatch(self, session.id, idle_timeout, self._idle_seconds, others)
 
     def _idle_seconds(self) -> float:

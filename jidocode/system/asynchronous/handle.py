@@ -21,14 +21,15 @@ from jidocode.otp.supervision.management import (
 )
 from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.commands.options import CommandOptions
-from jidocode.session.commands.starting import COMMANDS
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import Session
 from jidocode.session.snapshots.limits import LOOK_SECONDS, TAKE_SECONDS
+from jidocode.session.starting import COMMANDS
 from jidocode.session.state.client import AsyncStateClient
 from jidocode.session.tree import with_name
 from jidocode.system.asynchronous.running import AsyncRunner, AsyncWay, AsyncWayToCommands
 from jidocode.system.asynchronous.streams import AsyncCallStream, AsyncEventStream, AsyncMonitor
+from jidocode.system.handle import SessionHandle
 from jidocode.system.health import Health
 from jidocode.system.running_sessions import RunningSystem
 from jidocode.system.session_router import process_name
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from jidocode.session.commands.client import AsyncCommandsClient
     from jidocode.session.commands.result import CommandResult
     from jidocode.session.snapshots.results import Changes, FileDiff, Reverted, Snapshot
+    from jidocode.system.asynchronous.agent import AsyncAgentClient
 
 
 class AsyncSessionHandle:
@@ -147,10 +149,13 @@ class AsyncSessionHandle:
         )
         return await self._runner.carry_out(plan)
 
-    async def agent(self) -> ActorRef:
-        """Return the process of the session's agent; see `SessionHandle.agent`."""
-        router = self._system.router
-        return await self._runner.carry_out(router.find(self._name("agent"), router.deadline()))
+    @property
+    def agent(self) -> AsyncAgentClient:
+        """A language model at work in the session."""
+        from jidocode.system.asynchronous.agent import AsyncAgentClient  # noqa: PLC0415 - few apps prompt, and all wait for imports
+
+        waiting = SessionHandle(self._system, self.id)
+        return AsyncAgentClient(lambda: waiting.agent)
 
     async def health_check(self) -> Health:
         """Ask every child of the session how it is, all at once."""

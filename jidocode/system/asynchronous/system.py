@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
     from jidocode.otp.supervision.specs import Child, ChildSpec, Flags
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
+    from jidocode.session.agent.spec import ModelSpec
     from jidocode.session.journal.catalogue import Resumable
+    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.tool import Tool
     from jidocode.session.tree import SessionChildren
     from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
     from jidocode.system.running_sessions import RunningSystem
@@ -60,28 +63,45 @@ class AsyncSessionSystem(AsyncClosing):
     session that was being opened is not, and a command is ended.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first are keywords
         self,
         settings: Settings | None = None,
         *,
         name: str | None = None,
         build: SessionChildren | None = None,
         children: Sequence[Child] = (),
+        tools: Sequence[Tool] = (),
+        policy: Policy | None = None,
+        model: ModelSpec | None = None,
         **overrides: Unpack[SettingsOverrides],
     ) -> None:
-        """Be ready to start a system; takes what `SessionSystem` takes."""
+        """Be ready to start a system; takes what `SessionSystem` takes.
+
+        The *tools* and the *policy* are for the agents. They are functions that wait, and are
+        called in threads.
+        """
         self._open: Callable[[], SessionSystem] = partial(
-            SessionSystem, settings, name=name, build=build, children=children, **overrides
+            SessionSystem,
+            settings,
+            name=name,
+            build=build,
+            children=children,
+            tools=tools,
+            policy=policy,
+            model=model,
+            **overrides,
         )
         self._opened: SessionSystem | None = None
 
     @classmethod
-    def attach(
+    def attach(  # noqa: PLR0913 - all but the first are keywords
         cls,
         name: str,
         *,
         read_only: bool = False,
         build: SessionChildren | None = None,
+        tools: Sequence[Tool] = (),
+        policy: Policy | None = None,
         timeout: float = 10.0,
     ) -> Self:
         """Be ready to attach to the system called *name*; takes what `SessionSystem.attach` takes.
@@ -94,7 +114,13 @@ class AsyncSessionSystem(AsyncClosing):
         """
         self = cls()
         self._open = partial(
-            SessionSystem.attach, name, read_only=read_only, build=build, timeout=timeout
+            SessionSystem.attach,
+            name,
+            read_only=read_only,
+            build=build,
+            tools=tools,
+            policy=policy,
+            timeout=timeout,
         )
         return self
 

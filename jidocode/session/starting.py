@@ -1,7 +1,7 @@
-"""How the process is started that runs the commands of a session: by whoever wants one first.
+"""How the processes are started that a session has at first use only: by who wants one first.
 
-The app does it, and any child of the session. So what it is started with is registered with
-the session, where all of them can ask.
+They are the one that runs its commands, and its agent. The app starts them, and a child of the
+session may. So what they are started with is registered with the session, where all can ask.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from jidocode.session.requests import Request
 
 COMMANDS = "commands"
 """The id of what runs the commands of a session, which is no child before they are wanted."""
+AGENT = "agent"
+"""The id of a session's agent, which is no child before it is prompted."""
 _LIST = "list_commands"
 """Who asks for that has nothing started: none runs, and a process that only looks may ask."""
 _Result = TypeVar("_Result")
@@ -46,17 +48,47 @@ def commands_spec(opened: OpenSession) -> ChildSpec:
     )
 
 
+def agent_spec(opened: OpenSession) -> ChildSpec:
+    """Return how the agent of a session is started."""
+    from jidocode.session.agent.server import Agent  # noqa: PLC0415 - few sessions have one
+
+    session, upkeep = opened.record, opened.upkeep
+    return Agent.child_spec(
+        session,
+        upkeep.model,
+        id=AGENT,
+        name=(AGENT, session.id),
+        restart=Restart.TEMPORARY,
+        heartbeat=upkeep.heartbeat,
+    )
+
+
+_SPECS = {COMMANDS: commands_spec, AGENT: agent_spec}
+
+
+def starting(
+    ask: Callable[[Name, object, float | None], Generator[_Step, Any, Any]],
+    child_id: str,
+    session_id: str,
+) -> Generator[_Step, Any, None]:
+    """Start `COMMANDS` or `AGENT` in a session, unless it runs.
+
+    It is a plan: *ask* says what is to be done to ask a process, and who carries it out waits,
+    or awaits it.
+    """
+    opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
+    with suppress(AlreadyStartedError):
+        start = StartChild(_SPECS[child_id](opened))
+        yield from ask(("session", session_id), start, INFINITY)
+
+
 def asking_commands(
     ask: Callable[[Name, object, float | None], Generator[_Step, Any, Any]],
     session_id: str,
     request: Request[_Result],
     timeout: float | None,
 ) -> Generator[_Step, Any, _Result]:
-    """Ask the process that runs a session's commands, which is started if need be.
-
-    It is a plan: *ask* says what is to be done to ask a process, and who carries it out waits,
-    or awaits it.
-    """
+    """Ask the process that runs a session's commands, which is started if need be; a plan, too."""
     name = (COMMANDS, session_id)
     answer: _Result
     try:
@@ -64,10 +96,8 @@ def asking_commands(
     except NoProcessError:
         if request.operation == _LIST:
             return cast("_Result", [])
-        opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
     else:
         return answer
-    with suppress(AlreadyStartedError):
-        yield from ask(("session", session_id), StartChild(commands_spec(opened)), INFINITY)
+    yield from starting(ask, COMMANDS, session_id)
     answer = yield from ask(name, request, timeout)
     return answer

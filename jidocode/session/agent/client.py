@@ -1,0 +1,88 @@
+"""`AgentClient`: a session's agent, as its app sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jidocode.otp.seconds import require_seconds
+from jidocode.session.agent.driver import TurnDriver, WayToAgent
+from jidocode.session.agent.handle import TurnHandle
+from jidocode.session.agent.messages import BeginTurn, OfferedTool
+from jidocode.session.agent.model import ToolDescription
+from jidocode.session.agent.turn import DEFAULT_LIMITS, TurnLimits
+from jidocode.session.arguments import require_int
+from jidocode.session.conversation import checks
+from jidocode.session.conversation.blocks import Block
+from jidocode.session.conversation.changes import new_record_id
+from jidocode.session.tools.policy import Policy
+
+
+class AgentClient:
+    """Prompts a session's agent.
+
+    The first prompt starts its process, which is called `agent` among the session's children. If
+    that dies, a turn under way ends as interrupted, nobody else is restarted, and the next prompt
+    starts it again.
+    """
+
+    def __init__(self, way: WayToAgent, policy: Policy) -> None:
+        """Reach it by *way*; *policy* decides about the calls of its model."""
+        self._way = way
+        self._policy = policy
+
+    def prompt(  # noqa: PLR0913 - all but the first are keywords
+        self,
+        content: str | Sequence[Block],
+        *,
+        max_turns: int | None = DEFAULT_LIMITS.max_turns,
+        timeout: float | None = None,
+        queue: bool = False,
+        instructions: str = "",
+        policy: Policy | None = None,
+    ) -> TurnHandle:
+        """Say something to the model, and return a handle of the turn that begins with it.
+
+        It returns as soon as the user's message is written down; with *queue* earlier, if the turn
+        has to wait. The turn asks the model, makes the calls of tools that it wants, asks it again
+        with the results, and so on until it wants nothing more.
+
+        Args:
+            content: What the user says: text, or blocks.
+            max_turns: How often the model is asked at most; None for as often as it takes.
+            timeout: Seconds that the turn may take; None for as long as it takes.
+            queue: Whether it waits for a turn that is under way.
+            instructions: What the model is told beside what every model is told.
+            policy: Decides about its calls of tools; that of the system by default.
+
+        Raises:
+            AgentBusyError: A turn is under way, and it is not to wait.
+            InvalidModelError: The system has no model, or it cannot be made.
+            InvalidRequestError: An argument breaks a rule.
+            InvalidTimeError: *timeout* is no time.
+            StartFailedError: The process of the agent cannot be started.
+            CallError, SessionError, JournalError: As `StateClient.append_message`.
+        """
+        said = (
+            checks.content(content) if isinstance(content, str) else checks.blocks("user", content)
+        )
+        if max_turns is not None:
+            require_int("max_turns", max_turns, least=1)
+        if timeout is not None:
+            require_seconds("timeout", timeout)
+        offered = tuple(
+            OfferedTool(
+                ToolDescription(tool.name, tool.description, tool.schema), tool.kind.is_harmless
+            )
+            for tool in self._way.tools()
+        )
+        request = BeginTurn(
+            turn_id=new_record_id(),
+            content=said,
+            tools=offered,
+            limits=TurnLimits(max_turns=max_turns, timeout=timeout),
+            waits=queue,
+            instructions=instructions,
+        )
+        driver = TurnDriver(self._way, request, policy or self._policy)
+        driver.start()
+        return driver.handle

@@ -1,0 +1,151 @@
+"""`TurnHandle`: a turn under way, as whoever has prompted holds it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from jidocode.errors import CallTimeoutError
+from jidocode.otp.seconds import INFINITY, require_seconds
+from jidocode.session.agent.messages import TurnEvent, TurnResult, joined
+
+
+class TurnHandle:
+    """A turn under way: an iterator of what happens in it. `AgentClient.prompt` makes it.
+
+    It goes on whether or not anybody reads. What has not been read is kept, in pieces as large as
+    can be; what one has read, no other reads. Any thread may use it.
+
+    Attributes:
+        id: The turn's, and that of the user's message in the State.
+    """
+
+    def __init__(self, turn_id: str, cancel: Callable[[], None]) -> None:
+        """Be that of the turn *turn_id*, which *cancel* cancels; its driver tells what happens."""
+        self.id = turn_id
+        self._cancel = cancel
+        self._changed = threading.Condition()
+        self._events: deque[TurnEvent] = deque()
+        self._accepted = False
+        self._refused: BaseException | None = None
+        self._result: TurnResult | None = None
+        self._tell: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        state = "under way" if self._result is None else str(self._result.outcome)
+        return f"<{type(self).__name__} {self.id}, {state}>"
+
+    # For whoever has prompted
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> TurnEvent:
+        """Return what happens next, as soon as it does; it ends with the turn."""
+        with self._changed:
+            while (found := self._look()) is None:
+                self._changed.wait()
+        if not found:
+            raise StopIteration
+        return found[0]
+
+    @property
+    def done(self) -> bool:
+        """Whether `result` would not wait."""
+        return self._result is not None
+
+    def result(self, timeout: float | None = None) -> TurnResult:
+        """Return how the turn ended, as soon as it has.
+
+        Raises:
+            CallTimeoutError: It has not within *timeout* seconds, and goes on.
+            InvalidTimeError: *timeout* is no time.
+        """
+        seconds = INFINITY if timeout is None else timeout
+        require_seconds("timeout", seconds)
+        wait = None if seconds > threading.TIMEOUT_MAX else seconds
+        with self._changed:
+            self._changed.wait_for(lambda: self._result is not None, wait)
+        if self._result is None:
+            raise CallTimeoutError(f"turn {self.id}", seconds)
+        return self._result
+
+    def cancel(self) -> TurnResult:
+        """End the turn, and return how it ended; one that has ended is left as it is.
+
+        The request to the model is closed, commands that its calls of tools run get a SIGTERM,
+        and each of its calls has a result. A tool of the app's own, which cannot be ended, goes on
+        in its thread, and what it returns is dropped.
+        """
+        self.request_cancel()
+        return self.result()
+
+    # For its driver
+
+    def wait_accepted(self) -> None:
+        """Return when the turn has begun, or waits for others; raise what it is refused with."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._accepted or self._refused or self._result)
+        if self._refused is not None:
+            raise self._refused
+
+    def accept(self) -> None:
+        """It is taken."""
+        self._change(lambda: setattr(self, "_accepted", True))
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it is taken."""
+        return self._accepted
+
+    def refuse(self, error: BaseException) -> None:
+        """It is not taken."""
+        self._change(lambda: setattr(self, "_refused", error))
+
+    def put(self, event: TurnEvent) -> None:
+        """Something happens; nothing does after its end."""
+        if self._result is None:
+            self._change(lambda: self._add(event))
+
+    def end(self, result: TurnResult) -> None:
+        """It has ended."""
+        self._change(lambda: setattr(self, "_result", result))
+
+    def request_cancel(self) -> None:
+        """Have it end, and wait for nothing."""
+        if self._result is None:
+            self._cancel()
+
+    def listen(self, tell: Callable[[], object]) -> None:
+        """Have *tell* called, in another thread, whenever there may be more to read."""
+        self._tell = tell
+
+    def look(self) -> tuple[TurnEvent, ...] | None:
+        """Return what happens next, nothing after the end, None if nothing has yet."""
+        with self._changed:
+            return self._look()
+
+    def look_result(self) -> TurnResult | None:
+        """Return how it ended; None if it has not."""
+        return self._result
+
+    def _look(self) -> tuple[TurnEvent, ...] | None:
+        if self._events:
+            return (self._events.popleft(),)
+        return None if self._result is None else ()
+
+    def _add(self, event: TurnEvent) -> None:
+        one = joined(self._events[-1], event) if self._events else None
+        if one is None:
+            self._events.append(event)
+        else:
+            self._events[-1] = one
+
+    def _change(self, change: Callable[[], None]) -> None:
+        with self._changed:
+            change()
+            self._changed.notify_all()
+        if self._tell is not None:
+            self._tell()

@@ -1,0 +1,326 @@
+"""`RunningTurn`: carries out what a `Turn` says, in the process of the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+from msgspec import Struct
+
+from jidocode.base import log
+from jidocode.base.refs import ActorRef
+from jidocode.errors import CallError, InvalidRequestError, JournalError, ModelError, SessionError
+from jidocode.session.agent.asking import ask_model
+from jidocode.session.agent.context import system_prompt
+from jidocode.session.agent.message import CalledTool, ModelMessage
+from jidocode.session.agent.messages import (
+    NOTHING_USED,
+    Began,
+    BeginTurn,
+    MakeCalls,
+    TurnPart,
+    TurnResult,
+    joined,
+)
+from jidocode.session.agent.model import Model, ModelRequest, TokenUsage
+from jidocode.session.agent.retrying import RetryRules
+from jidocode.session.agent.turn import (
+    Action,
+    AnswerCall,
+    AskModel,
+    Came,
+    Cancel,
+    EndTurn,
+    Event,
+    KeepMessage,
+    ModelEnded,
+    ModelFailed,
+    RunTools,
+    StopModel,
+    StopTools,
+    TimeUp,
+    ToolEnded,
+    Turn,
+    TurnOutcome,
+)
+from jidocode.session.agent.writing import MessageWriter, arguments_of, name_of
+from jidocode.session.conversation.blocks import Completion, Usage
+from jidocode.session.conversation.changes import MessageStatus, new_record_id
+from jidocode.session.record import SessionConfig
+from jidocode.session.state.client import AsyncStateClient
+
+PULSE = 1.0
+"""Seconds after which whoever prompted is sent a sign of life, which tells whether he is there."""
+
+STOP_TIME = 1.0
+"""Seconds in which a model has to stop; what comes of it later is dropped."""
+
+_FAILURES = (SessionError, CallError, JournalError)
+"""What comes of asking a State that cannot, or is gone."""
+
+
+class Broken(Struct, frozen=True):
+    """The conversation cannot be read."""
+
+    error: Exception
+
+
+class PartSender:
+    """Sends parts to whoever drives a turn; what waits goes together."""
+
+    def __init__(
+        self, send: Callable[[tuple[TurnPart, ...]], Awaitable[bool]], on_gone: Callable[[], object]
+    ) -> None:
+        """Send by *send*; call *on_gone* once nobody reads any more."""
+        self._send = send
+        self._on_gone = on_gone
+        self._waiting: list[TurnPart] = []
+        self._wake = asyncio.Event()
+        self._ends = False
+        self._task = asyncio.create_task(self._run())
+
+    def add(self, part: TurnPart) -> None:
+        """Send *part* as soon as those before it have gone."""
+        one = joined(self._waiting[-1], part) if self._waiting else None
+        if one is None:
+            self._waiting.append(part)
+        else:
+            self._waiting[-1] = one
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while self._waiting or not self._ends:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PULSE):
+                    await self._wake.wait()
+            self._wake.clear()
+            parts, self._waiting = self._waiting, []
+            if (parts or not self._ends) and not await self._send(tuple(parts)):
+                self._on_gone()
+                return
+
+    async def finish(self) -> None:
+        """Return when all has been sent."""
+        self._ends = True
+        self._wake.set()
+        await self._task
+
+    def close(self) -> None:
+        """Send no more."""
+        self._task.cancel()
+
+
+class RunningTurn:
+    """One turn under way.
+
+    Attributes:
+        events: What happens to it.
+        parts: Goes to whoever drives it.
+        cancelled: Whether it is to end.
+        wake: Set when it need not wait any more, because it is the first, or is to end.
+    """
+
+    def __init__(
+        self,
+        request: BeginTurn,
+        agent: ActorRef,
+        state: AsyncStateClient,
+        send: Callable[[tuple[TurnPart, ...]], Awaitable[bool]],
+    ) -> None:
+        self.events: asyncio.Queue[Event | Broken] = asyncio.Queue()
+        self.parts = PartSender(send, self.cancel)
+        self._request = request
+        self._agent = agent
+        self._state = state
+        self._said = ""
+        self._usage = NOTHING_USED
+        self._asked_at = 0.0
+        self.cancelled = False
+        self.wake = asyncio.Event()
+        self._writer: MessageWriter | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._message_id = ""
+
+    @property
+    def turn_id(self) -> str:
+        """The id of the turn."""
+        return self._request.turn_id
+
+    def cancel(self) -> None:
+        """End it."""
+        self.cancelled = True
+        self.wake.set()
+        self.events.put_nowait(Cancel())
+
+    def call_ended(self, call_id: str) -> None:
+        """A call has its result."""
+        self.events.put_nowait(ToolEnded(call_id))
+
+    def result(self, outcome: TurnOutcome, error: Exception | None = None) -> TurnResult:
+        """Return how it ended."""
+        return TurnResult(outcome=outcome, text=self._said, usage=self._usage, error=error)
+
+    async def begin(self) -> None:
+        """Write down what the user says.
+
+        Raises:
+            Exception: Whatever State has against it.
+        """
+        await self._state.append_message(
+            "user", self._request.content, message_id=self._request.turn_id
+        )
+        self.parts.add(Began(self._agent))
+
+    async def run(self, model: Model, taken: set[str]) -> TurnResult:
+        """Carry it out, and return how it ended; *taken* are the ids of earlier calls."""
+        self._model = model
+        self._config = await self._state.config()
+        limits = self._request.limits
+        self._turn = Turn(
+            {tool.description.name: tool.is_harmless for tool in self._request.tools},
+            limits,
+            new_record_id,
+            taken,
+        )
+        clock = None
+        if limits.timeout is not None:
+            loop = asyncio.get_running_loop()
+            clock = loop.call_later(limits.timeout, self.events.put_nowait, TimeUp())
+        try:
+            return await self._carry_out(taken)
+        except _FAILURES as error:
+            log.warning("a turn was broken off: {}", error)
+            await self._abandon()
+            gone = isinstance(error, CallError)
+            return self.result(TurnOutcome.INTERRUPTED if gone else TurnOutcome.FAILED, error)
+        finally:
+            if clock is not None:
+                clock.cancel()
+            await self._stop_model()
+
+    async def _carry_out(self, taken: set[str]) -> TurnResult:
+        actions: deque[Action] = deque(self._turn.start())
+        while True:
+            while actions:
+                action = actions.popleft()
+                if isinstance(action, EndTurn):
+                    return self.result(action.outcome, action.error)
+                await self._do(action, taken)
+            event = await self.events.get()
+            if isinstance(event, Broken):
+                raise event.error
+            if isinstance(event, Came):
+                self._take(event)
+            actions.extend(self._turn.handle(event))
+
+    def _take(self, event: Came) -> None:
+        self.parts.add(event.delta)
+        if self._writer is not None:
+            self._writer.add(event.delta)
+
+    async def _do(self, action: Action, taken: set[str]) -> None:
+        match action:
+            case AskModel():
+                self._writer = MessageWriter(self._state, self._agent)
+                self._asked_at = time.monotonic()
+                self._asking = asyncio.create_task(self._ask())
+            case StopModel():
+                await self._stop_model()
+            case KeepMessage():
+                taken.update(call.id for call in action.message.tool_calls)
+                await self._keep(action)
+            case RunTools():
+                self.parts.add(MakeCalls(self._message_id, action.calls))
+            case StopTools() | EndTurn():
+                pass  # whoever makes them ends them when the turn ends
+            case AnswerCall():
+                await self._answer(action.call, action.content)
+
+    # The model
+
+    async def _ask(self) -> None:
+        try:
+            request = await self._model_request()
+            async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
+                async for delta in deltas:
+                    self.events.put_nowait(Came(delta))
+        except ModelError as error:
+            self.events.put_nowait(ModelFailed(error))
+        except Exception as error:  # noqa: BLE001 - whoever awaits the event raises it
+            self.events.put_nowait(Broken(error))
+        else:
+            self.events.put_nowait(ModelEnded())
+
+    async def _stop_model(self) -> None:
+        task, self._asking = self._asking, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=STOP_TIME)
+
+    async def _model_request(self) -> ModelRequest:
+        said = await self._state.history()
+        prompt = system_prompt(self._request.instructions)
+        return ModelRequest(
+            messages=[{"role": "system", "content": prompt}, *said],
+            tools=[tool.description for tool in self._request.tools],
+            parameters=_parameters(self._config),
+        )
+
+    # What is written down
+
+    async def _keep(self, kept: KeepMessage) -> None:
+        writer, self._writer = self._writer, None
+        assert writer is not None  # noqa: S101 - an answer is kept once
+        message = kept.message
+        usage = _usage(message, time.monotonic() - self._asked_at)
+        self._said, self._message_id = message.text, writer.message_id
+        self._usage += usage
+        status: MessageStatus = "complete"
+        if not kept.is_whole:
+            stopped = self._turn.outcome in (TurnOutcome.CANCELLED, TurnOutcome.TIMEOUT)
+            status = "aborted" if stopped else "interrupted"
+        stop = "" if message.stop is None else str(message.stop)
+        model = self._config.model or ""
+        completion = Completion(model=model, stop_reason=stop, usage=usage)
+        await writer.finish(message, status, completion)
+
+    async def _answer(self, call: CalledTool, content: str) -> None:
+        with suppress(InvalidRequestError):  # it has its result already
+            await self._state.add_tool_call(
+                name_of(call),
+                arguments_of(call),
+                call_id=call.id,
+                message_id=self._message_id,
+                owner=self._agent,
+            )
+            settled = await self._state.add_tool_result(call.id, content, is_error=True)
+            if settled.result is not None:
+                self.parts.add(settled.result)
+
+    async def _abandon(self) -> None:
+        await self._stop_model()
+        if self._writer is not None:
+            with suppress(*_FAILURES):
+                await self._writer.abandon()
+
+
+def _usage(message: ModelMessage, seconds: float) -> Usage:
+    said = message.usage or TokenUsage()
+    return Usage(
+        input_tokens=said.input_tokens,
+        output_tokens=said.output_tokens,
+        cached_tokens=said.cached_tokens,
+        reasoning_tokens=said.reasoning_tokens,
+        seconds=seconds,
+    )
+
+
+def _parameters(config: SessionConfig) -> Mapping[str, Any]:
+    """Return what *config* has for the server of the model, by the server's names."""
+    chosen = {"model": config.model, "temperature": config.temperature}
+    chosen["max_tokens"] = config.max_tokens
+    return config.extra | {key: value for key, value in chosen.items() if value is not None}

@@ -1,0 +1,151 @@
+"""Agent: the process in which a language model works for a session.
+
+It is started by who prompts first, and is temporary: its end ends nobody else, the State ends
+what it was writing as interrupted, and the next prompt starts it again. It makes no calls of tools
+itself; whoever has prompted does, with his tools and his policy.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+from jidocode.base.exits import ExitReason
+from jidocode.base.stop import Stop
+from jidocode.errors import (
+    AgentBusyError,
+    InvalidModelError,
+    JidocodeError,
+)
+from jidocode.otp import AsyncGenServer
+from jidocode.otp.server.messages import Caller
+from jidocode.otp.server.results import CallResult, Refuse, Reply, Result
+from jidocode.session.agent.messages import BeginTurn, CallMade, CancelTurn, TurnPart, Waits
+from jidocode.session.agent.model import Model
+from jidocode.session.agent.running import RunningTurn
+from jidocode.session.agent.spec import ModelSpec
+from jidocode.session.agent.turn import TurnOutcome
+from jidocode.session.idle import HowIdle, Use
+from jidocode.session.record import Session
+from jidocode.session.requests import Request
+from jidocode.session.state.client import AsyncStateClient
+
+ANSWER_TIME = 30.0
+"""Seconds that State has for an answer: a history may be long."""
+READ_TIME = 60.0
+"""Seconds in which whoever has prompted has to read a part of the turn."""
+_PAGE = 1000
+
+_Result = TypeVar("_Result")
+
+
+class Agent(AsyncGenServer):
+    """The server: one turn at a time, and those that wait."""
+
+    kind: ClassVar[str] = "agent"
+
+    async def init(self, session: Session, spec: ModelSpec | None) -> None:
+        """Be ready to speak with the model of *spec* (called by the host, first)."""
+        self._session_id = session.id
+        self._spec = spec
+        self._model: Model | None = None
+        self._use = Use()
+        self._turns: deque[RunningTurn] = deque()
+        self._taken: set[str] = set()
+        self._taken_upto = 0
+        self._state = AsyncStateClient(self._ask_state)
+
+    async def _ask_state(
+        self,
+        request: Request[_Result],
+        /,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the process is told of it
+        stop: Stop | None = None,
+        shielded: bool = False,
+    ) -> _Result:
+        del stop, shielded
+        seconds = ANSWER_TIME if timeout is None else timeout
+        answer: _Result = await self.call(self.sibling("state"), request, timeout=seconds)
+        return answer
+
+    async def handle_call(self, request: Any, caller: Caller) -> CallResult:
+        """Run a turn, or say how idle the process is."""
+        match request:
+            case HowIdle():
+                return Reply(0.0 if self._turns else self._use.idle_seconds())
+            case BeginTurn():
+                self._use.note()
+                try:
+                    return await self._take(request, caller)
+                except JidocodeError as error:
+                    return Refuse(error)
+                finally:
+                    self._use.note()
+            case _:
+                return await super().handle_call(request, caller)
+
+    async def handle_cast(self, request: Any) -> Result:
+        """Tell a turn what has happened."""
+        match request:
+            case CallMade() | CancelTurn():
+                for turn in self._turns:
+                    if turn.turn_id != request.turn_id:
+                        continue
+                    if isinstance(request, CallMade):
+                        turn.call_ended(request.call_id)
+                    else:
+                        turn.cancel()
+                return None
+            case _:
+                return await super().handle_cast(request)
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Close the model."""
+        del reason
+        if self._model is not None:
+            await self._model.aclose()
+
+    # Turns
+
+    async def _take(self, request: BeginTurn, caller: Caller) -> CallResult:
+        if self._turns and not request.waits:
+            return Refuse(AgentBusyError(self._session_id))
+        send = partial(self._send, caller)
+        turn = RunningTurn(request, self.ref, self._state, send)
+        self._turns.append(turn)
+        try:
+            if self._turns[0] is not turn:
+                turn.parts.add(Waits())
+                await turn.wake.wait()
+            if turn.cancelled:
+                result = turn.result(TurnOutcome.CANCELLED)
+            else:
+                model = self._made()
+                await turn.begin()
+                await self._find_taken()
+                result = await turn.run(model, self._taken)
+            await turn.parts.finish()
+        finally:
+            turn.parts.close()
+            self._turns.remove(turn)
+            if self._turns:
+                self._turns[0].wake.set()
+        return Reply(result)
+
+    async def _send(self, caller: Caller, parts: tuple[TurnPart, ...]) -> bool:
+        return await self.send_part(caller, parts, timeout=READ_TIME)
+
+    def _made(self) -> Model:
+        if self._model is None:
+            if self._spec is None:
+                raise InvalidModelError("the system has none: SessionSystem(model=ModelSpec(...))")
+            self._model = self._spec.make()
+        return self._model
+
+    async def _find_taken(self) -> None:
+        """Find the ids of all calls that there were; some servers count from 1 in every answer."""
+        while page := await self._state.tool_calls(after_seq=self._taken_upto, limit=_PAGE):
+            self._taken.update(call.id for call in page)
+            self._taken_upto = page[-1].seq

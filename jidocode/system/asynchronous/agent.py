@@ -1,0 +1,109 @@
+"""A session's agent, as coroutines see it: what waits elsewhere is awaited here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Self
+
+from jidocode._host.deadline import Deadline
+from jidocode._host.sharing import Changes
+from jidocode.errors import CallTimeoutError
+from jidocode.otp.seconds import INFINITY, require_seconds
+from jidocode.session.agent.turn import DEFAULT_LIMITS
+from jidocode.system.asynchronous.waiting import in_thread, wait_for
+
+if TYPE_CHECKING:
+    # Imported by a thread, with the first prompt: that would hold up the loop.
+    from jidocode.session.agent.client import AgentClient
+    from jidocode.session.agent.handle import TurnHandle
+    from jidocode.session.agent.messages import TurnEvent, TurnResult
+    from jidocode.session.conversation.blocks import Block
+    from jidocode.session.tools.policy import Policy
+
+
+class AsyncTurnHandle:
+    """A turn under way: read what happens in it by `async for`, in one task at a time.
+
+    It goes on whether or not anybody reads, as a `TurnHandle`.
+
+    Attributes:
+        id: The turn's, and that of the user's message in the State.
+    """
+
+    def __init__(self, turn: TurnHandle) -> None:
+        """Read *turn*."""
+        self._turn = turn
+        self._changes = Changes()
+        self.id = turn.id
+        turn.listen(self._changes.tell)
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._turn)[1:]}"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TurnEvent:
+        """Return what happens next, as soon as it does; it ends with the turn."""
+        found = await wait_for(self._changes, self._turn.look, INFINITY)
+        if not found:
+            raise StopAsyncIteration
+        return found[0]
+
+    @property
+    def done(self) -> bool:
+        """Whether `result` would not wait."""
+        return self._turn.done
+
+    async def result(self, timeout: float | None = None) -> TurnResult:
+        """Return how the turn ended; see `TurnHandle.result`.
+
+        Who is cancelled here may ask again.
+        """
+        seconds = INFINITY if timeout is None else timeout
+        require_seconds("timeout", seconds)
+        deadline = Deadline.after(seconds)
+        result = await wait_for(self._changes, self._turn.look_result, deadline.at)
+        if result is None:
+            raise CallTimeoutError(f"turn {self.id}", deadline.seconds)
+        return result
+
+    async def cancel(self) -> TurnResult:
+        """End the turn, and return how it ended; see `TurnHandle.cancel`."""
+        self._turn.request_cancel()
+        return await self.result()
+
+
+class AsyncAgentClient:
+    """Prompts a session's agent; see `AgentClient`."""
+
+    def __init__(self, client: Callable[[], AgentClient]) -> None:
+        """Prompt by what *client* returns, which may have to import it."""
+        self._client = client
+
+    async def prompt(  # noqa: PLR0913 - all but the first are keywords
+        self,
+        content: str | Sequence[Block],
+        *,
+        max_turns: int | None = DEFAULT_LIMITS.max_turns,
+        timeout: float | None = None,
+        queue: bool = False,
+        instructions: str = "",
+        policy: Policy | None = None,
+    ) -> AsyncTurnHandle:
+        """Say something to the model, and return a handle of the turn; see `AgentClient.prompt`.
+
+        If it is cancelled, so is the turn.
+        """
+
+        def begin() -> TurnHandle:
+            return self._client().prompt(
+                content,
+                max_turns=max_turns,
+                timeout=timeout,
+                queue=queue,
+                instructions=instructions,
+                policy=policy,
+            )
+
+        return AsyncTurnHandle(await in_thread(begin, undo=lambda turn: turn().cancel()))

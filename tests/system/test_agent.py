@@ -1,0 +1,371 @@
+"""Turns of agents, in real processes: what they say, do and leave behind, whoever dies when."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valid_history import problems
+
+from jidocode import (
+    ActorExitedError,
+    AgentBusyError,
+    CalledTool,
+    CallTimeoutError,
+    Decision,
+    Deny,
+    InvalidModelError,
+    InvalidRequestError,
+    ModelInterruptedError,
+    ModelSpec,
+    ReasoningBlock,
+    SessionHandle,
+    SessionSystem,
+    TextBlock,
+    TextDelta,
+    ToolCallDelta,
+    ToolRequest,
+    ToolResult,
+    TurnHandle,
+    TurnOutcome,
+    allow_all,
+)
+from jidocode.testing import eventually
+
+SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
+RUN = 'call run_command {"command": "%s"}'
+
+
+@pytest.fixture
+def system() -> Iterator[SessionSystem]:
+    with SessionSystem(policy=allow_all, model=SCRIPTED, durability="memory") as system:
+        yield system
+
+
+def read(turn: TurnHandle, count: int = 1) -> list[object]:
+    """Return the next things that happen."""
+    return [next(turn) for _ in range(count)]
+
+
+def agent_pid(session: SessionHandle) -> int:
+    (ref,) = [info.ref for info in session.which_children() if info.id == "agent" and info.ref]
+    return ref.os_pid
+
+
+def kill(session: SessionHandle, kind: str) -> None:
+    (ref,) = [info.ref for info in session.which_children() if info.id == kind and info.ref]
+    os.kill(ref.os_pid, signal.SIGKILL)
+
+
+def children(session: SessionHandle) -> dict[str, int]:
+    return {info.id: info.ref.os_pid for info in session.which_children() if info.ref}
+
+
+def history(session: SessionHandle) -> list[dict[str, object]]:
+    """Return the conversation, which is valid."""
+    found = session.state.history()
+    assert problems(found, "openai") == []
+    return found
+
+
+def test_a_prompt_is_answered_and_the_answer_kept(session: SessionHandle) -> None:
+    """In pieces as it comes, and whole in the end."""
+    assert "agent" not in children(session), "nobody has prompted"
+
+    turn = session.agent.prompt("think hm\nsay one\nsay two")
+    pieces = list(turn)
+    result = turn.result()
+
+    assert "".join(each.text for each in pieces if isinstance(each, TextDelta)) == "onetwo"
+    assert (result.outcome, result.ok, result.text) == (TurnOutcome.END, True, "onetwo")
+    assert (result.usage.input_tokens, result.usage.calls) == (10, 1)
+    user, answer = session.state.messages()
+    assert (user.id, user.content) == (turn.id, "think hm\nsay one\nsay two")
+    assert answer.blocks == (ReasoningBlock("hm", "signed"), TextBlock("onetwo"))
+    assert session.state.statistics().usage.input_tokens == 10
+    assert list(turn) == [], "it has ended"
+    assert turn.done
+
+
+def test_calls_of_tools_are_made_and_the_model_goes_on(
+    session: SessionHandle, project: Path
+) -> None:
+    """Under the ids that the messages have, in order, each once."""
+    script = [
+        'call read_file {"path": "README.md"}',
+        'call write_file {"path": "new.txt", "content": "hi"}',
+        'call read_file {"path": "new.txt"}',
+    ]
+    events = list(session.agent.prompt("\n".join(script)))
+
+    called = [each for each in events if isinstance(each, CalledTool)]
+    results = [each for each in events if isinstance(each, ToolResult)]
+    assert [call.name for call in called] == ["read_file", "write_file", "read_file"]
+    assert [result.call_id for result in results] == [call.id for call in called]
+    assert [result.is_error for result in results] == [False] * 3
+    assert "hi" in results[2].content
+    assert any(isinstance(each, ToolCallDelta) for each in events)
+    assert (project / "new.txt").read_text() == "hi"
+    assert history(session)[-1]["content"] == "3 done"
+
+    again = session.agent.prompt(script[0])
+    assert again.result().text == "1 done"
+    assert len({call.id for call in session.state.tool_calls()}) == 4, "ids differ"
+    history(session)
+
+
+def test_calls_that_make_no_sense_are_answered_and_not_made(session: SessionHandle) -> None:
+    """So the model can say it better."""
+    script = 'call read_fil {}\ncall read_file {"path": \ncall  {}\ncall read_file {"path": "no"}'
+    events = list(session.agent.prompt(script))
+
+    results = [each for each in events if isinstance(each, ToolResult)]
+    assert [result.is_error for result in results] == [True] * 4
+    assert "did you mean read_file" in results[0].content
+    assert "no JSON" in results[1].content
+    assert [each.name for each in events if isinstance(each, CalledTool)] == ["read_file"]
+    assert len(history(session)) == 1 + 1 + 4 + 1
+
+
+def test_calls_that_read_are_made_side_by_side(project: Path) -> None:
+    """And those that execute are not."""
+    barrier = threading.Barrier(2)
+    asked = list[str]()
+
+    def policy(request: ToolRequest) -> Decision:
+        asked.append(request.subject)
+        return Deny("no")
+
+    from side_by_side import WAITS, together  # noqa: PLC0415 - its tool waits for us
+
+    with SessionSystem(tools=[WAITS], policy=policy, model=SCRIPTED, durability="memory") as system:
+        together.append(barrier)
+        session = system.create_session(project)
+        turn = session.agent.prompt("call meet {}\ncall meet {}\n" + RUN % "a" + "\n" + RUN % "b")
+        results = [each for each in turn if isinstance(each, ToolResult)]
+
+    assert [result.content for result in results[:2]] == ["met", "met"]
+    assert asked == ["a", "b"]
+    assert all("not allowed: no" in result.content for result in results[2:])
+
+
+def test_one_turn_at_a_time_unless_it_waits(session: SessionHandle) -> None:
+    """In the order in which they were asked for."""
+    first = session.agent.prompt("say one\nwait")
+    read(first)
+    with pytest.raises(AgentBusyError):
+        session.agent.prompt("say two")
+    second = session.agent.prompt("say two", queue=True)
+    third = session.agent.prompt("say three", queue=True)
+    fourth = session.agent.prompt("say four", queue=True)
+
+    with pytest.raises(CallTimeoutError):
+        second.result(timeout=0.1)
+    assert third.cancel().outcome is TurnOutcome.CANCELLED
+    assert first.cancel().outcome is TurnOutcome.CANCELLED
+    assert (second.result().text, fourth.result().text) == ("two", "four")
+    said = [each["content"] for each in history(session)]
+    assert said == ["say one\nwait", "one", "say two", "two", "say four", "four"]
+
+
+def test_cancel_ends_the_models_answer(session: SessionHandle) -> None:
+    """What came of it is kept."""
+    turn = session.agent.prompt("say one\ncall read_file {}\nwait")
+    read(turn, 2)
+
+    result = turn.cancel()
+
+    assert (result.outcome, result.text) == (TurnOutcome.CANCELLED, "one")
+    assert session.state.messages()[1].status == "aborted"
+    assert [each["role"] for each in history(session)] == ["user", "assistant", "tool"]
+    assert turn.cancel() == result
+    assert session.agent.prompt("say two").result().ok
+
+
+def test_cancel_ends_commands(session: SessionHandle) -> None:
+    """At once, and their calls have results."""
+    turn = session.agent.prompt(RUN % "sleep 1000")
+    eventually(lambda: [each for each in session.commands.list() if each.running])
+
+    result = turn.cancel()
+
+    assert result.outcome is TurnOutcome.CANCELLED
+    (call,) = session.state.tool_calls()
+    assert call.result is not None
+    assert call.result.is_error
+    eventually(lambda: not [each for each in session.commands.list() if each.running])
+    history(session)
+
+
+def test_what_a_policy_allows_after_the_turn_is_not_done(
+    session: SessionHandle, project: Path
+) -> None:
+    """It may have asked a person, who answers late."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def policy(request: ToolRequest) -> Decision:
+        asked.set()
+        answer.wait()
+        return allow_all(request)
+
+    script = 'call write_file {"path": "new.txt", "content": "hi"}'
+    turn = session.agent.prompt(script, policy=policy)
+    asked.wait()
+    turn.cancel()
+    answer.set()
+
+    threads = [each for each in threading.enumerate() if each.name == "jidocode-call"]
+    for thread in threads:
+        thread.join()
+    assert not (project / "new.txt").exists()
+    history(session)
+
+
+def test_a_turn_has_its_time_and_its_number_of_answers(session: SessionHandle) -> None:
+    late = session.agent.prompt("say one\nwait", timeout=0.2).result()
+    again = 'again\ncall read_file {"path": "README.md"}'
+
+    assert (late.outcome, late.text) == (TurnOutcome.TIMEOUT, "one")
+    assert session.agent.prompt(again, max_turns=2).result().outcome is TurnOutcome.MAX_TURNS
+    assert session.agent.prompt(again).result().outcome is TurnOutcome.REPEATED
+    history(session)
+
+
+def test_an_answer_that_breaks_off_ends_the_turn(session: SessionHandle) -> None:
+    result = session.agent.prompt("say one\nbreak").result()
+
+    assert (result.outcome, result.text) == (TurnOutcome.INTERRUPTED, "one")
+    assert isinstance(result.error, ModelInterruptedError)
+    assert session.state.messages()[1].status == "interrupted"
+
+
+def test_what_is_wrong_with_a_prompt_is_raised(session: SessionHandle) -> None:
+    """And nothing is left of it."""
+    wrong: list[dict[str, Any]] = [
+        {"content": "x" * 2_000_000},
+        {"content": "say one", "max_turns": 0},
+        {"content": 3},
+    ]
+    for arguments in wrong:
+        with pytest.raises(InvalidRequestError):
+            session.agent.prompt(**arguments)
+
+    assert session.state.messages() == []
+    assert session.agent.prompt("say one").result().ok
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        None,
+        ModelSpec("nowhere:Model"),
+        ModelSpec("scripted_models:ScriptedModel", {"no": "secret"}),
+    ],
+)
+def test_without_a_model_nobody_answers(project: Path, model: ModelSpec | None) -> None:
+    with SessionSystem(durability="memory", model=model) as system:
+        session = system.create_session(project)
+        for _ in range(2):
+            with pytest.raises(InvalidModelError) as raised:
+                session.agent.prompt("say one")
+
+    assert "secret" not in str(raised.value)
+
+
+def test_a_session_chooses_its_model(system: SessionSystem, project: Path) -> None:
+    config = {"model": "large", "temperature": 0.5, "max_tokens": 7, "top_p": 0.1}
+    session = system.create_session(project, config=config)
+
+    said = session.agent.prompt("echo", instructions="Be kind.").result().text
+
+    assert "'model': 'large', 'temperature': 0.5, 'max_tokens': 7" in said
+    assert "'top_p': 0.1" in said
+    assert "Be kind." in said
+
+
+# Deaths
+
+
+def test_an_agent_that_is_killed_ends_its_turn_alone(session: SessionHandle) -> None:
+    """What it said is kept, nobody else is restarted, and the next prompt has all of it."""
+    turn = session.agent.prompt("think hm\nsay one\nwait")
+    read(turn, 2)
+    eventually(
+        lambda: "one" in [getattr(each, "text", "") for each in session.state.events(after_seq=0)]
+    )
+    before = children(session)
+
+    kill(session, "agent")
+
+    result = turn.result()
+    assert (result.outcome, result.text) == (TurnOutcome.INTERRUPTED, "one")
+    assert isinstance(result.error, ActorExitedError)
+    eventually(lambda: not session.state.streams())
+    assert session.state.messages()[1].status == "interrupted"
+    assert "one" in session.agent.prompt("echo").result().text
+    after = children(session)
+    assert after.pop("agent") != before.pop("agent")
+    assert after == before
+    history(session)
+
+
+def test_a_crash_in_a_model_is_that_of_its_agent(session: SessionHandle) -> None:
+    before = children(session)
+
+    assert session.agent.prompt("say one\ncrash").result().outcome is TurnOutcome.INTERRUPTED
+    assert session.agent.prompt("say two").result().ok
+    assert before.items() <= children(session).items()
+
+
+def test_a_call_that_was_begun_is_not_made_again(session: SessionHandle, project: Path) -> None:
+    """The agent dies while a tool runs: the command is ended, and its call has a result."""
+    turn = session.agent.prompt(RUN % "echo x >> ran; exec sleep 1000")
+    eventually((project / "ran").exists)
+
+    kill(session, "agent")
+
+    assert turn.result().outcome is TurnOutcome.INTERRUPTED
+    eventually(lambda: not [each for each in session.commands.list() if each.running])
+    (call,) = session.state.tool_calls()
+    assert call.result is not None
+    assert call.result.is_error
+    assert session.agent.prompt("say on").result().ok
+    assert (project / "ran").read_text() == "x\n"
+    history(session)
+
+
+@pytest.mark.parametrize("kind", ["state", "manager", "commands"])
+def test_whoever_else_dies_the_turn_ends_and_the_next_one_works(
+    tmp_path: Path, project: Path, kind: str
+) -> None:
+    with SessionSystem(policy=allow_all, model=SCRIPTED, state_dir=tmp_path / "state") as system:
+        session = system.create_session(project)
+        turn = session.agent.prompt(RUN % "exec sleep 1000")
+        eventually(lambda: [each for each in session.commands.list() if each.running])
+
+        kill(session, kind)
+
+        ends = {
+            "state": {TurnOutcome.INTERRUPTED},
+            "manager": {TurnOutcome.INTERRUPTED, TurnOutcome.END},  # its command may end first
+            "commands": {TurnOutcome.END},
+        }
+        assert turn.result().outcome in ends[kind]
+        # The first ones may meet an agent that is about to be ended with the others.
+        eventually(lambda: session.agent.prompt("say on").result().ok)
+        roles = [each["role"] for each in history(session)]
+        assert roles[:3] == ["user", "assistant", "tool"]
+
+
+def test_a_session_that_stops_ends_its_turn(session: SessionHandle) -> None:
+    turn = session.agent.prompt("say one\nwait")
+    read(turn)
+
+    session.stop()
+
+    assert turn.result().outcome is TurnOutcome.INTERRUPTED
