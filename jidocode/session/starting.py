@@ -56,6 +56,7 @@ def agent_spec(opened: OpenSession) -> ChildSpec:
     return Agent.child_spec(
         session,
         upkeep.model,
+        upkeep.context_tokens,
         id=AGENT,
         name=(AGENT, session.id),
         restart=Restart.TEMPORARY,

@@ -28,6 +28,7 @@ class Upkeep(Record):
         protection: Which of its project's paths are protected, and how.
         snapshots: How much its snapshots may be.
         model: What its agent speaks with, None for nothing.
+        context_tokens: Tokens that the conversation of an agent may have, None if nobody says.
     """
 
     heartbeat: float | None = None
@@ -41,3 +42,4 @@ class Upkeep(Record):
     protection: ProtectionRules = field(factory=ProtectionRules)
     snapshots: SnapshotRules = field(factory=SnapshotRules)
     model: ModelSpec | None = None
+    context_tokens: int | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from jidocode._host.client.monitor import Monitor
 from jidocode.base.refs import ActorRef, Name
+from jidocode.base.stop import Stop
 from jidocode.otp import management
 from jidocode.otp.server.streams import CallStream
 from jidocode.otp.supervision.management import ChildCounts, ChildInfo
@@ -52,6 +53,7 @@ class SessionHandle:
         self.id = session_id
         self.manager = ManagerClient(system.way_to("manager", session_id))
         self.state = StateClient(system.way_to("state", session_id))
+        self._stop: Stop | None = None
 
     def __repr__(self) -> str:
         return f"<SessionHandle {self.id}>"
@@ -62,7 +64,12 @@ class SessionHandle:
         # Imported here because few apps run commands, and all wait for imports.
         from jidocode.session.commands.client import CommandsClient  # noqa: PLC0415 - see above
 
-        return CommandsClient(self._system.way_to_commands(self.id))
+        channel = self._system.way_to_commands(self.id)
+        if self._stop is None:
+            return CommandsClient(channel)
+        from jidocode.system.prompting import until  # noqa: PLC0415 - idem
+
+        return CommandsClient(until(self._stop, channel))
 
     def run(
         self,
@@ -154,7 +161,14 @@ class SessionHandle:
         from jidocode.system.prompting import AgentWay  # noqa: PLC0415 - idem
 
         system = self._system
-        return AgentClient(AgentWay(system, self.id), system.tooling.policy or read_only)
+        way = AgentWay(system, self.id, self._tools_until)
+        return AgentClient(way, system.tooling.policy or read_only)
+
+    def _tools_until(self, stop: Stop | None) -> Toolbox:
+        """Return the tools; the commands that they run are ended once *stop* is requested."""
+        handle = SessionHandle(self._system, self.id)
+        handle._stop = stop
+        return handle.tools
 
     def health_check(self) -> Health:
         """Ask every child of the session how it is, all at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,11 +11,9 @@ from jidocode.errors import NoProcessError
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.messages import BeginTurn
-from jidocode.session.commands.client import CommandsClient
 from jidocode.session.commands.operations import cancel_command
 from jidocode.session.requests import Channel, Request
 from jidocode.session.starting import AGENT, starting
-from jidocode.system.handle import SessionHandle
 from jidocode.system.session_router import process_name
 
 if TYPE_CHECKING:
@@ -27,7 +26,14 @@ _Result = TypeVar("_Result")
 class AgentWay:
     """The way to one session's agent: a `WayToAgent`."""
 
-    def __init__(self, system: RunningSystem, session_id: str) -> None:
+    def __init__(
+        self,
+        system: RunningSystem,
+        session_id: str,
+        tools: Callable[[Stop | None], Toolbox],
+    ) -> None:
+        """Reach it in *system*; *tools* has commands ended once its argument is requested."""
+        self._tools = tools
         self._system = system
         self._session_id = session_id
         self._name = process_name(AGENT, session_id)
@@ -46,25 +52,10 @@ class AgentWay:
 
     def tools(self, stop: Stop | None = None) -> Toolbox:
         """Return the tools; see `WayToAgent`."""
-        if stop is None:
-            return SessionHandle(self._system, self._session_id).tools
-        return _SessionOfACall(self._system, self._session_id, stop).tools
+        return self._tools(stop)
 
 
-class _SessionOfACall(SessionHandle):
-    """A session as a call of a tool sees it: its commands end with the turn."""
-
-    def __init__(self, system: RunningSystem, session_id: str, stop: Stop) -> None:
-        super().__init__(system, session_id)
-        self._stop = stop
-
-    @property
-    def commands(self) -> CommandsClient:
-        """Runs programs."""
-        return CommandsClient(_until(self._stop, self._system.way_to_commands(self.id)))
-
-
-def _until(stop: Stop, channel: Channel) -> Channel:
+def until(stop: Stop, channel: Channel) -> Channel:
     """Return *channel*, on which nothing is waited for once *stop* is requested.
 
     Whoever then does not wait for a command any more ends it, which he may ask for.

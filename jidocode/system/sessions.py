@@ -221,6 +221,7 @@ class Sessions:
                 files=settings.snapshot_files,
             ),
             model=self._model,
+            context_tokens=settings.context_tokens,
         )
         if home is None:
             return upkeep

@@ -95,6 +95,7 @@ class SettingsOverrides(ApplicationOverrides, total=False):
     snapshot_size: int
     snapshot_file_size: int
     snapshot_files: int
+    context_tokens: int | None
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -262,6 +263,9 @@ class Settings(ApplicationSettings):
             of a larger one it is only known whether it changes.
         snapshot_files: Files, folders and symlinks in a snapshot; it ends behind so many. 200,000
             by default.
+        context_tokens: Tokens that the model of an agent can read. When its server counts four
+            fifths of them, the model writes a summary, which it is told from then on instead of
+            what was said before. None, the default, for no summaries.
     """
 
     max_sessions: int = field(default=10, validator=POSITIVE)
@@ -300,6 +304,7 @@ class Settings(ApplicationSettings):
     snapshot_size: int = field(default=2**30, validator=STORE_SIZE)
     snapshot_file_size: int = field(default=2**24, validator=KEPT_SIZE)
     snapshot_files: int = field(default=200_000, validator=POSITIVE)
+    context_tokens: int | None = field(default=None, validator=POSITIVE.or_none())
 
     @classmethod
     def load(  # pyright: ignore[reportIncompatibleMethodOverride] # there are more settings

@@ -7,6 +7,8 @@ import inspect
 import pytest
 
 from jidocode import (
+    AgentClient,
+    AsyncAgentClient,
     AsyncChangeStream,
     AsyncCommandHandle,
     AsyncCommandsClient,
@@ -16,6 +18,7 @@ from jidocode import (
     AsyncSessionHandle,
     AsyncSessionSystem,
     AsyncStateClient,
+    AsyncTurnHandle,
     ChangeStream,
     CommandHandle,
     CommandsClient,
@@ -24,6 +27,7 @@ from jidocode import (
     SessionHandle,
     SessionSystem,
     StateClient,
+    TurnHandle,
 )
 from jidocode._host.client.monitor import Monitor
 from jidocode.otp.server.streams import CallStream
@@ -42,12 +46,18 @@ TWINS = [
     (Monitor, AsyncMonitor),
     (CallHandle, AsyncCallHandle),
     (CallStream, AsyncCallStream),
+    (AgentClient, AsyncAgentClient),
+    (TurnHandle, AsyncTurnHandle),
 ]
 OTHER_NAMES = {"close": "aclose"}
 NOT_AWAITED = {
     SessionHandle: {"tools"},  # it runs functions of the app's, which wait
     EventStream: {"end", "put"},  # they are the hub's
     Monitor: {"report"},  # it is the monitors'
+    TurnHandle: {  # they are its driver's
+        *("accept", "accepted", "end", "listen", "look", "look_result"),
+        *("put", "refuse", "request_cancel", "wait_accepted"),
+    },
 }
 
 

@@ -19,13 +19,16 @@ from jidocode import (
     ToolCallDelta,
 )
 
+WORDS = {"say", "think", "call", "wait", "crash", "break", "echo", "again"}
+
 
 class ScriptedModel:
     """Answers the last message by the script that it is.
 
-    Each line is a piece: `say TEXT`, `think TEXT`, `call NAME ARGUMENTS`; `wait`, for ever; `break`,
-    for an answer that breaks off; `crash`, for a process that does; `echo`, for the request. After
-    results of tools it says how many there are, unless it is to repeat the calls: `again`.
+    Each line is a piece: `say TEXT`, `think TEXT`, `call NAME ARGUMENTS`; `wait`, for ever;
+    `break`, for an answer that breaks off; `crash`, for a process that does; `echo`, for the
+    request. After results of tools it says how many there are, unless it is to repeat the calls:
+    `again`. To what is no script it says `hm`.
     """
 
     def __init__(self, *, hint: str = "") -> None:
@@ -42,6 +45,8 @@ class ScriptedModel:
             self._script = _text(messages[-1]["content"])
         calls = 0
         script = self._script.splitlines()
+        if not any(line.partition(" ")[0] in WORDS for line in script):
+            script = ["say hm"]
         if results and "again" not in script:
             script = [f"say {results} done"]
         for line in script:

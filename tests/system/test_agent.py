@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from colleagues import colleagues
 from valid_history import problems
 
 from jidocode import (
@@ -28,6 +29,7 @@ from jidocode import (
     SessionSystem,
     TextBlock,
     TextDelta,
+    Todo,
     ToolCallDelta,
     ToolRequest,
     ToolResult,
@@ -288,7 +290,82 @@ def test_a_session_chooses_its_model(system: SessionSystem, project: Path) -> No
     assert "Be kind." in said
 
 
+def test_the_project_has_instructions(session: SessionHandle, project: Path) -> None:
+    """Its beginning is told, unless it is not to be; what cannot be read is left out."""
+    file = project / "AGENTS.md"
+    file.write_text("Use tabs.\n" + "x\n" * 50_000)
+
+    told = session.agent.prompt("echo").result().text
+    assert "Use tabs." in told
+    assert len(told) < 100_000
+    session.state.clear_messages()
+    assert "Use tabs." not in session.agent.prompt("echo", agents_file="no.md").result().text
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    assert "root:" not in session.agent.prompt("echo").result().text
+
+
+def test_a_summary_stands_for_what_has_become_too_long(project: Path) -> None:
+    """With the todos; between turns it leaves the question out, within one nothing."""
+    with SessionSystem(
+        policy=allow_all, model=SCRIPTED, durability="memory", context_tokens=13
+    ) as system:
+        session = system.create_session(project)
+        session.state.replace_todos([Todo("mend it")])
+        first = session.agent.prompt("say one\nwait")
+        read(first)
+        first.cancel()
+        session.agent.prompt("say two").result()
+        turn = session.agent.prompt('call read_file {"path": "README.md"}')
+        result = turn.result()
+
+        summary, *rest = history(session)
+        assert "Todos:\n- mend it (pending)" in str(summary["content"])
+        assert result.text, "it went on"
+        assert [each["role"] for each in rest] == ["assistant"]
+        assert result.usage.calls == 4
+        assert len(session.state.messages()) == 8
+        assert [each.name for each in turn if isinstance(each, CalledTool)] == ["read_file"]
+
+
+def test_a_turn_under_way_keeps_its_session_open(project: Path) -> None:
+    with SessionSystem(
+        policy=allow_all, model=SCRIPTED, durability="memory", idle_timeout=0.3
+    ) as system:
+        session = system.create_session(project)
+        result = session.agent.prompt("wait", timeout=1.5).result()
+
+        assert result.outcome is TurnOutcome.TIMEOUT, "nothing has ended it"
+        eventually(lambda: not system.session_running(session.id))
+
+
 # Deaths
+
+
+def test_whoever_has_prompted_dies(tmp_path: Path, project: Path) -> None:
+    """A process that has attached: its turn ends, and with it what its calls have started."""
+    name = f"shop-{os.getpid()}-agent"
+    with (
+        SessionSystem(
+            name=name, policy=allow_all, model=SCRIPTED, state_dir=tmp_path / "s"
+        ) as system,
+        colleagues() as [other],
+    ):
+        session = system.create_session(project)
+        other.do(f"system = SessionSystem.attach({name!r}, policy=allow_all)")
+        other.do(
+            f"turn = system.get_session({session.id!r}).agent.prompt({RUN % 'exec sleep 1000'!r})"
+        )
+        eventually(lambda: [each for each in session.commands.list() if each.running])
+        with pytest.raises(AgentBusyError):
+            session.agent.prompt("say one")
+
+        other.kill()
+
+        eventually(lambda: not [each for each in session.commands.list() if each.running])
+        turn = session.agent.prompt("say two", queue=True)
+        assert turn.result().text == "two"
+        assert [each["role"] for each in history(session)][:3] == ["user", "assistant", "tool"]
 
 
 def test_an_agent_that_is_killed_ends_its_turn_alone(session: SessionHandle) -> None:

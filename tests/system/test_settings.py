@@ -94,6 +94,7 @@ EVERY_SETTING: dict[str, tuple[str, str, Any]] = {
     "snapshot_size": ("3", "3", 3),
     "snapshot_file_size": ("0", "0", 0),
     "snapshot_files": ("3", "3", 3),
+    "context_tokens": ("3", "3", 3),
     "sandbox": ("off", '"off"', "off"),
     "protected_paths": (".envrc, a/*.sh", '[".envrc", "a/*.sh"]', [".envrc", "a/*.sh"]),
     "protected_changes": ("refuse", '"refuse"', "refuse"),

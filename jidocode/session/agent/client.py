@@ -38,6 +38,7 @@ class AgentClient:
         timeout: float | None = None,
         queue: bool = False,
         instructions: str = "",
+        agents_file: str | None = "AGENTS.md",
         policy: Policy | None = None,
     ) -> TurnHandle:
         """Say something to the model, and return a handle of the turn that begins with it.
@@ -52,6 +53,8 @@ class AgentClient:
             timeout: Seconds that the turn may take; None for as long as it takes.
             queue: Whether it waits for a turn that is under way.
             instructions: What the model is told beside what every model is told.
+            agents_file: The file with the project's own instructions, of which the model is told
+                30,000 characters, if it is there; None for none.
             policy: Decides about its calls of tools; that of the system by default.
 
         Raises:
@@ -82,6 +85,7 @@ class AgentClient:
             limits=TurnLimits(max_turns=max_turns, timeout=timeout),
             waits=queue,
             instructions=instructions,
+            agents_file=agents_file,
         )
         driver = TurnDriver(self._way, request, policy or self._policy)
         driver.start()

@@ -47,6 +47,7 @@ class BeginTurn(Discreet, frozen=True):
         limits: What the turn may take.
         waits: Whether it waits for the turns before it.
         instructions: What the model is told beside what every model is told.
+        agents_file: The file with the project's own instructions; None for none.
     """
 
     hidden = ("content", "tools", "instructions")
@@ -57,6 +58,7 @@ class BeginTurn(Discreet, frozen=True):
     limits: TurnLimits
     waits: bool
     instructions: str
+    agents_file: str | None
 
 
 class CallMade(Struct, frozen=True):

@@ -9,14 +9,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
+from attrs import evolve
 from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
 from jidocode.errors import CallError, InvalidRequestError, JournalError, ModelError, SessionError
 from jidocode.session.agent.asking import ask_model
-from jidocode.session.agent.context import system_prompt
-from jidocode.session.agent.message import CalledTool, ModelMessage
+from jidocode.session.agent.context import (
+    SUMMARIZE,
+    Gauge,
+    read_agents_file,
+    system_prompt,
+    with_todos,
+)
+from jidocode.session.agent.message import CalledTool, MessageBuilder, ModelMessage
 from jidocode.session.agent.messages import (
     NOTHING_USED,
     Began,
@@ -50,6 +57,7 @@ from jidocode.session.agent.turn import (
 from jidocode.session.agent.writing import MessageWriter, arguments_of, name_of
 from jidocode.session.conversation.blocks import Completion, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
+from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig
 from jidocode.session.state.client import AsyncStateClient
 
@@ -130,7 +138,11 @@ class RunningTurn:
         agent: ActorRef,
         state: AsyncStateClient,
         send: Callable[[tuple[TurnPart, ...]], Awaitable[bool]],
+        gauge: Gauge,
     ) -> None:
+        self._gauge = gauge
+        self._agents_file = ""
+        self._upto_seq: int | None = None
         self.events: asyncio.Queue[Event | Broken] = asyncio.Queue()
         self.parts = PartSender(send, self.cancel)
         self._request = request
@@ -170,15 +182,17 @@ class RunningTurn:
         Raises:
             Exception: Whatever State has against it.
         """
-        await self._state.append_message(
+        said = await self._state.append_message(
             "user", self._request.content, message_id=self._request.turn_id
         )
+        self._upto_seq = said.seq - 1  # a summary does not stand for the question
         self.parts.add(Began(self._agent))
 
-    async def run(self, model: Model, taken: set[str]) -> TurnResult:
+    async def run(self, model: Model, manager: AsyncManagerClient, taken: set[str]) -> TurnResult:
         """Carry it out, and return how it ended; *taken* are the ids of earlier calls."""
         self._model = model
         self._config = await self._state.config()
+        self._agents_file = await read_agents_file(manager, self._request.agents_file)
         limits = self._request.limits
         self._turn = Turn(
             {tool.description.name: tool.is_harmless for tool in self._request.tools},
@@ -244,6 +258,8 @@ class RunningTurn:
 
     async def _ask(self) -> None:
         try:
+            if self._gauge.is_full:
+                await self._summarize()
             request = await self._model_request()
             async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
                 async for delta in deltas:
@@ -261,9 +277,39 @@ class RunningTurn:
             task.cancel()
             await asyncio.wait([task], timeout=STOP_TIME)
 
+    async def _summarize(self) -> None:
+        """Have a summary stand for the conversation; without one it goes on as it is."""
+        began = time.monotonic()
+        request = await self._model_request()
+        ask = {"role": "user", "content": SUMMARIZE}
+        request = evolve(request, messages=[*request.messages, ask], tools=())
+        builder = MessageBuilder(new_record_id)
+        try:
+            async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
+                async for delta in deltas:
+                    builder.add(delta)
+        except ModelError as error:
+            log.warning("the conversation is not summarized: {}", error)
+            return
+        message = builder.message()
+        usage = _usage(message, time.monotonic() - began)
+        self._usage += usage
+        if not message.text.strip():
+            log.warning("the conversation is not summarized: the model said nothing")
+            return
+        upto_seq = self._upto_seq
+        if upto_seq is None:  # calls and their results: all of it
+            upto_seq = (await self._state.messages(last=1))[0].seq
+        await self._state.summarize(
+            with_todos(message.text, await self._state.todos()),
+            upto_seq=upto_seq,
+            completion=Completion(model=self._config.model or "", usage=usage),
+        )
+        self._gauge.used = 0
+
     async def _model_request(self) -> ModelRequest:
         said = await self._state.history()
-        prompt = system_prompt(self._request.instructions)
+        prompt = system_prompt(self._request.instructions, self._agents_file)
         return ModelRequest(
             messages=[{"role": "system", "content": prompt}, *said],
             tools=[tool.description for tool in self._request.tools],
@@ -279,6 +325,8 @@ class RunningTurn:
         usage = _usage(message, time.monotonic() - self._asked_at)
         self._said, self._message_id = message.text, writer.message_id
         self._usage += usage
+        if message.usage is not None:
+            self._gauge.used = usage.input_tokens + usage.output_tokens
         status: MessageStatus = "complete"
         if not kept.is_whole:
             stopped = self._turn.outcome in (TurnOutcome.CANCELLED, TurnOutcome.TIMEOUT)
@@ -287,6 +335,7 @@ class RunningTurn:
         model = self._config.model or ""
         completion = Completion(model=model, stop_reason=stop, usage=usage)
         await writer.finish(message, status, completion)
+        self._upto_seq = None
 
     async def _answer(self, call: CalledTool, content: str) -> None:
         with suppress(InvalidRequestError):  # it has its result already

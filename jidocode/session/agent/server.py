@@ -21,12 +21,14 @@ from jidocode.errors import (
 from jidocode.otp import AsyncGenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Refuse, Reply, Result
+from jidocode.session.agent.context import Gauge
 from jidocode.session.agent.messages import BeginTurn, CallMade, CancelTurn, TurnPart, Waits
 from jidocode.session.agent.model import Model
 from jidocode.session.agent.running import RunningTurn
 from jidocode.session.agent.spec import ModelSpec
 from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.idle import HowIdle, Use
+from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import Session
 from jidocode.session.requests import Request
 from jidocode.session.state.client import AsyncStateClient
@@ -45,8 +47,14 @@ class Agent(AsyncGenServer):
 
     kind: ClassVar[str] = "agent"
 
-    async def init(self, session: Session, spec: ModelSpec | None) -> None:
-        """Be ready to speak with the model of *spec* (called by the host, first)."""
+    async def init(
+        self, session: Session, spec: ModelSpec | None, context_tokens: int | None
+    ) -> None:
+        """Be ready to speak with the model of *spec* (called by the host, first).
+
+        A summary stands for the conversation when that comes near *context_tokens*.
+        """
+        self._gauge = Gauge(context_tokens)
         self._session_id = session.id
         self._spec = spec
         self._model: Model | None = None
@@ -54,10 +62,12 @@ class Agent(AsyncGenServer):
         self._turns: deque[RunningTurn] = deque()
         self._taken: set[str] = set()
         self._taken_upto = 0
-        self._state = AsyncStateClient(self._ask_state)
+        self._state = AsyncStateClient(partial(self._ask, "state"))
+        self._manager = AsyncManagerClient(partial(self._ask, "manager"))
 
-    async def _ask_state(
+    async def _ask(
         self,
+        child_id: str,
         request: Request[_Result],
         /,
         *,
@@ -67,7 +77,7 @@ class Agent(AsyncGenServer):
     ) -> _Result:
         del stop, shielded
         seconds = ANSWER_TIME if timeout is None else timeout
-        answer: _Result = await self.call(self.sibling("state"), request, timeout=seconds)
+        answer: _Result = await self.call(self.sibling(child_id), request, timeout=seconds)
         return answer
 
     async def handle_call(self, request: Any, caller: Caller) -> CallResult:
@@ -113,7 +123,7 @@ class Agent(AsyncGenServer):
         if self._turns and not request.waits:
             return Refuse(AgentBusyError(self._session_id))
         send = partial(self._send, caller)
-        turn = RunningTurn(request, self.ref, self._state, send)
+        turn = RunningTurn(request, self.ref, self._state, send, self._gauge)
         self._turns.append(turn)
         try:
             if self._turns[0] is not turn:
@@ -125,7 +135,7 @@ class Agent(AsyncGenServer):
                 model = self._made()
                 await turn.begin()
                 await self._find_taken()
-                result = await turn.run(model, self._taken)
+                result = await turn.run(model, self._manager, self._taken)
             await turn.parts.finish()
         finally:
             turn.parts.close()

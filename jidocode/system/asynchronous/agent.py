@@ -89,6 +89,7 @@ class AsyncAgentClient:
         timeout: float | None = None,
         queue: bool = False,
         instructions: str = "",
+        agents_file: str | None = "AGENTS.md",
         policy: Policy | None = None,
     ) -> AsyncTurnHandle:
         """Say something to the model, and return a handle of the turn; see `AgentClient.prompt`.
@@ -103,6 +104,7 @@ class AsyncAgentClient:
                 timeout=timeout,
                 queue=queue,
                 instructions=instructions,
+                agents_file=agents_file,
                 policy=policy,
             )
 
