@@ -48,7 +48,7 @@ def opened(system: SessionSystem, project: str, *, fresh: bool) -> SessionHandle
     found = [] if fresh else system.list_resumable(project=project)
     if not found:
         return system.create_session(project)
-    session = system.resume_session(found[0].session.id)
+    session = system.resume_session(found[0].session_id)
     for message in session.state.messages(last=4):
         if message.role in {"user", "assistant"} and message.content:
             print(f"{message.role}: {message.content}")
