@@ -275,8 +275,7 @@ def test_without_a_model_nobody_answers(project: Path, model: ModelSpec | None) 
         for _ in range(2):
             with pytest.raises(InvalidModelError) as raised:
                 session.agent.prompt("say one")
-
-    assert "secret" not in str(raised.value)
+            assert "secret" not in str(raised.value)
 
 
 def test_a_session_chooses_its_model(system: SessionSystem, project: Path) -> None:
@@ -337,6 +336,23 @@ def test_a_turn_under_way_keeps_its_session_open(project: Path) -> None:
 
         assert result.outcome is TurnOutcome.TIMEOUT, "nothing has ended it"
         eventually(lambda: not system.session_running(session.id))
+
+
+def test_what_a_model_is_made_with_is_the_agents_alone(tmp_path: Path, project: Path) -> None:
+    """A key may be among it: no command, journal or text has it."""
+    model = ModelSpec("scripted_models:ScriptedModel", {"hint": "sk-secret"})
+    with SessionSystem(policy=allow_all, model=model, state_dir=tmp_path / "state") as system:
+        session = system.create_session(project)
+        events = list(session.agent.prompt(RUN % "env; cat /proc/*/cmdline"))
+
+        (result,) = [each for each in events if isinstance(each, ToolResult)]
+        assert "sk-secret" not in result.content
+        assert "sk-secret" not in repr(session.get_childspec("agent"))
+        pids = children(session).values()
+        arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
+    files = [path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert any(b"cmdline" in content for content in files)
+    assert not any(b"sk-secret" in content for content in [*files, *arguments])
 
 
 # Deaths

@@ -18,9 +18,10 @@ from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
     CallError,
-    HandlerError,
+    HostError,
     JidocodeError,
     RegistryNotRunningError,
+    SessionNotFoundError,
 )
 from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.handle import TurnHandle
@@ -44,6 +45,10 @@ from jidocode.session.tools.toolbox import Toolbox
 
 SIDE_BY_SIDE = 8
 """How many calls that only read are made at once."""
+
+
+_GONE = (CallError, HostError, RegistryNotRunningError, SessionNotFoundError)
+"""What a turn that is under way ends with, if its agent does, or all."""
 
 
 class WayToAgent(Protocol):
@@ -103,8 +108,9 @@ class TurnDriver:
             result = self._drive()
         except JidocodeError as error:
             if self.handle.accepted:
-                gone = isinstance(error, (CallError, RegistryNotRunningError))
-                outcome = TurnOutcome.INTERRUPTED if gone else TurnOutcome.FAILED
+                outcome = (
+                    TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
+                )
                 result = TurnResult(
                     outcome=outcome, text=self._text, usage=self._usage, error=error
                 )
@@ -121,10 +127,10 @@ class TurnDriver:
     def _drive(self) -> TurnResult:
         try:
             return self._follow()
-        except ActorExitedError as error:
+        except ActorExitedError:
             # One that was about to die has got it, and done nothing: what it does first of all
             # has an id, and is there once.
-            if self.handle.accepted or isinstance(error, HandlerError):
+            if self.handle.accepted:
                 raise
             return self._follow()
 

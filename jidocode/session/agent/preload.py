@@ -12,11 +12,14 @@ import tempfile
 
 import httpx2
 
+from jidocode.session.agent import server
 from jidocode.session.agent.asking import ask_model
 from jidocode.session.agent.message import MessageBuilder
 from jidocode.session.agent.model import ModelRequest, ToolDescription
 from jidocode.session.agent.openai_model import OpenAIModel, shared_ssl_context
 from jidocode.session.agent.retrying import RetryRules
+
+__all__ = ["server"]
 
 _ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
