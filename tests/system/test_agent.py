@@ -329,10 +329,10 @@ def test_a_summary_stands_for_what_has_become_too_long(project: Path) -> None:
 
 def test_a_turn_under_way_keeps_its_session_open(project: Path) -> None:
     with SessionSystem(
-        policy=allow_all, model=SCRIPTED, durability="memory", idle_timeout=0.3
+        policy=allow_all, model=SCRIPTED, durability="memory", idle_timeout=2.0
     ) as system:
         session = system.create_session(project)
-        result = session.agent.prompt("wait", timeout=1.5).result()
+        result = session.agent.prompt("wait", timeout=4).result()
 
         assert result.outcome is TurnOutcome.TIMEOUT, "nothing has ended it"
         eventually(lambda: not system.session_running(session.id))
