@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from jidocode import (
     TurnOutcome,
     allow_all,
 )
+from jidocode.session.idle import HowIdle
 from jidocode.testing import eventually
 
 SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
@@ -327,15 +329,16 @@ def test_a_summary_stands_for_what_has_become_too_long(project: Path) -> None:
         assert [each.name for each in turn if isinstance(each, CalledTool)] == ["read_file"]
 
 
-def test_a_turn_under_way_keeps_its_session_open(project: Path) -> None:
-    with SessionSystem(
-        policy=allow_all, model=SCRIPTED, durability="memory", idle_timeout=2.0
-    ) as system:
-        session = system.create_session(project)
-        result = session.agent.prompt("wait", timeout=4).result()
+def test_a_turn_under_way_is_use_of_its_session(session: SessionHandle) -> None:
+    """The State asks, before it has an idle session stopped."""
+    turn = session.agent.prompt("say one\nwait")
+    read(turn)
+    time.sleep(0.1)
+    assert session.call("agent", HowIdle()) == 0.0
 
-        assert result.outcome is TurnOutcome.TIMEOUT, "nothing has ended it"
-        eventually(lambda: not system.session_running(session.id))
+    turn.cancel()
+
+    eventually(lambda: session.call("agent", HowIdle()) > 0.0)
 
 
 def test_what_a_model_is_made_with_is_the_agents_alone(tmp_path: Path, project: Path) -> None:
