@@ -12,10 +12,12 @@ from jidocode import (
     AgentBusyError,
     AsyncSessionHandle,
     AsyncSessionSystem,
+    AsyncTurnHandle,
     CallTimeoutError,
     ModelSpec,
     TextDelta,
     ToolResult,
+    TurnEvent,
     TurnOutcome,
     allow_all,
 )
@@ -46,20 +48,24 @@ def test_a_turn_is_read_and_awaited(project: Path) -> None:
     run(project, use)
 
 
+async def rest_of(turn: AsyncTurnHandle) -> list[TurnEvent]:
+    return [event async for event in turn]
+
+
 def test_a_turn_is_cancelled(project: Path) -> None:
     """While a task reads it; who waits for its result may give up, and ask again."""
 
     async def use(session: AsyncSessionHandle) -> None:
         turn = await session.agent.prompt("say one\nwait")
         assert isinstance(await anext(turn), TextDelta)
-        reading = asyncio.create_task(anext(turn, None))
+        reading = asyncio.create_task(rest_of(turn))
         with pytest.raises(AgentBusyError):
             await session.agent.prompt("say two")
         with pytest.raises(CallTimeoutError):
             await turn.result(timeout=0.05)
 
         assert (await turn.cancel()).outcome is TurnOutcome.CANCELLED
-        assert await reading is None
+        assert await reading == []
         assert (await turn.result()).text == "one"
 
     run(project, use)
