@@ -98,13 +98,14 @@ def _over_http(port: int, token_file: Path | None) -> Callable[[Offer], None]:
     from jidocode.bridges.mcp.http import address, listen, serve_http
     from jidocode.bridges.mcp.token import make_token, take_token
 
-    token = take_token(token_file, os.environ)
+    known = take_token(token_file, os.environ)
+    token = known or make_token()
     sock = listen(port)
 
     def serve(offer: Offer) -> None:
         click.echo(f"listening on {address(sock)}", err=True)
-        if token is None:
-            click.echo(f"token: {(fresh := make_token())}", err=True)
-        serve_http(offer, sock, token or fresh)
+        if known is None:
+            click.echo(f"token: {token}", err=True)
+        serve_http(offer, sock, token)
 
     return serve

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
 import signal
 import subprocess
+import termios
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,13 +113,28 @@ def test_the_end_of_its_input_ends_all(
 
 
 def test_a_signal_ends_all_in_order(
-    running: tuple[subprocess.Popen[bytes], list[psutil.Process]],
+    running: tuple[subprocess.Popen[bytes], list[psutil.Process]], project: Path
 ) -> None:
-    """Though its client says nothing."""
+    """Though its client says nothing, and does not read what there is."""
     server, processes = running
+    assert server.stdin is not None
+    assert server.stdout is not None
+    sink = server.stdout.fileno()
+    (project / "big").write_text("x" * 25_000)
+    for number in range(3, 13):
+        server.stdin.write(json.dumps(call(number, "read_file", path="big")).encode() + b"\n")
+    server.stdin.flush()
+    eventually(lambda: waiting_in(sink) > 60_000, timeout=SECONDS)
     server.send_signal(signal.SIGTERM)
     assert server.wait(SECONDS) == 0
     eventually(lambda: gone(processes), timeout=SECONDS)
+
+
+def waiting_in(pipe: int) -> int:
+    """Return how many bytes can be read there."""
+    count = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def test_if_it_is_killed_nothing_is_left(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import anyio
 import uvicorn
@@ -82,7 +82,7 @@ async def _end_with_us(server: uvicorn.Server) -> None:
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Leave signals to `run_until_told`."""
         yield
 

@@ -86,14 +86,14 @@ async def _call(
             tasks.start_soon(_tell_progress, context)
             # If the client cancels, or is gone, the thread is left to write down what became of
             # the call: that takes as long as a command needs to end.
-            answer = await to_thread.run_sync(
-                offer.call, params.name, params.arguments or {}, stop, abandon_on_cancel=True
-            )
-            tasks.cancel_scope.cancel()
-    except BaseException:
+            try:
+                return await to_thread.run_sync(
+                    offer.call, params.name, params.arguments or {}, stop, abandon_on_cancel=True
+                )
+            finally:
+                tasks.cancel_scope.cancel()
+    finally:
         stop.request()
-        raise
-    return answer
 
 
 async def _tell_progress(context: ServerRequestContext[Any]) -> None:
