@@ -124,7 +124,7 @@ def test_a_signal_ends_all_in_order(
     for number in range(3, 13):
         server.stdin.write(json.dumps(call(number, "read_file", path="big")).encode() + b"\n")
     server.stdin.flush()
-    eventually(lambda: waiting_in(sink) > 60_000, timeout=SECONDS)
+    eventually(lambda: waiting_in(sink) > 50_000, timeout=SECONDS)
     server.send_signal(signal.SIGTERM)
     assert server.wait(SECONDS) == 0
     eventually(lambda: gone(processes), timeout=SECONDS)
