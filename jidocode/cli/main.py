@@ -53,9 +53,9 @@ def _sentence(error: Exception) -> str | None:
     from jidocode.errors import JidocodeError
 
     if isinstance(error, ImportError):
-        missing = (error.name or "").partition(".")[0]
-        if missing in _EXTRAS:
-            return f"it needs {missing}: pip install 'jidocode[{_EXTRAS[missing]}]'"
+        package = (error.name or "").partition(".")[0]
+        if package in _EXTRAS:
+            return f"it needs {package}: pip install 'jidocode[{_EXTRAS[package]}]'"
     if isinstance(error, JidocodeError):
         return error.message
     if isinstance(error, OSError) and error.errno != errno.EPIPE:

@@ -120,7 +120,7 @@ def test_a_signal_ends_all_in_order(
     assert server.stdin is not None
     assert server.stdout is not None
     sink = server.stdout.fileno()
-    (project / "big").write_text("x" * 25_000)
+    (project / "big").write_text(("x" * 100 + "\n") * 240)
     for number in range(3, 13):
         server.stdin.write(json.dumps(call(number, "read_file", path="big")).encode() + b"\n")
     server.stdin.flush()
