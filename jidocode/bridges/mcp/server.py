@@ -80,20 +80,20 @@ def _described(tool: Tool) -> types.Tool:
 async def _call(
     offer: Offer, context: ServerRequestContext[Any], params: types.CallToolRequestParams
 ) -> Answer:
-    stop = Stop()
+    stop, answers = Stop(), list[Answer]()
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_tell_progress, context)
             # If the client cancels, or is gone, the thread is left to write down what became of
             # the call: that takes as long as a command needs to end.
-            try:
-                return await to_thread.run_sync(
-                    offer.call, params.name, params.arguments or {}, stop, abandon_on_cancel=True
-                )
-            finally:
-                tasks.cancel_scope.cancel()
+            answer = await to_thread.run_sync(
+                offer.call, params.name, params.arguments or {}, stop, abandon_on_cancel=True
+            )
+            answers.append(answer)
+            tasks.cancel_scope.cancel()
     finally:
         stop.request()
+    return answers[0]
 
 
 async def _tell_progress(context: ServerRequestContext[Any]) -> None:
