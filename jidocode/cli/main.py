@@ -14,7 +14,9 @@ from typing import Any, cast
 
 import click
 
-COMMANDS = ("demo", "doctor", "events", "run", "serve", "sessions", "top", "tree")
+COMMANDS = ("demo", "doctor", "events", "mcp", "run", "serve", "sessions", "top", "tree")
+_EXTRAS = {"rich": "cli", "mcp": "mcp"}
+"""What brings the packages that a command may miss."""
 
 
 class Commands(click.Group):
@@ -50,8 +52,10 @@ def _sentence(error: Exception) -> str | None:
     from jidocode.base.text import line
     from jidocode.errors import JidocodeError
 
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "rich":
-        return "it needs rich: pip install 'jidocode[cli]'"
+    if isinstance(error, ImportError):
+        package = (error.name or "").partition(".")[0]
+        if package in _EXTRAS:
+            return f"it needs {package}: pip install 'jidocode[{_EXTRAS[package]}]'"
     if isinstance(error, JidocodeError):
         return error.message
     if isinstance(error, OSError) and error.errno != errno.EPIPE:

@@ -1,0 +1,111 @@
+"""A client at the other end of standard input and output.
+
+The transport of the `mcp` package does the talking. What it reads from and writes to is ours: its
+own waits in threads, which no signal ends, so that a process told to end would go on until its
+client writes a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from typing import Any, Self, cast
+
+import anyio
+from attrs import frozen
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+
+from jidocode.bridges.mcp.offer import Offer
+from jidocode.bridges.mcp.server import make_server, run_until_told
+
+_AT_ONCE = 2**16
+"""Bytes that are read at once."""
+_NEVER_WAITS = 4096
+"""Bytes that a pipe which can be written to takes at once: PIPE_BUF."""
+_LONGEST_LINE = 2**26
+"""Bytes of one message; a client that sends longer ones is not listened to any more."""
+
+
+@frozen
+class Pipes:
+    """Standard input and output as the client has them, which nothing else can use any more."""
+
+    source: int
+    sink: int
+
+    @classmethod
+    def claim(cls) -> Self:
+        """Return them; from now on nothing else reads or writes there, no child either.
+
+        Whatever prints, prints to standard error.
+        """
+        source, sink = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
+        return cls(source, sink)
+
+
+def serve_stdio(offer: Offer, pipes: Pipes) -> None:
+    """Serve the client at *pipes* until that is gone.
+
+    Raises:
+        HostExitedError: The session's system has ended.
+    """
+    server = make_server(offer)
+    run_until_told(offer, lambda: _talk(server, pipes))
+
+
+async def _talk(server: Server[Any], pipes: Pipes) -> None:
+    lines, sink = cast("Any", _Lines(pipes.source)), cast("Any", _Sink(pipes.sink))
+    async with stdio_server(lines, sink) as (incoming, outgoing):
+        await server.run(incoming, outgoing, server.create_initialization_options())
+
+
+class _Lines:
+    """The lines that come, to be iterated over."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        rest = bytearray()
+        while len(rest) <= _LONGEST_LINE:
+            # A file can always be read, and not be waited for.
+            with contextlib.suppress(PermissionError):
+                await anyio.wait_readable(self._source)
+            data = os.read(self._source, _AT_ONCE)
+            if not data:
+                return
+            start = len(rest)
+            rest += data
+            if rest.find(b"\n", start) >= 0:
+                *lines, last = bytes(rest).split(b"\n")
+                rest = bytearray(last)
+                for line in lines:
+                    yield line
+
+
+class _Sink:
+    """Where messages are written to."""
+
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
+        self._is_gone = False
+
+    async def write(self, text: str) -> None:
+        left = memoryview(text.encode())
+        while left and not self._is_gone:
+            with contextlib.suppress(PermissionError):
+                await anyio.wait_writable(self._sink)
+            try:
+                left = left[os.write(self._sink, left[:_NEVER_WAITS]) :]
+            except BrokenPipeError:  # nobody is there; soon the end of the input says so, too
+                self._is_gone = True
+
+    async def flush(self) -> None:
+        """Do nothing: what is written is written."""
