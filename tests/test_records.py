@@ -28,6 +28,7 @@ EXPORTED: dict[str, object] = {
 
 BEHAVIOUR = {
     "Application",
+    "AsyncApplication",
     "AsyncCallHandle",
     "AsyncCallStream",
     "AsyncChangeStream",
@@ -43,6 +44,7 @@ BEHAVIOUR = {
     "AsyncSessionHandle",
     "AsyncSessionSystem",
     "AsyncStateClient",
+    "AsyncToolbox",
     "ApplicationOverrides",  # the names and types of arguments
     "ChildSpecOptions",  # idem
     "CallHandle",

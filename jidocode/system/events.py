@@ -28,6 +28,7 @@ from jidocode.base.closing import Closing
 from jidocode.base.faults import require_sound
 from jidocode.base.records import Record
 from jidocode.base.refs import Name
+from jidocode.base.stepwise import carry_out
 from jidocode.base.text import quote
 from jidocode.errors import RateLimitedError, SessionLimitError
 from jidocode.otp.seconds import INFINITY
@@ -43,7 +44,7 @@ from jidocode.otp.supervision.events import (
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.project.protection import ProtectedPathsChanged
 from jidocode.session.record import is_session_id
-from jidocode.system.steps import AwaitChange, Plan, await_change, carry_out
+from jidocode.system.steps import AwaitChange, Plan, await_change
 
 
 @frozen(eq=False, repr=False)

@@ -34,7 +34,8 @@ from jidocode.system.updates import Turns, Updates
 
 if TYPE_CHECKING:
     from jidocode._host.attach.place import Claim
-    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.calls import ToolCalls
+    from jidocode.session.tools.policy import AsyncPolicy
     from jidocode.session.tools.tool import Tool
 
 _Result = TypeVar("_Result")
@@ -44,7 +45,7 @@ class Tooling(Struct, frozen=True):
     """What an app says of tools: its own ones, and who allows what they do, None for nobody."""
 
     tools: Sequence[Tool]
-    policy: Policy | None
+    policy: AsyncPolicy | None
 
 
 class About(Struct, frozen=True):
@@ -159,6 +160,19 @@ class RunningSystem(RunningTree):
         return asking_commands(self.router.ask, session_id, request, timeout)
 
     # What needs no plan
+
+    def tool_calls(self, session_id: str) -> ToolCalls:
+        """Return the calls of a session's tools, those that every session has and the app's."""
+        from jidocode.session.tools.builtin import TOOLS  # noqa: PLC0415 - few apps have tools, and all wait for imports
+        from jidocode.session.tools.calls import ToolCalls  # noqa: PLC0415 - idem
+        from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - idem
+
+        return ToolCalls(
+            session_id,
+            [*TOOLS, *self.tooling.tools],
+            self.tooling.policy or read_only,
+            patience=self.settings.policy_timeout,
+        )
 
     def events(self, session_id: str | None) -> EventStream:
         """Return a stream of what happens from now on; see `SessionSystem.events`."""

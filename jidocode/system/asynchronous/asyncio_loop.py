@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.alarm import Alarm
+
+T = TypeVar("T")
 
 _alarms: WeakKeyDictionary[asyncio.AbstractEventLoop, Alarm] = WeakKeyDictionary()
 """Of each loop that somebody has waited in."""
@@ -81,6 +83,17 @@ class AsyncioLoop:
         """Keep scopes of anyio's, if it is in use, from cancelling again and again."""
         anyio: Any = sys.modules.get("anyio")
         return nullcontext() if anyio is None else anyio.CancelScope(shield=True)
+
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
+        """Return what *work* comes to; see `Loop`."""
+        scope = asyncio.timeout(None if seconds == INFINITY else seconds)
+        try:
+            async with scope:
+                return (await work(),)
+        except TimeoutError:
+            if not scope.expired():
+                raise  # it is the work's own
+        return None
 
     async def checkpoint(self) -> None:
         """Let other coroutines run."""

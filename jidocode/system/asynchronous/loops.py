@@ -8,8 +8,11 @@ or anyio's, finds it at one place (`Waiter.wait`).
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Waiter(Protocol):
@@ -42,6 +45,10 @@ class Loop(Protocol):
 
         A task of asyncio's may be cancelled all the same.
         """
+        ...
+
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
+        """Return what *work* comes to, None if it was cancelled after so many seconds."""
         ...
 
     async def checkpoint(self) -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from jidocode._host.client.calls import NotSentError, PendingCall
 from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
+from jidocode.base.stepwise import carry_out_async
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import CallError, CallTimeoutError
 from jidocode.session.requests import Channel, Request
@@ -29,7 +30,6 @@ from jidocode.system.steps import (
     PingAll,
     Plan,
     Step,
-    carry_out_async,
 )
 
 T = TypeVar("T")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import trio
 
 from jidocode.system.asynchronous.alarm import Alarm
+
+T = TypeVar("T")
 
 _alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("jidocode")
 
@@ -63,6 +67,12 @@ class TrioLoop:
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes from cancelling."""
         return trio.CancelScope(shield=True)
+
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
+        """Return what *work* comes to; see `Loop`."""
+        with trio.move_on_after(seconds):
+            return (await work(),)
+        return None
 
     async def checkpoint(self) -> None:
         """Let other coroutines run."""

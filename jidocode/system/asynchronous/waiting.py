@@ -59,6 +59,18 @@ async def in_thread(
     return work.outcome()
 
 
+async def in_thread_until(deadline: float, action: Callable[[], T]) -> tuple[T] | None:
+    """Return what *action* does in a thread of its own, None if it is not done by *deadline*.
+
+    For a function of the app's that may never return: nobody waits for it after that, or after
+    being cancelled.
+    """
+    work = _Work(action)
+    work.begin()
+    ended = await wait_for(work.changes, work.look, deadline)
+    return (work.outcome(),) if ended else None
+
+
 async def _see_the_end_of(work: _Work[object]) -> None:
     """Wait until *work* is done, also if that is cancelled."""
     loop = current_loop()
