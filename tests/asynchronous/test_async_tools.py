@@ -75,7 +75,7 @@ def test_tools_of_a_session_are_awaited(loop: Runner, opened: Making, project: P
     async def main() -> None:
         async with opened() as session:
             tools = session.tools
-            for name, arguments, said in [
+            calls: list[tuple[str, Any, str]] = [
                 ("write_file", {"path": "notes.txt", "content": "buy milk\n"}, "was written"),
                 ("read_file", '{"path": "notes.txt"}', "1\tbuy milk"),
                 ("read_file", {"pth": "notes.txt"}, "did you mean path?"),
@@ -88,7 +88,8 @@ def test_tools_of_a_session_are_awaited(loop: Runner, opened: Making, project: P
                 ("todo_write", {"todos": [{"content": "drink"}]}, "1 todos"),
                 ("nothing", {}, "there is no tool"),
                 ("todo_write", "{", "no JSON"),
-            ]:
+            ]
+            for name, arguments, said in calls:
                 result = await tools.call(name, arguments)
                 assert said in result.content
             assert {tool.name for tool in tools} >= {"read_file", "todo_write"}
@@ -272,7 +273,11 @@ def test_a_plain_function_runs_to_its_end(loop: Runner, opened: Making) -> None:
             async def call() -> None:
                 await session.tools.call("work", {})
 
-            threading.Thread(target=lambda: (begun.wait(60), released.set())).start()
+            def release() -> None:
+                begun.wait(60)
+                released.set()
+
+            threading.Thread(target=release).start()
             if not await loop.within(1.0, call):
                 assert ended.is_set()
             begin = time.monotonic()

@@ -40,6 +40,10 @@ class Loop(Protocol):
         """Return a new one, for a coroutine of the loop that runs in this thread."""
         ...
 
+    def gather(self, action: Callable[[], None]) -> None:
+        """Do *action* at once, or at the end of this turn of the loop, for all who want it done."""
+        ...
+
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes from cancelling what is awaited in the block.
 

@@ -64,6 +64,10 @@ class TrioLoop:
         """Return a new waiter."""
         return TrioWaiter()
 
+    def gather(self, action: Callable[[], None]) -> None:
+        """Do *action*; see `Loop`. A turn of trio's has no end that could be waited for."""
+        action()
+
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes from cancelling."""
         return trio.CancelScope(shield=True)

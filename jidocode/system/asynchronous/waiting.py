@@ -102,7 +102,7 @@ class _Work(Generic[T]):
     def __init__(self, action: Callable[[], T]) -> None:
         self.changes = Changes()
         self.ended = False
-        self._action = action
+        self._action: Callable[[], T] | None = action
         self._result: list[T] = []
         self._error: BaseException | None = None
 
@@ -116,10 +116,12 @@ class _Work(Generic[T]):
             self._do()
 
     def _do(self) -> None:
+        assert self._action is not None  # noqa: S101 - it is done once
         try:
             self._result.append(self._action())
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             self._error = error
+        self._action = None  # see `outcome`
         self.ended = True
         self.changes.tell()
 
@@ -130,8 +132,8 @@ class _Work(Generic[T]):
     def outcome(self) -> T:
         """Return what came of it, or raise that; once.
 
-        Nothing of it is kept here: the thread, which may be a moment behind, still holds this, and
-        would be the last to hold a system that nobody has closed.
+        Nothing of it is kept here, nor of the action: the thread, which may be a moment behind,
+        still holds this, and would be the last to hold a system that nobody has closed.
         """
         error, self._error = self._error, None
         if error is not None:
