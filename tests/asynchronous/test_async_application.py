@@ -11,7 +11,7 @@ from loops import Runner
 from servers import worker
 from streamers import Streamer
 
-from jidocode import AsyncSessionSystem, HostError, HostExitedError, NoProcessError
+from jidocode import AsyncSessionSystem, HealthStatus, HostError, HostExitedError, NoProcessError
 from jidocode.otp import (
     AsyncApplication,
     ChildExited,
@@ -42,7 +42,7 @@ def test_a_tree_is_asked(loop: Runner, tmp_path: Path) -> None:
             async with await app.call_stream(("streamer", "s"), ("count", 3)) as parts:
                 assert len([part async for part in parts]) == 3
             assert "w" in str(await app.tree())
-            assert (await app.system_health()).status
+            assert (await app.system_health()).status is HealthStatus.HEALTHY
             async with app.events() as events:
                 monitor = await app.monitor(W)
                 await app.stop(W)
@@ -103,7 +103,7 @@ def test_what_is_closed_while_it_starts_is_closed(loop: Runner, seconds: float) 
                 await system.__aenter__()
 
         await loop.together(start, close, start_again)
-        assert len(told) == 1
+        assert len(told) <= 1  # none, if it was as fast as that
         assert processes_below(os.getpid()) == {}
         with pytest.raises(RuntimeError, match="started once"):
             await system.__aenter__()
