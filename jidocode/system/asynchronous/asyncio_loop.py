@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from weakref import ref
 
 from jidocode.otp.seconds import INFINITY
-from jidocode.system.asynchronous.alarm import Alarm
+from jidocode.system.asynchronous.alarm import Alarm, Turn
 
 T = TypeVar("T")
 
@@ -27,35 +27,24 @@ class _Home:
     it is looked who is due. It does not keep the loop alive for other threads.
     """
 
-    __slots__ = ("_gathered", "_loop", "_next", "_until", "alarm")
+    __slots__ = ("_loop", "_next", "_until", "alarm", "turn")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = ref(loop)
         self.alarm = Alarm(self._call_soon)
         self._until: dict[AsyncioWaiter, float] = {}
         self._next = INFINITY
-        self._gathered: dict[Callable[[], None], None] | None = None
-
-    def gather(self, action: Callable[[], None]) -> None:
-        """Do *action*, once for all who want it done in this turn of the loop after the first."""
-        if self._gathered is not None:
-            self._gathered[action] = None
-            return
-        loop = self._loop()
-        if loop is not None:
-            loop.call_soon(self._end_turn)
-            self._gathered = {}  # now: whatever raises here leaves nobody waiting for that end
-        action()
-
-    def _end_turn(self) -> None:
-        gathered, self._gathered = self._gathered, None
-        for action in gathered or ():
-            action()
+        self.turn = Turn(self._call_in_this_thread)
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
         loop = self._loop()
         if loop is not None:
             loop.call_soon_threadsafe(callback)
+
+    def _call_in_this_thread(self, callback: Callable[[], None]) -> None:
+        loop = self._loop()
+        if loop is not None:
+            loop.call_soon(callback)
 
     def wait_until(self, waiter: AsyncioWaiter, when: float) -> None:
         """End the waiting of *waiter* at *when* (monotonic seconds)."""
@@ -140,7 +129,7 @@ class AsyncioLoop:
 
     def gather(self, action: Callable[[], None]) -> None:
         """Do *action* at once, or at the end of this turn of the loop."""
-        _home_of(asyncio.get_running_loop()).gather(action)
+        _home_of(asyncio.get_running_loop()).turn.gather(action)
 
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes of anyio's, if it is in use, from cancelling again and again."""

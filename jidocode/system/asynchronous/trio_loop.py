@@ -8,11 +8,12 @@ from typing import TypeVar
 
 import trio
 
-from jidocode.system.asynchronous.alarm import Alarm
+from jidocode.system.asynchronous.alarm import Alarm, Turn
 
 T = TypeVar("T")
 
-_alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("jidocode")
+_alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("jidocode alarm")
+_turn: trio.lowlevel.RunVar[Turn] = trio.lowlevel.RunVar("jidocode turn")
 
 
 class TrioWaiter:
@@ -65,8 +66,13 @@ class TrioLoop:
         return TrioWaiter()
 
     def gather(self, action: Callable[[], None]) -> None:
-        """Do *action*; see `Loop`. A turn of trio's has no end that could be waited for."""
-        action()
+        """Do *action* at once, or at the end of this turn of the loop."""
+        try:
+            turn = _turn.get()
+        except LookupError:
+            turn = Turn(trio.lowlevel.current_trio_token().run_sync_soon)
+            _turn.set(turn)
+        turn.gather(action)
 
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes from cancelling."""
