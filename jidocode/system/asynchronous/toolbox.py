@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from jidocode.session.conversation.changes import ToolResult
     from jidocode.session.tools.calls import ToolCalls
     from jidocode.session.tools.policy import AsyncPolicy
-    from jidocode.session.tools.tool import Tool
-    from jidocode.system.asynchronous.handle import AsyncSessionHandle
-    from jidocode.system.handle import SessionHandle
+    from jidocode.session.tools.tool import Tool, ToolContext
 
 
 class AsyncToolbox:
@@ -29,10 +27,8 @@ class AsyncToolbox:
     may wait, and has a thread for that. The tools that every session has need none.
     """
 
-    def __init__(
-        self, session: AsyncSessionHandle, waiting: SessionHandle, calls: ToolCalls
-    ) -> None:
-        """Make *calls* in *session*; *waiting* is that for functions that wait."""
+    def __init__(self, session: object, waiting: ToolContext, calls: ToolCalls) -> None:
+        """Make *calls* in *session*, an `AsyncSessionHandle`; *waiting* is for what waits."""
         self._session = session
         self._waiting = waiting
         self._calls = calls
@@ -59,9 +55,7 @@ class AsyncToolbox:
 class _Take:
     """Does the steps of one call."""
 
-    def __init__(
-        self, session: AsyncSessionHandle, waiting: SessionHandle, patience: float
-    ) -> None:
+    def __init__(self, session: object, waiting: ToolContext, patience: float) -> None:
         self._session: Any = session  # the steps are written for one that waits
         self._waiting = waiting
         self._patience = patience
