@@ -101,15 +101,15 @@ class AsyncChannel(Protocol):
     What is *shielded* is asked to its end, though whoever awaits it is cancelled.
     """
 
-    async def __call__(  # noqa: D102 - the class says it
+    def __call__(  # noqa: D102 - the class says it
         self,
         request: Request[_Result],
         /,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the process is told how long its answer is wanted, and errors say it
+        timeout: float | None = None,
         stop: Stop | None = None,
         shielded: bool = False,
-    ) -> _Result: ...
+    ) -> Coroutine[Any, Any, _Result]: ...
 
 
 class Client:

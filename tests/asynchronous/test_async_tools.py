@@ -149,6 +149,10 @@ def waited(request: ToolRequest) -> Decision:
     return Allow() if request.subject.startswith("y") else Deny("so it is")
 
 
+def nothing(_request: ToolRequest) -> Any:
+    """Decide nothing."""
+
+
 class Judge:
     """Does the same, as an object."""
 
@@ -208,7 +212,6 @@ def test_a_policy_that_fails_or_hangs_denies(loop: Runner, opened: Making, kind:
             assert failed.content == "run_command was not allowed: the policy failed"
             hung = await session.tools.call("run_command", {"command": "hang"})
             assert hung.content == "run_command was not allowed: nobody answered within 0.3 s"
-            nothing: Any = lambda _request: None  # noqa: E731
             wrong = await session.tools.under(nothing).call("run_command", {"command": "x"})
             assert wrong.content == "run_command was not allowed: the policy failed"
 

@@ -7,7 +7,7 @@ waits; a coroutine hands it a session that is awaited, and awaits what it return
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jidocode.base.stepwise import carry_out
 from jidocode.base.structs import Discreet
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from jidocode.session.tools.tool import Tool, ToolContext
 
 T = TypeVar("T")
-A = TypeVar("A")
 
 
 class Use(Discreet, frozen=True):
@@ -60,17 +59,17 @@ def use(do: Callable[[ToolContext], T], *, whole: bool = False) -> Steps[T]:
     return outcome
 
 
-class InSteps(Generic[A]):
+class InSteps:
     """What a tool does, for a session that waits and for one that is awaited.
 
     Attributes:
         steps: Returns the steps of it, for the arguments of a call.
     """
 
-    def __init__(self, steps: Callable[[A], Steps[str]]) -> None:
+    def __init__(self, steps: Callable[[Any], Steps[str]]) -> None:
         self.steps = steps
 
-    def __call__(self, session: ToolContext, arguments: A) -> str:
+    def __call__(self, session: ToolContext, arguments: object) -> str:
         """Do it, and wait for it."""
 
         def take(step: Step) -> object:
