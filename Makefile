@@ -16,14 +16,15 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 2
 SEED ?=
 
-.PHONY: demo test test-all attack oracle check cover bench build clean
+.PHONY: demo test test-all attack oracle browser check cover docs bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
 
-# What `make oracle` runs is left to it: each worker would play all of it.
+# What `make oracle` runs is left to it, for each worker would play all of it; and what needs a
+# browser or a kernel of Jupyter's to `make browser`.
 test: $(VENV)/test
-	$(PYTEST) --ignore tests/oracle $(TESTS)
+	$(PYTEST) --ignore tests/oracle --ignore tests/browser $(TESTS)
 
 test-all:
 	.ci/test-all
@@ -33,6 +34,9 @@ attack: $(VENV)/run
 
 oracle: $(VENV)/test
 	.ci/oracle $(BIN)/python
+
+browser: $(VENV)/browser
+	.ci/browser $(BIN)/python
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -59,6 +63,11 @@ bench: $(VENV)-bench/run
 	$(VENV)-bench/bin/python bench/searching.py
 	$(VENV)-bench/bin/python bench/awaiting.py
 
+# An export, an example or a page that was added shows without a change here: docs/site_parts.py.
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -j 2 docs build/site
+	@echo "build/site/index.html"
+
 build: $(VENV)/dev
 	$(BIN)/python -m build --outdir dist
 
@@ -75,6 +84,14 @@ $(VENV)/run $(VENV)-bench/run: %/run: pyproject.toml setup.cfg
 
 $(VENV)/test: $(VENV)/run
 	$(BIN)/python -m pip install --quiet --group test
+	touch $@
+
+$(VENV)/docs: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
+$(VENV)/browser: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --group browser
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

@@ -99,16 +99,6 @@ def run_pytest(folder: Path, *options: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_code_on_the_page_runs(tmp_path: Path) -> None:
-    """With the plugin found by its entry point, as in an installed package."""
-    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
-    for name, code in re.findall(r"```python\n# (\S+\.py)\n(.*?)```", page, re.DOTALL):
-        (tmp_path / name).write_text(code)
-    output = run_pytest(tmp_path)
-
-    assert f"{page.count('def test_')} passed" in output, output
-
-
 def test_the_plugin_can_be_named_three_times_over(tmp_path: Path) -> None:
     """By its entry point, on the command line and in a conftest."""
     (tmp_path / "conftest.py").write_text("pytest_plugins = ['jidocode.testing']\n")

@@ -1,6 +1,6 @@
 """Functions that run once, each in a supervised process of its own (Elixir: Task.Supervisor).
 
-Put a `TaskSupervisor` into a tree, and hand it work from the app:
+Put a `TaskSupervisor` into a tree, and hand it work from the app::
 
     with otp.start(TaskSupervisor.child_spec(name=("tasks", "images"))) as app:
         task = tasks.run(app, ("tasks", "images"), shrink, path)

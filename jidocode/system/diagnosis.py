@@ -19,8 +19,9 @@ from jidocode._host.attach.place import folder as systems_folder
 from jidocode.base.records import Record
 from jidocode.base.text import line
 from jidocode.errors import ConfinementError, HostStartError, JidocodeError
+from jidocode.session.commands.limits import SandboxMode
 from jidocode.session.confinement.probe import probe
-from jidocode.session.confinement.report import NAMESPACES, TIERS, ConfinementReport
+from jidocode.session.confinement.report import KERNEL, NAMESPACES, TIERS, ConfinementReport
 from jidocode.session.project import openat2
 from jidocode.system.archive import Archive
 from jidocode.system.settings import Settings
@@ -64,6 +65,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield Finding("jidocode", "ok", _versions())
     yield Finding("Python", "ok", f"{platform.python_version()}, {sys.executable}")
     yield Finding("kernel", "ok", f"{platform.release()}, {platform.machine()}")
+    yield _pidfds()
     yield _openat2()
     yield from _tiers(settings)
     yield _limit("open files", resource.RLIMIT_NOFILE, _FEW_FILES, "ulimit -n")
@@ -77,6 +79,19 @@ def _versions() -> str:
     own = importlib.metadata.version("jidocode")
     others = (f"{name} {importlib.metadata.version(name)}" for name in _DEPENDENCIES)
     return f"{own}, with {', '.join(others)}"
+
+
+def _pidfds() -> Finding:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        return Finding(
+            "processes (pidfd)",
+            "missing",
+            f"the kernel does not give descriptors of processes: {error.strerror}",
+            "Nothing runs here without them; Linux 5.3 has them, and Docker since 20.10.",
+        )
+    return Finding("processes (pidfd)", "ok", "there")
 
 
 def _openat2() -> Finding:
@@ -97,9 +112,6 @@ def _openat2() -> Finding:
 
 def _tiers(settings: Settings) -> Iterator[Finding]:
     for tier in TIERS:
-        needed = settings.sandbox == f"require:{tier}" or (
-            tier != NAMESPACES and settings.sandbox != "off"
-        )
         report = _probed(apart=tier == NAMESPACES)
         problem = report if isinstance(report, str) else _refusal(report, tier)
         if problem is None:
@@ -108,11 +120,25 @@ def _tiers(settings: Settings) -> Iterator[Finding]:
             if tier != NAMESPACES:
                 found += f", Landlock ABI {report.landlock_abi}"
             yield Finding(f"tier {tier}", "ok", found)
-        else:
-            advice = _ADVICE[tier] if needed or tier == NAMESPACES else ""
-            yield Finding(f"tier {tier}", "missing" if needed else "note", line(problem), advice)
+            continue
+        needed = _is_needed(tier, settings.sandbox, report)
+        advice = _ADVICE[tier] if needed or tier == NAMESPACES else ""
+        if settings.sandbox == "auto" and tier == KERNEL and not needed:
+            advice = _PARTLY
+        yield Finding(f"tier {tier}", "missing" if needed else "note", line(problem), advice)
 
 
+def _is_needed(tier: str, mode: SandboxMode, report: ConfinementReport | str) -> bool:
+    """Whether commands are refused where *tier* is not in force."""
+    if mode == "auto":  # what the kernel has is taken, if it has anything
+        return tier == KERNEL and isinstance(report, str)
+    return mode == f"require:{tier}" or (mode != "off" and tier == KERNEL)
+
+
+_PARTLY = (
+    "Commands run, confined as far as this kernel can; Linux 6.12 has all of it. "
+    'sandbox = "require:kernel" refuses them where anything is missing.'
+)
 _ADVICE = {
     "kernel": (
         "Commands need Linux 5.13 with Landlock among `cat /sys/kernel/security/lsm`, and a "

@@ -49,6 +49,18 @@ class ChildHealth(Record):
     uptime: float | None = None
     memory: int | None = None
 
+    def cells(self) -> tuple[str, ...]:
+        """Return it as a row of texts; what is not known is an empty one."""
+        return (
+            self.id,
+            str(self.ref.os_pid) if self.ref else "none",
+            self.status.value,
+            str(self.restarts),
+            "" if self.uptime is None else f"{self.uptime:.1f} s",
+            "" if self.memory is None else f"{self.memory / 1e6:.1f} MB",
+            "" if self.last_exit is None else str(self.last_exit),
+        )
+
 
 @frozen(eq=False, repr=False, kw_only=True)
 class Health(Record):
@@ -63,6 +75,17 @@ class Health(Record):
     session_id: str
     status: HealthStatus
     children: tuple[ChildHealth, ...]
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: how the session is, and a line for each child."""
+        from jidocode.system.drawing import columns, lines_html  # noqa: PLC0415 - few are notebooks
+
+        heads = ("child", "pid", "status", "restarts", "uptime", "memory", "last exit")
+        texts = columns([heads, *(child.cells() for child in self.children)])
+        whole = self.status.value
+        statuses = (whole, "", *(child.status.value for child in self.children))
+        title = f"session {self.session_id}, {whole}"
+        return lines_html(zip(statuses, (title, *texts), strict=True))
 
 
 def overall_status(children: tuple[ChildHealth, ...]) -> HealthStatus:
@@ -102,6 +125,17 @@ class TreeNode(Record):
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the drawing, with the status of each process as a dot."""
+        from jidocode.system.drawing import lines_html  # noqa: PLC0415 - few are notebooks
+
+        return lines_html(zip(self._statuses(), self.lines(), strict=True))
+
+    def _statuses(self) -> list[str]:
+        """Return the status of each process, in the order of `lines`."""
+        below = (status for child in self.children for status in child._statuses())  # noqa: SLF001 - its own
+        return [self.status.value, *below]
 
     def lines(self) -> list[str]:
         """Return the drawing, a line per process."""

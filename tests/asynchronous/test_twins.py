@@ -51,7 +51,7 @@ TWINS = [
 ]
 OTHER_NAMES = {"close": "aclose"}
 NOT_AWAITED = {
-    EventStream: {"end", "put"},  # they are the hub's
+    EventStream: {"begin", "end", "put"},  # they are the hub's
     Monitor: {"report"},  # it is the monitors'
 }
 

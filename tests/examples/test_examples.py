@@ -194,8 +194,14 @@ def test_metrics(project: Path) -> None:
 
 def test_every_example_is_tested() -> None:
     """None is forgotten."""
-    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"pool", "word_counter"}
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {
+        "conversing",
+        "pool",
+        "word_counter",
+        "workers_app",
+    }
+    apps = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*_app.py")}
 
-    assert scripts == {
+    assert scripts == apps | {
         name.removeprefix("test_") for name in globals() if name.startswith("test_")
     } - {"every_example_is_tested"}

@@ -342,18 +342,3 @@ def test_the_file_on_the_page_has_every_setting_at_its_default(write_file: Write
 
     assert sorted(re.findall(r"^(\w+) =", toml, re.MULTILINE)) == sorted(NAMES)
     assert Settings.load(write_file(toml), environ={}) == Settings()
-
-
-def test_the_code_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it stands."""
-    page = (DOCS / "settings.md").read_text("utf-8")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "shop.toml").write_text("max_restarts = 5\n")
-    monkeypatch.setenv("JIDOCODE_STATE_DIR", str(tmp_path / "state"))
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)  # noqa: S102 - the page's own code
-
-    assert names["settings"].max_restarts == 5
-    assert names["settings"].state_dir == tmp_path / "state"

@@ -134,7 +134,7 @@ class GenServer(ServerCommands):
         has read none for *timeout* seconds gets a `StreamStalledError`, and no more parts.
 
         Returns:
-            Whether to go on: False if a reader is gone, wants no more, or has its answer.
+            False if a reader is gone, wants no more, or has its answer; else True, to go on.
 
         Raises:
             TypeError: *caller* is none.

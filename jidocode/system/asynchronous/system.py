@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from jidocode.session.record import Session, SessionConfig, new_session_id, validate_session_id
+from jidocode.session.record import Session, SessionConfig, new_session_id
 from jidocode.session.tools.tool import check_tools
 from jidocode.system.asynchronous.application import AsyncApplication
 from jidocode.system.asynchronous.export import AsyncExport
@@ -271,9 +271,7 @@ class AsyncSessionSystem(AsyncApplication):
 
     def events(self, session_id: str | None = None) -> AsyncEventStream:
         """Return a stream of what happens from now on; see `SessionSystem.events`."""
-        if session_id is not None:
-            validate_session_id(session_id)
-        return AsyncEventStream(self._runner, self._system.hub.stream(session_id))
+        return AsyncEventStream(self._runner, self._system.events(session_id))
 
     async def statistics(self) -> Statistics:
         """Return a snapshot of counts."""

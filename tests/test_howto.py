@@ -1,0 +1,304 @@
+"""The how-to pages: each program runs as it stands there, with the libraries it is about."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import urllib.error
+import uuid
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from pages import HOWTO, ask, beside, blocks, environment, port_in, program, run, write_files
+from websockets.sync.client import connect
+
+from jidocode import SessionSystem
+
+RUN = {"backup", "gevent", "logging", "platforms", "siblings"}
+JSON = [("Content-Type", "application/json")]
+ACCOUNTED = RUN | {
+    *("deploy", "flask", "live-updates", "notebooks", "pytest", "signals", "textual"),
+    *("upgrade", "web-asyncio", "workers"),
+}
+
+
+def test_every_page_has_a_test() -> None:
+    """And no page is missing."""
+    assert {page.stem for page in HOWTO.glob("*.md")} - {"index"} == ACCOUNTED
+    assert blocks("deploy", "python") == []
+
+
+def test_every_link_to_another_page_leads_somewhere() -> None:
+    """To a file, and to a heading in it."""
+    for page in HOWTO.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]*)(?:#([\w-]+))?\)", page.read_text("utf-8")):
+            target = (HOWTO / link[0]).resolve() if link[0] else page
+            if target.parent.name == "examples":
+                continue
+            assert target.is_file(), f"{page.name}: {link}"
+            heads = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert not link[1] or link[1] in slugs, f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", sorted(RUN))
+def test_the_program_of_a_page_prints_what_it_says(tmp_path: Path, page: str) -> None:
+    """The last file that prints something is the program; the others are modules."""
+    names = write_files(page, tmp_path)
+    script = next(name for name in ("app.py", "check.py") if name in names)
+
+    assert run(tmp_path, script) == "".join(blocks(page, "text"))
+
+
+def test_lines_reach_logging(tmp_path: Path) -> None:
+    """With the level and the name of the child's logger."""
+    write_files("logging", tmp_path)
+    (tmp_path / "script.py").write_text(
+        "import logging, sys\n"
+        "logging.basicConfig(stream=sys.stdout, format='%(levelname)s %(name)s: %(message)s')\n"
+        "logging.getLogger('jidocode').setLevel('CRITICAL')\n"
+        "import to_logging\n"
+        "from shelf import Shelf\n"
+        "from jidocode import ChildSpec, SessionSystem\n"
+        "with SessionSystem() as system:\n"
+        "    system.create_session('.', children=[ChildSpec(id='shelf', start=Shelf)])\n"
+    )
+
+    assert run(tmp_path, "script.py") == "WARNING shop.shelf: the shelf is empty\n"
+
+
+def test_an_upgrade_is_looked_at_before(tmp_path: Path) -> None:
+    """Where sessions were, and one is open."""
+    write_files("upgrade", tmp_path)
+    (tmp_path / "shop").mkdir()
+    journals = beside(tmp_path) / "jidocode"
+    with SessionSystem(state_dir=journals) as system:
+        system.create_session(tmp_path / "shop")
+        version, *rest = run(tmp_path, "before.py").splitlines()
+
+    assert version.startswith("jidocode ")
+    assert rest == ["1 sessions, 0 of them damaged", "1 are open"]
+
+
+def test_sigterm_leaves_the_block(tmp_path: Path) -> None:
+    """With status 0, after the system was closed."""
+    write_files("signals", tmp_path)
+    with program(tmp_path, "app.py", "app", ready="ready") as (pid, _):
+        assert pid
+
+
+def test_tests_of_the_page_pass(tmp_path: Path) -> None:
+    """One with the fixture, one with coroutines."""
+    names = write_files("pytest", tmp_path)
+    options = ("-p", "jidocode.testing", "-p", "no:cacheprovider", "-q")
+
+    assert "2 passed" in run(tmp_path, "-m", "pytest", *options, *names)
+
+
+# ----- web -----------------------------------------------------------------------------------
+
+
+def status_of(url: str, body: bytes | None = None) -> int:
+    """Return the status of what has to be refused."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(url, body, JSON)
+    refused.value.close()
+    return refused.value.code
+
+
+def test_fastapi_serves_sessions(tmp_path: Path) -> None:
+    """Under uvicorn: a session, messages, and errors that are answers."""
+    write_files("web-asyncio", tmp_path)
+    (tmp_path / "projects/books").mkdir(parents=True)
+    command = ("-m", "uvicorn", "shop:app", "--port", "0")
+    with program(tmp_path, *command, ready="running on http") as (_, said):
+        base = f"http://127.0.0.1:{port_in(said)}/sessions"
+        session = json.loads(ask(base, b'{"name": "../books"}', JSON))["id"]
+        ask(f"{base}/{session}/messages", b'{"content": "hello"}', JSON)
+
+        messages = json.loads(ask(f"{base}/{session}/messages"))
+        assert messages == [{"role": "user", "content": "hello"}]
+        assert status_of(f"{base}/nonsense/messages") == 422
+        assert status_of(f"{base}/{uuid.uuid4()}/messages") == 404
+        assert status_of(base, b'{"name": "books"}') == 503
+
+
+@pytest.mark.parametrize(
+    ("command", "ready"),
+    [
+        (("flask", "--app", "shop", "run", "--port", "0"), "Running on http"),
+        (
+            ("gunicorn", "--threads", "16", "--bind", "127.0.0.1:0", "shop:create_app()"),
+            "Booting worker",
+        ),
+    ],
+    ids=["flask", "gunicorn"],
+)
+def test_flask_serves_sessions(tmp_path: Path, command: tuple[str, ...], ready: str) -> None:
+    """In its own server, and with the threads of gunicorn."""
+    write_files("flask", tmp_path)
+    (tmp_path / "projects/books").mkdir(parents=True)
+    (tmp_path / "projects/books/tea.txt").touch()
+    with program(tmp_path, "-m", *command, ready=ready) as (_, said):
+        base = f"http://127.0.0.1:{port_in(said)}/sessions"
+        session = json.loads(ask(base, b"project=books"))["id"]
+        said_first = json.loads(ask(f"{base}/{session}/messages", b"content=hello"))
+
+        assert said_first["seq"] > 0
+        assert json.loads(ask(f"{base}/{session}/files")) == ["tea.txt"]
+        assert status_of(f"{base}/{uuid.uuid4()}/files") == 404
+
+
+def test_changes_arrive_live(tmp_path: Path) -> None:
+    """By SSE, which goes on after the last id, and by WebSocket; and the server ends.
+
+    What else a server does with this app is in `asynchronous/test_servers.py`.
+    """
+    write_files("live-updates", tmp_path)
+    command = ("-m", "uvicorn", "shop:app", "--port", "0")
+    with program(tmp_path, *command, ready="running on http") as (_, said):
+        port = port_in(said)
+        first, second = (
+            json.loads(ask(f"http://127.0.0.1:{port}/say", text))["seq"]
+            for text in (b"one\nline", b"two")
+        )
+        assert events(port, 0, 2) == [(first, "one\nline"), (second, "two")]
+        assert events(port, first, 1) == [(second, "two")]
+        with connect(f"ws://127.0.0.1:{port}/talk?after={first}") as socket:
+            assert json.loads(socket.recv(60)) == {"seq": second, "content": "two"}
+            socket.send("three")
+            assert json.loads(socket.recv(60))["content"] == "three"
+
+
+def events(port: int, last: int, count: int) -> list[tuple[int, str]]:
+    """Return the next *count* events after the one with the id *last*."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/listen", headers={"Last-Event-ID": str(last)})
+    found: list[tuple[int, str]] = []
+    with connection.getresponse() as answer:
+        while len(found) < count:
+            number, data, _ = (answer.readline().decode() for _ in range(3))
+            content = json.loads(data.removeprefix("data: "))
+            found.append((int(number.removeprefix("id: ")), content))
+    connection.close()
+    return found
+
+
+def test_workers_share_a_system_that_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of gunicorn and uvicorn; and gunicorn's find the next system, too.
+
+    How servers end, reload and lose workers is in `environment/test_servers.py`.
+    """
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(beside(tmp_path)))
+    write_files("workers", tmp_path)
+    (tmp_path / "books").mkdir()
+    serve = ("-m", "jidocode", "serve", "--name", "shop")
+    gunicorn = ("-m", "gunicorn", "shop_wsgi:app", "--threads", "8", "--bind", "127.0.0.1:0")
+    with program(tmp_path, *gunicorn, ready="Booting") as (_, said):
+        url = f"http://127.0.0.1:{port_in(said)}"
+        with program(tmp_path, *serve, ready="is ready"), SessionSystem.attach("shop") as system:
+            session = system.create_session(tmp_path / "books")
+            first = json.loads(ask(f"{url}/{session.id}", b"one"))
+            uvicorn = ("-m", "uvicorn", "shop_asgi:app", "--port", "0")
+            with program(tmp_path, *uvicorn, ready="running on http") as (_, also_said):
+                other = f"http://127.0.0.1:{port_in(also_said)}"
+                second = json.loads(ask(f"{other}/{session.id}", b"two"))
+
+            assert second["seq"] > first["seq"]
+            assert second["worker"] != first["worker"]
+            assert [each.content for each in session.state.messages()] == ["one", "two"]
+        assert status_of(f"{url}/{session.id}", b"three") == 503
+        with program(tmp_path, *serve, ready="is ready"), SessionSystem.attach("shop") as system:
+            system.resume_session(session.id)
+            assert json.loads(ask(f"{url}/{session.id}", b"three"))["worker"] == first["worker"]
+
+
+# ----- units ---------------------------------------------------------------------------------
+
+
+def test_the_units_are_those_of_systemd(tmp_path: Path) -> None:
+    """Whose own check finds nothing wrong with them, where it is there."""
+    verify = shutil.which("systemd-analyze")
+    units = [text for text in blocks("deploy", "ini") if text.startswith("# /etc/systemd/system/")]
+    assert len(units) == 2
+    paths: list[str] = []
+    for text in units:
+        place, _, unit = text.partition("\n")
+        for known, there in (
+            ("/opt/shop/bin/jidocode", sys.executable),
+            ("User=shop", "User=root"),
+        ):
+            unit = unit.replace(known, there)
+        unit = unit.replace("/opt/shop/bin/gunicorn", sys.executable)
+        path = tmp_path / Path(place).name
+        path.write_text(unit.replace("/opt/shop", "/"))
+        paths.append(str(path))
+    if verify:
+        done = subprocess.run([verify, "verify", *paths], capture_output=True, check=False)
+        assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
+
+
+# ----- others' loops -------------------------------------------------------------------------
+
+TERMINAL = """
+import asyncio
+from shop import Shop
+from textual.widgets import Input, RichLog
+from jidocode import AsyncSessionSystem
+
+async def main():
+    async with AsyncSessionSystem() as system:
+        app = Shop(await system.create_session("."))
+        async with asyncio.timeout(60), app.run_test() as pilot:
+            await pilot.press(*"!echo", "space", "4", "2", "enter")
+            log = app.query_one(RichLog)
+            while len(log.lines) < 2:
+                await pilot.pause(0.02)
+    print([line.text.strip() for line in log.lines])
+
+asyncio.run(main())
+"""
+
+NOTEBOOK = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import nbformat
+from nbclient import NotebookClient
+cells = [nbformat.v4.new_code_cell(cell) for cell in json.load(sys.stdin)]
+notebook = nbformat.v4.new_notebook(cells=cells)
+NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+print(json.dumps(["".join(each.get("text", "") for each in cell.outputs) for cell in cells]))
+"""
+
+
+def test_the_terminal_app_shows_what_is_said(tmp_path: Path) -> None:
+    """And what a command writes."""
+    write_files("textual", tmp_path)
+    (tmp_path / "script.py").write_text(TERMINAL)
+
+    assert run(tmp_path, "script.py") == "['user: !echo 42', 'tool: 42']\n"
+
+
+def test_the_cells_of_the_notebook_run(tmp_path: Path) -> None:
+    """In a kernel, and print what stands below them."""
+    cells = blocks("notebooks", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK],
+        input=json.dumps(cells),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = [text for text in json.loads(done.stdout) if text and "Writing" not in text]
+
+    assert printed == blocks("notebooks", "text")
