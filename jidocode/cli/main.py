@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import click
 
-COMMANDS = ("demo", "doctor", "events", "run", "serve", "sessions", "top", "tree")
+COMMANDS = ("demo", "doctor", "events", "logs", "run", "serve", "sessions", "top", "tree")
 
 
 class Commands(click.Group):
