@@ -237,8 +237,8 @@ class Screen:
         keys = [line.key for line in self._visible()]
         if not keys:
             return
-        place = keys.index(self._chosen) + step if self._chosen in keys else 0
-        self._chosen = keys[max(0, min(len(keys) - 1, place))]
+        place = keys.index(self._chosen) if self._chosen in keys else -1
+        self._chosen = keys[max(0, min(len(keys) - 1, place + step))]
 
     def _session(self) -> str | None:
         """Return the session that the chosen process belongs to."""

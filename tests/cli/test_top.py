@@ -25,7 +25,7 @@ class Terminal:
 
     def __init__(self, folder: Path, *command: str, size: tuple[int, int] = (140, 40)) -> None:
         self._socket = folder / "tmux"
-        shell = '"$@"; echo "status $?"; stty -a; exec sleep 1000'
+        shell = 'trap : INT; "$@"; ended=$?; stty -a; echo "status $ended"; exec sleep 1000'
         words = ["env", "-u", "COLUMNS", "-u", "LINES", "sh", "-c", shell, "sh", *command]
         across, down = map(str, size)
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", across, "-y", down, *words)
