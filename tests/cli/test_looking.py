@@ -97,6 +97,48 @@ def test_colours_are_for_terminals(home: Path, no_color: str, *, coloured: bool)
     assert not home.exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        ("--help >/dev/full", 1, "Error: No space left on device\n"),
+        ("sessions list >/dev/full", 1, "Error: No space left on device\n"),
+        ("sessions list >&-", 0, ""),
+        ("sessions list | exec true", 1, ""),
+        ("nonsense 2>/dev/full", 1, ""),
+    ],
+)
+def test_output_that_nobody_takes_is_no_traceback(
+    home: Path, line: str, status: int, said: str
+) -> None:
+    """A status says so."""
+    del home
+    shell = f'set -o pipefail; "$0" -m jidocode {line}'
+    ended = subprocess.run(
+        ["bash", "-c", shell, sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+        env=environment(),
+    )
+    assert (ended.returncode, ended.stderr) == (status, said)
+
+
+def test_colours_can_be_had_and_done_without(home: Path) -> None:
+    """By the variables that others have for it."""
+    del home
+    assert "\x1b[1m" in jidocode("sessions", "list", FORCE_COLOR="1")
+    assert "\x1b" not in jidocode("sessions", "list", FORCE_COLOR="1", NO_COLOR="1")
+    assert "\x1b" not in jidocode("sessions", "list", FORCE_COLOR="1", TERM="dumb")
+
+
+def test_what_cannot_be_imported_is_a_sentence(tmp_path: Path) -> None:
+    """With what to do."""
+    (tmp_path / "loguru.py").write_text("import no_such_module")
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    assert "no_such_module" in jidocode("serve", status=1, PYTHONPATH=path)
+
+
 # ----- doctor --------------------------------------------------------------------------------
 
 
@@ -115,6 +157,9 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     """With status 1."""
     (tmp_path / "file").touch()
     (tmp_path / "jidocode").mkdir(mode=0o755)
+    other = tmp_path / "thespian-3.9.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: thespian\nVersion: 3.9\n")
     done = subprocess.run(
         [*COMMAND, "doctor"],
         capture_output=True,
@@ -122,18 +167,23 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
         timeout=SECONDS,
         check=False,
         env=environment(
-            JIDOCODE_STATE_DIR=str(tmp_path / "file" / "state"), XDG_RUNTIME_DIR=str(tmp_path)
+            JIDOCODE_STATE_DIR=str(tmp_path / "file" / "state"),
+            XDG_RUNTIME_DIR=str(tmp_path),
+            TMPDIR="/proc",
+            PYTHONPATH=os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]]),
         ),
     )
 
     assert done.returncode == 1
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert [line.split()[1] for line in lines if line.startswith("missing")] == [
-        "journals",
-        "named",
+    missing = [line.removeprefix("missing").strip() for line in lines if line[:7] == "missing"]
+    assert [each.partition("  ")[0] for each in missing] == [
+        *("jidocode", "temporary files", "journals", "named systems", "a session"),
     ]
+    assert "thespian has to be ==4.0.1" in missing[0]
     assert "journals: Set JIDOCODE_STATE_DIR." in lines
+    assert "temporary files: Set TMPDIR." in lines
 
 
 def test_the_doctor_has_the_settings_of_the_app(tmp_path: Path) -> None:

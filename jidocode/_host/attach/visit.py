@@ -137,7 +137,9 @@ def _enter(name: str, sock: socket.socket, secret: bytes, seconds: float) -> Vis
         except ProofError as error:
             raise AttachError(_failure(name, str(error))) from error
         except TimeoutError as error:
-            raise AttachError(_failure(name, f"it does not answer within {seconds:g} s")) from error
+            raise AttachError(
+                _failure(name, f"it does not answer within {seconds:.2g} s")
+            ) from error
         except OSError as error:
             raise AttachError(_failure(name, f"it has hung up: {error.strerror}")) from error
         for descriptor in descriptors:
