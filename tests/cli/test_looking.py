@@ -17,8 +17,10 @@ from jidocode.testing import eventually
 HEAVY = ("attrs", "msgspec", "rich", "loguru", "thespian", "jidocode.system", "asyncio")
 
 
-def test_help_imports_nothing_but_click() -> None:
+@pytest.mark.parametrize("completes", [False, True])
+def test_help_imports_nothing_but_click(*, completes: bool) -> None:
     """Whatever a command needs is imported when it is carried out: it has to feel instant."""
+    words = {"_JIDOCODE_COMPLETE": "bash_complete", "COMP_WORDS": "jidocode do", "COMP_CWORD": "1"}
     code = (
         "import sys; sys.argv = ['jidocode', '--help']\n"
         "from jidocode.__main__ import main\n"
@@ -30,7 +32,7 @@ def test_help_imports_nothing_but_click() -> None:
         capture_output=True,
         check=True,
         text=True,
-        env=environment(),
+        env=environment(**(words if completes else {})),
     )
 
     assert done.stderr.strip() == "[]"
@@ -52,6 +54,32 @@ def test_the_shell_completes_commands() -> None:
     said = jidocode(_JIDOCODE_COMPLETE="bash_complete", COMP_WORDS="jidocode do", COMP_CWORD="1")
 
     assert said.split() == ["plain,doctor"]
+
+
+def test_bash_completes_commands_options_and_systems(served: str, tmp_path: Path) -> None:
+    """As it does when one presses the key."""
+    if not Path("/bin/bash").exists():
+        pytest.skip("there is no bash")
+    script = """
+    eval "$(_JIDOCODE_COMPLETE=bash_source jidocode)"
+    for line in "jidocode se" "jidocode logs --f" "jidocode tree --system $NAME"; do
+        COMP_WORDS=($line) COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+        _jidocode_completion jidocode
+        echo "${COMPREPLY[@]}"
+    done
+    """
+    program = tmp_path / "jidocode"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m jidocode "$@"\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+        env=environment(NAME=served[:-1], PATH=f"{tmp_path}:{os.environ['PATH']}"),
+    )
+    assert done.stdout.splitlines() == ["serve sessions", "--follow", served]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

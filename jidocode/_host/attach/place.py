@@ -228,6 +228,21 @@ def holder(name: str) -> int | None:
         os.close(lock)
 
 
+def live_names() -> list[str]:
+    """Return the names of all live systems of this user.
+
+    Raises:
+        AttachError: The folder is not private.
+    """
+    try:
+        with _opened(create=False) as place:
+            names = [each.removesuffix(".lock") for each in os.listdir(place)]  # noqa: PTH208 - a path of the moment
+    except FileNotFoundError:
+        return []
+    found = (name for name in sorted(names) if _NAME.fullmatch(name))
+    return [name for name in found if not name.endswith((".sock", ".key")) and holder(name)]
+
+
 def connect(name: str, seconds: float) -> tuple[socket.socket, bytes]:
     """Return a connection to whoever listens for *name*, and the secret to prove.
 
