@@ -104,6 +104,7 @@ if TYPE_CHECKING:
         Strategy as Strategy,
         StrategyText as StrategyText,
     )
+    from jidocode.session.admission.messages import SessionRefused as SessionRefused
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
     from jidocode.session.commands.client import (
         AsyncCommandsClient as AsyncCommandsClient,
@@ -248,7 +249,6 @@ if TYPE_CHECKING:
         Event as Event,
         EventStream as EventStream,
         Fact as Fact,
-        SessionRefused as SessionRefused,
     )
     from jidocode.system.handle import SessionHandle as SessionHandle
     from jidocode.system.health import (
@@ -298,6 +298,8 @@ else:
             ChildSpec Flags
         jidocode.otp.supervision.strategy
             Restart Strategy StrategyText
+        jidocode.session.admission.messages
+            SessionRefused
         jidocode.session.child
             OwnSession SessionChild
         jidocode.session.confinement.limits
@@ -374,7 +376,7 @@ else:
         jidocode.system.asynchronous.system
             AsyncSessionSystem
         jidocode.system.events
-            Event EventStream Fact SessionRefused
+            Event EventStream Fact
         jidocode.system.handle
             SessionHandle
         jidocode.system.health

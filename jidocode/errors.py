@@ -164,13 +164,23 @@ class AttachError(HostError):
 
 
 class SystemNotFoundError(AttachError, LookupError):
-    """No live system of this user has the *name*: it was not started, or has ended."""
+    """No live system of this user has the *name*: it was not started, or has ended.
 
-    _sentence = "no system of this user is called {name}"
+    *names* are those that live ones have.
+    """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, names: tuple[str, ...] = ()) -> None:
+        super().__init__(name, names)
         self.name = name
+        self.names = names
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        shown = ", ".join(line(name) for name in self.names[:10])
+        more = f", and {len(self.names) - 10} more" if len(self.names) > 10 else ""  # noqa: PLR2004 - as above
+        others = f"there is {shown}{more}" if self.names else "there is none at all"
+        return f"no system of this user is called {line(self.name)}: {others}"
 
 
 class SystemNameTakenError(AttachError):

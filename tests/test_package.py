@@ -314,7 +314,7 @@ def test_the_code_about_tools_runs(tmp_path: Path) -> None:
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
 
 
-@pytest.mark.parametrize("name", ["commands", "metrics", "snapshots"])
+@pytest.mark.parametrize("name", ["commands", "metrics", "processes", "snapshots"])
 def test_the_code_of_a_page_runs(tmp_path: Path, name: str) -> None:
     """All of it in a row, and prints what stands below its parts."""
     page = (ROOT / f"docs/{name}.md").read_text()
@@ -322,17 +322,6 @@ def test_the_code_of_a_page_runs(tmp_path: Path, name: str) -> None:
     script.write_text("".join(code_in(f"docs/{name}.md")))
 
     assert run(script) == "".join(re.findall(r"```text\n(.*?)```", page, re.DOTALL))
-
-
-def test_the_code_about_several_processes_runs(tmp_path: Path) -> None:
-    """It prints what the page says."""
-    first, each_process = code_in("docs/processes.md")
-    script = tmp_path / "processes.py"
-    script.write_text(first)
-
-    assert f"```text\n{run(script)}```" in (ROOT / "docs/processes.md").read_text()
-    script.write_text(each_process)
-    assert run(script) == ""
 
 
 def test_the_code_about_asyncio_runs(tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ SHOWN = {
     "ChildInfo.id": _ID,
     "ChildSpec.id": _ID,
     "ChildSpec.name": _ID,
+    "ChildRunning.child_id": _ID,
+    "ChildRunning.name": _ID,
     "ChildStartFailed.child_id": _ID,
     "ChildStartFailed.name": _ID,
     "ChildStarted.child_id": _ID,

@@ -47,7 +47,7 @@ class Owner:
         if not self.is_here:
             raise HostError(
                 "this process is a fork of the one that started the system: "
-                "start a SessionSystem of its own here"
+                "start one of its own here, or attach to it by its name"
             )
 
 

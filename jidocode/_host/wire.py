@@ -158,7 +158,7 @@ class DirectoryState(Struct, frozen=True):
     """What an app knows of the tree, as data; see `client.directory`.
 
     Attributes:
-        places: Each process, the root first, with its supervisor and its name.
+        places: Each process, the root first, with its supervisor, its id there, and its name.
         names: Who runs under which name.
         expected: The names whose processes are being replaced, and by whom.
         leaving: Those that are about to end.
@@ -166,7 +166,7 @@ class DirectoryState(Struct, frozen=True):
         ends: How the last process under a name ended, where none runs.
     """
 
-    places: dict[ActorRef, tuple[ActorRef, Name | None]]
+    places: dict[ActorRef, tuple[ActorRef, str, Name | None]]
     names: dict[Name, ActorRef]
     expected: dict[Name, ActorRef]
     leaving: set[ActorRef]

@@ -36,13 +36,14 @@ def command(session: str | None, system_name: str, *, follow: bool, as_json: boo
         session_id = open_session(system, session).id if session is not None else None
         ending = suppress(KeyboardInterrupt) if follow else nullcontext()
         with system.events(session_id) as stream, ending:
+            if follow:
+                _follow(stream, as_json=as_json)
+                return
             for each in _running(system, session_id):
                 if as_json:
                     print_json(each)
                 else:
-                    click.echo(f"{'':8}  {'Running':16}  {each['child_id']}  pid {each['os_pid']}")
-            if follow:
-                _follow(stream, as_json=as_json)
+                    click.echo(_running_line(each["child_id"], each["os_pid"]))
 
 
 def _follow(stream: EventStream, *, as_json: bool) -> None:
@@ -57,6 +58,10 @@ def _follow(stream: EventStream, *, as_json: bool) -> None:
             print_json(as_data(event))
         else:
             click.echo(as_line(event))
+
+
+def _running_line(child_id: str, os_pid: int) -> str:
+    return f"{'':8}  {'Running':16}  {child_id}  pid {os_pid}"
 
 
 def _running(system: SessionSystem, session_id: str | None) -> list[dict[str, Any]]:
@@ -77,6 +82,15 @@ def _running(system: SessionSystem, session_id: str | None) -> list[dict[str, An
 def as_data(event: Event) -> dict[str, Any]:
     """Return *event* as JSON has it."""
     from jidocode.cli.output import plain
+    from jidocode.otp.supervision.events import ChildRunning
+
+    if isinstance(event.fact, ChildRunning):
+        return {
+            "event": "Running",
+            "session_id": event.session_id,
+            "child_id": event.fact.child_id,
+            "os_pid": event.fact.ref.os_pid,
+        }
 
     fact = plain(event.fact)
     fields = cast("dict[str, Any]", fact) if isinstance(fact, dict) else {"text": fact}
@@ -91,8 +105,11 @@ def as_data(event: Event) -> dict[str, Any]:
 def as_line(event: Event) -> str:
     """Return *event* for people."""
     from jidocode.base.text import line, quote
+    from jidocode.otp.supervision.events import ChildRunning
 
     fact = event.fact
+    if isinstance(fact, ChildRunning):
+        return _running_line(line(fact.child_id), fact.ref.os_pid)
     said = [event.at.astimezone().strftime("%H:%M:%S"), f"{type(fact).__name__:16}"]
     child_id = getattr(fact, "child_id", None)
     if child_id is not None:

@@ -21,10 +21,10 @@ def complete_system(
     """Return the names of the live systems of this user."""
     from click.shell_completion import CompletionItem
 
-    from jidocode._host.attach.place import live_names
+    from jidocode._host.attach.place import names
 
     del ctx, param
-    return [CompletionItem(name) for name in live_names() if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
 system_option = click.option(

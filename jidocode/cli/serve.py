@@ -46,6 +46,6 @@ def command(name: str, config: Path | None, idle_timeout: float | None, app_dir:
 
     def tell(system: SessionSystem) -> None:
         pids = f"pid {os.getpid()}, host pid {system.host_pid}"
-        click.echo(f"system {name} is ready ({pids})", err=True)
+        click.echo(f"system {name} is ready ({pids})")
 
     serve(name, Settings.load(config), idle_timeout=idle_timeout, on_ready=tell)

@@ -181,6 +181,7 @@ class Screen:
 
     def _await_change(self) -> None:
         from jidocode.cli.events import as_line
+        from jidocode.otp.supervision.events import ChildRunning
 
         begun, window = time.monotonic(), (self._window, self._closer)
         while not self.ended:
@@ -191,9 +192,10 @@ class Screen:
             for _ in range(_EVENTS):
                 if event is None:
                     break
-                self._changes.append(as_line(event))
+                if not isinstance(event.fact, ChildRunning):  # what runs already is no change
+                    self._changes.append(as_line(event))
+                    seconds = _LOOK_SECONDS
                 event = self._events.get(0.0)
-                seconds = _LOOK_SECONDS
             if self._events.closed:
                 self._system.list_sessions()  # which says how the system has ended
             if seconds >= _MIN_LOOK_SECONDS and window != (self._window, self._closer):

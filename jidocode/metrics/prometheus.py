@@ -29,9 +29,10 @@ from jidocode.otp.supervision.events import (
     GaveUp,
     HeartbeatMissed,
 )
+from jidocode.session.admission.messages import SessionRefused
 from jidocode.session.commands.result import CommandResult
 from jidocode.system.asynchronous.system import AsyncSessionSystem
-from jidocode.system.events import Event, SessionRefused
+from jidocode.system.events import Event
 from jidocode.system.health import HealthStatus, Statistics, SystemHealth
 from jidocode.system.observing import End
 from jidocode.system.running_sessions import RunningSystem

@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from jidocode.otp.supervision.events import (
         Announced as Announced,
         ChildExited as ChildExited,
+        ChildRunning as ChildRunning,
         ChildStarted as ChildStarted,
         ChildStartFailed as ChildStartFailed,
         ChildStarting as ChildStarting,
@@ -165,7 +166,8 @@ else:
         jidocode.otp.supervision.dynamic_supervisor
             DynamicFlags DynamicSupervisor
         jidocode.otp.supervision.events
-            Announced ChildExited ChildStartFailed ChildStarted ChildStarting GaveUp HeartbeatMissed
+            Announced ChildExited ChildRunning ChildStartFailed ChildStarted ChildStarting GaveUp
+            HeartbeatMissed
         jidocode.otp.supervision.management
             ChildCounts ChildInfo ChildStatus
         jidocode.otp.supervision.specs

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Self, cast
@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jidocode._host import wire
+from jidocode._host.client.directory import Directory
 from jidocode._host.client.news import News
 from jidocode._host.deadline import Deadline
 from jidocode._host.forks import Owner
@@ -29,32 +30,27 @@ from jidocode.base.faults import require_sound
 from jidocode.base.records import Record
 from jidocode.base.refs import Name
 from jidocode.base.text import quote
-from jidocode.errors import RateLimitedError, SessionLimitError
+from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.events import (
     Announced,
     ChildExited,
+    ChildRunning,
     ChildStarted,
     ChildStartFailed,
     ChildStarting,
     GaveUp,
     HeartbeatMissed,
 )
+from jidocode.session.admission.messages import SessionRefused
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.project.protection import ProtectedPathsChanged
 from jidocode.session.record import is_session_id
 from jidocode.system.steps import AwaitChange, Plan, await_change, carry_out
 
-
-@frozen(eq=False, repr=False)
-class SessionRefused(Record):
-    """A session was not let in, for the limit or the rate."""
-
-    error: SessionLimitError | RateLimitedError
-
-
 Fact = (
-    ChildStarting
+    ChildRunning
+    | ChildStarting
     | ChildStarted
     | ChildExited
     | ChildStartFailed
@@ -73,9 +69,9 @@ class Event(Record):
     """One fact.
 
     Attributes:
-        fact: What happened: `ChildStarting`, `ChildStarted` (it is ready; with
-            *recovered_after* if it was a restart), `ChildExited`,
-            `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
+        fact: What happened: `ChildRunning` (it has run before), `ChildStarting`,
+            `ChildStarted` (it is ready; with *recovered_after* if it was a restart),
+            `ChildExited`, `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
             `Repair` (State found its journal damaged), `ProtectedPathsChanged` (by an operation
             of the Manager, or while commands ran), or `Announced`, with whatever a child has
             announced.
@@ -88,6 +84,10 @@ class Event(Record):
     at: datetime = field(factory=lambda: datetime.now(UTC))
 
 
+_OWN = (Repair, ProtectedPathsChanged, SessionRefused)
+"""What the package's own processes announce."""
+
+
 class _Unread(Struct, frozen=True):
     """An event that a child has announced, before somebody wants to know it.
 
@@ -98,6 +98,7 @@ class _Unread(Struct, frozen=True):
     payload: bytes
     session_id: str | None
     at: datetime
+    by_registry: bool = False
     again: bool = False
     """Whether a reader has been interrupted over it."""
 
@@ -112,7 +113,9 @@ class EventStream(Closing):
         dropped: How many events were lost because this reader was too slow.
     """
 
-    def __init__(self, hub: EventHub, session_id: str | None, buffer: int) -> None:
+    def __init__(
+        self, hub: EventHub, session_id: str | None, buffer: int, *, has_begun: bool = True
+    ) -> None:
         self.dropped = 0
         self._hub = hub
         self._session_id = session_id
@@ -120,6 +123,7 @@ class EventStream(Closing):
         self._events: deque[Event | _Unread] = deque()
         self._changes = Changes()
         self._closed = False
+        self._has_begun = has_begun
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event; None after *timeout* seconds, or if there will be none.
@@ -172,8 +176,7 @@ class EventStream(Closing):
             if not unread.again:
                 self._events.appendleft(replace(unread, again=True))
             raise
-        # The first two are the package's own children's.
-        fact = value if isinstance(value, Repair | ProtectedPathsChanged) else Announced(value)
+        fact = value if isinstance(value, _OWN) else Announced(value)
         return Event(fact, unread.session_id, unread.at)
 
     @property
@@ -201,8 +204,18 @@ class EventStream(Closing):
         self._closed = True
         self._changes.tell()
 
+    def begin(self, snapshot: Iterable[Event]) -> None:
+        """Begin with *snapshot*, all of which is kept (called in the thread that calls `put`)."""
+        before = [each for each in snapshot if self._session_id in {None, each.session_id}]
+        self._buffer += len(before)
+        self._events.extend(before)
+        self._has_begun = True
+        self._changes.tell()
+
     def put(self, event: Event | _Unread) -> None:
         """Take *event* in, unless it is of another session (called by the hub, in one thread)."""
+        if not self._has_begun:
+            return
         if self._session_id is not None and event.session_id != self._session_id:
             return
         self._events.append(event)
@@ -220,8 +233,8 @@ class SupervisionStream(EventStream):
     """What supervisors and the app itself tell; what children announce is not read for it."""
 
     def put(self, event: Event | _Unread) -> None:
-        """Take *event* in, if it needs no reading."""
-        if isinstance(event, Event):
+        """Take *event* in, if no child of an app's has announced it."""
+        if isinstance(event, Event) or event.by_registry:
             super().put(event)
 
 
@@ -247,17 +260,37 @@ class EventHub:
             stream.close()
         return stream
 
-    def publish(self, fact: Fact, session_id: str | None) -> None:
-        """Give *fact* to all streams; for the reader thread alone."""
-        self._give(Event(fact, session_id))
+    def late_stream(self, session_id: str | None) -> EventStream:
+        """Return a stream that takes nothing in before `begin`; otherwise as `stream`."""
+        self.owner.check()
+        stream = EventStream(self, session_id, self._buffer, has_begun=False)
+        self._streams.add(stream)
+        if self._closed:
+            stream.close()
+        return stream
+
+    @staticmethod
+    def begin(stream: EventStream, directory: Directory) -> None:
+        """Have *stream* begin with what runs; for the reader thread alone.
+
+        There all news pass one by one, so none is missed, and none told twice.
+        """
+        stream.begin(
+            Event(each, _session_of(directory.names_above(each.ref)))
+            for each in directory.running()
+        )
 
     def publish_news(self, news: News, names: Sequence[Name]) -> None:
-        """Give *news* of the process that goes by *names*, its own and those above it."""
+        """Give *news* of the process that goes by *names*, its own and those above it, to all.
+
+        For the reader thread alone.
+        """
         session_id = _session_of(names)
         if isinstance(news, wire.News):
-            self._give(_Unread(news.payload, session_id, datetime.now(UTC)))
+            by_registry = news.name == REGISTRY
+            self._give(_Unread(news.payload, session_id, datetime.now(UTC), by_registry))
         else:
-            self.publish(news, session_id)
+            self._give(Event(news, session_id))
 
     def _give(self, event: Event | _Unread) -> None:
         for stream in self._streams:

@@ -202,7 +202,7 @@ class SessionHandle:
 
         It ends with the session, after the `ChildExited` that says how that ended.
         """
-        return self._system.hub.stream(self.id)
+        return self._system.events(self.id)
 
     def monitor(self, child_id: str) -> Monitor:
         """Return a monitor of one of the session's processes; see `SessionSystem.monitor`."""

@@ -13,7 +13,7 @@ from jidocode._host.client.owner import OwnerClient
 from jidocode._host.threads import run_whole
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
-from jidocode.errors import AttachError, JidocodeError, SessionNotFoundError
+from jidocode.errors import AttachError, HostError, JidocodeError, SessionNotFoundError
 from jidocode.otp.supervision.management import TerminateChild
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
@@ -23,7 +23,7 @@ from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import Channel, Request
 from jidocode.session.tree import SessionChildren, system_root
 from jidocode.system.archive import Archive
-from jidocode.system.events import EventStream, SessionRefused
+from jidocode.system.events import EventStream
 from jidocode.system.health import Statistics
 from jidocode.system.running import Connect, RunningTree
 from jidocode.system.session_router import SessionRouter, process_name
@@ -83,14 +83,7 @@ class RunningSystem(RunningTree):
         self.tooling = tooling
         self.archive = archive
         super().__init__(connect, settings, SessionRouter, sessions=SESSIONS[1])
-        client, hub = self.client, self.hub
-        self.sessions = Sessions(
-            self.router,
-            self.archive,
-            settings,
-            build,
-            lambda error: client.hand_over(lambda: hub.publish(SessionRefused(error), None)),
-        )
+        self.sessions = Sessions(self.router, self.archive, settings, build)
         self.updates = Updates(self.router, self.sessions)
         self._turns = Turns()
 
@@ -162,7 +155,14 @@ class RunningSystem(RunningTree):
 
     def events(self, session_id: str | None) -> EventStream:
         """Return a stream of what happens from now on; see `SessionSystem.events`."""
-        return self.hub.stream(None if session_id is None else validate_session_id(session_id))
+        wanted = None if session_id is None else validate_session_id(session_id)
+        client, hub = self.client, self.hub
+        if not client.came_later:
+            return hub.stream(wanted)
+        stream = hub.late_stream(wanted)
+        with suppress(HostError):  # the system has ended, and so has the stream
+            client.hand_over(lambda: hub.begin(stream, client.directory))
+        return stream
 
     def find_child(self, kind: str, session_id: str) -> ActorRef:
         """Return a session's process; see `SessionSystem.get_process`."""

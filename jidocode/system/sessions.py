@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from attrs import evolve
 from msgspec.structs import replace
@@ -15,9 +15,7 @@ from jidocode.errors import (
     ActorExitedError,
     CallTimeoutError,
     NoProcessError,
-    RateLimitedError,
     SessionExistsError,
-    SessionLimitError,
     SessionNotFoundError,
     StartFailedError,
 )
@@ -59,17 +57,12 @@ class Sessions:
         archive: Archive,
         settings: Settings,
         build: SessionChildren,
-        on_refusal: Callable[[SessionLimitError | RateLimitedError], None],
     ) -> None:
-        """Ask by *router*; *build* says what a session consists of.
-
-        *on_refusal* hears of every session that was not let in for the limit or the rate.
-        """
+        """Ask by *router*; *build* says what a session consists of."""
         self._router = router
         self._archive = archive
         self._settings = settings
         self._build = build
-        self._on_refusal = on_refusal
 
     # Opening and stopping
 
@@ -167,9 +160,6 @@ class Sessions:
         while True:
             try:
                 yield from self._router.ask_registry(request, deadline, repeats=False)
-            except (SessionLimitError, RateLimitedError) as error:
-                self._on_refusal(error)
-                raise
             except SessionExistsError:
                 if not request.again:
                     raise

@@ -127,7 +127,7 @@ class SessionSystem(Application):
                 started is waited for.
 
         Raises:
-            SystemNotFoundError: No live system of this user is called so.
+            SystemNotFoundError: No live system of this user is called so; it says which there are.
             AttachError: It does not let this process in: its version of jidocode or Python is
                 another one, it does not know its secret, or does not answer.
             InvalidSettingError: No system can be called so.
@@ -453,6 +453,10 @@ class SessionSystem(Application):
 
     def events(self, session_id: str | None = None) -> EventStream:
         """Return a stream of what happens from now on, of one session if *session_id* is given.
+
+        In a process that is attached it begins with what runs: a `ChildRunning` for each process,
+        the root first. After that, and for whoever has started the system, every change comes in
+        order, without a gap and none twice.
 
         That of one session ends when the session does; otherwise it goes on until the system,
         or the stream, is closed.

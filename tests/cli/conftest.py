@@ -31,7 +31,10 @@ def served(home: Path) -> Iterator[str]:
     """The name of a system in a process of its own."""
     name, said = f"served-{os.getpid()}-{next(_numbers)}", home.with_suffix(".log")
     command = [*COMMAND, "serve", "--name", name]
-    with said.open("w") as log, subprocess.Popen(command, stderr=log, env=environment()) as process:
+    with (
+        said.open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment()) as process,
+    ):
         try:
             eventually(lambda: "is ready" in said.read_text(), timeout=SECONDS)
             yield name

@@ -12,47 +12,20 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from apps import IMPORTS, MARK, marked
 
-from jidocode import JidocodeError, SessionSystem
+from jidocode import JidocodeError, SessionSystem, SystemNotFoundError
 from jidocode.testing import eventually, is_alive
 
 START_SECONDS = 60.0
 _numbers = itertools.count()
 
-APP = """
-import functools, os
-from urllib.parse import parse_qs
-
-from jidocode import SessionSystem
-
-@functools.cache
-def system(_pid):
-    return SessionSystem.attach(os.environ["SHOP"], timeout=30)
-
-def answer(query):
-    arguments = parse_qs(query)
-    session = system(os.getpid()).get_session(arguments["session"][0])
-    session.state.append_message("user", arguments["text"][0])
-    return f"{os.getpid()} {VERSION}"
-
-VERSION = 1
-
-def wsgi(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [answer(environ["QUERY_STRING"]).encode()]
-
-async def asgi(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    body = answer(scope["query_string"].decode()).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": body})
-"""
+APP = (Path(__file__).parents[2] / "examples/workers_app.py").read_text()
 
 OWNER = """
 import os
@@ -155,18 +128,18 @@ def serving(name: str, folder: Path, *options: str, **env: str) -> Generator[Pro
         yield served
 
 
-def ask(port: int, session_id: str, text: str) -> list[str]:
+def ask(port: int, project: Path, text: str) -> list[str]:
     """Have a server append a message; return which process has, and its version."""
-    url = f"http://127.0.0.1:{port}/?session={session_id}&text={text}"
+    url = f"http://127.0.0.1:{port}/?project={project}&text={text}"
     with urllib.request.urlopen(url, timeout=30) as answer:
         said: str = answer.read().decode()
-    return said.split()
+    return said.split()[1:4:2]
 
 
-def try_to_ask(port: int, session_id: str, text: str) -> list[str]:
+def try_to_ask(port: int, project: Path, text: str) -> list[str]:
     """Do as `ask`; nothing if nobody answers."""
     try:
-        return ask(port, session_id, text)
+        return ask(port, project, text)
     except OSError:
         return []
 
@@ -252,20 +225,22 @@ def test_without_click_there_is_a_hint(tmp_path: Path) -> None:
 def test_two_workers_of_uvicorn_share_the_sessions(
     name: str, served: Program, project: Path, tmp_path: Path, port: int
 ) -> None:
-    """None of 64 messages is lost, whoever gets it, and whichever worker is killed."""
+    """None of 64 messages of 50 clients is lost, whoever gets it; and no worker's kill matters."""
     (tmp_path / "shop_app.py").write_text(APP)
     command = [sys.executable, "-m", "uvicorn", "shop_app:asgi", "--workers", "2"]
     with (
         SessionSystem.attach(name) as system,
         program([*command, "--port", str(port)], tmp_path, SHOP=name) as server,
     ):
-        session = system.create_session(project)
-        eventually(lambda: try_to_ask(port, session.id, "first"), timeout=START_SECONDS)
+        eventually(lambda: try_to_ask(port, project, "first"), timeout=START_SECONDS)
+        session = system.find_session(path=project)
         before = session.state.statistics().messages
-        workers = {ask(port, session.id, str(number))[0] for number in range(64)}
+        with ThreadPoolExecutor(50) as clients:
+            asked = [clients.submit(ask, port, project, str(number)) for number in range(64)]
+            workers = {each.result()[0] for each in asked}
         assert session.state.statistics().messages == before + 64
         os.kill(int(workers.pop()), signal.SIGKILL)
-        eventually(lambda: try_to_ask(port, session.id, "after"), timeout=START_SECONDS)
+        eventually(lambda: try_to_ask(port, project, "after"), timeout=START_SECONDS)
         server.end()
         assert session.health_check().status.value == "healthy"
     assert served.end() == 0
@@ -274,7 +249,7 @@ def test_two_workers_of_uvicorn_share_the_sessions(
 def test_sessions_live_on_while_uvicorn_reloads(
     name: str, served: Program, project: Path, tmp_path: Path, port: int
 ) -> None:
-    """The new worker goes on where the old one was."""
+    """The new worker goes on where the old one was; and when the reloader is killed."""
     app = tmp_path / "shop_app.py"
     app.write_text(APP)
     command = [sys.executable, "-m", "uvicorn", "shop_app:asgi", "--reload"]
@@ -282,34 +257,42 @@ def test_sessions_live_on_while_uvicorn_reloads(
         SessionSystem.attach(name) as system,
         program([*command, "--port", str(port)], tmp_path, SHOP=name) as server,
     ):
-        session = system.create_session(project)
-        worker, _ = eventually(lambda: try_to_ask(port, session.id, "one"), timeout=START_SECONDS)
+        worker, _ = eventually(lambda: try_to_ask(port, project, "one"), timeout=START_SECONDS)
+        session = system.find_session(path=project)
         app.write_text(APP.replace("VERSION = 1", "VERSION = 22"))
-        eventually(lambda: "22" in try_to_ask(port, session.id, "two"), timeout=START_SECONDS)
+        eventually(lambda: "22" in try_to_ask(port, project, "two"), timeout=START_SECONDS)
         assert not is_alive(int(worker))
         contents = {message.content for message in session.state.messages()}
         assert contents == {"one", "two"}
-        server.end(signal.SIGINT)
+        server.process.kill()
+        server.process.wait()  # its worker may live on, which knows nothing of that
+        assert session.health_check().status.value == "healthy"
     assert served.end() == 0
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_gunicorn_forks_workers_that_attach(
-    name: str, project: Path, tmp_path: Path, port: int
+    name: str, project: Path, tmp_path: Path, port: int, end: signal.Signals
 ) -> None:
-    """To a system that its master has started while it has loaded the app beforehand."""
+    """To a system that its master has started while it has loaded the app beforehand.
+
+    However that ends, nothing is left of the system, nor of the server.
+    """
     (tmp_path / "shop_app.py").write_text(OWNER + APP)
     command = [
         *(sys.executable, "-m", "gunicorn", "shop_app:wsgi", "--preload", "--workers", "2"),
-        *("--bind", f"127.0.0.1:{port}", "--graceful-timeout", "5"),
+        *("--bind", f"127.0.0.1:{port}", "--graceful-timeout", "5", "--timeout", "5"),
     ]
     env = {"SHOP": name, "PROJECT": str(project), "STATE": str(tmp_path / "state")}
     with program(command, tmp_path, **env) as server:
         said = server.await_text("session ")
         session_id = said.partition("session ")[2].split()[0]
-        eventually(lambda: try_to_ask(port, session_id, "first"), timeout=START_SECONDS)
-        workers = {ask(port, session_id, str(number))[0] for number in range(64)}
+        eventually(lambda: try_to_ask(port, project, "first"), timeout=START_SECONDS)
+        workers = {ask(port, project, str(number))[0] for number in range(64)}
         os.kill(int(workers.pop()), signal.SIGKILL)
-        eventually(lambda: try_to_ask(port, session_id, "after"), timeout=START_SECONDS)
+        eventually(lambda: try_to_ask(port, project, "after"), timeout=START_SECONDS)
         with SessionSystem.attach(name, read_only=True) as look:
             assert look.get_session(session_id).state.statistics().messages >= 66
-        server.end()
+        server.end(end)
+    with pytest.raises(SystemNotFoundError):
+        SessionSystem.attach(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from apps import STRANGER, only_root
+from loguru import logger
 from msgspec.structs import replace
 
 from jidocode import AttachError, InvalidSessionError, SessionSystem, SystemNotFoundError
@@ -118,7 +119,10 @@ def test_only_equals_fit() -> None:
 
 def test_whoever_proves_nothing_gets_nothing(name: str, shop: SessionSystem) -> None:
     """No key, no address, no descriptor; and the system goes on."""
-    for packet in (b"\0", os.urandom(100), MAGIC + b"x" * 32, b"x" * MAX_PACKET):
+    said: list[str] = []
+    number = logger.add(said.append, level="WARNING", filter="jidocode")
+    logger.enable("jidocode")
+    for packet in 5 * (b"\0", os.urandom(100), MAGIC + b"x" * 32, b"x" * MAX_PACKET):
         with knock(name) as sock:
             sock.send(packet)
             answer = sock.recv(MAX_PACKET)
@@ -126,6 +130,9 @@ def test_whoever_proves_nothing_gets_nothing(name: str, shop: SessionSystem) -> 
                 assert answer.startswith(MAGIC)
                 sock.send(os.urandom(64))
                 assert sock.recv(MAX_PACKET) == b""
+    logger.disable("jidocode")
+    logger.remove(number)
+    assert 0 < len(said) < 10, "it fills the log of nobody"
     with SessionSystem.attach(name) as attached:
         assert attached.list_sessions() == shop.list_sessions() == []
 
@@ -322,6 +329,29 @@ def test_nobody_is_found_where_there_is_no_folder(
     with pytest.raises(SystemNotFoundError, match=name):
         SessionSystem.attach(name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_the_way_in_the_folder_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links and folders where files should be: nothing is followed, and nobody hangs."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    folder = tmp_path / "jidocode"
+    folder.mkdir(mode=0o700)
+    lock = folder / f"{name}.lock"
+    lock.symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(AttachError, match=r"symbolic|directory"):
+            SessionSystem(name=name)
+        with pytest.raises(AttachError, match=r"symbolic|directory"):
+            SessionSystem.attach(name)
+        if lock.is_symlink():
+            lock.unlink()
+            lock.mkdir()
+    assert not (tmp_path / "elsewhere").exists()
+    os.mkfifo(folder / f"{name}.key", 0o600)
+    with pytest.raises(AttachError, match="not private"):
+        SessionSystem.attach(name)
 
 
 def test_a_runtime_folder_that_is_none_of_ours_is_not_taken(

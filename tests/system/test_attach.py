@@ -24,9 +24,13 @@ from jidocode import (
     SystemNameTakenError,
     SystemNotFoundError,
 )
+from jidocode._host.attach import place
 from jidocode._host.client.owner import OwnerClient
-from jidocode.errors import InvalidSettingError
-from jidocode.otp import ChildExited
+from jidocode.errors import InvalidRequestError, InvalidSettingError
+from jidocode.otp import ChildExited, ChildRunning
+from jidocode.session.commands.operations import run_command
+from jidocode.session.commands.wanted import Wanted
+from jidocode.session.requests import request
 from jidocode.system.events import EventStream
 from jidocode.testing import PATIENCE, eventually, kill
 
@@ -140,6 +144,31 @@ def test_sessions_outlive_who_has_opened_them(
     eventually(lambda: visitors(shop) == 0, "its end is noticed")
 
 
+def test_a_command_ends_with_who_waits_for_it(
+    name: str, shop: SessionSystem, own: SessionHandle
+) -> None:
+    """For nobody else could get its result; one that was started lives on."""
+    del shop
+    started = own.commands.start("sleep 1000")
+    with colleagues(2) as [first, second]:
+        for each in (first, second):
+            each.attach(name).do(f"session = system.get_session({own.id!r})")
+            each.begin("session.run('sleep 1000', timeout=1000)")
+        eventually(lambda: len(running(own)) == 3, "they run")
+        first.kill()
+        eventually(lambda: len(running(own)) == 2, "one is ended")
+        second.kill()
+        eventually(lambda: running(own) == [started.id], "the other one, too")
+    started.cancel()
+    with pytest.raises(InvalidRequestError, match="waiter"):
+        own.commands._channel(request(run_command, Wanted("x", ("true",), waiter=-1)))
+
+
+def running(session: SessionHandle) -> list[str]:
+    """Return the commands that run in *session*."""
+    return [info.id for info in session.commands.list() if info.running and info.pid]
+
+
 def test_close_only_detaches(name: str, shop: SessionSystem, own: SessionHandle) -> None:
     """In a process that has started the same system, too."""
     with SessionSystem.attach(name) as attached:
@@ -170,6 +199,8 @@ def test_whoever_attaches_knows_all_and_hears_all(
         assert directories[0].snapshot() == directories[1].snapshot()
 
         heard = attached.events()
+        for _ in range(7):
+            assert isinstance(next(heard).fact, ChildRunning)
         first = shop.events()
         for _ in range(3):
             kill(shop, session, "state")
@@ -310,6 +341,7 @@ def test_who_only_looks_changes_nothing(
         assert session.manager.changes_since(kept).changes == ()
         assert session.manager.diff("README.md", since=kept).text == ""
         assert [each.id for each in session.manager.snapshots()] == [kept.id]
+        assert session.commands.list() == []
         assert session.health_check().status.value == "healthy"
         assert str(look.tree()) == str(shop.tree())
         assert look.statistics().sessions == 1
@@ -416,6 +448,23 @@ def raises_not_found(name: str) -> bool:
     except AttachError:
         pass
     return False
+
+
+def test_who_looks_for_a_wrong_name_is_told_the_right_ones(name: str, shop: SessionSystem) -> None:
+    """Those of live systems, and not what others have left."""
+    del shop
+    (place.folder() / "stale.lock").touch(mode=0o600)
+    (place.folder() / "no name.lock").touch(mode=0o600)
+    with colleagues() as [other]:
+        other.do(f"system = SessionSystem(name='{name}-b', durability='memory')")
+        says = f"no system of this user is called nope: there is {name}, {name}-b$"
+        with pytest.raises(SystemNotFoundError, match=says):
+            SessionSystem.attach("nope")
+        with pytest.raises(RemoteError, match=says):
+            other.do("SessionSystem.attach('nope')")
+        other.do("system.close()")
+    with pytest.raises(SystemNameTakenError):  # the look has not lost the name
+        SessionSystem(name=name)
 
 
 @pytest.mark.parametrize("wrong", ["", ".", "../x", "a/b", "x" * 65, "a b", "-x", "ä", 1, b"x"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,16 @@ from jidocode import SessionHandle, SessionSystem
 from jidocode.testing import PATIENCE, eventually, kill
 
 SECONDS = 0.5
+
+
+@pytest.fixture
+def project(project: Path) -> Path:
+    """A project in which a slow pattern is busy for long."""
+    chance = random.Random(1)  # noqa: S311 - repeatable
+    text = "".join("".join(chance.choices("ab", k=999)) + "\n" for _ in range(200))
+    for number in range(20):
+        (project / f"slow{number:02}").write_text(text)
+    return project
 
 
 @pytest.fixture
@@ -71,7 +82,16 @@ def stream_a_message(session: SessionHandle) -> None:
     session.state.end_stream(message.id)
 
 
-@pytest.mark.parametrize("use", [look_at_files, run_a_command, wait_for_changes, stream_a_message])
+def search(session: SessionHandle) -> None:
+    """Have a search under way, and ask nothing meanwhile."""
+    # The engine's automaton has 2 to the power of 200 states then.
+    found = session.manager.grep("(?:a|b)*a(?:a|b){200}z", glob="slow*", seconds=4 * SECONDS)
+    assert found.truncated == "time"
+
+
+@pytest.mark.parametrize(
+    "use", [look_at_files, run_a_command, wait_for_changes, stream_a_message, search]
+)
 def test_a_session_that_is_used_goes_on(
     system: SessionSystem, session: SessionHandle, use: Callable[[SessionHandle], None]
 ) -> None:

@@ -34,7 +34,7 @@ from jidocode import (
     SessionSystem,
 )
 from jidocode.otp import ChildSpec, Flags, Start
-from jidocode.system.events import Fact
+from jidocode.system.events import Event, _Unread
 from jidocode.testing import eventually
 
 
@@ -143,14 +143,14 @@ def test_a_system_may_be_collected_by_its_own_reader_thread() -> None:
     registry = system.tree().children[0].ref
     assert registry is not None
     hub, cycle = system._running.hub, [system]
-    publish = hub.publish
+    give = hub._give
     cycle.append(cycle)  # type: ignore[arg-type] # a list in itself is what it takes
 
-    def collect(fact: Fact, session_id: str | None) -> None:
+    def collect(event: Event | _Unread) -> None:
         gc.collect()
-        publish(fact, session_id)
+        give(event)
 
-    hub.publish = collect  # type: ignore[method-assign] # called in the reader thread
+    hub._give = collect  # type: ignore[method-assign] # called in the reader thread
     with pytest.warns(ResourceWarning, match="was not closed"):  # noqa: PT031 - idem
         gc.disable()
         del system, cycle

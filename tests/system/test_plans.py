@@ -20,11 +20,8 @@ from jidocode.errors import (
     ChildNotFoundError,
     JournalWriteError,
     NoProcessError,
-    RateLimitedError,
     RegistryNotRunningError,
-    SessionError,
     SessionExistsError,
-    SessionLimitError,
     SessionNotFoundError,
 )
 from jidocode.otp import ActorRef, ChildStarted, Killed, Name
@@ -65,11 +62,8 @@ class App:
         self.router = SessionRouter(
             self.directory, lambda: None, lambda: None, settings.call_timeout
         )
-        self.refusals: list[SessionError] = []
         self.archive = Archive(settings)
-        self.sessions = Sessions(
-            self.router, self.archive, settings, session_children, self.refusals.append
-        )
+        self.sessions = Sessions(self.router, self.archive, settings, session_children)
         self.updates = Updates(self.router, self.sessions)
         self.asked: list[tuple[str, object]] = []
         self.deadlines: list[float] = []
@@ -232,24 +226,6 @@ def test_an_id_that_exists_at_the_first_attempt_is_somebody_elses(
         app.carry_out(app.sessions.start(session), lambda _who, _: SessionExistsError(session.id))
 
     assert len(app.asked) == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "announced"),
-    [
-        (SessionLimitError(3, 3), True),
-        (RateLimitedError(1.0), True),
-        (SessionNotFoundError("x"), False),
-    ],
-)
-def test_refusals_for_the_limit_and_the_rate_are_announced(
-    app: App, session: Session, error: SessionError, *, announced: bool
-) -> None:
-    """And raised."""
-    with pytest.raises(type(error)):
-        app.carry_out(app.sessions.start(session), lambda _who, _request: error)
-
-    assert app.refusals == ([error] if announced else [])
 
 
 # ----- updates -----------------------------------------------------------------------

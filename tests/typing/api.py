@@ -58,6 +58,7 @@ from jidocode.otp import (
     Announced,
     Caller,
     ChildExited,
+    ChildRunning,
     ChildStarted,
     ChildStartFailed,
     ChildStarting,
@@ -162,8 +163,10 @@ def endings(events: EventStream, changes: ChangeStream) -> None:
     for event in events:
         assert_type(event, Event)
         match event.fact:
-            case ChildStarting() | ChildStarted() | ChildExited() | ChildStartFailed():
+            case ChildRunning() | ChildStarting() | ChildStarted() | ChildExited():
                 assert_type(event.fact.child_id, str)
+            case ChildStartFailed():
+                pass
             case (
                 HeartbeatMissed() | GaveUp() | SessionRefused() | Repair() | ProtectedPathsChanged()
             ):

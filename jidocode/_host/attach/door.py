@@ -57,6 +57,8 @@ MAX_STRANGERS = 64
 """For one more, the one that is there longest has to go: those who say nothing hold up nobody."""
 _PAUSE_SECONDS = 0.1
 _ACCEPTS_PER_TURN = 16
+_QUIET_SECONDS = 1.0
+"""How long nothing is logged of those who are turned away, after one was."""
 NEWS = (ChildStarting, SupervisorEvent, wire.News, wire.RootReady, wire.RootExited)
 """What visitors are told, as it came."""
 ADDRESS = struct.Struct("!HQ")
@@ -140,6 +142,8 @@ class Door:
         self._inside: dict[int, _Connection] = {}
         self._strangers: dict[int, _Connection] = {}
         self._is_closed = False
+        self._turned_away = 0
+        self._next_word = 0.0
         self.idle_since: float | None = time.monotonic()
         self._listener = claim.listen()
         close_in_forks(self, Door._descriptors)
@@ -234,13 +238,22 @@ class Door:
         try:
             connection.step(connection, packet)
         except (ProofError, OSError, ValueError, struct.error) as error:
-            log.warning(
-                "process {} is not let into system {}: {}",
-                connection.pid,
-                self._claim.name,
-                quote(str(error)),
-            )
-            self._forget(connection)
+            self._turn_away(connection, error)
+
+    def _turn_away(self, connection: _Connection, why: Exception) -> None:
+        self._forget(connection)
+        self._turned_away += 1
+        now = time.monotonic()
+        if now < self._next_word:  # whoever comes again and again fills no disk
+            return
+        self._next_word = now + _QUIET_SECONDS
+        log.warning(
+            "process {} is not let into system {}: {} (turned away so far: {})",
+            connection.pid,
+            self._claim.name,
+            quote(str(why)),
+            self._turned_away,
+        )
 
     def _challenge(self, connection: _Connection, packet: bytes) -> None:
         connection.sock.send(connection.side.challenge(packet))

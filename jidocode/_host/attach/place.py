@@ -214,33 +214,35 @@ def _holder_of(lock: int) -> int | None:
 
 def holder(name: str) -> int | None:
     """Return which process has *name*, 0 if it cannot be seen, None if no live one has."""
+    try:
+        with _opened(create=False) as place:
+            return _holder(place, name)
+    except FileNotFoundError:
+        return None
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that live systems of this user have."""
+    found: list[str] = []
+    with contextlib.suppress(OSError, AttachError), _opened(create=False) as place:
+        for file in os.listdir(place):  # noqa: PTH208 - a path of the moment
+            name = file.removesuffix(".lock")
+            if name != file and _NAME.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    if _holder(place, name) is not None:
+                        found.append(name)
+    return tuple(sorted(found))
+
+
+def _holder(place: str, name: str) -> int | None:
     key = os.getpid(), os.path.join(str(folder()), name)  # noqa: PTH118 - as above
     if key in _names_here:
         return os.getpid()
-    try:
-        with _opened(create=False) as place:
-            lock = os.open(f"{place}/{name}.lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+    lock = os.open(f"{place}/{name}.lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         return _holder_of(lock)
     finally:
         os.close(lock)
-
-
-def live_names() -> list[str]:
-    """Return the names of all live systems of this user.
-
-    Raises:
-        AttachError: The folder is not private.
-    """
-    try:
-        with _opened(create=False) as place:
-            names = [each.removesuffix(".lock") for each in os.listdir(place)]  # noqa: PTH208 - a path of the moment
-    except FileNotFoundError:
-        return []
-    found = (name for name in sorted(names) if _NAME.fullmatch(name))
-    return [name for name in found if not name.endswith((".sock", ".key")) and holder(name)]
 
 
 def connect(name: str, seconds: float) -> tuple[socket.socket, bytes]:

@@ -113,11 +113,18 @@ def visit(name: str, timeout: float) -> Visit:
             raise AttachError(_failure(name, error.strerror or "")) from error
         else:
             return _enter(name, sock, secret, left)
-        if place.holder(name) is None:
-            raise SystemNotFoundError(name)
+        if _holder(name) is None:
+            raise SystemNotFoundError(name, place.names())
         if time.monotonic() >= deadline:
             raise AttachError(_failure(name, f"{problem}, for {timeout:g} s"))
         time.sleep(_LOOK_SECONDS)
+
+
+def _holder(name: str) -> int | None:
+    try:
+        return place.holder(name)
+    except OSError as error:  # what is there is no lock
+        raise AttachError(_failure(name, error.strerror or "")) from error
 
 
 def _failure(name: str, problem: str) -> str:
@@ -138,7 +145,7 @@ def _enter(name: str, sock: socket.socket, secret: bytes, seconds: float) -> Vis
             raise AttachError(_failure(name, str(error))) from error
         except TimeoutError as error:
             raise AttachError(
-                _failure(name, f"it does not answer within {seconds:.2g} s")
+                _failure(name, f"it does not answer within {seconds:.3g} s")
             ) from error
         except OSError as error:
             raise AttachError(_failure(name, f"it has hung up: {error.strerror}")) from error

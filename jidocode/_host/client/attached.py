@@ -23,6 +23,7 @@ class AttachedClient(HostClient):
     """A system, seen from a process that has not started it, and does not end it."""
 
     _host: Visit
+    came_later = True
 
     def __init__(
         self,

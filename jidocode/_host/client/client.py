@@ -64,7 +64,10 @@ class HostClient:
     Attributes:
         directory: What is known of the tree.
         closed: Whether `close` is done.
+        came_later: Whether the tree ran already when this process began to hear of it.
     """
+
+    came_later = False
 
     def __init__(
         self,

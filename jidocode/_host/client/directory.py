@@ -23,6 +23,7 @@ from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.supervision.events import (
     ChildExited,
+    ChildRunning,
     ChildStarted,
     ChildStartFailed,
     SupervisorEvent,
@@ -34,6 +35,7 @@ REMEMBERED_NAMES = 4096
 
 class _Place(Struct, frozen=True):
     supervisor: ActorRef
+    child_id: str
     name: Name | None
 
 
@@ -61,7 +63,7 @@ class Directory:
         """Take in what a supervisor announces; return the ends of what was lost with its child."""
         match event:
             case ChildStarted():
-                self._started(event.supervisor, event.ref, event.name)
+                self._started(_Place(event.supervisor, event.child_id, event.name), event.ref)
             case ChildExited():
                 expected = event.name if event.restarting else None
                 return self._ended(event.ref, event.reason, expected, event.supervisor)
@@ -80,7 +82,7 @@ class Directory:
 
     def root_started(self, ref: ActorRef, name: Name) -> None:
         """Take in that the root of the tree runs."""
-        self._started(ref, ref, name)
+        self._started(_Place(ref, name[0], name), ref)
 
     def root_ended(
         self, name: Name, incarnation: int, reason: ExitReason, *, restarting: bool
@@ -103,10 +105,11 @@ class Directory:
             self._ended(ref, reason, None, ref)
         self.changes.tell()
 
-    def _started(self, supervisor: ActorRef, ref: ActorRef, name: Name | None) -> None:
+    def _started(self, place: _Place, ref: ActorRef) -> None:
+        supervisor, name = place.supervisor, place.name
         if supervisor in self._deaths:
             return  # late news of a supervisor that is gone with all its children
-        self._places[ref] = _Place(supervisor, name)
+        self._places[ref] = place
         if name is not None and not self._is_anothers(name, supervisor, ref):
             self._names[name] = ref
             self._ends.pop(name, None)
@@ -179,7 +182,10 @@ class Directory:
     def snapshot(self) -> DirectoryState:
         """Return all that is known, for a directory that is to go on from here."""
         return DirectoryState(
-            places={ref: (place.supervisor, place.name) for ref, place in self._places.items()},
+            places={
+                ref: (place.supervisor, place.child_id, place.name)
+                for ref, place in self._places.items()
+            },
             names=dict(self._names),
             expected=dict(self._expected),
             leaving=set(self._leaving),
@@ -236,6 +242,26 @@ class Directory:
         """Whether the process under *name* is being replaced."""
         return name in self._expected
 
+    def running(self) -> list[ChildRunning]:
+        """Return every process that is known to run, each one before all that is below it."""
+        below: dict[ActorRef | None, list[ActorRef]] = {}
+        for ref, place in self._places.items():
+            # Whose supervisor is not known yet hangs nowhere, as the root.
+            is_below = place.supervisor != ref and place.supervisor in self._places
+            below.setdefault(place.supervisor if is_below else None, []).append(ref)
+        found: list[ChildRunning] = []
+        rest = below.pop(None, [])[::-1]
+        while rest:
+            ref = rest.pop()
+            rest += below.pop(ref, [])[::-1]
+            place = self._places[ref]
+            found.append(
+                ChildRunning(
+                    supervisor=place.supervisor, child_id=place.child_id, ref=ref, name=place.name
+                )
+            )
+        return found
+
     def live(self) -> list[ActorRef]:
         """Return every process that is known to run, the root first."""
         return list(self._places)
@@ -270,7 +296,10 @@ class Directory:
 
 def _lost(ref: ActorRef, place: _Place) -> ChildExited:
     """Return the end of a process that its supervisor did not live to announce."""
-    child_id = ref.kind if place.name is None else place.name[1]
     return ChildExited(
-        supervisor=place.supervisor, child_id=child_id, ref=ref, reason=Killed(), name=place.name
+        supervisor=place.supervisor,
+        child_id=place.child_id,
+        ref=ref,
+        reason=Killed(),
+        name=place.name,
     )

@@ -52,6 +52,23 @@ class ChildStarted(Record):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
+class ChildRunning(Record):
+    """A child runs already when a stream of events begins; who attaches hears of each one first.
+
+    Attributes:
+        supervisor: Its supervisor; the process itself if it is the root.
+        child_id: Its id there.
+        ref: The process.
+        name: The name it is registered under, if any.
+    """
+
+    supervisor: ActorRef
+    child_id: str
+    ref: ActorRef
+    name: Name | None = None
+
+
+@frozen(eq=False, repr=False, kw_only=True)
 class ChildExited(Record):
     """A child that had started is gone, and so is every process below it.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from attrs import frozen
 from msgspec import Struct
 
+from jidocode.base.records import Record
 from jidocode.base.refs import Name
+from jidocode.errors import RateLimitedError, SessionLimitError
 from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.admission.admission import Place
 from jidocode.session.project.locate import ProjectKey
@@ -12,6 +15,13 @@ from jidocode.session.record import Session
 from jidocode.session.upkeep import Upkeep
 
 SESSIONS: Name = ("system", "sessions")
+
+
+@frozen(eq=False, repr=False)
+class SessionRefused(Record):
+    """A session was not let in, for the limit or the rate, whoever has asked for it."""
+
+    error: SessionLimitError | RateLimitedError
 
 
 class OpenSession(Struct, frozen=True):

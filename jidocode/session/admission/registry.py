@@ -24,6 +24,7 @@ from jidocode.errors import (
     NoProcessError,
     RateLimitedError,
     SessionError,
+    SessionLimitError,
     SessionNotFoundError,
 )
 from jidocode.otp.naming.messages import REGISTRY, ClaimName, Live, NotFound, OneLife
@@ -42,6 +43,7 @@ from jidocode.session.admission.messages import (
     ListRecords,
     OpenSession,
     SessionQuestion,
+    SessionRefused,
     StartSession,
     StopSession,
     UpdateRecord,
@@ -85,6 +87,7 @@ class ProcessRegistry(RegistryServer):
             try:
                 self._admission.count_attempt(time.monotonic())
             except RateLimitedError as error:
+                self.announce(SessionRefused(error))
                 return Refuse(error)
         self._waiting.append((request, caller))
         self._answer_waiting()
@@ -197,6 +200,8 @@ class ProcessRegistry(RegistryServer):
             self._check_place(request)
         except SessionError as error:
             if not self._has_dying_sessions():
+                if isinstance(error, SessionLimitError):
+                    self.announce(SessionRefused(error))
                 self.refuse(caller, error)
                 return
         self._waiting.append((request, caller))

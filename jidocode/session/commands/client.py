@@ -58,8 +58,8 @@ class CommandsMethods:
         """Run a program to its end, and return how it ended and what it has written.
 
         It has ended when its main process has. What that has started has 0.2 seconds more,
-        and is killed then. A command that is not waited for any more, because of a Ctrl-C or
-        because the task was cancelled, is ended.
+        and is killed then. A command that is not waited for any more is ended: because of a
+        Ctrl-C, because the task was cancelled, or because this process was killed.
 
         Args:
             command: A str is a line for `/bin/sh`; a sequence of them a program, looked for in
@@ -73,7 +73,7 @@ class CommandsMethods:
             ConfinementError: It cannot be confined on this machine.
             CommandLimitError: As many commands run as may.
         """
-        wanted = _wanted(command, **options)
+        wanted = replace(_wanted(command, **options), waiter=os.getpid())
         begin = Question(request(operations.run_command, wanted), INFINITY)
         result = yield from _ended_with_its_caller(wanted, begin)
         if check and not result.ok:

@@ -55,6 +55,8 @@ def run_command(holder: CommandTable, wanted: Wanted) -> CommandResult:
 
     command.started.add_done_callback(take_start)
     command.ended.add_done_callback(lambda ended: answer.set_result(ended.result()))
+    if wanted.waiter:
+        command.end_with(wanted.waiter)
     raise Later(answer)
 
 

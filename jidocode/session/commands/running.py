@@ -32,6 +32,7 @@ from jidocode.session.commands.output import HeadAndTail
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
 from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.streams import Streams
+from jidocode.session.commands.waiter import Waiter
 from jidocode.session.commands.wanted import Size, Wanted
 from jidocode.session.commands.watch import Changes
 from jidocode.session.confinement.namespaces import explain
@@ -109,6 +110,7 @@ class RunningCommand:
             loop.watch(descriptor, partial(self._take_output, name))
         if wanted.stdin is not None:
             self._write(wanted.stdin)
+        self._waiter: Waiter | None = None
         self._deadline: Timer | None = None
         if wanted.timeout is not None and wanted.timeout != INFINITY:
             self._deadline = loop.call_later(wanted.timeout, self._time_out)
@@ -228,6 +230,10 @@ class RunningCommand:
                 self._end_is_due = True
                 self._loop.call_later(RETRY_SECONDS, partial(self._end_again, grace))
 
+    def end_with(self, process: int) -> None:
+        """End it when *process* does, the one that waits for its result: nobody else can get it."""
+        self._waiter = Waiter(self._loop, process, self.cancel)
+
     def _end_again(self, grace: float) -> None:
         self._end_is_due = False
         self.end(grace)
@@ -333,6 +339,8 @@ class RunningCommand:
     def _close(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._waiter is not None:
+            self._waiter.forget()
         self._stop_writing()
         self._input.clear()
         for descriptor in self._streams.outputs.values():

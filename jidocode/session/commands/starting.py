@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jidocode.base.refs import Name
 from jidocode.errors import AlreadyStartedError, NoProcessError
@@ -22,6 +22,8 @@ from jidocode.session.requests import Request
 
 COMMANDS = "commands"
 """The id of what runs the commands of a session, which is no child before they are wanted."""
+_LIST = "list_commands"
+"""Who asks for that has nothing started: none runs, and a process that only looks may ask."""
 _Result = TypeVar("_Result")
 _Step = TypeVar("_Step")
 
@@ -60,6 +62,8 @@ def asking_commands(
     try:
         answer = yield from ask(name, request, timeout)
     except NoProcessError:
+        if request.operation == _LIST:
+            return cast("_Result", [])
         opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
     else:
         return answer

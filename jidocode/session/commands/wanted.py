@@ -28,6 +28,7 @@ Command = str | Sequence[str]
 Size = tuple[int, int]
 """Rows and columns of a terminal."""
 DEFAULT_SIZE: Size = (24, 80)
+_MAX_PID = 2**22
 MAX_SIDE = 2**16 - 1
 """Rows, or columns, that a terminal can have."""
 
@@ -52,6 +53,7 @@ class Wanted(Discreet, frozen=True):
         write: Absolute paths that it may change, too.
         limits: What each of its processes may use.
         ptrace: Whether it may debug what it has started.
+        waiter: The process that waits for its result, and with whose end it ends; 0 for none.
     """
 
     hidden = ("argv", "cwd", "env", "stdin", "save_output", "read", "write")
@@ -72,6 +74,7 @@ class Wanted(Discreet, frozen=True):
     write: tuple[str, ...] = ()
     limits: CommandLimits | None = None
     ptrace: bool = False
+    waiter: int = 0
 
 
 def as_argv(command: Command) -> tuple[str, ...]:
@@ -114,6 +117,9 @@ def check_wanted(wanted: Wanted) -> None:
             raise InvalidRequestError(f"output_limit may be {limits.MAX_OUTPUT} at most")
     if wanted.tty is not None:
         check_size(wanted.tty)
+    require_int("waiter", wanted.waiter, least=0)
+    if wanted.waiter > _MAX_PID:
+        raise InvalidRequestError(f"waiter must be a process, not {wanted.waiter}")
 
 
 def _check_grants(wanted: Wanted) -> None:

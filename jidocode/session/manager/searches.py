@@ -8,6 +8,7 @@ ends; so none has to be killed. What waits for a thread has its time counted, to
 from __future__ import annotations
 
 import errno
+import itertools
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -30,6 +31,7 @@ _Holder = TypeVar("_Holder")
 
 
 class _Search(NamedTuple):
+    number: int
     request: Request[object]
     caller: Caller
     ground: Ground
@@ -63,6 +65,13 @@ class Searches(Generic[_Holder]):
         self._waiting: SimpleQueue[_Search | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._is_closed = threading.Event()
+        self._numbers = itertools.count()
+        self._under_way: set[int] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any search waits, or is at work."""
+        return bool(self._under_way)
 
     def start(self, request: object, caller: Caller) -> bool:
         """Start the search that *request* asks for; return whether it is one.
@@ -87,7 +96,9 @@ class Searches(Generic[_Holder]):
             else:
                 self._threads.append(thread)
         ground = Ground(self._boundary, should_stop=self._is_closed.is_set)
-        self._waiting.put(_Search(request, caller, ground))
+        search = _Search(next(self._numbers), request, caller, ground)
+        self._under_way.add(search.number)
+        self._waiting.put(search)
         return True
 
     def close(self) -> None:
@@ -105,3 +116,5 @@ class Searches(Generic[_Holder]):
                     self._answer(search.caller, outcome)
             except Exception as error:  # noqa: BLE001 - a crash is the Manager's, not a thread's
                 self._fail(error)
+            finally:
+                self._under_way.discard(search.number)

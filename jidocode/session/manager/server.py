@@ -112,6 +112,8 @@ class Manager(GenServer):
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*; searches are answered later, by a thread."""
         if isinstance(request, HowIdle):
+            if self.searches.busy or self.snapshots.busy:
+                self._use.note()
             return Reply(self._use.idle_seconds())
         self._use.note()
         try:
@@ -136,6 +138,7 @@ class Manager(GenServer):
         self.stop(crash_reason(error))
 
     def _answer(self, caller: Caller, outcome: Reply | Refuse) -> None:
+        self._use.note()  # the time without any use begins now
         if isinstance(outcome, Reply):
             self.reply(caller, outcome.value)
         else:

@@ -66,6 +66,11 @@ class Snapshots:
             self._searches = self._begin()
         return self._searches.start(request, caller)
 
+    @property
+    def busy(self) -> bool:
+        """Whether any waits, or is done now."""
+        return self._searches is not None and self._searches.busy
+
     def close(self) -> None:
         """Have all end soon; see `Searches.close`."""
         if self._searches is not None:

@@ -187,7 +187,7 @@ class AsyncSessionHandle:
 
     def events(self) -> AsyncEventStream:
         """Return a stream of what happens in this session from now on."""
-        return AsyncEventStream(self._runner, self._system.hub.stream(self.id))
+        return AsyncEventStream(self._runner, self._system.events(self.id))
 
     async def monitor(self, child_id: str) -> AsyncMonitor:
         """Return a monitor of one of the session's processes."""

@@ -17,7 +17,7 @@ from jidocode.base.closing import AsyncClosing
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.refs import ActorRef, Name, Target, Via, require_target
 from jidocode.errors import HostError
-from jidocode.session.record import Session, SessionConfig, new_session_id, validate_session_id
+from jidocode.session.record import Session, SessionConfig, new_session_id
 from jidocode.system.asynchronous.export import AsyncExport
 from jidocode.system.asynchronous.handle import AsyncSessionHandle
 from jidocode.system.asynchronous.running import AsyncRunner
@@ -363,9 +363,7 @@ class AsyncSessionSystem(AsyncClosing):
 
     def events(self, session_id: str | None = None) -> AsyncEventStream:
         """Return a stream of what happens from now on; see `SessionSystem.events`."""
-        if session_id is not None:
-            validate_session_id(session_id)
-        return AsyncEventStream(self._runner, self._system.hub.stream(session_id))
+        return AsyncEventStream(self._runner, self._system.events(session_id))
 
     async def statistics(self) -> Statistics:
         """Return a snapshot of counts."""
