@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -10,7 +10,7 @@ import click
 from jidocode.cli.options import attach, json_option, open_session, system_option
 
 if TYPE_CHECKING:
-    from jidocode.system.events import Event
+    from jidocode.system.events import Event, EventStream
     from jidocode.system.system import SessionSystem
 
 # The fields of a fact that say more than whom it is about.
@@ -34,24 +34,30 @@ def command(session: str | None, system_name: str, *, follow: bool, as_json: boo
 
     with attach(system_name) as system:
         session_id = open_session(system, session).id if session is not None else None
-        with system.events(session_id) as stream:
-            if not follow:
-                for each in _running(system, session_id):
-                    if as_json:
-                        print_json(each)
-                    else:
-                        click.echo(_running_line(each["child_id"], each["os_pid"]))
+        ending = suppress(KeyboardInterrupt) if follow else nullcontext()
+        with system.events(session_id) as stream, ending:
+            if follow:
+                _follow(stream, as_json=as_json)
                 return
-            dropped = 0
-            with suppress(KeyboardInterrupt):
-                for event in stream:
-                    if stream.dropped > dropped:
-                        lost, dropped = stream.dropped - dropped, stream.dropped
-                        click.echo(f"{lost} events came too fast and are lost", err=True)
-                    if as_json:
-                        print_json(as_data(event))
-                    else:
-                        click.echo(as_line(event))
+            for each in _running(system, session_id):
+                if as_json:
+                    print_json(each)
+                else:
+                    click.echo(_running_line(each["child_id"], each["os_pid"]))
+
+
+def _follow(stream: EventStream, *, as_json: bool) -> None:
+    from jidocode.cli.output import print_json
+
+    dropped = 0
+    for event in stream:
+        if stream.dropped > dropped:
+            lost, dropped = stream.dropped - dropped, stream.dropped
+            click.echo(f"{lost} events came too fast and are lost", err=True)
+        if as_json:
+            print_json(as_data(event))
+        else:
+            click.echo(as_line(event))
 
 
 def _running_line(child_id: str, os_pid: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import click
 
-COMMANDS = ("demo", "doctor", "events", "run", "serve", "sessions", "top", "tree")
+COMMANDS = ("demo", "doctor", "events", "logs", "run", "serve", "sessions", "top", "tree")
 
 
 class Commands(click.Group):
@@ -50,8 +50,12 @@ def _sentence(error: Exception) -> str | None:
     from jidocode.base.text import line
     from jidocode.errors import JidocodeError
 
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "rich":
-        return "it needs rich: pip install 'jidocode[cli]'"
+    if isinstance(error, ImportError):
+        package = (error.name or "").partition(".")[0]
+        if package == "rich":
+            return "it needs rich: pip install 'jidocode[cli]'"
+        if package != "jidocode":
+            return line(f"{error}: pip install --upgrade 'jidocode[cli]'")
     if isinstance(error, JidocodeError):
         return error.message
     if isinstance(error, OSError) and error.errno != errno.EPIPE:
@@ -64,5 +68,7 @@ def _sentence(error: Exception) -> str | None:
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Supervised, process-isolated coding sessions."""
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False
+    elif os.environ.get("FORCE_COLOR"):
+        ctx.color = True

@@ -14,8 +14,26 @@ if TYPE_CHECKING:
     from jidocode.system.handle import SessionHandle
     from jidocode.system.system import SessionSystem
 
+
+def complete_system(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the names of the live systems of this user."""
+    from click.shell_completion import CompletionItem
+
+    from jidocode._host.attach.place import names
+
+    del ctx, param
+    return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+
+
 system_option = click.option(
-    "--system", "system_name", default="default", show_default=True, help="As `serve` names it."
+    "--system",
+    "system_name",
+    default="default",
+    show_default=True,
+    help="As `serve` names it.",
+    shell_complete=complete_system,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 config_option = click.option(

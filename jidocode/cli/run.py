@@ -71,10 +71,11 @@ def _follow(handle: CommandHandle) -> int:
 
 
 def _copy(handle: CommandHandle, stream: Literal["stdout", "stderr"]) -> None:
-    out = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
+    out = sys.stdout if stream == "stdout" else sys.stderr
     for data in handle.output(stream):
-        out.write(data)
-        out.flush()
+        if out is not None:  # pyright: ignore[reportUnnecessaryComparison] # it is closed
+            out.buffer.write(data)
+            out.buffer.flush()
 
 
 def _copy_errors(handle: CommandHandle) -> None:

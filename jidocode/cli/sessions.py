@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,10 +168,27 @@ def export(session: str, form: str, config: Path | None) -> None:
 )
 @config_option
 def delete(sessions: Sequence[str], config: Path | None) -> None:
-    """Delete sessions that are not open: their journals, and their snapshots."""
-    found = archive(config)
+    """Delete sessions that are not open: their journals, and their snapshots.
+
+    One that cannot be deleted does not keep the others; the status is 1 then.
+    """
+    from jidocode.errors import JidocodeError
+
+    found, problems = archive(config), list[str]()
     for session in sessions:
-        found.delete(session)
+        try:
+            found.delete(session)
+        except JidocodeError as error:
+            problems.append(error.message)
+    _fail(problems)
+
+
+def _fail(problems: Sequence[str]) -> None:
+    """End with status 1, if there are any; each is a sentence."""
+    for problem in problems:
+        click.echo(f"Error: {problem}", err=True)
+    if problems:
+        raise click.exceptions.Exit(1)
 
 
 def _age(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
@@ -216,7 +232,7 @@ def prune(  # noqa: PLR0913 - what can be said on the command line
     What counts is when the journal was last written to, and its size, without snapshots.
     """
     from jidocode.cli.output import print_json
-    from jidocode.errors import JournalLockedError, SessionNotFoundError
+    from jidocode.errors import JournalError, JournalLockedError, SessionNotFoundError
     from jidocode.system.pruning import superfluous
 
     if older_than is None and keep is None and max_size is None:
@@ -230,15 +246,22 @@ def prune(  # noqa: PLR0913 - what can be said on the command line
         max_size=max_size,
     )
     deleted: list[Resumable] = []
+    problems: list[str] = []
     for each in chosen:
-        with suppress(JournalLockedError, SessionNotFoundError):  # opened, or deleted, meanwhile
+        try:
             if not dry_run:
                 found.delete(each.session_id)
+        except (JournalLockedError, SessionNotFoundError):  # opened, or deleted, meanwhile
+            continue
+        except JournalError as error:
+            problems.append(error.message)
+        else:
             deleted.append(each)
     if as_json:
         print_json(deleted)
     else:
         _print(deleted)
+    _fail(problems)
 
 
 def _state(found: Resumable) -> str:

@@ -116,7 +116,7 @@ class SessionSystem(Application):
         What it returns is that system: the same sessions, limits and settings. `close` only
         detaches; the sessions that this process has opened go on. When the system ends, all
         calls end with `HostExitedError`, and streams of events end. What is logged in the system
-        goes to the process that has started it, and to no other.
+        goes to the sinks of the process that has started it; `jidocode logs` shows the last of it.
 
         Args:
             name: As it was given to `SessionSystem`, or to `jidocode serve`.

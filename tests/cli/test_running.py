@@ -47,6 +47,15 @@ def test_what_cannot_run_is_a_sentence(run: tuple[str, ...], served: str) -> Non
     assert "PROGRAM" in jidocode("run", "--system", served, "nobody", "--", status=2)
 
 
+def test_closed_streams_are_no_harm(run: tuple[str, ...], opened: SessionHandle) -> None:
+    """Nobody hears the program then, and no connection is taken for one."""
+    ended = done("sh", "-c", '"$@" >&- 2>&- <&-; exit $?', "sh", *run, "sh", "-c", "echo; exit 7")
+    assert (ended.returncode, ended.stderr) == (7, "")
+    ended = done("sh", "-c", '"$@" >&-', "sh", *run, "echo", "hello")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [info.exit_code for info in opened.commands.list()] == [7, 0]
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )

@@ -93,6 +93,16 @@ def test_they_are_deleted_and_pruned(closed: list[str], home: Path) -> None:
     assert list_resumable(home) == []
 
 
+def test_what_cannot_be_deleted_does_not_keep_the_others(closed: list[str], home: Path) -> None:
+    """Each is a sentence, and the status is 1."""
+    odd = str(uuid.uuid4())
+    (home / f"{odd}.jsonl").mkdir()
+    said = jidocode("sessions", "delete", odd, "nonsense", closed[2], status=1)
+    assert [each[:7] for each in said.splitlines()] == ["Error: "] * 2
+    assert "directory" in jidocode("sessions", "prune", "--keep", "0", status=1)
+    assert [each.name for each in home.glob("*.jsonl")] == [f"{odd}.jsonl"]
+
+
 def test_an_open_one_is_resumed_in_a_system_and_never_pruned(
     closed: list[str], served: str, attached: SessionSystem
 ) -> None:
