@@ -53,15 +53,14 @@ def command(system_name: str, session: str, argv: Sequence[str]) -> None:
     try:
         status = _run(system_name, session, argv)
     except click.ClickException as error:
-        error.exit_code = _FAILED
-        raise
+        error.show()
+        status = _FAILED
     except Exception as error:
         said = sentence(error)
         if said is None:
             raise
-        failure = click.ClickException(said)
-        failure.exit_code = _status(error)
-        raise failure from error
+        click.ClickException(said).show()
+        status = _status(error)
     raise click.exceptions.Exit(status)
 
 
