@@ -123,7 +123,7 @@ def _choose(word: str, ids: Callable[[], Iterable[list[str]]]) -> str:
 
     if is_session_id(word):
         return word
-    called = next(filter(None, ids()), [])
+    called = next((each for each in ids() if each), list[str]())
     if not called:
         raise SessionNotFoundError(f"with the id or name {word}")
     if len(called) > 1:
