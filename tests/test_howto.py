@@ -249,11 +249,11 @@ def test_workers_share_a_system_that_is_served(
             first, second = (json.loads(ask(url, b"one")) for url in urls)
             os.kill(served, signal.SIGKILL)
             for url in urls:
-                eventually(lambda url=url: tried(url) == 503, "the end of the system", timeout=60)
+                await_status(url, 503)
                 assert [tried(url) for _ in range(3)] == [503, 503, 503]
         with program(tmp_path, *serve, ready="is ready"):
             for url, before in zip(urls, (first, second), strict=True):
-                eventually(lambda url=url: tried(url) == 200, "the next system", timeout=60)
+                await_status(url, 200)
                 assert json.loads(ask(url, b"three"))["worker"] == before["worker"]
             assert status_of(f"http://127.0.0.1:{ports[0]}/{uuid.uuid4()}", b"") == 404
             assert status_of(f"http://127.0.0.1:{ports[1]}/{uuid.uuid4()}", b"") == 404
@@ -264,6 +264,11 @@ def test_workers_share_a_system_that_is_served(
             assert said_then.count("three") == 2
 
     assert first["worker"] != second["worker"]
+
+
+def await_status(url: str, status: int) -> None:
+    """Ask until the answer has *status*."""
+    eventually(lambda: tried(url) == status, f"an answer with {status}", timeout=60)
 
 
 def tried(url: str) -> int:
