@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from attrs import evolve
 from msgspec import Struct
 
 from jidocode._host.client.owner import OwnerClient
@@ -52,7 +53,7 @@ class About(Struct, frozen=True):
     """What a process that attaches to a system has to know of it.
 
     Attributes:
-        settings: How it behaves.
+        settings: How it behaves; the folder of its journals is in them.
         system: Its id among those that have the same journals.
     """
 
@@ -64,7 +65,7 @@ class RunningSystem(RunningTree):
     """A running tree with sessions in it.
 
     Attributes:
-        settings: How it behaves.
+        settings: How it behaves; the folder of its journals is in them.
         tooling: What the app says of tools.
         archive: The journals.
         sessions: Opens, finds and stops sessions.
@@ -97,9 +98,15 @@ class RunningSystem(RunningTree):
         client = self.client
         assert isinstance(client, OwnerClient)  # noqa: S101 - who is let in lets nobody in
         try:
-            run_whole(lambda: client.let_in(claim, About(self.settings, self.archive.system)))
+            run_whole(lambda: client.let_in(claim, self._about()))
         except OSError as error:
             raise AttachError(f"nobody could attach to it: {error.strerror}") from error
+
+    def _about(self) -> About:
+        settings = self.settings
+        if settings.durability != "memory":  # where it is by default depends on who asks
+            settings = evolve(settings, state_dir=self.archive.folder)
+        return About(settings, self.archive.system)
 
     def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change the record of a session, one thread at a time; see `Updates`."""
