@@ -263,6 +263,7 @@ if TYPE_CHECKING:
     )
     from jidocode.session.tools.policy import (
         Allow as Allow,
+        AsyncPolicy as AsyncPolicy,
         Decision as Decision,
         Deny as Deny,
         Policy as Policy,
@@ -296,6 +297,7 @@ if TYPE_CHECKING:
         AsyncMonitor as AsyncMonitor,
     )
     from jidocode.system.asynchronous.system import AsyncSessionSystem as AsyncSessionSystem
+    from jidocode.system.asynchronous.toolbox import AsyncToolbox as AsyncToolbox
     from jidocode.system.events import (
         Event as Event,
         EventStream as EventStream,
@@ -433,7 +435,7 @@ else:
         jidocode.session.state.client
             AsyncStateClient StateClient
         jidocode.session.tools.policy
-            Allow Decision Deny Policy ToolRequest accept_edits allow_all read_only
+            Allow AsyncPolicy Decision Deny Policy ToolRequest accept_edits allow_all read_only
         jidocode.session.tools.tool
             Tool ToolContext ToolKind
         jidocode.session.tools.toolbox
@@ -454,6 +456,8 @@ else:
             AsyncCallHandle AsyncCallStream AsyncEventStream AsyncMonitor
         jidocode.system.asynchronous.system
             AsyncSessionSystem
+        jidocode.system.asynchronous.toolbox
+            AsyncToolbox
         jidocode.system.events
             Event EventStream Fact
         jidocode.system.handle

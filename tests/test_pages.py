@@ -28,6 +28,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SERVED = ROOT / "docs/howto"
 """Whose programs are mostly servers and notebooks: `test_howto.py` runs all of them."""
+RUN_ELSEWHERE = {
+    ROOT / "docs/models.md": "it asks servers of models: `tests/model/test_aimock.py` has them",
+}
+"""Pages whose programs another test runs, and why."""
 
 NOT_PROGRAMS = {
     "text": "what a program of the page prints: compared with it",
@@ -72,7 +76,10 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != SERVED], ids=name_of)
+RUN_HERE = [page for page in PAGES if page.parent != SERVED and page not in RUN_ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", RUN_HERE, ids=name_of)
 def test_the_code_on_a_page_runs(page: Path, tmp_path: Path) -> None:
     """And prints what the page says."""
     if page.name == "README.md":

@@ -28,6 +28,7 @@ EXPORTED: dict[str, object] = {
 
 BEHAVIOUR = {
     "Application",
+    "AsyncApplication",
     "AsyncCallHandle",
     "AsyncCallStream",
     "AsyncChangeStream",
@@ -48,6 +49,7 @@ BEHAVIOUR = {
     "AsyncSessionSystem",
     "AsyncStateClient",
     "Block",  # the base of the data that is in messages
+    "AsyncToolbox",
     "ApplicationOverrides",  # the names and types of arguments
     "ChildSpecOptions",  # idem
     "CallHandle",

@@ -44,6 +44,8 @@ def is_kernels(error: BaseException) -> TypeGuard[OSError]:
 def explain(error: OSError) -> str:
     """Return what *error* says and, if a limit may be its cause, which."""
     text = error.strerror or str(error)
+    if isinstance(error.filename, str):
+        text = f"{text}: {error.filename}"
     limit = _LIMITS.get(error.errno or 0)
     return f"{text}: {limit}" if limit else text
 

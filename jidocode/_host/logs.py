@@ -16,6 +16,7 @@ from typing import Any
 
 from jidocode._host import threads
 from jidocode._host.forks import close_in_forks
+from jidocode._host.tail import Tail
 from jidocode.base import log
 from jidocode.base.log import Line
 
@@ -37,10 +38,14 @@ class Receiver:
     """Hands the records of a system's processes to the app's loguru.
 
     In a thread of its own: the app's sinks may be slow, or fail, and calls go on.
+
+    Attributes:
+        tail: The last of them.
     """
 
     def __init__(self, reading: socket.socket) -> None:
         """Read from *reading*, the app's end."""
+        self.tail = Tail()
         self._socket = reading
         close_in_forks(reading, lambda socket: [socket.fileno()])
         self._is_closing = False
@@ -69,8 +74,7 @@ class Receiver:
                 except BaseException:  # noqa: BLE001 - a sink of the app's that is to raise
                     threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self._thread)))
 
-    @staticmethod
-    def _hand_over(datagram: bytes) -> None:
+    def _hand_over(self, datagram: bytes) -> None:
         try:
             fields: dict[str, Any] = json.loads(datagram)
             dropped, process = fields.pop("dropped"), fields["extra"]["process"]
@@ -78,6 +82,7 @@ class Receiver:
         except Exception:  # noqa: BLE001 - it may be anything, nested a thousand times
             log.warning("a process wrote {} bytes to the log that are no line", len(datagram))
             return
+        self.tail.add(line, dropped, len(datagram))
         if dropped:
             log.warning("{} log records of {} were lost", dropped, process)
         log.write_to_loguru(line)

@@ -182,11 +182,13 @@ class Pulse(Struct, frozen=True):
         uptime: Seconds since its `init` was done.
         memory: Bytes of memory that are its own, shared with no other process;
             None if it cannot tell.
+        calls: How many calls it has been sent.
     """
 
     ref: ActorRef
     uptime: float
     memory: int | None
+    calls: int
 
 
 class SpawnOrder(Struct, frozen=True):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from jidocode.cli.options import attach, json_option, open_session, system_option
+from jidocode.cli.options import attach, explain_end, json_option, open_session, system_option
 
 if TYPE_CHECKING:
-    from jidocode.system.events import Event
+    from jidocode.system.events import Event, EventStream
     from jidocode.system.system import SessionSystem
 
 # The fields of a fact that say more than whom it is about.
@@ -18,6 +18,8 @@ _DETAILS = (
     *("os_pid", "ref", "reason", "recovered_after", "restarting", "on_request", "missed"),
     *("error", "value", "paths"),
 )
+
+_SHORT = 8
 
 
 @click.command("events")
@@ -34,28 +36,40 @@ def command(session: str | None, system_name: str, *, follow: bool, as_json: boo
 
     with attach(system_name) as system:
         session_id = open_session(system, session).id if session is not None else None
-        with system.events(session_id) as stream:
-            if not follow:
-                for each in _running(system, session_id):
-                    if as_json:
-                        print_json(each)
-                    else:
-                        click.echo(_running_line(each["child_id"], each["os_pid"]))
+        ending = suppress(KeyboardInterrupt) if follow else nullcontext()
+        with system.events(session_id) as stream, ending:
+            if follow:
+                _follow(stream, as_json=as_json)
+                explain_end(system, system_name)
                 return
-            dropped = 0
-            with suppress(KeyboardInterrupt):
-                for event in stream:
-                    if stream.dropped > dropped:
-                        lost, dropped = stream.dropped - dropped, stream.dropped
-                        click.echo(f"{lost} events came too fast and are lost", err=True)
-                    if as_json:
-                        print_json(as_data(event))
-                    else:
-                        click.echo(as_line(event))
+            for each in _running(system, session_id):
+                if as_json:
+                    print_json(each)
+                else:
+                    click.echo(_running_line(each["session_id"], each["child_id"], each["os_pid"]))
 
 
-def _running_line(child_id: str, os_pid: int) -> str:
-    return f"{'':8}  {'Running':16}  {child_id}  pid {os_pid}"
+def _follow(stream: EventStream, *, as_json: bool) -> None:
+    from jidocode.cli.output import print_json
+
+    dropped = 0
+    for event in stream:
+        if stream.dropped > dropped:
+            lost, dropped = stream.dropped - dropped, stream.dropped
+            click.echo(f"{lost} events came too fast and are lost", err=True)
+        if as_json:
+            print_json(as_data(event))
+        else:
+            click.echo(as_line(event))
+
+
+def _running_line(session_id: str | None, child_id: str, os_pid: int) -> str:
+    return f"{'':8}  {'Running':16}  {_short(session_id)}  {child_id}  pid {os_pid}"
+
+
+def _short(session_id: str | None) -> str:
+    """Return how an id begins, which tells sessions apart, as wide for what is in none."""
+    return f"{(session_id or '')[:_SHORT]:{_SHORT}}"
 
 
 def _running(system: SessionSystem, session_id: str | None) -> list[dict[str, Any]]:
@@ -103,8 +117,9 @@ def as_line(event: Event) -> str:
 
     fact = event.fact
     if isinstance(fact, ChildRunning):
-        return _running_line(line(fact.child_id), fact.ref.os_pid)
-    said = [event.at.astimezone().strftime("%H:%M:%S"), f"{type(fact).__name__:16}"]
+        return _running_line(event.session_id, line(fact.child_id), fact.ref.os_pid)
+    at = event.at.astimezone().strftime("%H:%M:%S")
+    said = [at, f"{type(fact).__name__:16}", _short(event.session_id)]
     child_id = getattr(fact, "child_id", None)
     if child_id is not None:
         said.append(line(str(child_id)))

@@ -7,16 +7,15 @@ ours, or the system, is shown as one sentence, and the exit status is 1.
 
 from __future__ import annotations
 
-import errno
 import os
 from importlib import import_module
 from typing import Any, cast
 
 import click
 
-COMMANDS = ("demo", "doctor", "events", "mcp", "run", "serve", "sessions", "top", "tree")
-_EXTRAS = {"rich": "cli", "mcp": "mcp"}
-"""What brings the packages that a command may miss."""
+from jidocode.cli.options import sentence
+
+COMMANDS = ("demo", "doctor", "events", "logs", "mcp", "run", "serve", "sessions", "top", "tree")
 
 
 class Commands(click.Group):
@@ -41,26 +40,10 @@ class Commands(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
-            sentence = _sentence(error)
-            if sentence is None:
+            said = sentence(error)
+            if said is None:
                 raise
-            raise click.ClickException(sentence) from error
-
-
-def _sentence(error: Exception) -> str | None:
-    """Return what is said of *error*; None of one that is a fault of ours, or a closed pipe."""
-    from jidocode.base.text import line
-    from jidocode.errors import JidocodeError
-
-    if isinstance(error, ImportError):
-        package = (error.name or "").partition(".")[0]
-        if package in _EXTRAS:
-            return f"it needs {package}: pip install 'jidocode[{_EXTRAS[package]}]'"
-    if isinstance(error, JidocodeError):
-        return error.message
-    if isinstance(error, OSError) and error.errno != errno.EPIPE:
-        return line(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    return None
+            raise click.ClickException(said) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,5 +51,7 @@ def _sentence(error: Exception) -> str | None:
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Supervised, process-isolated coding sessions."""
-    if os.environ.get("NO_COLOR"):
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         ctx.color = False
+    elif os.environ.get("FORCE_COLOR"):
+        ctx.color = True

@@ -13,10 +13,13 @@ import click
 
 from jidocode.cli.options import (
     archive,
+    archived_id,
     attach,
     complete_session,
     config_option,
     json_option,
+    open_session,
+    resumable_id,
     session_argument,
     system_option,
 )
@@ -30,10 +33,10 @@ _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 @click.group("sessions")
 def command() -> None:
-    """List, show, create, resume, fork, export, delete and prune sessions.
+    """List, show, create, resume, stop, fork, export, delete and prune sessions.
 
     They are those of the state directory, which the settings say; no system has to run, except
-    to create or resume one.
+    to create, resume or stop one.
     """
 
 
@@ -46,6 +49,8 @@ def list_(project: Path | None, config: Path | None, *, as_json: bool) -> None:
     from jidocode.cli.output import print_json
 
     found = archive(config).find_all(project)
+    if project is not None and not found and not project.exists():
+        raise click.ClickException(f"there is no folder {project}, and no session of one")
     if as_json:
         print_json(found)
     else:
@@ -61,7 +66,8 @@ def show(session: str, config: Path | None, *, as_json: bool) -> None:
     from jidocode.base.text import line
     from jidocode.cli.output import moment, print_json, size
 
-    found = archive(config).find(session)
+    journals = archive(config)
+    found = journals.find(archived_id(journals, session))
     if as_json:
         print_json(found)
         return
@@ -112,11 +118,21 @@ def resume(session: str, project: Path | None, system_name: str, *, as_json: boo
     from jidocode.cli.output import print_json
 
     with attach(system_name, read_only=False) as system:
-        record = system.resume_session(session, project_path=project).session
+        session_id = resumable_id(system, session)
+        record = system.resume_session(session_id, project_path=project).session
     if as_json:
         print_json(record)
     else:
         click.echo(record.id)
+
+
+@command.command()
+@session_argument
+@system_option
+def stop(session: str, system_name: str) -> None:
+    """Stop an open session of a system that runs; it can be resumed."""
+    with attach(system_name, read_only=False) as system:
+        system.stop_session(open_session(system, session).id)
 
 
 @command.command()
@@ -131,7 +147,8 @@ def fork(
     """Begin a new session with a copy of the conversation of another one; print its id."""
     from jidocode.cli.output import print_json
 
-    record = archive(config).fork(session, upto_seq=upto, name=name)
+    found = archive(config)
+    record = found.fork(archived_id(found, session), upto_seq=upto, name=name)
     if as_json:
         print_json(record)
     else:
@@ -154,7 +171,8 @@ def export(session: str, form: str, config: Path | None) -> None:
     from jidocode.cli.output import print_json
     from jidocode.system.transcript import as_markdown
 
-    changes = archive(config).export(session)
+    found = archive(config)
+    changes = found.export(archived_id(found, session))
     if form == "jsonl":
         for change in changes:
             print_json(change)
@@ -169,10 +187,47 @@ def export(session: str, form: str, config: Path | None) -> None:
 )
 @config_option
 def delete(sessions: Sequence[str], config: Path | None) -> None:
-    """Delete sessions that are not open: their journals, and their snapshots."""
-    found = archive(config)
+    """Delete sessions that are not open: their journals, and their snapshots.
+
+    `sessions stop` ends one that is open. One that cannot be deleted does not keep the others;
+    the status is 1 then.
+    """
+    from jidocode.errors import JidocodeError, JournalLockedError
+
+    found, problems = archive(config), list[str]()
     for session in sessions:
-        found.delete(session)
+        try:
+            session_id = archived_id(found, session)
+            try:
+                found.delete(session_id)
+            except JournalLockedError as error:
+                problems.append(_where_open(session_id) or error.message)
+        except (JidocodeError, click.ClickException) as error:
+            problems.append(error.message)
+    _fail(problems)
+
+
+def _where_open(session_id: str) -> str | None:
+    """Say in which system a session is open, and how to end it; None if in none with a name."""
+    from jidocode._host.attach.place import names
+    from jidocode.errors import JidocodeError
+
+    for name in names():
+        with suppress(JidocodeError), attach(name) as system:  # who does not answer is passed over
+            if system.session_running(session_id):
+                return (
+                    f"session {session_id} is open in system {name}: "
+                    f"`jidocode sessions stop {session_id} --system {name}` ends it"
+                )
+    return None
+
+
+def _fail(problems: Sequence[str]) -> None:
+    """End with status 1, if there are any; each is a sentence."""
+    for problem in problems:
+        click.echo(f"Error: {problem}", err=True)
+    if problems:
+        raise click.exceptions.Exit(1)
 
 
 def _age(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
@@ -216,7 +271,7 @@ def prune(  # noqa: PLR0913 - what can be said on the command line
     What counts is when the journal was last written to, and its size, without snapshots.
     """
     from jidocode.cli.output import print_json
-    from jidocode.errors import JournalLockedError, SessionNotFoundError
+    from jidocode.errors import JournalError, JournalLockedError, SessionNotFoundError
     from jidocode.system.pruning import superfluous
 
     if older_than is None and keep is None and max_size is None:
@@ -230,15 +285,22 @@ def prune(  # noqa: PLR0913 - what can be said on the command line
         max_size=max_size,
     )
     deleted: list[Resumable] = []
+    problems: list[str] = []
     for each in chosen:
-        with suppress(JournalLockedError, SessionNotFoundError):  # opened, or deleted, meanwhile
+        try:
             if not dry_run:
                 found.delete(each.session_id)
+        except (JournalLockedError, SessionNotFoundError):  # opened, or deleted, meanwhile
+            continue
+        except JournalError as error:
+            problems.append(error.message)
+        else:
             deleted.append(each)
     if as_json:
         print_json(deleted)
     else:
         _print(deleted)
+    _fail(problems)
 
 
 def _state(found: Resumable) -> str:

@@ -11,7 +11,10 @@ from jidocode.cli.options import attach, json_option, system_option
 if TYPE_CHECKING:
     from jidocode.system.overview import ProcessOverview
 
-HEAD = ("NAME", "STATUS", "PID", "RESTARTS", "UPTIME", "MEMORY", "LAST EXIT")
+HEAD = (
+    *("NAME", "STATUS", "PID", "RESTARTS", "UPTIME", "CPU", "MEMORY", "CALLS", "COMMANDS"),
+    "LAST EXIT",
+)
 
 
 @click.command("tree")
@@ -27,10 +30,10 @@ def command(system_name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        print_table(HEAD, [row(drawn, process) for drawn, process in found.lines()])
+        print_table(HEAD, [_row(drawn, process) for drawn, process in found.lines()])
 
 
-def row(drawn: str, process: ProcessOverview) -> tuple[str, ...]:
+def _row(drawn: str, process: ProcessOverview) -> tuple[str, ...]:
     """Return what is shown of *process*, behind the lines that are *drawn* before it."""
     from jidocode.cli.output import duration, size
 
@@ -41,6 +44,9 @@ def row(drawn: str, process: ProcessOverview) -> tuple[str, ...]:
         str(process.pid or "-"),
         str(process.restarts),
         duration(process.uptime),
+        "-" if process.cpu_time is None else f"{process.cpu_time:.2f}s",
         size(process.memory),
+        "-" if process.calls is None else str(process.calls),
+        "" if process.commands is None else str(process.commands),
         str(process.last_exit or ""),
     )

@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from jidocode.otp.supervision.supervisor import Supervisor as Supervisor
     from jidocode.otp.tasks import TaskSupervisor as TaskSupervisor
     from jidocode.system.application import Application as Application, start as start
+    from jidocode.system.asynchronous.application import AsyncApplication as AsyncApplication
     from jidocode.system.call_handle import CallHandle as CallHandle
     from jidocode.system.settings import (
         ApplicationOverrides as ApplicationOverrides,
@@ -181,6 +182,8 @@ else:
             TaskSupervisor
         jidocode.system.application
             Application start
+        jidocode.system.asynchronous.application
+            AsyncApplication
         jidocode.system.call_handle
             CallHandle
         jidocode.system.settings

@@ -36,6 +36,7 @@ from typing import (
     overload,
 )
 
+from jidocode.base import stepwise
 from jidocode.base.stop import Stop
 from jidocode.base.structs import Discreet
 from jidocode.base.text import quote
@@ -100,15 +101,15 @@ class AsyncChannel(Protocol):
     What is *shielded* is asked to its end, though whoever awaits it is cancelled.
     """
 
-    async def __call__(  # noqa: D102 - the class says it
+    def __call__(  # noqa: D102 - the class says it
         self,
         request: Request[_Result],
         /,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the process is told how long its answer is wanted, and errors say it
+        timeout: float | None = None,
         stop: Stop | None = None,
         shielded: bool = False,
-    ) -> _Result: ...
+    ) -> Coroutine[Any, Any, _Result]: ...
 
 
 class Client:
@@ -240,18 +241,9 @@ def _described(
 def carry_out(script: Script[_Result], channel: Channel, stop: Stop | None = None) -> _Result:
     """Carry out *script* over *channel*, and wait for each answer until *stop*."""
     options = {} if stop is None else {"stop": stop}
-    try:
-        question = next(script)
-        while True:
-            try:
-                answer = channel(question.request, timeout=question.timeout, **options)
-            except BaseException as error:  # noqa: BLE001 - the script decides what follows from it
-                question = script.throw(error)
-            else:
-                question = script.send(answer)
-    except StopIteration as end:
-        result: _Result = end.value
-        return result
+    return stepwise.carry_out(
+        script, lambda each: channel(each.request, timeout=each.timeout, **options)
+    )
 
 
 async def carry_out_async(
@@ -262,23 +254,16 @@ async def carry_out_async(
     What it asks after it was cancelled is asked to the end.
     """
     shielded = False
-    try:
-        question = next(script)
-        while True:
-            try:
-                answer = await channel(
-                    question.request, timeout=question.timeout, stop=stop, shielded=shielded
-                )
-            except GeneratorExit:  # it is awaited by nobody, and can ask no more
-                raise
-            except BaseException as error:  # noqa: BLE001 - as above
-                shielded = shielded or not isinstance(error, Exception)
-                question = script.throw(error)
-            else:
-                question = script.send(answer)
-    except StopIteration as end:
-        result: _Result = end.value
-        return result
+
+    async def answer(each: Question[Any]) -> object:
+        nonlocal shielded
+        try:
+            return await channel(each.request, timeout=each.timeout, stop=stop, shielded=shielded)
+        except BaseException as error:
+            shielded = shielded or not isinstance(error, Exception)
+            raise
+
+    return await stepwise.carry_out_async(script, answer)
 
 
 # ----- answering --------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import sys
 import tempfile
@@ -17,14 +18,15 @@ from attrs import evolve, frozen
 
 from jidocode._host.attach.place import folder as systems_folder
 from jidocode.base.records import Record
-from jidocode.base.text import line
+from jidocode.base.text import line, quote
 from jidocode.errors import ConfinementError, HostStartError, JidocodeError
 from jidocode.session.commands.limits import SandboxMode
+from jidocode.session.commands.scratch import place_of_scratch
 from jidocode.session.confinement.probe import probe
 from jidocode.session.confinement.report import KERNEL, NAMESPACES, TIERS, ConfinementReport
 from jidocode.session.project import openat2
 from jidocode.system.archive import Archive
-from jidocode.system.settings import Settings
+from jidocode.system.settings import Settings, unknown_variables
 from jidocode.system.system import SessionSystem
 
 FindingStatus = Literal["ok", "note", "missing"]
@@ -32,7 +34,8 @@ FindingStatus = Literal["ok", "note", "missing"]
 
 _FEW_FILES = 1024
 _FEW_PROCESSES = 512
-_DEPENDENCIES = ("thespian", "attrs", "msgspec", "loguru", "google-re2")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(==|>=)([0-9.]+)(; extra.*)?")
+_TRIAL_BYTES = 65_536
 
 
 @frozen(eq=False, repr=False)
@@ -62,7 +65,8 @@ def diagnose(settings: Settings) -> tuple[Finding, ...]:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    yield Finding("jidocode", "ok", _versions())
+    yield from _variables()
+    yield _versions()
     yield Finding("Python", "ok", f"{platform.python_version()}, {sys.executable}")
     yield Finding("kernel", "ok", f"{platform.release()}, {platform.machine()}")
     yield _pidfds()
@@ -70,15 +74,46 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _tiers(settings)
     yield _limit("open files", resource.RLIMIT_NOFILE, _FEW_FILES, "ulimit -n")
     yield _limit("processes", resource.RLIMIT_NPROC, _FEW_PROCESSES, "ulimit -u")
+    yield _temporary_files()
     yield _journals(settings)
     yield _place_of_systems()
     yield _session(settings)
 
 
-def _versions() -> str:
-    own = importlib.metadata.version("jidocode")
-    others = (f"{name} {importlib.metadata.version(name)}" for name in _DEPENDENCIES)
-    return f"{own}, with {', '.join(others)}"
+def _variables() -> Iterator[Finding]:
+    """Yield those that look like settings and are none: a typo has the default take its place."""
+    for variable, hint in unknown_variables().items():
+        advice = "Set what is meant, or nothing: it changes nothing."
+        yield Finding("a variable", "note", f"{quote(variable)} is no setting{hint}", advice)
+
+
+def _versions() -> Finding:
+    """Hold what is installed against what the package says that it needs."""
+    found: list[str] = []
+    wrong: list[str] = []
+    for requirement in importlib.metadata.requires("jidocode") or ():
+        match = _REQUIREMENT.fullmatch(requirement)
+        if match is None or match[4]:  # nothing fails for the lack of an extra
+            continue
+        name, relation, wanted = match[1], match[2], match[3]
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{name} is not installed")
+            continue
+        found.append(f"{name} {version}")
+        is_right = version == wanted if relation == "==" else _numbers(version) >= _numbers(wanted)
+        if not is_right:
+            wrong.append(f"{name} has to be {relation}{wanted}")
+    text = f"{importlib.metadata.version('jidocode')}, with {', '.join(found)}"
+    if not wrong:
+        return Finding("jidocode", "ok", text)
+    advice = "Install it anew, in an environment of its own: pip install --upgrade jidocode."
+    return Finding("jidocode", "missing", line(f"{'; '.join(wrong)}: {text}"), advice)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
 def _pidfds() -> Finding:
@@ -178,15 +213,40 @@ def _limit(about: str, number: int, few: int, command: str) -> Finding:
     return Finding(about, "note", found, f"That is few for many sessions; {command} {few} or more.")
 
 
+def _temporary_files() -> Finding:
+    """Try the folder in which commands have their homes, and programs of theirs may be."""
+    place, about = place_of_scratch(os.environ), "temporary files"
+    asked = os.environ.get("TMPDIR", place)
+    try:
+        with tempfile.TemporaryDirectory(prefix="jidocode-doctor-", dir=place) as folder:
+            Path(folder, "trial").write_bytes(bytes(_TRIAL_BYTES))
+    except OSError as error:
+        return Finding(about, "missing", f"{place}: {error.strerror}", "Set TMPDIR.")
+    if os.statvfs(place).f_flag & os.ST_NOEXEC:
+        found = f"{place}, from which no program can be run"
+        advice = "Commands that run what they have built or unpacked there fail; set TMPDIR."
+        return Finding(about, "note", found, advice)
+    if asked != place:
+        found = f"{place}, for TMPDIR names no folder: {line(asked)}"
+        return Finding(about, "note", found, "Set TMPDIR to a folder, or to nothing.")
+    return Finding(about, "ok", place)
+
+
 def _journals(settings: Settings) -> Finding:
     if settings.durability == "memory":
         return Finding("journals", "note", "sessions are kept in memory, as the settings say")
     archive = Archive(settings)
     try:
         archive.prepare()
+        with tempfile.NamedTemporaryFile(prefix=".jidocode-doctor-", dir=archive.folder) as trial:
+            trial.write(bytes(_TRIAL_BYTES))
+            trial.flush()
         return Finding("journals", "ok", f"{archive.folder}, {len(archive.find_all())} sessions")
     except JidocodeError as error:
         return Finding("journals", "missing", error.message, "Set JIDOCODE_STATE_DIR.")
+    except OSError as error:
+        problem = f"no journal can be written in {archive.folder}: {error.strerror}"
+        return Finding("journals", "missing", problem, "Make room, or set JIDOCODE_STATE_DIR.")
 
 
 def _place_of_systems() -> Finding:
@@ -194,13 +254,22 @@ def _place_of_systems() -> Finding:
     try:
         status = place.lstat()
     except FileNotFoundError:
-        return Finding(about, "ok", f"{place}, to be made")
+        return _found_place(place, f"{place}, to be made")
     except OSError as error:
         return Finding(about, "missing", f"{place}: {error.strerror}", "Set XDG_RUNTIME_DIR.")
     if place.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         found = f"{place} is not private"
         return Finding(about, "missing", found, f"rm -r {place}, or set XDG_RUNTIME_DIR.")
-    return Finding(about, "ok", str(place))
+    return _found_place(place, str(place))
+
+
+def _found_place(place: Path, found: str) -> Finding:
+    about, asked = "named systems", os.environ.get("XDG_RUNTIME_DIR")
+    if asked and place.parent != Path(asked):
+        found = f"{found}, for {line(asked)} is no folder of this user's"
+        advice = "Unless all of your processes have the same XDG_RUNTIME_DIR they find no system."
+        return Finding(about, "note", found, advice)
+    return Finding(about, "ok", found)
 
 
 def _session(settings: Settings) -> Finding:
@@ -212,7 +281,7 @@ def _session(settings: Settings) -> Finding:
     except HostStartError as error:
         return Finding("a session", "missing", error.message, "Nothing runs here without it.")
     except (JidocodeError, OSError) as error:
-        return Finding("a session", "missing", line(str(error)))
+        return Finding("a session", "missing", line(str(error)), "Nothing runs here without it.")
     found = f"ready after {seconds - begun:.2f} s, a command ran, all over after"
     return Finding("a session", "ok", f"{found} {time.monotonic() - begun:.2f} s")
 

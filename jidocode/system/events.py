@@ -29,6 +29,7 @@ from jidocode.base.closing import Closing
 from jidocode.base.faults import require_sound
 from jidocode.base.records import Record
 from jidocode.base.refs import Name
+from jidocode.base.stepwise import carry_out
 from jidocode.base.text import quote
 from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.seconds import INFINITY
@@ -46,7 +47,7 @@ from jidocode.session.admission.messages import SessionRefused
 from jidocode.session.conversation.reports import Repair
 from jidocode.session.project.protection import ProtectedPathsChanged
 from jidocode.session.record import is_session_id
-from jidocode.system.steps import AwaitChange, Plan, await_change, carry_out
+from jidocode.system.steps import AwaitChange, Plan, await_change
 
 Fact = (
     ChildRunning

@@ -140,18 +140,9 @@ class SessionHandle:
     @property
     def tools(self) -> Toolbox:
         """What a model or an editor may ask of the session: its own tools and the app's."""
-        from jidocode.session.tools.builtin import TOOLS  # noqa: PLC0415 - few apps have tools, and all wait for imports
-        from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - idem
-        from jidocode.session.tools.toolbox import Toolbox  # noqa: PLC0415 - idem
+        from jidocode.session.tools.toolbox import Toolbox  # noqa: PLC0415 - few apps have tools, and all wait for imports
 
-        system = self._system
-        patience = system.settings.policy_timeout
-        return Toolbox(
-            self,
-            [*TOOLS, *system.tooling.tools],
-            system.tooling.policy or read_only,
-            patience=patience,
-        )
+        return Toolbox(self, self._system.tool_calls(self.id))
 
     @property
     def agent(self) -> AgentClient:

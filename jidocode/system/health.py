@@ -39,6 +39,7 @@ class ChildHealth(Record):
         last_exit: Why its last process ended; None if none has.
         uptime: Seconds since its `init`; None if it did not answer.
         memory: Bytes of memory of its own; None if it did not answer, or cannot tell.
+        calls: How many calls it has been sent; None if it did not answer.
     """
 
     id: str
@@ -48,6 +49,7 @@ class ChildHealth(Record):
     last_exit: ExitReason | None = None
     uptime: float | None = None
     memory: int | None = None
+    calls: int | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Return it as a row of texts; what is not known is an empty one."""

@@ -1,16 +1,27 @@
-"""The live tree with all that is known of each process: what `jidocode tree` and `top` show."""
+"""The live tree with all that is known of each process: what `jidocode tree` shows."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from attrs import frozen
 
+from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason
 from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
+from jidocode.session.commands.operations import list_commands
+from jidocode.session.requests import request
+from jidocode.session.starting import COMMANDS
 from jidocode.system.health import ChildHealth, Health, TreeNode
+from jidocode.system.steps import AskAll, Plan
 from jidocode.system.system import SessionSystem
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_USER_TIME, _SYSTEM_TIME = 11, 12  # fields behind the name, see proc_pid_stat(5)
+_NAME_BYTES = 15
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -24,7 +35,10 @@ class ProcessOverview(Record):
         status: How it is, as `HealthStatus` has it; of what is not asked, as `ChildStatus`.
         restarts: How often it was started again.
         uptime: Seconds since its `init`; None if it did not answer, or is not asked.
+        cpu_time: Seconds that it has spent on a processor; None if it has no process here.
         memory: Bytes of memory of its own; None if it did not answer, or cannot tell.
+        calls: How many calls it has been sent; None if it did not answer, or is not asked.
+        commands: How many commands run in it; None if it runs none.
         last_exit: Why its last process ended; None if none has.
         session_id: The session that it belongs to, or supervises.
         session_name: The name of that session, for its supervisor.
@@ -37,7 +51,10 @@ class ProcessOverview(Record):
     status: str
     restarts: int
     uptime: float | None = None
+    cpu_time: float | None = None
     memory: int | None = None
+    calls: int | None = None
+    commands: int | None = None
     last_exit: ExitReason | None = None
     session_id: str | None = None
     session_name: str | None = None
@@ -65,7 +82,38 @@ def overview(system: SessionSystem) -> ProcessOverview:
     for each in health.sessions:
         asked |= {child.ref: child for child in each.children if child.ref is not None}
     sessions = {each.session_id: each for each in health.sessions}
-    return _process(tree, _Known(asked, sessions, names), None)
+    running = system._running  # noqa: SLF001 - both are of this room
+    commands = running.carry_out(
+        counting_commands(
+            [ref for ref in asked if ref.kind == COMMANDS], running.settings.call_timeout
+        )
+    )
+    return _process(tree, _Known(asked, sessions, names, commands), None)
+
+
+def counting_commands(refs: list[ActorRef], seconds: float) -> Plan[dict[ActorRef, list[Any]]]:
+    """Return the commands that each of *refs*, which run those of a session, tells of in time."""
+    answers: list[Any] = yield AskAll(refs, request(list_commands), Deadline.after(seconds))
+    return {
+        ref: answer
+        for ref, answer in zip(refs, answers, strict=True)
+        if not isinstance(answer, Exception)
+    }
+
+
+def cpu_time(ref: ActorRef) -> float | None:
+    """Return the seconds that *ref* has spent on a processor; None if it cannot be seen here."""
+    try:
+        with open(f"/proc/{ref.os_pid}/stat", "rb") as file:  # noqa: PTH123 - quicker
+            _, _, rest = file.read().partition(b"(")
+    except OSError:
+        return None
+    name, _, fields = rest.rpartition(b") ")
+    # It names itself so; in another namespace of processes, or later, the id may be a stranger's.
+    if name != f"jido:{ref.kind}".encode("ascii", "replace")[:_NAME_BYTES]:
+        return None
+    times = fields.split()
+    return (int(times[_USER_TIME]) + int(times[_SYSTEM_TIME])) / _TICKS
 
 
 @frozen
@@ -73,6 +121,7 @@ class _Known:
     asked: Mapping[ActorRef, ChildHealth]
     sessions: Mapping[str, Health]
     names: Mapping[str, str]
+    commands: Mapping[ActorRef, list[Any]]
 
 
 def _process(node: TreeNode, known: _Known, session_id: str | None) -> ProcessOverview:
@@ -80,6 +129,7 @@ def _process(node: TreeNode, known: _Known, session_id: str | None) -> ProcessOv
     if session is not None:
         session_id = node.id
     ref, pulse = node.ref, known.asked.get(node.ref) if node.ref else None
+    commands = known.commands.get(ref) if ref else None
     status = pulse.status.value if pulse else node.status.value
     return ProcessOverview(
         id=node.id,
@@ -88,7 +138,10 @@ def _process(node: TreeNode, known: _Known, session_id: str | None) -> ProcessOv
         status=session.status.value if session else status,
         restarts=node.restarts,
         uptime=pulse.uptime if pulse else None,
+        cpu_time=cpu_time(ref) if ref else None,
         memory=pulse.memory if pulse else None,
+        calls=pulse.calls if pulse else None,
+        commands=None if commands is None else sum(each.running for each in commands),
         last_exit=pulse.last_exit if pulse else None,
         session_id=session_id,
         session_name=known.names.get(node.id) if session else None,

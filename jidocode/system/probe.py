@@ -159,6 +159,7 @@ def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHea
         last_exit=info.last_exit,
         uptime=pulse.uptime if pulse else None,
         memory=pulse.memory if pulse else None,
+        calls=pulse.calls if pulse else None,
     )
 
 

@@ -16,6 +16,7 @@ from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.faults import require_sound
 from jidocode.base.refs import ActorRef, Target, Via, require_target
+from jidocode.base.stepwise import carry_out
 from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import quote
 from jidocode.errors import ActorExitedError, CallError, CallTimeoutError, NoProcessError
@@ -38,7 +39,6 @@ from jidocode.system.steps import (
     Plan,
     Step,
     await_change,
-    carry_out,
 )
 
 T = TypeVar("T")

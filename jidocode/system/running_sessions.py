@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from attrs import evolve
 from msgspec import Struct
 
 from jidocode._host.client.owner import OwnerClient
@@ -35,14 +36,15 @@ from jidocode.system.updates import Turns, Updates
 if TYPE_CHECKING:
     from jidocode._host.attach.place import Claim
     from jidocode.session.agent.spec import ModelSpec
-    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.calls import ToolCalls
+    from jidocode.session.tools.policy import AsyncPolicy
     from jidocode.session.tools.tool import Tool
 
 _Result = TypeVar("_Result")
 
 
 class Tooling(Struct, frozen=True):
-    """What agents work with.
+    """What an app says of tools and models.
 
     Attributes:
         tools: The app's own tools.
@@ -51,7 +53,7 @@ class Tooling(Struct, frozen=True):
     """
 
     tools: Sequence[Tool]
-    policy: Policy | None
+    policy: AsyncPolicy | None
     model: ModelSpec | None
 
 
@@ -59,7 +61,7 @@ class About(Struct, frozen=True):
     """What a process that attaches to a system has to know of it.
 
     Attributes:
-        settings: How it behaves.
+        settings: How it behaves; the folder of its journals is in them.
         system: Its id among those that have the same journals.
         model: What the agents of its sessions speak with.
     """
@@ -73,8 +75,8 @@ class RunningSystem(RunningTree):
     """A running tree with sessions in it.
 
     Attributes:
-        settings: How it behaves.
-        tooling: What its agents work with.
+        settings: How it behaves; the folder of its journals is in them.
+        tooling: What the app says of tools, and of models.
         archive: The journals.
         sessions: Opens, finds and stops sessions.
         updates: Changes the records of sessions.
@@ -105,11 +107,16 @@ class RunningSystem(RunningTree):
         """
         client = self.client
         assert isinstance(client, OwnerClient)  # noqa: S101 - who is let in lets nobody in
-        about = About(self.settings, self.archive.system, self.tooling.model)
         try:
-            run_whole(lambda: client.let_in(claim, about))
+            run_whole(lambda: client.let_in(claim, self._about()))
         except OSError as error:
             raise AttachError(f"nobody could attach to it: {error.strerror}") from error
+
+    def _about(self) -> About:
+        settings = self.settings
+        if settings.durability != "memory":  # where it is by default depends on who asks
+            settings = evolve(settings, state_dir=self.archive.folder)
+        return About(settings, self.archive.system, self.tooling.model)
 
     def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change the record of a session, one thread at a time; see `Updates`."""
@@ -163,6 +170,19 @@ class RunningSystem(RunningTree):
         return asking_commands(self.router.ask, session_id, request, timeout)
 
     # What needs no plan
+
+    def tool_calls(self, session_id: str) -> ToolCalls:
+        """Return the calls of a session's tools, those that every session has and the app's."""
+        from jidocode.session.tools.builtin import TOOLS  # noqa: PLC0415 - few apps have tools, and all wait for imports
+        from jidocode.session.tools.calls import ToolCalls  # noqa: PLC0415 - idem
+        from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - idem
+
+        return ToolCalls(
+            session_id,
+            [*TOOLS, *self.tooling.tools],
+            self.tooling.policy or read_only,
+            patience=self.settings.policy_timeout,
+        )
 
     def events(self, session_id: str | None) -> EventStream:
         """Return a stream of what happens from now on; see `SessionSystem.events`."""

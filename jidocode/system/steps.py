@@ -1,16 +1,13 @@
 """What services ask of processes, step by step, without knowing how it is waited for.
 
-A method of a service that has to ask a process is a `Plan`: a generator that yields
-a step, is sent what came of it or has the error raised in it, goes on to the next,
-and returns its result. Whoever carries it out does the waiting: a thread, in
-`running.py`, or a coroutine, in `asynchronous/running.py`. What is asked when, and what
-follows from an answer, is so written once for both (httpx does the same for
-authentication: `Auth.auth_flow`).
+A method of a service that has to ask a process is a `Plan` (see `base/stepwise.py`).
+Whoever carries it out does the waiting: a thread, in `running.py`, or a coroutine, in
+`asynchronous/running.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from jidocode._host.deadline import Deadline
@@ -91,38 +88,6 @@ class AwaitChange(Discreet, frozen=True):
 
 Step = Ask | Begin | BeginStream | AskAll | PingAll | AwaitName | AwaitChange
 Plan = Generator[Step, Any, T]
-
-
-def carry_out(plan: Plan[T], take: Callable[[Step], object]) -> T:
-    """Carry out *plan*: have *take* do each step, and return what comes of it."""
-    try:
-        step = next(plan)
-        while True:
-            try:
-                outcome = take(step)
-            except BaseException as error:  # noqa: BLE001 - the plan decides what follows from it
-                step = plan.throw(error)
-            else:
-                step = plan.send(outcome)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-
-
-async def carry_out_async(plan: Plan[T], take: Callable[[Step], Awaitable[object]]) -> T:
-    """Carry out *plan* as `carry_out`, awaiting each step."""
-    try:
-        step = next(plan)
-        while True:
-            try:
-                outcome = await take(step)
-            except BaseException as error:  # noqa: BLE001 - as above
-                step = plan.throw(error)
-            else:
-                step = plan.send(outcome)
-    except StopIteration as end:
-        result: T = end.value
-        return result
 
 
 def await_change(step: AwaitChange) -> object:

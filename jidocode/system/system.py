@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.threads import run_whole
+from jidocode.errors import InvalidToolError
 from jidocode.system.application import Application, with_overrides
 from jidocode.system.settings import Settings, SettingsOverrides
 
@@ -47,8 +48,8 @@ class SessionSystem(Application):
         InvalidSettingError: A setting, or *name*, breaks a rule.
         SystemNameTakenError: A live system of this user has that name.
         AttachError: Other processes could not find it safely; it says why.
-        InvalidToolError: One of the tools is none, or two have one name.
-        TypeError: *settings* is no `Settings`, or there is no such setting.
+        InvalidToolError: One of the tools is none, or two have one name; or it is awaited.
+        TypeError: *settings* is no `Settings`, or there is no such setting; *policy* is awaited.
         HostStartError: The system could not be started; nothing is left.
     """
 
@@ -87,7 +88,7 @@ class SessionSystem(Application):
             overrides: Single settings, which count more than *settings*.
         """
         self._build = build
-        self._tools = _checked(tools)
+        self._tools = _checked(tools, policy)
         self._policy = policy
         self._model = model
         chosen = with_overrides(settings or Settings(), Settings, overrides)
@@ -119,7 +120,7 @@ class SessionSystem(Application):
         What it returns is that system: the same sessions, limits and settings. `close` only
         detaches; the sessions that this process has opened go on. When the system ends, all
         calls end with `HostExitedError`, and streams of events end. What is logged in the system
-        goes to the process that has started it, and to no other.
+        goes to the sinks of the process that has started it; `jidocode logs` shows the last of it.
 
         Args:
             name: As it was given to `SessionSystem`, or to `jidocode serve`.
@@ -140,7 +141,7 @@ class SessionSystem(Application):
         from jidocode.system.attaching import attach  # noqa: PLC0415 - see above
 
         self = cls.__new__(cls)
-        self._build, self._tools, self._policy = build, _checked(tools), policy
+        self._build, self._tools, self._policy = build, _checked(tools, policy), policy
         tooling = self._tools, policy
         self._running = attach(name, build, tooling, read_only=read_only, timeout=timeout)
         self._settings = self._running.settings
@@ -487,9 +488,15 @@ def _claim(name: str | None) -> Claim | None:
     return run_whole(lambda: Claim(found))
 
 
-def _checked(tools: Sequence[Tool]) -> Sequence[Tool]:
-    if not tools:
+def _checked(tools: Sequence[Tool], policy: Policy | None) -> Sequence[Tool]:
+    if not tools and policy is None:
         return ()
-    from jidocode.session.tools.tool import check_tools  # noqa: PLC0415 - see above
+    from jidocode.session.tools.tool import check_tools, is_awaited  # noqa: PLC0415 - see above
 
-    return check_tools(tools)
+    checked = check_tools(tools)
+    for tool in checked:
+        if is_awaited(tool.run):
+            raise InvalidToolError(f"tool {tool.name} is awaited, which takes AsyncSessionSystem")
+    if policy is not None and is_awaited(policy):
+        raise TypeError("a policy that is awaited takes AsyncSessionSystem")
+    return checked

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
+from weakref import ref
 
 import pytest
 from loops import Runner
@@ -89,6 +92,71 @@ def test_a_few_are_woken_in_each_turn() -> None:
     alarm.ring(partial(woken.append, 100))
     turns.pop()()
     assert woken[-1] == 100
+
+
+def test_many_moments_take_one_timer() -> None:
+    """Each is kept, whatever others are set before and after it, and none is left."""
+
+    async def main() -> None:
+        loop, begin = asyncio.get_running_loop(), time.monotonic()
+        ended: list[float] = []
+
+        async def wait(seconds: float) -> None:
+            await current_loop().waiter().wait(seconds)
+            ended.append(seconds)
+            assert time.monotonic() - begin >= seconds - 0.002  # a loop's clock is not finer
+
+        tasks = [asyncio.create_task(wait(60.0)) for _ in range(100)]
+        moments = [0.2, 0.05, 0.15, 0.01, 0.1, 0.1]
+        await asyncio.gather(*map(wait, moments))
+        assert ended == sorted(moments)
+        scheduled: list[object] = vars(loop)["_scheduled"]
+        assert len(scheduled) < 10
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*map(wait, moments))
+
+    asyncio.run(main())
+
+
+def test_what_is_sent_in_a_turn_is_sent_at_its_end(loop: Runner) -> None:
+    """The first at once; and in the next turn it begins anew, also after a failure."""
+    done: list[str] = []
+
+    def fail() -> None:
+        raise LookupError
+
+    async def main() -> None:
+        gather = current_loop().gather
+        first, other = partial(done.append, "first"), partial(done.append, "other")
+        with pytest.raises(LookupError):
+            gather(fail)
+        gather(first)
+        for _ in range(3):
+            gather(other)
+        assert done == []
+        await loop.sleep(0.01)
+        assert sorted(done) == ["first", "other"]
+        gather(first)
+        assert done[2:] == ["first"]
+
+    loop.run(main)
+
+
+def test_a_loop_that_nobody_holds_is_collected() -> None:
+    """Though something waits in it."""
+    changes: Changes = Changes()
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(wait_for(changes, lambda: None, 1e9))
+    loop.run_until_complete(asyncio.sleep(0))
+    held, cancelled = ref(loop), waiting.cancel()
+    assert cancelled
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    del loop, waiting
+    gc.collect()
+    assert held() is None
 
 
 def test_a_thread_is_waited_for_and_its_error_raised(loop: Runner) -> None:

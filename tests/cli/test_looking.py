@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,13 +13,16 @@ import pytest
 from shell import COMMAND, SECONDS, data, environment, jidocode
 
 from jidocode import SessionHandle, SessionSystem
+from jidocode.cli.output import print_json
 from jidocode.testing import eventually
 
 HEAVY = ("attrs", "msgspec", "rich", "loguru", "thespian", "jidocode.system", "asyncio")
 
 
-def test_help_imports_nothing_but_click() -> None:
+@pytest.mark.parametrize("completes", [False, True])
+def test_help_imports_nothing_but_click(*, completes: bool) -> None:
     """Whatever a command needs is imported when it is carried out: it has to feel instant."""
+    words = {"_JIDOCODE_COMPLETE": "bash_complete", "COMP_WORDS": "jidocode do", "COMP_CWORD": "1"}
     code = (
         "import sys; sys.argv = ['jidocode', '--help']\n"
         "from jidocode.__main__ import main\n"
@@ -30,7 +34,7 @@ def test_help_imports_nothing_but_click() -> None:
         capture_output=True,
         check=True,
         text=True,
-        env=environment(),
+        env=environment(**(words if completes else {})),
     )
 
     assert done.stderr.strip() == "[]"
@@ -52,6 +56,32 @@ def test_the_shell_completes_commands() -> None:
     said = jidocode(_JIDOCODE_COMPLETE="bash_complete", COMP_WORDS="jidocode do", COMP_CWORD="1")
 
     assert said.split() == ["plain,doctor"]
+
+
+def test_bash_completes_commands_options_and_systems(served: str, tmp_path: Path) -> None:
+    """As it does when one presses the key."""
+    if not Path("/bin/bash").exists():
+        pytest.skip("there is no bash")
+    script = """
+    eval "$(_JIDOCODE_COMPLETE=bash_source jidocode)"
+    for line in "jidocode se" "jidocode logs --f" "jidocode tree --system $NAME"; do
+        COMP_WORDS=($line) COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+        _jidocode_completion jidocode
+        echo "${COMPREPLY[@]}"
+    done
+    """
+    program = tmp_path / "jidocode"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m jidocode "$@"\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+        env=environment(NAME=served[:-1], PATH=f"{tmp_path}:{os.environ['PATH']}"),
+    )
+    assert done.stdout.splitlines() == ["serve sessions", "--follow", served]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -97,6 +127,57 @@ def test_colours_are_for_terminals(home: Path, no_color: str, *, coloured: bool)
     assert not home.exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        ("--help >/dev/full", 1, "Error: No space left on device\n"),
+        ("sessions list >/dev/full", 1, "Error: No space left on device\n"),
+        ("sessions list >&-", 0, ""),
+        ("sessions list | exec true", 1, ""),
+        ("nonsense 2>/dev/full", 1, ""),
+    ],
+)
+def test_output_that_nobody_takes_is_no_traceback(
+    home: Path, line: str, status: int, said: str
+) -> None:
+    """A status says so."""
+    del home
+    shell = f'set -o pipefail; "$0" -m jidocode {line}'
+    ended = subprocess.run(
+        ["bash", "-c", shell, sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+        env=environment(),
+    )
+    assert (ended.returncode, ended.stderr) == (status, said)
+
+
+def test_colours_can_be_had_and_done_without(home: Path) -> None:
+    """By the variables that others have for it."""
+    del home
+    assert "\x1b[1m" in jidocode("sessions", "list", FORCE_COLOR="1")
+    assert "\x1b" not in jidocode("sessions", "list", FORCE_COLOR="1", NO_COLOR="1")
+    assert "\x1b" not in jidocode("sessions", "list", FORCE_COLOR="1", TERM="dumb")
+
+
+def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Parsers of other languages refuse NaN."""
+    print_json({"rate": float("nan"), "bounds": [float("-inf"), 1.5]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "rate": "nan",
+        "bounds": ["-inf", 1.5],
+    }
+
+
+def test_what_cannot_be_imported_is_a_sentence(tmp_path: Path) -> None:
+    """With what to do."""
+    (tmp_path / "loguru.py").write_text("import no_such_module")
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    assert "no_such_module" in jidocode("serve", status=1, PYTHONPATH=path)
+
+
 # ----- doctor --------------------------------------------------------------------------------
 
 
@@ -115,6 +196,9 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     """With status 1."""
     (tmp_path / "file").touch()
     (tmp_path / "jidocode").mkdir(mode=0o755)
+    other = tmp_path / "thespian-3.9.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: thespian\nVersion: 3.9\n")
     done = subprocess.run(
         [*COMMAND, "doctor"],
         capture_output=True,
@@ -122,18 +206,33 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
         timeout=SECONDS,
         check=False,
         env=environment(
-            JIDOCODE_STATE_DIR=str(tmp_path / "file" / "state"), XDG_RUNTIME_DIR=str(tmp_path)
+            JIDOCODE_STATE_DIR=str(tmp_path / "file" / "state"),
+            XDG_RUNTIME_DIR=str(tmp_path),
+            TMPDIR="/proc",
+            PYTHONPATH=os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]]),
         ),
     )
 
     assert done.returncode == 1
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert [line.split()[1] for line in lines if line.startswith("missing")] == [
-        "journals",
-        "named",
+    missing = [line.removeprefix("missing").strip() for line in lines if line[:7] == "missing"]
+    assert [each.partition("  ")[0] for each in missing] == [
+        *("jidocode", "temporary files", "journals", "named systems", "a session"),
     ]
+    assert "thespian has to be ==4.0.1" in missing[0]
     assert "journals: Set JIDOCODE_STATE_DIR." in lines
+    assert "temporary files: Set TMPDIR." in lines
+
+
+def test_the_doctor_tells_of_variables_that_are_no_settings(home: Path) -> None:
+    """As a typo is one; which system is meant is no setting either, and known."""
+    said = jidocode("doctor", JIDOCODE_STATE_DR="/tmp/x", JIDOCODE_SYSTEM="shop")  # noqa: S108 - nobody goes there
+    [line] = [
+        each for each in said.splitlines() if each.startswith("note") and "a variable" in each
+    ]
+    assert "'JIDOCODE_STATE_DR' is no setting; did you mean JIDOCODE_STATE_DIR?" in line
+    assert home.exists()
 
 
 def test_the_doctor_has_the_settings_of_the_app(tmp_path: Path) -> None:

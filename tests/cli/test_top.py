@@ -23,11 +23,12 @@ pytestmark = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
 class Terminal:
     """A terminal in a tmux server of its own, in which a program runs."""
 
-    def __init__(self, folder: Path, *command: str) -> None:
+    def __init__(self, folder: Path, *command: str, size: tuple[int, int] = (140, 40)) -> None:
         self._socket = folder / "tmux"
-        shell = '"$@"; echo "status $?"; exec sleep 1000'
+        shell = 'trap : INT; "$@"; ended=$?; stty -a; echo "status $ended"; exec sleep 1000'
         words = ["env", "-u", "COLUMNS", "-u", "LINES", "sh", "-c", shell, "sh", *command]
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "140", "-y", "40", *words)
+        across, down = map(str, size)
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", across, "-y", down, *words)
 
     def tmux(self, *words: str) -> str:
         """Return what tmux says."""
@@ -120,3 +121,51 @@ def test_it_ends_with_the_system(tmp_path: Path) -> None:
 def test_it_needs_a_terminal() -> None:
     """And says what does not."""
     assert "jidocode tree" in jidocode("top", status=1)
+
+
+def test_a_small_terminal_is_enough(
+    served: str, opened: SessionHandle, attached: SessionSystem, tmp_path: Path
+) -> None:
+    """With the columns and lines there is room for; it follows its size, and ends by Ctrl-C."""
+    handle = opened.commands.start(["sleep", "1000"])
+    terminal = Terminal(tmp_path, *COMMAND, "top", "--system", served, size=(80, 24))
+    try:
+        seen = terminal.await_text("shop", "CALLS/S", "RESTARTS", "CMDS", "0%", "q quit")
+        assert all(len(each) <= 80 for each in seen.splitlines())
+        assert "LAST EXIT" not in seen
+        manager = str(attached.get_manager(opened.id).os_pid)
+        [shown] = [each for each in seen.splitlines() if manager in each]
+        assert shown.split()[:3] == ["├─", "manager", "healthy"]
+        terminal.tmux("resize-window", "-x", "130", "-y", "30")
+        terminal.await_text("LAST EXIT", "UPTIME")
+        terminal.tmux("resize-window", "-x", "40", "-y", "8")
+        terminal.await_text("STATUS", "Escape b…")
+        terminal.press("End")
+        terminal.await_text("commands")
+        terminal.press("C-c")
+        seen = terminal.await_text("status 0")
+        assert "-icanon" not in seen
+    finally:
+        terminal.tmux("kill-server")
+        handle.cancel()
+
+
+def test_a_signal_leaves_the_terminal_as_it_was(served: str, tmp_path: Path) -> None:
+    """And a terminal that cannot be drawn on is a sentence."""
+    terminal = Terminal(tmp_path, *COMMAND, "top", "--system", served)
+    try:
+        terminal.await_text("registry")
+        [shell] = terminal.tmux("list-panes", "-F", "#{pane_pid}").split()
+        [pid] = Path(f"/proc/{shell}/task/{shell}/children").read_text("ascii").split()
+        os.kill(int(pid), signal.SIGTERM)
+        seen = terminal.await_text(f"status {128 + signal.SIGTERM}", "icanon")
+        assert "-icanon" not in seen
+    finally:
+        terminal.tmux("kill-server")
+    other = tmp_path / "other"
+    other.mkdir()
+    terminal = Terminal(other, "env", "TERM=dumb", *COMMAND, "top", "--system", served)
+    try:
+        terminal.await_text("Error: top needs a terminal that TERM names", "status 1")
+    finally:
+        terminal.tmux("kill-server")

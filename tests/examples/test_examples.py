@@ -70,6 +70,10 @@ def test_async_sessions() -> None:
 
     for number in (1, 2, 3):
         assert f"project {number}: 271 lines with a 7, 19 with two" in output
+        said = "1000; note.txt was written; run_command was not allowed: not today"
+        assert f"project {number}: tools say {said}" in output
+        assert f"project {number}: 0 commands run after a time-out" in output
+        assert f"project {number}: state came back, with 1 message" in output
     assert "meanwhile the loop was never held" in output
 
 

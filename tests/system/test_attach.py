@@ -512,3 +512,17 @@ def test_a_busy_thread_keeps_nobody_out(name: str, shop: SessionSystem, own: Ses
         over.set()
         busy.join()
     assert shop.list_sessions()
+
+
+def test_journals_are_where_they_are_for_who_has_started_the_system(
+    name: str, tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that follows the environment, which is another one here."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "its"))
+    with colleagues() as [other], SessionSystem(name=name):
+        other.do(f"os.environ['XDG_STATE_HOME'] = {str(tmp_path / 'own')!r}")
+        other.do(f"system = SessionSystem.attach({name!r})")
+        other.do(f"session = system.create_session({str(project)!r})")
+
+        assert len(list(tmp_path.glob("its/jidocode/*.jsonl"))) == 1
+        assert not (tmp_path / "own").exists()

@@ -33,7 +33,11 @@ def test_a_kernel_that_confines_in_part_is_missing_only_if_all_is_required(
     monkeypatch: pytest.MonkeyPatch, sandbox: SandboxMode, statuses: list[str]
 ) -> None:
     """With `auto` commands run there; and it is said that they are not held wholly."""
-    monkeypatch.setattr(diagnosis, "probe", lambda **_: OLDER)
+
+    def older(**_: object) -> ConfinementReport:
+        return OLDER
+
+    monkeypatch.setattr(diagnosis, "probe", older)
     found = list(diagnosis._tiers(Settings.load(sandbox=sandbox)))
 
     assert [each.status for each in found] == statuses

@@ -81,6 +81,7 @@ class Shell(Actor):
         self.registry = order.registry
         self._process = process
         self._started_at = 0.0
+        self._calls = 0
         self._to_do: deque[Any] = deque()
         self._unexpected: set[str] = set()
         self._effects: dict[type, Callable[[Any], object]] = {
@@ -324,6 +325,7 @@ class Shell(Actor):
     # Messages that every process handles
 
     def _on_call(self, message: wire.Call, sender: Address) -> None:
+        self._calls += 1
         request, error = self.read(message.payload)
         caller = messages.Caller(sender, message.request_id, bool(message.reader))
         if error is not None:
@@ -336,7 +338,7 @@ class Shell(Actor):
 
     def _on_ping(self, message: wire.Ping, sender: Address) -> None:
         uptime = time.monotonic() - self._started_at if self.is_ready else 0.0
-        pulse = wire.Pulse(self.ref, uptime, private_memory())
+        pulse = wire.Pulse(self.ref, uptime, private_memory(), self._calls)
         self.send(sender, wire.answer(message.request_id, pulse))
 
     def _on_stop_order(self, message: wire.StopOrder, _sender: Address) -> None:

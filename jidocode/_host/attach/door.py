@@ -8,6 +8,9 @@ A visitor has two connections: the UNIX socket by which he came, over which noth
 more once he is in, and whose end tells either side that the other is gone, however that
 came; and a link of the transport, for the news. He asks the processes of the system himself. One
 who does not read his news has to go, before they fill the memory of the app.
+
+One who comes for the log has the socket alone: he asks for lines, and gets those that one packet
+holds. So nothing is kept for him, and if he is slow he misses what `tail` has not kept.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from msgspec import Struct
 
@@ -37,6 +40,7 @@ from jidocode._host.attach.proof import (
 )
 from jidocode._host.client.directory import Directory
 from jidocode._host.forks import close_in_forks
+from jidocode._host.tail import Tail, tell
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import Kind
 from jidocode._host.transport.messenger import Messenger
@@ -59,6 +63,10 @@ NEWS = (ChildStarting, SupervisorEvent, wire.News, wire.RootReady, wire.RootExit
 """What visitors are told, as it came."""
 ADDRESS = struct.Struct("!HQ")
 """How a visitor says where he listens."""
+LOG = struct.Struct("!cQI?")
+"""How a visitor asks for the log: a letter, after which line, how many at most, the last ones, and
+whether to wait for one."""
+ASKS_LOG = b"L"
 
 
 class Welcome(Struct, frozen=True):
@@ -77,13 +85,24 @@ class Welcome(Struct, frozen=True):
     about: bytes
 
 
+class _Host(Protocol):
+    """What the door needs of the host of its system."""
+
+    ends: list[int]
+
+    @property
+    def log_tail(self) -> Tail:
+        """The last of the log."""
+        ...
+
+
 class _Connection:
     """Somebody at the door, or inside.
 
     Attributes:
         sock: The socket.
         step: What to do with the next packet.
-        address: Where he hears news; None before he is in.
+        address: Where he hears news; None before he is in, and if he came for the log.
     """
 
     __slots__ = ("address", "pid", "side", "sock", "step")
@@ -109,14 +128,17 @@ class Door:
         messenger: Messenger,
         directory: Directory,
         welcome: Welcome,
-        ends: Sequence[int],
+        host: _Host,
     ) -> None:
-        """Let in by the name of *claim*; *ends* are descriptors that everybody is given."""
+        """Let in by the name of *claim*; everybody is given the ends of *host*."""
         self._claim = claim
         self._messenger = messenger
         self._directory = directory
         self._welcome = wire.pack(welcome)
-        self._ends = list(ends)
+        self._ends = list(host.ends)
+        self._log = host.log_tail
+        self._await_log: dict[int, tuple[_Connection, int, int]] = {}
+        self._is_told = False  # whether those who wait for the log are about to get it
         self._inside: dict[int, _Connection] = {}
         self._strangers: dict[int, _Connection] = {}
         self._is_closed = False
@@ -155,6 +177,7 @@ class Door:
         if self._is_closed:
             return
         self._is_closed = True
+        self._log.listener = None
         self._messenger.poller.unregister(self._listener.fileno())
         self._listener.close()
         for connection in [*self._inside.values(), *self._strangers.values()]:
@@ -199,7 +222,7 @@ class Door:
         self._messenger.call_at(patience, partial(self._lose_patience, connection))
 
     def _lose_patience(self, connection: _Connection) -> None:
-        if connection.address is None and connection.sock.fileno() >= 0:
+        if connection.sock.fileno() in self._strangers:
             self._forget(connection)
 
     def _on_packet(self, connection: _Connection, _events: int) -> None:
@@ -245,14 +268,55 @@ class Door:
         connection.step = self._let_in
 
     def _let_in(self, connection: _Connection, packet: bytes) -> None:
-        connection.address = LoopbackAddress(*ADDRESS.unpack(packet))
+        comes_for_log = len(packet) == LOG.size
+        if not comes_for_log:
+            connection.address = LoopbackAddress(*ADDRESS.unpack(packet))
         fd = connection.sock.fileno()
         self._inside[fd] = self._strangers.pop(fd)
         self.idle_since = None
-        connection.step = _expect_nothing
-        self._send([connection], wire.Snapshot(self._directory.snapshot()))
+        if comes_for_log:
+            connection.step = self._show_log
+            self._show_log(connection, packet)
+        else:
+            connection.step = _expect_nothing
+            self._send([connection], wire.Snapshot(self._directory.snapshot()))
 
     # Inside
+
+    def _show_log(self, connection: _Connection, packet: bytes) -> None:
+        letter, after, last, waits = LOG.unpack(packet)
+        if letter != ASKS_LOG:
+            raise ProofError("it has asked for something that there is not")
+        if waits:
+            # Heard from now on: what comes between this and the look is heard, and seen.
+            self._await_log[connection.sock.fileno()] = connection, after, last
+            self._log.listener = self._on_line
+            self._answer_waiting()
+        else:
+            self._send_log(connection, after, last)
+
+    def _send_log(self, connection: _Connection, after: int, last: int) -> None:
+        count = self._log.count  # before the look, so that nothing is taken for seen
+        connection.sock.send(tell(self._log.after(after, last), count, MAX_PACKET))
+
+    def _on_line(self) -> None:
+        """Have those who wait for the log get it, once for all lines that come at once."""
+        if not self._is_told:
+            self._is_told = True
+            with suppress(HostError):  # closed meanwhile
+                self._messenger.after(0.0, self._answer_waiting)
+
+    def _answer_waiting(self) -> None:
+        self._is_told = False  # before the look: a line that comes during it has it look again
+        for fd, (connection, after, last) in list(self._await_log.items()):
+            if self._log.count > after:
+                del self._await_log[fd]
+                try:
+                    self._send_log(connection, after, last)
+                except OSError:  # it asks, and does not read
+                    self._forget(connection)
+        if not self._await_log:
+            self._log.listener = None
 
     def _send(self, connections: Sequence[_Connection], message: object) -> None:
         body = wire.encode(message)
@@ -271,6 +335,7 @@ class Door:
         if self._inside.pop(fd, None) is not None and not self._inside:
             self.idle_since = time.monotonic()
         self._strangers.pop(fd, None)
+        self._await_log.pop(fd, None)
         self._messenger.poller.close_socket(connection.sock)
         if connection.address is not None:
             self._messenger.hang_up(connection.address)

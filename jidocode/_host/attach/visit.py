@@ -63,6 +63,23 @@ class Visit:
         except OSError as error:
             raise AttachError("the process that has started the system is gone") from error
 
+    def ask(self, packet: bytes, seconds: float | None) -> bytes:
+        """Send *packet*, and return the answer, as one does who came for the log.
+
+        Raises:
+            EOFError: The system has ended, or whoever has started it is gone.
+            TimeoutError: There is no answer after *seconds*.
+        """
+        self._sock.settimeout(seconds)
+        try:
+            self._sock.send(packet)
+            answer = self._sock.recv(MAX_PACKET)
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+        if not answer:
+            raise EOFError
+        return answer
+
     def close(self) -> None:
         """Leave; the system goes on. Twice is fine."""
         self.ends = []

@@ -10,7 +10,7 @@ from jidocode._host.attach.visit import Visit
 from jidocode._host.client.calls import NotSentError, PendingCall, PendingStream
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.news import Listener
-from jidocode._host.transport.messenger import Envelope
+from jidocode._host.transport.messenger import Envelope, Gather
 from jidocode.base.refs import ActorRef
 from jidocode.errors import AttachError, ReadOnlyError
 from jidocode.otp.naming.messages import ROOT
@@ -86,10 +86,12 @@ class ReadOnlyClient(AttachedClient):
         self._permits = permits
         super().__init__(host, timeout=timeout, on_event=on_event, on_end=on_end)
 
-    def begin(self, ref: ActorRef, request: object, *, target: str) -> PendingCall:
+    def begin(
+        self, ref: ActorRef, request: object, *, target: str, gather: Gather | None = None
+    ) -> PendingCall:
         """Send *request* to *ref*; raises `ReadOnlyError` if that may change something."""
         self._require(request)
-        return super().begin(ref, request, target=target)
+        return super().begin(ref, request, target=target, gather=gather)
 
     def begin_stream(self, ref: ActorRef, request: object, *, target: str) -> PendingStream:
         """Do as `begin`, for a call whose answer comes in parts."""

@@ -11,8 +11,8 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from jidocode._host.client.directory import Directory
 from jidocode._host.deadline import Deadline
 from jidocode._host.parts import WINDOW, Parts
 from jidocode._host.transport.frames import Body
-from jidocode._host.transport.messenger import Messenger
+from jidocode._host.transport.messenger import Gather, Messenger
 from jidocode._host.transport.window import Outcome
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef
@@ -145,14 +145,20 @@ class CallLedger:
     # Any thread
 
     def begin(
-        self, ref: ActorRef, request: Callable[[int], object], target: str
+        self,
+        ref: ActorRef,
+        request: Callable[[int], object],
+        target: str,
+        gather: Gather | None = None,
     ) -> PendingCall | NotSentError:
         """Send *ref* the *request* with a number of its own; return the call, or why there is none.
+
+        See `Messenger.send` about *gather*.
 
         Raises:
             Exception: Whatever pickling the request raises.
         """
-        return self._send(PendingCall(next(self._numbers), ref, target), request)
+        return self._send(PendingCall(next(self._numbers), ref, target), request, gather)
 
     def begin_stream(
         self, ref: ActorRef, request: Callable[[int], object], target: str
@@ -165,7 +171,9 @@ class CallLedger:
 
         return self._send(PendingStream(number, ref, target, Parts(grant)), request)
 
-    def _send(self, pending: P, request: Callable[[int], object]) -> P | NotSentError:
+    def _send(
+        self, pending: P, request: Callable[[int], object], gather: Gather | None = None
+    ) -> P | NotSentError:
         number, ref = pending.number, pending.ref
         # From here on the news of a death settles the call; what came before is asked for.
         self._pending[number] = pending
@@ -174,7 +182,7 @@ class CallLedger:
             address = ref.address
             if self._messenger.reaches(address) and not self._directory.is_gone(ref):
                 undelivered = partial(self._undelivered, number)
-                self._messenger.send(address, request(number), undelivered)
+                self._messenger.send(address, request(number), undelivered, gather)
                 sent = True
         finally:
             if not sent:
@@ -187,24 +195,19 @@ class CallLedger:
         Raises:
             Exception: As `HostClient.call`.
         """
-        try:  # as `awaiting`, but this way every call goes
+        try:
             with stop.waking(partial(self._stop, pending.number)) if stop else nullcontext():
                 return self.result_of(pending, deadline)
         finally:
             self._pending.pop(pending.number, None)
 
-    @contextmanager
-    def awaiting(self, pending: PendingCall, stop: Stop | None = None) -> Generator[None]:
-        """Have *stop* end *pending* while the block waits for it, and nobody want it after that.
+    def forget(self, pending: PendingCall) -> None:
+        """Have nobody hear of the answer of *pending* any more."""
+        self._pending.pop(pending.number, None)
 
-        Raises:
-            Stopped: *stop* was requested before.
-        """
-        try:
-            with stop.waking(partial(self._stop, pending.number)) if stop else nullcontext():
-                yield
-        finally:
-            self._pending.pop(pending.number, None)
+    def stop(self, pending: PendingCall) -> None:
+        """Have *pending* end with `Stopped`; any thread may."""
+        self._stop(pending.number)
 
     def result_of(self, pending: PendingCall, deadline: Deadline) -> Any:
         """Return the answer as soon as it is there; it may be waited for again.

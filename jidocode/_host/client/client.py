@@ -15,7 +15,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from jidocode._host import threads, wire
@@ -27,7 +26,7 @@ from jidocode._host.client.news import Listener, NewsDesk
 from jidocode._host.deadline import Deadline
 from jidocode._host.forks import Owner, close_in_forks
 from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.messenger import Envelope, Turn
+from jidocode._host.transport.messenger import Envelope, Gather, Turn
 from jidocode.base import log
 from jidocode.base.exits import ExitReason, Killed, NoProcess
 from jidocode.base.refs import ActorRef
@@ -139,6 +138,11 @@ class HostClient:
         """How many calls are under way."""
         return len(self._ledger)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the system was told to end: what has ended since then has not died."""
+        return self._close_requested
+
     def check_owner(self) -> None:
         """Raise `HostError` in a fork of the app."""
         self._owner.check()
@@ -182,8 +186,12 @@ class HostClient:
         """
         return self._ledger.finish(self.begin(ref, request, target=target), deadline, stop)
 
-    def begin(self, ref: ActorRef, request: object, *, target: str) -> PendingCall:
+    def begin(
+        self, ref: ActorRef, request: object, *, target: str, gather: Gather | None = None
+    ) -> PendingCall:
         """Send *request* to *ref* and return the call under way.
+
+        See `Messenger.send` about *gather*; not for who waits in the same thread.
 
         Raises:
             CallError: *request* cannot be pickled.
@@ -192,7 +200,7 @@ class HostClient:
         """
         payload = wire.pack_request(request)
         self.check()
-        pending = self._ledger.begin(ref, lambda number: wire.Call(number, payload), target)
+        pending = self._ledger.begin(ref, lambda number: wire.Call(number, payload), target, gather)
         if isinstance(pending, NotSentError):
             raise pending
         return pending
@@ -254,11 +262,13 @@ class HostClient:
         self.check()
         return [self._ledger.begin(ref, request, str(ref)) for ref in refs]
 
-    def awaiting(
-        self, pending: PendingCall, stop: Stop | None = None
-    ) -> AbstractContextManager[None]:
-        """Have *stop* end *pending* while the block waits for it, and nobody want it after that."""
-        return self._ledger.awaiting(pending, stop)
+    def forget(self, pending: PendingCall) -> None:
+        """Have nobody hear of *pending* any more; to be done when it has ended, too."""
+        self._ledger.forget(pending)
+
+    def stop(self, pending: PendingCall) -> None:
+        """Have *pending* end with `Stopped`; any thread may."""
+        self._ledger.stop(pending)
 
     def cast(self, ref: ActorRef, request: object) -> None:
         """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""

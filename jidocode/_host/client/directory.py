@@ -82,7 +82,7 @@ class Directory:
 
     def root_started(self, ref: ActorRef, name: Name) -> None:
         """Take in that the root of the tree runs."""
-        self._started(_Place(ref, name[0], name), ref)
+        self._started(_Place(ref, name[1], name), ref)
 
     def root_ended(
         self, name: Name, incarnation: int, reason: ExitReason, *, restarting: bool
@@ -265,6 +265,11 @@ class Directory:
     def live(self) -> list[ActorRef]:
         """Return every process that is known to run, the root first."""
         return list(self._places)
+
+    def places(self) -> dict[ActorRef, tuple[ActorRef, Name | None]]:
+        """Return each process that is known to run with its supervisor and name, the root first."""
+        copy = dict(self._places)  # in one step: the reader changes it
+        return {ref: (place.supervisor, place.name) for ref, place in copy.items()}
 
     def wait_for(self, name: Name, deadline: float, give_up: Callable[[], bool]) -> ActorRef | None:
         """Return the process under *name* as soon as there is one.

@@ -19,7 +19,8 @@ from typing import Any
 
 from jidocode._host.handlers import has_handlers
 from jidocode._host.transport.address import LoopbackAddress
-from jidocode._host.transport.messenger import Messenger
+from jidocode._host.transport.messenger import Gather, Messenger
+from jidocode._host.transport.outbound import Link
 from jidocode._host.transport.window import Parcel
 from jidocode.base import log
 from jidocode.errors import HostError
@@ -36,8 +37,11 @@ class AppMessenger(Messenger):
         # may send where its own thread is sending.
         self._sending: Any = threading.RLock()
 
-    def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
-        """Send *parcel* to *address*, by the reader thread if a handler may interrupt this one."""
+    def post(self, address: LoopbackAddress, parcel: Parcel, gather: Gather | None = None) -> None:
+        """Send *parcel* to *address*, by the reader thread if a handler may interrupt this one.
+
+        The reader is woken for that by whoever *gather* hands it to.
+        """
         if threading.get_ident() != threading.main_thread().ident:
             if self._put_down:
                 self._send_what_was_put_down()
@@ -47,7 +51,11 @@ class AppMessenger(Messenger):
         elif self._hands_over or has_handlers():
             self._hands_over = True  # from now on, for the order of what one thread sends
             self._put_down.append((address, parcel))
-            self.call_at(0.0, self._send_what_was_put_down)
+            self.poller.call_at(0.0, self._send_what_was_put_down)
+            if gather is None:
+                self.poller.wake_for_timer()
+            else:
+                gather(self.poller.wake_for_timer)
         else:
             super().post(address, parcel)
 
@@ -56,9 +64,16 @@ class AppMessenger(Messenger):
             return
         with self._sending:
             while self._put_down:
-                try:
-                    super().post(*self._put_down[0])
-                except HostError as error:  # closed meanwhile, and nobody waits any more
-                    log.debug("a message was not sent: {}", error)
-                finally:
-                    self._put_down.popleft()  # only now: until then all others wait for it
+                links = [self._queue_first() for _ in range(len(self._put_down))]
+                for link in dict.fromkeys(links):  # all that is for one peer at once
+                    if link is not None:
+                        link.flush()
+
+    def _queue_first(self) -> Link | None:
+        try:
+            return self.queue(*self._put_down[0])
+        except HostError as error:  # closed meanwhile, and nobody waits any more
+            log.debug("a message was not sent: {}", error)
+            return None
+        finally:
+            self._put_down.popleft()  # only now: until then all others wait for it

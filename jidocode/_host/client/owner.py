@@ -76,7 +76,7 @@ class OwnerClient(HostClient):
 
         host = self._host
         welcome = Welcome(host.key, host.admin, host.pid, wire.pack(about))
-        self._door = Door(claim, self._messenger, self.directory, welcome, host.ends)
+        self._door = Door(claim, self._messenger, self.directory, welcome, host)
         self.hand_over(self._door.open)
 
     @property

@@ -46,6 +46,7 @@ from jidocode._host.transport.key import new_key
 from jidocode.errors import HostStartError
 
 if TYPE_CHECKING:
+    from jidocode._host.tail import Tail
     from jidocode._host.transport.address import LoopbackAddress
 
 Program = str | os.PathLike[str] | None
@@ -164,6 +165,11 @@ class HostProcess:
         # A Ctrl-C that came when this was made, and not yet anybody's.
         if hasattr(self, "_process") and not self._closed and self._owner.is_here:
             self.close()
+
+    @property
+    def log_tail(self) -> Tail:
+        """The last of what its processes have logged."""
+        return self._log.tail
 
     def wait_until_ready(self, deadline: float) -> None:
         """Wait until the host is ready, at most until *deadline* (monotonic).

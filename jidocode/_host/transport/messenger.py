@@ -47,6 +47,9 @@ _NONCE_BITS = 63
 Handler = Callable[[Any], Any]
 """Gets each message in its envelope, and says by something false that it wants no more."""
 
+Gather = Callable[[Callable[[], None]], None]
+"""Calls a function soon, once for many who want that; in their own thread."""
+
 
 class Envelope:
     """A message as `serve` hands it over.
@@ -142,13 +145,20 @@ class Messenger:
         """Whether *address* can be sent to from here: it is that of an actor on this machine."""
         return isinstance(address, LoopbackAddress) and address.node == LOCAL_NODE
 
-    def send(self, target: Address, message: object, on_failure: Settle | None = None) -> None:
+    def send(
+        self,
+        target: Address,
+        message: object,
+        on_failure: Settle | None = None,
+        gather: Gather | None = None,
+    ) -> None:
         """Send *message* after all that was sent to *target* before; any thread may.
 
         The bytes are usually with the kernel when this returns. *on_failure* is
         called once, from the run loop, with the `Outcome`, when the message is
         known not to be delivered, or may not have been. An answer, and a part of one, is
-        always taken: whoever asked for it will read it.
+        always taken: whoever asked for it will read it. Where another thread has to be woken
+        in order to send it, *gather* does so.
 
         Raises:
             HostError: This messenger is closed, or does not reach *target*.
@@ -162,7 +172,7 @@ class Messenger:
             self._wake_runner()
         else:
             asked_for = isinstance(message, wire.Answer | wire.Part)
-            self.post(target, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for))
+            self.post(target, Parcel(Kind.MESSAGE, body, on_failure, asked_for=asked_for), gather)
 
     def dial(self, address: Address) -> None:
         """Connect to *address* beforehand, for what will be sent to it soon; wait for nobody."""
@@ -420,15 +430,23 @@ class Messenger:
 
     # -- what both ends of connections ask for (see `LinkHub` and `InboundHub`)
 
-    def post(self, address: LoopbackAddress, parcel: Parcel) -> None:
+    def post(self, address: LoopbackAddress, parcel: Parcel, gather: Gather | None = None) -> None:
         """Send *parcel* to *address*, over the link there is or a new one."""
+        del gather  # nobody has to be woken
+        link = self.queue(address, parcel)
+        if link is not None:
+            link.flush()
+
+    def queue(self, address: LoopbackAddress, parcel: Parcel) -> Link | None:
+        """Do all of that but the system calls; return the link whose `flush` does these."""
         if len(parcel.body) > MAX_BODY:
             log.warning("a message of {} bytes is too long to send", len(parcel.body))
             self.settle(parcel.settle, Outcome.TOO_LONG)
-            return
+            return None
         link = self._links.get(address.nonce)
-        while link is None or not link.post(parcel):  # it has retired: the next one is new
+        while link is None or not link.queue(parcel):  # it has retired: the next one is new
             link = self._link_to(address)
+        return link
 
     def settle(self, settle: Settle | None, outcome: Outcome) -> None:
         """Have the sender of a message told, from the run loop, how it ended."""

@@ -150,6 +150,16 @@ class Link:
         Returns:
             False when this link has retired: take a new one.
         """
+        taken = self.queue(parcel)
+        self.flush()
+        return taken
+
+    def queue(self, parcel: Parcel) -> bool:
+        """Have *parcel* be sent by the next `flush`, after all that was posted before.
+
+        Returns:
+            False when this link has retired: take a new one.
+        """
         if self._gate._is_owned():  # noqa: SLF001 - `Condition` asks it, too
             self._hub.call_at(0.0, partial(self._hub.post, self.target, parcel))
             return True
@@ -162,11 +172,14 @@ class Link:
                 self._alarm = parcel.expires
         if not taken:
             self._turn_away(parcel)
-            return True
-        if earlier:
+        elif earlier:
             self._hub.call_at(parcel.expires, self._expire)
-        self._flush()
         return True
+
+    def flush(self) -> None:
+        """Send what was queued; a run loop does it later, if this thread may be changing that."""
+        if not self._gate._is_owned():  # noqa: SLF001 - as above
+            self._flush()
 
     def _turn_away(self, parcel: Parcel) -> None:
         if parcel.settle is None and not self._is_losing:

@@ -56,6 +56,7 @@ class Poller:
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
+        self._sleeps = False
         waker_fd = self._waker.fd
         self.register(waker_fd, READ, lambda _events: os.eventfd_read(waker_fd))
 
@@ -126,12 +127,15 @@ class Poller:
 
     def wait(self, deadline: float) -> None:
         """Handle what is ready, waiting for it until *deadline* (monotonic seconds) at most."""
+        self._sleeps = True  # before the look at the timers, see `wake_for_timer`
         if self._timers:
             deadline = min(deadline, self._timers[0][0])
         # epoll takes None for ever, and 2**31 ms at most; a moment in the past waits not at all.
         left = min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
         timeout = None if deadline == math.inf else left
-        for fd, events in self._epoll.poll(timeout, _EVENTS_PER_TURN):
+        ready = self._epoll.poll(timeout, _EVENTS_PER_TURN)
+        self._sleeps = False
+        for fd, events in ready:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)
@@ -143,6 +147,15 @@ class Poller:
         waker = self._waker
         if waker is not None:
             os.eventfd_write(waker.fd, 1)
+
+    def wake_for_timer(self) -> None:
+        """Have a timer that was just set be looked at; any thread may, and a signal handler.
+
+        That is a system call, and a change of threads, only if nobody is about to look: a loop
+        that begins a hundred calls in one turn wakes the one that sends them once.
+        """
+        if self._sleeps:
+            self.wake()
 
     def fileno(self) -> int:
         """Return the epoll descriptor; it is readable when something is ready."""

@@ -16,6 +16,7 @@ from jidocode.session.commands.client import CommandsClient
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.requests import Channel, Request, Script
 from jidocode.session.state.client import StateClient
+from jidocode.session.tools.calls import ToolCalls
 from jidocode.session.tools.policy import Policy, accept_edits, allow_all, read_only
 from jidocode.session.tools.tool import Tool, ToolKind
 from jidocode.session.tools.toolbox import Toolbox
@@ -96,9 +97,9 @@ class Offer:
         # What a session remembers to be allowed for good is no matter here: a tool that is not
         # offered is in no toolbox.
         context = _Context(self._session, stop)
-        toolbox = Toolbox(context, self.tools, self._policy, patience=_PATIENCE)
+        calls = ToolCalls(context.id, self.tools, self._policy, patience=_PATIENCE)
         try:
-            result = toolbox.call(name, arguments)
+            result = Toolbox(context, calls).call(name, arguments)
         except JidocodeError as error:
             return Answer(error.message, is_error=True)
         except Exception as error:  # noqa: BLE001 - the client is told, and the server goes on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from jidocode.otp.seconds import require_seconds
 from jidocode.session.agent.driver import TurnDriver, WayToAgent
@@ -14,7 +15,8 @@ from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import Block
 from jidocode.session.conversation.changes import new_record_id
-from jidocode.session.tools.policy import Policy
+from jidocode.session.tools.policy import AsyncPolicy, Policy
+from jidocode.session.tools.tool import is_awaited
 
 
 class AgentClient:
@@ -25,7 +27,7 @@ class AgentClient:
     starts it again.
     """
 
-    def __init__(self, way: WayToAgent, policy: Policy) -> None:
+    def __init__(self, way: WayToAgent, policy: AsyncPolicy) -> None:
         """Reach it by *way*; *policy* decides about the calls of its model."""
         self._way = way
         self._policy = policy
@@ -62,6 +64,7 @@ class AgentClient:
             InvalidModelError: The system has no model, or it cannot be made.
             InvalidRequestError: An argument breaks a rule.
             InvalidTimeError: *timeout* is no time.
+            TypeError: The policy can only be awaited, which takes an `AsyncSessionHandle`.
             StartFailedError: The process of the agent cannot be started.
             CallError, SessionError, JournalError: As `StateClient.append_message`.
         """
@@ -72,6 +75,9 @@ class AgentClient:
             require_int("max_turns", max_turns, least=1)
         if timeout is not None:
             require_seconds("timeout", timeout)
+        decides = policy or self._policy
+        if is_awaited(decides):
+            raise TypeError("a policy that is awaited takes an AsyncSessionHandle")
         offered = tuple(
             OfferedTool(
                 ToolDescription(tool.name, tool.description, tool.schema), tool.kind.is_harmless
@@ -87,6 +93,6 @@ class AgentClient:
             instructions=instructions,
             agents_file=agents_file,
         )
-        driver = TurnDriver(self._way, request, policy or self._policy)
+        driver = TurnDriver(self._way, request, cast("Policy", decides))
         driver.start()
         return driver.handle

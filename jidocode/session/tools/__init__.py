@@ -4,5 +4,7 @@ tool.py       `Tool`: name, description, schema, and how it is done
 arguments.py  what comes from a model, made the arguments that a tool takes
 builtin.py    the tools that every session has
 policy.py     who is asked before a tool changes something
-toolbox.py    `Toolbox`: makes the calls, and writes them down
+steps.py      what is done with a session for it, step by step
+calls.py      a call, from its first word to its result: checked, allowed, made, written down
+toolbox.py    `Toolbox`: makes calls for threads (`system/asynchronous/toolbox.py`: for coroutines)
 """

@@ -1,6 +1,7 @@
 """The tools that every session has: files, commands and todos, for a model.
 
-How to add one: an attrs class of its arguments, a function, and an entry in `TOOLS`.
+How to add one: an attrs class of its arguments, a function that is done in steps, and an entry
+in `TOOLS`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from jidocode.base.text import quote
 from jidocode.errors import EditMismatchError, FileChangedError, InvalidRequestError
 from jidocode.session.conversation.changes import FileAccessKind, Todo, TodoStatus
 from jidocode.session.project.editing import Edit
-from jidocode.session.tools.tool import Tool, ToolContext, ToolKind
+from jidocode.session.project.results import WrittenFile
+from jidocode.session.tools.steps import InSteps, Steps, use
+from jidocode.session.tools.tool import Tool, ToolKind
 
 Path = Annotated[str, Meta(description="The path, relative to the project.")]
 
@@ -28,11 +31,15 @@ class ReadFile:
     limit: Annotated[int, Meta(description="How many lines at most.", ge=1, le=2000)] = 2000
 
 
-def read_file(session: ToolContext, arguments: ReadFile) -> str:
+def read_file(arguments: ReadFile) -> Steps[str]:
     """Return lines with their numbers, and say what is missing."""
-    part = session.manager.read_file(arguments.path, offset=arguments.offset, limit=arguments.limit)
+    part = yield from use(
+        lambda session: session.manager.read_file(
+            arguments.path, offset=arguments.offset, limit=arguments.limit
+        )
+    )
     if part.sha256 is not None:
-        _note(session, arguments.path, "read", part.sha256)
+        yield from _note(arguments.path, "read", part.sha256)
     lines = str(part)
     if part.more:
         following = part.first_line + lines.count("\n") + 1
@@ -48,24 +55,21 @@ class WriteFile:
     content: Annotated[str, Meta(description="The whole text of the file.")]
 
 
-def write_file(session: ToolContext, arguments: WriteFile) -> str:
+def write_file(arguments: WriteFile) -> Steps[str]:
     """Make a file, or replace one as it was last read or written here."""
-    path = session.manager.validate_path(arguments.path)
-    known = [session.state.file_access(path, kind) for kind in ("read", "write")]
-    last = max((each for each in known if each), key=lambda each: each.seq, default=None)
+    path = yield from use(lambda session: session.manager.validate_path(arguments.path))
+    read = yield from use(lambda session: session.state.file_access(path, "read"))
+    wrote = yield from use(lambda session: session.state.file_access(path, "write"))
+    last = max((each for each in (read, wrote) if each), key=lambda each: each.seq, default=None)
     try:
-        written = session.manager.write_file(
-            arguments.path, arguments.content, if_sha256=last.sha256 if last else "absent"
-        )
+        written = yield from _write(arguments, last.sha256 if last else "absent")
     except FileChangedError as error:
         if error.sha256 is None:  # it is gone, and may be made again
-            written = session.manager.write_file(
-                arguments.path, arguments.content, if_sha256="absent"
-            )
+            written = yield from _write(arguments, "absent")
         else:
             why = "it has changed since you read it" if last else "you have not read it"
             raise InvalidRequestError(f"the file is there, and {why}: read it first") from error
-    _note(session, arguments.path, "write", written.sha256)
+    yield from _note(arguments.path, "write", written.sha256)
     return f"{written.path} was written{_hint(protected=written.protected)}"
 
 
@@ -75,8 +79,17 @@ def _hint(*, protected: bool) -> str:
     return "; it is reported, for other programs execute what stands there"
 
 
-def _note(session: ToolContext, path: str, kind: FileAccessKind, sha256: str) -> None:
-    session.state.add_file_access(session.manager.validate_path(path), kind, sha256)
+def _write(arguments: WriteFile, if_sha256: str) -> Steps[WrittenFile]:
+    return use(
+        lambda session: session.manager.write_file(
+            arguments.path, arguments.content, if_sha256=if_sha256
+        )
+    )
+
+
+def _note(path: str, kind: FileAccessKind, sha256: str) -> Steps[None]:
+    valid = yield from use(lambda session: session.manager.validate_path(path))
+    yield from use(lambda session: session.state.add_file_access(valid, kind, sha256))
 
 
 @frozen
@@ -96,15 +109,15 @@ class EditFile:
     edits: Annotated[tuple[Replacement, ...], Meta(description="All are made, or none.")]
 
 
-def edit_file(session: ToolContext, arguments: EditFile) -> str:
+def edit_file(arguments: EditFile) -> Steps[str]:
     """Replace exact texts, and return what was changed."""
     edits = [Edit(each.old, each.new, each.expect) for each in arguments.edits]
     try:
-        edited = session.manager.edit_file(arguments.path, *edits)
+        edited = yield from use(lambda session: session.manager.edit_file(arguments.path, *edits))
     except EditMismatchError as error:
         nearest = f"nearest to it:\n{error.nearest}" if error.nearest else "nothing is like it"
         raise InvalidRequestError(f"{error}; {nearest}") from error
-    _note(session, arguments.path, "write", edited.sha256)
+    yield from _note(arguments.path, "write", edited.sha256)
     places = "1 place" if edited.replacements == 1 else f"{edited.replacements} places"
     return f"{edited.path} was edited in {places}{_hint(protected=edited.protected)}\n{edited.diff}"
 
@@ -117,9 +130,11 @@ class Glob:
     path: Path = "."
 
 
-def glob(session: ToolContext, arguments: Glob) -> str:
+def glob(arguments: Glob) -> Steps[str]:
     """Return a path per line."""
-    found = session.manager.glob(arguments.pattern, path=arguments.path)
+    found = yield from use(
+        lambda session: session.manager.glob(arguments.pattern, path=arguments.path)
+    )
     lines = list(found.paths)
     if found.truncated:
         lines.append("[there are more: ask for less]")
@@ -136,13 +151,15 @@ class Grep:
     ignore_case: Annotated[bool, Meta(description="Whether A is a.")] = False
 
 
-def grep(session: ToolContext, arguments: Grep) -> str:
+def grep(arguments: Grep) -> Steps[str]:
     """Return a match per line, with its place."""
-    found = session.manager.grep(
-        arguments.pattern,
-        path=arguments.path,
-        glob=arguments.glob,
-        ignore_case=arguments.ignore_case,
+    found = yield from use(
+        lambda session: session.manager.grep(
+            arguments.pattern,
+            path=arguments.path,
+            glob=arguments.glob,
+            ignore_case=arguments.ignore_case,
+        )
     )
     lines = [str(match) for match in found.matches]
     if found.truncated:
@@ -158,9 +175,13 @@ class RunCommand:
     timeout: Annotated[float, Meta(description="Seconds until it is ended.", gt=0, le=3600)] = 120.0
 
 
-def run_command(session: ToolContext, arguments: RunCommand) -> str:
+def run_command(arguments: RunCommand) -> Steps[str]:
     """Return what a command has written, and how it has ended."""
-    done = session.commands.run(arguments.command, timeout=arguments.timeout, merge=True)
+    done = yield from use(
+        lambda session: session.commands.run(
+            arguments.command, timeout=arguments.timeout, merge=True
+        )
+    )
     end = f"[exit code {done.exit_code}]"
     if done.timed_out:
         end = f"[ended after {arguments.timeout:g} s]"
@@ -181,9 +202,9 @@ class ListDirectory:
     path: Path = "."
 
 
-def list_directory(session: ToolContext, arguments: ListDirectory) -> str:
+def list_directory(arguments: ListDirectory) -> Steps[str]:
     """Return a name per line; directories end in a slash."""
-    listing = session.manager.list_directory(arguments.path)
+    listing = yield from use(lambda session: session.manager.list_directory(arguments.path))
     lines = [
         f"{entry.name}/" if entry.kind == "directory" else entry.name for entry in listing.entries
     ]
@@ -207,11 +228,10 @@ class TodoWrite:
     todos: Annotated[tuple[TodoItem, ...], Meta(description="The whole list, in order.")]
 
 
-def todo_write(session: ToolContext, arguments: TodoWrite) -> str:
+def todo_write(arguments: TodoWrite) -> Steps[str]:
     """Replace the list of todos."""
-    todos = session.state.replace_todos(
-        [Todo(each.content, each.status) for each in arguments.todos]
-    )
+    wanted = [Todo(each.content, each.status) for each in arguments.todos]
+    todos = yield from use(lambda session: session.state.replace_todos(wanted))
     done = sum(todo.status == "completed" for todo in todos)
     return f"{len(todos)} todos, {done} of them completed"
 
@@ -222,56 +242,56 @@ TOOLS: tuple[Tool, ...] = (
         description="Read lines of a text file of the project; each has its number before it.",
         kind=ToolKind.READ,
         arguments=ReadFile,
-        run=read_file,
+        run=InSteps(read_file),
     ),
     Tool(
         name="list_directory",
         description="List what a directory of the project holds.",
         kind=ToolKind.READ,
         arguments=ListDirectory,
-        run=list_directory,
+        run=InSteps(list_directory),
     ),
     Tool(
         name="write_file",
         description="Write a whole text file of the project; read one that is there before.",
         kind=ToolKind.EDIT,
         arguments=WriteFile,
-        run=write_file,
+        run=InSteps(write_file),
     ),
     Tool(
         name="edit_file",
         description="Replace exact texts in a text file of the project, all at once.",
         kind=ToolKind.EDIT,
         arguments=EditFile,
-        run=edit_file,
+        run=InSteps(edit_file),
     ),
     Tool(
         name="glob",
         description="Find files of the project by a pattern for their names.",
         kind=ToolKind.SEARCH,
         arguments=Glob,
-        run=glob,
+        run=InSteps(glob),
     ),
     Tool(
         name="grep",
         description="Find lines of the project's text files by a regular expression.",
         kind=ToolKind.SEARCH,
         arguments=Grep,
-        run=grep,
+        run=InSteps(grep),
     ),
     Tool(
         name="run_command",
         description="Run a shell command in the project, without network, and wait for its end.",
         kind=ToolKind.EXECUTE,
         arguments=RunCommand,
-        run=run_command,
+        run=InSteps(run_command),
     ),
     Tool(
         name="todo_write",
         description="Replace the session's list of todos by another one.",
         kind=ToolKind.THINK,
         arguments=TodoWrite,
-        run=todo_write,
+        run=InSteps(todo_write),
     ),
 )
 """What every session has, in the order in which a model sees it."""

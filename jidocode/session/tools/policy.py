@@ -7,9 +7,9 @@ that was allowed does what it does. What a program can reach at all, the kernel 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, overload
 
 from attrs import Attribute, field, frozen
 
@@ -93,6 +93,9 @@ Decision = Allow | Deny
 Policy = Callable[[ToolRequest], Decision]
 """Decides whether a call that edits or executes is made."""
 
+AsyncPolicy = Callable[[ToolRequest], Decision | Awaitable[Decision]]
+"""Does so for an `AsyncSessionSystem`: a coroutine function, or a function, which has a thread."""
+
 
 def read_only(request: ToolRequest) -> Decision:
     """Deny all that changes something: the policy where no other is given."""
@@ -106,13 +109,25 @@ def allow_all(request: ToolRequest) -> Decision:
     return Allow()
 
 
-def accept_edits(ask: Policy = read_only) -> Policy:
+@overload
+def accept_edits() -> Policy: ...
+
+
+@overload
+def accept_edits(ask: Policy) -> Policy: ...
+
+
+@overload
+def accept_edits(ask: AsyncPolicy) -> AsyncPolicy: ...
+
+
+def accept_edits(ask: AsyncPolicy = read_only) -> AsyncPolicy:
     """Return the policy that allows what edits files, and asks *ask* about all else.
 
     It asks about protected paths, too: to write what somebody else executes is to execute it.
     """
 
-    def decide(request: ToolRequest) -> Decision:
+    def decide(request: ToolRequest) -> Decision | Awaitable[Decision]:
         is_edit = request.kind is ToolKind.EDIT and not request.protected
         return Allow() if is_edit else ask(request)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -73,7 +74,9 @@ class Tool(Record):
         arguments: The attrs class of its arguments. Their types, and what
             `Annotated[int, msgspec.Meta(description=..., ge=1)]` says of them, make the schema.
         run: Does it: gets the session and an instance of *arguments*, and returns a text for
-            the model. A message that it raises is told to the model.
+            the model. A message that it raises is told to the model. For an
+            `AsyncSessionSystem` it may be a coroutine function, which gets an
+            `AsyncSessionHandle`; one that is none gets a `SessionHandle`, in a thread.
         subject: Says in one text what a call is about, for whoever is asked to allow it: a
             path, a command. The first argument by default. Of the kind `edit` it is taken for
             a path of the project, and made the file's own.
@@ -86,7 +89,7 @@ class Tool(Record):
     description: str = field(repr=False)
     kind: ToolKind
     arguments: type = field(repr=False)
-    run: Callable[[Any, Any], str] = field(repr=False)
+    run: Callable[[Any, Any], str | Awaitable[str]] = field(repr=False)
     subject: Callable[[Any], str] = field(default=lambda arguments: _first(arguments), repr=False)  # noqa: PLW0108 - it stands below
 
     def __attrs_post_init__(self) -> None:
@@ -110,6 +113,12 @@ class Tool(Record):
     def schema(self) -> Mapping[str, Any]:
         """The JSON Schema of its arguments."""
         return schema_of(self.arguments)
+
+
+def is_awaited(function: Callable[..., object]) -> bool:
+    """Whether *function* is a coroutine function, or an object that is called like one."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - it is looked at, and not whether it is there
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def check_tools(tools: Iterable[object]) -> tuple[Tool, ...]:

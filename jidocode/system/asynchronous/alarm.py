@@ -1,4 +1,4 @@
-"""`Alarm`: wakes those who wait in a loop, from other threads."""
+"""`Alarm`: wakes those who wait in a loop, from other threads; `Turn`: has them wake others."""
 
 from __future__ import annotations
 
@@ -47,3 +47,30 @@ class Alarm:
             end()
         if self._due:
             self._call()
+
+
+class Turn:
+    """Does something once for all who want it done in one turn of a loop.
+
+    Such as to wake the thread that sends: that is a system call and a change of threads, and a
+    hundred coroutines may begin a call in the same turn. The first one does not wait for its end.
+    """
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """Have the loop call something in its next turn by *call_soon*, in its thread."""
+        self._call_soon = call_soon
+        self._gathered: dict[Callable[[], None], None] | None = None
+
+    def gather(self, action: Callable[[], None]) -> None:
+        """Do *action* at once, or at the end of the turn."""
+        if self._gathered is not None:
+            self._gathered[action] = None
+            return
+        self._call_soon(self._end)
+        self._gathered = {}  # now: whatever raises here leaves nobody waiting for that end
+        action()
+
+    def _end(self) -> None:
+        gathered, self._gathered = self._gathered, None
+        for action in gathered or ():
+            action()

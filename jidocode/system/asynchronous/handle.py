@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from jidocode.session.commands.result import CommandResult
     from jidocode.session.snapshots.results import Changes, FileDiff, Reverted, Snapshot
     from jidocode.system.asynchronous.agent import AsyncAgentClient
+    from jidocode.system.asynchronous.toolbox import AsyncToolbox
 
 
 class AsyncSessionHandle:
@@ -148,6 +149,14 @@ class AsyncSessionHandle:
             self.id, lambda session: session.update_language(language), object()
         )
         return await self._runner.carry_out(plan)
+
+    @property
+    def tools(self) -> AsyncToolbox:
+        """What a model or an editor may ask of the session: its own tools and the app's."""
+        from jidocode.system.asynchronous.toolbox import AsyncToolbox  # noqa: PLC0415 - few apps have tools, and all wait for imports
+
+        waiting = SessionHandle(self._system, self.id)
+        return AsyncToolbox(self, waiting, self._system.tool_calls(self.id))
 
     @property
     def agent(self) -> AsyncAgentClient:

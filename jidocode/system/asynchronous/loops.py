@@ -8,8 +8,11 @@ or anyio's, finds it at one place (`Waiter.wait`).
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Waiter(Protocol):
@@ -37,11 +40,19 @@ class Loop(Protocol):
         """Return a new one, for a coroutine of the loop that runs in this thread."""
         ...
 
+    def gather(self, action: Callable[[], None]) -> None:
+        """Do *action* at once, or at the end of this turn of the loop, for all who want it done."""
+        ...
+
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes from cancelling what is awaited in the block.
 
         A task of asyncio's may be cancelled all the same.
         """
+        ...
+
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
+        """Return what *work* comes to, None if it was cancelled after so many seconds."""
         ...
 
     async def checkpoint(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from msgspec import Struct
 from jidocode._host.client.calls import NotSentError, PendingCall
 from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef, Name
+from jidocode.base.stepwise import carry_out_async
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import CallError, CallTimeoutError
 from jidocode.session.requests import Channel, Request
@@ -29,10 +30,11 @@ from jidocode.system.steps import (
     PingAll,
     Plan,
     Step,
-    carry_out_async,
 )
 
 T = TypeVar("T")
+
+_NOTHING = nullcontext()
 
 
 class AsyncRunner:
@@ -46,50 +48,63 @@ class AsyncRunner:
         self._client = tree.client
         self._observers = tree.observers
 
-    async def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> T:
+    def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> Coroutine[Any, Any, T]:
         """Carry out *plan*, awaiting what comes of each step until *stop*."""
-        return await carry_out_async(plan, lambda step: self._take(step, stop))
+        return carry_out_async(plan, partial(self._take, stop))
 
-    async def _take(self, step: Step, stop: Stop | None) -> object:
+    # Each coroutine between a task and what it waits for is gone through at each step: so there
+    # are as few of them as can be where every call comes by.
+
+    def _take(self, stop: Stop | None, step: Step) -> Awaitable[object]:
         client = self._client
         match step:
             case Ask():
-                if self._observers.active:
-                    return await self._ask_observed(step, stop)
-                pending = client.begin(step.ref, step.request, target=step.target)
-                return await self._answer(pending, step.deadline, stop)
-            case BeginStream():
-                return client.begin_stream(step.ref, step.request, target=step.target)
+                ask = self._ask_observed if self._observers.active else self._ask
+                return ask(step, stop)
             case Begin():
-                return client.begin(step.ref, step.request, target=step.target)
+                return self._begin(step)
             case AwaitName():
-                return await self._await_name(step, stop)
+                return self._await_name(step, stop)
             case AskAll():
-                return await self._answers(client.begin_all(step.refs, step.request), step.deadline)
+                return self._answers(client.begin_all(step.refs, step.request), step.deadline)
             case PingAll():
-                return await self._answers(client.begin_pings(step.refs), step.deadline)
+                return self._answers(client.begin_pings(step.refs), step.deadline)
             case AwaitChange():
-                return await wait_for(step.changes, step.look, step.deadline.at)
+                return wait_for(step.changes, step.look, step.deadline.at)
+
+    async def _begin(self, step: Begin) -> PendingCall:
+        client = self._client
+        begin = client.begin_stream if isinstance(step, BeginStream) else client.begin
+        return begin(step.ref, step.request, target=step.target)
+
+    async def _ask(self, step: Ask, stop: Stop | None) -> Any:
+        pending = self._client.begin(
+            step.ref, step.request, target=step.target, gather=current_loop().gather
+        )
+        return await self._answer(pending, step.deadline, stop)
 
     async def _ask_observed(self, step: Ask, stop: Stop | None) -> Any:
         with self._observers.observing(step) as call:
-            pending = self._client.begin(step.ref, step.request, target=step.target)
-            call.answer = await self._answer(pending, step.deadline, stop)
+            call.answer = await self._ask(step, stop)
         return call.answer
 
     async def _answer(
         self, pending: PendingCall, deadline: Deadline, stop: Stop | None = None
     ) -> Any:
-        with self._client.awaiting(pending, stop):
-            waiter = current_loop().waiter()
-            pending.on_end = waiter.wake
-            while not pending.ended:  # after that: what ended before has woken nobody
-                self._client.check()
-                left = deadline.left
-                if left <= 0:
-                    raise CallTimeoutError(pending.target, deadline.seconds)
-                await waiter.wait(left)
-            return pending.result()
+        client = self._client
+        try:
+            with _NOTHING if stop is None else stop.waking(partial(client.stop, pending)):
+                waiter = current_loop().waiter()
+                pending.on_end = waiter.wake
+                while not pending.ended:  # after that: what ended before has woken nobody
+                    client.check()
+                    left = deadline.left
+                    if left <= 0:
+                        raise CallTimeoutError(pending.target, deadline.seconds)
+                    await waiter.wait(left)
+                return pending.result()
+        finally:
+            client.forget(pending)
 
     async def _answers(
         self, calls: Sequence[PendingCall | NotSentError], deadline: Deadline
@@ -137,7 +152,7 @@ class AsyncWay(Struct, frozen=True):
     name: Name
     waiting: Channel
 
-    async def __call__(  # noqa: D102 - see `AsyncChannel`
+    def __call__(  # noqa: D102 - see `AsyncChannel`
         self,
         request: Request[T],
         /,
@@ -145,10 +160,10 @@ class AsyncWay(Struct, frozen=True):
         timeout: float | None = None,
         stop: Stop | None = None,
         shielded: bool = False,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         if shielded:
-            return await in_thread(lambda: self.waiting(request, timeout=timeout))
-        return await self.runner.carry_out(self.asking(request, timeout), stop)
+            return in_thread(lambda: self.waiting(request, timeout=timeout))
+        return self.runner.carry_out(self.asking(request, timeout), stop)
 
     def asking(self, request: Request[T], timeout: float | None) -> Plan[T]:
         """Ask, and return the answer."""

@@ -10,24 +10,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from jidocode._host import wire
-from jidocode.base.closing import AsyncClosing
-from jidocode.base.exits import NORMAL, ExitReason
-from jidocode.base.refs import ActorRef, Name, Target, Via, require_target
-from jidocode.errors import HostError
 from jidocode.session.record import Session, SessionConfig, new_session_id
+from jidocode.session.tools.tool import check_tools
+from jidocode.system.asynchronous.application import AsyncApplication
 from jidocode.system.asynchronous.export import AsyncExport
 from jidocode.system.asynchronous.handle import AsyncSessionHandle
-from jidocode.system.asynchronous.running import AsyncRunner
-from jidocode.system.asynchronous.streams import (
-    AsyncCallHandle,
-    AsyncCallStream,
-    AsyncEventStream,
-    AsyncMonitor,
-)
+from jidocode.system.asynchronous.streams import AsyncEventStream
 from jidocode.system.asynchronous.waiting import in_thread
+from jidocode.system.running_sessions import RunningSystem, Tooling
 from jidocode.system.session_router import process_name
 from jidocode.system.settings import Settings, SettingsOverrides
 from jidocode.system.steps import Plan
@@ -36,20 +28,19 @@ from jidocode.system.system import SessionSystem
 if TYPE_CHECKING:
     from typing import Self
 
+    from jidocode.base.refs import ActorRef
     from jidocode.otp.supervision.specs import Child, ChildSpec, Flags
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
     from jidocode.session.agent.spec import ModelSpec
     from jidocode.session.journal.catalogue import Resumable
-    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.policy import AsyncPolicy
     from jidocode.session.tools.tool import Tool
     from jidocode.session.tree import SessionChildren
-    from jidocode.system.health import Health, Statistics, SystemHealth, TreeNode
-    from jidocode.system.running_sessions import RunningSystem
-
-T = TypeVar("T")
+    from jidocode.system.application import Application
+    from jidocode.system.health import Health, Statistics
 
 
-class AsyncSessionSystem(AsyncClosing):
+class AsyncSessionSystem(AsyncApplication):
     """Coding sessions under supervision, for coroutines: what `SessionSystem` has, awaited.
 
         async with AsyncSessionSystem() as system:
@@ -71,27 +62,29 @@ class AsyncSessionSystem(AsyncClosing):
         build: SessionChildren | None = None,
         children: Sequence[Child] = (),
         tools: Sequence[Tool] = (),
-        policy: Policy | None = None,
+        policy: AsyncPolicy | None = None,
         model: ModelSpec | None = None,
         **overrides: Unpack[SettingsOverrides],
     ) -> None:
         """Be ready to start a system; takes what `SessionSystem` takes.
 
-        The *tools* and the *policy* are for the agents. They are functions that wait, and are
-        called in threads.
+        What a tool does, and the *policy*, may be coroutine functions here.
+
+        Raises:
+            InvalidToolError: One of the tools is none, or two have one name.
         """
-        self._open: Callable[[], SessionSystem] = partial(
-            SessionSystem,
-            settings,
-            name=name,
-            build=build,
-            children=children,
-            tools=tools,
-            policy=policy,
-            model=model,
-            **overrides,
+        self._tooling = check_tools(tools), policy
+        self._be_ready(
+            partial(
+                SessionSystem,
+                settings,
+                name=name,
+                build=build,
+                children=children,
+                model=model,
+                **overrides,
+            )
         )
-        self._opened: SessionSystem | None = None
 
     @classmethod
     def attach(  # noqa: PLR0913 - all but the first are keywords
@@ -101,7 +94,7 @@ class AsyncSessionSystem(AsyncClosing):
         read_only: bool = False,
         build: SessionChildren | None = None,
         tools: Sequence[Tool] = (),
-        policy: Policy | None = None,
+        policy: AsyncPolicy | None = None,
         timeout: float = 10.0,
     ) -> Self:
         """Be ready to attach to the system called *name*; takes what `SessionSystem.attach` takes.
@@ -112,68 +105,33 @@ class AsyncSessionSystem(AsyncClosing):
         It attaches at the beginning of the block, which raises what that does, and detaches at
         its end; the sessions go on.
         """
-        self = cls()
-        self._open = partial(
-            SessionSystem.attach,
-            name,
-            read_only=read_only,
-            build=build,
-            tools=tools,
-            policy=policy,
-            timeout=timeout,
+        self = cls(tools=tools, policy=policy)
+        self._be_ready(
+            partial(SessionSystem.attach, name, read_only=read_only, build=build, timeout=timeout)
         )
         return self
 
-    async def __aenter__(self) -> Self:
-        """Start it, or attach to it.
-
-        Raises:
-            RuntimeError: That was done before.
-            Exception: Whatever `SessionSystem`, or its `attach`, raises.
-        """
-        if self._opened is not None:
-            raise RuntimeError("a system is started once: make another one")
-        self._opened = await in_thread(self._start, undo=lambda outcome: outcome().close())
-        self._runner = AsyncRunner(self._system)
-        return self
-
-    def _start(self) -> SessionSystem:
-        # What a handle would import when a command is run: that would hold up the loop.
+    def _start(self) -> Application:
+        # What a handle would import when it is used: that would hold up the loop.
         import_module("jidocode.session.commands.client")
         import_module("jidocode.session.commands.server")
-        return self._open()
-
-    async def aclose(self) -> None:
-        """Stop every process, as `SessionSystem.close` does; closing twice is fine.
-
-        No process is left when this returns; nor if it is cancelled, which waits for that. One
-        that this process has attached to goes on.
-        """
-        if self._opened is not None and not self._opened._running.client.closed:  # noqa: SLF001 - it is of the same room
-            await in_thread(self._opened.close)
-
-    def __repr__(self) -> str:
-        state = "<SessionSystem not started>" if self._opened is None else repr(self._opened)
-        return f"<Async{state[1:]}"
+        import_module("jidocode.session.tools.builtin")
+        import_module("jidocode.session.tools.calls")
+        import_module("jidocode.system.asynchronous.toolbox")
+        opened = super()._start()
+        running = cast("RunningSystem", opened._running)  # noqa: SLF001 - it is of the same room
+        tools, policy = self._tooling  # which only what is awaited can use
+        running.tooling = Tooling(tools, policy, running.tooling.model)
+        return opened
 
     @property
     def _system(self) -> RunningSystem:
-        if self._opened is None:
-            raise HostError("this system was not started: use it as `async with ... as system`")
-        return self._opened._system  # noqa: SLF001 - it is of the same room
+        return cast("RunningSystem", self._tree)
 
     @property
     def settings(self) -> Settings:
         """How it behaves."""
         return self._system.settings
-
-    @property
-    def host_pid(self) -> int:
-        """The process id of the host process."""
-        return self._system.client.host_pid
-
-    async def _carry_out(self, plan: Plan[T]) -> T:
-        return await self._runner.carry_out(plan)
 
     def _handle(self, session: Session) -> AsyncSessionHandle:
         return AsyncSessionHandle(self._runner, self._system, session.id)
@@ -316,76 +274,11 @@ class AsyncSessionSystem(AsyncClosing):
         """Return the session's agent; see `get_process`."""
         return await self.get_process(session_id, "agent")
 
-    async def whereis(self, target: Name | Via) -> ActorRef | None:
-        """Return what the process registry has under a name, or a `Registry` under a key, now."""
-        return await self._carry_out(self._system.router.look_up(target))
-
-    async def call(self, target: Target, request: object, *, timeout: float | None = None) -> Any:
-        """Send *request* to the `handle_call` of *target*, and return its answer."""
-        return await self._carry_out(self._system.router.ask(target, request, timeout))
-
-    async def begin_call(self, target: Target, request: object) -> AsyncCallHandle:
-        """Send *request* to the `handle_call` of *target*, and return the call under way."""
-        system = self._system
-        pending = await self._carry_out(system.router.begin(target, request))
-        return AsyncCallHandle(system.client, system.router, pending)
-
-    async def call_stream(
-        self,
-        target: Target,
-        request: object,
-        *,
-        timeout: float | None = None,
-    ) -> AsyncCallStream:
-        """Send *request* to *target*, and return the parts of its answer."""
-        system = self._system
-        seconds = system.router.deadline(timeout).seconds
-        pending = await self._carry_out(system.router.begin_stream(target, request))
-        return AsyncCallStream(system.client, pending, seconds)
-
-    async def cast(self, target: Target, request: object) -> None:
-        """Send *request* to the `handle_cast` of *target*, and wait for nothing."""
-        message = wire.Cast(wire.pack_request(request))
-        await self._carry_out(self._system.sending(target, message))
-
-    async def send(self, target: Target, message: object) -> None:
-        """Send *message* to the `handle_info` of *target*, and wait for nothing."""
-        info = wire.Info(wire.pack_request(message))
-        await self._carry_out(self._system.sending(target, info))
-
-    async def monitor(self, target: Target) -> AsyncMonitor:
-        """Return a monitor of *target*, which tells when its process is gone."""
-        client = self._system.client
-        return AsyncMonitor(client, client.monitor(await self._find(target)))
-
-    async def stop(
-        self,
-        target: Target,
-        reason: ExitReason = NORMAL,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Have *target* end with *reason* in order, and wait until it has."""
-        await self._carry_out(self._system.stopping(target, reason, timeout))
-
-    async def _find(self, target: Target) -> ActorRef:
-        require_target(target)
-        router = self._system.router
-        return await self._carry_out(router.find(target, router.deadline()))
-
     # Looking
 
     async def health_check(self, session_id: str) -> Health:
         """Ask every child of a session how it is, all at once."""
         return await self._carry_out(self._system.probe.session(session_id))
-
-    async def system_health(self) -> SystemHealth:
-        """Ask every process how it is."""
-        return await self._carry_out(self._system.probe.system())
-
-    async def tree(self) -> TreeNode:
-        """Return the live tree, asked from the supervisors themselves; `str()` draws it."""
-        return await self._carry_out(self._system.probe.tree())
 
     def events(self, session_id: str | None = None) -> AsyncEventStream:
         """Return a stream of what happens from now on; see `SessionSystem.events`."""

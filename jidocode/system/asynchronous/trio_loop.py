@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import trio
 
-from jidocode.system.asynchronous.alarm import Alarm
+from jidocode.system.asynchronous.alarm import Alarm, Turn
 
-_alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("jidocode")
+T = TypeVar("T")
+
+_alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("jidocode alarm")
+_turn: trio.lowlevel.RunVar[Turn] = trio.lowlevel.RunVar("jidocode turn")
 
 
 class TrioWaiter:
@@ -60,9 +65,24 @@ class TrioLoop:
         """Return a new waiter."""
         return TrioWaiter()
 
+    def gather(self, action: Callable[[], None]) -> None:
+        """Do *action* at once, or at the end of this turn of the loop."""
+        try:
+            turn = _turn.get()
+        except LookupError:
+            turn = Turn(trio.lowlevel.current_trio_token().run_sync_soon)
+            _turn.set(turn)
+        turn.gather(action)
+
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes from cancelling."""
         return trio.CancelScope(shield=True)
+
+    async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
+        """Return what *work* comes to; see `Loop`."""
+        with trio.move_on_after(seconds):
+            return (await work(),)
+        return None
 
     async def checkpoint(self) -> None:
         """Let other coroutines run."""

@@ -59,6 +59,18 @@ async def in_thread(
     return work.outcome()
 
 
+async def in_thread_until(deadline: float, action: Callable[[], T]) -> tuple[T] | None:
+    """Return what *action* does in a thread of its own, None if it is not done by *deadline*.
+
+    For a function of the app's that may never return: nobody waits for it after that, or after
+    being cancelled.
+    """
+    work = _Work(action)
+    work.begin()
+    ended = await wait_for(work.changes, work.look, deadline)
+    return (work.outcome(),) if ended else None
+
+
 async def _see_the_end_of(work: _Work[object]) -> None:
     """Wait until *work* is done, also if that is cancelled."""
     loop = current_loop()
@@ -90,7 +102,7 @@ class _Work(Generic[T]):
     def __init__(self, action: Callable[[], T]) -> None:
         self.changes = Changes()
         self.ended = False
-        self._action = action
+        self._action: Callable[[], T] | None = action
         self._result: list[T] = []
         self._error: BaseException | None = None
 
@@ -104,10 +116,12 @@ class _Work(Generic[T]):
             self._do()
 
     def _do(self) -> None:
+        assert self._action is not None  # noqa: S101 - it is done once
         try:
             self._result.append(self._action())
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             self._error = error
+        self._action = None  # see `outcome`
         self.ended = True
         self.changes.tell()
 
@@ -118,8 +132,8 @@ class _Work(Generic[T]):
     def outcome(self) -> T:
         """Return what came of it, or raise that; once.
 
-        Nothing of it is kept here: the thread, which may be a moment behind, still holds this, and
-        would be the last to hold a system that nobody has closed.
+        Nothing of it is kept here, nor of the action: the thread, which may be a moment behind,
+        still holds this, and would be the last to hold a system that nobody has closed.
         """
         error, self._error = self._error, None
         if error is not None:

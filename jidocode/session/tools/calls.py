@@ -1,0 +1,290 @@
+"""`ToolCalls`: what is done, in which order, when a model or an editor asks for a tool.
+
+How each step is waited for, `Toolbox` says for threads and `AsyncToolbox` for coroutines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar, cast
+
+from attrs import asdict
+
+from jidocode.base import log
+from jidocode.base.refs import ActorRef
+from jidocode.base.text import describe, quote
+from jidocode.errors import (
+    ActorExitedError,
+    CallError,
+    InvalidRequestError,
+    InvalidToolError,
+    JidocodeError,
+    PolicyDeniedError,
+)
+from jidocode.session.conversation import checks
+from jidocode.session.conversation.changes import (
+    INTERRUPTED_CALL,
+    ToolCall,
+    ToolResult,
+    new_record_id,
+)
+from jidocode.session.tools.arguments import as_object, take_arguments
+from jidocode.session.tools.policy import (
+    Allow,
+    AsyncPolicy,
+    Decision,
+    Deny,
+    ToolRequest,
+    matches,
+)
+from jidocode.session.tools.steps import Decide, InSteps, Run, Steps, UndecidedError, use
+from jidocode.session.tools.tool import Tool, ToolContext, ToolKind
+
+T = TypeVar("T")
+
+MAX_RESULT_LENGTH = 30_000
+"""Characters of a result that a model is given; of a longer one, its beginning and its end."""
+
+_INTERRUPTED = "the call was interrupted: it may be done in part"
+_NOT_MADE = "the call was interrupted before it was made"
+
+_REMEMBERED = "allowed_tools"
+"""The key in the settings of a State under which stands what is always allowed."""
+_REMEMBERING = threading.Lock()
+# What is there is read, and written with one more: two that do so at once would lose one. A
+# session can have many toolboxes, and all of them are in its app.
+
+
+class ToolCalls:
+    """Calls of the tools of one session.
+
+    Attributes:
+        tools: By their names, those of every session first.
+    """
+
+    def __init__(
+        self, session_id: str, tools: Iterable[Tool], policy: AsyncPolicy, *, patience: float
+    ) -> None:
+        """Make calls of *tools*; *policy* has *patience* seconds to decide."""
+        self._session_id = session_id
+        self._policy = policy
+        self.patience = patience
+        self.tools = {tool.name: tool for tool in tools}
+
+    def under(self, policy: AsyncPolicy) -> ToolCalls:
+        """Return those of the same tools under another policy."""
+        return ToolCalls(self._session_id, self.tools.values(), policy, patience=self.patience)
+
+    def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        *,
+        call_id: str | None = None,
+        message_id: str | None = None,
+        owner: ActorRef | None = None,
+    ) -> Steps[ToolResult]:
+        """Make a call; see `Toolbox.call`.
+
+        If it is interrupted, what has been written down of it gets a result all the same.
+        """
+        if call_id is not None and (known := (yield from _begun(call_id))) is not None:
+            if known.result is not None:
+                return known.result
+            return (yield from self._settle(known, INTERRUPTED_CALL, is_error=True))
+
+        call_id = new_record_id() if call_id is None else call_id
+        wrong = ""
+        try:
+            said = checks.json_mapping("the arguments", as_object(arguments))
+        except InvalidRequestError as error:
+            said, wrong = {}, error.message
+        call = yield from self._begin(call_id, name, said, message_id, owner)
+        if call.result is not None:  # the State died over it, and says that it was interrupted
+            return call.result
+        if wrong:
+            return (yield from self._settle(call, wrong, is_error=True))
+        try:
+            content, is_error = (yield from self._run(name, said)), False
+        except GeneratorExit:  # nobody can wait any more
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
+            content, is_error = _told(error), True
+        except BaseException:
+            with contextlib.suppress(JidocodeError):  # it is the interruption that is raised
+                yield from self._settle(call, _INTERRUPTED, is_error=True)
+            raise
+        return (yield from self._settle(call, content, is_error=is_error))
+
+    def _run(self, name: str, said: Mapping[str, Any]) -> Steps[str]:
+        tool = self.tools.get(name)
+        if tool is None:
+            close = get_close_matches(name, self.tools, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(self.tools)}"
+            raise InvalidRequestError(f"there is no tool {quote(name)}; {hint}")
+        arguments = take_arguments(tool.arguments, said)
+        if not tool.kind.is_harmless:
+            arguments = yield from self._allowed(tool, arguments)
+        result: object
+        if isinstance(tool.run, InSteps):
+            result = yield from tool.run.steps(arguments)
+        else:
+            result = yield Run(tool, arguments)
+        if not isinstance(result, str):
+            raise InvalidToolError(f"tool {name} returned {quote(result)}, which is no text")
+        return result
+
+    # Who allows it
+
+    def _allowed(self, tool: Tool, arguments: Any) -> Steps[Any]:
+        """Return the arguments to make the call with.
+
+        Raises:
+            PolicyDeniedError: It is not allowed.
+        """
+        subject, protected = tool.subject(arguments), False
+        if tool.kind is ToolKind.EDIT:
+            subject, protected = yield from _edited(subject)
+        settings = yield from _twice(lambda session: session.state.settings())
+        known = _patterns(settings).get(tool.name, ())
+        if subject in known or (
+            not protected and any(matches(each, tool.kind, subject) for each in known)
+        ):
+            return arguments
+        request = ToolRequest(
+            session_id=self._session_id,
+            tool=tool.name,
+            kind=tool.kind,
+            subject=subject,
+            arguments=asdict(arguments),
+            protected=protected,
+        )
+        decision = yield from self._ask(request)
+        match decision:
+            case Allow():
+                if decision.arguments is not None:
+                    arguments = take_arguments(tool.arguments, decision.arguments)
+                if (always := decision.always) is not None:
+                    yield from use(
+                        lambda session: _remember(session, tool.name, always), whole=True
+                    )
+                return arguments
+            case Deny():
+                raise PolicyDeniedError(tool.name, decision.reason)
+
+    def _ask(self, request: ToolRequest) -> Steps[Decision]:
+        try:
+            decision: object = yield Decide(self._policy, request)
+        except UndecidedError:
+            return Deny(f"nobody answered within {self.patience:g} s")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no consent
+            log.warning("the policy failed over {}: {}", request.tool, describe(error))
+            return Deny("the policy failed")
+        if not isinstance(decision, Decision):
+            log.warning("the policy decided {}, not Allow or Deny", quote(decision))
+            return Deny("the policy failed")
+        return decision
+
+    # What is written down
+
+    def _begin(
+        self,
+        call_id: str,
+        name: str,
+        said: Mapping[str, Any],
+        message_id: str | None,
+        owner: ActorRef | None,
+    ) -> Steps[ToolCall]:
+        def write(session: ToolContext) -> ToolCall:
+            return session.state.add_tool_call(
+                name, said, call_id=call_id, message_id=message_id, owner=owner
+            )
+
+        try:
+            return (yield from _twice(write))
+        except (GeneratorExit, Exception):
+            raise
+        except BaseException:  # it may be written down all the same
+            with contextlib.suppress(JidocodeError):  # or it is not
+                yield from use(
+                    lambda session: session.state.add_tool_result(call_id, _NOT_MADE, is_error=True)
+                )
+            raise
+
+    def _settle(self, call: ToolCall, content: str, *, is_error: bool) -> Steps[ToolResult]:
+        bounded = _bounded(content)
+
+        def write(session: ToolContext) -> ToolCall:
+            return session.state.add_tool_result(call.id, bounded, is_error=is_error)
+
+        try:
+            settled = yield from _twice(write)
+        except InvalidRequestError:  # a State that died meanwhile says that it was interrupted
+            known = yield from _begun(call.id)
+            if known is None or known.result is None:
+                raise
+            settled = known
+        except (GeneratorExit, Exception):
+            raise
+        except BaseException:  # a second time it is the first
+            with contextlib.suppress(JidocodeError):
+                yield from use(write)
+            raise
+        return cast("ToolResult", settled.result)
+
+
+def _begun(call_id: str) -> Steps[ToolCall | None]:
+    return _twice(lambda session: session.state.tool_call(call_id))
+
+
+def _edited(subject: str) -> Steps[tuple[str, bool]]:
+    """Return which file an edit of *subject* is of, and whether others execute that later.
+
+    A policy and its patterns go by names, so it must be the file's own: `secrets/key` is also
+    `./secrets/key`, `src/../secrets/key`, and what a symlink leads to.
+    """
+    try:
+        protected = yield from _twice(lambda session: session.manager.is_protected(subject))
+        path = yield from _twice(lambda session: session.manager.true_path(subject))
+    except CallError:  # some of which are OSErrors
+        raise
+    except OSError:  # it is no path of the project, and cannot be written
+        return subject, False
+    return path, protected
+
+
+def _remember(session: ToolContext, name: str, pattern: str) -> None:
+    with _REMEMBERING:
+        remembered = _patterns(session.state.settings())
+        allowed = {**remembered, name: [*remembered.get(name, ()), pattern]}
+        session.state.update_settings({_REMEMBERED: allowed})
+
+
+def _patterns(settings: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    return cast("Mapping[str, Sequence[str]]", settings.get(_REMEMBERED, {}))
+
+
+def _twice(ask: Callable[[ToolContext], T]) -> Steps[T]:
+    """Ask a process, and its next life if it dies over that: for what can be asked again."""
+    try:
+        return (yield from use(ask))
+    except ActorExitedError:
+        return (yield from use(ask))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, (JidocodeError, OSError)):
+        with contextlib.suppress(Exception):  # its class may have broken it
+            return str(error)
+    return describe(error)
+
+
+def _bounded(content: str) -> str:
+    if len(content) <= MAX_RESULT_LENGTH:
+        return content
+    half = MAX_RESULT_LENGTH // 2
+    left_out = len(content) - 2 * half
+    return f"{content[:half]}\n[{left_out} characters were left out]\n{content[-half:]}"

@@ -1,0 +1,121 @@
+"""`AsyncToolbox`: makes the calls of tools, and awaits what they wait for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jidocode._host.deadline import Deadline
+from jidocode.base.stepwise import carry_out_async
+from jidocode.session.tools.steps import Decide, Run, Step, UndecidedError, Use
+from jidocode.session.tools.tool import is_awaited
+from jidocode.system.asynchronous.loops import current_loop
+from jidocode.system.asynchronous.waiting import in_thread, in_thread_until
+
+if TYPE_CHECKING:
+    from jidocode.base.refs import ActorRef
+    from jidocode.session.conversation.changes import ToolResult
+    from jidocode.session.tools.calls import ToolCalls
+    from jidocode.session.tools.policy import AsyncPolicy
+    from jidocode.session.tools.tool import Tool, ToolContext
+
+
+class AsyncToolbox:
+    """The tools of one session: the methods of `Toolbox`, to be awaited.
+
+    A tool or a policy that is a coroutine function runs in the loop; one that is a plain function
+    may wait, and has a thread for that. The tools that every session has need none.
+    """
+
+    def __init__(self, session: object, waiting: ToolContext, calls: ToolCalls) -> None:
+        """Make *calls* in *session*, an `AsyncSessionHandle`; *waiting* is for what waits."""
+        self._session = session
+        self._waiting = waiting
+        self._calls = calls
+
+    def __iter__(self) -> Iterator[Tool]:
+        """Yield the tools, those of every session first."""
+        return iter(self._calls.tools.values())
+
+    def under(self, policy: AsyncPolicy) -> AsyncToolbox:
+        """Return the same tools under another policy."""
+        return AsyncToolbox(self._session, self._waiting, self._calls.under(policy))
+
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        *,
+        call_id: str | None = None,
+        message_id: str | None = None,
+        owner: ActorRef | None = None,
+    ) -> ToolResult:
+        """Make a call of the tool *name*, and return what came of it; see `Toolbox.call`.
+
+        If it is cancelled, a tool that is a coroutine function is, too, and a command is ended;
+        one that is a plain function runs to its end before the cancellation goes on. Then stands
+        in the State that the call was interrupted.
+        """
+        take = _Take(self._session, self._waiting, self._calls.patience)
+        steps = self._calls.call(
+            name, arguments, call_id=call_id, message_id=message_id, owner=owner
+        )
+        return await carry_out_async(steps, take)
+
+
+class _Take:
+    """Does the steps of one call."""
+
+    def __init__(self, session: object, waiting: ToolContext, patience: float) -> None:
+        self._session: Any = session  # the steps are written for one that waits
+        self._waiting = waiting
+        self._patience = patience
+        self._is_interrupted = False
+
+    async def __call__(self, step: Step) -> object:
+        try:
+            match step:
+                case Use():
+                    return await self._use(step)
+                case Run():
+                    return await self._run(step)
+                case Decide():
+                    return await self._decide(step)
+        except BaseException as error:
+            self._is_interrupted = self._is_interrupted or not isinstance(error, Exception)
+            raise
+
+    async def _use(self, step: Use) -> object:
+        if step.whole or self._is_interrupted:  # what is asked after that, is asked to the end
+            return await in_thread(lambda: step.do(self._waiting))
+        asked: Any = step.do(self._session)
+        return await asked
+
+    async def _run(self, step: Run) -> object:
+        run, arguments = step.tool.run, step.arguments
+        result: object
+        if is_awaited(run):
+            result = run(self._session, arguments)
+        else:
+            result = await in_thread(lambda: run(self._waiting, arguments))
+        return await result if inspect.isawaitable(result) else result
+
+    async def _decide(self, step: Decide) -> object:
+        deadline = Deadline.after(self._patience)
+        policy, request = step.policy, step.request
+        decision: object
+        if is_awaited(policy):
+            decision = policy(request)
+        else:
+            decision = _one(await in_thread_until(deadline.at, lambda: policy(request)))
+        if not inspect.isawaitable(decision):
+            return decision
+        awaitable = decision
+        return _one(await current_loop().within(deadline.left, lambda: awaitable))
+
+
+def _one(found: tuple[object] | None) -> object:
+    if found is None:
+        raise UndecidedError
+    return found[0]
