@@ -48,12 +48,13 @@ class SessionHandle:
         state: The conversation.
     """
 
-    def __init__(self, system: RunningSystem, session_id: str) -> None:
+    def __init__(self, system: RunningSystem, session_id: str, stop: Stop | None = None) -> None:
+        """Hold a session; a *stop* ends the commands that are waited for."""
         self._system = system
         self.id = session_id
         self.manager = ManagerClient(system.way_to("manager", session_id))
         self.state = StateClient(system.way_to("state", session_id))
-        self._stop: Stop | None = None
+        self._stop = stop
 
     def __repr__(self) -> str:
         return f"<SessionHandle {self.id}>"
@@ -157,9 +158,7 @@ class SessionHandle:
 
     def _tools_until(self, stop: Stop | None) -> Toolbox:
         """Return the tools; the commands that they run are ended once *stop* is requested."""
-        handle = SessionHandle(self._system, self.id)
-        handle._stop = stop
-        return handle.tools
+        return SessionHandle(self._system, self.id, stop).tools
 
     def health_check(self) -> Health:
         """Ask every child of the session how it is, all at once."""

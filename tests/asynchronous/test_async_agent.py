@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import frozen
+from loops import Runner
 
 from jidocode import (
     AgentBusyError,
+    Allow,
+    AsyncPolicy,
     AsyncSessionHandle,
     AsyncSessionSystem,
     AsyncTurnHandle,
     CallTimeoutError,
+    Decision,
+    Deny,
     ModelSpec,
+    SessionHandle,
+    SessionSystem,
     TextDelta,
+    Tool,
+    ToolKind,
+    ToolRequest,
     ToolResult,
     TurnEvent,
     TurnOutcome,
+    accept_edits,
     allow_all,
 )
 
@@ -82,3 +96,182 @@ def test_who_is_cancelled_while_he_prompts_leaves_no_turn(project: Path) -> None
         assert (await (await session.agent.prompt("say two")).result()).ok
 
     run(project, use)
+
+
+# What the app awaits
+
+
+@frozen
+class Words:
+    """Arguments of the tools here."""
+
+    text: str = ""
+
+
+def a_tool(name: str, run: Callable[[Any, Any], str | Awaitable[str]]) -> Tool:
+    return Tool(name=name, description="Say.", kind=ToolKind.EXECUTE, arguments=Words, run=run)
+
+
+async def results(turn: AsyncTurnHandle) -> list[tuple[str, bool]]:
+    events = [event async for event in turn]
+    return [(each.content, each.is_error) for each in events if isinstance(each, ToolResult)]
+
+
+def test_tools_and_policies_are_awaited_in_the_loop(loop: Runner, project: Path) -> None:
+    """Those that are coroutine functions; plain ones have threads."""
+    main_thread = threading.current_thread()
+
+    async def awaited(session: AsyncSessionHandle, arguments: Words) -> str:
+        assert threading.current_thread() is main_thread
+        await session.manager.write_file("new.txt", arguments.text)
+        return (await session.run("cat new.txt")).stdout
+
+    def plain(session: SessionHandle, arguments: Words) -> str:
+        assert threading.current_thread() is not main_thread
+        return session.run(["echo", "-n", arguments.text]).stdout
+
+    async def policy(request: ToolRequest) -> Decision:
+        assert threading.current_thread() is main_thread
+        await loop.sleep(0.01)
+        return Allow() if request.subject.startswith("y") else Deny("so it is")
+
+    def plain_policy(request: ToolRequest) -> Decision:
+        assert threading.current_thread() is not main_thread
+        return Allow() if request.subject.startswith("y") else Deny("so it is")
+
+    calls = [f'call {name} {{"text": "{text}"}}' for name in ("a", "b") for text in ("yes", "no")]
+    wanted = [
+        ("yes", False),
+        ("a was not allowed: so it is", True),
+        ("yes", False),
+        ("b was not allowed: so it is", True),
+    ]
+    others: list[AsyncPolicy | None] = [None, plain_policy, accept_edits(policy)]
+
+    async def main() -> None:
+        async with AsyncSessionSystem(
+            tools=[a_tool("a", awaited), a_tool("b", plain)],
+            policy=policy,
+            model=SCRIPTED,
+            durability="memory",
+        ) as system:
+            session = await system.create_session(project)
+            for other in others:
+                turn = await session.agent.prompt("\n".join(calls), policy=other)
+                assert await results(turn) == wanted
+
+    loop.run(main)
+
+
+def test_a_policy_that_fails_or_hangs_denies(loop: Runner, project: Path) -> None:
+    """It is cancelled when it has had its time, and the turn goes on."""
+    cancelled: list[str] = []
+
+    async def policy(request: ToolRequest) -> Decision:
+        if request.subject == "fail":
+            raise TimeoutError("its own")
+        try:
+            await loop.sleep(1000)
+        except BaseException:
+            cancelled.append(request.subject)
+            raise
+        return Allow()
+
+    async def main() -> None:
+        async with AsyncSessionSystem(
+            policy=policy, model=SCRIPTED, durability="memory", policy_timeout=0.3
+        ) as system:
+            session = await system.create_session(project)
+            calls = [f'call run_command {{"command": "{each}"}}' for each in ("fail", "hang")]
+            failed, hung = await results(await session.agent.prompt("\n".join(calls)))
+            assert failed == ("run_command was not allowed: the policy failed", True)
+            assert hung == ("run_command was not allowed: nobody answered within 0.3 s", True)
+
+            async def come() -> None:
+                while not cancelled:
+                    await loop.sleep(0.01)
+
+            assert await loop.within(30, come)
+            assert cancelled == ["hang"]
+
+    loop.run(main)
+
+
+def test_a_tool_that_is_awaited_ends_with_the_turn(loop: Runner, project: Path) -> None:
+    """And with the loop, if nobody has closed anything."""
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def hang(_session: AsyncSessionHandle, arguments: Words) -> str:
+        begun.append(arguments.text)
+        try:
+            await loop.sleep(1000)
+        finally:
+            ended.append(arguments.text)
+        return "late"
+
+    async def come(texts: list[str], count: int) -> None:
+        while len(texts) < count:
+            await loop.sleep(0.01)
+
+    async def main() -> None:
+        async with AsyncSessionSystem(
+            tools=[a_tool("hang", hang)], policy=allow_all, model=SCRIPTED, durability="memory"
+        ) as system:
+            session = await system.create_session(project)
+            turn = await session.agent.prompt('call hang {"text": "one"}')
+            assert await loop.within(30, lambda: come(begun, 1))
+            assert (await turn.cancel()).outcome is TurnOutcome.CANCELLED
+            assert await loop.within(30, lambda: come(ended, 1))
+            assert all(call.result for call in await session.state.tool_calls())
+
+            await session.agent.prompt('call hang {"text": "two"}')
+            assert await loop.within(30, lambda: come(begun, 2))
+        assert await loop.within(30, lambda: come(ended, 2))
+
+    loop.run(main)
+
+
+def test_a_turn_outlives_the_loop_that_has_prompted(loop: Runner, project: Path) -> None:
+    """What it cannot have awaited any more is denied, or fails."""
+    systems: list[AsyncSessionSystem] = []
+    turns: list[AsyncTurnHandle] = []
+    begun = threading.Event()
+
+    async def hang(_session: AsyncSessionHandle, _arguments: Words) -> str:
+        begun.set()
+        await loop.sleep(1000)
+        return "late"
+
+    async def policy(_request: ToolRequest) -> Decision:
+        return Allow()
+
+    async def prompt() -> None:
+        system = AsyncSessionSystem(
+            tools=[a_tool("hang", hang)], policy=policy, model=SCRIPTED, durability="memory"
+        )
+        systems.append(await system.__aenter__())
+        session = await system.create_session(project)
+        turns.append(await session.agent.prompt("call hang {}\ncall hang {}"))
+        while not begun.is_set():
+            await loop.sleep(0.01)
+
+    async def look() -> None:
+        first, second = await results(turns[0])
+        assert "cancelled in its loop" in first[0]
+        assert second == ("hang was not allowed: the policy failed", True)
+        assert (await turns[0].result()).text == "2 done"
+        await systems[0].aclose()
+
+    loop.run(prompt)
+    loop.run(look)
+
+
+def test_what_can_only_be_awaited_is_refused_where_it_is_waited_for(project: Path) -> None:
+    async def policy(_request: ToolRequest) -> Decision:
+        return Allow()
+
+    with SessionSystem(model=SCRIPTED, durability="memory") as system:
+        session = system.create_session(project)
+        with pytest.raises(TypeError, match="policy that is awaited"):
+            session.agent.prompt("say one", policy=policy)  # type: ignore[arg-type] # on purpose

@@ -21,15 +21,18 @@ from jidocode import (
     AsyncSessionSystem,
     Decision,
     Deny,
+    InvalidRequestError,
     InvalidToolError,
     SessionHandle,
     SessionSystem,
     Tool,
     ToolKind,
     ToolRequest,
+    ToolUseBlock,
     accept_edits,
     allow_all,
 )
+from jidocode.session.conversation.changes import INTERRUPTED_CALL
 
 
 @frozen
@@ -252,6 +255,45 @@ def test_a_call_that_is_cancelled_has_a_result(loop: Runner, opened: Making) -> 
                 "1\t# A project"
             }
             assert any("interrupted" in each for each in interrupted)
+
+    loop.run(main)
+
+
+def test_a_call_that_was_begun_is_not_made_again(loop: Runner, opened: Making) -> None:
+    """Under the id that a message has for it; not if it was cancelled, either."""
+    made: list[str] = []
+
+    async def say(_session: AsyncSessionHandle, arguments: Words) -> str:
+        made.append(arguments.text)
+        if arguments.text == "sleep":
+            await loop.sleep(1000)
+        return arguments.text
+
+    async def main() -> None:
+        async with opened(a_tool("say", say)) as session:
+            uses = [ToolUseBlock(each, "say", {"text": each}) for each in ("a", "b", "sleep")]
+            message = await session.state.append_message("assistant", uses)
+
+            async def call(call_id: str, text: str) -> tuple[str, bool]:
+                done = await session.tools.call(
+                    "say", {"text": text}, call_id=call_id, message_id=message.id
+                )
+                return done.content, done.is_error
+
+            async def give_up() -> None:
+                await call("sleep", "sleep")
+
+            assert await call("a", "a") == ("a", False)
+            await session.state.add_tool_call(
+                "say", {"text": "b"}, call_id="b", message_id=message.id
+            )
+            assert not await loop.within(1.0, give_up)
+            assert await call("a", "other") == ("a", False)
+            assert await call("b", "b") == (INTERRUPTED_CALL, True)
+            assert "interrupted" in (await call("sleep", "sleep"))[0]
+            assert made == ["a", "sleep"]
+            with pytest.raises(InvalidRequestError, match="asks for the call"):
+                await call("c", "c")
 
     loop.run(main)
 

@@ -11,10 +11,24 @@ from attrs import field, frozen
 from hypothesis import given, strategies as st
 from msgspec import Meta
 
-from jidocode import InvalidRequestError, InvalidToolError, Tool, ToolKind
+from jidocode import (
+    ActorExitedError,
+    InvalidRequestError,
+    InvalidToolError,
+    Tool,
+    ToolCall,
+    ToolKind,
+    ToolResult,
+    allow_all,
+)
+from jidocode.base.exits import Killed
+from jidocode.base.stepwise import carry_out
+from jidocode.session.conversation.changes import now
 from jidocode.session.tools.arguments import take_arguments
 from jidocode.session.tools.builtin import TOOLS
+from jidocode.session.tools.calls import ToolCalls
 from jidocode.session.tools.policy import matches
+from jidocode.session.tools.steps import Step as CallStep, Use
 from jidocode.session.tools.tool import check_tools
 
 
@@ -217,3 +231,23 @@ def test_no_pattern_for_one_command_allows_a_second_one(rest: str) -> None:
             ")",
             ">",
         }
+
+
+def test_a_call_over_which_the_state_dies_is_not_made() -> None:
+    """Its next life has it with a result: that it was interrupted."""
+    died = ToolResult(seq=2, call_id="one", content="interrupted", is_error=True, created_at=now())
+    call = ToolCall(seq=1, id="one", name="try", arguments={}, created_at=now(), result=died)
+    asked: list[CallStep] = []
+    answers = iter([ActorExitedError("state", Killed(9)), call])
+
+    def take(step: CallStep) -> object:
+        asked.append(step)
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    calls = ToolCalls("s", [tool(kind=ToolKind.READ)], allow_all, patience=1.0)
+
+    assert carry_out(calls.call("try", {"path": "a"}), take) is died
+    assert [type(step) for step in asked] == [Use, Use]

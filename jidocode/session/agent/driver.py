@@ -3,7 +3,8 @@
 A model says what is to be called; what is called, and who allows it, belongs to the app: its tools
 are functions, and its policy may ask a person. So the agent, a process of its own, sends the calls
 here, and goes on when their results are in the State. One thread per turn reads what the agent
-sends, whether or not anybody reads the handle, and one per call makes it.
+sends, whether or not anybody reads the handle, and one per call makes it. What can only be awaited
+is awaited for them in the app's loop; see `system/asynchronous/prompting.py`.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class TurnHandle:
 
         The request to the model is closed, commands that its calls of tools run get a SIGTERM,
         and each of its calls has a result. A tool of the app's own, which cannot be ended, goes on
-        in its thread, and what it returns is dropped.
+        in its thread, and what it returns is dropped; a coroutine function is cancelled.
         """
         self.request_cancel()
         return self.result()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from jidocode._host.deadline import Deadline
@@ -10,15 +10,17 @@ from jidocode._host.sharing import Changes
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.turn import DEFAULT_LIMITS
+from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
 
 if TYPE_CHECKING:
     # Imported by a thread, with the first prompt: that would hold up the loop.
-    from jidocode.session.agent.client import AgentClient
     from jidocode.session.agent.handle import TurnHandle
     from jidocode.session.agent.messages import TurnEvent, TurnResult
     from jidocode.session.conversation.blocks import Block
-    from jidocode.session.tools.policy import Policy
+    from jidocode.session.tools.policy import AsyncPolicy
+    from jidocode.system.asynchronous.handle import AsyncSessionHandle
+    from jidocode.system.running_sessions import RunningSystem
 
 
 class AsyncTurnHandle:
@@ -75,11 +77,16 @@ class AsyncTurnHandle:
 
 
 class AsyncAgentClient:
-    """Prompts a session's agent; see `AgentClient`."""
+    """Prompts a session's agent; see `AgentClient`.
 
-    def __init__(self, client: Callable[[], AgentClient]) -> None:
-        """Prompt by what *client* returns, which may have to import it."""
-        self._client = client
+    A tool or a policy that is a coroutine function runs in the loop of whoever prompts, in a task
+    of its own; one that is a plain function may wait, and has a thread for that.
+    """
+
+    def __init__(self, session: AsyncSessionHandle, system: RunningSystem) -> None:
+        """Prompt that of *session*, in *system*."""
+        self._session = session
+        self._system = system
 
     async def prompt(  # noqa: PLR0913 - all but the first are keywords
         self,
@@ -90,22 +97,28 @@ class AsyncAgentClient:
         queue: bool = False,
         instructions: str = "",
         agents_file: str | None = "AGENTS.md",
-        policy: Policy | None = None,
+        policy: AsyncPolicy | None = None,
     ) -> AsyncTurnHandle:
         """Say something to the model, and return a handle of the turn; see `AgentClient.prompt`.
 
         If it is cancelled, so is the turn.
         """
+        have_awaited = current_loop().from_threads()
 
         def begin() -> TurnHandle:
-            return self._client().prompt(
+            from jidocode.system.asynchronous.prompting import waiting_client, waiting_policy  # noqa: PLC0415 - see above
+
+            system, session = self._system, self._session
+            patience = system.settings.policy_timeout
+            chosen = None if policy is None else waiting_policy(policy, have_awaited, patience)
+            return waiting_client(session, system, have_awaited).prompt(
                 content,
                 max_turns=max_turns,
                 timeout=timeout,
                 queue=queue,
                 instructions=instructions,
                 agents_file=agents_file,
-                policy=policy,
+                policy=chosen,
             )
 
         return AsyncTurnHandle(await in_thread(begin, undo=lambda turn: turn().cancel()))

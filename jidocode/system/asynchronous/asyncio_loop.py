@@ -6,12 +6,15 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 from weakref import ref
 
+from jidocode.base.stop import Stop, Stopped
 from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.alarm import Alarm, Turn
+from jidocode.system.asynchronous.loops import Await
 
 T = TypeVar("T")
 
@@ -146,6 +149,33 @@ class AsyncioLoop:
             if not scope.expired():
                 raise  # it is the work's own
         return None
+
+    def from_threads(self) -> Await:
+        """Return how other threads have something awaited; see `Loop`."""
+        loop = asyncio.get_running_loop()
+
+        def have_awaited(work: Callable[[], Awaitable[T]], stop: Stop) -> T:
+            async def do() -> T:
+                return await work()
+
+            task = do()
+            try:
+                future = asyncio.run_coroutine_threadsafe(task, loop)
+            except RuntimeError:  # the loop is closed
+                task.close()
+                raise
+            try:
+                with stop.waking(future.cancel):
+                    return future.result()
+            except Stopped:  # it was, before this waited
+                future.cancel()
+                raise
+            except CancelledError as error:
+                if stop.requested:
+                    raise Stopped from error
+                raise RuntimeError("it was cancelled in its loop, which may have ended") from error
+
+        return have_awaited
 
     async def checkpoint(self) -> None:
         """Let other coroutines run."""

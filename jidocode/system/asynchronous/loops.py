@@ -1,6 +1,7 @@
 """Event loops: how a coroutine waits for what another thread does, on asyncio and on trio.
 
-No task of ours is in an app's loop, and no cancel scope stays open between two calls: who
+No task of ours is in an app's loop, but for a tool or a policy of its own that it awaits for an
+agent (`Loop.from_threads`); and no cancel scope stays open between two calls: who
 waits is the caller itself, and whatever cancels it, an `asyncio.timeout` or a scope of trio's
 or anyio's, finds it at one place (`Waiter.wait`).
 """
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
+
+from jidocode.base.stop import Stop
 
 T = TypeVar("T")
 
@@ -24,6 +27,19 @@ class Waiter(Protocol):
 
     async def wait(self, seconds: float) -> None:
         """Wait until it is woken, for *seconds* at most."""
+        ...
+
+
+class Await(Protocol):
+    """Has something awaited in a loop, for a thread that waits for it."""
+
+    def __call__(self, work: Callable[[], Awaitable[T]], stop: Stop) -> T:
+        """Return what *work* comes to, in a task of its own; a *stop* cancels it.
+
+        Raises:
+            Stopped: It was stopped.
+            RuntimeError: The loop has ended.
+        """
         ...
 
 
@@ -53,6 +69,10 @@ class Loop(Protocol):
 
     async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
         """Return what *work* comes to, None if it was cancelled after so many seconds."""
+        ...
+
+    def from_threads(self) -> Await:
+        """Return how other threads have something awaited in the loop that runs in this one."""
         ...
 
     async def checkpoint(self) -> None:

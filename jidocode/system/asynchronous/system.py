@@ -47,7 +47,8 @@ class AsyncSessionSystem(AsyncApplication):
             session = await system.create_session("~/work/shop")
 
     It starts at the beginning of the block, and is closed at its end. Nothing holds up the
-    loop meanwhile, and no task is added to it. Any task may use it, of any loop and thread.
+    loop meanwhile, and no task is added to it, but for a tool or a policy that is a coroutine
+    function and is called by an agent. Any task may use it, of any loop and thread.
 
     Whatever waits raises what its twin of `SessionSystem` does, and may be cancelled: then
     nobody waits for the answer any more. What was asked for may be done all the same, but a
@@ -117,6 +118,7 @@ class AsyncSessionSystem(AsyncApplication):
         import_module("jidocode.session.commands.server")
         import_module("jidocode.session.tools.builtin")
         import_module("jidocode.session.tools.calls")
+        import_module("jidocode.system.asynchronous.agent")
         import_module("jidocode.system.asynchronous.toolbox")
         opened = super()._start()
         running = cast("RunningSystem", opened._running)  # noqa: SLF001 - it is of the same room

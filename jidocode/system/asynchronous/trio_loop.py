@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
 import trio
 
+from jidocode.base.stop import Stop, Stopped
 from jidocode.system.asynchronous.alarm import Alarm, Turn
+from jidocode.system.asynchronous.loops import Await
 
 T = TypeVar("T")
 
@@ -83,6 +85,33 @@ class TrioLoop:
         with trio.move_on_after(seconds):
             return (await work(),)
         return None
+
+    def from_threads(self) -> Await:
+        """Return how other threads have something awaited; see `Loop`."""
+        token = trio.lowlevel.current_trio_token()
+
+        def have_awaited(work: Callable[[], Awaitable[T]], stop: Stop) -> T:
+            scope = trio.CancelScope()
+
+            async def do() -> tuple[T] | None:
+                with scope:
+                    return (await work(),)
+                return None
+
+            def cancel() -> None:
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(scope.cancel)
+
+            try:
+                with stop.waking(cancel):
+                    found = trio.from_thread.run(do, trio_token=token)
+            except trio.Cancelled as error:
+                raise RuntimeError("it was cancelled in its loop, which has ended") from error
+            if found is None:
+                raise Stopped
+            return found[0]
+
+        return have_awaited
 
     async def checkpoint(self) -> None:
         """Let other coroutines run."""
