@@ -56,6 +56,9 @@ from jidocode.system.steps import AwaitChange, Plan
 _PAUSE = 0.05
 """Seconds until somebody who was forestalled looks again."""
 
+_SHOWN = 10
+"""Open sessions that are named to somebody who has found none."""
+
 
 class Sessions:
     """The sessions of one system, as the registry knows them."""
@@ -304,7 +307,17 @@ class Sessions:
             raise TypeError("find_session() takes exactly one of path and name")
         key = None if path is None else locate_project(path)[1]
         request = FindRecord(key, None if name is None else validate_name(name))
-        record: Session = yield from self._router.ask_registry(request)
+        try:
+            record: Session = yield from self._router.ask_registry(request)
+        except SessionNotFoundError:
+            others = yield from self.records()
+            if name is None:
+                wanted = f"of project {quote(str(path))}"
+                there = [quote(other.project_path) for other in others]
+            else:
+                wanted = f"called {quote(name)}"
+                there = [quote(other.name) for other in others]
+            raise SessionNotFoundError(f"{wanted}; {_listed(there)}") from None
         return record
 
     def is_open(self, session_id: str) -> Plan[bool]:
@@ -322,6 +335,13 @@ class Sessions:
         records = yield from self.records()
         open_ids = {record.id for record in records}
         return [each for each in self._archive.find_all(project) if each.session_id not in open_ids]
+
+
+def _listed(there: Sequence[str]) -> str:
+    if not there:
+        return "none is open"
+    more = f", and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+    return f"open are {', '.join(there[:_SHOWN])}{more}"
 
 
 def _leads_to(path: str, key: ProjectKey) -> bool:
