@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.closing import Closing
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.text import quote
 from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start, as_spec, check_children
-from jidocode.system.settings import ApplicationOverrides, ApplicationSettings
+from jidocode.system.settings import ApplicationOverrides, ApplicationSettings, hint
 
 if TYPE_CHECKING:
     from jidocode._host.client.monitor import Monitor
@@ -287,4 +287,7 @@ def with_overrides(settings: object, cls: type[S], overrides: Mapping[str, Any])
         raise TypeError(
             f"settings must be {cls.__name__}, got {quote(settings)}; load() reads a file"
         )
+    known = [each.name for each in fields(cls)]
+    for name in overrides.keys() - set(known):
+        raise TypeError(f"{name} is no setting{hint(name, known)}")
     return evolve(settings, **overrides)

@@ -235,6 +235,40 @@ class SessionSystem(Application):
         plan = self._system.sessions.start(session, strategy, children)
         return self._handle(self._system.carry_out(plan))
 
+    def open_session(
+        self,
+        project_path: str | os.PathLike[str] = ".",
+        *,
+        name: str | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> SessionHandle:
+        """Return the session of a project: the open one, the last one resumed, or a new one.
+
+        Threads and processes may do that for one project at once: all get the same session. It
+        is the folder that counts: the session of one that was moved or renamed goes on in it,
+        and another folder at the same path is another project.
+
+        Args:
+            project_path: As for `create_session`.
+            name: For a new one, as `create_session` takes it; an older one keeps its own.
+            config: The same.
+            strategy: As for `create_session`; one that is open keeps its own.
+            children: The same.
+
+        Raises:
+            ProjectAlreadyOpenError: Another system that has the same `Settings.state_dir` has it
+                open; or a folder inside it, or around it, is open.
+            JournalError: The last session cannot be read. It is not passed over: name another one
+                to `resume_session`, or begin one by `create_session`.
+            Exception: Whatever else `create_session` and `resume_session` raise.
+        """
+        plan = self._system.sessions.open_project(
+            project_path, strategy, children, name=name, config=config
+        )
+        return self._handle(self._system.carry_out(plan))
+
     def _handle(self, session: Session) -> SessionHandle:
         from jidocode.system.handle import SessionHandle  # noqa: PLC0415 - see above
 

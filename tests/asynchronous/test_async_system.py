@@ -35,6 +35,24 @@ from jidocode.otp import ChildExited, Killed, Start
 from jidocode.system.asynchronous.waiting import in_thread
 
 
+def test_tasks_that_open_one_project_get_one_session(loop: Runner, project: Path) -> None:
+    """Though each finds none at first."""
+
+    async def main() -> None:
+        ids = set[str]()
+        async with AsyncSessionSystem() as system:
+
+            async def open_it() -> None:
+                ids.add((await system.open_session(project)).id)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(open_it)
+            assert len(ids) == len(await system.list_sessions()) == 1
+
+    loop.run(main)
+
+
 def test_a_session_is_used(loop: Runner, opened: Opening, project: Path) -> None:
     """Files, conversation, commands, children and events: each by its own kind of waiting."""
 

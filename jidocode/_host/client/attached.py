@@ -41,6 +41,12 @@ class AttachedClient(HostClient):
         self._timeout = timeout
         super().__init__(host, timeout=timeout, on_event=on_event, on_end=on_end)
 
+    def close(self, timeout: float) -> None:
+        """Detach."""
+        if self.owned and not self.closed:
+            self._why_closed = "this process has detached from the system"
+        super().close(timeout)
+
     def _join(self, deadline: float) -> None:
         self._host.listen_at(self._messenger.address)
         why: Callable[[], bool] = lambda: self._ledger.ended is not None  # noqa: E731

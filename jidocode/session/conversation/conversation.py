@@ -21,7 +21,7 @@ from typing import Any, get_args
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
-from jidocode.session.conversation import checks, limits
+from jidocode.session.conversation import checks
 from jidocode.session.conversation.change_log import MemoryLog
 from jidocode.session.conversation.changes import (
     Change,
@@ -121,7 +121,7 @@ class Conversation:
             JournalDamagedError: One of them cannot be read any more.
         """
         require_page(after_seq, limit)
-        seqs = self._fold.messages.seqs_after(after_seq, min(limit, limits.MAX_PAGE))
+        seqs = self._fold.messages.seqs_after(after_seq, limit)
         return page(map(self._ledger.message, seqs), after_seq=after_seq, limit=limit)
 
     # Streamed messages

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import limits
 from jidocode.session.conversation.changes import Change
@@ -16,6 +18,8 @@ def require_page(after_seq: int, limit: int) -> None:
     """Raise InvalidRequestError unless there can be such a page."""
     require_int("after_seq", after_seq, least=0)
     require_int("limit", limit, least=1)
+    if limit > limits.MAX_PAGE:
+        raise InvalidRequestError(f"limit may be {limits.MAX_PAGE} at most, not {quote(limit)}")
 
 
 def page(records: Iterable[C], *, after_seq: int, limit: int) -> list[C]:
@@ -33,7 +37,7 @@ def page(records: Iterable[C], *, after_seq: int, limit: int) -> list[C]:
         if record.seq <= after_seq:
             continue
         length += record.length
-        if len(found) == min(limit, limits.MAX_PAGE) or (found and length > limits.MAX_PAGE_LENGTH):
+        if len(found) == limit or (found and length > limits.MAX_PAGE_LENGTH):
             break
         found.append(record)
     return found
