@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
 import uuid
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from pages import HOWTO, ask, beside, blocks, environment, port_in, program, run, write_files
 from websockets.sync.client import connect
 
 from jidocode import SessionSystem
+from jidocode.testing import eventually
 
 RUN = {"backup", "gevent", "logging", "platforms", "siblings"}
 JSON = [("Content-Type", "application/json")]
+FORM = [("Content-Type", "application/x-www-form-urlencoded")]
+REFUSED = ("", ".", "..", "../books", "books/..", "/", "books\n")
+"""What is no name of a folder in the folder of projects."""
 ACCOUNTED = RUN | {
     *("deploy", "flask", "live-updates", "notebooks", "pytest", "signals", "textual"),
     *("upgrade", "web-asyncio", "workers"),
@@ -102,10 +110,12 @@ def test_tests_of_the_page_pass(tmp_path: Path) -> None:
 # ----- web -----------------------------------------------------------------------------------
 
 
-def status_of(url: str, body: bytes | None = None) -> int:
+def status_of(
+    url: str, body: bytes | None = None, headers: Sequence[tuple[str, str]] = JSON
+) -> int:
     """Return the status of what has to be refused."""
     with pytest.raises(urllib.error.HTTPError) as refused:
-        ask(url, body, JSON)
+        ask(url, body, headers)
     refused.value.close()
     return refused.value.code
 
@@ -117,14 +127,18 @@ def test_fastapi_serves_sessions(tmp_path: Path) -> None:
     command = ("-m", "uvicorn", "shop:app", "--port", "0")
     with program(tmp_path, *command, ready="running on http") as (_, said):
         base = f"http://127.0.0.1:{port_in(said)}/sessions"
-        session = json.loads(ask(base, b'{"name": "../books"}', JSON))["id"]
+        session = json.loads(ask(base, b'{"name": "books"}', JSON))["id"]
         ask(f"{base}/{session}/messages", b'{"content": "hello"}', JSON)
 
         messages = json.loads(ask(f"{base}/{session}/messages"))
         assert messages == [{"role": "user", "content": "hello"}]
         assert status_of(f"{base}/nonsense/messages") == 422
         assert status_of(f"{base}/{uuid.uuid4()}/messages") == 404
-        assert status_of(base, b'{"name": "books"}') == 503
+        assert status_of(f"{base}/{session}/files/nothing.txt") == 404
+        assert status_of(f"{base}/{session}/files/%2e%2e/x") == 422
+        assert json.loads(ask(base, b'{"name": "books"}', JSON))["id"] == session
+        for name in (*REFUSED, "nowhere"):
+            assert status_of(base, json.dumps({"name": name}).encode()) == 422
 
 
 @pytest.mark.parametrize(
@@ -150,6 +164,9 @@ def test_flask_serves_sessions(tmp_path: Path, command: tuple[str, ...], ready: 
 
         assert said_first["seq"] > 0
         assert json.loads(ask(f"{base}/{session}/files")) == ["tea.txt"]
+        assert json.loads(ask(base, b"project=books"))["id"] == session
+        for name in REFUSED:
+            assert status_of(base, urlencode({"project": name}).encode(), FORM) == 422
         assert status_of(f"{base}/{uuid.uuid4()}/files") == 404
 
 
@@ -174,6 +191,24 @@ def test_changes_arrive_live(tmp_path: Path) -> None:
             assert json.loads(socket.recv(60))["content"] == "three"
 
 
+def test_the_output_of_a_command_arrives_live(tmp_path: Path) -> None:
+    """From any offset on, to its end; and what cannot be started is a status."""
+    write_files("live-updates", tmp_path)
+    command = ("-m", "uvicorn", "build:app", "--port", "0")
+    with program(tmp_path, *command, ready="running on http") as (_, said):
+        url = f"http://127.0.0.1:{port_in(said)}"
+        line = "printf 'na\\303'; sleep 0.3; printf '\\257ve\\n'; exit 3"
+        started = json.loads(ask(f"{url}/start", line.encode()))["id"]
+        told = ask(f"{url}/follow/{started}").decode()
+        parts = re.findall(r"id: (\d+)\ndata: (.*)\n\n", told)
+        assert "".join(json.loads(data) for _, data in parts) == "naïve\n"
+        assert parts[-1][0] == "7"
+        assert told.endswith("event: ended\ndata: 3\n\n")
+        rest = ask(f"{url}/follow/{started}", headers=[("Last-Event-ID", "2")]).decode()
+        assert rest.startswith('id: 7\ndata: "\\u00efve\\n"\n\n')
+        assert status_of(f"{url}/follow/nothing") == 422
+
+
 def events(port: int, last: int, count: int) -> list[tuple[int, str]]:
     """Return the next *count* events after the one with the id *last*."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
@@ -191,32 +226,59 @@ def events(port: int, last: int, count: int) -> list[tuple[int, str]]:
 def test_workers_share_a_system_that_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of gunicorn and uvicorn; and gunicorn's find the next system, too.
+    """Those of gunicorn and uvicorn, started before it; and after `kill -9` of it the next one.
 
     How servers end, reload and lose workers is in `environment/test_servers.py`.
     """
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(beside(tmp_path)))
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(beside(tmp_path)))
     write_files("workers", tmp_path)
     (tmp_path / "books").mkdir()
     serve = ("-m", "jidocode", "serve", "--name", "shop")
     gunicorn = ("-m", "gunicorn", "shop_wsgi:app", "--threads", "8", "--bind", "127.0.0.1:0")
-    with program(tmp_path, *gunicorn, ready="Booting") as (_, said):
-        url = f"http://127.0.0.1:{port_in(said)}"
-        with program(tmp_path, *serve, ready="is ready"), SessionSystem.attach("shop") as system:
-            session = system.create_session(tmp_path / "books")
-            first = json.loads(ask(f"{url}/{session.id}", b"one"))
-            uvicorn = ("-m", "uvicorn", "shop_asgi:app", "--port", "0")
-            with program(tmp_path, *uvicorn, ready="running on http") as (_, also_said):
-                other = f"http://127.0.0.1:{port_in(also_said)}"
-                second = json.loads(ask(f"{other}/{session.id}", b"two"))
+    uvicorn = ("-m", "uvicorn", "shop_asgi:app", "--port", "0")
+    with (
+        program(tmp_path, *gunicorn, ready="Booting") as (_, said),
+        program(tmp_path, *uvicorn, ready="running on http") as (_, also_said),
+    ):
+        ports = port_in(said), port_in(also_said)
+        with program(tmp_path, *serve, ready="is ready", killed=True) as (served, _):
+            with SessionSystem.attach("shop") as system:
+                session = system.create_session(tmp_path / "books")
+            urls = [f"http://127.0.0.1:{port}/{session.id}" for port in ports]
+            first, second = (json.loads(ask(url, b"one")) for url in urls)
+            os.kill(served, signal.SIGKILL)
+            for url in urls:
+                await_status(url, 503)
+                assert [tried(url) for _ in range(3)] == [503, 503, 503]
+        with program(tmp_path, *serve, ready="is ready"):
+            for url, before in zip(urls, (first, second), strict=True):
+                await_status(url, 200)
+                assert json.loads(ask(url, b"three"))["worker"] == before["worker"]
+            assert status_of(f"http://127.0.0.1:{ports[0]}/{uuid.uuid4()}", b"") == 404
+            assert status_of(f"http://127.0.0.1:{ports[1]}/{uuid.uuid4()}", b"") == 404
+            with SessionSystem.attach("shop") as system:
+                messages = system.get_session(session.id).state.messages()
+                said_then = [each.content for each in messages]
+            assert said_then[:2] == ["one", "one"]
+            assert said_then.count("three") == 2
 
-            assert second["seq"] > first["seq"]
-            assert second["worker"] != first["worker"]
-            assert [each.content for each in session.state.messages()] == ["one", "two"]
-        assert status_of(f"{url}/{session.id}", b"three") == 503
-        with program(tmp_path, *serve, ready="is ready"), SessionSystem.attach("shop") as system:
-            system.resume_session(session.id)
-            assert json.loads(ask(f"{url}/{session.id}", b"three"))["worker"] == first["worker"]
+    assert first["worker"] != second["worker"]
+
+
+def await_status(url: str, status: int) -> None:
+    """Ask until the answer has *status*."""
+    eventually(lambda: tried(url) == status, f"an answer with {status}", timeout=60)
+
+
+def tried(url: str) -> int:
+    """Return the status of an answer, be it an error."""
+    try:
+        ask(url, b"two")
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return refused.code
+    return 200
 
 
 # ----- units ---------------------------------------------------------------------------------

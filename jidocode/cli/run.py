@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from jidocode.cli.options import attach, open_session, session_argument, system_option
+from jidocode.cli.options import (
+    attach,
+    open_session,
+    sentence,
+    session_argument,
+    system_option,
+)
 
 if TYPE_CHECKING:
     from jidocode.session.commands.handle import CommandHandle
 
 _SIGNALLED = 128
 """What a shell adds to the number of a signal that has ended a program."""
+_FAILED, _CANNOT_BE_EXECUTED, _NOT_FOUND = 125, 126, 127
+"""What `env` and `timeout` end with, if not with the status of their program."""
 
 
 def _program(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> Sequence[str]:
@@ -37,21 +45,44 @@ def command(system_name: str, session: str, argv: Sequence[str]) -> None:
 
     It has nothing to read. Its output comes as it is written, its exit status is that of this
     command: 128 and the number of the signal if one has ended it. Ctrl-C, SIGTERM and SIGHUP
-    end all of it.
+    end all of it. 127 is that there is no such program, 126 that it cannot be executed, and 125
+    whatever else keeps it from running, or from being followed to its end.
     """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    try:
+        status = _run(system_name, session, argv)
+    except click.ClickException as error:
+        error.show()
+        status = _FAILED
+    except Exception as error:
+        said = sentence(error)
+        if said is None:
+            raise
+        click.ClickException(said).show()
+        status = _status(error)
+    raise click.exceptions.Exit(status)
+
+
+def _status(error: Exception) -> int:
+    from jidocode.errors import CommandStartError, ProgramNotFoundError
+
+    if isinstance(error, ProgramNotFoundError):
+        return _NOT_FOUND
+    return _CANNOT_BE_EXECUTED if isinstance(error, CommandStartError) else _FAILED
+
+
+def _run(system_name: str, session: str, argv: Sequence[str]) -> int:
     with attach(system_name, read_only=False) as system:
         handle = open_session(system, session).commands.start(list(argv))
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _end)
         try:
-            status = _follow(handle)
+            return _follow(handle)
         except BaseException:
             from jidocode.errors import JidocodeError
 
             with suppress(JidocodeError):  # it has ended, or the session, or the system
                 handle.cancel()
             raise
-    raise click.exceptions.Exit(status)
 
 
 def _end(number: int, _frame: object) -> NoReturn:

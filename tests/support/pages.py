@@ -65,11 +65,13 @@ def run(folder: Path, *command: str) -> str:
 
 
 @contextmanager
-def program(folder: Path, *command: str, ready: str) -> Generator[tuple[int, str]]:
+def program(
+    folder: Path, *command: str, ready: str, killed: bool = False
+) -> Generator[tuple[int, str]]:
     """Run Python with *command* until the end of the block; give its pid and what it has said.
 
     The block begins when it has said what matches *ready*. At its end it is told to end by
-    SIGTERM, and has to.
+    SIGTERM, and has to; unless it is *killed* in the block.
     """
     log = folder / f"{command[1].partition(':')[0]}.log"
     with log.open("w") as output:
@@ -91,7 +93,8 @@ def program(folder: Path, *command: str, ready: str) -> Generator[tuple[int, str
         yield process.pid, eventually(look, f"{ready!r}", timeout=START_SECONDS)
         process.send_signal(signal.SIGTERM)
         status = process.wait(START_SECONDS)
-        assert status in (0, -signal.SIGTERM), log.read_text()
+        expected = (-signal.SIGKILL,) if killed else (0, -signal.SIGTERM)
+        assert status in expected, log.read_text()
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:
         process.kill()
