@@ -15,6 +15,7 @@ from jidocode._host.attach.visit import visit
 from jidocode._host.deadline import Deadline
 from jidocode.base.records import Record
 from jidocode.errors import AttachError
+from jidocode.otp.seconds import require_seconds
 
 _ALL = 2**32 - 1
 
@@ -61,9 +62,11 @@ def read_log(
         SystemNotFoundError: No live system of this user is called so.
         AttachError: It does not let this process in; or it ends, if it is not followed.
         InvalidSettingError: No system can be called so.
+        InvalidTimeError: *timeout* is no time.
     """
+    require_seconds("timeout", timeout)
     deadline = Deadline.after(timeout)
-    inside = visit(require_name(name), deadline.left)
+    inside = visit(require_name(name), deadline)
     try:
         after, wanted = 0, last
         is_first = True

@@ -124,8 +124,8 @@ class SessionSystem(Application):
             build: As for `SessionSystem`, for the sessions that this process opens.
             tools: The same; they are called in this process.
             policy: The same; it decides in this process.
-            timeout: Seconds in which it has to let this process in; one that is being
-                started is waited for.
+            timeout: Seconds in which it has to let this process in, or `INFINITY`; one that is
+                being started is waited for, and a turn where many attach at once.
 
         Raises:
             SystemNotFoundError: No live system of this user is called so; it says which there are.

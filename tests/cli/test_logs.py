@@ -17,6 +17,7 @@ from jidocode import SessionHandle, SessionSystem
 from jidocode._host.attach import door
 from jidocode._host.attach.door import ASKS_LOG, LOG
 from jidocode._host.attach.visit import visit
+from jidocode._host.deadline import Deadline
 from jidocode._host.tail import MAX_BYTES, MAX_ENTRY, MAX_LINES, Tail, tell
 from jidocode.base.log import Line
 from jidocode.otp.naming.messages import REGISTRY
@@ -114,7 +115,7 @@ def test_who_asks_wrongly_is_sent_away() -> None:
     name = f"asked-{os.getpid()}"
     with SessionSystem(name=name, durability="memory") as system:
         client: Any = system._running.client
-        inside = visit(name, 10.0)
+        inside = visit(name, Deadline.after(10.0))
         assert b"registry" in inside.ask(LOG.pack(ASKS_LOG, 0, 5, False), 10.0)  # noqa: FBT003 - a packet
         with pytest.raises(EOFError):
             inside.ask(LOG.pack(b"?", 0, 5, False), 10.0)  # noqa: FBT003 - a packet
