@@ -40,10 +40,11 @@ def command(system_name: str, session: str, argv: Sequence[str]) -> None:
     end all of it.
     """
     with attach(system_name, read_only=False) as system:
-        handle = open_session(system, session).commands.start(list(argv))
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _end)
+        commands = open_session(system, session).commands
+        ending = _Ending()
+        handle = commands.start(list(argv))
         try:
+            ending.begin()
             status = _follow(handle)
         except BaseException:
             from jidocode.errors import JidocodeError
@@ -54,8 +55,37 @@ def command(system_name: str, session: str, argv: Sequence[str]) -> None:
     raise click.exceptions.Exit(status)
 
 
-def _end(number: int, _frame: object) -> NoReturn:
-    sys.exit(_SIGNALLED + number)
+class _Ending:
+    """Lets the first of the signals end the program, whenever it comes, and no other one.
+
+    While the program is being started, it is not known how to end it: one that comes then is
+    kept until `begin`, a second one ends the start. One that comes while the program is being
+    ended would leave it running, so nothing comes of it.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._begun = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
+                signal.signal(number, self._take)
+
+    def begin(self) -> None:
+        """End the program from now on when a signal comes, and now if one has."""
+        self._begun = True
+        if self._number:
+            self._end()
+
+    def _take(self, number: int, _frame: object) -> None:
+        is_first, self._number = not self._number, self._number or number
+        if is_first is self._begun:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        self._begun = True
+        if self._number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(_SIGNALLED + self._number)
 
 
 def _follow(handle: CommandHandle) -> int:

@@ -11,6 +11,7 @@ from jidocode._host.attach.place import require_name
 from jidocode._host.attach.visit import Visit, visit
 from jidocode._host.client.attached import AttachedClient, ReadOnlyClient
 from jidocode._host.deadline import Deadline
+from jidocode._host.limits import require_descriptors
 from jidocode._host.threads import run_whole
 from jidocode.errors import AttachError
 from jidocode.session.tree import SessionChildren, session_children
@@ -40,6 +41,7 @@ def attach(
 ) -> RunningSystem:
     """Return the system called *name*; see `SessionSystem.attach`."""
     found, deadline = require_name(name), Deadline.after(timeout)
+    require_descriptors(found)
     host = run_whole(lambda: visit(found, deadline.left))
     try:
         about = _about(host)
