@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from jidocode.cli.options import attach, json_option, open_session, system_option
+from jidocode.cli.options import attach, explain_end, json_option, open_session, system_option
 
 if TYPE_CHECKING:
     from jidocode.system.events import Event, EventStream
@@ -18,6 +18,8 @@ _DETAILS = (
     *("os_pid", "ref", "reason", "recovered_after", "restarting", "on_request", "missed"),
     *("error", "value", "paths"),
 )
+
+_SHORT = 8
 
 
 @click.command("events")
@@ -38,12 +40,13 @@ def command(session: str | None, system_name: str, *, follow: bool, as_json: boo
         with system.events(session_id) as stream, ending:
             if follow:
                 _follow(stream, as_json=as_json)
+                explain_end(system, system_name)
                 return
             for each in _running(system, session_id):
                 if as_json:
                     print_json(each)
                 else:
-                    click.echo(_running_line(each["child_id"], each["os_pid"]))
+                    click.echo(_running_line(each["session_id"], each["child_id"], each["os_pid"]))
 
 
 def _follow(stream: EventStream, *, as_json: bool) -> None:
@@ -60,8 +63,13 @@ def _follow(stream: EventStream, *, as_json: bool) -> None:
             click.echo(as_line(event))
 
 
-def _running_line(child_id: str, os_pid: int) -> str:
-    return f"{'':8}  {'Running':16}  {child_id}  pid {os_pid}"
+def _running_line(session_id: str | None, child_id: str, os_pid: int) -> str:
+    return f"{'':8}  {'Running':16}  {_short(session_id)}  {child_id}  pid {os_pid}"
+
+
+def _short(session_id: str | None) -> str:
+    """Return how an id begins, which tells sessions apart, as wide for what is in none."""
+    return f"{(session_id or '')[:_SHORT]:{_SHORT}}"
 
 
 def _running(system: SessionSystem, session_id: str | None) -> list[dict[str, Any]]:
@@ -109,8 +117,9 @@ def as_line(event: Event) -> str:
 
     fact = event.fact
     if isinstance(fact, ChildRunning):
-        return _running_line(line(fact.child_id), fact.ref.os_pid)
-    said = [event.at.astimezone().strftime("%H:%M:%S"), f"{type(fact).__name__:16}"]
+        return _running_line(event.session_id, line(fact.child_id), fact.ref.os_pid)
+    at = event.at.astimezone().strftime("%H:%M:%S")
+    said = [at, f"{type(fact).__name__:16}", _short(event.session_id)]
     child_id = getattr(fact, "child_id", None)
     if child_id is not None:
         said.append(line(str(child_id)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
 
-from jidocode.cli.options import json_option, system_option
+from jidocode.cli.options import attach, explain_end, json_option, system_option
 
 if TYPE_CHECKING:
     from jidocode.system.logged import Logged
+    from jidocode.system.system import SessionSystem
 
+_END_SECONDS = 5.0
 _COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
@@ -36,12 +39,23 @@ def command(lines: int, system_name: str, *, follow: bool, as_json: bool) -> Non
     from jidocode.cli.output import print_json
     from jidocode.system.logged import read_log
 
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), attach(system_name) if follow else nullcontext() as system:
         for each in read_log(system_name, last=lines, follow=follow):
             if as_json:
                 print_json(each)
             else:
                 _print(each)
+        if system is not None:
+            _await_end(system)
+            explain_end(system, system_name)
+
+
+def _await_end(system: SessionSystem) -> None:
+    """Wait until it is known how *system* has ended: its log may end a moment before that."""
+    end = time.monotonic() + _END_SECONDS
+    with system.events() as stream:
+        while not stream.closed and (left := end - time.monotonic()) > 0:
+            stream.get(left)
 
 
 def _print(logged: Logged) -> None:

@@ -7,12 +7,13 @@ ours, or the system, is shown as one sentence, and the exit status is 1.
 
 from __future__ import annotations
 
-import errno
 import os
 from importlib import import_module
 from typing import Any, cast
 
 import click
+
+from jidocode.cli.options import sentence
 
 COMMANDS = ("demo", "doctor", "events", "logs", "run", "serve", "sessions", "top", "tree")
 
@@ -39,28 +40,10 @@ class Commands(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
-            sentence = _sentence(error)
-            if sentence is None:
+            said = sentence(error)
+            if said is None:
                 raise
-            raise click.ClickException(sentence) from error
-
-
-def _sentence(error: Exception) -> str | None:
-    """Return what is said of *error*; None of one that is a fault of ours, or a closed pipe."""
-    from jidocode.base.text import line
-    from jidocode.errors import JidocodeError
-
-    if isinstance(error, ImportError):
-        package = (error.name or "").partition(".")[0]
-        if package == "rich":
-            return "it needs rich: pip install 'jidocode[cli]'"
-        if package != "jidocode":
-            return line(f"{error}: pip install --upgrade 'jidocode[cli]'")
-    if isinstance(error, JidocodeError):
-        return error.message
-    if isinstance(error, OSError) and error.errno != errno.EPIPE:
-        return line(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    return None
+            raise click.ClickException(said) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

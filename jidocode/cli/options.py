@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from jidocode.session.journal.catalogue import Resumable
     from jidocode.system.archive import Archive
     from jidocode.system.handle import SessionHandle
     from jidocode.system.system import SessionSystem
@@ -32,6 +35,8 @@ system_option = click.option(
     "system_name",
     default="default",
     show_default=True,
+    envvar="JIDOCODE_SYSTEM",
+    show_envvar=True,
     help="As `serve` names it.",
     shell_complete=complete_system,
 )
@@ -64,7 +69,7 @@ def complete_session(
 
 
 session_argument = click.argument("session", metavar="SESSION", shell_complete=complete_session)
-"""An id, which a shell completes; where the session is open, its name is enough."""
+"""An id, which a shell completes, or a name."""
 
 
 def archive(config: Path | None) -> Archive:
@@ -84,6 +89,81 @@ def attach(name: str, *, read_only: bool = True) -> SessionSystem:
 
 def open_session(system: SessionSystem, word: str) -> SessionHandle:
     """Return the open session whose id, or else name, is *word*."""
+    return system.get_session(_choose(word, lambda: [_open_ids(system, word)]))
+
+
+def resumable_id(system: SessionSystem, word: str) -> str:
+    """Return the id of the session of *system*, open or not, whose id or name is *word*."""
+
+    def ids() -> Iterator[list[str]]:
+        yield _open_ids(system, word)
+        yield _ids(system.list_resumable(), word)
+
+    return _choose(word, ids)
+
+
+def archived_id(found: Archive, word: str) -> str:
+    """Return the id of the session with a journal in *found* whose id or name is *word*."""
+
+    def ids() -> Iterator[list[str]]:
+        journals = found.find_all()
+        yield _ids((each for each in journals if each.locked_by is not None), word)
+        yield _ids(journals, word)
+
+    return _choose(word, ids)
+
+
+def _open_ids(system: SessionSystem, name: str) -> list[str]:
+    return [record.id for record in system.list_sessions() if record.name == name]
+
+
+def _ids(found: Iterable[Resumable], name: str) -> list[str]:
+    return [each.session_id for each in found if each.session and each.session.name == name]
+
+
+def _choose(word: str, ids: Callable[[], Iterable[list[str]]]) -> str:
+    """Return *word* if it is an id; else the only id in the first list of *ids* that has any."""
+    from jidocode.base.text import line
+    from jidocode.errors import SessionNotFoundError
     from jidocode.session.record import is_session_id
 
-    return system.get_session(word) if is_session_id(word) else system.find_session(name=word)
+    if is_session_id(word):
+        return word
+    called = next((each for each in ids() if each), list[str]())
+    if not called:
+        raise SessionNotFoundError(f"with the id or name {word}")
+    if len(called) > 1:
+        shown = line(", ".join(called))
+        raise click.ClickException(f"{len(called)} sessions are called {line(word)}: {shown}")
+    return called[0]
+
+
+def explain_end(system: SessionSystem, name: str) -> None:
+    """Say how the system called *name* has ended, if it has; it is an error unless in order."""
+    from jidocode.errors import HostExitedError
+
+    client = system._running.client  # noqa: SLF001 - only it knows whether that was in order
+    try:
+        client.check()
+    except HostExitedError as error:
+        if not client.is_closing:
+            raise click.ClickException(f"system {name} has died: {error}") from error
+        click.echo(f"system {name} has ended: it was closed", err=True)
+
+
+def sentence(error: Exception) -> str | None:
+    """Return what is said of *error*; None of one that is a fault of ours, or a closed pipe."""
+    from jidocode.base.text import line
+    from jidocode.errors import JidocodeError
+
+    if isinstance(error, ImportError):
+        package = (error.name or "").partition(".")[0]
+        if package == "rich":
+            return "it needs rich: pip install 'jidocode[cli]'"
+        if package != "jidocode":
+            return line(f"{error}: pip install --upgrade 'jidocode[cli]'")
+    if isinstance(error, JidocodeError):
+        return error.message
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:
+        return line(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    return None

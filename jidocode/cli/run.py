@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from jidocode.cli.options import attach, open_session, session_argument, system_option
+from jidocode.cli.options import (
+    attach,
+    open_session,
+    sentence,
+    session_argument,
+    system_option,
+)
 
 if TYPE_CHECKING:
     from jidocode.session.commands.handle import CommandHandle
 
 _SIGNALLED = 128
 """What a shell adds to the number of a signal that has ended a program."""
+_FAILED, _CANNOT_BE_EXECUTED, _NOT_FOUND = 125, 126, 127
+"""What `env` and `timeout` end with, if not with the status of their program."""
 
 
 def _program(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> Sequence[str]:
@@ -37,54 +45,80 @@ def command(system_name: str, session: str, argv: Sequence[str]) -> None:
 
     It has nothing to read. Its output comes as it is written, its exit status is that of this
     command: 128 and the number of the signal if one has ended it. Ctrl-C, SIGTERM and SIGHUP
-    end all of it.
+    end all of it. 127 is that there is no such program, 126 that it cannot be executed, and 125
+    whatever else keeps it from running, or from being followed to its end.
     """
+    ending = _Ending()
+    try:
+        status = _run(system_name, session, argv, ending)
+    except click.ClickException as error:
+        error.show()
+        status = _FAILED
+    except Exception as error:
+        said = sentence(error)
+        if said is None:
+            raise
+        click.ClickException(said).show()
+        status = _status(error)
+    raise click.exceptions.Exit(status)
+
+
+def _status(error: Exception) -> int:
+    from jidocode.errors import CommandStartError, ProgramNotFoundError
+
+    if isinstance(error, ProgramNotFoundError):
+        return _NOT_FOUND
+    return _CANNOT_BE_EXECUTED if isinstance(error, CommandStartError) else _FAILED
+
+
+def _run(system_name: str, session: str, argv: Sequence[str], ending: _Ending) -> int:
     with attach(system_name, read_only=False) as system:
         commands = open_session(system, session).commands
-        ending = _Ending()
+        ending.hold()
         handle = commands.start(list(argv))
         try:
-            ending.begin()
-            status = _follow(handle)
+            ending.release()
+            return _follow(handle)
         except BaseException:
             from jidocode.errors import JidocodeError
 
             with suppress(JidocodeError):  # it has ended, or the session, or the system
                 handle.cancel()
             raise
-    raise click.exceptions.Exit(status)
 
 
 class _Ending:
-    """Lets the first of the signals end the program, whenever it comes, and no other one.
+    """Has the first of the signals end this command, and no other one.
 
     While the program is being started, it is not known how to end it: one that comes then is
-    kept until `begin`, a second one ends the start. One that comes while the program is being
+    kept until `release`, a second one ends the start. One that comes while the program is being
     ended would leave it running, so nothing comes of it.
     """
 
     def __init__(self) -> None:
         self._number = 0
-        self._begun = False
+        self._holds = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
                 signal.signal(number, self._take)
 
-    def begin(self) -> None:
-        """End the program from now on when a signal comes, and now if one has."""
-        self._begun = True
+    def hold(self) -> None:
+        """Keep a signal that comes from now on."""
+        self._holds = True
+
+    def release(self) -> None:
+        """Keep none any more; end by the one that was kept."""
+        self._holds = False
         if self._number:
             self._end()
 
     def _take(self, number: int, _frame: object) -> None:
         is_first, self._number = not self._number, self._number or number
-        if is_first is self._begun:
+        if is_first is not self._holds:
             self._end()
 
     def _end(self) -> NoReturn:
-        self._begun = True
-        if self._number == signal.SIGINT:
-            raise KeyboardInterrupt
+        self._holds = False
         sys.exit(_SIGNALLED + self._number)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,13 @@ import click
 
 from jidocode.cli.options import (
     archive,
+    archived_id,
     attach,
     complete_session,
     config_option,
     json_option,
+    open_session,
+    resumable_id,
     session_argument,
     system_option,
 )
@@ -29,10 +33,10 @@ _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 @click.group("sessions")
 def command() -> None:
-    """List, show, create, resume, fork, export, delete and prune sessions.
+    """List, show, create, resume, stop, fork, export, delete and prune sessions.
 
     They are those of the state directory, which the settings say; no system has to run, except
-    to create or resume one.
+    to create, resume or stop one.
     """
 
 
@@ -45,6 +49,8 @@ def list_(project: Path | None, config: Path | None, *, as_json: bool) -> None:
     from jidocode.cli.output import print_json
 
     found = archive(config).find_all(project)
+    if project is not None and not found and not project.exists():
+        raise click.ClickException(f"there is no folder {project}, and no session of one")
     if as_json:
         print_json(found)
     else:
@@ -60,7 +66,8 @@ def show(session: str, config: Path | None, *, as_json: bool) -> None:
     from jidocode.base.text import line
     from jidocode.cli.output import moment, print_json, size
 
-    found = archive(config).find(session)
+    journals = archive(config)
+    found = journals.find(archived_id(journals, session))
     if as_json:
         print_json(found)
         return
@@ -111,11 +118,21 @@ def resume(session: str, project: Path | None, system_name: str, *, as_json: boo
     from jidocode.cli.output import print_json
 
     with attach(system_name, read_only=False) as system:
-        record = system.resume_session(session, project_path=project).session
+        session_id = resumable_id(system, session)
+        record = system.resume_session(session_id, project_path=project).session
     if as_json:
         print_json(record)
     else:
         click.echo(record.id)
+
+
+@command.command()
+@session_argument
+@system_option
+def stop(session: str, system_name: str) -> None:
+    """Stop an open session of a system that runs; it can be resumed."""
+    with attach(system_name, read_only=False) as system:
+        system.stop_session(open_session(system, session).id)
 
 
 @command.command()
@@ -130,7 +147,8 @@ def fork(
     """Begin a new session with a copy of the conversation of another one; print its id."""
     from jidocode.cli.output import print_json
 
-    record = archive(config).fork(session, upto_seq=upto, name=name)
+    found = archive(config)
+    record = found.fork(archived_id(found, session), upto_seq=upto, name=name)
     if as_json:
         print_json(record)
     else:
@@ -153,7 +171,8 @@ def export(session: str, form: str, config: Path | None) -> None:
     from jidocode.cli.output import print_json
     from jidocode.system.transcript import as_markdown
 
-    changes = archive(config).export(session)
+    found = archive(config)
+    changes = found.export(archived_id(found, session))
     if form == "jsonl":
         for change in changes:
             print_json(change)
@@ -170,17 +189,37 @@ def export(session: str, form: str, config: Path | None) -> None:
 def delete(sessions: Sequence[str], config: Path | None) -> None:
     """Delete sessions that are not open: their journals, and their snapshots.
 
-    One that cannot be deleted does not keep the others; the status is 1 then.
+    `sessions stop` ends one that is open. One that cannot be deleted does not keep the others;
+    the status is 1 then.
     """
-    from jidocode.errors import JidocodeError
+    from jidocode.errors import JidocodeError, JournalLockedError
 
     found, problems = archive(config), list[str]()
     for session in sessions:
         try:
-            found.delete(session)
-        except JidocodeError as error:
+            session_id = archived_id(found, session)
+            try:
+                found.delete(session_id)
+            except JournalLockedError as error:
+                problems.append(_where_open(session_id) or error.message)
+        except (JidocodeError, click.ClickException) as error:
             problems.append(error.message)
     _fail(problems)
+
+
+def _where_open(session_id: str) -> str | None:
+    """Say in which system a session is open, and how to end it; None if in none with a name."""
+    from jidocode._host.attach.place import names
+    from jidocode.errors import JidocodeError
+
+    for name in names():
+        with suppress(JidocodeError), attach(name) as system:  # who does not answer is passed over
+            if system.session_running(session_id):
+                return (
+                    f"session {session_id} is open in system {name}: "
+                    f"`jidocode sessions stop {session_id} --system {name}` ends it"
+                )
+    return None
 
 
 def _fail(problems: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 
 from jidocode._host.attach.place import folder as systems_folder
 from jidocode.base.records import Record
-from jidocode.base.text import line
+from jidocode.base.text import line, quote
 from jidocode.errors import ConfinementError, HostStartError, JidocodeError
 from jidocode.session.commands.limits import SandboxMode
 from jidocode.session.commands.scratch import place_of_scratch
@@ -26,7 +26,7 @@ from jidocode.session.confinement.probe import probe
 from jidocode.session.confinement.report import KERNEL, NAMESPACES, TIERS, ConfinementReport
 from jidocode.session.project import openat2
 from jidocode.system.archive import Archive
-from jidocode.system.settings import Settings
+from jidocode.system.settings import Settings, unknown_variables
 from jidocode.system.system import SessionSystem
 
 FindingStatus = Literal["ok", "note", "missing"]
@@ -65,6 +65,7 @@ def diagnose(settings: Settings) -> tuple[Finding, ...]:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
+    yield from _variables()
     yield _versions()
     yield Finding("Python", "ok", f"{platform.python_version()}, {sys.executable}")
     yield Finding("kernel", "ok", f"{platform.release()}, {platform.machine()}")
@@ -77,6 +78,13 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _journals(settings)
     yield _place_of_systems()
     yield _session(settings)
+
+
+def _variables() -> Iterator[Finding]:
+    """Yield those that look like settings and are none: a typo has the default take its place."""
+    for variable, hint in unknown_variables().items():
+        advice = "Set what is meant, or nothing: it changes nothing."
+        yield Finding("a variable", "note", f"{quote(variable)} is no setting{hint}", advice)
 
 
 def _versions() -> Finding:

@@ -63,6 +63,7 @@ def serve(
         while not wait_for_any([told], min(_left(client, patience), _LOOK_SECONDS)):
             client.check()
             if not _left(client, patience):
+                log.debug("system {} ends: for {:g} s nobody has been attached", name, patience)
                 break
         _tell_systemd("STOPPING=1")
 

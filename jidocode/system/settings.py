@@ -53,6 +53,8 @@ from jidocode.system.rules import (
 
 PREFIX = "JIDOCODE_"
 """What the names of environment variables begin with: `JIDOCODE_MAX_SESSIONS`."""
+SYSTEM_VARIABLE = f"{PREFIX}SYSTEM"
+"""Which system the command line attaches to; no setting."""
 
 
 class ApplicationOverrides(TypedDict, total=False):
@@ -372,10 +374,16 @@ def _own_variables(environ: Mapping[str, str] | None) -> dict[str, str]:
     return {name: text for name, text in given.items() if name.startswith(PREFIX)}
 
 
+def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that begin as ours do and are none, each with what may be meant."""
+    known = {f"{PREFIX}{name.upper()}" for name in _rules_of(Settings)} | {SYSTEM_VARIABLE}
+    others = sorted(_own_variables(environ).keys() - known)
+    return {variable: _hint(variable, known) for variable in others}
+
+
 def _from_environment(rules: Mapping[str, Rule], environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {f"{PREFIX}{name.upper()}" for name in _rules_of(Settings)}
-    for variable in environ.keys() - known:
-        log.warning("{} is no setting{}", quote(variable), _hint(variable, known))
+    for variable, hint in unknown_variables(environ).items():
+        log.warning("{} is no setting{}", quote(variable), hint)
     names = {f"{PREFIX}{name.upper()}": name for name in rules}
     return {
         name: rules[name].take(name, environ[variable], f"variable {variable}")

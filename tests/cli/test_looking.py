@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from shell import COMMAND, SECONDS, data, environment, jidocode
 
 from jidocode import SessionHandle, SessionSystem
+from jidocode.cli.output import print_json
 from jidocode.testing import eventually
 
 HEAVY = ("attrs", "msgspec", "rich", "loguru", "thespian", "jidocode.system", "asyncio")
@@ -160,6 +162,15 @@ def test_colours_can_be_had_and_done_without(home: Path) -> None:
     assert "\x1b" not in jidocode("sessions", "list", FORCE_COLOR="1", TERM="dumb")
 
 
+def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Parsers of other languages refuse NaN."""
+    print_json({"rate": float("nan"), "bounds": [float("-inf"), 1.5]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "rate": "nan",
+        "bounds": ["-inf", 1.5],
+    }
+
+
 def test_what_cannot_be_imported_is_a_sentence(tmp_path: Path) -> None:
     """With what to do."""
     (tmp_path / "loguru.py").write_text("import no_such_module")
@@ -212,6 +223,16 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path: Path) -> None:
     assert "thespian has to be ==4.0.1" in missing[0]
     assert "journals: Set JIDOCODE_STATE_DIR." in lines
     assert "temporary files: Set TMPDIR." in lines
+
+
+def test_the_doctor_tells_of_variables_that_are_no_settings(home: Path) -> None:
+    """As a typo is one; which system is meant is no setting either, and known."""
+    said = jidocode("doctor", JIDOCODE_STATE_DR="/tmp/x", JIDOCODE_SYSTEM="shop")  # noqa: S108 - nobody goes there
+    [line] = [
+        each for each in said.splitlines() if each.startswith("note") and "a variable" in each
+    ]
+    assert "'JIDOCODE_STATE_DR' is no setting; did you mean JIDOCODE_STATE_DIR?" in line
+    assert home.exists()
 
 
 def test_the_doctor_has_the_settings_of_the_app(tmp_path: Path) -> None:

@@ -43,10 +43,12 @@ def test_a_program_runs_in_the_session(
 
 
 def test_what_cannot_run_is_a_sentence(run: tuple[str, ...], served: str) -> None:
-    """No program, no session."""
-    ended = done(*run, "no-such-program")
-    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
-    assert jidocode("run", "--system", served, "nobody", "true", status=1).count("\n") == 1
+    """With a status that says whether it is the program: no program, no session, no system."""
+    for program, status in (("no-such-program", 127), ("/etc/passwd", 126)):
+        ended = done(*run, program)
+        assert (ended.returncode, ended.stderr.count("\n")) == (status, 1)
+    assert jidocode("run", "--system", served, "nobody", "true", status=125).count("\n") == 1
+    assert jidocode("run", "--system", "nobody", "shop", "true", status=125).count("\n") == 1
     assert "PROGRAM" in jidocode("run", "--system", served, "nobody", "--", status=2)
 
 
@@ -60,20 +62,26 @@ def test_closed_streams_are_no_harm(run: tuple[str, ...], opened: SessionHandle)
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 128 + signal.SIGTERM)]
+    ("number", "status"),
+    [(each, 128 + each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
 )
 def test_a_signal_ends_the_program(
     run: tuple[str, ...], opened: SessionHandle, number: signal.Signals, status: int
 ) -> None:
     """All of it, and then who has started it."""
     with subprocess.Popen(
-        [*run, "sh", "-c", "echo up; sleep 1000 & wait"], stdout=subprocess.PIPE, env=environment()
+        [*run, "sh", "-c", "echo up; sleep 1000 & wait"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
     ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == b"up\n"
         assert [info.running for info in opened.commands.list()] == [True]
         process.send_signal(number)
         assert process.wait(SECONDS) == status
+        assert process.stderr.read() == b""
     assert [info.running for info in opened.commands.list()] == [False]
 
 
@@ -97,18 +105,20 @@ def test_the_first_signal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGHUP)
 
     ending = _Ending()
+    ending.hold()
     taken[signal.SIGHUP](signal.SIGHUP, None)
     with pytest.raises(SystemExit, match=str(128 + signal.SIGHUP)):
-        ending.begin()
+        ending.release()
     taken[signal.SIGINT](signal.SIGINT, None)
 
-    _Ending()
+    ending = _Ending()
+    ending.hold()
     taken[signal.SIGINT](signal.SIGINT, None)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGINT)):
         taken[signal.SIGTERM](signal.SIGTERM, None)
     taken[signal.SIGTERM](signal.SIGTERM, None)
 
-    _Ending().begin()
+    _Ending().release()
     with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
         taken[signal.SIGTERM](signal.SIGTERM, None)
 
@@ -133,6 +143,68 @@ def test_events_begin_with_what_runs(
     } in lines
     assert f"state  pid {state.os_pid}" in jidocode(
         "events", "--system", served, "--session", "shop"
+    )
+
+
+def test_events_say_which_session(
+    served: str, attached: SessionSystem, opened: SessionHandle
+) -> None:
+    """By how its id begins; the root of the tree is called as in `tree`."""
+    lines = jidocode("events", "--system", served).splitlines()
+    root = jidocode("tree", "--system", served).splitlines()[1].split()[0]
+
+    assert [line.split()[1] for line in lines[:3]] == [root, "registry", "sessions"]
+    state = attached.get_state(opened.id).os_pid
+    assert f"{opened.id[:8]}  state  pid {state}" in "\n".join(lines)
+    command = [*COMMAND, "events", "-f", "--system", served]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline().rstrip() for _ in lines] == lines
+        os.kill(state, signal.SIGKILL)
+        said = process.stdout.readline()
+        while "ChildExited" not in said:
+            said = process.stdout.readline()
+        process.kill()
+    assert f"{opened.id[:8]}  state" in said
+
+
+@pytest.mark.parametrize("command", ["events", "logs"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 1), (signal.SIGTERM, 0)])
+def test_following_says_how_the_system_has_ended(
+    home: Path, tmp_path: Path, command: str, number: signal.Signals, status: int
+) -> None:
+    """And it is an error if nobody has ended it in order."""
+    del home
+    name, place = f"ending-{os.getpid()}-{command}-{number}", tmp_path / "said"
+    with (
+        place.open("w") as out,
+        subprocess.Popen(
+            [*COMMAND, "serve", "--name", name], stdout=out, stderr=out, env=environment()
+        ) as system,
+    ):
+        try:
+            eventually(lambda: "is ready" in place.read_text(), timeout=SECONDS)
+            with subprocess.Popen(
+                [*COMMAND, command, "-f", "--system", name],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment(),
+            ) as process:
+                assert process.stdout is not None
+                while "sessions" not in process.stdout.readline():
+                    pass
+                system.send_signal(number)
+                _, errors = process.communicate(timeout=SECONDS)
+        finally:
+            system.kill()
+    assert process.returncode == status
+    assert (
+        errors
+        == {
+            1: f"Error: system {name} has died: the host process is gone\n",
+            0: f"system {name} has ended: it was closed\n",
+        }[status]
     )
 
 

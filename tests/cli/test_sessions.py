@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from shell import COMMAND, SECONDS, data, environment, jidocode
 
-from jidocode import Resumable, SessionSystem, list_resumable
+from jidocode import Resumable, SessionHandle, SessionSystem, list_resumable
 from jidocode.system.pruning import superfluous
 from jidocode.system.transcript import as_markdown
 
@@ -41,6 +41,8 @@ def test_they_are_listed_and_shown(closed: list[str], home: Path, project: Path)
     """For people and for programs."""
     assert [each["session_id"] for each in data("sessions", "list")] == closed
     assert data("sessions", "list", "--project", str(home)) == []
+    said = jidocode("sessions", "list", "--project", str(home / "nosuch"), status=1)
+    assert "there is no folder" in said
     lines = jidocode("sessions", "list").splitlines()
     assert [line.split()[0] for line in lines[1:]] == closed
 
@@ -53,7 +55,8 @@ def test_what_is_not_there_is_a_sentence(home: Path) -> None:
     """Whatever is to be done with it."""
     for name in ("show", "fork", "export", "delete"):
         assert jidocode("sessions", name, str(uuid.uuid4()), status=1).count("\n") == 1
-        assert "session id" in jidocode("sessions", name, "nonsense", status=1)
+        said = jidocode("sessions", name, "nonsense", status=1)
+        assert "no session with the id or name nonsense" in said
     assert data("sessions", "list") == []
     assert not home.exists()
 
@@ -113,10 +116,51 @@ def test_an_open_one_is_resumed_in_a_system_and_never_pruned(
 
     pruned = data("sessions", "prune", "--keep", "0")
     assert [each["session_id"] for each in pruned] == closed[1:]
-    assert "in use" in jidocode("sessions", "delete", closed[0], status=1)
+    said = jidocode("sessions", "delete", closed[0], status=1)
+    assert f"is open in system {served}: `jidocode sessions stop {closed[0]}" in said
     assert "open (pid" in jidocode("sessions", "show", closed[0])
     assert "shop 0" in jidocode("sessions", "export", closed[0], "--format", "markdown")
     attached.stop_session(closed[0])
+
+
+def test_one_is_stopped_and_can_be_resumed(
+    served: str, attached: SessionSystem, opened: SessionHandle
+) -> None:
+    """By its name, of a system that a variable names."""
+    del opened
+    assert jidocode("sessions", "stop", "shop", JIDOCODE_SYSTEM=served) == ""
+    assert attached.list_sessions() == []
+    assert "no session" in jidocode("sessions", "stop", "shop", "--system", served, status=1)
+    record = data("sessions", "resume", "shop", "--system", served)
+    assert attached.get_session(record["id"]).session.name == "shop"
+
+
+def test_a_name_is_enough_if_it_is_one_session(
+    closed: list[str], served: str, attached: SessionSystem, project: Path
+) -> None:
+    """An open one rather than another; else the ids are said."""
+    assert data("sessions", "show", "shop 1")["session_id"] == closed[1]
+    assert "# shop 1" in jidocode("sessions", "export", "shop 1", "--format", "markdown")
+    copy = data("sessions", "fork", "shop 1")["id"]
+    for name in ("show", "delete", "resume"):
+        words = ["--system", served] if name == "resume" else []
+        said = jidocode("sessions", name, "shop 1", *words, status=1)
+        assert "2 sessions are called shop 1" in said
+        assert copy in said
+        assert closed[1] in said
+
+    attached.resume_session(copy)
+    assert data("sessions", "show", "shop 1")["session_id"] == copy
+    other = project.with_name("other")
+    other.mkdir()
+    second = attached.create_session(other, name="shop 1").id
+    said = jidocode("run", "--system", served, "shop 1", "true", status=125)
+    assert copy in said
+    assert second in said
+    for each in (copy, second):
+        attached.stop_session(each)
+    jidocode("sessions", "delete", "shop 2")
+    assert closed[2] not in [each["session_id"] for each in data("sessions", "list")]
 
 
 def test_the_shell_completes_ids(closed: list[str]) -> None:

@@ -175,7 +175,9 @@ def test_a_served_system_ends_when_nobody_uses_it(name: str, tmp_path: Path) -> 
             while time.monotonic() - begun < 2.5:
                 assert system.list_sessions() == []
         assert served.process.wait(START_SECONDS) == 0
-        assert served.said.read_text().count("Traceback") == 0
+        said = served.said.read_text()
+        assert f"system {name} ends: for 1.5 s nobody has been attached" in said
+        assert said.count("Traceback") == 0
 
 
 def test_a_second_one_says_in_a_sentence_who_has_the_name(

@@ -38,7 +38,7 @@ from jidocode._host.transport.key import new_key
 from jidocode._host.transport.thespian import ThespianEnvelope, ThespianTransport
 from jidocode.base.log import Line
 from jidocode.base.records import Record
-from jidocode.errors import HandlerError
+from jidocode.errors import HandlerError, SessionLimitError
 from jidocode.otp import ActorRef, ChildSpec, Down, DynamicSupervisor, Flags, Response, Start
 from jidocode.otp.naming import messages as naming
 from jidocode.otp.server.messages import Caller
@@ -138,6 +138,7 @@ def sound(hint: Any) -> Any:
         Start: Start(Talker),
         Session: Session.new(project_path="/"),
         Exception: ValueError("seven"),
+        SessionLimitError: SessionLimitError(7, 7),
     }
     if hint in known:
         return known[hint]

@@ -138,6 +138,11 @@ class HostClient:
         """How many calls are under way."""
         return len(self._ledger)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the system was told to end: what has ended since then has not died."""
+        return self._close_requested
+
     def check_owner(self) -> None:
         """Raise `HostError` in a fork of the app."""
         self._owner.check()

@@ -82,7 +82,7 @@ class Directory:
 
     def root_started(self, ref: ActorRef, name: Name) -> None:
         """Take in that the root of the tree runs."""
-        self._started(_Place(ref, name[0], name), ref)
+        self._started(_Place(ref, name[1], name), ref)
 
     def root_ended(
         self, name: Name, incarnation: int, reason: ExitReason, *, restarting: bool
