@@ -59,9 +59,7 @@ def start(
         TypeError: *settings* is no `ApplicationSettings`, or there is no such setting.
         HostStartError: The tree could not be started, with the reason; nothing is left.
     """
-    return Application(
-        children, with_overrides(settings or ApplicationSettings(), ApplicationSettings, overrides)
-    )
+    return Application(children, with_overrides(settings, ApplicationSettings, overrides))
 
 
 class Application(Closing):
@@ -282,7 +280,12 @@ class Application(Closing):
 
 
 def with_overrides(settings: object, cls: type[S], overrides: Mapping[str, Any]) -> S:
-    """Return *settings* with *overrides*; raise TypeError if they are none of *cls*."""
+    """Return *settings* with *overrides*; raise TypeError if they are none of *cls*.
+
+    None are the defaults.
+    """
+    if settings is None:
+        settings = cls()
     if not isinstance(settings, cls):
         raise TypeError(
             f"settings must be {cls.__name__}, got {quote(settings)}; load() reads a file"

@@ -11,6 +11,7 @@ from jidocode._host.attach.place import require_name
 from jidocode._host.attach.visit import HungUpError, Visit, pause_before_retry, visit
 from jidocode._host.client.attached import AttachedClient, ReadOnlyClient
 from jidocode._host.deadline import Deadline
+from jidocode._host.limits import require_descriptors
 from jidocode._host.threads import run_whole
 from jidocode.errors import AttachError
 from jidocode.otp.seconds import require_seconds
@@ -41,6 +42,7 @@ def attach(
 ) -> RunningSystem:
     """Return the system called *name*; see `SessionSystem.attach`."""
     found = require_name(name)
+    require_descriptors(found)
     require_seconds("timeout", timeout)
     deadline = Deadline.after(timeout)
     while True:

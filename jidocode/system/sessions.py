@@ -84,8 +84,10 @@ class Sessions:
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> Plan[Session]:
-        """Open *session*, and return its record; see `SessionSystem.start_session`."""
-        return (yield from self._open(session, strategy, children, resumes=False))
+        """Return the plan to open *session*; see `SessionSystem.start_session`."""
+        if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+            raise TypeError(f"session must be a Session, got {quote(session)}")
+        return self._open(session, strategy, children, resumes=False)
 
     def _open(
         self,
@@ -96,8 +98,6 @@ class Sessions:
         resumes: bool,
     ) -> Plan[Session]:
         """Open *session*; if it *resumes*, it has a journal, and is not opened without."""
-        if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-            raise TypeError(f"session must be a Session, got {quote(session)}")
         record = Session.validate(session)
         self._archive.check_place(record)
         # Looked at here and not by the registry: a disk that hangs must not stop that.

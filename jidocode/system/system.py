@@ -87,7 +87,7 @@ class SessionSystem(Application):
         self._build = build
         self._tools = _checked(tools, policy)
         self._policy = policy
-        chosen = with_overrides(settings or Settings(), Settings, overrides)
+        chosen = with_overrides(settings, Settings, overrides)
         claim = _claim(name)
         try:
             super().__init__(children, chosen)
@@ -130,7 +130,8 @@ class SessionSystem(Application):
         Raises:
             SystemNotFoundError: No live system of this user is called so; it says which there are.
             AttachError: It does not let this process in: its version of jidocode or Python is
-                another one, it does not know its secret, or does not answer.
+                another one, it does not know its secret, or does not answer. Or this process
+                may open too few files.
             InvalidSettingError: No system can be called so.
             InvalidTimeError: *timeout* is no time.
         """

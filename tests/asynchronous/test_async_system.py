@@ -31,7 +31,7 @@ from jidocode import (
     SessionNotFoundError,
     SessionRefused,
 )
-from jidocode.otp import ChildExited, Killed, Start
+from jidocode.otp import ChildExited, Killed, Start, start
 from jidocode.system.asynchronous.waiting import in_thread
 
 
@@ -366,6 +366,32 @@ def test_a_start_that_fails_leaves_nothing(loop: Runner) -> None:
     loop.run(system.aclose)
     with pytest.raises(HostError, match="async with"):
         loop.run(system.list_sessions)
+
+
+@pytest.mark.parametrize("settings", [0, -1, "", [], {}])
+def test_what_is_no_settings_is_refused(loop: Runner, settings: Any) -> None:
+    """Also what is empty."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="settings must be Settings"):
+            async with AsyncSessionSystem(settings):
+                pass
+        with pytest.raises(TypeError, match="settings must be ApplicationSettings"):
+            start(settings=settings)
+
+    loop.run(main)
+
+
+def test_what_is_no_session_is_refused(loop: Runner) -> None:
+    """As by the other kind of system."""
+    nothing: Any = None
+
+    async def main() -> None:
+        async with AsyncSessionSystem(durability="memory") as system:
+            with pytest.raises(TypeError, match="session must be a Session"):
+                await system.start_session(nothing)
+
+    loop.run(main)
 
 
 def test_several_loops_use_one_system(project: Path) -> None:

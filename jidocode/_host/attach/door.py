@@ -333,7 +333,10 @@ class Door:
 
     def _send_log(self, connection: _Connection, after: int, last: int) -> None:
         count = self._log.count  # before the look, so that nothing is taken for seen
-        connection.sock.send(tell(self._log.after(after, last), count, MAX_PACKET))
+        found = self._log.after(after, last)
+        if found:  # and as many as are wanted come before it
+            count = found[-1].number
+        connection.sock.send(tell(found, count, MAX_PACKET))
 
     def _on_line(self) -> None:
         """Have those who wait for the log get it, once for all lines that come at once."""
