@@ -142,7 +142,8 @@ def test_as_many_lines_are_read_as_are_wanted(more: int, lost: int) -> None:
         read += lines
 
         assert len(read) == 20
-        assert read[0].text.startswith("80 ")
+        # What the system says itself may come in between.
+        assert read[0].text.startswith(("80 ", "81 ", "82 "))
         assert sum(each.lost for each in read) == pytest.approx(lost, abs=lost and 110)
         # Of fewer than are wanted, as many as there were.
         lines = read_log(name, last=2 * MAX_LINES)
