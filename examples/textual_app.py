@@ -57,7 +57,6 @@ class SessionsApp(App[None]):
         self._system = system
         self._projects = projects
         self._project = projects[0]
-        self._opening = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         """Yield what is on the screen (called by Textual)."""
@@ -89,7 +88,7 @@ class SessionsApp(App[None]):
         last_seq = 0
         try:
             while True:
-                session = await self.open(project)
+                session = await self._system.open_session(project)
                 self.show_processes(session)
                 try:
                     async for change in session.state.subscribe(from_seq=last_seq + 1):
@@ -100,17 +99,6 @@ class SessionsApp(App[None]):
                     continue
         except JidocodeError as error:
             self.notify(str(error), severity="error", markup=False)
-
-    async def open(self, project: Path) -> AsyncSessionHandle:
-        """Return the session of a project: the one that is open, the last one, or a new one."""
-        async with self._opening:  # two workers may find it closed at once
-            try:
-                return await self._system.find_session(path=project)
-            except SessionNotFoundError:
-                pass
-            for last in await self._system.list_resumable(project=project):
-                return await self._system.resume_session(last.session_id)
-            return await self._system.create_session(project)
 
     @work(exclusive=True, group="processes")
     async def show_processes(self, session: AsyncSessionHandle) -> None:
@@ -137,7 +125,7 @@ class SessionsApp(App[None]):
     async def carry_out(self, project: Path, text: str) -> None:
         """Say *text*, or run it as a command; that goes on while other sessions are shown."""
         try:
-            session = await self.open(project)
+            session = await self._system.open_session(project)
             if not text.startswith("!"):
                 await say(session, "user", text)
             elif started := await start_command(session, text.removeprefix("!")):
@@ -149,7 +137,7 @@ class SessionsApp(App[None]):
     async def action_kill_state(self) -> None:
         """Kill the session's State as hard as that can be done."""
         try:
-            session = await self.open(self._project)
+            session = await self._system.open_session(self._project)
             state = await self._system.get_state(session.id)
             os.kill(state.os_pid, signal.SIGKILL)
         except (JidocodeError, ProcessLookupError) as error:

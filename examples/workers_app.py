@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
-from jidocode import ProjectAlreadyOpenError, SessionHandle, SessionNotFoundError, SessionSystem
+from jidocode import SessionSystem
 
 NAME = os.environ.get("SHOP", "shop")
 VERSION = 1
@@ -31,24 +31,10 @@ def system_of(pid: int) -> SessionSystem:
     return SessionSystem.attach(NAME, timeout=30)
 
 
-def session_of(project: str) -> SessionHandle:
-    """Return the session of *project*; of several workers that open it at once, one does."""
-    system = system_of(os.getpid())
-    while True:
-        try:
-            return system.find_session(path=project)
-        except SessionNotFoundError:
-            pass
-        try:
-            return system.create_session(project)
-        except ProjectAlreadyOpenError:
-            continue
-
-
 def answer(query: str) -> bytes:
     """Do what a request asks for."""
     asked = parse_qs(query)
-    session = session_of(asked["project"][0])
+    session = system_of(os.getpid()).open_session(asked["project"][0])
     session.state.append_message("user", asked["text"][0])
     messages = session.state.statistics().messages
     return f"worker {os.getpid()} version {VERSION} messages {messages}\n".encode()

@@ -6,7 +6,7 @@ import errno
 import resource
 from typing import TypeGuard
 
-from jidocode.errors import HostStartError
+from jidocode.errors import AttachError, HostStartError
 
 MIN_DESCRIPTORS = 64
 """Descriptors that each process of a system must be allowed to have, for one small session."""
@@ -48,6 +48,19 @@ def explain(error: OSError) -> str:
         text = f"{text}: {error.filename}"
     limit = _LIMITS.get(error.errno or 0)
     return f"{text}: {limit}" if limit else text
+
+
+def require_descriptors(name: str) -> None:
+    """Raise `AttachError` where this process may not have those it takes to attach to *name*.
+
+    Beforehand, because who has none left hears no answers, as if the system gave none.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < MIN_DESCRIPTORS:
+        raise AttachError(
+            f"system {name} cannot be attached to: Too many open files: RLIMIT_NOFILE (ulimit -n) "
+            f"allows {limit} in this process, and it needs {MIN_DESCRIPTORS}"
+        )
 
 
 def refuse_tight_memory() -> None:

@@ -40,7 +40,7 @@ def command(lines: int, system_name: str, *, follow: bool, as_json: bool) -> Non
     from jidocode.system.logged import read_log
 
     with suppress(KeyboardInterrupt), attach(system_name) if follow else nullcontext() as system:
-        for each in read_log(system_name, last=min(lines, 2**31), follow=follow):
+        for each in read_log(system_name, last=lines, follow=follow):
             if as_json:
                 print_json(each)
             else:

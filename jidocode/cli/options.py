@@ -54,13 +54,19 @@ config_option = click.option(
 def complete_session(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Return the sessions that have a journal, by id."""
+    """Return the sessions that have a journal, by id; none if the journals cannot be read."""
     from click.shell_completion import CompletionItem
 
+    from jidocode.errors import JidocodeError
+
     del param
+    try:
+        found = archive(ctx.params.get("config")).find_all()
+    except (JidocodeError, OSError):  # the command itself says it, when it is carried out
+        return []
     return [
         CompletionItem(each.session_id, help=each.session.name if each.session else None)
-        for each in archive(ctx.params.get("config")).find_all()
+        for each in found
         if each.session_id.startswith(incomplete)
     ]
 

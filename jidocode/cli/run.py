@@ -48,10 +48,9 @@ def command(system_name: str, session: str, argv: Sequence[str]) -> None:
     end all of it. 127 is that there is no such program, 126 that it cannot be executed, and 125
     whatever else keeps it from running, or from being followed to its end.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    ending = _Ending()
     try:
-        status = _run(system_name, session, argv)
+        status = _run(system_name, session, argv, ending)
     except click.ClickException as error:
         error.show()
         status = _FAILED
@@ -72,10 +71,13 @@ def _status(error: Exception) -> int:
     return _CANNOT_BE_EXECUTED if isinstance(error, CommandStartError) else _FAILED
 
 
-def _run(system_name: str, session: str, argv: Sequence[str]) -> int:
+def _run(system_name: str, session: str, argv: Sequence[str], ending: _Ending) -> int:
     with attach(system_name, read_only=False) as system:
-        handle = open_session(system, session).commands.start(list(argv))
+        commands = open_session(system, session).commands
+        ending.hold()
+        handle = commands.start(list(argv))
         try:
+            ending.release()
             return _follow(handle)
         except BaseException:
             from jidocode.errors import JidocodeError
@@ -85,8 +87,39 @@ def _run(system_name: str, session: str, argv: Sequence[str]) -> int:
             raise
 
 
-def _end(number: int, _frame: object) -> NoReturn:
-    sys.exit(_SIGNALLED + number)
+class _Ending:
+    """Has the first of the signals end this command, and no other one.
+
+    While the program is being started, it is not known how to end it: one that comes then is
+    kept until `release`, a second one ends the start. One that comes while the program is being
+    ended would leave it running, so nothing comes of it.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._holds = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
+                signal.signal(number, self._take)
+
+    def hold(self) -> None:
+        """Keep a signal that comes from now on."""
+        self._holds = True
+
+    def release(self) -> None:
+        """Keep none any more; end by the one that was kept."""
+        self._holds = False
+        if self._number:
+            self._end()
+
+    def _take(self, number: int, _frame: object) -> None:
+        is_first, self._number = not self._number, self._number or number
+        if is_first is not self._holds:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        self._holds = False
+        sys.exit(_SIGNALLED + self._number)
 
 
 def _follow(handle: CommandHandle) -> int:

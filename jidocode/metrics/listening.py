@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from jidocode._host import threads
 from jidocode.base import log
 from jidocode.base.closing import Closing
-from jidocode.base.text import describe
+from jidocode.base.text import describe, quote
 from jidocode.session.commands.result import CommandResult
 from jidocode.session.commands.wanted import Wanted
 from jidocode.session.requests import Request
@@ -31,8 +31,13 @@ def running(system: SessionSystem | AsyncSessionSystem) -> RunningSystem:
     """Return what both kinds of system are made of.
 
     Raises:
+        TypeError: It is neither.
         HostError: It was not started, or this is a fork of the app.
     """
+    if not isinstance(system, SessionSystem | AsyncSessionSystem):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise TypeError(
+            f"system must be a SessionSystem or AsyncSessionSystem, got {quote(system)}"
+        )
     return system._system  # noqa: SLF001 - the one place that knows
 
 

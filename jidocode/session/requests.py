@@ -115,6 +115,8 @@ class AsyncChannel(Protocol):
 class Client:
     """A process as others see it: its methods ask over a channel, and wait."""
 
+    _is_awaited = False
+
     def __init__(self, channel: Channel) -> None:
         """Ask over *channel*."""
         self._channel = channel
@@ -125,6 +127,8 @@ class Client:
 
 class AsyncClient:
     """A process as coroutines see it: its methods ask over a channel, and are awaited."""
+
+    _is_awaited = True
 
     def __init__(self, channel: AsyncChannel) -> None:
         """Ask over *channel*."""
@@ -165,7 +169,10 @@ def remote(
     @wraps(operation)
     def ask_for(client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Any:
         # The answer, or a coroutine that comes to it: whichever the channel returns.
-        return client._channel(request(operation, *args, **kwargs))  # noqa: SLF001 - this is a method of it
+        answer = client._channel(request(operation, *args, **kwargs))  # noqa: SLF001 - this is a method of it
+        return _named(answer, client, name) if client._is_awaited else answer  # noqa: SLF001 - idem
+
+    name = operation.__name__
 
     # The holder is the server's; in its place the client has itself.
     ask_for.__annotations__ = {
@@ -192,7 +199,10 @@ def asked(
 
     def ask_for(client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Any:
         question = method(client, *args, **kwargs)
-        return client._channel(question.request, timeout=question.timeout)  # noqa: SLF001 - this is a method of it
+        answer = client._channel(question.request, timeout=question.timeout)  # noqa: SLF001 - this is a method of it
+        return _named(answer, client, name) if client._is_awaited else answer  # noqa: SLF001 - idem
+
+    name = method.__name__
 
     return _described(ask_for, method)
 
@@ -213,9 +223,18 @@ def scripted(
     def carry_out_script(
         client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
     ) -> Any:
-        return client._carry_out(method(client, *args, **kwargs))  # noqa: SLF001 - this is a method of it
+        answer = client._carry_out(method(client, *args, **kwargs))  # noqa: SLF001 - this is a method of it
+        return _named(answer, client, name) if client._is_awaited else answer  # noqa: SLF001 - idem
+
+    name = method.__name__
 
     return _described(carry_out_script, method)
+
+
+def _named(answer: Any, client: object, name: str) -> Any:
+    """Return the coroutine *answer* with the name that Python says if nobody awaits it."""
+    answer.__qualname__ = f"{type(client).__name__}.{name}"
+    return answer
 
 
 def ask(question: Question[_Result]) -> Script[_Result]:

@@ -111,6 +111,8 @@ def build_children(
     Raises:
         InvalidChildSpecError: One is no `ChildSpec`, or Manager or State is missing.
     """
+    if not isinstance(own, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+        raise InvalidChildSpecError(f"children must be a list of ChildSpec, got {quote(own)}")
     children = tuple(with_name(spec, session.id) for spec in build(session, own, upkeep=upkeep))
     missing = {"manager", "state"} - {spec.id for spec in children}
     if missing:

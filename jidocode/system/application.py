@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode.base.closing import Closing
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.text import quote
 from jidocode.otp.supervision.specs import Child, ChildSpec, Flags, Start, as_spec, check_children
-from jidocode.system.settings import ApplicationOverrides, ApplicationSettings
+from jidocode.system.settings import ApplicationOverrides, ApplicationSettings, hint
 
 if TYPE_CHECKING:
     from jidocode._host.client.monitor import Monitor
@@ -59,9 +59,7 @@ def start(
         TypeError: *settings* is no `ApplicationSettings`, or there is no such setting.
         HostStartError: The tree could not be started, with the reason; nothing is left.
     """
-    return Application(
-        children, with_overrides(settings or ApplicationSettings(), ApplicationSettings, overrides)
-    )
+    return Application(children, with_overrides(settings, ApplicationSettings, overrides))
 
 
 class Application(Closing):
@@ -282,9 +280,17 @@ class Application(Closing):
 
 
 def with_overrides(settings: object, cls: type[S], overrides: Mapping[str, Any]) -> S:
-    """Return *settings* with *overrides*; raise TypeError if they are none of *cls*."""
+    """Return *settings* with *overrides*; raise TypeError if they are none of *cls*.
+
+    None are the defaults.
+    """
+    if settings is None:
+        settings = cls()
     if not isinstance(settings, cls):
         raise TypeError(
             f"settings must be {cls.__name__}, got {quote(settings)}; load() reads a file"
         )
+    known = [each.name for each in fields(cls)]
+    for name in overrides.keys() - set(known):
+        raise TypeError(f"{name} is no setting{hint(name, known)}")
     return evolve(settings, **overrides)

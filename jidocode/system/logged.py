@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,8 +16,11 @@ from jidocode._host.attach.visit import visit
 from jidocode._host.deadline import Deadline
 from jidocode.base.records import Record
 from jidocode.errors import AttachError
+from jidocode.otp.seconds import MAX_SECONDS, require_seconds
+from jidocode.session.arguments import require_int
 
 _ALL = 2**32 - 1
+_SHORTEST = 0.1
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -54,30 +58,46 @@ def read_log(
 ) -> Generator[Logged]:
     """Yield the *last* lines that the processes of the system called *name* have logged.
 
-    Of older ones some are not kept. With *follow* it goes on with those that come, until the system
-    ends.
+    Of older ones some are not kept. Without *follow* it ends after as many lines as there were
+    when it began; if the system has dropped some before they were read, because lines come
+    fast, later ones take their places. With *follow* it goes on until the system ends.
+
+    Args:
+        name: As the system was started with.
+        last: How many, 0 or more.
+        follow: Whether to go on with those that come.
+        timeout: Seconds in which the system has to let this process in, and for each answer.
 
     Raises:
         SystemNotFoundError: No live system of this user is called so.
-        AttachError: It does not let this process in; or it ends, if it is not followed.
+        AttachError: It does not let this process in, or does not answer; or it ends, if it is not
+            followed.
         InvalidSettingError: No system can be called so.
+        InvalidRequestError: *last* is no such number.
+        InvalidTimeError: *timeout* is no time.
     """
-    deadline = Deadline.after(timeout)
-    inside = visit(require_name(name), deadline.left)
+    require_int("last", last, least=0)
+    require_seconds("timeout", timeout)
+    patience = min(max(timeout, _SHORTEST), MAX_SECONDS)
+    inside = visit(require_name(name), Deadline.after(patience))
     try:
-        after, wanted = 0, last
+        after, wanted, left = 0, min(last, _ALL), math.inf
         is_first = True
         while True:
             waits = follow and not is_first
             request = LOG.pack(ASKS_LOG, after, wanted, waits)
-            answer: dict[str, Any] = json.loads(
-                inside.ask(request, None if waits else max(deadline.left, 0.1))
-            )
-            for each in answer["lines"]:
+            answer: dict[str, Any] = json.loads(inside.ask(request, None if waits else patience))
+            lines = answer["lines"]
+            if is_first and lines and not follow:
+                left = answer["count"] - lines[0]["number"] + 1
+            for each in lines:
                 missing = 0 if is_first else each["number"] - after - 1
                 after, is_first = each["number"], False
                 yield _logged(each, missing)
-            if not answer["lines"]:
+                left -= 1
+                if not left:
+                    return
+            if not lines:
                 after, is_first = max(after, answer["count"]), False
             if after >= answer["count"] and not follow:
                 return

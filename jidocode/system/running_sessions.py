@@ -188,6 +188,8 @@ class RunningSystem(RunningTree):
         """Return a stream of what happens from now on; see `SessionSystem.events`."""
         wanted = None if session_id is None else validate_session_id(session_id)
         client, hub = self.client, self.hub
+        if client.closed and client.came_later:
+            client.check_missing()
         if not client.came_later:
             return hub.stream(wanted)
         stream = hub.late_stream(wanted)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import evolve
 from msgspec.structs import replace
 
 from jidocode._host.attach import place
 from jidocode._host.deadline import Deadline
+from jidocode._host.sharing import Changes
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,
     CallTimeoutError,
+    InvalidSessionError,
+    JournalLockedError,
     NoProcessError,
+    ProjectAlreadyOpenError,
     SessionExistsError,
     SessionNotFoundError,
     StartFailedError,
@@ -22,6 +27,7 @@ from jidocode.errors import (
 from jidocode.otp.naming.messages import AwaitLive, Live
 from jidocode.otp.supervision.specs import ChildSpec, Flags
 from jidocode.otp.supervision.strategy import Strategy, StrategyText
+from jidocode.session.admission.admission import Place
 from jidocode.session.admission.messages import (
     SESSIONS,
     FindRecord,
@@ -36,9 +42,9 @@ from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
 from jidocode.session.manager.server import confinement_refusal
-from jidocode.session.project.locate import enclosing_keys, locate_project
+from jidocode.session.project.locate import ProjectKey, enclosing_keys, locate_project
 from jidocode.session.project.protection import ProtectionRules
-from jidocode.session.record import Session, validate_name, validate_session_id
+from jidocode.session.record import Session, SessionConfig, validate_name, validate_session_id
 from jidocode.session.snapshots.limits import SnapshotRules
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.tree import SessionChildren, build_children
@@ -46,7 +52,13 @@ from jidocode.session.upkeep import Upkeep
 from jidocode.system.archive import Archive
 from jidocode.system.router import Router
 from jidocode.system.settings import Settings
-from jidocode.system.steps import Plan
+from jidocode.system.steps import AwaitChange, Plan
+
+_PAUSE = 0.05
+"""Seconds until somebody who was forestalled looks again."""
+
+_SHOWN = 10
+"""Open sessions that are named to somebody who has found none."""
 
 
 class Sessions:
@@ -75,8 +87,10 @@ class Sessions:
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
     ) -> Plan[Session]:
-        """Open *session*, and return its record; see `SessionSystem.start_session`."""
-        return (yield from self._open(session, strategy, children, resumes=False))
+        """Return the plan to open *session*; see `SessionSystem.start_session`."""
+        if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
+            raise TypeError(f"session must be a Session, got {quote(session)}")
+        return self._open(session, strategy, children, resumes=False)
 
     def _open(
         self,
@@ -87,8 +101,6 @@ class Sessions:
         resumes: bool,
     ) -> Plan[Session]:
         """Open *session*; if it *resumes*, it has a journal, and is not opened without."""
-        if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
-            raise TypeError(f"session must be a Session, got {quote(session)}")
         record = Session.validate(session)
         self._archive.check_place(record)
         # Looked at here and not by the registry: a disk that hangs must not stop that.
@@ -137,6 +149,58 @@ class Sessions:
             record = self._archive.move(session_id, project_path)
         return (yield from self._open(record, strategy, children, resumes=True))
 
+    def open_project(
+        self,
+        project_path: str | os.PathLike[str],
+        strategy: Strategy | StrategyText | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+        *,
+        name: str | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
+    ) -> Plan[Session]:
+        """Find, resume or begin the session of a project; see `SessionSystem.open_session`."""
+        deadline = self._router.deadline()
+        while True:
+            new = Session.new(project_path=project_path, name=name, config=config)
+            try:
+                return (yield from self._open_or_find(new, strategy, children, deadline))
+            except ProjectAlreadyOpenError as error:
+                if error.nested or error.pid is not None or not deadline.left:
+                    raise
+            except (JournalLockedError, SessionExistsError, SessionNotFoundError):
+                if not deadline.left:
+                    raise
+            # Somebody else opens it, or stops or deletes what was found. Nothing tells of the
+            # end of that: it may be another process, and what it starts has no name yet.
+            pause = Deadline.after(min(_PAUSE, deadline.left))
+            yield AwaitChange(Changes(), lambda: None, pause)
+
+    def _open_or_find(
+        self,
+        new: Session,
+        strategy: Strategy | StrategyText | Flags | None,
+        children: Sequence[ChildSpec],
+        deadline: Deadline,
+    ) -> Plan[Session]:
+        key = new.project_key
+        for record in (yield from self.records()):
+            if record.project_key == key:
+                found = yield from self._await_open(record.id, deadline)
+                if found is None:  # it has ended
+                    raise SessionNotFoundError(record.id)
+                return found
+        # Before its journal is found to be locked, which does not say that this will last.
+        around = frozenset(enclosing_keys(new.project_path))
+        self._archive.check_free(Place(new.id, key, around))
+        for last in (yield from self.resumable(new.project_path)) if self._archive.home else ():
+            # One that was begun in another folder, which stood there once, is another project's.
+            if last.session is not None and last.session.project_key == key:
+                moved = None if _leads_to(last.session.project_path, key) else new.project_path
+                return (
+                    yield from self.resume(last.session_id, strategy, children, project_path=moved)
+                )
+        return (yield from self.start(new, strategy, children))
+
     def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
         """Return the specs of what *session* consists of, *own* children last."""
         return build_children(self._build, session, own, upkeep=self._upkeep())
@@ -167,7 +231,7 @@ class Sessions:
                 if not request.again:
                     raise
                 # The first attempt's, as it turns out; it may not be through yet, or fail.
-                first = yield from self._first_attempt(request.session.record.id, deadline)
+                first = yield from self._await_open(request.session.record.id, deadline)
                 if first == request.session.record:
                     return
                 if first is not None or not deadline.left:
@@ -188,7 +252,7 @@ class Sessions:
         if back is None:
             raise error
 
-    def _first_attempt(self, session_id: str, deadline: Deadline) -> Plan[Session | None]:
+    def _await_open(self, session_id: str, deadline: Deadline) -> Plan[Session | None]:
         """Return the record of a session once it runs; None if it does not come up."""
         request = AwaitLive(("session", session_id))
         found = yield from self._router.ask_registry(request, deadline)
@@ -248,7 +312,17 @@ class Sessions:
             raise TypeError("find_session() takes exactly one of path and name")
         key = None if path is None else locate_project(path)[1]
         request = FindRecord(key, None if name is None else validate_name(name))
-        record: Session = yield from self._router.ask_registry(request)
+        try:
+            record: Session = yield from self._router.ask_registry(request)
+        except SessionNotFoundError:
+            others = yield from self.records()
+            if name is None:
+                wanted = f"of project {quote(str(path))}"
+                there = [quote(other.project_path) for other in others]
+            else:
+                wanted = f"called {quote(name)}"
+                there = [quote(other.name) for other in others]
+            raise SessionNotFoundError(f"{wanted}; {_listed(there)}") from None
         return record
 
     def is_open(self, session_id: str) -> Plan[bool]:
@@ -266,3 +340,17 @@ class Sessions:
         records = yield from self.records()
         open_ids = {record.id for record in records}
         return [each for each in self._archive.find_all(project) if each.session_id not in open_ids]
+
+
+def _listed(there: Sequence[str]) -> str:
+    if not there:
+        return "none is open"
+    more = f", and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+    return f"open are {', '.join(there[:_SHOWN])}{more}"
+
+
+def _leads_to(path: str, key: ProjectKey) -> bool:
+    try:
+        return locate_project(path)[1] == key
+    except InvalidSessionError:
+        return False

@@ -364,7 +364,7 @@ def _from_file(rules: Mapping[str, Rule], path: Path) -> dict[str, Any]:
             problem = f"cannot be read as TOML: {quote(str(error))}"
             raise InvalidSettingError("the file", problem, origin) from error
     for key in table.keys() - rules.keys():
-        problem = f"is no setting{_hint(key, rules)}"
+        problem = f"is no setting{hint(key, rules)}"
         raise InvalidSettingError(quote(key), problem, f"key in {origin}")
     return {key: rules[key].take(key, given, f"key in {origin}") for key, given in table.items()}
 
@@ -383,12 +383,12 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str
     """Return the variables that begin as ours do and are none, each with what may be meant."""
     known = {f"{PREFIX}{name.upper()}" for name in _rules_of(Settings)} | {SYSTEM_VARIABLE}
     others = sorted(_own_variables(environ).keys() - known)
-    return {variable: _hint(variable, known) for variable in others}
+    return {variable: hint(variable, known) for variable in others}
 
 
 def _from_environment(rules: Mapping[str, Rule], environ: Mapping[str, str]) -> dict[str, Any]:
-    for variable, hint in unknown_variables(environ).items():
-        log.warning("{} is no setting{}", quote(variable), hint)
+    for variable, meant in unknown_variables(environ).items():
+        log.warning("{} is no setting{}", quote(variable), meant)
     names = {f"{PREFIX}{name.upper()}": name for name in rules}
     return {
         name: rules[name].take(name, environ[variable], f"variable {variable}")
@@ -397,7 +397,8 @@ def _from_environment(rules: Mapping[str, Rule], environ: Mapping[str, str]) -> 
     }
 
 
-def _hint(word: str, known: Iterable[str]) -> str:
+def hint(word: str, known: Iterable[str]) -> str:
+    """Return which of *known* may be meant by *word*, to end a sentence with."""
     import difflib  # noqa: PLC0415 - as in `_from_file`
 
     close = difflib.get_close_matches(word, known, n=1)

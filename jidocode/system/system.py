@@ -91,7 +91,7 @@ class SessionSystem(Application):
         self._tools = _checked(tools, policy)
         self._policy = policy
         self._model = model
-        chosen = with_overrides(settings or Settings(), Settings, overrides)
+        chosen = with_overrides(settings, Settings, overrides)
         claim = _claim(name)
         try:
             super().__init__(children, chosen)
@@ -128,13 +128,14 @@ class SessionSystem(Application):
             build: As for `SessionSystem`, for the sessions that this process opens.
             tools: The same; they are called in this process.
             policy: The same; it decides in this process.
-            timeout: Seconds in which it has to let this process in; one that is being
-                started is waited for.
+            timeout: Seconds in which it has to let this process in, or `INFINITY`; one that is
+                being started is waited for, and a turn where many attach at once.
 
         Raises:
             SystemNotFoundError: No live system of this user is called so; it says which there are.
             AttachError: It does not let this process in: its version of jidocode or Python is
-                another one, it does not know its secret, or does not answer.
+                another one, it does not know its secret, or does not answer. Or this process
+                may open too few files.
             InvalidSettingError: No system can be called so.
             InvalidTimeError: *timeout* is no time.
         """
@@ -237,6 +238,40 @@ class SessionSystem(Application):
     ) -> SessionHandle:
         """Open the session that *session* describes; raises as `create_session`."""
         plan = self._system.sessions.start(session, strategy, children)
+        return self._handle(self._system.carry_out(plan))
+
+    def open_session(
+        self,
+        project_path: str | os.PathLike[str] = ".",
+        *,
+        name: str | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> SessionHandle:
+        """Return the session of a project: the open one, the last one resumed, or a new one.
+
+        Threads and processes may do that for one project at once: all get the same session. It
+        is the folder that counts: the session of one that was moved or renamed goes on in it,
+        and another folder at the same path is another project.
+
+        Args:
+            project_path: As for `create_session`.
+            name: For a new one, as `create_session` takes it; an older one keeps its own.
+            config: The same.
+            strategy: As for `create_session`; one that is open keeps its own.
+            children: The same.
+
+        Raises:
+            ProjectAlreadyOpenError: Another system that has the same `Settings.state_dir` has it
+                open; or a folder inside it, or around it, is open.
+            JournalError: The last session cannot be read. It is not passed over: name another one
+                to `resume_session`, or begin one by `create_session`.
+            Exception: Whatever else `create_session` and `resume_session` raise.
+        """
+        plan = self._system.sessions.open_project(
+            project_path, strategy, children, name=name, config=config
+        )
         return self._handle(self._system.carry_out(plan))
 
     def _handle(self, session: Session) -> SessionHandle:

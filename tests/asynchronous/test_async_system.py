@@ -31,8 +31,26 @@ from jidocode import (
     SessionNotFoundError,
     SessionRefused,
 )
-from jidocode.otp import ChildExited, Killed, Start
+from jidocode.otp import ChildExited, Killed, Start, start
 from jidocode.system.asynchronous.waiting import in_thread
+
+
+def test_tasks_that_open_one_project_get_one_session(loop: Runner, project: Path) -> None:
+    """Though each finds none at first."""
+
+    async def main() -> None:
+        ids = set[str]()
+        async with AsyncSessionSystem() as system:
+
+            async def open_it() -> None:
+                ids.add((await system.open_session(project)).id)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(open_it)
+            assert len(ids) == len(await system.list_sessions()) == 1
+
+    loop.run(main)
 
 
 def test_a_session_is_used(loop: Runner, opened: Opening, project: Path) -> None:
@@ -348,6 +366,32 @@ def test_a_start_that_fails_leaves_nothing(loop: Runner) -> None:
     loop.run(system.aclose)
     with pytest.raises(HostError, match="async with"):
         loop.run(system.list_sessions)
+
+
+@pytest.mark.parametrize("settings", [0, -1, "", [], {}])
+def test_what_is_no_settings_is_refused(loop: Runner, settings: Any) -> None:
+    """Also what is empty."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="settings must be Settings"):
+            async with AsyncSessionSystem(settings):
+                pass
+        with pytest.raises(TypeError, match="settings must be ApplicationSettings"):
+            start(settings=settings)
+
+    loop.run(main)
+
+
+def test_what_is_no_session_is_refused(loop: Runner) -> None:
+    """As by the other kind of system."""
+    nothing: Any = None
+
+    async def main() -> None:
+        async with AsyncSessionSystem(durability="memory") as system:
+            with pytest.raises(TypeError, match="session must be a Session"):
+                await system.start_session(nothing)
+
+    loop.run(main)
 
 
 def test_several_loops_use_one_system(project: Path) -> None:

@@ -16,10 +16,13 @@ from shell import COMMAND, SECONDS, environment, jidocode
 from jidocode import SessionHandle, SessionSystem
 from jidocode._host.attach import door
 from jidocode._host.attach.door import ASKS_LOG, LOG
-from jidocode._host.attach.visit import visit
+from jidocode._host.attach.visit import Visit, visit
+from jidocode._host.deadline import Deadline
 from jidocode._host.tail import MAX_BYTES, MAX_ENTRY, MAX_LINES, Tail, tell
 from jidocode.base.log import Line
+from jidocode.errors import InvalidRequestError, InvalidTimeError
 from jidocode.otp.naming.messages import REGISTRY
+from jidocode.otp.seconds import INFINITY
 from jidocode.system.logged import read_log
 from jidocode.testing import eventually, wait_for_restart
 
@@ -114,13 +117,72 @@ def test_who_asks_wrongly_is_sent_away() -> None:
     name = f"asked-{os.getpid()}"
     with SessionSystem(name=name, durability="memory") as system:
         client: Any = system._running.client
-        inside = visit(name, 10.0)
+        inside = visit(name, Deadline.after(10.0))
         assert b"registry" in inside.ask(LOG.pack(ASKS_LOG, 0, 5, False), 10.0)  # noqa: FBT003 - a packet
         with pytest.raises(EOFError):
             inside.ask(LOG.pack(b"?", 0, 5, False), 10.0)  # noqa: FBT003 - a packet
         inside.close()
         eventually(lambda: client.visitors == 0)
         assert len(list(read_log(name, last=2))) == 2
+
+
+@pytest.mark.parametrize(("more", "lost"), [(5, 0), (2 * MAX_LINES, 2 * MAX_LINES - 980)])
+def test_as_many_lines_are_read_as_are_wanted(more: int, lost: int) -> None:
+    """However long they are, and however many come while they are read."""
+    name = f"flooded-{os.getpid()}"
+    with SessionSystem(name=name, durability="memory") as system:
+        client: Any = system._running.client
+        tail: Tail = client._host.log_tail
+        for number in range(100):
+            tail.add(line(f"{number} {'x' * 20_000}"), 0, 100)
+        lines = read_log(name, last=20)
+        read = [next(lines)]
+        for number in range(100, 100 + more):
+            tail.add(line(f"{number} {'x' * 20_000}"), 0, 100)
+        read += lines
+
+        assert len(read) == 20
+        # What the system says itself may come in between.
+        assert read[0].text.startswith(("80 ", "81 ", "82 "))
+        assert sum(each.lost for each in read) == pytest.approx(lost, abs=lost and 110)
+        # Of fewer than are wanted, as many as there were.
+        lines = read_log(name, last=2 * MAX_LINES)
+        read = [next(lines)]
+        there = len(tail.after(0, 2 * MAX_LINES))
+        tail.add(line("later"), 0, 100)
+        assert len([*read, *lines]) == there
+
+
+def test_each_answer_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads slowly is not taken for a system that does not answer."""
+    seconds: list[float | None] = []
+    ask = Visit.ask
+
+    def note(visit: Visit, packet: bytes, patience: float | None) -> bytes:
+        seconds.append(patience)
+        return ask(visit, packet, patience)
+
+    monkeypatch.setattr(Visit, "ask", note)
+    name = f"slow-{os.getpid()}"
+    with SessionSystem(name=name, durability="memory") as system:
+        client: Any = system._running.client
+        for _ in range(30):
+            client._host.log_tail.add(line("x" * 20_000), 0, 100)
+        assert len(list(read_log(name, last=30, timeout=7.0))) == 30
+    assert len(seconds) > 1
+    assert set(seconds) == {7.0}
+
+
+@pytest.mark.parametrize("last", [-1, 2.5, None, True])
+def test_what_is_no_number_of_lines_is_refused(last: Any) -> None:
+    """By an error of ours; more lines than there can be are all of them."""
+    with pytest.raises(InvalidRequestError, match="last"):
+        next(read_log("nobody", last=last))
+    with pytest.raises(InvalidTimeError, match="timeout"):
+        next(read_log("nobody", last=1, timeout=-1.0))
+    name = f"wanted-{os.getpid()}"
+    with SessionSystem(name=name, durability="memory"):
+        assert list(read_log(name, last=2**40, timeout=INFINITY))
 
 
 # ----- what is kept ----------------------------------------------------------------------------

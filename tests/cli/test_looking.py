@@ -281,3 +281,18 @@ def test_the_tree_shows_a_restart(
     [line] = [line for line in drawn.splitlines() if "state" in line]
     assert line.split()[2:5] == ["healthy", str(attached.get_state(opened.id).os_pid), "1"]
     assert "killed by signal 9" in line
+
+
+def test_too_few_descriptors_are_named() -> None:
+    """Before the system is asked: its answers could not be heard."""
+    line = 'ulimit -n 12; exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *COMMAND, "tree", "--system", "nobody"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env=environment(),
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "ulimit -n" in done.stderr

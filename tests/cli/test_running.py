@@ -8,11 +8,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shell import COMMAND, SECONDS, data, environment, jidocode
 
 from jidocode import SessionHandle, SessionSystem
+from jidocode.cli.run import _Ending
 from jidocode.testing import eventually
 
 
@@ -81,6 +83,47 @@ def test_a_signal_ends_the_program(
         assert process.wait(SECONDS) == status
         assert process.stderr.read() == b""
     assert [info.running for info in opened.commands.list()] == [False]
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGHUP, signal.SIGTERM]])
+def test_a_signal_ends_a_program_that_is_being_started(
+    run: tuple[str, ...], attached: SessionSystem, opened: SessionHandle, numbers: list[int]
+) -> None:
+    """Also if it comes before anybody knows that the program runs; a second one is no harm."""
+    with subprocess.Popen([*run, "sleep", "1000"], env=environment()) as process:
+        eventually(lambda: attached.whereis(("commands", opened.id)) is not None, timeout=SECONDS)
+        for number in numbers:
+            process.send_signal(number)
+        assert process.wait(SECONDS) in [128 + number for number in numbers]
+    assert [info.running for info in opened.commands.list()] in ([], [False])
+
+
+def test_the_first_signal_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is kept while the program starts, the second ends that, and nothing what comes then."""
+    taken: dict[int, Any] = {}
+    monkeypatch.setattr(signal, "signal", taken.__setitem__)
+    before = signal.getsignal(signal.SIGHUP)
+
+    ending = _Ending()
+    ending.hold()
+    taken[signal.SIGHUP](signal.SIGHUP, None)
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGHUP)):
+        ending.release()
+    taken[signal.SIGINT](signal.SIGINT, None)
+
+    ending = _Ending()
+    ending.hold()
+    taken[signal.SIGINT](signal.SIGINT, None)
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGINT)):
+        taken[signal.SIGTERM](signal.SIGTERM, None)
+    taken[signal.SIGTERM](signal.SIGTERM, None)
+
+    _Ending().release()
+    with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+        taken[signal.SIGTERM](signal.SIGTERM, None)
+
+    assert set(taken) == {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 def test_events_begin_with_what_runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import data, jidocode
+from shell import COMMAND, SECONDS, data, environment, jidocode
 
 from jidocode import Resumable, SessionHandle, SessionSystem, list_resumable
 from jidocode.system.pruning import superfluous
@@ -222,3 +223,25 @@ def test_a_transcript_has_what_was_said_and_done() -> None:
         "Error:\n\n````\n```\n# no title\n```\n````\n\n"
         "_3 bytes of the journal cannot be read._\n"
     )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"JIDOCODE_STATE_DIR": os.devnull}, {"JIDOCODE_MAX_SESSIONS": "abc"}]
+)
+@pytest.mark.parametrize("words", ["jidocode run ", "jidocode sessions show "])
+def test_where_no_journals_can_be_read_none_is_completed(wrong: dict[str, str], words: str) -> None:
+    """Nothing is printed between the words that are being typed."""
+    done = subprocess.run(
+        COMMAND,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env=environment(
+            _JIDOCODE_COMPLETE="bash_complete",
+            COMP_WORDS=words,
+            COMP_CWORD=str(len(words.split())),
+            **wrong,
+        ),
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

@@ -350,8 +350,11 @@ def test_what_is_in_the_way_in_the_folder_is_told(
             lock.mkdir()
     assert not (tmp_path / "elsewhere").exists()
     os.mkfifo(folder / f"{name}.key", 0o600)
-    with pytest.raises(AttachError, match="not private"):
-        SessionSystem.attach(name)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(folder / f"{name}.sock"))
+        listener.listen()
+        with pytest.raises(AttachError, match="not private"):
+            SessionSystem.attach(name)
 
 
 def test_a_runtime_folder_that_is_none_of_ours_is_not_taken(

@@ -395,3 +395,10 @@ def test_what_was_not_started_cannot_be_measured() -> None:
     """It says so."""
     with pytest.raises(HostError, match="not started"):
         SystemCollector(AsyncSessionSystem())
+
+
+@pytest.mark.parametrize("wrong", [None, "shop", AsyncSessionSystem])
+def test_what_is_no_system_is_refused(wrong: Any) -> None:
+    """By name, before anything is counted."""
+    with pytest.raises(TypeError, match="system must be a SessionSystem"):
+        SystemCollector(wrong)

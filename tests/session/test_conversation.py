@@ -130,7 +130,7 @@ def test_what_ended_otherwise_is_not_taken_for_an_append(conversation: Conversat
 def test_the_oldest_messages_are_dropped_beyond_a_thousand(conversation: Conversation) -> None:
     """And it is counted."""
     append(conversation, MAX_MESSAGES + 3)
-    kept = conversation.messages(limit=2 * MAX_MESSAGES)
+    kept = conversation.messages(limit=MAX_MESSAGES)
 
     assert [message.seq for message in kept] == list(range(4, MAX_MESSAGES + 4))
     assert conversation.statistics().dropped_messages == 3

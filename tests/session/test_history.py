@@ -431,8 +431,8 @@ def test_the_latest_messages_come_alone(state: StateClient) -> None:
     messages = [state.append_message("user", str(number)) for number in range(5)]
 
     assert state.messages(last=2) == messages[3:]
-    assert state.messages(last=10**9) == messages
-    for last in (0, -1, True, "2"):
+    assert state.messages(last=1000) == messages
+    for last in (0, -1, True, "2", 1001):
         with pytest.raises(InvalidRequestError, match="last"):
             state.messages(last=last)  # type: ignore[arg-type] # on purpose
     state.clear_messages()

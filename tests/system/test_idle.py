@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import SessionHandle, SessionNotFoundError, SessionSystem
 from jidocode.testing import PATIENCE, eventually, kill
 
 SECONDS = 0.5
@@ -100,3 +100,18 @@ def test_a_session_that_is_used_goes_on(
 
     assert session.health_check().status.value == "healthy"
     await_end(system, session)
+
+
+def test_a_stream_of_changes_that_is_only_open_is_no_use(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """Whoever waits in it, again and again, uses the session; it says so when it has ended."""
+    with session.state.subscribe(from_seq=1) as changes:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 4 * SECONDS:
+            changes.get(SECONDS / 10)
+        assert system.session_running(session.id)
+
+        await_end(system, session)
+        with pytest.raises(SessionNotFoundError):
+            changes.get(PATIENCE)

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -54,7 +56,7 @@ from jidocode.otp.supervision.events import ChildStarting, SupervisorEvent
 PATIENCE_SECONDS = 5.0
 """How long somebody may take to prove who he is."""
 MAX_STRANGERS = 64
-"""For one more, the one that is there longest has to go: those who say nothing hold up nobody."""
+"""For one more, one has to go; see `Door._has_room_for`."""
 _PAUSE_SECONDS = 0.1
 _ACCEPTS_PER_TURN = 16
 _QUIET_SECONDS = 1.0
@@ -102,14 +104,16 @@ class _Connection:
     Attributes:
         sock: The socket.
         step: What to do with the next packet.
-        address: Where he hears news; None before he is in, and if he came for the log.
+        address: Where he hears news; None before he has said so, and if he came for the log.
+        until: When he has to have proven who he is (monotonic seconds).
     """
 
-    __slots__ = ("address", "pid", "side", "sock", "step")
+    __slots__ = ("address", "pid", "side", "sock", "step", "until")
 
     def __init__(self, sock: socket.socket, secret: bytes, pid: int) -> None:
         self.sock = sock
         self.pid = pid
+        self.until = time.monotonic() + PATIENCE_SECONDS
         self.side = SystemSide(secret)
         self.step: Callable[[_Connection, bytes], None]
         self.address: LoopbackAddress | None = None
@@ -141,6 +145,7 @@ class Door:
         self._is_told = False  # whether those who wait for the log are about to get it
         self._inside: dict[int, _Connection] = {}
         self._strangers: dict[int, _Connection] = {}
+        self._is_timed = False  # whether a timer runs for the first of them
         self._is_closed = False
         self._turned_away = 0
         self._next_word = 0.0
@@ -206,8 +211,9 @@ class Door:
         if uid != os.geteuid():
             sock.close()
             return
-        if len(self._strangers) >= MAX_STRANGERS:
-            self._forget(next(iter(self._strangers.values())))
+        if len(self._strangers) >= MAX_STRANGERS and not self._has_room_for(pid):
+            sock.close()
+            return
         sock.settimeout(0)
         connection = _Connection(sock, self._claim.secret, pid)
         connection.step = self._challenge
@@ -218,12 +224,40 @@ class Door:
             sock.close()
             return
         self._strangers[fd] = connection
-        patience = time.monotonic() + PATIENCE_SECONDS
-        self._messenger.call_at(patience, partial(self._lose_patience, connection))
+        self._time_first()
 
-    def _lose_patience(self, connection: _Connection) -> None:
-        if connection.sock.fileno() in self._strangers:
-            self._forget(connection)
+    def _has_room_for(self, pid: int) -> bool:
+        """Put somebody out for a stranger of process *pid*; False if that one is to go himself.
+
+        It is one of the process that has most at the door, so a single process, however many
+        connections it makes, keeps nobody out but itself. Which one is left to chance: if it were
+        the one that is there longest, a flood by many processes would put out everybody before he
+        has proven anything. Whoever attaches tries again.
+        """
+        counts = Counter(each.pid for each in self._strangers.values())
+        counts[pid] += 1
+        most = max(counts.values())
+        those = [each for each in self._strangers.values() if counts[each.pid] == most]
+        chosen = random.randrange(len(those) + (counts[pid] == most))  # noqa: S311 - no secret
+        if chosen == len(those):
+            return False
+        self._forget(those[chosen])
+        return True
+
+    def _time_first(self) -> None:
+        if self._strangers and not self._is_timed:  # one timer, however many come and go
+            self._is_timed = True
+            first = next(iter(self._strangers.values()))
+            self._messenger.call_at(first.until, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        self._is_timed = False
+        now = time.monotonic()
+        for each in list(self._strangers.values()):
+            if each.until > now:
+                break
+            self._forget(each)
+        self._time_first()
 
     def _on_packet(self, connection: _Connection, _events: int) -> None:
         try:
@@ -265,15 +299,17 @@ class Door:
             connection.sock.send(REFUSED + problem.encode())
             raise ProofError(problem)
         socket.send_fds(connection.sock, [WELCOME + self._welcome], self._ends)
+        # From here on he is put out neither for others nor for being slow: he may have much to
+        # import before he can say where he listens.
+        fd = connection.sock.fileno()
+        self._inside[fd] = self._strangers.pop(fd)
+        self.idle_since = None
         connection.step = self._let_in
 
     def _let_in(self, connection: _Connection, packet: bytes) -> None:
         comes_for_log = len(packet) == LOG.size
         if not comes_for_log:
             connection.address = LoopbackAddress(*ADDRESS.unpack(packet))
-        fd = connection.sock.fileno()
-        self._inside[fd] = self._strangers.pop(fd)
-        self.idle_since = None
         if comes_for_log:
             connection.step = self._show_log
             self._show_log(connection, packet)
@@ -297,7 +333,10 @@ class Door:
 
     def _send_log(self, connection: _Connection, after: int, last: int) -> None:
         count = self._log.count  # before the look, so that nothing is taken for seen
-        connection.sock.send(tell(self._log.after(after, last), count, MAX_PACKET))
+        found = self._log.after(after, last)
+        if found:  # and as many as are wanted come before it
+            count = found[-1].number
+        connection.sock.send(tell(found, count, MAX_PACKET))
 
     def _on_line(self) -> None:
         """Have those who wait for the log get it, once for all lines that come at once."""

@@ -42,9 +42,13 @@ _SECRET = 0o600
 _BACKLOG = 64
 _FLOCK = struct.Struct("@hhqqi4x")
 """`struct flock` of 64-bit Linux: type, whence, start, length, pid."""
+_TIMEVAL = struct.Struct("@ll")
 
-_names_here: dict[tuple[int, str], object] = {}
-"""The names that this process has, by its pid, for a fork has none of them."""
+_Key = tuple[int, int, int, str]
+
+_names_here: dict[_Key, object] = {}
+"""The names that this process has, by its pid, for a fork has none of them, and by the folder
+itself, which may have many paths."""
 
 
 def require_name(name: object) -> str:
@@ -82,14 +86,28 @@ def _is_own_folder(place: str) -> bool:
 
 @contextmanager
 def _opened(*, create: bool) -> Generator[str]:
-    """Give a path of the folder that stays good whatever becomes of its name, and is short.
-
-    A socket's path has 107 bytes at most.
+    """Give the path of the folder by a descriptor, see `_path`.
 
     Raises:
         AttachError: It is not private, or cannot be used.
         FileNotFoundError: There is none, and it is not to be made.
     """
+    fd = _open(create=create)
+    try:
+        yield _path(fd)
+    finally:
+        os.close(fd)
+
+
+def _path(fd: int) -> str:
+    """Return a path of the open folder that stays good whatever becomes of its name, and is short.
+
+    A socket's path has 107 bytes at most.
+    """
+    return f"/proc/self/fd/{fd}"
+
+
+def _open(*, create: bool) -> int:
     place = folder()
     try:
         if create:
@@ -100,13 +118,16 @@ def _opened(*, create: bool) -> Generator[str]:
         if error.errno == errno.ENOENT and not create:
             raise
         raise AttachError(_unusable(place, error.strerror or str(error))) from error
-    try:
-        status = os.fstat(fd)
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & ~_PRIVATE:
-            raise AttachError(_unusable(place, "others than this user may enter it"))
-        yield f"/proc/self/fd/{fd}"
-    finally:
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & ~_PRIVATE:
         os.close(fd)
+        raise AttachError(_unusable(place, "others than this user may enter it"))
+    return fd
+
+
+def _key_of(folder_path: str, name: str) -> _Key:
+    status = os.stat(folder_path)  # noqa: PTH116 - a path of the moment
+    return os.getpid(), status.st_dev, status.st_ino, name
 
 
 def _unusable(place: Path, problem: str) -> str:
@@ -115,6 +136,8 @@ def _unusable(place: Path, problem: str) -> str:
 
 class Claim:
     """A name that is this process's, until `release`.
+
+    It is one of the folder that there was at first, wherever `folder` is later.
 
     Attributes:
         name: The name.
@@ -130,14 +153,14 @@ class Claim:
         """
         self.name = name
         self.secret = os.urandom(SECRET_BYTES)
-        self._place = str(folder())
-        self._key = os.getpid(), os.path.join(self._place, name)  # noqa: PTH118 - a key
         self._lock = -1
+        self._folder = _open(create=True)
+        self._key = _key_of(_path(self._folder), name)
         if _names_here.setdefault(self._key, self) is not self:
+            os.close(self._folder)
             raise SystemNameTakenError(name, os.getpid())
         try:
-            with _opened(create=True) as place:
-                self._take(place)
+            self._take(_path(self._folder))
         except BaseException as error:
             self.release()
             if isinstance(error, OSError):
@@ -146,7 +169,7 @@ class Claim:
         close_in_forks(self, Claim._descriptors)
 
     def _descriptors(self) -> list[int]:
-        return [self._lock]
+        return [self._lock, self._folder]
 
     def _take(self, place: str) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -166,33 +189,35 @@ class Claim:
         Raises:
             OSError: There can be none.
         """
-        with _opened(create=True) as place:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(f"{place}/{self.name}.key", flags, _SECRET)
-            try:
-                os.write(fd, self.secret)
-            finally:
-                os.close(fd)
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-            try:
-                listener.bind(f"{place}/{self.name}.sock")
-                os.chmod(f"{place}/{self.name}.sock", _SECRET)  # noqa: PTH101 - a path of the moment
-                listener.listen(_BACKLOG)
-            except BaseException:
-                listener.close()
-                raise
-            return listener
+        place = _path(self._folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(f"{place}/{self.name}.key", flags, _SECRET)
+        try:
+            os.write(fd, self.secret)
+        finally:
+            os.close(fd)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            listener.bind(f"{place}/{self.name}.sock")
+            os.chmod(f"{place}/{self.name}.sock", _SECRET)  # noqa: PTH101 - a path of the moment
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
 
     def release(self) -> None:
         """Give the name up, and remove what others find by it; twice is fine."""
         if self._key[0] != os.getpid() or _names_here.get(self._key) is not self:
             return
         if self._lock >= 0:
-            with contextlib.suppress(OSError, AttachError), _opened(create=False) as place:
+            with contextlib.suppress(OSError):
                 if self._holds():
-                    self._remove_files(place)
+                    self._remove_files(_path(self._folder))
             lock, self._lock = self._lock, -1
             os.close(lock)
+        own, self._folder = self._folder, -1
+        os.close(own)
         del _names_here[self._key]
 
     def _holds(self) -> bool:
@@ -235,8 +260,7 @@ def names() -> tuple[str, ...]:
 
 
 def _holder(place: str, name: str) -> int | None:
-    key = os.getpid(), os.path.join(str(folder()), name)  # noqa: PTH118 - as above
-    if key in _names_here:
+    if _key_of(place, name) in _names_here:
         return os.getpid()
     lock = os.open(f"{place}/{name}.lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -253,11 +277,17 @@ def connect(name: str, seconds: float) -> tuple[socket.socket, bytes]:
         OSError: Nobody listens, or lets one in within *seconds*; there may be no files at all.
     """
     with _opened(create=False) as place:
-        secret = _read_secret(f"{place}/{name}.key")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            sock.settimeout(seconds)
+            # With a time-out of Python's it would fail at once while too many others wait, and be
+            # overtaken by who waits in the kernel.
+            whole = int(seconds)
+            patience = _TIMEVAL.pack(whole, int((seconds - whole) * 1e6))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
             sock.connect(f"{place}/{name}.sock")
+            sock.getpeername()  # it fails if a signal handler has run meanwhile: not connected
+            # Not before: then it might be the one of a system that has ended since.
+            secret = _read_secret(f"{place}/{name}.key")
         except BaseException:
             sock.close()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import random
 import socket
 import time
 from contextlib import ExitStack, suppress
@@ -19,13 +20,25 @@ from jidocode._host.attach.proof import (
     Visitor,
     VisitorSide,
 )
+from jidocode._host.deadline import Deadline
 from jidocode._host.forks import close_in_forks
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode.base.text import quote
 from jidocode.errors import AttachError, SystemNotFoundError
 
 _LOOK_SECONDS = 0.02
+_STEP_SECONDS = 10.0
+"""How long one try waits for one answer."""
+_LONGEST_SECONDS = 1e6
+"""More than that is for ever: a socket takes 25 days at most."""
 _MAX_DESCRIPTORS = 8
+
+
+class HungUpError(AttachError):
+    """The system has let go of this process before it was in: it is to be tried again.
+
+    It does so while a crowd is at its door, and when it ends.
+    """
 
 
 class Visit:
@@ -56,12 +69,12 @@ class Visit:
         """Have the news come to *address*, all that is known first.
 
         Raises:
-            AttachError: Whoever has started the system is gone.
+            HungUpError: The system has let go of this process.
         """
         try:
             self._sock.send(ADDRESS.pack(address.port, address.nonce))
         except OSError as error:
-            raise AttachError("the process that has started the system is gone") from error
+            raise HungUpError(f"it has hung up: {error.strerror}") from error
 
     def ask(self, packet: bytes, seconds: float | None) -> bytes:
         """Send *packet*, and return the answer, as one does who came for the log.
@@ -70,7 +83,8 @@ class Visit:
             EOFError: The system has ended, or whoever has started it is gone.
             TimeoutError: There is no answer after *seconds*.
         """
-        self._sock.settimeout(seconds)
+        long = seconds is None or seconds > _LONGEST_SECONDS
+        self._sock.settimeout(None if long else seconds)
         try:
             self._sock.send(packet)
             answer = self._sock.recv(MAX_PACKET)
@@ -93,31 +107,45 @@ class Visit:
             self.close()
 
 
-def visit(name: str, timeout: float) -> Visit:
+def visit(name: str, deadline: Deadline) -> Visit:
     """Enter the system called *name*; one that is being started is waited for.
+
+    Whenever it hangs up before this process is in, it is tried again until *deadline*.
 
     Raises:
         SystemNotFoundError: No live system of this user is called so.
         AttachError: It does not let this process in; it says why.
     """
-    deadline = time.monotonic() + timeout
     while True:
-        left = max(_LOOK_SECONDS, deadline - time.monotonic())
+        seconds = min(max(_LOOK_SECONDS, deadline.left), _STEP_SECONDS)
         try:
-            sock, secret = place.connect(name, left)
+            return _enter(name, *place.connect(name, seconds), seconds)
         except FileNotFoundError:
             problem = "it is being started"
-        except (ConnectionRefusedError, BlockingIOError, TimeoutError) as error:
-            problem = f"nobody opens: {error.strerror or 'time is over'}"
+        except (ConnectionRefusedError, BlockingIOError) as error:
+            problem = f"nobody opens: {error.strerror}"
+        except TimeoutError:
+            problem = "it does not answer"
+        except HungUpError as error:
+            problem = str(error)
         except OSError as error:
             raise AttachError(_failure(name, error.strerror or "")) from error
-        else:
-            return _enter(name, sock, secret, left)
-        if _holder(name) is None:
-            raise SystemNotFoundError(name, place.names())
-        if time.monotonic() >= deadline:
-            raise AttachError(_failure(name, f"{problem}, for {timeout:g} s"))
-        time.sleep(_LOOK_SECONDS)
+        pause_before_retry(name, deadline, problem)
+
+
+def pause_before_retry(name: str, deadline: Deadline, problem: str) -> None:
+    """Return when to try again to enter the system called *name*, which *problem* has prevented.
+
+    Raises:
+        SystemNotFoundError: No live system of this user is called so.
+        AttachError: The *deadline* is over; it says what the problem is.
+    """
+    if _holder(name) is None:
+        raise SystemNotFoundError(name, place.names())
+    if not deadline.left:
+        raise AttachError(_failure(name, f"{problem}, for {deadline.seconds:g} s"))
+    # Those who were turned away at once do not come back at once.
+    time.sleep(min(deadline.left, _LOOK_SECONDS * random.uniform(0.5, 1.5)))  # noqa: S311 - no secret
 
 
 def _holder(name: str) -> int | None:
@@ -143,19 +171,17 @@ def _enter(name: str, sock: socket.socket, secret: bytes, seconds: float) -> Vis
             packet, descriptors = _receive_all(sock)
         except ProofError as error:
             raise AttachError(_failure(name, str(error))) from error
-        except TimeoutError as error:
-            raise AttachError(
-                _failure(name, f"it does not answer within {seconds:.3g} s")
-            ) from error
+        except TimeoutError:
+            raise
         except OSError as error:
-            raise AttachError(_failure(name, f"it has hung up: {error.strerror}")) from error
+            raise HungUpError(f"it has hung up: {error.strerror}") from error
         for descriptor in descriptors:
             undo.callback(os.close, descriptor)
         if packet.startswith(REFUSED):
             raise AttachError(_failure(name, quote(packet[1:].decode(errors="replace"))))
         welcome = wire.unpack(packet[1:]) if packet.startswith(WELCOME) else None
         if not isinstance(welcome, Welcome) or not descriptors:
-            raise AttachError(_failure(name, "it has hung up"))
+            raise HungUpError("it has hung up")
         undo.pop_all()
     return Visit(sock, welcome, descriptors)
 
@@ -169,7 +195,7 @@ def _require_own(sock: socket.socket) -> None:
 def _receive(sock: socket.socket) -> bytes:
     packet = sock.recv(MAX_PACKET)
     if not packet:
-        raise ProofError("it has hung up")
+        raise HungUpError("it has hung up")
     return packet
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from jidocode._host import wire
-from jidocode._host.attach.visit import Visit
+from jidocode._host.attach.visit import HungUpError, Visit
 from jidocode._host.client.calls import NotSentError, PendingCall, PendingStream
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.news import Listener
@@ -36,18 +36,26 @@ class AttachedClient(HostClient):
         """Be in the system of *host*; see `HostClient`.
 
         Raises:
+            HungUpError: The system has let go of this process, or has ended.
             AttachError: What it consists of is not known within *timeout* seconds.
         """
         self._timeout = timeout
         super().__init__(host, timeout=timeout, on_event=on_event, on_end=on_end)
 
+    def close(self, timeout: float) -> None:
+        """Detach."""
+        if self.owned and not self.closed:
+            self._why_closed = "this process has detached from the system"
+        super().close(timeout)
+
     def _join(self, deadline: float) -> None:
         self._host.listen_at(self._messenger.address)
         why: Callable[[], bool] = lambda: self._ledger.ended is not None  # noqa: E731
         if self.directory.wait_for(ROOT, deadline, why) is None:
-            ended = self._ledger.ended
+            if self._ledger.ended is not None:
+                raise HungUpError("it has hung up")
             problem = f"it does not say what runs in it, for {self._timeout:g} s"
-            raise AttachError(f"a system cannot be attached to: {ended or problem}")
+            raise AttachError(f"a system cannot be attached to: {problem}")
 
     def _take_news(self, envelope: Envelope) -> None:
         match envelope.message:

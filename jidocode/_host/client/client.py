@@ -67,6 +67,7 @@ class HostClient:
     """
 
     came_later = False
+    _why_closed = "the system was closed"
 
     def __init__(
         self,
@@ -159,7 +160,7 @@ class HostClient:
         """
         self.check()
         if self._close_requested:
-            raise HostExitedError("the system was closed")
+            raise HostExitedError(self._why_closed)
 
     # What an app asks of processes
 
@@ -331,7 +332,7 @@ class HostClient:
         if self._ledger.ended is not None:  # the guard's end and the host's may be seen at once
             return
         if self._close_requested:
-            how = "the system was closed"
+            how = self._why_closed
         elif self._news.root_failure is not None:
             how = f"the tree has ended: {self._news.why_root_failed}"
         else:
@@ -381,4 +382,4 @@ class HostClient:
         for end in self._host.ends:
             self._messenger.unwatch(end)
         if self._ledger.ended is None:
-            self._end(HostExitedError("the system was closed"))
+            self._end(HostExitedError(self._why_closed))

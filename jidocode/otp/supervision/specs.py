@@ -157,7 +157,9 @@ def _is_start(_: object, field: Attribute[Any], value: object) -> None:
 def _is_one_of(choices: type[enum.Enum]) -> Callable[[object, Attribute[Any], object], None]:
     def check(_: object, field: Attribute[Any], value: object) -> None:
         if not isinstance(value, choices):
-            names = ", ".join(f"{choices.__name__}.{choice.name}" for choice in choices)
+            names = ", ".join(
+                repr(choice.value) if choices is Strategy else str(choice) for choice in choices
+            )
             raise _expected(field, f"one of {names}", value)
 
     return check

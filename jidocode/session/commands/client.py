@@ -208,6 +208,9 @@ def _wanted(  # noqa: PLR0913 - all but the first are keywords
     )
 
 
+_wanted.__qualname__ = "run() or start"  # as what Python says of an argument that there is not
+
+
 def _as_text(path: str | os.PathLike[str]) -> str:
     """Return *path* as text; what is none, whoever takes it refuses."""
     return os.fspath(path) if isinstance(path, os.PathLike) else path

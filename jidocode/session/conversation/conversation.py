@@ -22,8 +22,7 @@ from typing import Any, get_args
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
-from jidocode.session.arguments import require_int
-from jidocode.session.conversation import checks, limits
+from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import Block, Completion, TextBlock, ToolUseBlock
 from jidocode.session.conversation.change_log import MemoryLog
 from jidocode.session.conversation.changes import (
@@ -53,7 +52,7 @@ from jidocode.session.conversation.changes import (
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.ledger import Ledger
 from jidocode.session.conversation.owners import Owners
-from jidocode.session.conversation.paging import page, require_page
+from jidocode.session.conversation.paging import page, require_limit, require_page
 from jidocode.session.conversation.reports import ConversationStatistics, Repair
 from jidocode.session.conversation.streams import Streams
 from jidocode.session.record import Session
@@ -155,11 +154,11 @@ class Conversation:
         """
         require_page(after_seq, limit)
         if last is not None:
-            require_int("last", last, least=1)
-            latest = self._fold.messages.seqs[-min(last, limits.MAX_PAGE) :]
+            require_limit("last", last)
+            latest = self._fold.messages.seqs[-last:]
             found = page(map(self._ledger.message, reversed(latest)), after_seq=0, limit=last)
             return found[::-1]
-        seqs = self._fold.messages.seqs_after(after_seq, min(limit, limits.MAX_PAGE))
+        seqs = self._fold.messages.seqs_after(after_seq, limit)
         return page(map(self._ledger.message, seqs), after_seq=after_seq, limit=limit)
 
     # Streamed messages

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import limits
 from jidocode.session.conversation.changes import Change
@@ -15,7 +17,14 @@ C = TypeVar("C", bound=Change)
 def require_page(after_seq: int, limit: int) -> None:
     """Raise InvalidRequestError unless there can be such a page."""
     require_int("after_seq", after_seq, least=0)
-    require_int("limit", limit, least=1)
+    require_limit("limit", limit)
+
+
+def require_limit(what: str, value: int) -> None:
+    """Raise InvalidRequestError unless *value*, called *what*, may be the length of a page."""
+    require_int(what, value, least=1)
+    if value > limits.MAX_PAGE:
+        raise InvalidRequestError(f"{what} may be {limits.MAX_PAGE} at most, not {quote(value)}")
 
 
 def page(records: Iterable[C], *, after_seq: int, limit: int) -> list[C]:
@@ -33,7 +42,7 @@ def page(records: Iterable[C], *, after_seq: int, limit: int) -> list[C]:
         if record.seq <= after_seq:
             continue
         length += record.length
-        if len(found) == min(limit, limits.MAX_PAGE) or (found and length > limits.MAX_PAGE_LENGTH):
+        if len(found) == limit or (found and length > limits.MAX_PAGE_LENGTH):
             break
         found.append(record)
     return found

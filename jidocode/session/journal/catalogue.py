@@ -115,7 +115,9 @@ def of_project(found: Iterable[Resumable], project: str | os.PathLike[str]) -> l
     """Return those of *found* whose project is, or was, the folder *project*."""
     try:
         path, key = locate_project(project)
-    except InvalidSessionError:  # it was moved, or is gone: its journals are still there
+    except InvalidSessionError as error:  # it was moved, or is gone: its journals are still there
+        if error.codes == ("invalid_project_path",):
+            raise
         path, key = os.path.abspath(os.path.expanduser(project)), None  # noqa: PTH100, PTH111 - the path is text throughout
     return [
         each

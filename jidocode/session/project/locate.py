@@ -100,7 +100,9 @@ def _key_of(status: os.stat_result) -> ProjectKey:
 def _path_text(path: object) -> str:
     text = os.fspath(cast("os.PathLike[str]", path)) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str):
-        raise _invalid("invalid_project_path", f"a project path must be a str, not {quote(text)}")
+        raise _invalid(
+            "invalid_project_path", f"a project path must be a str or a Path, not {quote(text)}"
+        )
     for code, reason, breaks in _PATH_RULES:
         if breaks(text):
             raise _invalid(code, f"project path {quote(text)} {reason}")

@@ -52,7 +52,7 @@ class AsyncSessionSystem(AsyncApplication):
 
     Whatever waits raises what its twin of `SessionSystem` does, and may be cancelled: then
     nobody waits for the answer any more. What was asked for may be done all the same, but a
-    session that was being opened is not, and a command is ended.
+    session that was being created or resumed is not opened, and a command is ended.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first are keywords
@@ -176,7 +176,7 @@ class AsyncSessionSystem(AsyncApplication):
     ) -> AsyncSessionHandle:
         """Open the session that *session* describes; as `create_session`."""
         plan = self._system.sessions.start(session, strategy, children)
-        return await self._open_session(session.id, plan)
+        return await self._started(session.id, plan)
 
     async def resume_session(
         self,
@@ -190,9 +190,28 @@ class AsyncSessionSystem(AsyncApplication):
         plan = self._system.sessions.resume(
             session_id, strategy, children, project_path=project_path
         )
-        return await self._open_session(session_id, plan)
+        return await self._started(session_id, plan)
 
-    async def _open_session(self, session_id: str, plan: Plan[Session]) -> AsyncSessionHandle:
+    async def open_session(
+        self,
+        project_path: str | os.PathLike[str] = ".",
+        *,
+        name: str | None = None,
+        config: SessionConfig | Mapping[str, Any] | None = None,
+        strategy: Strategy | StrategyText | Flags | None = None,
+        children: Sequence[ChildSpec] = (),
+    ) -> AsyncSessionHandle:
+        """Return the session of a project; see `SessionSystem.open_session`.
+
+        If it is cancelled, the session may be open all the same: others may have found it.
+        """
+        system = self._system
+        plan = system.sessions.open_project(
+            project_path, strategy, children, name=name, config=config
+        )
+        return self._handle(await in_thread(lambda: system.carry_out(plan)))
+
+    async def _started(self, session_id: str, plan: Plan[Session]) -> AsyncSessionHandle:
         system = self._system
         undo = partial(system.withdraw, session_id, is_fresh=False)
         return self._handle(await in_thread(lambda: system.carry_out(plan), undo=undo))

@@ -1,0 +1,111 @@
+"""What errors say of a mistake: in the words of who made it, and what would be right."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jidocode import (
+    AsyncSessionSystem,
+    HostExitedError,
+    InvalidRequestError,
+    InvalidSessionError,
+    SessionHandle,
+    SessionNotFoundError,
+    SessionSystem,
+)
+from jidocode.errors import InvalidChildSpecError
+
+_anything: Any = SessionSystem  # nothing checks what it is given
+
+
+def test_a_setting_that_there_is_not_is_named_with_one_that_there_is() -> None:
+    """As in a file of settings."""
+    with pytest.raises(TypeError, match=r"^max_sesions is no setting; did you mean max_sessions"):
+        _anything(max_sesions=3)
+
+
+def test_wrong_arguments_are_named(system: SessionSystem, project: Path) -> None:
+    """By what users call them."""
+    given: Any = system
+    with pytest.raises(
+        InvalidChildSpecError, match=r"^children must be a list of ChildSpec, got 5"
+    ):
+        given.create_session(project, children=5)
+    with pytest.raises(InvalidSessionError, match=r"must be a str or a Path, not 5"):
+        given.list_resumable(project=5)
+    with pytest.raises(InvalidChildSpecError, match="must be one of 'one_for_one', 'one_for_all'"):
+        given.create_session(project, strategy="one_for_noe")
+    session = given.create_session(project)
+    with pytest.raises(TypeError, match=r"^run.* got an unexpected keyword argument 'shell'"):
+        session.run("true", shell=True)  # noqa: S604 - there is no such argument
+
+
+def test_who_finds_no_session_is_told_which_there_are(
+    system: SessionSystem, session: SessionHandle, tmp_path: Path
+) -> None:
+    """Whether a name or a project was looked for; quoted, and not too many."""
+    with pytest.raises(SessionNotFoundError, match="called 'no'; open are 'shop'"):
+        system.find_session(name="no")
+    with pytest.raises(SessionNotFoundError, match=f"{tmp_path}'; open are '{tmp_path}/shop'"):
+        system.find_session(path=tmp_path)
+    session.stop()
+    with pytest.raises(SessionNotFoundError, match="none is open"):
+        system.find_session(name="shop")
+
+
+@pytest.mark.parametrize("method", ["messages", "prompts", "tool_calls", "reasoning", "events"])
+def test_a_page_that_is_too_large_is_refused(session: SessionHandle, method: str) -> None:
+    """And not taken for a smaller one, which would look like all there is."""
+    read: Callable[..., object] = getattr(session.state, method)
+    read(after_seq=0, limit=1000)
+    with pytest.raises(InvalidRequestError, match="limit may be 1000 at most, not 1001"):
+        read(after_seq=0, limit=1001)
+
+
+def test_a_forgotten_await_is_named_after_its_method(project: Path) -> None:
+    """Of each way in which a method is made."""
+
+    async def main() -> list[str]:
+        async with AsyncSessionSystem(durability="memory") as system:
+            session = await system.create_session(project)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                session.state.todos()  # type: ignore[unused-coroutine] # that is the mistake
+                session.state.append_message("user", "x")  # type: ignore[unused-coroutine] # idem
+                session.commands.run("true")  # type: ignore[unused-coroutine] # idem
+                gc.collect()
+            return [str(each.message) for each in caught]
+
+    assert asyncio.run(main()) == [
+        f"coroutine '{name}' was never awaited"
+        for name in (
+            "AsyncStateClient.todos",
+            "AsyncStateClient.append_message",
+            "AsyncCommandsClient.run",
+        )
+    ]
+
+
+def test_who_has_detached_is_told_so(tmp_path: Path, project: Path) -> None:
+    """The system has not been closed; a stream of events is not given out either."""
+    name = f"detached-{os.getpid()}"
+    with SessionSystem(name=name, state_dir=tmp_path / "state") as system:
+        session = system.create_session(project)
+        visitor = SessionSystem.attach(name)
+        visitor.close()
+        calls: list[Callable[[], object]] = [
+            visitor.list_sessions,
+            visitor.events,
+            lambda: visitor.events(session.id),
+        ]
+        for call in calls:
+            with pytest.raises(HostExitedError, match="this process has detached"):
+                call()
