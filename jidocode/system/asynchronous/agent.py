@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jidocode.session.agent.messages import TurnEvent, TurnResult
     from jidocode.session.conversation.blocks import Block
     from jidocode.session.tools.policy import AsyncPolicy
-    from jidocode.system.asynchronous.handle import AsyncSessionHandle
     from jidocode.system.running_sessions import RunningSystem
 
 
@@ -83,10 +82,11 @@ class AsyncAgentClient:
     of its own; one that is a plain function may wait, and has a thread for that.
     """
 
-    def __init__(self, session: AsyncSessionHandle, system: RunningSystem) -> None:
-        """Prompt that of *session*, in *system*."""
+    def __init__(self, session: object, system: RunningSystem, session_id: str) -> None:
+        """Prompt that of *session*, an `AsyncSessionHandle`, which is in *system*."""
         self._session = session
         self._system = system
+        self._session_id = session_id
 
     async def prompt(  # noqa: PLR0913 - all but the first are keywords
         self,
@@ -108,10 +108,11 @@ class AsyncAgentClient:
         def begin() -> TurnHandle:
             from jidocode.system.asynchronous.prompting import waiting_client, waiting_policy  # noqa: PLC0415 - see above
 
-            system, session = self._system, self._session
+            system = self._system
             patience = system.settings.policy_timeout
             chosen = None if policy is None else waiting_policy(policy, have_awaited, patience)
-            return waiting_client(session, system, have_awaited).prompt(
+            client = waiting_client(self._session, system, self._session_id, have_awaited)
+            return client.prompt(
                 content,
                 max_turns=max_turns,
                 timeout=timeout,

@@ -14,7 +14,7 @@ from weakref import ref
 from jidocode.base.stop import Stop, Stopped
 from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.alarm import Alarm, Turn
-from jidocode.system.asynchronous.loops import Await
+from jidocode.system.asynchronous.from_threads import Await
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from jidocode.base.stop import Stop
+from jidocode.system.asynchronous.from_threads import Await
 
 T = TypeVar("T")
 
@@ -27,19 +27,6 @@ class Waiter(Protocol):
 
     async def wait(self, seconds: float) -> None:
         """Wait until it is woken, for *seconds* at most."""
-        ...
-
-
-class Await(Protocol):
-    """Has something awaited in a loop, for a thread that waits for it."""
-
-    def __call__(self, work: Callable[[], Awaitable[T]], stop: Stop) -> T:
-        """Return what *work* comes to, in a task of its own; a *stop* cancels it.
-
-        Raises:
-            Stopped: It was stopped.
-            RuntimeError: The loop has ended.
-        """
         ...
 
 

@@ -19,8 +19,8 @@ from jidocode.session.tools.policy import AsyncPolicy, Decision, Policy, ToolReq
 from jidocode.session.tools.steps import InSteps, UndecidedError
 from jidocode.session.tools.tool import Tool, ToolContext, is_awaited
 from jidocode.session.tools.toolbox import Toolbox
-from jidocode.system.asynchronous.handle import AsyncSessionHandle
-from jidocode.system.asynchronous.loops import Await, current_loop
+from jidocode.system.asynchronous.from_threads import Await
+from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.handle import SessionHandle
 from jidocode.system.prompting import AgentWay
 from jidocode.system.running_sessions import RunningSystem
@@ -29,10 +29,12 @@ _Work = Callable[[], Awaitable[Any]]
 
 
 def waiting_client(
-    session: AsyncSessionHandle, system: RunningSystem, have_awaited: Await
+    session: object, system: RunningSystem, session_id: str, have_awaited: Await
 ) -> AgentClient:
-    """Return a client for threads; what tools and policy await, *have_awaited* has awaited."""
-    session_id = session.id
+    """Return a client for threads; what tools and policy await, *have_awaited* has awaited.
+
+    Tools that are coroutine functions get *session*, an `AsyncSessionHandle`.
+    """
 
     def tools(stop: Stop | None) -> Toolbox:
         calls = system.tool_calls(session_id)
@@ -66,7 +68,7 @@ def waiting_policy(policy: AsyncPolicy, have_awaited: Await, patience: float) ->
     return decide
 
 
-def _waiting_tool(tool: Tool, session: AsyncSessionHandle, have_awaited: Await, stop: Stop) -> Tool:
+def _waiting_tool(tool: Tool, session: object, have_awaited: Await, stop: Stop) -> Tool:
     if isinstance(tool.run, InSteps):
         return tool
 

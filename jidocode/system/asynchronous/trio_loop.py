@@ -10,7 +10,7 @@ import trio
 
 from jidocode.base.stop import Stop, Stopped
 from jidocode.system.asynchronous.alarm import Alarm, Turn
-from jidocode.system.asynchronous.loops import Await
+from jidocode.system.asynchronous.from_threads import Await
 
 T = TypeVar("T")
 
