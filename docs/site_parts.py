@@ -200,7 +200,7 @@ def hide_inner_arguments(
     """Leave out the arguments of a class that no app makes: one that takes what is not exported."""
     # One that only a type checker imports has no module before it.
     ours = re.findall(r"\bjidocode\.[\w.]+\.(\w+)", signature or "")
-    bare = re.findall(r"(?<![\w.'\"])[A-Z]\w+", signature or "")
+    bare = re.findall(r": ([A-Z]\w*)[,)]", signature or "")
     taken = {*ours, *(name for name in bare if not is_known([name]))}
     if what == "class" and not taken <= {*EXPORTS, *ALIASES}:
         return "", returns
