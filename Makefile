@@ -57,7 +57,7 @@ check: $(VENV)/dev
 # suite twice its time, and what only runs there is what a kill cuts short.
 # What asks processes, and the registry that they register at, is tested with processes alone;
 # so is what confines a process for good, which no test can do to its own.
-ASKING = jidocode/otp/asking.py,jidocode/otp/management.py,jidocode/otp/registry/__init__.py,jidocode/otp/registry/server.py,jidocode/otp/tasks.py,jidocode/otp/server/streams.py,jidocode/session/child.py,jidocode/session/commands/*.py,jidocode/session/confinement/apart.py,jidocode/session/confinement/here.py,jidocode/session/confinement/namespaces.py,jidocode/session/confinement/world.py,jidocode/session/manager/confining.py,jidocode/session/manager/searches.py,jidocode/session/manager/snapshot_client.py,jidocode/session/manager/snapshots.py,jidocode/session/tools/builtin.py,jidocode/session/tools/toolbox.py
+ASKING = jidocode/otp/asking.py,jidocode/otp/management.py,jidocode/otp/registry/__init__.py,jidocode/otp/registry/server.py,jidocode/otp/tasks.py,jidocode/otp/server/streams.py,jidocode/session/child.py,jidocode/session/commands/*.py,jidocode/session/confinement/apart.py,jidocode/session/confinement/here.py,jidocode/session/confinement/namespaces.py,jidocode/session/confinement/world.py,jidocode/session/manager/confining.py,jidocode/session/manager/searches.py,jidocode/session/manager/snapshot_client.py,jidocode/session/manager/snapshots.py,jidocode/session/idle.py,jidocode/session/tools/builtin.py,jidocode/session/tools/calls.py,jidocode/session/tools/toolbox.py
 cover: $(VENV)/test
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q -m "not slow" tests/otp tests/session

@@ -198,8 +198,11 @@ def hide_inner_arguments(
     returns: str | None,
 ) -> tuple[str, str | None] | None:
     """Leave out the arguments of a class that no app makes: one that takes what is not exported."""
-    taken = re.findall(r"\bjidocode\.[\w.]+\.(\w+)", signature or "")
-    if what == "class" and not set(taken) <= {*EXPORTS, *ALIASES}:
+    # One that only a type checker imports has no module before it.
+    ours = re.findall(r"\bjidocode\.[\w.]+\.(\w+)", signature or "")
+    bare = re.findall(r": ([A-Z]\w*)[,)]", signature or "")
+    taken = {*ours, *(name for name in bare if not is_known([name]))}
+    if what == "class" and not taken <= {*EXPORTS, *ALIASES}:
         return "", returns
     return None
 

@@ -26,6 +26,7 @@ from jidocode.cli.options import (
 
 if TYPE_CHECKING:
     from jidocode.session.journal.catalogue import Resumable
+    from jidocode.session.record import Session
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -94,14 +95,9 @@ def show(session: str, config: Path | None, *, as_json: bool) -> None:
 @json_option
 def create(project: Path, name: str | None, system_name: str, *, as_json: bool) -> None:
     """Open a session for the folder PROJECT, in a system that runs; print its id."""
-    from jidocode.cli.output import print_json
-
     with attach(system_name, read_only=False) as system:
         record = system.create_session(project, name=name).session
-    if as_json:
-        print_json(record)
-    else:
-        click.echo(record.id)
+    _print_id(record, as_json=as_json)
 
 
 @command.command()
@@ -115,15 +111,10 @@ def create(project: Path, name: str | None, system_name: str, *, as_json: bool) 
 @json_option
 def resume(session: str, project: Path | None, system_name: str, *, as_json: bool) -> None:
     """Open a session again, in a system that runs."""
-    from jidocode.cli.output import print_json
-
     with attach(system_name, read_only=False) as system:
         session_id = resumable_id(system, session)
         record = system.resume_session(session_id, project_path=project).session
-    if as_json:
-        print_json(record)
-    else:
-        click.echo(record.id)
+    _print_id(record, as_json=as_json)
 
 
 @command.command()
@@ -145,14 +136,9 @@ def fork(
     session: str, upto: int | None, name: str | None, config: Path | None, *, as_json: bool
 ) -> None:
     """Begin a new session with a copy of the conversation of another one; print its id."""
-    from jidocode.cli.output import print_json
-
     found = archive(config)
     record = found.fork(archived_id(found, session), upto_seq=upto, name=name)
-    if as_json:
-        print_json(record)
-    else:
-        click.echo(record.id)
+    _print_id(record, as_json=as_json)
 
 
 @command.command()
@@ -327,3 +313,13 @@ def _print(found: Sequence[Resumable]) -> None:
             for each in found
         ],
     )
+
+
+def _print_id(record: Session, *, as_json: bool) -> None:
+    """Print which session it is; as JSON, all of its record."""
+    from jidocode.cli.output import print_json
+
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(record.id)

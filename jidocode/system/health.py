@@ -146,11 +146,15 @@ class TreeNode(Record):
         kind = f" [{self.ref.kind}]" if self.ref and self.ref.kind != self.id else ""
         lines = [f"{self.id}{kind}  {process}, {self.status.value}{restarts}"]
         for child in self.children:
-            last = child is self.children[-1]
-            first, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
+            first, rest = branch(is_last=child is self.children[-1])
             head, *tail = child.lines()
             lines += [first + head, *(rest + line for line in tail)]
         return lines
+
+
+def branch(*, is_last: bool) -> tuple[str, str]:
+    """Return what is drawn before a child in a tree, and before each line below it."""
+    return ("└─ ", "   ") if is_last else ("├─ ", "│  ")
 
 
 @frozen(eq=False, repr=False, kw_only=True)

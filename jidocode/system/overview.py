@@ -15,7 +15,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.session.commands.operations import list_commands
 from jidocode.session.requests import request
 from jidocode.session.starting import COMMANDS
-from jidocode.system.health import ChildHealth, Health, TreeNode
+from jidocode.system.health import ChildHealth, Health, TreeNode, branch
 from jidocode.system.steps import AskAll, Plan
 from jidocode.system.system import SessionSystem
 
@@ -64,7 +64,7 @@ class ProcessOverview(Record):
         """Yield it and all that is below it, each with the lines that are drawn before it."""
         yield "", self
         for child in self.children:
-            first, rest = ("└─ ", "   ") if child is self.children[-1] else ("├─ ", "│  ")
+            first, rest = branch(is_last=child is self.children[-1])
             for number, (drawn, below) in enumerate(child.lines()):
                 yield (rest if number else first) + drawn, below
 

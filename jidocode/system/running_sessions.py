@@ -20,8 +20,8 @@ from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
 from jidocode.session.record import Session, validate_session_id
-from jidocode.session.requests import Channel, Request
-from jidocode.session.starting import asking_commands
+from jidocode.session.requests import Request
+from jidocode.session.starting import COMMANDS, asking_commands
 from jidocode.session.tree import SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream
@@ -201,17 +201,17 @@ class RunningSystem(RunningTree):
         """Return a session's process; see `SessionSystem.get_process`."""
         return self.find(process_name(kind, session_id), self.router.deadline())
 
-    def way_to(self, kind: str, session_id: str) -> Channel:
+    def way_to(self, kind: str, session_id: str) -> Way:
         """Return the way to a session's process, for its client."""
-        return _Way(self, process_name(kind, session_id))
+        return Way(self, process_name(kind, session_id))
 
-    def way_to_commands(self, session_id: str) -> Channel:
+    def way_to_commands(self, session_id: str) -> Way:
         """Return the way to the process that runs a session's commands, which it starts."""
-        return _WayToCommands(self, session_id)
+        return _WayToCommands(self, process_name(COMMANDS, session_id))
 
 
-class _Way(Struct, frozen=True):
-    """The way to the process under one name."""
+class Way(Struct, frozen=True):
+    """The way of threads to the process under one name: a `Channel`."""
 
     system: RunningSystem
     name: Name
@@ -224,26 +224,20 @@ class _Way(Struct, frozen=True):
         timeout: float | None = None,
         stop: Stop | None = None,
     ) -> _Result:
-        answer: _Result = self.system.call(self.name, request, timeout=timeout, stop=stop)
-        return answer
+        """Ask, and return the answer."""
+        return self.system.carry_out(self.asking(request, timeout), stop)
+
+    def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
+        """Return the plan to ask, whose outcome is the answer."""
+        return self.system.router.ask(self.name, request, timeout)
 
 
-class _WayToCommands(Struct, frozen=True):
-    """The way to the process that runs a session's commands."""
+class _WayToCommands(Way, frozen=True):
+    """The way to the process that runs a session's commands, which is started by who asks first."""
 
-    system: RunningSystem
-    session_id: str
-
-    def __call__(
-        self,
-        request: Request[_Result],
-        /,
-        *,
-        timeout: float | None = None,
-        stop: Stop | None = None,
-    ) -> _Result:
-        plan = self.system.asking_commands(self.session_id, request, timeout)
-        return self.system.carry_out(plan, stop)
+    def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
+        """Return the plan to ask, whose outcome is the answer."""
+        return self.system.asking_commands(self.name[1], request, timeout)
 
 
 def root(settings: Settings, children: Iterable[object] = ()) -> Start:

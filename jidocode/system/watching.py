@@ -20,7 +20,7 @@ from jidocode.otp.supervision.management import ChildInfo, WhichChildren
 from jidocode.session.commands.result import CommandInfo
 from jidocode.session.record import is_session_id
 from jidocode.session.starting import COMMANDS
-from jidocode.system.health import HealthStatus
+from jidocode.system.health import HealthStatus, branch
 from jidocode.system.overview import ProcessOverview, counting_commands, cpu_time
 from jidocode.system.steps import AskAll, PingAll, Plan
 from jidocode.system.system import SessionSystem
@@ -111,7 +111,7 @@ def outline(places: Places, infos: Infos) -> list[Line]:
     def add(supervisor: ActorRef, before: str, session_id: str | None) -> None:
         children = _children(below.get(supervisor, ()), infos.get(supervisor, ()))
         for number, (child_id, ref, info, is_session) in enumerate(children, 1):
-            first, rest = ("├─ ", "│  ") if number < len(children) else ("└─ ", "   ")
+            first, rest = branch(is_last=number == len(children))
             inside = child_id if is_session else session_id
             lines.append(Line(before + first, child_id, ref, supervisor, inside, info))
             if ref is not None and ref in below:

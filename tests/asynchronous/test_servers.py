@@ -45,7 +45,7 @@ def port_of(log: Path) -> int | None:
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_the_app_of_the_page_is_served(tmp_path: Path, loop: str) -> None:
     """Requests, live changes, a client that goes away, and an end by SIGTERM."""
-    (app,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    app, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     (tmp_path / "app.py").write_text(app + HEALTH)
     log = tmp_path / "log"
     command = ["-m", "uvicorn", "app:app", "--port", "0", "--loop", loop, "--app-dir", "."]

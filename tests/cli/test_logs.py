@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from shell import COMMAND, SECONDS, environment, jidocode
+from shell import SECONDS, following, jidocode
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode._host.attach import door
@@ -56,15 +56,12 @@ def test_the_last_lines_are_shown(
 def followed(served: str, opened: SessionHandle) -> Iterator[subprocess.Popen[str]]:
     """`jidocode logs --follow`, that has said what there was."""
     del opened
-    command = [*COMMAND, "logs", "--follow", "--json", "--system", served]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+    with following("logs", "--system", served) as process:
         assert process.stdout is not None
         line: dict[str, Any] = {"text": ""}
         while "child 'state' runs" not in line["text"]:
             line = json.loads(process.stdout.readline())
         yield process
-        if process.poll() is None:
-            process.kill()
 
 
 def test_they_are_followed(

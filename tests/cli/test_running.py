@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import COMMAND, SECONDS, data, environment, jidocode
+from shell import COMMAND, SECONDS, data, environment, following, jidocode
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode.cli.run import _Ending
@@ -211,14 +211,11 @@ def test_following_says_how_the_system_has_ended(
 @pytest.fixture
 def followed(served: str, opened: SessionHandle) -> Iterator[subprocess.Popen[str]]:
     """`jidocode events --follow`, of one session, that has said what runs."""
-    command = [*COMMAND, "events", "--follow", "--json", "--system", served, "--session", opened.id]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+    with following("events", "--system", served, "--session", opened.id) as process:
         assert process.stdout is not None
         for _ in ("session", "manager", "state"):
             assert json.loads(process.stdout.readline())["event"] == "Running"
         yield process
-        if process.poll() is None:
-            process.kill()
 
 
 def test_events_are_followed_until_the_session_ends(

@@ -28,7 +28,11 @@ ENDS = {
     "its last line": "del signal",
     "exec": "os.execvp('true', ['true'])",
 }
-HANG = "app.cast(('worker', 'slow'), 'loop')"
+HANG = """
+app.cast(('worker', 'slow'), 'loop')
+while 'cast loop' not in Path(sys.argv[1]).read_text():
+    pass
+"""
 
 
 def run(

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from apps import IMPORTS
@@ -38,3 +40,17 @@ def jidocode(*arguments: str, status: int = 0, **env: str) -> str:
 def data(*arguments: str) -> Any:
     """Return what `jidocode` prints for programs."""
     return json.loads(jidocode(*arguments, "--json"))
+
+
+@contextmanager
+def following(*arguments: str) -> Generator[subprocess.Popen[str]]:
+    """Give a `jidocode` that goes on, and tells programs what happens; it ends with the block."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--follow", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        yield process
+        if process.poll() is None:
+            process.kill()

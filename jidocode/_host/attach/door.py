@@ -307,13 +307,11 @@ class Door:
         connection.step = self._let_in
 
     def _let_in(self, connection: _Connection, packet: bytes) -> None:
-        comes_for_log = len(packet) == LOG.size
-        if not comes_for_log:
-            connection.address = LoopbackAddress(*ADDRESS.unpack(packet))
-        if comes_for_log:
+        if len(packet) == LOG.size:
             connection.step = self._show_log
             self._show_log(connection, packet)
         else:
+            connection.address = LoopbackAddress(*ADDRESS.unpack(packet))
             connection.step = _expect_nothing
             self._send([connection], wire.Snapshot(self._directory.snapshot()))
 

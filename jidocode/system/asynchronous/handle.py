@@ -24,10 +24,9 @@ from jidocode.session.commands.options import CommandOptions
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import Session
 from jidocode.session.snapshots.limits import LOOK_SECONDS, TAKE_SECONDS
-from jidocode.session.starting import COMMANDS
 from jidocode.session.state.client import AsyncStateClient
 from jidocode.session.tree import with_name
-from jidocode.system.asynchronous.running import AsyncRunner, AsyncWay, AsyncWayToCommands
+from jidocode.system.asynchronous.running import AsyncRunner, AsyncWay
 from jidocode.system.asynchronous.streams import AsyncCallStream, AsyncEventStream, AsyncMonitor
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import Health
@@ -72,9 +71,8 @@ class AsyncSessionHandle:
         # Imported here because few apps run commands, and all wait for imports.
         from jidocode.session.commands.client import AsyncCommandsClient  # noqa: PLC0415 - see above
 
-        waiting = self._system.way_to_commands(self.id)
-        name = self._name(COMMANDS)
-        return AsyncCommandsClient(AsyncWayToCommands(self._runner, self._system, name, waiting))
+        way = AsyncWay(self._runner, self._system.way_to_commands(self.id))
+        return AsyncCommandsClient(way)
 
     async def run(
         self,
@@ -250,8 +248,7 @@ class AsyncSessionHandle:
         return await self._runner.carry_out(self._system.router.ask(name, request, seconds))
 
     def _way_to(self, kind: str) -> AsyncWay:
-        waiting = self._system.way_to(kind, self.id)
-        return AsyncWay(self._runner, self._system, self._name(kind), waiting)
+        return AsyncWay(self._runner, self._system.way_to(kind, self.id))
 
     def _name(self, child_id: str) -> Name:
         return process_name(child_id, self.id)

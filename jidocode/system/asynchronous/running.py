@@ -11,15 +11,15 @@ from msgspec import Struct
 
 from jidocode._host.client.calls import NotSentError, PendingCall
 from jidocode._host.deadline import Deadline
-from jidocode.base.refs import ActorRef, Name
+from jidocode.base.refs import ActorRef
 from jidocode.base.stepwise import carry_out_async
 from jidocode.base.stop import Stop, Stopped
 from jidocode.errors import CallError, CallTimeoutError
-from jidocode.session.requests import Channel, Request
+from jidocode.session.requests import Request
 from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
 from jidocode.system.running import RunningTree
-from jidocode.system.running_sessions import RunningSystem
+from jidocode.system.running_sessions import Way
 from jidocode.system.steps import (
     Ask,
     AskAll,
@@ -142,15 +142,10 @@ def _either(stop: Stop, give_up: Callable[[], bool]) -> bool:
 
 
 class AsyncWay(Struct, frozen=True):
-    """The way of coroutines to the process under one name: an `AsyncChannel`.
-
-    *waiting* is that of a thread.
-    """
+    """The way of coroutines to a process: an `AsyncChannel`; *waiting* is that of threads."""
 
     runner: AsyncRunner
-    system: RunningSystem
-    name: Name
-    waiting: Channel
+    waiting: Way
 
     def __call__(  # noqa: D102 - see `AsyncChannel`
         self,
@@ -163,16 +158,4 @@ class AsyncWay(Struct, frozen=True):
     ) -> Coroutine[Any, Any, T]:
         if shielded:
             return in_thread(lambda: self.waiting(request, timeout=timeout))
-        return self.runner.carry_out(self.asking(request, timeout), stop)
-
-    def asking(self, request: Request[T], timeout: float | None) -> Plan[T]:
-        """Ask, and return the answer."""
-        return self.system.router.ask(self.name, request, timeout)
-
-
-class AsyncWayToCommands(AsyncWay, frozen=True):
-    """The way to the process that runs a session's commands, which is started by who asks first."""
-
-    def asking(self, request: Request[T], timeout: float | None) -> Plan[T]:
-        """Ask, and return the answer."""
-        return self.system.asking_commands(self.name[1], request, timeout)
+        return self.runner.carry_out(self.waiting.asking(request, timeout), stop)
