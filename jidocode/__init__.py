@@ -269,6 +269,7 @@ if TYPE_CHECKING:
         AsyncStateClient as AsyncStateClient,
         StateClient as StateClient,
     )
+    from jidocode.session.tools.arguments import JsonArguments as JsonArguments
     from jidocode.session.tools.policy import (
         Allow as Allow,
         AsyncPolicy as AsyncPolicy,
@@ -449,6 +450,8 @@ else:
             AsyncChangeStream ChangeStream
         jidocode.session.state.client
             AsyncStateClient StateClient
+        jidocode.session.tools.arguments
+            JsonArguments
         jidocode.session.tools.policy
             Allow AsyncPolicy Decision Deny Policy ToolRequest accept_edits allow_all read_only
         jidocode.session.tools.tool

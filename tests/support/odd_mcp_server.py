@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 Message = dict[str, Any]
-ODDITY = sys.argv[1] if len(sys.argv) > 1 else ""
+ODDITY = sys.argv[1]
 SCHEMA: Message = {"type": "object", "properties": {}}
 
 
@@ -27,7 +29,11 @@ def tool(name: str, description: str = "", **more: Any) -> Message:
     return {"name": name, "description": description, "inputSchema": SCHEMA, **more}
 
 
-TOOLS: list[Message] = [tool("ok"), tool("ask"), tool("shout"), tool("learn"), tool("wait")]
+READS: Message = {"annotations": {"readOnlyHint": True}}
+TOOLS: list[Message] = [
+    tool("ok", **READS),
+    *map(tool, ("ask", "shout", "learn", "wait", "daemon", "touch", "variable", "die", "fail")),
+]
 if ODDITY == "names":
     TOOLS = [
         tool("a b"),
@@ -46,6 +52,26 @@ if ODDITY == "many":
 
 def text(said: str) -> Message:
     return {"content": [{"type": "text", "text": said}]}
+
+
+def daemon() -> Message:
+    """Start a program that leaves its session; say its pid and the own one."""
+    process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    return text(f"{process.pid} {os.getpid()}")
+
+
+def touch(path: str) -> Message:
+    """Write a file, and connect to the machine itself; say what came of it."""
+    said: list[str] = []
+    try:
+        Path(path).write_text("touched", "utf-8")
+    except OSError as error:
+        said.append(f"file: {error.strerror}")
+    try:
+        socket.create_connection(("127.0.0.1", 1), 1)
+    except OSError as error:
+        said.append(f"network: {error.strerror}")
+    return text("\n".join(said))
 
 
 def ask_all() -> Message:
@@ -92,8 +118,18 @@ def wait() -> Message:
     return text("late")
 
 
-CALLS: dict[str, Callable[[], Message]] = {
+def fail() -> Message:
+    """Say that it did not work out, on two lines."""
+    return {**text("it is\nnot possible"), "isError": True}
+
+
+CALLS: dict[str, Callable[..., Message]] = {
     "ask": ask_all,
+    "daemon": daemon,
+    "die": lambda: os._exit(3),
+    "fail": fail,
+    "touch": touch,
+    "variable": lambda name: text(str(os.environ.get(name))),
     "shout": shout,
     "learn": learn,
     "wait": wait,
@@ -114,7 +150,7 @@ def answer(method: str, params: Message) -> Message | None:
                 return {"tools": [tool(f"tool{page}")], "nextCursor": str(page + 1)}
             return {"tools": TOOLS}
         case "tools/call":
-            return CALLS.get(params["name"], lambda: text("fine"))()
+            return CALLS.get(params["name"], lambda: text("fine"))(**params["arguments"])
         case _:
             return None
 

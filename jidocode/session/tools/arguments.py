@@ -12,21 +12,22 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
+from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
 from jidocode.errors import InvalidRequestError
 
 
-@frozen
-class JsonArguments:
-    """The arguments of a tool of somebody else's, who says what they are, and checks them.
+@frozen(eq=False, repr=False)
+class JsonArguments(Record):
+    """The arguments of an MCP server's tool: it says what they are, and checks them itself.
 
     Attributes:
         schema: Their JSON Schema, as text.
     """
 
-    schema: str
+    schema: str = field(repr=False)
 
 
 def schema_of(arguments: type | JsonArguments) -> dict[str, Any]:

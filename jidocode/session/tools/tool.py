@@ -77,7 +77,8 @@ class Tool(Record):
         name: What a model calls it: letters, digits, `_` and `-`, 64 at most.
         description: What it is for, in the words that a model reads.
         kind: What it does. Whatever edits or executes has to be allowed.
-        arguments: The attrs class of its arguments. Their types, and what
+        arguments: The attrs class of its arguments; of an MCP server's tool their JSON Schema
+            (`JsonArguments`), and *run* gets a dict. Their types, and what
             `Annotated[int, msgspec.Meta(description=..., ge=1)]` says of them, make the schema.
         run: Does it: gets the session and an instance of *arguments*, and returns a text for
             the model. A message that it raises is told to the model. For an
