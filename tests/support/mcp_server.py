@@ -112,6 +112,12 @@ async def roots(context: Context) -> str:
     return " ".join(str(root.uri) for root in listed.roots)
 
 
+@server.tool(annotations=READS)
+def header(context: Context, name: str) -> str:
+    """Return what the request has in its head."""
+    return str((context.headers or {}).get(name))
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))

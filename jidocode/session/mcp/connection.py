@@ -23,7 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from jidocode.base import log
-from jidocode.base.text import describe
+from jidocode.base.text import LINE_LENGTH, describe
 from jidocode.errors import McpServerError
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.mcp.messages import McpTool, Returned
@@ -195,7 +195,9 @@ class Connection:
         if isinstance(error, McpServerError):
             return error
         said = str(error) if isinstance(error, MCPError) else describe(error)
-        return McpServerError(self._server.name, without(said, self._server))
+        # Further lines quote what was sent, or came, and cut it: half a key is still one.
+        first = said.partition("\n")[0]
+        return McpServerError(self._server.name, without(first, self._server)[:LINE_LENGTH])
 
     # How it is reached
 
