@@ -97,12 +97,18 @@ def test_it_has_its_headers_and_may_be_started_anew(
         )
 
 
+_over = threading.Event()
+
+
 class _Odd(BaseHTTPRequestHandler):
     """Answers all with what its server is told."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         mode = self.path.strip("/")
+        if mode == "silent":
+            _over.wait(SECONDS)
+            return
         if mode == "moved":
             self.send_response(307)
             self.send_header("Location", "http://127.0.0.1:1/elsewhere")
@@ -128,7 +134,7 @@ class _Odd(BaseHTTPRequestHandler):
 
 def test_one_that_misbehaves_is_an_error(system: SessionSystem, project: Path) -> None:
     """Within its time, and without its secrets."""
-    modes = ["refused", "endless", "packed", "quotes", "moved"]
+    modes = ["silent", "refused", "endless", "packed", "quotes", "moved"]
     web = ThreadingHTTPServer(("127.0.0.1", 0), _Odd)
     thread = threading.Thread(target=web.serve_forever, daemon=True)
     thread.start()
@@ -138,7 +144,7 @@ def test_one_that_misbehaves_is_an_error(system: SessionSystem, project: Path) -
                 name=mode,
                 url=f"http://127.0.0.1:{web.server_port}/{mode}",
                 headers={"Authorization": SECRET},
-                timeout=10,
+                timeout=5,
             )
             for mode in modes
         ]
@@ -146,9 +152,11 @@ def test_one_that_misbehaves_is_an_error(system: SessionSystem, project: Path) -
         problems = {each.server: str(each.error) for each in session.mcp.servers()}
         assert "None" not in problems.values()
         assert SECRET not in str(problems)
+        assert problems["silent"] == "the MCP server silent: it was not ready within 5 s"
         assert "more than 16777216 bytes" in problems["endless"]
         session.stop()
     finally:
+        _over.set()
         web.shutdown()
         web.server_close()
         thread.join()

@@ -16,6 +16,7 @@ from jidocode.errors import (
     CallError,
     McpServerError,
     NoProcessError,
+    ReadOnlyError,
     SupervisorError,
 )
 from jidocode.otp.naming.messages import REGISTRY
@@ -34,6 +35,10 @@ CANCEL = "cancel_mcp_call"
 
 _Step = TypeVar("_Step")
 _Ask = Callable[[Name, object, float | None], Generator[_Step, Any, Any]]
+
+
+_FAILURES = (CallError, SupervisorError, ReadOnlyError)
+"""What comes of asking a process that is gone, cannot be started, or must not be asked."""
 
 
 def asking_servers(
@@ -56,7 +61,7 @@ def _listing(
     servers = [each for each in opened.upkeep.mcp_servers if prefix in {None, each.prefix}]
     if len(servers) > 1:  # so that all begin, and the slowest alone is waited for
         for server in servers:
-            with suppress(CallError, SupervisorError):
+            with suppress(*_FAILURES):
                 yield from _asking(ask, (mcp_id(server.prefix), session_id), Connect(), None)
     offered: list[Offered] = []
     for server in servers:
@@ -75,7 +80,7 @@ def _offered(
             offered = yield from _asking(ask, name, ListTools(), seconds)
         except ActorExitedError:  # it has ended with its server, and the next one has another
             offered = yield from _asking(ask, name, ListTools(), seconds)
-    except (CallError, SupervisorError) as error:
+    except _FAILURES as error:
         problem = McpServerError(server.name, f"its process failed: {describe(error)}")
         return Offered(server.name, error=problem)
     return offered

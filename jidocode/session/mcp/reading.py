@@ -23,6 +23,8 @@ MAX_DESCRIPTION = 4_000
 """Characters of a description."""
 MAX_SCHEMA = 32_000
 """Characters of the schema of a tool's arguments; a tool that has more is left out."""
+MAX_SCHEMAS = 400_000
+"""Characters of all of them together: a model reads them with each request."""
 MAX_TOOL_NAME = 64
 """Characters of a name that models take."""
 MAX_OWN_NAME = 1000
@@ -47,6 +49,7 @@ def read_tools(prefix: str, listed: Iterable[Any]) -> tuple[tuple[McpTool, ...],
     """Return the tools that are taken of those *listed*, and why others are not."""
     tools: dict[str, McpTool] = {}
     left_out: list[str] = []
+    size = 0
     for each in listed:
         if len(tools) == MAX_TOOLS:
             left_out.append(f"there are more than {MAX_TOOLS} tools")
@@ -54,11 +57,17 @@ def read_tools(prefix: str, listed: Iterable[Any]) -> tuple[tuple[McpTool, ...],
         schema = json.dumps(each.input_schema)
         if len(schema) > MAX_SCHEMA:
             left_out.append(f"the arguments of {quote(each.name)} take {len(schema)} characters")
+        elif size + len(schema) > MAX_SCHEMAS:
+            left_out.append(f"the arguments of all tools take more than {MAX_SCHEMAS} characters")
+            break
+        elif each.input_schema.get("type") != "object":  # a model's server would refuse all
+            left_out.append(f"the arguments of {quote(each.name)} are no object")
         elif not each.name or len(each.name) > MAX_OWN_NAME:
             left_out.append(f"{quote(each.name)} is no name")
         else:
             tool = _read_tool(prefix, each, schema)
             tools.setdefault(tool.name, tool)
+            size += len(schema)
     return tuple(tools.values()), left_out
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 REMEMBERED = 30.0
 """Seconds for which it is remembered why a server could not be reached."""
+END_SECONDS = 4.5
+"""How long the end of the connection may take; the host ends what is left."""
 MAX_CALLS = 64
 """Calls that may be under way at once."""
 
@@ -65,7 +67,9 @@ class McpClient(AsyncGenServer):
             self._connection = Connection(self._server, session, rules, closed)
             self._error = await self._connection.keep(self._become_ready)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
-            self._error = McpServerError(self._server.name, f"its process failed: {error!r}")
+            self._error = McpServerError(
+                self._server.name, f"its process failed: {type(error).__name__}"
+            )
         if not self._ready.done():
             self._is_remembered = True
             self._ready.set_result(None)
@@ -112,7 +116,7 @@ class McpClient(AsyncGenServer):
         """End the connection, and the server if it is a program."""
         del reason
         self._task.cancel()
-        await asyncio.wait({self._task})
+        await asyncio.wait({self._task}, timeout=END_SECONDS)
 
     async def _offered(self) -> Offered:
         connection = self._connection

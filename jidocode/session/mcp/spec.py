@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -170,4 +171,7 @@ def check_servers(servers: Iterable[object]) -> tuple[McpServer, ...]:
         raise InvalidMcpServerError(f"a session has {MAX_SERVERS} MCP servers at most")
     if checked and importlib.util.find_spec("mcp") is None:
         raise ImportError("MCP servers need the mcp package: pip install 'jidocode[mcp]'")
+    if checked:  # now, where it may take its time: later a loop would be held up
+        import_module("jidocode.session.mcp.server")
+        import_module("jidocode.session.mcp.tools")
     return tuple(checked.values())

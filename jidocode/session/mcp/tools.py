@@ -23,9 +23,9 @@ def prefix_of(name: str) -> str | None:
     return prefix if prefix and separator and tool else None
 
 
-def tools_of(offered: Offered) -> list[Tool]:
-    """Return the tools of a server."""
-    return [_tool(offered, each) for each in offered.tools]
+def tools_of(offered: Offered, name: str | None = None) -> list[Tool]:
+    """Return the tools of a server, or that with *name* alone."""
+    return [_tool(offered, each) for each in offered.tools if name in {None, each.name}]
 
 
 def _tool(offered: Offered, tool: McpTool) -> Tool:

@@ -95,28 +95,29 @@ class ToolCalls:
             InvalidRequestError: There is none.
             McpServerError: It is one of a server that has failed.
         """
-        known = self.tools
-        if name not in known:
-            known = {**known, **(yield from self._of_server(name))}
-        tool = known.get(name)
+        tool, known = self.tools.get(name), list(self.tools)
+        if tool is None:
+            tool, names = yield from self._find_of_server(name)
+            known += names
         if tool is None:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
             raise InvalidRequestError(f"there is no tool {quote(name)}; {hint}")
         return tool
 
-    def _of_server(self, name: str) -> Steps[dict[str, Tool]]:
-        """Return the tools of the MCP server that the tool *name* would be of."""
+    def _find_of_server(self, name: str) -> Steps[tuple[Tool | None, list[str]]]:
+        """Return the tool *name* of an MCP server, if there is one, and what that server has."""
         from jidocode.session.mcp.tools import prefix_of, tools_of  # noqa: PLC0415 - as above
 
         prefix = prefix_of(name)
-        found: dict[str, Tool] = {}
-        if prefix is not None:
-            for offered in (yield from use(lambda session: session.mcp.offered(prefix))):
-                if offered.error is not None:
-                    raise offered.error
-                found.update({tool.name: tool for tool in tools_of(offered)})
-        return found
+        if prefix is None:
+            return None, []
+        for offered in (yield from use(lambda session: session.mcp.offered(prefix))):
+            if offered.error is not None:
+                raise offered.error
+            names = [tool.name for tool in offered.tools]
+            return next(iter(tools_of(offered, name)), None), names
+        return None, []
 
     def call(
         self,

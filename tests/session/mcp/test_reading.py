@@ -49,6 +49,21 @@ def test_lists_and_their_texts_are_bounded() -> None:
     assert "'deep'" in left_out[0]
 
 
+def test_what_models_servers_would_refuse_is_left_out() -> None:
+    """All of a request, for one tool: arguments that are no object, or far too many."""
+    plain = types.Tool(name="plain", input_schema={"type": "string"})
+    big = [
+        types.Tool(name=f"t{number}", input_schema={"type": "object", "title": "x" * 30_000})
+        for number in range(20)
+    ]
+    tools, left_out = read_tools("s", [plain, *big])
+    assert len(tools) == 13
+    assert left_out == [
+        "the arguments of 'plain' are no object",
+        "the arguments of all tools take more than 400000 characters",
+    ]
+
+
 def test_what_terminals_obey_is_shown() -> None:
     """In a description; the lines stay."""
     (read,), _ = read_tools("s", [tool("t", description="one\n\x1b[2Jtwo\u202e")])

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, strategies as st
 
-from jidocode import InvalidMcpServerError, McpServer
+from jidocode import (
+    InvalidChildSpecError,
+    InvalidMcpServerError,
+    McpServer,
+    Session,
+    session_children,
+)
 from jidocode.session.mcp.spec import check_servers
+from jidocode.session.tree import with_name
+from jidocode.session.upkeep import Upkeep
 
 PROGRAM: dict[str, Any] = {"name": "shop", "command": "serve"}
 ADDRESS: dict[str, Any] = {"name": "shop", "url": "https://shop.example/mcp"}
@@ -82,6 +92,16 @@ def test_names_are_told_apart() -> None:
         check_servers([{"name": "shop"}])
     with pytest.raises(InvalidMcpServerError, match="32 MCP servers"):
         check_servers([McpServer(name=f"s{number}", command="serve") for number in range(33)])
+
+
+def test_a_session_that_has_some_asks_them_whether_they_are_in_use(tmp_path: Path) -> None:
+    """Before it is stopped for idleness; and nobody else has their ids."""
+    record, server = Session.new(project_path=tmp_path), McpServer(**PROGRAM)
+    upkeep = Upkeep(mcp_servers=(server,))
+    (state,) = [each for each in session_children(record, upkeep=upkeep) if each.id == "state"]
+    assert ("mcp:shop",) in state.start.args
+    with pytest.raises(InvalidChildSpecError, match="those of MCP servers"):
+        with_name(evolve(state, id="mcp:shop"), record.id)
 
 
 def test_without_the_package_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
