@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from colleagues import colleagues
 
 from jidocode import (
     AsyncSessionSystem,
@@ -32,6 +33,7 @@ from jidocode.testing import eventually, is_alive, nothing_left
 ODD = Path(__file__).parents[1] / "support/odd_mcp_server.py"
 SECRET = "se-cret-of-these-tests"  # noqa: S105 - it is nobody's
 SECONDS = 60.0
+NAME = "shop-with-servers"
 
 
 def odd(
@@ -54,6 +56,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionSystem]:
     with (
         nothing_left(),
         SessionSystem(
+            name=NAME,
             policy=allow_all,
             model=ModelSpec("scripted_models:ScriptedModel"),
             preload=["jidocode.session.mcp.preload"],
@@ -235,6 +238,22 @@ def test_whoever_is_killed_nothing_is_left(session: SessionHandle, victim: str) 
     assert after["mcp:odd"] != keeper
     if victim != "state":
         assert (after["manager"], after["state"]) == (before["manager"], before["state"])
+
+
+def test_a_call_ends_with_whoever_waits_for_it(session: SessionHandle, project: Path) -> None:
+    """A process that has attached, and is killed; one that may only look starts nothing."""
+    note = project / "note"
+    with colleagues(2) as [other, watcher]:
+        watcher.attach(NAME, "read_only=True")
+        looked = f"system.get_session({session.id!r}).mcp.servers()[0].error.problem"
+        assert "to look only" in watcher.do(looked)
+        assert "mcp:odd" not in children(session)
+        other.attach(NAME, "policy=allow_all")
+        other.begin(f"system.get_session({session.id!r}).tools.call('odd__wait', {{}})")
+        eventually(lambda: note.exists() and note.read_text() == "began", timeout=SECONDS)
+        other.kill()
+        eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
+    assert call(session, "odd__ok") == "fine"
 
 
 def test_a_confined_one_reaches_what_a_command_does(

@@ -164,7 +164,13 @@ def _cancelled_with(process: int, task: asyncio.Task[Any]) -> Generator[None]:
     if descriptor is None:
         yield
         return
-    loop.add_reader(descriptor, task.cancel)
+    found = descriptor
+
+    def cancel() -> None:
+        loop.remove_reader(found)  # once: a second time it would keep the server from hearing of it
+        task.cancel()
+
+    loop.add_reader(descriptor, cancel)
     try:
         yield
     finally:
