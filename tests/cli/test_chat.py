@@ -10,22 +10,20 @@ import pytest
 
 pytest.importorskip("rich")
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from rich.console import Console
 
-from jidocode import Allow, CalledTool, Deny, ToolKind, ToolRequest
+from jidocode import Allow, CalledTool, Deny, TextDelta, ToolKind, ToolRequest
 from jidocode.cli.chat import markdown as flows
 from jidocode.cli.chat.asking import Question
 from jidocode.cli.chat.calls import coloured, heading, outcome
 from jidocode.cli.chat.markdown import Flow
 from jidocode.cli.chat.safe import Safe, markdown, plain
 from jidocode.cli.chat.screen import Screen
-from jidocode import TextDelta
 from jidocode.session.conversation.changes import ToolResult
 
 HOSTILE = (
-    "\x1b]0;title\x07 \x1b[2J \x9b31m \x00 \x7f \u202e ‮ a\rb \x0c",
+    "\x1b]0;title\x07 \x1b[2J \x9b31m \x00 \x7f \u202e a\rb \x0c",
     "&#27;[2J &#x1b;]8;;http://x\x07 &#12; &#x9b;31m &#x202e;",
     "[click](http://good.example\x1b]8;;) ![x](http://a/\x1b[0m) <http://a/&#27;> [a]: http://b/\x1b",
     "```\x1b[31m\n\x1b]52;c;aGk=\x07\n```\n\n# \x1b[1m\n\n|a|\x1b|\n|-|-|\n|\x07|&#12;|\n",
@@ -123,16 +121,16 @@ def test_blocks_are_cut_off_when_they_are_whole() -> None:
 def test_what_is_never_whole_is_cut_off_all_the_same(text: str) -> None:
     """So that what is drawn again and again is short."""
     flow, taken = Flow(), ""
-    for start in range(0, len(text), 100):
-        flow.add(text[start : start + 100])
+    for start in range(0, len(text), 1000):
+        flow.add(text[start : start + 1000])
         taken += flow.take()
-        assert len(flow.rest) <= flows.MAX_OPEN + 100
+        assert len(flow.rest) <= flows.MAX_OPEN + 1000
     assert taken + flow.finish() == text
 
 
 def test_long_code_stays_code() -> None:
     """Each part of it has its own fence."""
-    lines = [f"line_{number} = {number}" for number in range(1500)]
+    lines = [f"line_{number} = {number}" for number in range(500)]
     flow, taken = Flow(), list[str]()
     for each in ("```python", *lines, "```", "", "after", ""):
         flow.add(f"{each}\n")
@@ -154,9 +152,9 @@ def test_a_long_answer_is_whole_in_the_scrollback() -> None:
     )
     screen = Screen(console)
     screen.start()
-    for number in range(300):
+    for number in range(100):
         screen.take(TextDelta(f"paragraph {number} has some words\n\n"))
-        screen._drawn_at = 0.0
+        screen._draw_at = 0.0
         screen.refresh()
         assert screen._live is not None
         assert screen._live._live_render.last_render_height <= 10
@@ -165,7 +163,7 @@ def test_a_long_answer_is_whole_in_the_scrollback() -> None:
     seen = emulated(console.file.getvalue())
 
     assert [each for each in seen if each.strip()] == [
-        f"paragraph {number} has some words" for number in range(300)
+        f"paragraph {number} has some words" for number in range(100)
     ]
 
 

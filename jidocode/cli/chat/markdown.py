@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 """Tags are text: a terminal has no use for them, and what is not shown would be lost."""
-MAX_OPEN = 6000
-"""Characters of a block that is not finished; of a longer one, what is there is cut off."""
+MAX_OPEN, MAX_LINES = 4000, 100
+"""Characters and lines of a block that is not finished; what is there of a longer one is cut off."""
 
 
 class Flow:
@@ -21,13 +21,19 @@ class Flow:
         self.rest = ""
         """What has come since the last block that was whole."""
 
+        self._is_new = False
+
     def add(self, text: str) -> None:
         """Take *text*, which comes next."""
         self.rest += text
+        self._is_new = self._is_new or "\n" in text or len(self.rest) > MAX_OPEN
 
     def take(self) -> str:
         """Return the blocks that are whole by now; nothing if none is."""
+        if not self._is_new:
+            return ""
         whole, self.rest = _split(self.rest)
+        self._is_new = False
         return whole
 
     def finish(self) -> str:
@@ -44,7 +50,7 @@ def _split(text: str) -> tuple[str, str]:
     start = blocks[-1].map[0] if blocks and blocks[-1].map else 0
     size = sum(map(len, lines[:start]))
     whole, rest = text[:size], text[size:]
-    if len(rest) <= MAX_OPEN:
+    if len(rest) <= MAX_OPEN and len(lines) - start <= MAX_LINES:
         return whole, rest
     cut = sum(map(len, lines[start:])) or MAX_OPEN
     if blocks and blocks[-1].type == "fence" and blocks[-1].map:

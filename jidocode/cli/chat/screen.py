@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _MIN_SECONDS = 0.08
 """Between two drawings."""
+_SHARE = 3
+"""How many times as long as a drawing takes it is not drawn then, so that much text is no storm."""
 _FRAME_ROWS = 4
 _MAX_ROWS = 16
 
@@ -45,7 +47,7 @@ class Screen:
         self._proposed: str | None = None
         self._live: Live | None = None
         self._began = 0.0
-        self._drawn_at = 0.0
+        self._draw_at = 0.0
         self._needs_gap = False
         self.status = ""
         """What is said to be going on."""
@@ -118,13 +120,14 @@ class Screen:
 
     def refresh(self) -> None:
         """Draw, unless that was a moment ago."""
-        now = time.monotonic()
-        if self._live is None or now - self._drawn_at < _MIN_SECONDS:
+        began = time.monotonic()
+        if self._live is None or began < self._draw_at:
             return
         if whole := self._flow.take():
             self._print_text(whole)
         self._live.update(self._below(), refresh=True)
-        self._drawn_at = time.monotonic()
+        now = time.monotonic()
+        self._draw_at = now + max(_MIN_SECONDS, _SHARE * (now - began))
 
     def _show_result(self, result: ToolResult) -> None:
         unknown = CalledTool(result.call_id, "call", "")  # it makes no sense, and was not made
