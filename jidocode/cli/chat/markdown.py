@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 """Tags are text: a terminal has no use for them, and what is not shown would be lost."""
 MAX_OPEN, MAX_LINES = 4000, 100
-"""Characters and lines of a block that is not finished; what is there of a longer one is cut off."""
+"""Characters and lines of a block that is not finished; a longer one is cut off where it is."""
 
 
 class Flow:

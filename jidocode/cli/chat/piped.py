@@ -50,7 +50,7 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
         return 0
     if not as_json:
         why = f": {result.error}" if result.error is not None else ""
-        raise click.ClickException(line(f"{result.outcome.value.replace('_', ' ')}{why}"))
+        click.ClickException(line(f"{result.outcome.value}{why}")).show()
     return 128 + signal.SIGINT if result.outcome is TurnOutcome.CANCELLED else 1
 
 

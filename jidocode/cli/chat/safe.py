@@ -53,6 +53,8 @@ class Safe:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = console.render_lines(self._drawn, options.update(height=None), pad=False)
+        while len(lines) > 1 and not "".join(part.text for part in lines[0]).strip():
+            lines.pop(0)  # as lists have one, in Markdown
         for line in lines if self._last is None else lines[-self._last :]:
             yield from _clean(line)
             yield Segment.line()

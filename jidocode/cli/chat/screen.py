@@ -48,7 +48,6 @@ class Screen:
         self._live: Live | None = None
         self._began = 0.0
         self._draw_at = 0.0
-        self._needs_gap = False
         self.status = ""
         """What is said to be going on."""
 
@@ -59,7 +58,6 @@ class Screen:
         self._calls.clear()
         self._proposed = None
         self._began = time.monotonic()
-        self._needs_gap = True
         self.status = ""
         self.go_on()
 
@@ -164,10 +162,8 @@ class Screen:
     def _print(self, drawn: RenderableType, *, gap: bool = True) -> None:
         if self._live is not None:
             self._live.update(self._below())
-        if gap and self._needs_gap:
-            drawn = Group(Text(""), drawn)
-        self._needs_gap = True
-        self._console.print(Safe(drawn))
+        space = [Text("")] if gap else []
+        self._console.print(*space, Safe(drawn))
 
     # ----- what is drawn again and again
 
@@ -201,4 +197,4 @@ def _summary(result: TurnResult) -> str:
     if result.ok:
         return said
     why = f": {result.error}" if result.error is not None else ""
-    return f"{result.outcome.value.replace('_', ' ')}{why} ({said})"
+    return f"{result.outcome.value}{why} ({said})"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, cast
 from attrs import define
 from rich.console import Console
 from rich.text import Text
+from rich.theme import Theme
 
 from jidocode.base.text import clip
 from jidocode.cli.chat.asking import Proposal, Question, policy_of
@@ -80,7 +81,7 @@ class Chat:
         self._session = session
         self._policy = policy
         self._name = name
-        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._console = Console(highlight=False, theme=Theme({"markdown.code": "cyan"}))
         self._screen = Screen(self._console)
 
     def run(self) -> None:
