@@ -168,6 +168,31 @@ def test_a_terminal_that_is_closed_ends_the_turn(session: SessionHandle, tmp_pat
     assert is_healthy(session)
 
 
+@needs_tmux
+def test_what_does_not_answer_does_not_hold_it(home: Path, project: Path, tmp_path: Path) -> None:
+    """A question that nobody answers is withdrawn; an agent that hangs can be left."""
+    del home
+    name, model = f"chatting-{os.getpid()}", ModelSpec("scripted_models:ScriptedModel")
+    with SessionSystem(name=name, model=model, policy_timeout=1.0) as system:
+        session = system.create_session(project, name="shop")
+        chat = Terminal(tmp_path, *joined(session))
+        try:
+            chat.await_text("shop", ">")
+            paste(chat, call("run_command", command="true"))
+            chat.await_text("it is not asked any more", "nobody answered", "2 answers")
+            paste(chat, "say half\nwait")
+            chat.await_text("\nhalf", "Ctrl-C cancels")
+            agent = system.whereis(("agent", session.id))
+            assert agent is not None
+            os.kill(agent.os_pid, signal.SIGSTOP)
+            chat.press("C-c")
+            chat.await_text("cancelling")
+            chat.press("C-c")
+            assert "-echo " not in chat.await_text("status 130")
+        finally:
+            chat.tmux("kill-server")
+
+
 def piped(said: str, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
@@ -233,6 +258,15 @@ def test_wrong_words_are_a_sentence(home: Path, project: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
+def test_completion_knows_it(home: Path) -> None:
+    """The command, and what it is told."""
+    del home
+    for words, known in (("jidocode ch", "chat"), ("jidocode chat --mo", "--model")):
+        env = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = piped("", *COMMAND, _JIDOCODE_COMPLETE="bash_complete", **env)
+        assert f"plain,{known}" in done.stdout.split()
+
+
 def processes_with(word: str) -> list[int]:
     """Return the processes in whose environment *word* is."""
     found: list[int] = []
@@ -246,8 +280,10 @@ def processes_with(word: str) -> list[int]:
 
 
 def test_a_system_of_its_own_ends_with_it(home: Path, project: Path) -> None:
-    """It is asked by the variables of the environment, and a kill leaves no process."""
+    """It asks the model that is named, with its own key, and a kill leaves no process."""
     del home
+    with SessionSystem() as earlier:
+        earlier.create_session(project, config={"model": "another"})
     answers = [
         said(event(content="It is "), event(content="done.")),
         [*said()[:1], event(content="x"), Step.STALL],

@@ -56,8 +56,18 @@ class Safe:
         while len(lines) > 1 and not "".join(part.text for part in lines[0]).strip():
             lines.pop(0)  # as lists have one, in Markdown
         for line in lines if self._last is None else lines[-self._last :]:
-            yield from _clean(line)
+            yield from _trimmed([*_clean(line)])
             yield Segment.line()
+
+
+def _trimmed(line: list[Segment]) -> list[Segment]:
+    """Return *line* without the blanks at its end, which would wrap in a narrower terminal."""
+    while line and not (line[-1].style and line[-1].style.bgcolor):
+        text, style, control = line.pop()
+        if control or text.rstrip():
+            line.append(Segment(text.rstrip(), style, control))
+            break
+    return line
 
 
 def _clean(line: list[Segment]) -> Iterator[Segment]:

@@ -108,7 +108,8 @@ class Chat:
         parts = [record.name, f"session {record.id[:8]}", model, "/help"]
         self._say(fit(" · ".join(part for part in parts if part)))
         said = self._session.state.messages(last=_HISTORY)
-        _remember([message.content for message in said if message.role == "user"])
+        before = [message.content for message in said if message.role == "user"]
+        _edit_lines(before, pastes=not self._console.is_dumb_terminal)
         shown = [message for message in said if message.content or message.status != "complete"]
         for message in [each for each in shown if each.role in {"user", "assistant"}][-_SHOWN:]:
             self._show(message)
@@ -290,13 +291,13 @@ def _as_text(typed: str) -> str:
     return typed.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _remember(said: Sequence[str]) -> None:
-    """Have the keys up and down bring back what the person has said."""
+def _edit_lines(said: Sequence[str], *, pastes: bool) -> None:
+    """Have lines edited, and the keys up and down bring back what was said; *pastes* as one."""
     try:
         import readline
     except ImportError:  # a Python without it: the terminal's own editing is left
         return
-    readline.parse_and_bind("set enable-bracketed-paste on")  # so that a line feed in it is text
+    readline.parse_and_bind(f"set enable-bracketed-paste {'on' if pastes else 'off'}")
     for each in said:
         readline.add_history(fit(each))
 
