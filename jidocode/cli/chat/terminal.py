@@ -161,18 +161,16 @@ class _Turn:
         threading.Thread(target=self._follow, args=[said], daemon=True).start()
         with _echo(on=False), self._interruptible():
             self._screen.start()
-            ended = None
             try:
-                while ended is None:
-                    ended = self._take(self._next())
-                    self._screen.refresh()
-            finally:
-                if ended is None:
-                    self._cancel()
-                    if self._turn is not None:
-                        with suppress(JidocodeError):  # it has not ended in time
-                            self._turn.result(_END_SECONDS)
-                self._screen.end(None if ended is None else ended.result)
+                ended = self._watch()
+            except BaseException:
+                self._cancel()
+                if self._turn is not None:
+                    with suppress(JidocodeError):  # it has not ended in time
+                        self._turn.result(_END_SECONDS)
+                self._screen.end(None)
+                raise
+            self._screen.end(ended.result)
         problem = ended.error if ended.result is None else ended.result.error
         if isinstance(problem, HostError):
             raise problem
@@ -181,6 +179,14 @@ class _Turn:
         if isinstance(ended.error, SessionError) or not isinstance(ended.error, JidocodeError):
             raise ended.error
         self._screen.say(ended.error.message, style="red")
+
+    def _watch(self) -> Ended:
+        """Show what happens until the end."""
+        ended = None
+        while ended is None:
+            ended = self._take(self._next())
+            self._screen.refresh()
+        return ended
 
     def _follow(self, said: str) -> None:
         """Read the turn, in a thread of its own."""
@@ -215,6 +221,8 @@ class _Turn:
                 self._cancel()
             case Proposal():
                 self._screen.propose(item)
+            case Question() if self._cancelled:
+                item.decide(Deny())
             case Question():
                 self._ask(item)
             case _:
@@ -223,7 +231,10 @@ class _Turn:
 
     @contextmanager
     def _interruptible(self) -> Generator[None]:
-        before = signal.signal(signal.SIGINT, lambda *_: self._inbox.put(Interrupt()))
+        def tell(_number: int, _frame: object) -> None:
+            self._inbox.put(Interrupt())
+
+        before = signal.signal(signal.SIGINT, tell)
         try:
             yield
         finally:
