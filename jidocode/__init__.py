@@ -206,6 +206,7 @@ if TYPE_CHECKING:
     from jidocode.session.conversation.importing import ImportedHistory as ImportedHistory
     from jidocode.session.conversation.reports import (
         ConversationStatistics as ConversationStatistics,
+        ModelAnswered as ModelAnswered,
         Repair as Repair,
     )
     from jidocode.session.journal.catalogue import Resumable as Resumable
@@ -403,7 +404,7 @@ else:
         jidocode.session.conversation.importing
             ImportedHistory
         jidocode.session.conversation.reports
-            ConversationStatistics Repair
+            ConversationStatistics ModelAnswered Repair
         jidocode.session.journal.catalogue
             Resumable
         jidocode.session.manager.client

@@ -25,7 +25,6 @@ from jidocode.session.agent.context import (
 )
 from jidocode.session.agent.message import CalledTool, MessageBuilder, ModelMessage
 from jidocode.session.agent.messages import (
-    NOTHING_USED,
     Began,
     BeginTurn,
     MakeCalls,
@@ -55,7 +54,7 @@ from jidocode.session.agent.turn import (
     TurnOutcome,
 )
 from jidocode.session.agent.writing import MessageWriter, arguments_of, name_of
-from jidocode.session.conversation.blocks import Completion, Usage
+from jidocode.session.conversation.blocks import NOTHING_USED, Completion, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig

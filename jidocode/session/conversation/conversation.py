@@ -23,7 +23,13 @@ from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.session.conversation import checks
-from jidocode.session.conversation.blocks import Block, Completion, TextBlock, ToolUseBlock
+from jidocode.session.conversation.blocks import (
+    Block,
+    Completion,
+    TextBlock,
+    ToolUseBlock,
+    Usage,
+)
 from jidocode.session.conversation.change_log import MemoryLog
 from jidocode.session.conversation.changes import (
     INTERRUPTED_CALL,
@@ -492,6 +498,20 @@ class Conversation:
     def session(self, session: Session) -> None:
         if session != self.session:
             self._ledger.commit(lambda seq: SessionChanged(seq=seq, session=session))
+
+    # Usage
+
+    def add_usage(self, counted_id: str, completion: Completion) -> Usage:
+        """Count what an answer took that no message keeps, once, and return what all took.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule.
+        """
+        checks.label("the id of an answer", counted_id)
+        if checks.completion(completion) is None:
+            raise InvalidRequestError("a completion must be a Completion, not None")
+        self._ledger.count(counted_id, completion)
+        return self._fold.usage.usage
 
     # Looking
 

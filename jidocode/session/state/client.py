@@ -9,7 +9,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int, require_wait
 from jidocode.session.conversation import approvals, importing, limits, summaries
-from jidocode.session.conversation.blocks import Block, Completion
+from jidocode.session.conversation.blocks import Block, Completion, Usage
 from jidocode.session.conversation.changes import (
     Approval,
     Change,
@@ -192,6 +192,19 @@ class StateMethods:
         return Question(request(summaries.summarize, summary_id, content, upto_seq, completion))
 
     summary = remote(summaries.summary)
+
+    @asked
+    def add_usage(
+        self, completion: Completion, *, counted_id: str | None = None
+    ) -> Question[Usage]:
+        """Count what an answer of a model took that no message keeps; return what all took.
+
+        Args:
+            completion: What the model's server said of it.
+            counted_id: As *message_id* in `append_message`.
+        """
+        counted_id = new_record_id() if counted_id is None else counted_id
+        return Question(request(Conversation.add_usage, counted_id, completion))
 
     # Approvals
 

@@ -98,6 +98,7 @@ OPERATIONS: Operations[Conversation] = Operations(
     approvals.answer,
     approvals.approvals,
     importing.import_history,
+    Conversation.add_usage,
     Conversation.statistics,
     repair,
     events,
