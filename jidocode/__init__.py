@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         SupervisorError as SupervisorError,
         SystemNameTakenError as SystemNameTakenError,
         SystemNotFoundError as SystemNotFoundError,
+        ToolCallRunningError as ToolCallRunningError,
     )
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.streams import CallStream as CallStream
@@ -344,6 +345,7 @@ else:
             ProtectedPathError RateLimitedError ReadOnlyError RegistryNotRunningError SessionError
             SessionExistsError SessionLimitError SessionNotFoundError SnapshotError StartFailedError
             StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
+            ToolCallRunningError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams

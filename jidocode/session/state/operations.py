@@ -81,6 +81,7 @@ OPERATIONS: Operations[Conversation] = Operations(
     Conversation.add_tool_result,
     Conversation.tool_call,
     Conversation.tool_calls,
+    Conversation.tool_call_maker,
     Conversation.tool_context,
     Conversation.replace_tool_context,
     Conversation.todos,
