@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from shell import COMMAND, SECONDS, environment, jidocode
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import Completion, SessionHandle, SessionSystem, Usage
 from jidocode.testing import eventually, wait_for_restart
 
 TMUX = shutil.which("tmux")
@@ -70,7 +70,9 @@ def terminal(served: str, tmp_path: Path) -> Iterator[Terminal]:
 def test_it_shows_what_happens(
     terminal: Terminal, attached: SessionSystem, opened: SessionHandle
 ) -> None:
-    """Processes, and what becomes of them."""
+    """Processes, what becomes of them, and what models take."""
+    opened.state.add_usage(Completion(model="large", usage=Usage(input_tokens=12_345, seconds=1.5)))
+    terminal.await_text("12.3k", "ModelAnswered", "large", "12345 tokens read, 0 said, 1.5 s")
     victim = attached.get_state(opened.id)
     terminal.await_text("1 sessions", f"shop {opened.id}", str(victim.os_pid), "q quit")
     os.kill(victim.os_pid, signal.SIGKILL)
