@@ -71,6 +71,7 @@ def test_it_shows_what_happens(
     terminal: Terminal, attached: SessionSystem, opened: SessionHandle
 ) -> None:
     """Processes, what becomes of them, and what models take."""
+    terminal.await_text("q quit")  # it hears what happens from now on
     opened.state.add_usage(Completion(model="large", usage=Usage(input_tokens=12_345, seconds=1.5)))
     terminal.await_text("12.3k", "ModelAnswered", "large", "12345 tokens read, 0 said, 1.5 s")
     victim = attached.get_state(opened.id)
