@@ -191,7 +191,7 @@ def test_instructions_of_any_kind(open_session: Open, project: Path) -> None:
     """Their beginning is told if they are text in the project; else the turn goes on without."""
     opened = open_session(room=10**9)
     file = project / "AGENTS.md"
-    told = {}
+    told = dict[str, bool]()
     for make in (huge, damaged, binary, link_out, fifo, folder, missing):
         make(file)
         result = opened.session.agent.prompt("echo").result()

@@ -194,7 +194,10 @@ class TurnDriver:
             finally:
                 with self._lock:
                     self._stops.discard(stop)
-            self._way.cast(CallMade(self._request.turn_id, call.id))
+            try:
+                self._way.cast(CallMade(self._request.turn_id, call.id))
+            except JidocodeError as error:  # the turn has ended, and all with it
+                log.debug("nobody can be told that a call was made: {}", error)
 
     def _decide(self, request: ToolRequest) -> Decision:
         """Ask the policy; what it allows after the end of the turn is not done any more."""
