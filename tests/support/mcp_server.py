@@ -1,4 +1,4 @@
-"""A server of the Model Context Protocol for tests, by the official package: `python mcp_server.py PORT`.
+"""A server of the Model Context Protocol by the official package, for tests: its argument is a port.
 
 It speaks streamable HTTP on 127.0.0.1.
 """
