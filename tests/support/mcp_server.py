@@ -1,4 +1,4 @@
-"""A server of the Model Context Protocol by the official package, for tests: its argument is a port.
+"""A server of the Model Context Protocol by the official package; its argument is a port.
 
 It speaks streamable HTTP on 127.0.0.1.
 """
