@@ -19,6 +19,7 @@ from attrs import evolve
 
 from jidocode._host.attach import place
 from jidocode._host.threads import prefer_whole
+from jidocode.base import log
 from jidocode.base.text import quote
 from jidocode.errors import (
     HostStartError,
@@ -29,6 +30,7 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.session.admission.admission import Place
+from jidocode.session.conversation.changes import Change
 from jidocode.session.journal.catalogue import (
     Resumable,
     add_record,
@@ -38,6 +40,7 @@ from jidocode.session.journal.catalogue import (
     list_journals,
     load_record,
     of_project,
+    read_changes,
 )
 from jidocode.session.journal.ownership import Home
 from jidocode.session.journal.place import check_place, journal_path
@@ -194,6 +197,25 @@ class Archive:
     def export(self, session_id: str) -> Iterator[dict[str, Any]]:
         """Yield every change of a session; see `SessionSystem.export_session`."""
         return export_journal(self.path(session_id))
+
+    def changes_after(self, session_id: str, after_seq: int) -> list[Change]:
+        """Return a page of what follows *after_seq* in a journal that nobody writes to any more.
+
+        Nothing if there is no journal, or it cannot be read, which is logged.
+
+        Raises:
+            EventGapError: The change after *after_seq* is not there any more.
+        """
+        if self._settings.durability == "memory":
+            return []
+        path = journal_path(self.folder, session_id)
+        try:
+            return prefer_whole(lambda: read_changes(path, after_seq))
+        except SessionNotFoundError:
+            return []
+        except JournalError as error:
+            log.warning("what session {} has said last cannot be read: {}", session_id, error)
+            return []
 
     def fork(self, session_id: str, *, upto_seq: int | None, name: str | None) -> Session:
         """Begin a journal with a copy of another; see `SessionSystem.fork_session`."""

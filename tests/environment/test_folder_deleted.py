@@ -42,21 +42,28 @@ SNAPSHOTS: dict[str, Callable[[SessionHandle], object]] = {
 }
 
 
-@pytest.fixture
-def session(system: SessionSystem, project: Path) -> SessionHandle:
-    return system.create_session(project)
-
-
 def ask_manager(name: str, session: SessionHandle) -> object:
     answer: object = getattr(session.manager, name)(*ARGUMENTS.get(name, ("a",)))
     return answer
 
 
+ASKED: dict[str, Callable[[SessionHandle], object]] = {
+    **{name: partial(ask_manager, name) for name in [*OPERATIONS.by_name, *SEARCHES.by_name]},
+    **SNAPSHOTS,
+    "run": lambda session: session.run("true"),
+}
+"""All that is about the project."""
+
+
+@pytest.fixture
+def session(system: SessionSystem, project: Path) -> SessionHandle:
+    return system.create_session(project)
+
+
 def check_gone(session: SessionHandle, project: Path, *, replaced: bool = False) -> None:
     """All that is about the project is refused in the same way, and all else goes on."""
     expected = ProjectGoneError(str(project), replaced)
-    asked = {name: partial(ask_manager, name) for name in [*OPERATIONS.by_name, *SEARCHES.by_name]}
-    for name, ask in {**asked, **SNAPSHOTS, "run": lambda session: session.run("true")}.items():
+    for name, ask in ASKED.items():
         with pytest.raises(ProjectGoneError) as caught:
             ask(session)
         assert (name, caught.value.args) == (name, expected.args)
