@@ -12,6 +12,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,26 @@ from jidocode.system.settings import Settings, default_state_dir
 class Archive:
     """The journals that a system with *settings* writes and finds.
 
+    Where it looks is settled once: what the app's environment says later is for later systems.
+
     Attributes:
         system: The id of the system among those that have the same journals.
+        private: The folder in which the systems of this user keep their secrets.
     """
 
     def __init__(
-        self, settings: Settings, system: str | None = None, *, read_only: bool = False
+        self,
+        settings: Settings,
+        system: str | None = None,
+        *,
+        private: Path | None = None,
+        read_only: bool = False,
     ) -> None:
         """Be the archive of *system*, of a new one by default; *read_only* changes no file."""
         self._settings = settings
         self._read_only = read_only
         self.system = uuid.uuid4().hex if system is None else system
+        self.private = place.folder() if private is None else private
 
     @property
     def home(self) -> Home | None:
@@ -77,7 +87,7 @@ class Archive:
             allow_nested=self._settings.allow_nested,
         )
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Where they are.
 
@@ -121,7 +131,7 @@ class Archive:
             JournalError: The folder of journals lies within the project.
             InvalidSessionError: That in which the systems of this user are found does.
         """
-        private = place.folder()
+        private = self.private
         if private.resolve().is_relative_to(Path(session.project_path).resolve()):
             reason = f"the project holds {quote(str(private))}, where systems keep their secrets"
             raise InvalidSessionError(("path_not_private",), (reason,))
