@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        ProjectGoneError as ProjectGoneError,
         ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
         ReadOnlyError as ReadOnlyError,
@@ -286,10 +287,10 @@ else:
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError NoCommandError
             NoProcessError NoSnapshotError NotRegisteredError NotTextError PolicyDeniedError
-            ProgramNotFoundError ProjectAlreadyOpenError ProtectedPathError RateLimitedError
-            ReadOnlyError RegistryNotRunningError SessionError SessionExistsError
-            SessionLimitError SessionNotFoundError SnapshotError StartFailedError
-            StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
+            ProgramNotFoundError ProjectAlreadyOpenError ProjectGoneError ProtectedPathError
+            RateLimitedError ReadOnlyError RegistryNotRunningError SessionError SessionExistsError
+            SessionLimitError SessionNotFoundError SnapshotError StartFailedError StreamStalledError
+            SupervisorError SystemNameTakenError SystemNotFoundError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
