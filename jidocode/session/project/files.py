@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 
 from jidocode.base.closing import Closing
 from jidocode.base.text import quote
@@ -52,6 +53,7 @@ class Project(Closing):
         hard_links: bool = True,
         protection: ProtectionRules | None = None,
         tell: Tell = lambda _: None,
+        elsewhere: Callable[[], int | None] = lambda: None,
     ) -> None:
         """Pin the folder at *root*; most arguments are those of `Boundary`.
 
@@ -63,6 +65,7 @@ class Project(Closing):
             hard_links: Idem.
             protection: Which paths are protected, and how; the defaults if not given.
             tell: Hears which protected paths were changed.
+            elsewhere: As for `Boundary`.
 
         Raises:
             InvalidSessionError: With one code: `path_not_found` (it is gone),
@@ -71,7 +74,12 @@ class Project(Closing):
         """
         try:
             self.boundary = Boundary(
-                root, key=key, tier=tier, temporary=temporary, hard_links=hard_links
+                root,
+                key=key,
+                tier=tier,
+                temporary=temporary,
+                hard_links=hard_links,
+                elsewhere=elsewhere,
             )
             """Through which everything in the folder is reached."""
         except BoundaryError as error:
@@ -87,7 +95,7 @@ class Project(Closing):
 
     @property
     def root(self) -> str:
-        """Absolute path of the folder, as it was when it was pinned."""
+        """Absolute path of the folder; see `Boundary.root`."""
         return self.boundary.root
 
     @property
