@@ -7,12 +7,12 @@ OpenSSL, is for whoever reads files: there the host has loaded it (`session/prel
 
 from __future__ import annotations
 
+from _operator import _compare_digest as compare_digest
+
 try:
     from _blake2 import blake2b
-    from _operator import _compare_digest as compare_digest
-except ImportError:  # both are private names: another Python may have others
+except ImportError:  # a Python may be built without it
     from hashlib import blake2b
-    from hmac import compare_digest
 
 __all__ = ["blake2b", "compare_digest", "sha256_of"]
 
