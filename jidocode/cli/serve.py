@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jidocode.system.system import SessionSystem
 
 
-@click.command("serve")
+@click.command("serve", short_help="Run a system in the foreground for others to attach.")
 @click.option("--name", default="default", show_default=True, help="By which others attach.")
 @config_option
 @click.option(
