@@ -10,6 +10,7 @@ one process (see `measure`).
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -115,7 +116,8 @@ def show_processes(rounds: list[list[Process]]) -> None:
     for kind in dict.fromkeys(kind for each in rounds for kind, _, _ in sorted(each)):
         alike = [[process for process in each if process[0] == kind] for each in rounds]
         count = statistics.median_high(map(len, alike))
-        shared, own = ([sum(one[place] for one in each) for each in alike] for place in (1, 2))
+        shared = [math.fsum(size for _, size, _ in each) for each in alike]
+        own = [math.fsum(size for _, _, size in each) for each in alike]
         print(f"| {kind} | {count} | {spread(shared)} | {spread(own)} |")
 
 
