@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable
 
 from jidocode.base.closing import Closing
+from jidocode.base.hashes import sha256_of
 from jidocode.base.text import quote
 from jidocode.errors import (
     BoundaryError,
@@ -30,7 +31,7 @@ from jidocode.session.project.boundary import Boundary, Tier
 from jidocode.session.project.locate import ProjectKey, unusable_project
 from jidocode.session.project.protection import ProtectionRules, Tell
 from jidocode.session.project.protector import Protector
-from jidocode.session.project.reading import read_part, read_rest, sha256_of
+from jidocode.session.project.reading import read_part, read_rest
 from jidocode.session.project.results import FileBytes, Listing, TextFile, WrittenFile
 from jidocode.session.project.slices import MAX_LINES, FileSlice, cut_slice
 from jidocode.session.project.temporary import TemporaryName
