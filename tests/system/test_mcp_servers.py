@@ -309,6 +309,14 @@ def test_a_resumed_session_has_those_that_it_is_given(system: SessionSystem, pro
     session.stop()
 
 
+def test_a_project_that_has_moved_is_where_it_works(session: SessionHandle, project: Path) -> None:
+    """As commands do."""
+    moved = project.rename(project.with_name("moved"))
+    call(session, "odd__touch", path="here")
+    assert (moved / "here").exists()
+    assert f"file://{moved}" in call(session, "odd__ask")
+
+
 def test_coroutines_have_them_too(project: Path) -> None:
     """One that is cancelled cancels its call."""
 
