@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import cast
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -90,6 +88,8 @@ class McpServer(Record):
         plain = _FOREIGN.sub("_", self.name).strip("_")
         if plain and len(plain) <= MAX_PREFIX_LENGTH:
             return plain
+        import hashlib  # noqa: PLC0415 - few names are long, and all apps wait for imports
+
         mark = hashlib.sha256(self.name.encode()).hexdigest()[:6]
         return f"{plain[: MAX_PREFIX_LENGTH - len(mark) - 1]}_{mark}".lstrip("_")
 
@@ -124,6 +124,8 @@ class McpServer(Record):
             raise InvalidMcpServerError(
                 f"{self._called} has a url: it is no program with args, env or confine"
             )
+        from urllib.parse import urlsplit  # noqa: PLC0415 - as above
+
         try:
             parts = urlsplit(url) if isinstance(url, str) and url.isprintable() else None
             good = parts is not None and parts.scheme in {"http", "https"} and parts.hostname
