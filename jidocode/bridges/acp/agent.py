@@ -14,7 +14,7 @@ from jidocode.bridges.acp.content import PromptBlock, as_content, text_of
 from jidocode.bridges.acp.permissions import MODE, MODEL, Preset
 from jidocode.bridges.acp.sessions import EditorSession, EditorSessions
 from jidocode.bridges.acp.turn import Editor, EditorTurn
-from jidocode.errors import AgentBusyError, InvalidRequestError
+from jidocode.errors import AgentBusyError, InvalidRequestError, JidocodeError
 from jidocode.session.record import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
@@ -167,8 +167,13 @@ class EditorAgent:
             handle = await self.sessions.handle(session)
             await self._name(session, handle, text_of(prompt))
             return await turn.run(handle, content)
+        except JidocodeError:
+            if not turn.is_cancelled:
+                raise
+            return schema.PromptResponse(stop_reason="cancelled")
         finally:
             session.turn = None
+            turn.end()
 
     async def _name(self, session: EditorSession, handle: AsyncSessionHandle, said: str) -> None:
         title = updates.title_of(said, MAX_NAME_LENGTH)

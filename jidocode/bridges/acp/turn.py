@@ -63,15 +63,25 @@ class EditorTurn:
         self._session = session
         self._turn: AsyncTurnHandle | None = None
         self._cancelled = asyncio.Event()
+        self._ended = asyncio.Event()
         self._over = asyncio.Event()
         self._shown: dict[str, asyncio.Event] = {}
 
     async def cancel(self) -> None:
         """End it; returns when it has ended."""
         self._cancelled.set()
-        turn = self._turn
-        if turn is not None:
-            await turn.cancel()
+        if self._turn is not None:
+            await self._turn.cancel()
+        await self._ended.wait()  # one that has not begun yet ends when it begins
+
+    def end(self) -> None:
+        """It has ended."""
+        self._ended.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody wants it to end: then it is no error that it does."""
+        return self._cancelled.is_set()
 
     async def run(
         self, handle: AsyncSessionHandle, content: str | list[Block]
@@ -129,7 +139,7 @@ class EditorTurn:
                 await self._show(self._translator.started(call, status))
                 self._shown.setdefault(call.id, asyncio.Event()).set()
             case ToolResult():
-                await self._ended(event)
+                await self._take_result(event)
             case TokenUsage():
                 if self._size is not None:
                     used = event.input_tokens + event.output_tokens
@@ -137,7 +147,7 @@ class EditorTurn:
             case _:
                 pass
 
-    async def _ended(self, result: ToolResult) -> None:
+    async def _take_result(self, result: ToolResult) -> None:
         call = self._translator.shown(result.call_id)
         if call is None:  # it was never made, for it makes no sense
             recorded = await self._handle.state.tool_call(result.call_id)
