@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -176,10 +177,13 @@ class EditorAgent:
             turn.end()
 
     async def _name(self, session: EditorSession, handle: AsyncSessionHandle, said: str) -> None:
+        """Call a session by what is said in it first, if it is called as its folder is."""
         title = updates.title_of(said, MAX_NAME_LENGTH)
-        if not session.is_new or not title:
+        folder = os.path.basename(session.record.project_path)  # noqa: PTH119 - it is text
+        if session.record.name != folder[:MAX_NAME_LENGTH] or not title:
             return
-        session.is_new = False
+        if await handle.state.messages(limit=1):
+            return
         session.record = await handle.rename(title)
         update = schema.SessionInfoUpdate(session_update="session_info_update", title=title)
         await self._editor.show(session.id, update)

@@ -55,14 +55,12 @@ class EditorSession:
         preset: What may be done without asking.
         turn: The prompt under way, if there is one.
         is_ours: Whether it runs because of us, and may be stopped.
-        is_new: Whether nothing has been said in it yet, so that its name says nothing.
     """
 
     record: Session
     preset: Preset = Preset.ASK
     turn: Busy | None = None
     is_ours: bool = False
-    is_new: bool = False
 
     @property
     def id(self) -> str:
@@ -117,7 +115,7 @@ class EditorSessions:
         async with self._opening:
             handle = await self._start(lambda: self._system.create_session(folder))
             record = await self._system.session_record(handle.id)
-            session = EditorSession(record, is_ours=True, is_new=True)
+            session = EditorSession(record, is_ours=True)
             self._known[session.id] = session
             return session
 
