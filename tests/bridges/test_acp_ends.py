@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -232,6 +233,25 @@ def test_several_editors_work_in_one_system(project: Path, tmp_path: Path) -> No
     spec = ModelSpec("scripted_models:ScriptedModel")
     with SessionSystem(name=name, model=spec, state_dir=tmp_path / "journals") as system:
         asyncio.run(asyncio.wait_for(talk(system), 120))
+
+
+def test_the_page_says_how_editors_start_it() -> None:
+    """The words of its JSON are those that the command takes."""
+    page = (Path(__file__).parents[2] / "docs/editors.md").read_text("utf-8")
+    blocks = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        server = json.loads(block)["agent_servers"]["jidocode"]
+        assert server["command"].endswith("jidocode")
+        done = subprocess.run(
+            [*COMMAND, *server["args"]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            env=environment(**server["env"]),
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
