@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jidocode.session.agent.spec import ModelSpec
     from jidocode.system.asynchronous.system import AsyncSessionSystem
 
-_SHUTDOWN_SECONDS = 0.5
+_SHUTDOWN_SECONDS = 0.3
 """For a system to stop in order: a second after its editor nothing is left, and all is written."""
 
 

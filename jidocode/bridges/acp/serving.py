@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOK_SECONDS = 1.0
 """How often it is looked whether the system has ended."""
-_END_SECONDS = 0.3
+_END_SECONDS = 0.2
 """In which prompts under way are ended when the editor is gone."""
 _INVALID_PARAMS, _INTERNAL, _NOT_FOUND = -32602, -32603, -32002
 _SERVERS: TypeAdapter[object] = TypeAdapter(list[McpServer])
@@ -110,7 +110,10 @@ class EditorConnection:
         turns = [asyncio.create_task(turn.cancel()) for turn in self._agent.sessions.turns()]
         if turns:
             await asyncio.wait(turns, timeout=_END_SECONDS)
-        await self._connection.close()
+        try:
+            await self._connection.close()
+        except Exception as error:  # noqa: BLE001 - of a request that nobody waits for any more
+            log.debug("a request ended with the connection: {}", describe(error))
 
     async def show(self, session_id: str, update: Update) -> None:
         """Show something; nothing if nobody is there any more."""

@@ -93,6 +93,7 @@ class EditorSessions:
         self._system = system
         self._known: dict[str, EditorSession] = {}
         self._opening = asyncio.Lock()
+        self._listing = asyncio.Lock()
 
     def get(self, session_id: str) -> EditorSession:
         """Return one that is open.
@@ -207,7 +208,10 @@ class EditorSessions:
             if folder is not None:
                 found = [each for each in found if _is_in(each.record, folder)]
         else:
-            journals = await asyncio.to_thread(list_resumable, settings.state_dir, project=folder)
+            async with self._listing:  # threads that wait for the disk outlive their requests
+                journals = await asyncio.to_thread(
+                    list_resumable, settings.state_dir, project=folder
+                )
             found = [Listed(each.session, each.modified_at) for each in journals if each.session]
         found.sort(key=lambda each: each.place, reverse=True)
         left = [each for each in found if cursor is None or each.place < cursor]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from acp import RequestError, schema
 
@@ -12,7 +13,7 @@ from jidocode.base import log
 from jidocode.base.text import describe, line
 from jidocode.bridges.acp import permissions, updates
 from jidocode.bridges.acp.updates import ShownCall, Translator, Update
-from jidocode.errors import JidocodeError
+from jidocode.errors import CallError, JidocodeError
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import TurnEvent, TurnResult
 from jidocode.session.agent.model import ReasoningDelta, TextDelta, TokenUsage
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from jidocode.bridges.acp.sessions import EditorSession
     from jidocode.system.asynchronous.agent import AsyncTurnHandle
     from jidocode.system.asynchronous.handle import AsyncSessionHandle
+
+T = TypeVar("T")
 
 REASONS: dict[TurnOutcome, schema.StopReason] = {
     TurnOutcome.END: "end_turn",
@@ -104,10 +107,13 @@ class EditorTurn:
             async for event in turn:
                 await self._take(event)
             result = await turn.result()
+        except Exception:
+            await turn.cancel()  # nobody is told any more of what it does
+            raise
         finally:
             self._over.set()
-            if not turn.done:  # whoever has prompted is gone
-                await asyncio.shield(turn.cancel())
+            for shown in self._shown.values():
+                shown.set()
         for update in self._translator.left_open():
             await self._show(update)
         return self._response(result)
@@ -150,7 +156,7 @@ class EditorTurn:
     async def _take_result(self, result: ToolResult) -> None:
         call = self._translator.shown(result.call_id)
         if call is None:  # it was never made, for it makes no sense
-            recorded = await self._handle.state.tool_call(result.call_id)
+            recorded = await _known(self._handle.state.tool_call(result.call_id))
             if recorded is None:
                 return
             call = self._translator.recorded(recorded)
@@ -158,7 +164,9 @@ class EditorTurn:
         ended = self._translator.ended(call, result.content, is_error=result.is_error)
         await self._show(ended)
         if call.name == updates.TODO_WRITE and not result.is_error:
-            await self._show(updates.plan(await self._handle.state.todos()))
+            todos = await _known(self._handle.state.todos())
+            if todos is not None:
+                await self._show(updates.plan(todos))
 
     async def _show(self, update: Update) -> None:
         await self._editor.show(self._session.id, update)
@@ -168,7 +176,8 @@ class EditorTurn:
     async def _decide(self, request: ToolRequest) -> Decision:
         """Decide about a call of the model's: a policy."""
         # What comes before the call is shown before it, and the call before the question.
-        await self._shown.setdefault(request.call_id, asyncio.Event()).wait()
+        if not self._over.is_set():
+            await self._shown.setdefault(request.call_id, asyncio.Event()).wait()
         call = self._translator.shown(request.call_id)
         if call is None:
             return Deny("the call has ended")
@@ -206,3 +215,12 @@ class EditorTurn:
         finally:
             asking.cancel()
             over.cancel()
+
+
+async def _known(work: Awaitable[T]) -> T | None:
+    """Return what the State says; None if it dies over that, of which the turn tells."""
+    try:
+        return await work
+    except CallError as error:
+        log.debug("the State is not asked: {}", error)
+        return None

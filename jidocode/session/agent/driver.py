@@ -96,10 +96,13 @@ class TurnDriver:
 
     def cancel(self) -> None:
         """Have the turn end."""
+        self._tell(CancelTurn(self._request.turn_id))
+
+    def _tell(self, request: object) -> None:
         try:
-            self._way.cast(CancelTurn(self._request.turn_id))
-        except JidocodeError as error:  # then it has ended, and is told so
-            log.debug("a turn cannot be cancelled: {}", error)
+            self._way.cast(request)
+        except JidocodeError as error:  # then the turn has ended, and its handle is told so
+            log.debug("the agent cannot be told: {}", error)
 
     # In the thread of the turn
 
@@ -195,7 +198,7 @@ class TurnDriver:
             finally:
                 with self._lock:
                     self._stops.discard(stop)
-            self._way.cast(CallMade(self._request.turn_id, call.id))
+            self._tell(CallMade(self._request.turn_id, call.id))
 
     def _decide(self, request: ToolRequest) -> Decision:
         """Ask the policy; what it allows after the end of the turn is not done any more."""
