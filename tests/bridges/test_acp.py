@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from acp import RequestError
-from acp.schema import EnvVariable, McpServerStdio
+from acp.schema import EnvVariable, McpServerStdio, SseMcpServer
 from acp_clients import AGENT, Editor, editing, refused, until
 
 NOBODY = "5b0c2f7e-4c1d-4c58-9d2b-0a7d6d1f8a11"
@@ -249,9 +250,8 @@ def test_wrong_requests_are_refused_in_a_sentence(project: Path, tmp_path: Path)
     async def talk() -> None:
         async with editing() as editor:
             agent = editor.agent
-            server = McpServerStdio(
-                name="x", command="x", args=[], env=[EnvVariable(name="a", value="b")]
-            )
+            server = McpServerStdio(name="x", command="x", args=[], env=[])
+            old = SseMcpServer(type="sse", name="x", url="http://127.0.0.1:1/", headers=[])
             cwd = str(project)
             work: Awaitable[object]
             for work in (
@@ -259,7 +259,8 @@ def test_wrong_requests_are_refused_in_a_sentence(project: Path, tmp_path: Path)
                 agent.new_session(cwd=str(tmp_path / "nowhere"), mcp_servers=[]),
                 agent.new_session(cwd=str(project / "README.md"), mcp_servers=[]),
                 agent.new_session(cwd=cwd, mcp_servers=[], additional_directories=["/tmp"]),  # noqa: S108 - nobody goes there
-                agent.new_session(cwd=cwd, mcp_servers=[server]),
+                agent.new_session(cwd=cwd, mcp_servers=[server, server]),
+                agent.new_session(cwd=cwd, mcp_servers=[old]),
                 agent.load_session(cwd=cwd, session_id="x", mcp_servers=[]),
             ):
                 assert (await refused(work)).code == -32602
@@ -299,5 +300,38 @@ def test_wrong_requests_are_refused_in_a_sentence(project: Path, tmp_path: Path)
             assert "interrupted" in str(error)
             assert (await editor.say(session, "say well")).stop_reason == "end_turn"
             assert json.dumps(editor.text(session)).count("half") == 1
+
+    run(talk())
+
+
+def test_mcp_servers_of_the_editor_are_tools_of_the_agent(project: Path) -> None:
+    """Whenever the session runs; asked about unless they only read."""
+    here = Path(__file__).parents[1] / "support/mcp_server.py"
+    server = McpServerStdio(
+        name="tests",
+        command=sys.executable,
+        args=[str(here)],
+        env=[EnvVariable(name="SECRET", value="known")],
+    )
+
+    async def talk() -> None:
+        async with editing() as editor:
+            agent, cwd = editor.agent, str(project)
+            new = await agent.new_session(cwd=cwd, mcp_servers=[server])
+            session, script = new.session_id, 'call tests__variable {"name": "SECRET"}'
+            await editor.say(session, script, 'call tests__write {"name": "n", "text": "x"}')
+            kinds = [each["kind"] for each in editor.of(session, "tool_call")]
+            assert kinds == ["read", "execute"]
+            assert [each["title"] for each in editor.asked] == ["tests__write n"]
+            ended = editor.of(session, "tool_call_update")
+            assert "known" in ended[0]["content"][0]["content"]["text"]
+            other = await editor.new(project)
+            await editor.say(other, script)
+            assert editor.of(other, "tool_call_update")[-1]["status"] == "failed"
+            await editor.say(session, script)  # it runs again
+            assert editor.of(session, "tool_call_update")[-1]["status"] == "completed"
+            await agent.load_session(session_id=session, cwd=cwd, mcp_servers=[])
+            await editor.say(session, script)
+            assert editor.of(session, "tool_call_update")[-1]["status"] == "failed"
 
     run(talk())

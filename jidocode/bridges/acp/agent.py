@@ -13,6 +13,7 @@ from jidocode.base.text import quote
 from jidocode.bridges.acp import permissions, updates
 from jidocode.bridges.acp.content import PromptBlock, as_content, text_of
 from jidocode.bridges.acp.permissions import MODE, MODEL, Preset
+from jidocode.bridges.acp.servers import EditorServer, as_servers
 from jidocode.bridges.acp.sessions import EditorSession, EditorSessions
 from jidocode.bridges.acp.turn import Editor, EditorTurn
 from jidocode.errors import AgentBusyError, InvalidRequestError, JidocodeError
@@ -21,8 +22,6 @@ from jidocode.session.record import MAX_NAME_LENGTH
 if TYPE_CHECKING:
     from jidocode.system.asynchronous.handle import AsyncSessionHandle
     from jidocode.system.asynchronous.system import AsyncSessionSystem
-
-McpServer = schema.HttpMcpServer | schema.SseMcpServer | schema.AcpMcpServer | schema.McpServerStdio
 
 
 class EditorAgent:
@@ -49,6 +48,7 @@ class EditorAgent:
             auth_methods=[],
             agent_capabilities=schema.AgentCapabilities(
                 load_session=True,
+                mcp_capabilities=schema.McpCapabilities(http=True),
                 prompt_capabilities=schema.PromptCapabilities(image=True, embedded_context=True),
                 session_capabilities=schema.SessionCapabilities(
                     list=schema.SessionListCapabilities(),
@@ -65,12 +65,12 @@ class EditorAgent:
     async def new_session(
         self,
         cwd: str,
-        mcp_servers: Sequence[McpServer] | None = None,
+        mcp_servers: Sequence[EditorServer] | None = None,
         additional_directories: Sequence[str] | None = None,
     ) -> schema.NewSessionResponse:
         """Begin a session for the project in *cwd*."""
-        _refuse(mcp_servers, additional_directories)
-        session = await self.sessions.new(cwd)
+        _refuse(additional_directories)
+        session = await self.sessions.new(cwd, as_servers(mcp_servers))
         modes, options = await self._choices(session)
         return schema.NewSessionResponse(session_id=session.id, modes=modes, config_options=options)
 
@@ -78,12 +78,12 @@ class EditorAgent:
         self,
         cwd: str,
         session_id: str,
-        mcp_servers: Sequence[McpServer] | None = None,
+        mcp_servers: Sequence[EditorServer] | None = None,
         additional_directories: Sequence[str] | None = None,
     ) -> schema.LoadSessionResponse:
         """Open a session again, and show all that was said in it."""
-        _refuse(mcp_servers, additional_directories)
-        session = await self.sessions.open(session_id, cwd)
+        _refuse(additional_directories)
+        session = await self.sessions.open(session_id, cwd, as_servers(mcp_servers))
         await self._replay(session)
         modes, options = await self._choices(session)
         return schema.LoadSessionResponse(modes=modes, config_options=options)
@@ -92,12 +92,12 @@ class EditorAgent:
         self,
         session_id: str,
         cwd: str,
-        mcp_servers: Sequence[McpServer] | None = None,
+        mcp_servers: Sequence[EditorServer] | None = None,
         additional_directories: Sequence[str] | None = None,
     ) -> schema.ResumeSessionResponse:
         """Open a session again."""
-        _refuse(mcp_servers, additional_directories)
-        session = await self.sessions.open(session_id, cwd)
+        _refuse(additional_directories)
+        session = await self.sessions.open(session_id, cwd, as_servers(mcp_servers))
         modes, options = await self._choices(session)
         return schema.ResumeSessionResponse(modes=modes, config_options=options)
 
@@ -105,12 +105,12 @@ class EditorAgent:
         self,
         session_id: str,
         cwd: str,
-        mcp_servers: Sequence[McpServer] | None = None,
+        mcp_servers: Sequence[EditorServer] | None = None,
         additional_directories: Sequence[str] | None = None,
     ) -> schema.ForkSessionResponse:
         """Begin a session with a copy of what was said in another one."""
-        _refuse(mcp_servers, additional_directories)
-        session = await self.sessions.fork(session_id, cwd)
+        _refuse(additional_directories)
+        session = await self.sessions.fork(session_id, cwd, as_servers(mcp_servers))
         modes, options = await self._choices(session)
         return schema.ForkSessionResponse(
             session_id=session.id, modes=modes, config_options=options
@@ -264,16 +264,11 @@ class EditorAgent:
         return list(dict.fromkeys(named))
 
 
-def _refuse(
-    mcp_servers: Sequence[McpServer] | None, additional_directories: Sequence[str] | None
-) -> None:
-    """Refuse what is not done yet, for to leave it out in silence would be to lie.
+def _refuse(additional_directories: Sequence[str] | None) -> None:
+    """Refuse what cannot be done, for to leave it out in silence would be to lie.
 
     Raises:
-        InvalidRequestError: There are servers, or folders.
+        InvalidRequestError: There are folders.
     """
-    if mcp_servers:
-        names = ", ".join(quote(each.name) for each in mcp_servers)
-        raise InvalidRequestError(f"MCP servers of the editor cannot be used: {names}")
     if additional_directories:
         raise InvalidRequestError("a session has one folder: its project")

@@ -16,12 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from jidocode.base import log
 from jidocode.base.text import describe, line
-from jidocode.bridges.acp.agent import EditorAgent, McpServer
+from jidocode.bridges.acp.agent import EditorAgent
+from jidocode.bridges.acp.servers import EditorServer
 from jidocode.bridges.acp.updates import Update
 from jidocode.bridges.acp.wire import StdioTransport
 from jidocode.bridges.pipes import Pipes
 from jidocode.errors import (
     HostExitedError,
+    InvalidMcpServerError,
     InvalidRequestError,
     InvalidSessionError,
     InvalidSessionIdError,
@@ -38,7 +40,7 @@ _LOOK_SECONDS = 1.0
 _END_SECONDS = 0.2
 """In which prompts under way are ended when the editor is gone."""
 _INVALID_PARAMS, _INTERNAL, _NOT_FOUND = -32602, -32603, -32002
-_SERVERS: TypeAdapter[object] = TypeAdapter(list[McpServer])
+_SERVERS: TypeAdapter[object] = TypeAdapter(list[EditorServer])
 
 
 def run(system: AsyncSessionSystem, others: Sequence[str], pipes: Pipes) -> None:
@@ -197,6 +199,8 @@ def _code_of(error: JidocodeError) -> int:
         case SessionNotFoundError():
             return _NOT_FOUND
         case InvalidRequestError() | InvalidSessionError() | InvalidSessionIdError():
+            return _INVALID_PARAMS
+        case InvalidMcpServerError():
             return _INVALID_PARAMS
         case HostExitedError() | _:
             return _INTERNAL

@@ -25,6 +25,7 @@ from jidocode.errors import (
     ProjectAlreadyOpenError,
     SessionNotFoundError,
 )
+from jidocode.session.mcp.spec import McpServer
 from jidocode.session.project.locate import locate_project
 from jidocode.session.record import Session, validate_session_id
 from jidocode.system.archive import list_resumable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 PAGE = 50
 """Sessions that one answer lists."""
+Servers = tuple[McpServer, ...]
 _CURSOR = re.compile(r"[0-9T:.+-]{32}\|[0-9a-f-]{36}")
 
 
@@ -54,12 +56,14 @@ class EditorSession:
         record: What it is.
         preset: What may be done without asking.
         turn: The prompt under way, if there is one.
+        servers: The MCP servers that the editor wants it to have, whenever it runs.
         is_ours: Whether it runs because of us, and may be stopped.
     """
 
     record: Session
     preset: Preset = Preset.ASK
     turn: Busy | None = None
+    servers: Servers = ()
     is_ours: bool = False
 
     @property
@@ -110,30 +114,38 @@ class EditorSessions:
         """Return all prompts under way."""
         return [each.turn for each in self._known.values() if each.turn is not None]
 
-    async def new(self, folder: str) -> EditorSession:
-        """Begin one in *folder*; raises as `create_session`."""
+    async def new(self, folder: str, servers: Servers) -> EditorSession:
+        """Begin one in *folder*, with these *servers*; raises as `create_session`."""
         _require_absolute(folder)
         async with self._opening:
-            handle = await self._start(lambda: self._system.create_session(folder))
+            handle = await self._start(
+                lambda: self._system.create_session(folder, mcp_servers=servers)
+            )
             record = await self._system.session_record(handle.id)
-            session = EditorSession(record, is_ours=True)
+            session = EditorSession(record, servers=servers, is_ours=True)
             self._known[session.id] = session
             return session
 
-    async def open(self, session_id: str, folder: str) -> EditorSession:
-        """Open one again, with its project in *folder*.
+    async def open(self, session_id: str, folder: str, servers: Servers) -> EditorSession:
+        """Open one again, with its project in *folder*, and with these *servers*.
 
         Raises:
             SessionNotFoundError: It is neither open nor has it a journal.
-            InvalidRequestError: It is of another project.
+            InvalidRequestError: It is of another project; or it runs with other servers, and
+                cannot be stopped.
             Exception: Whatever else `resume_session` raises.
         """
         _require_absolute(folder)
         session = self._known.get(validate_session_id(session_id))
         async with self._opening:
             is_ours = not await self._system.session_running(session_id)
+            if not is_ours and servers != (session.servers if session else ()):
+                if session is None or session.turn is not None or not session.is_ours:
+                    raise InvalidRequestError("the session runs, without these MCP servers")
+                await self._stop(session_id)
+                is_ours = True
             if is_ours:
-                handle = await self._start(lambda: self._resume(session_id, folder))
+                handle = await self._start(lambda: self._resume(session_id, folder, servers))
             else:
                 handle = await self._system.get_session(session_id)
             record = await self._system.session_record(session_id)
@@ -144,6 +156,7 @@ class EditorSessions:
             if session is None:
                 session = self._known.setdefault(session_id, EditorSession(record))
             session.record, session.preset = record, preset_in(await handle.state.settings())
+            session.servers = servers
             session.is_ours = session.is_ours or is_ours
             return session
 
@@ -152,7 +165,9 @@ class EditorSessions:
         async with self._opening:
             if await self._system.session_running(session.id):
                 return await self._system.get_session(session.id)
-            handle = await self._start(lambda: self._system.resume_session(session.id))
+            handle = await self._start(
+                lambda: self._system.resume_session(session.id, mcp_servers=session.servers)
+            )
             session.is_ours = True
             return handle
 
@@ -173,7 +188,7 @@ class EditorSessions:
             await self.close(session_id)
         await self._system.delete_session(session_id)
 
-    async def fork(self, session_id: str, folder: str) -> EditorSession:
+    async def fork(self, session_id: str, folder: str, servers: Servers) -> EditorSession:
         """Begin one with a copy of what was said in another."""
         _require_absolute(folder)
         record = await self._system.fork_session(validate_session_id(session_id))
@@ -182,7 +197,7 @@ class EditorSessions:
             raise _of_another_project(record)
         original = self._known.get(session_id)
         preset = Preset.ASK if original is None else original.preset
-        session = self._known[record.id] = EditorSession(record, preset)
+        session = self._known[record.id] = EditorSession(record, preset, servers=servers)
         return session
 
     async def listed(
@@ -218,13 +233,15 @@ class EditorSessions:
         page = left[:PAGE]
         return page, page[-1].place if len(left) > PAGE else None
 
-    async def _resume(self, session_id: str, folder: str) -> AsyncSessionHandle:
+    async def _resume(self, session_id: str, folder: str, servers: Servers) -> AsyncSessionHandle:
         try:
-            return await self._system.resume_session(session_id)
+            return await self._system.resume_session(session_id, mcp_servers=servers)
         except InvalidSessionError:
             if not await asyncio.to_thread(os.path.isdir, folder):
                 raise
-        return await self._system.resume_session(session_id, project_path=folder)
+        return await self._system.resume_session(
+            session_id, project_path=folder, mcp_servers=servers
+        )
 
     async def _start(
         self, start: Callable[[], Awaitable[AsyncSessionHandle]]

@@ -96,7 +96,7 @@ class EditorTurn:
         """
         self._handle = handle
         self._size = handle._system.settings.context_tokens  # noqa: SLF001 - no other way says it
-        kinds = {tool.name: tool.kind for tool in handle.tools}
+        kinds = {tool.name: tool.kind async for tool in handle.tools}
         self._translator = Translator(self._session.record.project_path, kinds)
         if self._cancelled.is_set():
             return schema.PromptResponse(stop_reason="cancelled")
