@@ -22,7 +22,7 @@ _DETAILS = (
 _SHORT = 8
 
 
-@click.command("events")
+@click.command("events", short_help="Show which processes run and what changes.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--session", help="Only those of this open session, an id or a name.")
 @system_option
