@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from shell import COMMAND, SECONDS, data, environment, jidocode
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import Completion, SessionHandle, SessionSystem, Usage
 from jidocode.cli.output import print_json
 from jidocode.testing import eventually
 
@@ -300,19 +300,25 @@ def test_the_doctor_has_the_settings_of_the_app(tmp_path: Path) -> None:
 def test_the_tree_shows_every_process(
     served: str, attached: SessionSystem, opened: SessionHandle
 ) -> None:
-    """With how it is, and as data."""
+    """With how it is, what models took, and as data."""
+    usage = Usage(input_tokens=12_000, output_tokens=345, cached_tokens=9)
+    opened.state.add_usage(Completion(usage=usage))
     drawn = jidocode("tree", "--system", served)
     kinds = ("manager", "state", "session")
     pids = [str(attached.get_process(opened.id, kind).os_pid) for kind in kinds]
 
     assert all(pid in drawn for pid in pids)
     assert f"shop {opened.id}" in drawn
+    assert [line.split()[-1] for line in drawn.splitlines() if opened.id in line] == ["12.3k"]
     assert "\x1b" not in drawn
 
     root = data("tree", "--system", served)
     sessions = next(each for each in root["children"] if each["id"] == "sessions")
     [session] = sessions["children"]
     assert (session["session_name"], session["status"]) == ("shop", "healthy")
+    assert session["usage"]["cached_tokens"] == 9
+    assert session["usage"] == root["usage"]
+    assert sessions["usage"] is None
     assert [each["id"] for each in session["children"]] == ["manager", "state"]
     assert all(each["memory"] > 0 for each in session["children"])
 

@@ -11,7 +11,7 @@ import pytest
 from shell import COMMAND, jidocode
 from terminals import TMUX, Terminal
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import Completion, SessionHandle, SessionSystem, Usage
 from jidocode.testing import eventually, wait_for_restart
 
 pytestmark = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
@@ -28,7 +28,10 @@ def terminal(served: str, tmp_path: Path) -> Iterator[Terminal]:
 def test_it_shows_what_happens(
     terminal: Terminal, attached: SessionSystem, opened: SessionHandle
 ) -> None:
-    """Processes, and what becomes of them."""
+    """Processes, what becomes of them, and what models take."""
+    terminal.await_text("q quit")  # it hears what happens from now on
+    opened.state.add_usage(Completion(model="large", usage=Usage(input_tokens=12_345, seconds=1.5)))
+    terminal.await_text("12.3k", "ModelAnswered", "large", "12345 tokens read, 0 said, 1.5 s")
     victim = attached.get_state(opened.id)
     terminal.await_text("1 sessions", f"shop {opened.id}", str(victim.os_pid), "q quit")
     os.kill(victim.os_pid, signal.SIGKILL)
