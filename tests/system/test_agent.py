@@ -518,7 +518,11 @@ def test_no_thread_fails_over_a_system_that_was_closed(
 ) -> None:
     """Nor prints anything: a call that comes to its end later has nobody to tell of that."""
     failures = list[str]()
-    monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(str(args.exc_value)))
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        failures.append(str(args.exc_value))
+
+    monkeypatch.setattr(threading, "excepthook", tell)
     begun, ends = threading.Event(), threading.Event()
 
     def wait(_session: SessionHandle, _arguments: Nothing) -> str:
