@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        ProjectGoneError as ProjectGoneError,
         ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
         ReadOnlyError as ReadOnlyError,
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
         SupervisorError as SupervisorError,
         SystemNameTakenError as SystemNameTakenError,
         SystemNotFoundError as SystemNotFoundError,
+        ToolCallRunningError as ToolCallRunningError,
     )
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.streams import CallStream as CallStream
@@ -208,6 +210,7 @@ if TYPE_CHECKING:
     from jidocode.session.conversation.importing import ImportedHistory as ImportedHistory
     from jidocode.session.conversation.reports import (
         ConversationStatistics as ConversationStatistics,
+        ModelAnswered as ModelAnswered,
         Repair as Repair,
     )
     from jidocode.session.journal.catalogue import Resumable as Resumable
@@ -350,9 +353,10 @@ else:
             ModelAuthenticationError ModelError ModelInterruptedError ModelRequestError
             ModelUnavailableError NoCommandError NoProcessError NoSnapshotError NotRegisteredError
             NotTextError PolicyDeniedError ProgramNotFoundError ProjectAlreadyOpenError
-            ProtectedPathError RateLimitedError ReadOnlyError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError SnapshotError StartFailedError
-            StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
+            ProjectGoneError ProtectedPathError RateLimitedError ReadOnlyError
+            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
+            SystemNameTakenError SystemNotFoundError ToolCallRunningError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -413,7 +417,7 @@ else:
         jidocode.session.conversation.importing
             ImportedHistory
         jidocode.session.conversation.reports
-            ConversationStatistics Repair
+            ConversationStatistics ModelAnswered Repair
         jidocode.session.journal.catalogue
             Resumable
         jidocode.session.manager.client

@@ -40,6 +40,7 @@ JidocodeError
 │   │   ├── FileTooLargeError   a file is larger than what is read at once; carries size and limit
 │   │   ├── FolderTooLargeError a folder holds more than one request removes or copies
 │   │   ├── FileChangedError    a file is not the one that was read; carries its hash
+│   │   ├── ToolCallRunningError a call with that id is being made; carries the id
 │   │   └── EditMismatchError   what an edit replaces is not there as often as it says
 │   ├── SnapshotError           snapshots of a project cannot be written or read
 │   │   └── NoSnapshotError     there is none, or none with that id (also LookupError)
@@ -47,6 +48,7 @@ JidocodeError
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
 │   ├── ProjectAlreadyOpenError
+│   ├── ProjectGoneError        the folder of an open session was deleted; carries its path
 │   ├── RateLimitedError        carries retry_after
 │   ├── CommandError            a command of a session
 │   │   ├── CommandStartError   its program could not be executed
@@ -520,6 +522,16 @@ class FileTooLargeError(InvalidRequestError):
         self.limit = limit
 
 
+class ToolCallRunningError(InvalidRequestError):
+    """A call of a tool with that id is being made, and is not made twice; *call_id* is the id."""
+
+    _sentence = "the tool call {call_id} is being made already"
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(call_id)
+        self.call_id = call_id
+
+
 class FolderTooLargeError(InvalidRequestError):
     """A folder holds more than one request removes or copies; nothing was changed.
 
@@ -671,6 +683,29 @@ class ProjectAlreadyOpenError(SessionError):
                 "; allow_nested permits that"
             )
         return f"the project is already open in {session}{where}"
+
+
+class ProjectGoneError(SessionError):
+    """The project folder was deleted while its session is open; nothing was done.
+
+    *path* is where it was, *replaced* whether something else is there now: that is another
+    folder, even if it has the same files. The conversation goes on. To go on with another
+    folder, stop the session and resume it, with *project_path*.
+    """
+
+    def __init__(self, path: str, replaced: bool) -> None:  # noqa: FBT001 - an error is pickled by position
+        super().__init__(path, replaced)
+        self.path = path
+        self.replaced = replaced
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        now = ", and something else stands there now" if self.replaced else ""
+        return (
+            f"the project folder {quote(self.path)} was deleted while its session is open{now}; "
+            "to go on with another one, stop the session and resume it with project_path"
+        )
 
 
 class RateLimitedError(SessionError):

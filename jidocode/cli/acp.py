@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from jidocode.session.agent.spec import ModelSpec
     from jidocode.system.asynchronous.system import AsyncSessionSystem
 
-_SHUTDOWN_SECONDS = 0.3
-"""For a system to stop in order: a second after its editor nothing is left, and all is written."""
-
 
 @click.command("acp")
 @click.option(
@@ -81,5 +78,4 @@ def _system(name: str | None, spec: ModelSpec | None, config: Path | None) -> As
         settings,
         model=spec,
         preload=[*settings.preload, "jidocode.session.agent.preload"],
-        shutdown=min(settings.shutdown, _SHUTDOWN_SECONDS),
     )

@@ -44,7 +44,7 @@ from jidocode.otp.supervision.events import (
     HeartbeatMissed,
 )
 from jidocode.session.admission.messages import SessionRefused
-from jidocode.session.conversation.reports import Repair
+from jidocode.session.conversation.reports import ModelAnswered, Repair
 from jidocode.session.project.protection import ProtectedPathsChanged
 from jidocode.session.record import is_session_id
 from jidocode.system.steps import AwaitChange, Plan, await_change
@@ -59,6 +59,7 @@ Fact = (
     | GaveUp
     | SessionRefused
     | Repair
+    | ModelAnswered
     | ProtectedPathsChanged
     | Announced
 )
@@ -73,9 +74,9 @@ class Event(Record):
         fact: What happened: `ChildRunning` (it has run before), `ChildStarting`,
             `ChildStarted` (it is ready; with *recovered_after* if it was a restart),
             `ChildExited`, `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
-            `Repair` (State found its journal damaged), `ProtectedPathsChanged` (by an operation
-            of the Manager, or while commands ran), or `Announced`, with whatever a child has
-            announced.
+            `Repair` (State found its journal damaged), `ModelAnswered`, `ProtectedPathsChanged`
+            (by an operation of the Manager, or while commands ran), or `Announced`, with whatever
+            a child has announced.
         session_id: The session it happened in; None outside of sessions.
         at: When the app heard of it, in UTC.
     """
@@ -85,7 +86,7 @@ class Event(Record):
     at: datetime = field(factory=lambda: datetime.now(UTC))
 
 
-_OWN = (Repair, ProtectedPathsChanged, SessionRefused)
+_OWN = (Repair, ModelAnswered, ProtectedPathsChanged, SessionRefused)
 """What the package's own processes announce."""
 
 
@@ -99,7 +100,8 @@ class _Unread(Struct, frozen=True):
     payload: bytes
     session_id: str | None
     at: datetime
-    by_registry: bool = False
+    is_own: bool = False
+    """Whether a process of the package's own has announced it."""
     again: bool = False
     """Whether a reader has been interrupted over it."""
 
@@ -198,26 +200,23 @@ class EventStream(Closing):
         """Hear no more; any thread may, also while another waits, and a signal handler."""
         if self._hub.owner.is_here:
             self._hub.forget(self)
-            self.end()
+            self._end()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Take in that there will be no more (called by the hub)."""
         self._closed = True
         self._changes.tell()
 
-    def begin(self, snapshot: Iterable[Event]) -> None:
-        """Begin with *snapshot*, all of which is kept (called in the thread that calls `put`)."""
+    def _begin(self, snapshot: Iterable[Event]) -> None:
+        """Begin with *snapshot*, all of which is kept (called in the thread that calls `_put`)."""
         before = [each for each in snapshot if self._session_id in {None, each.session_id}]
         self._buffer += len(before)
         self._events.extend(before)
         self._has_begun = True
         self._changes.tell()
 
-    def put(self, event: Event | _Unread) -> None:
-        """Take *event* in, unless it is of another session (called by the hub, in one thread).
-
-        :meta private:
-        """
+    def _put(self, event: Event | _Unread) -> None:
+        """Take *event* in, unless it is of another session (called by the hub, in one thread)."""
         if not self._has_begun:
             return
         if self._session_id is not None and event.session_id != self._session_id:
@@ -230,16 +229,16 @@ class EventStream(Closing):
         self._changes.tell()
         fact = event.fact if isinstance(event, Event) else None
         if isinstance(fact, ChildExited) and fact.name == ("session", self._session_id):
-            self.end()
+            self._end()
 
 
 class SupervisionStream(EventStream):
     """What supervisors and the app itself tell; what children announce is not read for it."""
 
-    def put(self, event: Event | _Unread) -> None:
+    def _put(self, event: Event | _Unread) -> None:
         """Take *event* in, if no child of an app's has announced it."""
-        if isinstance(event, Event) or event.by_registry:
-            super().put(event)
+        if isinstance(event, Event) or event.is_own:
+            super()._put(event)
 
 
 class EventHub:
@@ -279,7 +278,7 @@ class EventHub:
 
         There all news pass one by one, so none is missed, and none told twice.
         """
-        stream.begin(
+        stream._begin(  # noqa: SLF001 - the two halves of one thing
             Event(each, _session_of(directory.names_above(each.ref)))
             for each in directory.running()
         )
@@ -291,14 +290,14 @@ class EventHub:
         """
         session_id = _session_of(names)
         if isinstance(news, wire.News):
-            by_registry = news.name == REGISTRY
-            self._give(_Unread(news.payload, session_id, datetime.now(UTC), by_registry))
+            is_own = news.name in {REGISTRY, ("state", session_id)}
+            self._give(_Unread(news.payload, session_id, datetime.now(UTC), is_own))
         else:
             self._give(Event(news, session_id))
 
     def _give(self, event: Event | _Unread) -> None:
         for stream in self._streams:
-            stream.put(event)
+            stream._put(event)  # noqa: SLF001 - idem
 
     def forget(self, stream: EventStream) -> None:
         """Give *stream* nothing more."""

@@ -264,12 +264,13 @@ def test_wrong_requests_are_refused_in_a_sentence(project: Path, tmp_path: Path)
                 agent.load_session(cwd=cwd, session_id="x", mcp_servers=[]),
             ):
                 assert (await refused(work)).code == -32602
-            for method, params in (
+            wrong: list[tuple[str, Any]] = [
                 ("session/new", {"cwd": cwd, "mcpServers": [{"name": "of no kind"}]}),
                 ("session/new", {"cwd": 1, "mcpServers": []}),
                 ("session/prompt", ["x"]),
                 ("session/prompt", None),
-            ):
+            ]
+            for method, params in wrong:
                 error = await refused(agent._conn.send_request(method, params))
                 assert (error.code, "\n" in str(error)) == (-32602, False)
             for work in (

@@ -30,7 +30,7 @@ from jidocode.testing import eventually
 
 _numbers = itertools.count()
 RUN = 'call run_command {"command": "touch begun; sleep 1000 & sleep 1001"}'
-INITIALIZE = {"protocolVersion": 1, "clientCapabilities": {}}
+INITIALIZE: dict[str, Any] = {"protocolVersion": 1, "clientCapabilities": {}}
 
 
 def request(number: int, method: str, **params: object) -> bytes:

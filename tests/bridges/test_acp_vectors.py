@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from acp import schema
+from attrs import evolve
 
 from jidocode import (
     CalledTool,
@@ -239,7 +240,10 @@ def test_an_answer_means_what_was_offered() -> None:
     ]
     names = [choices(each)[1].name for each in (EDIT, HOOK, RUN, DEPLOY)]
     assert names[0::3] == ["Always allow write_file", "Always allow deploy"]
-    assert "deploy" not in names[2]
+    assert names[1:3] == ["Always allow this file", "Always allow this command"]
+    odd = evolve(RUN, subject="rm *.pyc")  # as a pattern it would allow more
+    assert [each.option_id for each in choices(odd)] == ["allow_once", "reject_once"]
+    assert isinstance(decision(odd, always), Deny)
     for option, meant in (("allow_once", Allow), ("reject_once", Deny), ("what", Deny)):
         chosen = schema.AllowedOutcome(outcome="selected", option_id=option)
         assert type(decision(RUN, chosen)) is meant

@@ -12,7 +12,7 @@ from jidocode.bridges.pipes import Pipes
 def main() -> None:
     pipes = Pipes.claim()
     spec = ModelSpec("scripted_models:ScriptedModel")
-    system = AsyncSessionSystem(model=spec, shutdown=0.3, context_tokens=1000)
+    system = AsyncSessionSystem(model=spec, context_tokens=1000)
     run(system, sys.argv[1:], pipes)
 
 

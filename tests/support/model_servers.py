@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 from enum import Enum, auto
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ class Step(Enum):
     """Nothing, until the client hangs up."""
     RESET = auto()
     """Break the connection, by RST."""
+    FLOOD = auto()
+    """The bytes before it again, as fast as they are taken, until the client hangs up."""
     PAUSE = auto()
     """Let what was sent arrive by itself."""
 
@@ -117,16 +120,39 @@ class ModelServer:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         answer = self.answers[min(len(self.asked), len(self.answers) - 1)]
         self.asked.append(Asked(headers, json.loads(body or b"{}")))
+        last = b""
         for step in answer:
             match step:
                 case bytes():
+                    last = step
                     writer.write(step)
                     await writer.drain()
                 case Step.PAUSE:
                     await asyncio.sleep(0.02)
+                case Step.FLOOD:
+                    while True:
+                        writer.write(last)
+                        await writer.drain()
                 case Step.STALL:
                     await reader.read(1)
                     self.hung_up.set()
                 case Step.RESET:
                     writer.transport.abort()
                     return
+
+
+@contextlib.contextmanager
+def serving(answers: Sequence[Answer]) -> Generator[ModelServer]:
+    """Play a model in a thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = ModelServer(answers)
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
+        yield server
+        asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

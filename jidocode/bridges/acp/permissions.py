@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from glob import escape
 from typing import Any
 
 from acp import schema
@@ -69,12 +70,13 @@ def preset_in(settings: Mapping[str, Any]) -> Preset:
 
 def choices(request: ToolRequest) -> list[schema.PermissionOption]:
     """Return what a person who is asked about a call can answer."""
-    always = f"Always allow {request.tool}"
-    if _pattern(request) != _ALL:
-        always = "Always allow this command" if request.kind is ToolKind.EXECUTE else "Always here"
+    always = [
+        schema.PermissionOption(option_id=_ALWAYS, name=_about(request), kind="allow_always")
+        for _ in _patterns(request)
+    ]
     return [
         schema.PermissionOption(option_id=_ONCE, name="Allow", kind="allow_once"),
-        schema.PermissionOption(option_id=_ALWAYS, name=always, kind="allow_always"),
+        *always,
         schema.PermissionOption(option_id=_REJECT, name="Reject", kind="reject_once"),
     ]
 
@@ -86,19 +88,34 @@ def decision(
     match outcome:
         case schema.AllowedOutcome(option_id="allow_once"):
             return Allow()
-        case schema.AllowedOutcome(option_id="allow_always"):
-            return Allow(always=_pattern(request))
+        case schema.AllowedOutcome(option_id="allow_always") if _patterns(request):
+            return Allow(always=_patterns(request)[0])
         case schema.DeniedOutcome():
             return Deny("the question was cancelled")
         case _:
             return Deny("the user has rejected it")
 
 
-def _pattern(request: ToolRequest) -> str:
-    """Return what "always" is about: this command, this protected file; else all of the tool."""
-    if request.protected or request.tool == "run_command":
-        return request.subject
-    return _ALL
+def _patterns(request: ToolRequest) -> list[str]:
+    """Return what "always" is about: this command, this protected file; else all of the tool.
+
+    Nothing, if what it is about would be taken for a pattern: `rm *.pyc` is one that
+    `rm -rf src x.pyc` matches, too.
+    """
+    if not _is_about_one(request):
+        return [_ALL]
+    return [request.subject] if escape(request.subject) == request.subject else []
+
+
+def _is_about_one(request: ToolRequest) -> bool:
+    return request.protected or request.tool == "run_command"
+
+
+def _about(request: ToolRequest) -> str:
+    if not _is_about_one(request):
+        return f"Always allow {request.tool}"
+    thing = "command" if request.kind is ToolKind.EXECUTE else "file"
+    return f"Always allow this {thing}"
 
 
 def modes(preset: Preset) -> schema.SessionModeState:

@@ -39,6 +39,8 @@ _LOOK_SECONDS = 1.0
 """How often it is looked whether the system has ended."""
 _END_SECONDS = 0.2
 """In which prompts under way are ended when the editor is gone."""
+_CLOSE_SECONDS = 0.4
+"""In which the system is to end then, if it is ours."""
 _INVALID_PARAMS, _INTERNAL, _NOT_FOUND = -32602, -32603, -32002
 _SERVERS: TypeAdapter[object] = TypeAdapter(list[EditorServer])
 
@@ -65,7 +67,12 @@ async def _run(system: AsyncSessionSystem, others: Sequence[str], pipes: Pipes) 
         spec = system._system.tooling.model  # noqa: SLF001 - it is known to no one else
         own: object = None if spec is None else spec.options.get("model")
         models = [*([own] if isinstance(own, str) else []), *others]
-        await _serve(system, list(dict.fromkeys(models)), pipes)
+        try:
+            await _serve(system, list(dict.fromkeys(models)), pipes)
+        finally:
+            # A second after the editor nothing is to be left, and all that was said is written
+            # down: what does not end in order by then is killed.
+            await asyncio.to_thread(system._system.client.close, _CLOSE_SECONDS)  # noqa: SLF001 - idem
 
 
 async def _serve(system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes) -> None:

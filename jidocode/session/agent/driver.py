@@ -28,7 +28,6 @@ from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.handle import TurnHandle
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
-    NOTHING_USED,
     Began,
     BeginTurn,
     CallMade,
@@ -40,7 +39,7 @@ from jidocode.session.agent.messages import (
 )
 from jidocode.session.agent.model import TextDelta, TokenUsage
 from jidocode.session.agent.turn import TurnOutcome
-from jidocode.session.conversation.blocks import Usage
+from jidocode.session.conversation.blocks import NOTHING_USED, Usage
 from jidocode.session.tools.policy import Decision, Deny, Policy, ToolRequest
 from jidocode.session.tools.toolbox import Toolbox
 
@@ -96,13 +95,10 @@ class TurnDriver:
 
     def cancel(self) -> None:
         """Have the turn end."""
-        self._tell(CancelTurn(self._request.turn_id))
-
-    def _tell(self, request: object) -> None:
         try:
-            self._way.cast(request)
-        except JidocodeError as error:  # then the turn has ended, and its handle is told so
-            log.debug("the agent cannot be told: {}", error)
+            self._way.cast(CancelTurn(self._request.turn_id))
+        except JidocodeError as error:  # then it has ended, and is told so
+            log.debug("a turn cannot be cancelled: {}", error)
 
     # In the thread of the turn
 
@@ -198,7 +194,10 @@ class TurnDriver:
             finally:
                 with self._lock:
                     self._stops.discard(stop)
-            self._tell(CallMade(self._request.turn_id, call.id))
+            try:
+                self._way.cast(CallMade(self._request.turn_id, call.id))
+            except JidocodeError as error:  # the turn has ended, and all with it
+                log.debug("nobody can be told that a call was made: {}", error)
 
     def _decide(self, request: ToolRequest) -> Decision:
         """Ask the policy; what it allows after the end of the turn is not done any more."""

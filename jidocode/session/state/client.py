@@ -9,7 +9,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int, require_wait
 from jidocode.session.conversation import approvals, importing, limits, summaries
-from jidocode.session.conversation.blocks import Block, Completion
+from jidocode.session.conversation.blocks import Block, Completion, Usage
 from jidocode.session.conversation.changes import (
     Approval,
     Change,
@@ -27,7 +27,9 @@ from jidocode.session.conversation.history import HistoryFormat, build_history, 
 from jidocode.session.conversation.importing import ImportedHistory
 from jidocode.session.record import SessionConfig
 from jidocode.session.requests import (
+    AsyncChannel,
     AsyncClient,
+    Channel,
     Client,
     Question,
     Script,
@@ -39,7 +41,15 @@ from jidocode.session.requests import (
     scripted,
 )
 from jidocode.session.state import operations
-from jidocode.session.state.change_stream import ANSWER_TIME, AsyncChangeStream, ChangeStream
+from jidocode.session.state.change_stream import (
+    ANSWER_TIME,
+    AsyncChangeStream,
+    AsyncRest,
+    ChangeStream,
+    Rest,
+    no_async_rest,
+    no_rest,
+)
 
 IMPORT_TIME = 60.0
 """Seconds that an import may take."""
@@ -193,6 +203,19 @@ class StateMethods:
 
     summary = remote(summaries.summary)
 
+    @asked
+    def add_usage(
+        self, completion: Completion, *, counted_id: str | None = None
+    ) -> Question[Usage]:
+        """Count what an answer of a model took that no message keeps; return what all took.
+
+        Args:
+            completion: What the model's server said of it.
+            counted_id: As *message_id* in `append_message`.
+        """
+        counted_id = new_record_id() if counted_id is None else counted_id
+        return Question(request(Conversation.add_usage, counted_id, completion))
+
     # Approvals
 
     @asked
@@ -234,7 +257,7 @@ class StateMethods:
     clear_reasoning = remote(Conversation.clear_reasoning)
 
     @asked
-    def add_tool_call(
+    def add_tool_call(  # noqa: PLR0913 - all that is written down of a call
         self,
         name: str,
         arguments: Mapping[str, Any] | None = None,
@@ -242,6 +265,7 @@ class StateMethods:
         call_id: str | None = None,
         message_id: str | None = None,
         owner: ActorRef | None = None,
+        maker: str | None = None,
     ) -> Question[ToolCall]:
         """Add a call of the tool *name* and return it with its sequence number.
 
@@ -255,15 +279,20 @@ class StateMethods:
             message_id: The message that asks for the call, by a `ToolUseBlock` with this id.
                 The result becomes a message of the tool.
             owner: The process that makes the call.
+            maker: Who makes it, another text for each attempt: while it has no result, nobody else
+                is given the call, but a `ToolCallRunningError`.
         """
         call_id = new_record_id() if call_id is None else call_id
         return Question(
-            request(Conversation.add_tool_call, call_id, name, arguments, message_id, owner)
+            request(
+                Conversation.add_tool_call, call_id, name, arguments, message_id, owner, maker=maker
+            )
         )
 
     add_tool_result = remote(Conversation.add_tool_result)
     tool_call = remote(Conversation.tool_call)
     tool_calls = remote(Conversation.tool_calls)
+    tool_call_maker = remote(Conversation.tool_call_maker)
     tool_context = remote(Conversation.tool_context)
     replace_tool_context = remote(Conversation.replace_tool_context)
 
@@ -336,31 +365,43 @@ class StateClient(StateMethods, Client):
     more. The next page starts after the last one's `seq`.
     """
 
+    def __init__(self, channel: Channel, rest: Rest = no_rest) -> None:
+        """Ask over *channel*; *rest* has what was written when the session has ended."""
+        super().__init__(channel)
+        self._rest = rest
+
     def subscribe(self, *, from_seq: int) -> ChangeStream:
         """Return a stream of every event from number *from_seq* on, also of those to come.
 
         Iterate over it, or `get` the next event with a time-out. It goes on until it is
         closed, which any thread may do, or raises `SessionNotFoundError` when the
-        session has ended. Close it: a thread that waits for the next event waits for ever.
+        session has ended, and what was written in its journal before was read. Close it: a
+        thread that waits for the next event waits for ever.
 
         Raises:
             InvalidRequestError: *from_seq* is no int of 1 or more.
         """
         require_int("from_seq", from_seq, least=1)
-        return ChangeStream(self._channel, from_seq - 1)
+        return ChangeStream(self._channel, from_seq - 1, self._rest)
 
 
 class AsyncStateClient(StateMethods, AsyncClient):
     """A State, as coroutines see it: the methods of `StateClient`, to be awaited."""
 
+    def __init__(self, channel: AsyncChannel, rest: AsyncRest = no_async_rest) -> None:
+        """Ask over *channel*; *rest* has what was written when the session has ended."""
+        super().__init__(channel)
+        self._rest = rest
+
     def subscribe(self, *, from_seq: int) -> AsyncChangeStream:
         """Return a stream of every event from number *from_seq* on, also of those to come.
 
         Iterate over it with `async for`, or `await get(...)` the next event. It goes on until
-        it is closed, or raises `SessionNotFoundError` when the session has ended.
+        it is closed, or raises `SessionNotFoundError` when the session has ended, and what was
+        written in its journal before was read.
 
         Raises:
             InvalidRequestError: *from_seq* is no int of 1 or more.
         """
         require_int("from_seq", from_seq, least=1)
-        return AsyncChangeStream(self._channel, from_seq - 1)
+        return AsyncChangeStream(self._channel, from_seq - 1, self._rest)

@@ -41,7 +41,7 @@ class ToolRequest(Record):
     subject: str = field(repr=False)
     arguments: Mapping[str, Any] = field(repr=False)
     protected: bool = False
-    call_id: str = ""
+    call_id: str = field(default="", repr=False)
 
 
 def _text(_instance: object, attribute: Attribute[Any], value: object) -> None:
