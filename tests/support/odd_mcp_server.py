@@ -30,12 +30,12 @@ def tool(name: str, description: str = "", **more: Any) -> Message:
 
 
 READS: Message = {"annotations": {"readOnlyHint": True}}
-TOOLS: list[Message] = [
+tools: list[Message] = [
     tool("ok", **READS),
     *map(tool, ("ask", "shout", "learn", "wait", "daemon", "touch", "variable", "die", "fail")),
 ]
 if ODDITY == "names":
-    TOOLS = [
+    tools = [
         tool("a b"),
         tool("a.b"),
         tool("a_b"),
@@ -47,7 +47,7 @@ if ODDITY == "names":
         tool(""),
     ]
 if ODDITY == "many":
-    TOOLS = [tool(f"tool{number}") for number in range(20_000)]
+    tools = [tool(f"tool{number}") for number in range(20_000)]
 
 
 def text(said: str) -> Message:
@@ -102,7 +102,7 @@ def shout() -> Message:
 
 def learn() -> Message:
     """Have one more tool, and say so all too often."""
-    TOOLS.append(tool("new"))
+    tools.append(tool("new"))
     for _ in range(2000):
         send({"method": "notifications/tools/list_changed"})
     return text("learned")
@@ -118,6 +118,11 @@ def wait() -> Message:
     return text("late")
 
 
+def variable(name: str) -> Message:
+    """Say a variable."""
+    return text(str(os.environ.get(name)))
+
+
 def fail() -> Message:
     """Say that it did not work out, on two lines."""
     return {**text("it is\nnot possible"), "isError": True}
@@ -129,7 +134,7 @@ CALLS: dict[str, Callable[..., Message]] = {
     "die": lambda: os._exit(3),
     "fail": fail,
     "touch": touch,
-    "variable": lambda name: text(str(os.environ.get(name))),
+    "variable": variable,
     "shout": shout,
     "learn": learn,
     "wait": wait,
@@ -148,7 +153,7 @@ def answer(method: str, params: Message) -> Message | None:
             if ODDITY == "pages":
                 page = int(params.get("cursor", "0"))
                 return {"tools": [tool(f"tool{page}")], "nextCursor": str(page + 1)}
-            return {"tools": TOOLS}
+            return {"tools": tools}
         case "tools/call":
             return CALLS.get(params["name"], lambda: text("fine"))(**params["arguments"])
         case _:

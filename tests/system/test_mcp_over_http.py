@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serving(port: int, folder: Path) -> Generator[subprocess.Popen[bytes]]:
     """Run the server of the package."""
     process = subprocess.Popen(
         [sys.executable, str(SERVER), str(port)],

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -75,10 +76,12 @@ def tidy() -> None:
 @pytest.fixture
 def session(system: SessionSystem, project: Path) -> Iterator[SessionHandle]:
     """A session with one server."""
-    yield from opened(system, project, odd())
+    with opened(system, project, odd()) as session:
+        yield session
 
 
-def opened(system: SessionSystem, project: Path, *servers: McpServer) -> Iterator[SessionHandle]:
+@contextmanager
+def opened(system: SessionSystem, project: Path, *servers: McpServer) -> Generator[SessionHandle]:
     """Open a session, and stop it."""
     session = system.create_session(project, mcp_servers=servers)
     yield session
@@ -163,7 +166,7 @@ def test_servers_that_fail_are_errors_of_their_tools(system: SessionSystem, proj
     gone = McpServer(name="gone", command="/nowhere/at all")
     refused = McpServer(name="refused", url="http://127.0.0.1:1/mcp")
     servers = [odd("hang", timeout=1.0), odd("die"), gone, refused, odd("garbage"), odd()]
-    for session in opened(system, project, *servers):
+    with opened(system, project, *servers) as session:
         found = {each.server: each for each in session.mcp.servers()}
         problems = {name: each.error.problem for name, each in found.items() if each.error}
         assert problems.pop("refused")
@@ -183,7 +186,7 @@ def test_servers_that_fail_are_errors_of_their_tools(system: SessionSystem, proj
 
 def test_a_server_may_say_anything(system: SessionSystem, project: Path) -> None:
     """Too many tools, names of all kinds, a list without an end, an answer without one."""
-    for session in opened(system, project, odd("names"), odd("many"), odd("pages"), odd()):
+    with opened(system, project, odd("names"), odd("many"), odd("pages"), odd()) as session:
         found = {each.server: each.tools for each in session.mcp.servers()}
         assert (len(found["many"]), len(found["pages"])) == (128, 128)
         assert len(set(found["names"])) == 7
@@ -263,7 +266,7 @@ def test_a_confined_one_reaches_what_a_command_does(
     script = Path(shutil.copy(ODD, project / "server.py"))
     outside = tmp_path / "outside"
     confined = odd("confined", script=script, confine=True)
-    for session in opened(system, project, odd(), confined):
+    with opened(system, project, odd(), confined) as session:
         said = call(session, "confined__touch", path=str(outside)).splitlines()
         assert said[0].startswith("file: ")
         assert said[1].startswith("network: ")
@@ -293,7 +296,7 @@ def test_its_secrets_are_nowhere_else(system: SessionSystem, session: SessionHan
 
 def test_a_resumed_session_has_those_that_it_is_given(system: SessionSystem, project: Path) -> None:
     """None, if it is given none: nothing of them is written down."""
-    for session in opened(system, project, odd()):
+    with opened(system, project, odd()) as session:
         assert call(session, "odd__ok") == "fine"
         session_id = session.id
     session = system.resume_session(session_id)
@@ -304,6 +307,14 @@ def test_a_resumed_session_has_those_that_it_is_given(system: SessionSystem, pro
     session.rename("another")  # which makes its processes' specs anew
     assert call(session, "odd__ok") == "fine"
     session.stop()
+
+
+def test_a_project_that_has_moved_is_where_it_works(session: SessionHandle, project: Path) -> None:
+    """As commands do."""
+    moved = project.rename(project.with_name("moved"))
+    call(session, "odd__touch", path="here")
+    assert (moved / "here").exists()
+    assert f"file://{moved}" in call(session, "odd__ask")
 
 
 def test_coroutines_have_them_too(project: Path) -> None:

@@ -37,7 +37,7 @@ class _Methods:
 
         It starts those that do not run, and waits until each is ready or has failed.
         """
-        offered: list[Offered] = yield from ask(Question(Request(LIST, (None,))))
+        offered: list[Offered] = yield from ask(Question(Request[list[Offered]](LIST, (None,))))
         return [
             McpServerTools(each.server, tuple(tool.name for tool in each.tools), each.error)
             for each in offered
@@ -46,7 +46,7 @@ class _Methods:
     @scripted
     def offered(self, prefix: str | None = None) -> Script[list[Offered]]:
         """Return what each server offers, or that with *prefix* alone; for `ToolCalls`."""
-        offered: list[Offered] = yield from ask(Question(Request(LIST, (prefix,))))
+        offered: list[Offered] = yield from ask(Question(Request[list[Offered]](LIST, (prefix,))))
         return offered
 
     @scripted

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import mcp_types as types
@@ -32,7 +32,7 @@ from jidocode.session.mcp.reading import MAX_TOOLS, read_result, read_tools
 from jidocode.session.mcp.spec import McpServer
 from jidocode.session.mcp.transport import Pipes
 from jidocode.session.mcp.web import web_client
-from jidocode.session.record import Session
+from jidocode.session.project.boundary import Boundary
 
 REFRESH_SECONDS = 0.5
 """Between two lists of tools: a server may say all the time that they have changed."""
@@ -50,12 +50,12 @@ class Connection:
     """
 
     def __init__(
-        self, server: McpServer, session: Session, rules: CommandRules, closed: Sequence[str]
+        self, server: McpServer, project: Boundary, rules: CommandRules, closed: Sequence[str]
     ) -> None:
-        """Be ready to connect to *server*, in the project of *session*."""
+        """Be ready to connect to *server*, in *project*."""
         self.tools: tuple[McpTool, ...] = ()
         self._server = server
-        self._session = session
+        self._project = project
         self._rules = rules
         self._closed = closed
         self._client: Client | None = None
@@ -165,7 +165,7 @@ class Connection:
 
     async def _say_roots(self, context: ClientRequestContext) -> types.ListRootsResult:
         del context
-        uri = Path(self._session.project_path).as_uri()
+        uri = Path(self._project.root).as_uri()
         return types.ListRootsResult.model_validate({"roots": [{"uri": uri}]})
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> Returned:
@@ -190,8 +190,8 @@ class Connection:
 
     def error(self, error: BaseException) -> McpServerError:
         """Return what *error* says of the server, without what that was told in secret."""
-        while isinstance(error, BaseExceptionGroup) and error.exceptions:
-            error = error.exceptions[0]
+        while isinstance(error, BaseExceptionGroup):
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         if isinstance(error, McpServerError):
             return error
         said = str(error) if isinstance(error, MCPError) else describe(error)
@@ -208,7 +208,7 @@ class Connection:
             async with web_client(server.headers, server.timeout) as web:
                 yield streamable_http_client(server.url, http_client=web)
             return
-        program = Program(server, self._session, self._rules, self._closed)
+        program = Program(server, self._project, self._rules, self._closed)
         self._pipes = pipes = Pipes(server.name, program.streams, self._lost.set)
         watching = asyncio.ensure_future(program.ended.wait())
         watching.add_done_callback(lambda _done: self._lost.set())

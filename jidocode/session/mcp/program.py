@@ -30,7 +30,6 @@ from jidocode.session.confinement.confinement import Prepared
 from jidocode.session.confinement.namespaces import explain
 from jidocode.session.mcp.spec import McpServer
 from jidocode.session.project.boundary import Boundary
-from jidocode.session.record import Session
 
 TAKEN_OVER = (
     "HOME",
@@ -63,9 +62,9 @@ class Program:
     """
 
     def __init__(
-        self, server: McpServer, session: Session, rules: CommandRules, closed: Sequence[str]
+        self, server: McpServer, project: Boundary, rules: CommandRules, closed: Sequence[str]
     ) -> None:
-        """Start it in the project of *session*; if it is confined, as a command is by *rules*.
+        """Start it in *project*; if it is confined, as a command is by *rules*.
 
         Raises:
             SessionError: It cannot be confined, or something about it breaks a rule.
@@ -78,25 +77,23 @@ class Program:
         self._server = server
         self._undo = contextlib.ExitStack()
         try:
-            self._start(session, rules, closed)
+            self._start(project, rules, closed)
         except BaseException:
             self._undo.close()
             raise
 
-    def _start(self, session: Session, rules: CommandRules, closed: Sequence[str]) -> None:
+    def _start(self, project: Boundary, rules: CommandRules, closed: Sequence[str]) -> None:
         server = self._server
         wanted = Wanted(server.name, (server.command or "", *server.args), env=server.env)
         check_wanted(wanted)
         process, self._spawner = start_spawner()
         self._undo.callback(process.wait)
         self._undo.callback(self._spawner.close)
-        boundary = Boundary(session.project_path, key=session.project_key)
-        self._undo.callback(boundary.close)
         prepared, world = None, None
         if server.confine:
             scratch = Scratch(place_of_scratch(os.environ))
             self._undo.callback(scratch.remove)
-            sandbox = Sandbox(session.project_path, scratch.path, closed, rules)
+            sandbox = Sandbox(project, scratch.path, closed, rules)
             self._undo.callback(sandbox.close)
             prepared = sandbox.prepared(wanted)
             world = sandbox.world(wanted, prepared)
@@ -106,7 +103,7 @@ class Program:
         order = _order(wanted, variables, prepared, world)
         self.streams = Streams.pipes(has_input=True, merge=False)
         self._undo.callback(self.streams.close)
-        folder = boundary.open_directory(".")
+        folder = project.open_directory(".")
         try:
             self._channel = self._send(order, folder, prepared)
         finally:

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jidocode.base.exits import ExitReason
 from jidocode.errors import McpServerError
 from jidocode.otp import AsyncGenServer
+from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Refuse, Reply
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.idle import HowIdle, Use
 from jidocode.session.mcp.messages import CallTool, CancelCall, Connect, ListTools, Offered
 from jidocode.session.mcp.spec import McpServer
+from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.holding import open_held
 from jidocode.session.record import Session
 
 if TYPE_CHECKING:
@@ -48,23 +51,28 @@ class McpClient(AsyncGenServer):
         """Begin to connect to *server* (called by the host, first).
 
         If it is confined, it is so by *rules*, as a command, and cannot read the folders *closed*.
+
+        Raises:
+            BoundaryError: Another folder stands there, and the session's supervisor has none.
+            OSError: None is there, idem.
         """
         self._server = server
+        self._project = await self.ask(_pinned, session)
         self._use = Use()
         self._calls: dict[str, asyncio.Task[Any]] = {}
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: McpServerError | None = None
         self._is_remembered = False
         self._connection: Connection | None = None
-        self._task = asyncio.ensure_future(self._keep(session, rules, closed))
+        self._task = asyncio.ensure_future(self._keep(rules, closed))
 
-    async def _keep(self, session: Session, rules: CommandRules, closed: Sequence[str]) -> None:
+    async def _keep(self, rules: CommandRules, closed: Sequence[str]) -> None:
         """Keep the connection, in this one task; then see to the end of this process."""
         try:
             # Imported here because it takes most of a second, unless the host has done it.
             from jidocode.session.mcp.connection import Connection  # noqa: PLC0415 - see above
 
-            self._connection = Connection(self._server, session, rules, closed)
+            self._connection = Connection(self._server, self._project, rules, closed)
             self._error = await self._connection.keep(self._become_ready)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             self._error = McpServerError(
@@ -117,6 +125,7 @@ class McpClient(AsyncGenServer):
         del reason
         self._task.cancel()
         await asyncio.wait({self._task}, timeout=END_SECONDS)
+        self._project.close()
 
     async def _offered(self) -> Offered:
         connection = self._connection
@@ -149,6 +158,12 @@ class McpClient(AsyncGenServer):
         if error is None:
             return Reply(call.result())
         return Refuse(connection.error(error))
+
+
+def _pinned(server: GenServer, session: Session) -> Boundary:
+    """Return the folder of *session*, which may have been moved."""
+    key = session.project_key
+    return Boundary(session.project_path, key=key, elsewhere=lambda: open_held(server, key))
 
 
 @contextmanager

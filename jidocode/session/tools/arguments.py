@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-from attrs import field, fields, frozen
+from attrs import asdict, field, fields, frozen
 
 from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
@@ -73,6 +73,13 @@ def take_arguments(cls: type[Any] | JsonArguments, given: Mapping[str, Any] | st
         raise InvalidRequestError(_sentence(error)) from error
     except (ValueError, TypeError) as error:  # from a validator of the class
         raise InvalidRequestError(f"the arguments break a rule: {describe(error)}") from error
+
+
+def as_mapping(arguments: Any) -> Mapping[str, Any]:
+    """Return what `take_arguments` has returned, as it was said."""
+    if isinstance(arguments, dict):
+        return cast("dict[str, Any]", arguments)
+    return asdict(arguments)
 
 
 def as_object(given: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
-from attrs import asdict
-
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import describe, quote
@@ -32,7 +30,7 @@ from jidocode.session.conversation.changes import (
     ToolResult,
     new_record_id,
 )
-from jidocode.session.tools.arguments import as_object, take_arguments
+from jidocode.session.tools.arguments import as_mapping, as_object, take_arguments
 from jidocode.session.tools.bounding import bounded
 from jidocode.session.tools.makers import is_making, making
 from jidocode.session.tools.policy import (
@@ -221,7 +219,7 @@ class ToolCalls:
             tool=tool.name,
             kind=tool.kind,
             subject=subject,
-            arguments=arguments if isinstance(arguments, dict) else asdict(arguments),
+            arguments=as_mapping(arguments),
             protected=protected,
             call_id=call_id,
         )

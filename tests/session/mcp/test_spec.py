@@ -106,7 +106,11 @@ def test_a_session_that_has_some_asks_them_whether_they_are_in_use(tmp_path: Pat
 
 def test_without_the_package_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has none needs no package."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+
+    def find(_name: str) -> None:
+        """Find nothing."""
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
     with pytest.raises(ImportError, match=r"pip install 'jidocode\[mcp\]'"):
         check_servers([McpServer(**PROGRAM)])
     assert check_servers([]) == ()
