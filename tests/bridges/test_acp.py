@@ -306,12 +306,12 @@ def test_wrong_requests_are_refused_in_a_sentence(project: Path, tmp_path: Path)
 
 
 def test_mcp_servers_of_the_editor_are_tools_of_the_agent(project: Path) -> None:
-    """Whenever the session runs; asked about unless they only read."""
-    here = Path(__file__).parents[1] / "support/mcp_server.py"
+    """Whenever the session runs, and asked about."""
+    here = Path(__file__).parents[1] / "support/odd_mcp_server.py"
     server = McpServerStdio(
         name="tests",
         command=sys.executable,
-        args=[str(here)],
+        args=[str(here), ""],
         env=[EnvVariable(name="SECRET", value="known")],
     )
 
@@ -320,12 +320,12 @@ def test_mcp_servers_of_the_editor_are_tools_of_the_agent(project: Path) -> None
             agent, cwd = editor.agent, str(project)
             new = await agent.new_session(cwd=cwd, mcp_servers=[server])
             session, script = new.session_id, 'call tests__variable {"name": "SECRET"}'
-            await editor.say(session, script, 'call tests__write {"name": "n", "text": "x"}')
+            await editor.say(session, script)
             kinds = [each["kind"] for each in editor.of(session, "tool_call")]
-            assert kinds == ["read", "execute"]
-            assert [each["title"] for each in editor.asked] == ["tests__write n"]
+            assert kinds == ["execute"]
+            assert [each["title"] for each in editor.asked] == ["tests__variable SECRET"]
             ended = editor.of(session, "tool_call_update")
-            assert "known" in ended[0]["content"][0]["content"]["text"]
+            assert "known" in ended[-1]["content"][0]["content"]["text"]
             other = await editor.new(project)
             await editor.say(other, script)
             assert editor.of(other, "tool_call_update")[-1]["status"] == "failed"
