@@ -172,7 +172,7 @@ class ToolCalls:
         if wrong:
             return (yield from self._settle(call, wrong, is_error=True))
         try:
-            content, is_error = (yield from self._run(name, said)), False
+            content, is_error = (yield from self._run(call_id, name, said)), False
         except GeneratorExit:  # nobody can wait any more
             raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
@@ -183,11 +183,11 @@ class ToolCalls:
             raise
         return (yield from self._settle(call, content, is_error=is_error))
 
-    def _run(self, name: str, said: Mapping[str, Any]) -> Steps[str]:
+    def _run(self, call_id: str, name: str, said: Mapping[str, Any]) -> Steps[str]:
         tool = yield from self._find(name)
         arguments = take_arguments(tool.arguments, said)
         if not tool.kind.is_harmless:
-            arguments = yield from self._allowed(tool, arguments)
+            arguments = yield from self._allowed(call_id, tool, arguments)
         result: object
         if isinstance(tool.run, InSteps):
             result = yield from tool.run.steps(arguments)
@@ -199,7 +199,7 @@ class ToolCalls:
 
     # Who allows it
 
-    def _allowed(self, tool: Tool, arguments: Any) -> Steps[Any]:
+    def _allowed(self, call_id: str, tool: Tool, arguments: Any) -> Steps[Any]:
         """Return the arguments to make the call with.
 
         Raises:
@@ -221,6 +221,7 @@ class ToolCalls:
             subject=subject,
             arguments=as_mapping(arguments),
             protected=protected,
+            call_id=call_id,
         )
         decision = yield from self._ask(request)
         match decision:
