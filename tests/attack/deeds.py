@@ -134,7 +134,6 @@ def main() -> None:
         print(json.dumps(line), flush=True)
 
     system: SessionSystem | None = None
-    tell(["ready"])
     for line in sys.stdin:
         name, session_id, prompt = json.loads(line)
         if system is None:

@@ -62,23 +62,19 @@ class Asker(Protocol):
         """Prompt in *session*, which is in the system called *name*."""
         ...
 
-    def told(self) -> list[Line]:
-        """Return what was told until now."""
-        ...
-
     def cancel(self) -> None:
         """Have the turn end."""
         ...
 
-    def wait(self) -> None:
-        """Return when the turn has ended."""
+    def finish(self) -> list[Line]:
+        """Return what was told, when the turn has ended."""
         ...
 
 
 class Here:
     """A thread."""
 
-    pid = None
+    pid: int | None = None
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
@@ -94,32 +90,29 @@ class Here:
     def _run(self, session: SessionHandle, prompt: str) -> None:
         try:
             prompt_and_tell(session, prompt, self._lines.append, self._turns.append)
-        except Exception as error:  # noqa: BLE001 - raised again by `wait`
+        except Exception as error:  # noqa: BLE001 - raised again by `finish`
             self._failures.append(error)
-
-    def told(self) -> list[Line]:
-        """Return what was told until now."""
-        return list(self._lines)
 
     def cancel(self) -> None:
         """Cancel the turn."""
         for turn in self._turns:
             turn.cancel()
 
-    def wait(self) -> None:
+    def finish(self) -> list[Line]:
         """Wait for the thread."""
         self._thread.join(DEADLINE)
         if self._thread.is_alive():
             raise BrokenPromiseError(f"a turn has not ended after {DEADLINE:.0f} s")
         for failure in self._failures:
             raise failure
+        return self._lines
 
 
 class There:
     """A process that has attached; its turn ends with it."""
 
     def __init__(self) -> None:
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes it
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - `finish` closes it
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("deeds.py"))],
             stdin=subprocess.PIPE,
@@ -128,7 +121,6 @@ class There:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
         self.pid: int | None = self._process.pid
-        self._lines: list[Line] = []
 
     def prompt(self, session: SessionHandle, name: str, prompt: str) -> None:
         """Have it prompt, and wait until it does: it has to attach before."""
@@ -137,11 +129,10 @@ class There:
         with self._process.stdin as pipe:
             pipe.write(line)
         end = time.monotonic() + DEADLINE
-        while not self.told() and self._process.poll() is None and time.monotonic() < end:
+        while not self._told() and self._process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
 
-    def told(self) -> list[Line]:
-        """Return what it has told."""
+    def _told(self) -> list[Line]:
         size = os.fstat(self._output.fileno()).st_size
         whole, _, _ = os.pread(self._output.fileno(), size, 0).rpartition(b"\n")
         return [json.loads(line) for line in whole.splitlines()]
@@ -150,10 +141,12 @@ class There:
         """Kill it."""
         self._process.kill()
 
-    def wait(self) -> None:
+    def finish(self) -> list[Line]:
         """Kill it, and close what it has."""
         self._process.kill()
         self._process.wait()
+        with self._output:
+            return self._told()
 
 
 class Talk:
@@ -243,8 +236,7 @@ class Talk:
         time.sleep(self._plan.choice([0, 0, LONGEST]))
         if "sleep 9" in prompt or self._plan.random() < 0.3:
             asker.cancel()
-        asker.wait()
-        for line in asker.told():
+        for line in asker.finish():
             self._note(line)
         self._check_next_prompt()
         self.check()

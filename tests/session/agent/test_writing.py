@@ -7,7 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-from jidocode import ActorRef, Completion, ReasoningBlock, ReasoningDelta, TextBlock, TextDelta
+from jidocode import (
+    ActorRef,
+    Completion,
+    Delta,
+    ReasoningBlock,
+    ReasoningDelta,
+    TextBlock,
+    TextDelta,
+)
 from jidocode.session.agent.message import ModelMessage
 from jidocode.session.agent.writing import WRITE_DELAY, MessageWriter
 from jidocode.session.conversation.conversation import Conversation
@@ -16,7 +24,12 @@ from jidocode.session.state.client import AsyncStateClient
 from jidocode.session.state.operations import OPERATIONS
 
 OWNER = ActorRef("agent", 1, 100)
-SAID = [TextDelta("one "), ReasoningDelta("hm", "signed"), TextDelta("two "), TextDelta("three")]
+SAID: list[Delta] = [
+    TextDelta("one "),
+    ReasoningDelta("hm", "signed"),
+    TextDelta("two "),
+    TextDelta("three"),
+]
 
 
 @pytest.mark.parametrize("pause", [None, 0.0, WRITE_DELAY * 0.8])
