@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from model_servers import Answer, ModelServer, event, said
+from model_servers import ModelServer, event, said, serving
 
 PROGRAM = Path(__file__).parents[2] / "examples/coding_agent.py"
-
-
-@contextmanager
-def serving(answers: Sequence[Answer]) -> Generator[ModelServer]:
-    """Play a model in a thread."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    server = ModelServer(answers)
-    try:
-        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
-        yield server
-        asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 def talk(server: ModelServer, project: Path, home: Path, typed: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 from enum import Enum, auto
 from typing import Any, Self
 
@@ -130,3 +131,20 @@ class ModelServer:
                 case Step.RESET:
                     writer.transport.abort()
                     return
+
+
+@contextlib.contextmanager
+def serving(answers: Sequence[Answer]) -> Generator[ModelServer]:
+    """Have a server answer by *answers*, in a thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = ModelServer(answers)
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
+        yield server
+        asyncio.run_coroutine_threadsafe(server.__aexit__(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
