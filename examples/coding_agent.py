@@ -7,6 +7,7 @@ Ctrl-C ends a turn, Ctrl-D the program; the next start goes on with the conversa
 
 import os
 import sys
+from glob import escape
 
 from jidocode import (
     Allow,
@@ -38,17 +39,15 @@ def ask(request: ToolRequest) -> Decision:
         case "y" | "yes":
             return Allow()
         case "a" | "always":
-            return Allow(always=request.subject)
+            # As it stands: "rm *.pyc" is a pattern that "rm -rf src x.pyc" matches, too.
+            return Allow(always=escape(request.subject))
         case _:
             return Deny(answer or "not now")
 
 
 def opened(system: SessionSystem, project: str, *, fresh: bool) -> SessionHandle:
-    """Go on with the latest conversation about *project*, if there is one."""
-    found = [] if fresh else system.list_resumable(project=project)
-    if not found:
-        return system.create_session(project)
-    session = system.resume_session(found[0].session_id)
+    """Go on with the latest conversation about *project*, unless a new one is wanted."""
+    session = system.create_session(project) if fresh else system.open_session(project)
     for message in session.state.messages(last=4):
         if message.role in {"user", "assistant"} and message.content:
             print(f"{message.role}: {message.content}")

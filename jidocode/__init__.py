@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         SupervisorError as SupervisorError,
         SystemNameTakenError as SystemNameTakenError,
         SystemNotFoundError as SystemNotFoundError,
+        ToolCallRunningError as ToolCallRunningError,
     )
     from jidocode.otp.server.gen_server import GenServer as GenServer
     from jidocode.otp.server.streams import CallStream as CallStream
@@ -206,6 +207,7 @@ if TYPE_CHECKING:
     from jidocode.session.conversation.importing import ImportedHistory as ImportedHistory
     from jidocode.session.conversation.reports import (
         ConversationStatistics as ConversationStatistics,
+        ModelAnswered as ModelAnswered,
         Repair as Repair,
     )
     from jidocode.session.journal.catalogue import Resumable as Resumable
@@ -343,6 +345,7 @@ else:
             ProtectedPathError RateLimitedError ReadOnlyError RegistryNotRunningError SessionError
             SessionExistsError SessionLimitError SessionNotFoundError SnapshotError StartFailedError
             StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
+            ToolCallRunningError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams
@@ -403,7 +406,7 @@ else:
         jidocode.session.conversation.importing
             ImportedHistory
         jidocode.session.conversation.reports
-            ConversationStatistics Repair
+            ConversationStatistics ModelAnswered Repair
         jidocode.session.journal.catalogue
             Resumable
         jidocode.session.manager.client

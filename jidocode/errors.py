@@ -39,6 +39,7 @@ JidocodeError
 │   │   ├── FileTooLargeError   a file is larger than what is read at once; carries size and limit
 │   │   ├── FolderTooLargeError a folder holds more than one request removes or copies
 │   │   ├── FileChangedError    a file is not the one that was read; carries its hash
+│   │   ├── ToolCallRunningError a call with that id is being made; carries the id
 │   │   └── EditMismatchError   what an edit replaces is not there as often as it says
 │   ├── SnapshotError           snapshots of a project cannot be written or read
 │   │   └── NoSnapshotError     there is none, or none with that id (also LookupError)
@@ -516,6 +517,16 @@ class FileTooLargeError(InvalidRequestError):
         self.path = path
         self.size = size
         self.limit = limit
+
+
+class ToolCallRunningError(InvalidRequestError):
+    """A call of a tool with that id is being made, and is not made twice; *call_id* is the id."""
+
+    _sentence = "the tool call {call_id} is being made already"
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(call_id)
+        self.call_id = call_id
 
 
 class FolderTooLargeError(InvalidRequestError):

@@ -110,6 +110,8 @@ SHOWN = {
     "ChildStarting.name": _ID,
     "Completion.model": "the public name of a model",
     "Completion.stop_reason": "a word of a model's server",
+    "ModelAnswered.model": "the public name of a model",
+    "ModelAnswered.stop_reason": "a word of a model's server",
     "ConfinementReport.namespaces": "a few words of ours",
     "Crashed.error": "why a process ended, as its own exception says it: nothing else would help",
     "Denial.outcome": "what the system says of an error number, or words of ours",

@@ -48,9 +48,13 @@ def line(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return *text* bounded, with its lines, and with nothing else in it that is unprintable."""
+    return visible(clip(text))
+
+
+def visible(text: str) -> str:
+    """Return all of *text*, with its lines, and with nothing else in it that is unprintable."""
     return "\n".join(
-        each if each.isprintable() else "".join(map(_escaped, each))
-        for each in clip(text).split("\n")
+        each if each.isprintable() else "".join(map(_escaped, each)) for each in text.split("\n")
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0
 
 
-@click.command("demo")
+@click.command("demo", short_help="Kill every process of a session and see it come back.")
 @click.argument(
     "project",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -9,7 +9,7 @@ import click
 from jidocode.cli.options import config_option, json_option
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Try what jidocode needs here and say what is missing.")
 @config_option
 @json_option
 def command(config: Path | None, *, as_json: bool) -> None:

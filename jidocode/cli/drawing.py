@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jidocode.base.text import line
-from jidocode.cli.output import duration, size
+from jidocode.cli.output import duration, size, tokens
 from jidocode.session.commands.result import CommandInfo
 from jidocode.system.watching import Key, Line, Look
 
@@ -32,6 +32,7 @@ _COLUMNS = {
     "MEMORY": 50,
     "CALLS/S": 70,
     "CMDS": 70,
+    "TOKENS": 80,
     "RESTARTS": 60,
     "UPTIME": 95,
     _EXIT: 110,
@@ -144,6 +145,7 @@ def _cells(each: Line, look: Look | None) -> dict[str, Text]:
         "MEMORY": Text(size(process.memory)),
         "CALLS/S": Text(calls),
         "CMDS": Text("" if process.commands is None else str(process.commands)),
+        "TOKENS": Text(tokens(process.usage)),
         "RESTARTS": Text(str(process.restarts), style="yellow" if process.restarts else ""),
         "UPTIME": Text(duration(process.uptime)),
         _EXIT: Text(line(str(process.last_exit or ""))),

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 # The fields of a fact that say more than whom it is about.
 _DETAILS = (
     *("os_pid", "ref", "reason", "recovered_after", "restarting", "on_request", "missed"),
-    *("error", "value", "paths"),
+    *("error", "value", "paths", "model", "stop_reason", "usage"),
 )
 
 _SHORT = 8
 
 
-@click.command("events")
+@click.command("events", short_help="Show which processes run and what changes.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--session", help="Only those of this open session, an id or a name.")
 @system_option
@@ -114,6 +114,7 @@ def as_line(event: Event) -> str:
     """Return *event* for people."""
     from jidocode.base.text import line, quote
     from jidocode.otp.supervision.events import ChildRunning
+    from jidocode.session.conversation.blocks import Usage
 
     fact = event.fact
     if isinstance(fact, ChildRunning):
@@ -126,7 +127,7 @@ def as_line(event: Event) -> str:
     for name in _DETAILS:
         value = getattr(fact, name, None)
         match value:
-            case None | False:
+            case None | False | "":
                 continue
             case True:
                 said.append(name.replace("_", " "))
@@ -134,6 +135,9 @@ def as_line(event: Event) -> str:
                 said.append(f"recovered after {value * 1000:.1f} ms")
             case int():
                 said.append(f"{'pid' if name == 'os_pid' else name} {value}")
+            case Usage():
+                read, told = value.input_tokens, value.output_tokens
+                said.append(f"{read} tokens read, {told} said, {value.seconds:.1f} s")
             case _:
                 said.append(quote(value) if name == "value" else line(str(value)))
     return "  ".join(said)

@@ -18,7 +18,7 @@ _END_SECONDS = 5.0
 _COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
-@click.command("logs")
+@click.command("logs", short_help="Show what the processes of a system have logged.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
 @click.option(
     "-n",

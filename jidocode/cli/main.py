@@ -15,7 +15,9 @@ import click
 
 from jidocode.cli.options import sentence
 
-COMMANDS = ("demo", "doctor", "events", "logs", "mcp", "run", "serve", "sessions", "top", "tree")
+COMMANDS = (
+    *("chat", "demo", "doctor", "events", "logs", "mcp", "run", "serve", "sessions", "top", "tree"),
+)
 
 
 class Commands(click.Group):

@@ -9,12 +9,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from jidocode.base.records import Record
 from jidocode.base.text import line, quote
+
+if TYPE_CHECKING:
+    from jidocode.session.conversation.blocks import Usage
 
 _COLOURS = {
     "healthy": "green",
@@ -29,6 +32,7 @@ _COLOURS = {
     "missing": "red",
 }
 _BINARY = 1024
+_THOUSAND = 1000
 
 
 def plain(value: object) -> Any:
@@ -88,6 +92,18 @@ def size(count: int | None) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= _BINARY
     return f"{amount:.1f} GiB"
+
+
+def tokens(usage: Usage | None) -> str:
+    """Return how many tokens models took, read and said, for people; nothing if none was asked."""
+    if usage is None or not usage.calls:
+        return ""
+    count = float(usage.input_tokens + usage.output_tokens)
+    for unit in ("", "k", "M"):
+        if count < _THOUSAND:
+            return f"{count:.0f}" if not unit else f"{count:.1f}{unit}"
+        count /= _THOUSAND
+    return f"{count:.1f}G"
 
 
 def duration(seconds: float | None) -> str:

@@ -36,7 +36,11 @@ def _program(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -
     return words
 
 
-@click.command("run", context_settings={"allow_interspersed_args": False})
+@click.command(
+    "run",
+    short_help="Run a program in an open session.",
+    context_settings={"allow_interspersed_args": False},
+)
 @system_option
 @session_argument
 @click.argument("argv", metavar="-- PROGRAM [ARGUMENT]...", nargs=-1, callback=_program)

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jidocode.cli.model import base_url_option, model_option, model_spec
 from jidocode.cli.options import config_option
 
 if TYPE_CHECKING:
     from jidocode.system.system import SessionSystem
 
 
-@click.command("serve")
+@click.command("serve", short_help="Run a system in the foreground for others to attach.")
 @click.option("--name", default="default", show_default=True, help="By which others attach.")
 @config_option
+@model_option
+@base_url_option
 @click.option(
     "--idle-timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -30,7 +33,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where your own modules are, those of children among them.",
 )
-def command(name: str, config: Path | None, idle_timeout: float | None, app_dir: str) -> None:
+def command(  # noqa: PLR0913 - they are options
+    *,
+    name: str,
+    config: Path | None,
+    model: str | None,
+    base_url: str | None,
+    idle_timeout: float | None,
+    app_dir: str,
+) -> None:
     """Run a system in the foreground, until SIGTERM, for others to attach.
 
     In Python: SessionSystem.attach("NAME"). Sessions live on while your app is reloaded, and
@@ -48,4 +59,10 @@ def command(name: str, config: Path | None, idle_timeout: float | None, app_dir:
         pids = f"pid {os.getpid()}, host pid {system.host_pid}"
         click.echo(f"system {name} is ready ({pids})")
 
-    serve(name, Settings.load(config), idle_timeout=idle_timeout, on_ready=tell)
+    serve(
+        name,
+        Settings.load(config),
+        model=model_spec(model, base_url),
+        idle_timeout=idle_timeout,
+        on_ready=tell,
+    )

@@ -32,7 +32,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
-@click.group("sessions")
+@click.group("sessions", short_help="List and keep sessions and their journals.")
 def command() -> None:
     """List, show, create, resume, stop, fork, export, delete and prune sessions.
 
@@ -88,7 +88,7 @@ def show(session: str, config: Path | None, *, as_json: bool) -> None:
         click.echo(f"{key:11} {line(value)}")
 
 
-@command.command()
+@command.command(short_help="Open a session for a project.")
 @click.argument("project", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--name", help="The folder's name by default.")
 @system_option
@@ -100,7 +100,7 @@ def create(project: Path, name: str | None, system_name: str, *, as_json: bool) 
     _print_id(record, as_json=as_json)
 
 
-@command.command()
+@command.command(short_help="Open a session again.")
 @session_argument
 @click.option(
     "--project",
@@ -117,7 +117,7 @@ def resume(session: str, project: Path | None, system_name: str, *, as_json: boo
     _print_id(record, as_json=as_json)
 
 
-@command.command()
+@command.command(short_help="Stop an open session.")
 @session_argument
 @system_option
 def stop(session: str, system_name: str) -> None:
@@ -126,7 +126,7 @@ def stop(session: str, system_name: str) -> None:
         system.stop_session(open_session(system, session).id)
 
 
-@command.command()
+@command.command(short_help="Begin a session with a copy of another one.")
 @session_argument
 @click.option("--upto", type=click.IntRange(min=1), help="The last change to copy.")
 @click.option("--name", help="That of the other one by default.")
@@ -141,7 +141,7 @@ def fork(
     _print_id(record, as_json=as_json)
 
 
-@command.command()
+@command.command(short_help="Print a session as lines of JSON or as Markdown.")
 @session_argument
 @click.option(
     "--format",
@@ -167,7 +167,7 @@ def export(session: str, form: str, config: Path | None) -> None:
             click.echo(paragraph.encode("utf-8", "replace"))
 
 
-@command.command()
+@command.command(short_help="Delete sessions that are not open.")
 @click.argument(
     "sessions", metavar="SESSION...", nargs=-1, required=True, shell_complete=complete_session
 )
@@ -236,7 +236,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     return int(match[1]) * _SIZES[match[2]]
 
 
-@command.command()
+@command.command(short_help="Delete the oldest sessions that are not open.")
 @click.option("--older-than", callback=_age, help="Those not written to for so long, such as 30d.")
 @click.option("--keep", type=click.IntRange(min=0), help="All but so many, the latest ones.")
 @click.option("--max-size", callback=_bytes, help="Until all have so many bytes, such as 500M.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 HEAD = (
     *("NAME", "STATUS", "PID", "RESTARTS", "UPTIME", "CPU", "MEMORY", "CALLS", "COMMANDS"),
-    "LAST EXIT",
+    *("TOKENS", "LAST EXIT"),
 )
 
 
@@ -35,7 +35,7 @@ def command(system_name: str, *, as_json: bool) -> None:
 
 def _row(drawn: str, process: ProcessOverview) -> tuple[str, ...]:
     """Return what is shown of *process*, behind the lines that are *drawn* before it."""
-    from jidocode.cli.output import duration, size
+    from jidocode.cli.output import duration, size, tokens
 
     name = f"{process.session_name} " if process.session_name else ""
     return (
@@ -48,5 +48,6 @@ def _row(drawn: str, process: ProcessOverview) -> tuple[str, ...]:
         size(process.memory),
         "-" if process.calls is None else str(process.calls),
         "" if process.commands is None else str(process.commands),
+        tokens(process.usage),
         str(process.last_exit or ""),
     )

@@ -11,10 +11,19 @@ import signal
 from jidocode.base.exits import Crashed, ExitReason, Killed, NoProcess, Normal, Shutdown
 from jidocode.base.text import word
 from jidocode.session.commands.result import CommandResult
+from jidocode.session.conversation.blocks import Usage
 from jidocode.session.requests import Request
 
 OTHER = "other"
 """What all are called that come after too many others."""
+
+UNKNOWN = "unknown"
+"""What a model is called that nobody has named."""
+TOKEN_BUCKETS = tuple(4**power for power in range(14))
+ANSWER_BUCKETS = tuple(0.01 * 2**power for power in range(14))
+"""What OpenTelemetry's conventions for generative AI want told apart: tokens, and seconds."""
+CHAT = "chat"
+"""What those conventions call it to ask a model for the next message."""
 
 
 class Bounded:
@@ -77,3 +86,9 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal, or one that nobody has seen
         return "killed"
+
+
+def tokens_of(usage: Usage) -> list[tuple[str, int]]:
+    """Return the tokens of each type that *usage* has; none if its server has not counted any."""
+    both = [("input", usage.input_tokens), ("output", usage.output_tokens)]
+    return both if usage.input_tokens or usage.output_tokens else []

@@ -58,9 +58,9 @@ class Listening(Closing):
     """Hears events in a thread of its own, and has an observer told of calls, until closed."""
 
     def __init__(
-        self, system: RunningSystem, observer: Observer, on_event: Callable[[Event], None]
+        self, system: RunningSystem, observer: Observer | None, on_event: Callable[[Event], None]
     ) -> None:
-        """Have *observer* told of calls to *system* from now on, and *on_event* of what happens."""
+        """Have *observer*, if any, told of calls to *system*, and *on_event* of what happens."""
         self._observers = system.observers
         self.events = system.hub.stream(None, SupervisionStream)
         # It holds the stream, and not the system: one that nobody holds any more ends.
@@ -68,11 +68,14 @@ class Listening(Closing):
             target=_listen, args=(self.events, on_event), name="jidocode-metrics", daemon=True
         )
         threads.start(self._thread)
-        self._number = self._observers.add(partial(_observe, observer))
+        self._number = (
+            None if observer is None else self._observers.add(partial(_observe, observer))
+        )
 
     def close(self) -> None:
         """Hear no more; closing twice is fine."""
-        self._observers.remove(self._number)
+        if self._number is not None:
+            self._observers.remove(self._number)
         self.events.close()
         threads.join(self._thread, 1.0)
 

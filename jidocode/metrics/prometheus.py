@@ -20,7 +20,18 @@ from jidocode.base import log
 from jidocode.base.closing import Closing
 from jidocode.base.text import describe
 from jidocode.errors import JidocodeError, RateLimitedError
-from jidocode.metrics.labels import Bounded, ending_of, operation_of, outcome_of, reason_of
+from jidocode.metrics.labels import (
+    ANSWER_BUCKETS,
+    CHAT,
+    TOKEN_BUCKETS,
+    UNKNOWN,
+    Bounded,
+    ending_of,
+    operation_of,
+    outcome_of,
+    reason_of,
+    tokens_of,
+)
 from jidocode.metrics.listening import CommandsSeen, Listening, running, unobserved
 from jidocode.otp.supervision.events import (
     ChildExited,
@@ -31,6 +42,7 @@ from jidocode.otp.supervision.events import (
 )
 from jidocode.session.admission.messages import SessionRefused
 from jidocode.session.commands.result import CommandResult
+from jidocode.session.conversation.reports import ModelAnswered
 from jidocode.system.asynchronous.system import AsyncSessionSystem
 from jidocode.system.events import Event
 from jidocode.system.health import HealthStatus, Statistics, SystemHealth
@@ -59,8 +71,8 @@ class SystemCollector(Collector, Closing):
 
     How many sessions and processes there are, and how they are, is asked at each scrape, which
     waits twice `Settings.call_timeout` at most. What happens is counted from now on: starts, exits
-    and restarts in the whole system; calls and commands of this process. Closing it ends the
-    counting. If the system is closed, or does not answer, `jidocode_up` is 0.
+    and restarts, and what models took, in the whole system; calls and commands of this process.
+    Closing it ends the counting. If the system is closed, or does not answer, `jidocode_up` is 0.
 
     Two systems need two registries.
     """
@@ -150,6 +162,27 @@ class _Counts:
         self._refused = _counter(
             "sessions_refused", "Sessions of this process that were not let in.", ["limit"]
         )
+        # By the names that an exporter of OpenTelemetry's makes of its conventions, so that a
+        # dashboard made for those finds them.
+        asked = ["gen_ai_operation_name", "gen_ai_request_model"]
+        self._tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of an answer of a model.",
+            [*asked, "gen_ai_token_type"],
+            registry=None,
+            buckets=TOKEN_BUCKETS,
+        )
+        self._answer_seconds = Histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "How long a model took to answer.",
+            asked,
+            registry=None,
+            buckets=ANSWER_BUCKETS,
+        )
+        self._cached = _counter(
+            "model_cached_tokens", "Tokens that a model's server had read before.", ["model"]
+        )
+        self._models = Bounded(_MOST_KINDS)
         self._operations = Bounded(_MOST_OPERATIONS)
         self._outcomes = Bounded(_MOST_OUTCOMES)
         self._kinds = Bounded(_MOST_KINDS)
@@ -228,6 +261,12 @@ class _Counts:
             case SessionRefused(error=error):
                 limit = "rate" if isinstance(error, RateLimitedError) else "number"
                 self._refused.labels(limit).inc()
+            case ModelAnswered(model=model, usage=usage):
+                (shown,) = self._models(model or UNKNOWN)
+                self._answer_seconds.labels(CHAT, shown).observe(usage.seconds)
+                self._cached.labels(shown).inc(usage.cached_tokens)
+                for token_type, count in tokens_of(usage):
+                    self._tokens.labels(CHAT, shown, token_type).observe(count)
             case _:
                 pass
 

@@ -44,7 +44,7 @@ from jidocode.otp.supervision.events import (
     HeartbeatMissed,
 )
 from jidocode.session.admission.messages import SessionRefused
-from jidocode.session.conversation.reports import Repair
+from jidocode.session.conversation.reports import ModelAnswered, Repair
 from jidocode.session.project.protection import ProtectedPathsChanged
 from jidocode.session.record import is_session_id
 from jidocode.system.steps import AwaitChange, Plan, await_change
@@ -59,6 +59,7 @@ Fact = (
     | GaveUp
     | SessionRefused
     | Repair
+    | ModelAnswered
     | ProtectedPathsChanged
     | Announced
 )
@@ -73,9 +74,9 @@ class Event(Record):
         fact: What happened: `ChildRunning` (it has run before), `ChildStarting`,
             `ChildStarted` (it is ready; with *recovered_after* if it was a restart),
             `ChildExited`, `ChildStartFailed`, `HeartbeatMissed`, `GaveUp`, `SessionRefused`,
-            `Repair` (State found its journal damaged), `ProtectedPathsChanged` (by an operation
-            of the Manager, or while commands ran), or `Announced`, with whatever a child has
-            announced.
+            `Repair` (State found its journal damaged), `ModelAnswered`, `ProtectedPathsChanged`
+            (by an operation of the Manager, or while commands ran), or `Announced`, with whatever
+            a child has announced.
         session_id: The session it happened in; None outside of sessions.
         at: When the app heard of it, in UTC.
     """
@@ -85,7 +86,7 @@ class Event(Record):
     at: datetime = field(factory=lambda: datetime.now(UTC))
 
 
-_OWN = (Repair, ProtectedPathsChanged, SessionRefused)
+_OWN = (Repair, ModelAnswered, ProtectedPathsChanged, SessionRefused)
 """What the package's own processes announce."""
 
 
@@ -99,7 +100,8 @@ class _Unread(Struct, frozen=True):
     payload: bytes
     session_id: str | None
     at: datetime
-    by_registry: bool = False
+    is_own: bool = False
+    """Whether a process of the package's own has announced it."""
     again: bool = False
     """Whether a reader has been interrupted over it."""
 
@@ -238,7 +240,7 @@ class SupervisionStream(EventStream):
 
     def put(self, event: Event | _Unread) -> None:
         """Take *event* in, if no child of an app's has announced it."""
-        if isinstance(event, Event) or event.by_registry:
+        if isinstance(event, Event) or event.is_own:
             super().put(event)
 
 
@@ -291,8 +293,8 @@ class EventHub:
         """
         session_id = _session_of(names)
         if isinstance(news, wire.News):
-            by_registry = news.name == REGISTRY
-            self._give(_Unread(news.payload, session_id, datetime.now(UTC), by_registry))
+            is_own = news.name in {REGISTRY, ("state", session_id)}
+            self._give(_Unread(news.payload, session_id, datetime.now(UTC), is_own))
         else:
             self._give(Event(news, session_id))
 

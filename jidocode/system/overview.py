@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason
 from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
 from jidocode.session.commands.operations import list_commands
+from jidocode.session.conversation.blocks import NOTHING_USED, Usage
+from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.requests import request
 from jidocode.session.starting import COMMANDS
 from jidocode.system.health import ChildHealth, Health, TreeNode, branch
@@ -22,6 +24,8 @@ from jidocode.system.system import SessionSystem
 _TICKS = os.sysconf("SC_CLK_TCK")
 _USER_TIME, _SYSTEM_TIME = 11, 12  # fields behind the name, see proc_pid_stat(5)
 _NAME_BYTES = 15
+STATE = "state"
+"""The kind, and the id, of what keeps the conversation of a session."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -39,6 +43,8 @@ class ProcessOverview(Record):
         memory: Bytes of memory of its own; None if it did not answer, or cannot tell.
         calls: How many calls it has been sent; None if it did not answer, or is not asked.
         commands: How many commands run in it; None if it runs none.
+        usage: Of the supervisor of a session, what models took in it; of the root, what they took
+            in all open sessions. None if nobody has told, and of all others.
         last_exit: Why its last process ended; None if none has.
         session_id: The session that it belongs to, or supervises.
         session_name: The name of that session, for its supervisor.
@@ -55,6 +61,7 @@ class ProcessOverview(Record):
     memory: int | None = None
     calls: int | None = None
     commands: int | None = None
+    usage: Usage | None = None
     last_exit: ExitReason | None = None
     session_id: str | None = None
     session_name: str | None = None
@@ -88,7 +95,15 @@ def overview(system: SessionSystem) -> ProcessOverview:
             [ref for ref in asked if ref.kind == COMMANDS], running.settings.call_timeout
         )
     )
-    return _process(tree, _Known(asked, sessions, names, commands), None)
+    states = [
+        (each.session_id, child.ref)
+        for each in health.sessions
+        for child in each.children
+        if child.ref is not None and child.ref.kind == STATE
+    ]
+    usages = running.carry_out(counting_usage(dict(states), running.settings.call_timeout))
+    root = _process(tree, _Known(asked, sessions, names, commands, usages), None)
+    return evolve(root, usage=sum(usages.values(), NOTHING_USED))
 
 
 def counting_commands(refs: list[ActorRef], seconds: float) -> Plan[dict[ActorRef, list[Any]]]:
@@ -97,6 +112,18 @@ def counting_commands(refs: list[ActorRef], seconds: float) -> Plan[dict[ActorRe
     return {
         ref: answer
         for ref, answer in zip(refs, answers, strict=True)
+        if not isinstance(answer, Exception)
+    }
+
+
+def counting_usage(states: Mapping[str, ActorRef], seconds: float) -> Plan[dict[str, Usage]]:
+    """Return what models took in each session of *states* whose State tells in time."""
+    answers: list[Any] = yield AskAll(
+        list(states.values()), request(Conversation.statistics), Deadline.after(seconds)
+    )
+    return {
+        session_id: answer.usage
+        for session_id, answer in zip(states, answers, strict=True)
         if not isinstance(answer, Exception)
     }
 
@@ -122,6 +149,7 @@ class _Known:
     sessions: Mapping[str, Health]
     names: Mapping[str, str]
     commands: Mapping[ActorRef, list[Any]]
+    usages: Mapping[str, Usage]
 
 
 def _process(node: TreeNode, known: _Known, session_id: str | None) -> ProcessOverview:
@@ -142,6 +170,7 @@ def _process(node: TreeNode, known: _Known, session_id: str | None) -> ProcessOv
         memory=pulse.memory if pulse else None,
         calls=pulse.calls if pulse else None,
         commands=None if commands is None else sum(each.running for each in commands),
+        usage=known.usages.get(node.id) if session else None,
         last_exit=pulse.last_exit if pulse else None,
         session_id=session_id,
         session_name=known.names.get(node.id) if session else None,

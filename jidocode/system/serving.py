@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from jidocode._host.client.owner import OwnerClient
 from jidocode._host.descriptors import wait_for_any
@@ -19,6 +20,9 @@ from jidocode.base import log
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.system.settings import Settings
 from jidocode.system.system import SessionSystem
+
+if TYPE_CHECKING:
+    from jidocode.session.agent.spec import ModelSpec
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOK_SECONDS = 1.0
@@ -29,6 +33,7 @@ def serve(
     name: str,
     settings: Settings | None = None,
     *,
+    model: ModelSpec | None = None,
     idle_timeout: float | None = None,
     on_ready: Callable[[SessionSystem], object] | None = None,
 ) -> None:
@@ -40,6 +45,7 @@ def serve(
     Args:
         name: By which others attach, see `SessionSystem.attach`.
         settings: How the system behaves; the defaults if not given.
+        model: What the agents of its sessions speak with; without one they do not.
         idle_timeout: Seconds after which it ends by itself if nobody is attached; sessions that are
             open then can be resumed. None for never.
         on_ready: Is told when others can attach.
@@ -54,7 +60,7 @@ def serve(
     require_seconds("idle_timeout", patience)
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() has to be told to end, which only the main thread is")
-    with _told_to_end() as told, SessionSystem(settings, name=name) as system:
+    with _told_to_end() as told, SessionSystem(settings, name=name, model=model) as system:
         client = system._running.client  # noqa: SLF001 - both are of this room
         assert isinstance(client, OwnerClient)  # noqa: S101 - this process has just started it
         if on_ready is not None:

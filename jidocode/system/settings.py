@@ -53,8 +53,10 @@ from jidocode.system.rules import (
 
 PREFIX = "JIDOCODE_"
 """What the names of environment variables begin with: `JIDOCODE_MAX_SESSIONS`."""
-SYSTEM_VARIABLE = f"{PREFIX}SYSTEM"
-"""Which system the command line attaches to; no setting."""
+NO_SETTINGS = frozenset(
+    f"{PREFIX}{name}" for name in ("SYSTEM", "MODEL", "BASE_URL", "API_KEY", "MCP_TOKEN")
+)
+"""What the command line takes from variables beside the settings."""
 
 
 class ApplicationOverrides(TypedDict, total=False):
@@ -381,7 +383,7 @@ def _own_variables(environ: Mapping[str, str] | None) -> dict[str, str]:
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables that begin as ours do and are none, each with what may be meant."""
-    known = {f"{PREFIX}{name.upper()}" for name in _rules_of(Settings)} | {SYSTEM_VARIABLE}
+    known = {f"{PREFIX}{name.upper()}" for name in _rules_of(Settings)} | NO_SETTINGS
     others = sorted(_own_variables(environ).keys() - known)
     return {variable: hint(variable, known) for variable in others}
 

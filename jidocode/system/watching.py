@@ -18,10 +18,17 @@ from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import CallError, CallTimeoutError, JidocodeError
 from jidocode.otp.supervision.management import ChildInfo, WhichChildren
 from jidocode.session.commands.result import CommandInfo
+from jidocode.session.conversation.blocks import Usage
 from jidocode.session.record import is_session_id
 from jidocode.session.starting import COMMANDS
 from jidocode.system.health import HealthStatus, branch
-from jidocode.system.overview import ProcessOverview, counting_commands, cpu_time
+from jidocode.system.overview import (
+    STATE,
+    ProcessOverview,
+    counting_commands,
+    counting_usage,
+    cpu_time,
+)
 from jidocode.system.steps import AskAll, PingAll, Plan
 from jidocode.system.system import SessionSystem
 
@@ -204,9 +211,16 @@ class Watch:
         }
         told = yield from counting_commands([*runners], deadline.left)
         self.commands = {runners[ref]: answer for ref, answer in told.items()}
+        shown = {line.id for line in lines if line.is_session}
+        states = {
+            name[1]: ref
+            for ref, (_, name) in places.items()
+            if name and name[0] == STATE and name[1] in shown
+        }
+        usages = yield from counting_usage(states, deadline.left)
         names = yield from self._names(sorted({line.id for line in lines if line.is_session}))
         return {
-            line.key: self._look(line, infos.get(line.key, line.info), pulse_of, names)
+            line.key: self._look(line, infos.get(line.key, line.info), pulse_of, names, usages)
             for line in lines
         }
 
@@ -228,6 +242,7 @@ class Watch:
         info: ChildInfo | None,
         pulses: Mapping[ActorRef, Any],
         names: Mapping[str, str],
+        usages: Mapping[str, Usage],
     ) -> Look:
         ref = line.ref
         answer = pulses.get(ref) if ref is not None else None
@@ -246,6 +261,7 @@ class Watch:
                 memory=pulse.memory if pulse else None,
                 calls=pulse.calls if pulse else None,
                 commands=None if commands is None else sum(each.running for each in commands),
+                usage=usages.get(line.id) if line.is_session else None,
                 last_exit=info.last_exit if info else None,
                 session_id=line.session_id,
                 session_name=names.get(line.id),

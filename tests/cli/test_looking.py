@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from shell import COMMAND, SECONDS, data, environment, jidocode
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import Completion, SessionHandle, SessionSystem, Usage
 from jidocode.cli.output import print_json
 from jidocode.testing import eventually
 
@@ -58,10 +59,32 @@ def test_the_shell_completes_commands() -> None:
     assert said.split() == ["plain,doctor"]
 
 
-def test_bash_completes_commands_options_and_systems(served: str, tmp_path: Path) -> None:
+@pytest.fixture
+def path_with_jidocode(tmp_path: Path) -> str:
+    """A `PATH` in which `jidocode` is the one that is tested."""
+    program = tmp_path / "jidocode"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m jidocode "$@"\n')
+    program.chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+def shell_says(words: list[str], served: str, path: str) -> list[str]:
+    """Return the lines that a shell prints which is to complete what it is asked."""
+    if not shutil.which(words[0]):
+        pytest.skip(f"there is no {words[0]}")
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+        env=environment(NAME=served[:-1], PATH=path),
+    )
+    return done.stdout.splitlines()
+
+
+def test_bash_completes_commands_options_and_systems(served: str, path_with_jidocode: str) -> None:
     """As it does when one presses the key."""
-    if not Path("/bin/bash").exists():
-        pytest.skip("there is no bash")
     script = """
     eval "$(_JIDOCODE_COMPLETE=bash_source jidocode)"
     for line in "jidocode se" "jidocode logs --f" "jidocode tree --system $NAME"; do
@@ -70,18 +93,44 @@ def test_bash_completes_commands_options_and_systems(served: str, tmp_path: Path
         echo "${COMPREPLY[@]}"
     done
     """
-    program = tmp_path / "jidocode"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m jidocode "$@"\n')
-    program.chmod(0o755)
-    done = subprocess.run(
-        ["bash", "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=SECONDS,
-        env=environment(NAME=served[:-1], PATH=f"{tmp_path}:{os.environ['PATH']}"),
-    )
-    assert done.stdout.splitlines() == ["serve sessions", "--follow", served]
+    said = shell_says(["bash", "-c", script], served, path_with_jidocode)
+
+    assert said == ["serve sessions", "--follow", served]
+
+
+def test_fish_completes_commands_options_and_systems(served: str, path_with_jidocode: str) -> None:
+    """By the script that it reads once; a tab stands between a word and what it means."""
+    script = """
+    _JIDOCODE_COMPLETE=fish_source jidocode | source
+    complete -C "jidocode se"
+    complete -C "jidocode logs --f"
+    complete -C "jidocode tree --system $NAME"
+    """
+    said = shell_says(["fish", "--no-config", "-c", script], served, path_with_jidocode)
+
+    assert [line.split("\t")[0] for line in said] == ["serve", "sessions", "--follow", served]
+
+
+def test_zsh_completes_commands_options_and_systems(served: str, path_with_jidocode: str) -> None:
+    """In a terminal, for it completes nowhere else: the key is pressed in each line."""
+    script = """
+    zmodload zsh/zpty
+    zpty shell zsh -f -i
+    wait_for() { zpty -r shell seen "*$1*" }
+    zpty -w shell 'PS1="rea""dy "; autoload -U compinit; compinit -u -D'
+    wait_for "ready "
+    zpty -w shell 'eval "$(_JIDOCODE_COMPLETE=zsh_source jidocode)"; PS1="set"" up "'
+    wait_for "set up "
+    for line in "jidocode ser:serve" "jidocode logs --f:--follow" "$2:$1"; do
+        zpty -w -n shell $'\\025'"${line%%:*}"$'\\t' && wait_for "${line##*:}" && echo "${line##*:}"
+    done
+    zpty -d shell
+    """
+    last = f"jidocode tree --system {served[:-1]}"
+    words = ["zsh", "-f", "-c", script, "zsh", served, last]
+    said = shell_says(words, served, path_with_jidocode)
+
+    assert said == ["serve", "--follow", served]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -251,19 +300,25 @@ def test_the_doctor_has_the_settings_of_the_app(tmp_path: Path) -> None:
 def test_the_tree_shows_every_process(
     served: str, attached: SessionSystem, opened: SessionHandle
 ) -> None:
-    """With how it is, and as data."""
+    """With how it is, what models took, and as data."""
+    usage = Usage(input_tokens=12_000, output_tokens=345, cached_tokens=9)
+    opened.state.add_usage(Completion(usage=usage))
     drawn = jidocode("tree", "--system", served)
     kinds = ("manager", "state", "session")
     pids = [str(attached.get_process(opened.id, kind).os_pid) for kind in kinds]
 
     assert all(pid in drawn for pid in pids)
     assert f"shop {opened.id}" in drawn
+    assert [line.split()[-1] for line in drawn.splitlines() if opened.id in line] == ["12.3k"]
     assert "\x1b" not in drawn
 
     root = data("tree", "--system", served)
     sessions = next(each for each in root["children"] if each["id"] == "sessions")
     [session] = sessions["children"]
     assert (session["session_name"], session["status"]) == ("shop", "healthy")
+    assert session["usage"]["cached_tokens"] == 9
+    assert session["usage"] == root["usage"]
+    assert sessions["usage"] is None
     assert [each["id"] for each in session["children"]] == ["manager", "state"]
     assert all(each["memory"] > 0 for each in session["children"])
 

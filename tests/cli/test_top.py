@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shell import COMMAND, SECONDS, environment, jidocode
+from shell import COMMAND, jidocode
+from terminals import TMUX, Terminal
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import Completion, SessionHandle, SessionSystem, Usage
 from jidocode.testing import eventually, wait_for_restart
 
-TMUX = shutil.which("tmux")
 pytestmark = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
-
-
-class Terminal:
-    """A terminal in a tmux server of its own, in which a program runs."""
-
-    def __init__(self, folder: Path, *command: str, size: tuple[int, int] = (140, 40)) -> None:
-        self._socket = folder / "tmux"
-        shell = 'trap : INT; "$@"; ended=$?; stty -a; echo "status $ended"; exec sleep 1000'
-        words = ["env", "-u", "COLUMNS", "-u", "LINES", "sh", "-c", shell, "sh", *command]
-        across, down = map(str, size)
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", across, "-y", down, *words)
-
-    def tmux(self, *words: str) -> str:
-        """Return what tmux says."""
-        return subprocess.run(
-            [str(TMUX), "-S", str(self._socket), *words],
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=SECONDS,
-            env=environment(TERM="xterm-256color"),
-        ).stdout
-
-    def press(self, *keys: str) -> None:
-        """Press keys, by the names that tmux has for them."""
-        self.tmux("send-keys", *keys)
-
-    @property
-    def text(self) -> str:
-        """What is to be seen."""
-        return self.tmux("capture-pane", "-p")
-
-    def await_text(self, *texts: str) -> str:
-        """Return what is to be seen once *texts* are."""
-        deadline = time.monotonic() + SECONDS
-        while not all(each in (text := self.text) for each in texts):
-            assert time.monotonic() < deadline, f"{texts} are not to be seen:\n{text}"
-            time.sleep(0.1)
-        return text
 
 
 @pytest.fixture
@@ -70,7 +28,10 @@ def terminal(served: str, tmp_path: Path) -> Iterator[Terminal]:
 def test_it_shows_what_happens(
     terminal: Terminal, attached: SessionSystem, opened: SessionHandle
 ) -> None:
-    """Processes, and what becomes of them."""
+    """Processes, what becomes of them, and what models take."""
+    terminal.await_text("q quit")  # it hears what happens from now on
+    opened.state.add_usage(Completion(model="large", usage=Usage(input_tokens=12_345, seconds=1.5)))
+    terminal.await_text("12.3k", "ModelAnswered", "large", "12345 tokens read, 0 said, 1.5 s")
     victim = attached.get_state(opened.id)
     terminal.await_text("1 sessions", f"shop {opened.id}", str(victim.os_pid), "q quit")
     os.kill(victim.os_pid, signal.SIGKILL)

@@ -7,13 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from jidocode import AsyncSessionSystem, FileTooLargeError, SessionHandle, SessionSystem
-from jidocode.metrics.opentelemetry import SystemTracer
+from jidocode import (
+    AsyncSessionSystem,
+    Completion,
+    FileTooLargeError,
+    SessionHandle,
+    SessionSystem,
+    Usage,
+)
+from jidocode.metrics.opentelemetry import SystemMeter, SystemTracer
 from jidocode.testing import eventually, kill, wait_for_restart
 
 
@@ -168,3 +177,50 @@ def test_each_task_has_its_own_trace(spans: Spans, project: Path) -> None:
         if span.context
     ]
     assert sorted(parents) == sorted(turns * 5)
+
+
+@pytest.mark.usefixtures("tracer")
+def test_an_answer_of_a_model_is_a_span_and_measured(
+    system: SessionSystem, session: SessionHandle, spans: Spans
+) -> None:
+    """By the names of the conventions for generative AI."""
+    reader = InMemoryMetricReader()
+    usage = Usage(input_tokens=40, cached_tokens=30, output_tokens=2, seconds=1.5)
+    with SystemMeter(system, MeterProvider([reader], shutdown_on_exit=False)):
+        session.state.add_usage(Completion(model="large", stop_reason="end", usage=usage))
+        found = eventually(lambda: measured(reader))
+
+    assert found["gen_ai.client.operation.duration"] == [(1.5, None)]
+    assert found["gen_ai.client.token.usage"] == [(40, "input"), (2, "output")]
+    (span,) = eventually(lambda: spans.named("chat large"))
+    assert span.parent is None
+    assert seconds(span) == pytest.approx(1.5)
+    said = dict(span.attributes or {})
+    assert said["gen_ai.request.model"] == "large"
+    assert said["gen_ai.conversation.id"] == session.id
+    assert said["gen_ai.response.finish_reasons"] == ("end",)
+    assert said["gen_ai.usage.input_tokens"] == 40
+    assert said["gen_ai.usage.output_tokens"] == 2
+    assert said["gen_ai.usage.cache_read.input_tokens"] == 30
+
+
+def measured(reader: InMemoryMetricReader) -> dict[str, list[tuple[float, object]]]:
+    """Return the sums of what was measured, by name, each with its type of tokens."""
+    data = reader.get_metrics_data()
+    if data is None:
+        return {}
+    return {
+        metric.name: sorted(
+            ((point.sum, (point.attributes or {}).get("gen_ai.token.type")) for point in points),
+            reverse=True,
+            key=lambda each: each[0],
+        )
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if (
+            points := [
+                each for each in metric.data.data_points if isinstance(each, HistogramDataPoint)
+            ]
+        )
+    }

@@ -23,11 +23,13 @@ from servers import GATE, READ, Gated, worker
 
 from jidocode import (
     AsyncSessionSystem,
+    Completion,
     FileTooLargeError,
     HostError,
     SessionHandle,
     SessionLimitError,
     SessionSystem,
+    Usage,
 )
 from jidocode.metrics.labels import OTHER, Bounded
 from jidocode.metrics.prometheus import SystemCollector
@@ -144,6 +146,27 @@ def test_commands_are_counted_once_by_how_they_end(page: Page, session: SessionH
     assert found == {"ok": 1, "failed": 1, "timed_out": 1}
     assert page("commands_total", outcome="cancelled") == 1
     assert page("command_duration_seconds_count") == 4
+
+
+def test_what_models_take_is_counted_by_model_and_type(page: Page, session: SessionHandle) -> None:
+    """By the names of OpenTelemetry's conventions; what nobody has counted is not counted."""
+    usage = Usage(input_tokens=40, cached_tokens=30, output_tokens=2, seconds=1.5)
+    for model in ("large", "large", ""):
+        session.state.add_usage(Completion(model=model, usage=usage))
+    session.state.add_usage(Completion(model="large", usage=Usage()))
+
+    def sample(name: str, of: str | None = None, model: str = "large") -> float | None:
+        labels = {"gen_ai_operation_name": "chat", "gen_ai_request_model": model}
+        if of is not None:
+            labels["gen_ai_token_type"] = of
+        return page.registry.get_sample_value(f"gen_ai_client_{name}", labels)
+
+    eventually(lambda: sample("operation_duration_seconds_count") == 3)
+    assert sample("operation_duration_seconds_sum") == 3.0
+    assert sample("token_usage_sum", "input") == 80
+    assert sample("token_usage_count", "output") == 2
+    assert sample("token_usage_sum", "input", "unknown") == 40
+    assert page("model_cached_tokens_total", model="large") == 60
 
 
 def test_a_session_that_is_not_let_in_is_counted(project: Path, tmp_path: Path) -> None:

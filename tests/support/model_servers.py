@@ -23,6 +23,8 @@ class Step(Enum):
     """Nothing, until the client hangs up."""
     RESET = auto()
     """Break the connection, by RST."""
+    FLOOD = auto()
+    """The bytes before it again, as fast as they are taken, until the client hangs up."""
     PAUSE = auto()
     """Let what was sent arrive by itself."""
 
@@ -118,13 +120,19 @@ class ModelServer:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         answer = self.answers[min(len(self.asked), len(self.answers) - 1)]
         self.asked.append(Asked(headers, json.loads(body or b"{}")))
+        last = b""
         for step in answer:
             match step:
                 case bytes():
+                    last = step
                     writer.write(step)
                     await writer.drain()
                 case Step.PAUSE:
                     await asyncio.sleep(0.02)
+                case Step.FLOOD:
+                    while True:
+                        writer.write(last)
+                        await writer.drain()
                 case Step.STALL:
                     await reader.read(1)
                     self.hung_up.set()
@@ -135,7 +143,7 @@ class ModelServer:
 
 @contextlib.contextmanager
 def serving(answers: Sequence[Answer]) -> Generator[ModelServer]:
-    """Have a server answer by *answers*, in a thread."""
+    """Play a model in a thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -31,8 +31,9 @@ class ScriptedModel:
     `again`. To what is no script it says `hm`.
     """
 
-    def __init__(self, *, hint: str = "") -> None:
+    def __init__(self, *, hint: str = "", model: str = "") -> None:
         self.hint = hint
+        self.model = model
         self._script = ""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:

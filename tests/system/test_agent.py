@@ -240,6 +240,43 @@ def test_a_turn_has_its_time_and_its_number_of_answers(session: SessionHandle) -
     history(session)
 
 
+def test_a_turn_has_its_tokens(session: SessionHandle) -> None:
+    """With which it makes no more calls; those that are open are answered."""
+    again = 'again\ncall read_file {"path": "README.md"}'
+    result = session.agent.prompt(again, max_tokens=30).result()
+
+    assert result.outcome is TurnOutcome.MAX_TOKENS
+    assert result.usage.input_tokens + result.usage.output_tokens == 36
+    last = session.state.tool_calls()[-1].result
+    assert last is not None
+    assert "as many tokens" in last.content
+    history(session)
+
+
+def test_the_time_of_a_turn_ends_its_commands(session: SessionHandle) -> None:
+    result = session.agent.prompt(RUN % "exec sleep 1000", timeout=0.5).result()
+
+    assert result.outcome is TurnOutcome.TIMEOUT
+    (call,) = session.state.tool_calls()
+    assert call.result is not None
+    assert "longer than it may" in call.result.content
+    eventually(lambda: not [each for each in session.commands.list() if each.running])
+    history(session)
+
+
+def test_what_a_conversation_does_not_take_leaves_nothing_open(session: SessionHandle) -> None:
+    """Such as arguments that are longer as JSON than any message is."""
+    script = 'say one\ncall write_file {"path": "x", "content": "%s"}'
+    result = session.agent.prompt(script % ("\u00e9" * 300_000)).result()
+
+    assert result.outcome is TurnOutcome.FAILED
+    assert isinstance(result.error, InvalidRequestError)
+    assert session.state.streams() == ()
+    assert session.state.messages()[1].status == "interrupted"
+    assert session.agent.prompt("say on").result().ok
+    history(session)
+
+
 def test_an_answer_that_breaks_off_ends_the_turn(session: SessionHandle) -> None:
     result = session.agent.prompt("say one\nbreak").result()
 
@@ -253,6 +290,7 @@ def test_what_is_wrong_with_a_prompt_is_raised(session: SessionHandle) -> None:
     wrong: list[dict[str, Any]] = [
         {"content": "x" * 2_000_000},
         {"content": "say one", "max_turns": 0},
+        {"content": "say one", "max_tokens": 0},
         {"content": 3},
     ]
     for arguments in wrong:

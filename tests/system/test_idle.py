@@ -6,11 +6,23 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from jidocode import SessionHandle, SessionNotFoundError, SessionSystem
+from jidocode import (
+    Decision,
+    ModelSpec,
+    SessionHandle,
+    SessionNotFoundError,
+    SessionSystem,
+    ToolRequest,
+    TurnOutcome,
+    allow_all,
+)
+from jidocode.errors import JidocodeError
+from jidocode.system.overview import overview
 from jidocode.testing import PATIENCE, eventually, kill
 
 SECONDS = 0.5
@@ -100,6 +112,38 @@ def test_a_session_that_is_used_goes_on(
 
     assert session.health_check().status.value == "healthy"
     await_end(system, session)
+
+
+@pytest.mark.parametrize("script", ["wait", 'call run_command {"command": "true"}'])
+def test_a_turn_under_way_is_use(project: Path, tmp_path: Path, script: str) -> None:
+    """Also one whose model has said nothing yet, or whose policy takes its time; and no longer."""
+    seconds = 3 * SECONDS  # its agent has to be started within them
+
+    def think_long(request: ToolRequest) -> Decision:
+        time.sleep(2 * seconds)
+        return allow_all(request)
+
+    with SessionSystem(
+        state_dir=tmp_path / "state",
+        idle_timeout=seconds,
+        model=ModelSpec("scripted_models:ScriptedModel"),
+        policy=think_long,
+        preload=["jidocode.session.agent.server", "scripted_models"],
+    ) as system:
+        session = system.create_session(project)
+        turn = session.agent.prompt(script)
+        time.sleep(2 * seconds)
+        if script == "wait":
+            turn.cancel()
+        assert turn.result().outcome in {TurnOutcome.CANCELLED, TurnOutcome.END}
+        await_end(system, session)
+
+
+def test_to_look_on_is_no_use(system: SessionSystem, session: SessionHandle) -> None:
+    """What `jidocode top` and `tree` ask, again and again."""
+    with suppress(JidocodeError):  # it has ended meanwhile
+        while system.session_running(session.id):
+            assert overview(system).usage is not None
 
 
 def test_a_stream_of_changes_that_is_only_open_is_no_use(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
+from colleagues import colleagues
 
 from jidocode import (
     Allow,
@@ -24,6 +25,7 @@ from jidocode import (
     SessionHandle,
     SessionSystem,
     Tool,
+    ToolCallRunningError,
     ToolKind,
     ToolRequest,
     ToolResult,
@@ -32,6 +34,7 @@ from jidocode import (
     allow_all,
 )
 from jidocode.session.conversation.changes import INTERRUPTED_CALL
+from jidocode.testing import eventually
 
 Make = Callable[..., SessionHandle]
 
@@ -385,6 +388,67 @@ def test_a_call_that_was_begun_is_not_made_again(make: Make) -> None:
     assert [each["content"] for each in session.state.history()[1:]] == ["a", INTERRUPTED_CALL]
     with pytest.raises(InvalidRequestError, match="asks for the call"):
         session.tools.call("say", {"text": "c"}, call_id="c", **asked)
+
+
+def test_a_call_is_made_once_though_it_is_asked_for_at_once(project: Path) -> None:
+    """By many threads: one makes it, and the others are told, or get its result."""
+    begun, go_on, made = threading.Event(), threading.Event(), list[str]()
+
+    def work(_session: Any, arguments: Words) -> str:
+        made.append(arguments.text)
+        begun.set()
+        go_on.wait(30)
+        return "done"
+
+    tool = Tool(name="work", description="", kind=ToolKind.THINK, arguments=Words, run=work)
+    with SessionSystem(tools=[tool], durability="memory") as system, ThreadPoolExecutor(8) as pool:
+        session = system.create_session(project)
+
+        def call() -> ToolResult:
+            return session.tools.call("work", {"text": "a"}, call_id="once")
+
+        calls = [pool.submit(call) for _ in range(8)]
+        begun.wait(30)
+        with pytest.raises(ToolCallRunningError, match="once"):
+            call()
+        go_on.set()
+        answers = [each.exception() or each.result() for each in calls]
+
+        assert made == ["a"]
+        results = [each for each in answers if not isinstance(each, ToolCallRunningError)]
+        assert {result(each) for each in results if isinstance(each, ToolResult)} == {
+            ("done", False)
+        }
+        assert call() == results[0]
+        assert result(session.state.tool_calls()[0].result) == ("done", False)
+
+
+def test_a_call_of_another_process_is_left_alone_while_that_lives(
+    project: Path, tmp_path: Path
+) -> None:
+    """And has a result that says so once it is gone; it is made again by nobody."""
+    name = f"shop-{os.getpid()}-once"
+    with (
+        SessionSystem(name=name, policy=allow_all, state_dir=tmp_path / "state") as system,
+        colleagues() as [other],
+    ):
+        session = system.create_session(project)
+        other.attach(name, "policy=allow_all")
+        other.do(f"tools = system.get_session({session.id!r}).tools")
+        command = {"command": "echo ran >> made; exec sleep 1000"}
+        other.begin(f"tools.call('run_command', {command!r}, call_id='once')")
+        eventually(session.commands.list)
+        with pytest.raises(ToolCallRunningError):
+            session.tools.call("run_command", command, call_id="once")
+
+        other.kill()
+
+        content, is_error = result(session.tools.call("run_command", command, call_id="once"))
+        assert (content, is_error) == (INTERRUPTED_CALL, True)
+        session.stop()
+        again = system.resume_session(session.id)
+        assert result(again.tools.call("run_command", command, call_id="once"))[0] == content
+        assert (project / "made").read_text() == "ran\n"
 
 
 def test_a_call_that_is_interrupted_says_so(make: Make) -> None:

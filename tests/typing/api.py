@@ -32,6 +32,7 @@ from jidocode import (
     Matches,
     Message,
     MessagesCleared,
+    ModelAnswered,
     PathStatus,
     ProjectTree,
     PromptAdded,
@@ -56,6 +57,7 @@ from jidocode import (
     ToolCall,
     ToolContextReplaced,
     ToolResult,
+    Usage,
     UsageCounted,
     WrittenFile,
 )
@@ -176,6 +178,8 @@ def endings(events: EventStream, changes: ChangeStream) -> None:
                 HeartbeatMissed() | GaveUp() | SessionRefused() | Repair() | ProtectedPathsChanged()
             ):
                 pass
+            case ModelAnswered():
+                assert_type(event.fact.total, Usage)
             case Announced(value=value):
                 assert_type(value, Any)
             case nothing:  # pyright: ignore[reportUnnecessaryComparison] # that it is, is the point

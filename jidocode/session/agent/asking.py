@@ -8,9 +8,49 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from jidocode.base import log
-from jidocode.errors import ModelError
-from jidocode.session.agent.model import Delta, Model, ModelRequest
+from jidocode.errors import ModelError, ModelInterruptedError
+from jidocode.session.agent.model import (
+    Delta,
+    Model,
+    ModelRequest,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 from jidocode.session.agent.retrying import RetryRules, wait_before_next
+
+MOST_CHARACTERS = 1_000_000
+"""Of one answer, its reasoning and calls of tools with it: a message takes no more."""
+MOST_DELTAS = 1_000_000
+"""Pieces of one answer: a model that yields more does not end."""
+
+
+class _Count:
+    """How much of an answer has come: not every model bounds that by itself."""
+
+    def __init__(self) -> None:
+        self._deltas = self._characters = 0
+
+    def add(self, delta: Delta) -> None:
+        """Count *delta* in.
+
+        Raises:
+            ModelInterruptedError: It is too much.
+        """
+        self._deltas += 1
+        match delta:
+            case TextDelta():
+                self._characters += len(delta.text)
+            case ReasoningDelta():
+                self._characters += len(delta.text) + len(delta.signature)
+            case ToolCallDelta():
+                self._characters += len(delta.name) + len(delta.arguments)
+            case _:
+                pass
+        if self._characters > MOST_CHARACTERS:
+            raise ModelInterruptedError(f"it said more than {MOST_CHARACTERS} characters")
+        if self._deltas > MOST_DELTAS:
+            raise ModelInterruptedError(f"more than {MOST_DELTAS} pieces came")
 
 
 async def ask_model(
@@ -24,7 +64,7 @@ async def ask_model(
         ModelError: There is no answer, or no more of it; whatever else a model raises is one.
     """
     clock = asyncio.get_running_loop().time
-    began, asked = clock(), 0
+    began, asked, count = clock(), 0, _Count()
     while True:
         asked += 1
         come = False
@@ -33,6 +73,7 @@ async def ask_model(
             async with aclosing(model.stream(request)) as deltas:
                 async for delta in deltas:
                     come = True
+                    count.add(delta)
                     yield delta
         except ModelError as error:
             failure = error

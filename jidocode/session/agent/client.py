@@ -37,6 +37,7 @@ class AgentClient:
         content: str | Sequence[Block],
         *,
         max_turns: int | None = DEFAULT_LIMITS.max_turns,
+        max_tokens: int | None = None,
         timeout: float | None = None,
         queue: bool = False,
         instructions: str = "",
@@ -52,6 +53,8 @@ class AgentClient:
         Args:
             content: What the user says: text, or blocks.
             max_turns: How often the model is asked at most; None for as often as it takes.
+            max_tokens: Tokens of all requests and answers, as the model's server counts them, with
+                which no more calls are made; None for as many as it takes.
             timeout: Seconds that the turn may take; None for as long as it takes.
             queue: Whether it waits for a turn that is under way.
             instructions: What the model is told beside what every model is told.
@@ -73,6 +76,8 @@ class AgentClient:
         )
         if max_turns is not None:
             require_int("max_turns", max_turns, least=1)
+        if max_tokens is not None:
+            require_int("max_tokens", max_tokens, least=1)
         if timeout is not None:
             require_seconds("timeout", timeout)
         decides = policy or self._policy
@@ -88,7 +93,7 @@ class AgentClient:
             turn_id=new_record_id(),
             content=said,
             tools=offered,
-            limits=TurnLimits(max_turns=max_turns, timeout=timeout),
+            limits=TurnLimits(max_turns=max_turns, max_tokens=max_tokens, timeout=timeout),
             waits=queue,
             instructions=instructions,
             agents_file=agents_file,

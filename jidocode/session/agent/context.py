@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from msgspec import Struct
 
@@ -15,6 +16,8 @@ from jidocode.session.manager.client import AsyncManagerClient
 MAX_AGENTS_FILE = 30_000
 """Characters of the project's own instructions that a model is told."""
 _FULL = 0.8
+_LEFT_OUT_LENGTH = 60
+"""Characters of what says that something was left out, and some to spare."""
 
 _PROMPT = """\
 You are a coding agent at work in one project folder. All paths are relative to it. Look at files \
@@ -32,16 +35,17 @@ class Gauge(Struct):
 
     Attributes:
         bound: Tokens that it may have; None if nobody says.
-        used: Tokens of the last request and its answer, as the server counts them.
+        used: Tokens of the last request and its answer, as the server counts them; None as long
+            as nobody has looked.
     """
 
     bound: int | None
-    used: int = 0
+    used: int | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether a summary is to stand for the conversation now."""
-        return self.bound is not None and self.used >= self.bound * _FULL
+        return self.bound is not None and (self.used or 0) >= self.bound * _FULL
 
 
 def system_prompt(instructions: str, agents_file: str) -> str:
@@ -61,10 +65,45 @@ async def read_agents_file(manager: AsyncManagerClient, path: str | None) -> str
     except (OSError, InvalidRequestError, CallError) as error:
         log.warning("{} is not read: {}", path, describe(error))
         return ""
-    return text[:MAX_AGENTS_FILE]
+    if len(text) > MAX_AGENTS_FILE:
+        return f"{text[:MAX_AGENTS_FILE]}\n[{path} goes on: read it, if need be]"
+    return text
 
 
-def with_todos(summary: str, todos: Iterable[Todo]) -> str:
-    """Return *summary* with what there is to do, which was said before it."""
+def with_todos(todos: Iterable[Todo]) -> str:
+    """Return what follows a summary: what there is to do, which was said before it."""
     lines = [f"- {todo.content} ({todo.status})" for todo in todos]
-    return "\n".join([summary, "", "Todos:", *lines]) if lines else summary
+    return "\n".join(["\n\nTodos:", *lines]) if lines else ""
+
+
+def transcript(said: Iterable[Mapping[str, Any]], most: int | None = None) -> str:
+    """Return the messages of a request as one text, of *most* characters at most.
+
+    What is too long has its beginning and its end: what was asked for, and what was done last.
+    Of each message alone likewise, so that one that is huge does not take the place of all others.
+    """
+    texts = [_as_text(message) for message in said]
+    if most is None:
+        return "\n\n".join(texts)
+    each = max(most // 8, _LEFT_OUT_LENGTH)
+    return _middle_left_out("\n\n".join(_middle_left_out(text, each) for text in texts), most)
+
+
+def _as_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = cast("list[Mapping[str, Any]]", content)
+        content = "\n".join(str(part.get("text", f"[{part.get('type')}]")) for part in parts)
+    calls = cast("list[Mapping[str, Any]]", message.get("tool_calls") or [])
+    functions = [cast("Mapping[str, Any]", call["function"]) for call in calls]
+    lines = [str(content)] if content else []
+    lines += [f"[calls {each['name']} {each['arguments']}]" for each in functions]
+    return f"{message['role']}: " + "\n".join(lines)
+
+
+def _middle_left_out(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    half = max(0, most - _LEFT_OUT_LENGTH) // 2
+    end = text[len(text) - half :]
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters were left out]\n{end}"

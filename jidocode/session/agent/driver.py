@@ -28,7 +28,6 @@ from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.handle import TurnHandle
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
-    NOTHING_USED,
     Began,
     BeginTurn,
     CallMade,
@@ -40,7 +39,7 @@ from jidocode.session.agent.messages import (
 )
 from jidocode.session.agent.model import TextDelta, TokenUsage
 from jidocode.session.agent.turn import TurnOutcome
-from jidocode.session.conversation.blocks import Usage
+from jidocode.session.conversation.blocks import NOTHING_USED, Usage
 from jidocode.session.tools.policy import Decision, Deny, Policy, ToolRequest
 from jidocode.session.tools.toolbox import Toolbox
 
@@ -202,7 +201,10 @@ class TurnDriver:
             finally:
                 with self._lock:
                     self._stops.discard(stop)
-            self._way.cast(CallMade(self._request.turn_id, call.id))
+            try:
+                self._way.cast(CallMade(self._request.turn_id, call.id))
+            except JidocodeError as error:  # the turn has ended, and all with it
+                log.debug("nobody can be told that a call was made: {}", error)
 
     def _decide(self, request: ToolRequest) -> Decision:
         """Ask the policy; what it allows after the end of the turn is not done any more."""

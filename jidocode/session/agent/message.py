@@ -21,6 +21,9 @@ from jidocode.session.agent.model import (
     ToolCallDelta,
 )
 
+MAX_ID = 200
+"""Characters of the id of a call, in a conversation: a longer one is replaced."""
+
 
 @frozen(eq=False, repr=False)
 class CalledTool(Record):
@@ -117,7 +120,7 @@ class MessageBuilder:
         taken = set(self._taken)
         for _, call in sorted(self._calls.items()):
             call_id = call.id
-            while not call_id or call_id in taken:
+            while not 0 < len(call_id) <= MAX_ID or call_id in taken:
                 call_id = self._new_id()
             taken.add(call_id)
             yield CalledTool(call_id, call.name, "".join(call.arguments))

@@ -19,7 +19,7 @@ from jidocode.session.agent.model import (
     ToolDescription,
 )
 from jidocode.session.agent.turn import TurnLimits, TurnOutcome
-from jidocode.session.conversation.blocks import Block, Usage
+from jidocode.session.conversation.blocks import NOTHING_USED, Block, Usage
 from jidocode.session.conversation.changes import ToolResult
 
 
@@ -104,9 +104,6 @@ TurnEvent = Delta | CalledTool | ToolResult
 """What happens in a turn: a piece of an answer, a call that is made, and what came of it."""
 
 TurnPart = Waits | Began | MakeCalls | TurnEvent
-
-
-NOTHING_USED = Usage(calls=0)
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -36,6 +36,7 @@ from jidocode.errors import (
     ModelUnavailableError,
 )
 from jidocode.otp.seconds import require_seconds
+from jidocode.session.agent.bounding import ErrorAnswerError, bound
 from jidocode.session.agent.chunks import ChunkReader, read_chunk
 from jidocode.session.agent.failures import error_of, refusal_of, seconds_of, shown
 from jidocode.session.agent.model import Delta, ModelRequest, Stop, StopReason
@@ -135,6 +136,7 @@ class OpenAIModel:
                     transport=transport,
                     # It would send the conversation, and the headers, to whomever it is told to.
                     follow_redirects=False,
+                    event_hooks={"response": [bound]},
                 ),
             )
             address = self._client.base_url
@@ -277,13 +279,12 @@ class OpenAIModel:
         cause: BaseException = error
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
-        if isinstance(error, openai.APIStatusError):
-            body: object = error.body
-            refusal = refusal_of(error.status_code, body or error.response.text)
+        if isinstance(cause, ErrorAnswerError):
+            refusal = refusal_of(cause.status, cause.body)
             if refusal.is_filter:
                 return Stop(StopReason.CONTENT_FILTER)
-            header = error.response.headers.get("retry-after")
-            return error_of(refusal, seconds_of(header, datetime.now(UTC)), self._secrets)
+            retry_after = seconds_of(cause.retry_after, datetime.now(UTC))
+            return error_of(refusal, retry_after, self._secrets)
         said = shown(f"{type(cause).__name__}: {cause}", self._secrets)
         if isinstance(cause, (TimeoutError, httpx2.TimeoutException)):
             return ModelUnavailableError(f"nothing came in time ({type(cause).__name__})")

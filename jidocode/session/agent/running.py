@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
-from attrs import evolve
 from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
-from jidocode.errors import CallError, InvalidRequestError, JournalError, ModelError, SessionError
-from jidocode.session.agent.asking import ask_model
-from jidocode.session.agent.context import (
-    SUMMARIZE,
-    Gauge,
-    read_agents_file,
-    system_prompt,
-    with_todos,
+from jidocode.errors import (
+    CallError,
+    ContextOverflowError,
+    InvalidRequestError,
+    JournalError,
+    ModelError,
+    SessionError,
 )
-from jidocode.session.agent.message import CalledTool, MessageBuilder, ModelMessage
+from jidocode.session.agent.asking import ask_model
+from jidocode.session.agent.compaction import Compaction
+from jidocode.session.agent.context import Gauge, read_agents_file, system_prompt
+from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
-    NOTHING_USED,
     Began,
     BeginTurn,
     MakeCalls,
@@ -33,7 +33,7 @@ from jidocode.session.agent.messages import (
     TurnResult,
     joined,
 )
-from jidocode.session.agent.model import Model, ModelRequest, TokenUsage
+from jidocode.session.agent.model import Model, ModelRequest
 from jidocode.session.agent.retrying import RetryRules
 from jidocode.session.agent.turn import (
     Action,
@@ -54,8 +54,9 @@ from jidocode.session.agent.turn import (
     Turn,
     TurnOutcome,
 )
-from jidocode.session.agent.writing import MessageWriter, arguments_of, name_of
-from jidocode.session.conversation.blocks import Completion, Usage
+from jidocode.session.agent.writing import MessageWriter, arguments_of, name_of, usage_of
+from jidocode.session.conversation import checks
+from jidocode.session.conversation.blocks import NOTHING_USED, Completion, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig
@@ -188,10 +189,21 @@ class RunningTurn:
         self._upto_seq = said.seq - 1  # a summary does not stand for the question
         self.parts.add(Began(self._agent))
 
-    async def run(self, model: Model, manager: AsyncManagerClient, taken: set[str]) -> TurnResult:
-        """Carry it out, and return how it ended; *taken* are the ids of earlier calls."""
+    async def run(
+        self, model: Model, name: str, manager: AsyncManagerClient, taken: set[str]
+    ) -> TurnResult:
+        """Carry it out, and return how it ended.
+
+        Args:
+            model: Who is asked.
+            name: How its server calls it, unless the session has chosen another one.
+            manager: Who reads the project's own instructions.
+            taken: The ids of earlier calls.
+        """
         self._model = model
         self._config = await self._state.config()
+        self._model_name = (self._config.model or name)[: checks.MAX_LABEL_LENGTH]
+        self._compaction = Compaction(self._state, self._gauge, self._model_name, self._count)
         self._agents_file = await read_agents_file(manager, self._request.agents_file)
         limits = self._request.limits
         self._turn = Turn(
@@ -240,7 +252,6 @@ class RunningTurn:
         match action:
             case AskModel():
                 self._writer = MessageWriter(self._state, self._agent)
-                self._asked_at = time.monotonic()
                 self._asking = asyncio.create_task(self._ask())
             case StopModel():
                 await self._stop_model()
@@ -258,12 +269,15 @@ class RunningTurn:
 
     async def _ask(self) -> None:
         try:
-            if self._gauge.is_full:
-                await self._summarize()
-            request = await self._model_request()
-            async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
-                async for delta in deltas:
-                    self.events.put_nowait(Came(delta))
+            if self._compaction.is_due:
+                await self._shorten(overflowed=False)
+            self._come = False
+            try:
+                await self._answer_once()
+            except ContextOverflowError:
+                if self._come or not await self._shorten(overflowed=True):
+                    raise
+                await self._answer_once()
         except ModelError as error:
             self.events.put_nowait(ModelFailed(error))
         except Exception as error:  # noqa: BLE001 - whoever awaits the event raises it
@@ -277,38 +291,33 @@ class RunningTurn:
             task.cancel()
             await asyncio.wait([task], timeout=STOP_TIME)
 
-    async def _summarize(self) -> None:
+    async def _answer_once(self) -> None:
+        self._asked_at = time.monotonic()
+        request = self._request_of(await self._state.history())
+        async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
+            async for delta in deltas:
+                self._come = True
+                self.events.put_nowait(Came(delta))
+
+    async def _shorten(self, *, overflowed: bool) -> bool:
         """Have a summary stand for the conversation; without one it goes on as it is."""
-        began = time.monotonic()
-        request = await self._model_request()
-        ask = {"role": "user", "content": SUMMARIZE}
-        request = evolve(request, messages=[*request.messages, ask], tools=())
-        builder = MessageBuilder(new_record_id)
-        try:
-            async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
-                async for delta in deltas:
-                    builder.add(delta)
-        except ModelError as error:
-            log.warning("the conversation is not summarized: {}", error)
-            return
-        message = builder.message()
-        usage = _usage(message, time.monotonic() - began)
-        self._usage += usage
-        if not message.text.strip():
-            log.warning("the conversation is not summarized: the model said nothing")
-            return
         upto_seq = self._upto_seq
         if upto_seq is None:  # calls and their results: all of it
-            upto_seq = (await self._state.messages(last=1))[0].seq
-        await self._state.summarize(
-            with_todos(message.text, await self._state.todos()),
-            upto_seq=upto_seq,
-            completion=Completion(model=self._config.model or "", usage=usage),
-        )
-        self._gauge.used = 0
-
-    async def _model_request(self) -> ModelRequest:
+            last = await self._state.messages(last=1)
+            upto_seq = last[0].seq if last else 0
         said = await self._state.history()
+        if self._upto_seq is not None and said and said[-1]["role"] == "user":
+            said = said[:-1]  # the question, which is asked after it
+        request = self._request_of(said)
+        return await self._compaction.summarize(
+            self._model, request, said, upto_seq, overflowed=overflowed
+        )
+
+    def _count(self, usage: Usage) -> None:
+        self._usage += usage
+        self._turn.count(usage.input_tokens + usage.output_tokens)
+
+    def _request_of(self, said: Sequence[Mapping[str, Any]]) -> ModelRequest:
         prompt = system_prompt(self._request.instructions, self._agents_file)
         return ModelRequest(
             messages=[{"role": "system", "content": prompt}, *said],
@@ -319,10 +328,10 @@ class RunningTurn:
     # What is written down
 
     async def _keep(self, kept: KeepMessage) -> None:
-        writer, self._writer = self._writer, None
+        writer = self._writer
         assert writer is not None  # noqa: S101 - an answer is kept once
         message = kept.message
-        usage = _usage(message, time.monotonic() - self._asked_at)
+        usage = usage_of(message, time.monotonic() - self._asked_at)
         self._said, self._message_id = message.text, writer.message_id
         self._usage += usage
         if message.usage is not None:
@@ -332,10 +341,9 @@ class RunningTurn:
             stopped = self._turn.outcome in (TurnOutcome.CANCELLED, TurnOutcome.TIMEOUT)
             status = "aborted" if stopped else "interrupted"
         stop = "" if message.stop is None else str(message.stop)
-        model = self._config.model or ""
-        completion = Completion(model=model, stop_reason=stop, usage=usage)
+        completion = Completion(model=self._model_name, stop_reason=stop, usage=usage)
         await writer.finish(message, status, completion)
-        self._upto_seq = None
+        self._writer = self._upto_seq = None
 
     async def _answer(self, call: CalledTool, content: str) -> None:
         with suppress(InvalidRequestError):  # it has its result already
@@ -353,19 +361,8 @@ class RunningTurn:
     async def _abandon(self) -> None:
         await self._stop_model()
         if self._writer is not None:
-            with suppress(*_FAILURES):
+            with suppress(*_FAILURES):  # it may have ended, or nobody is there to end it
                 await self._writer.abandon()
-
-
-def _usage(message: ModelMessage, seconds: float) -> Usage:
-    said = message.usage or TokenUsage()
-    return Usage(
-        input_tokens=said.input_tokens,
-        output_tokens=said.output_tokens,
-        cached_tokens=said.cached_tokens,
-        reasoning_tokens=said.reasoning_tokens,
-        seconds=seconds,
-    )
 
 
 def _parameters(config: SessionConfig) -> Mapping[str, Any]:

@@ -38,6 +38,8 @@ ANSWER_TIME = 30.0
 READ_TIME = 60.0
 """Seconds in which whoever has prompted has to read a part of the turn."""
 _PAGE = 1000
+_LATEST = 20
+"""Messages among which the last answer is looked for."""
 
 _Result = TypeVar("_Result")
 
@@ -135,7 +137,8 @@ class Agent(AsyncGenServer):
                 model = self._made()
                 await turn.begin()
                 await self._find_taken()
-                result = await turn.run(model, self._manager, self._taken)
+                await self._gauge_before()
+                result = await turn.run(model, self._model_name(), self._manager, self._taken)
             await turn.parts.finish()
         finally:
             turn.parts.close()
@@ -153,6 +156,23 @@ class Agent(AsyncGenServer):
                 raise InvalidModelError("the system has none: SessionSystem(model=ModelSpec(...))")
             self._model = self._spec.make()
         return self._model
+
+    def _model_name(self) -> str:
+        name = self._spec.options.get("model") if self._spec is not None else None
+        return name if isinstance(name, str) else ""
+
+    async def _gauge_before(self) -> None:
+        """Find how full the context is: a process that was there before has been told."""
+        if self._gauge.bound is None or self._gauge.used is not None:
+            return
+        self._gauge.used = 0
+        summary = await self._state.summary()
+        since = 0 if summary is None else summary.seq
+        for message in reversed(await self._state.messages(last=_LATEST)):
+            if message.seq > since and message.completion is not None:
+                usage = message.completion.usage
+                self._gauge.used = usage.input_tokens + usage.output_tokens
+                return
 
     async def _find_taken(self) -> None:
         """Find the ids of all calls that there were; some servers count from 1 in every answer."""

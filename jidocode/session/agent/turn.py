@@ -224,6 +224,7 @@ class Turn:
         self._builder: MessageBuilder | None = None
         self._asked = 0
         self._usage = TokenUsage()
+        self._others = 0
         self._batches: deque[tuple[CalledTool, ...]] = deque()
         self._running: dict[str, CalledTool] = {}
         self._last_wanted: tuple[tuple[str, str], ...] = ()
@@ -239,6 +240,10 @@ class Turn:
     def outcome(self) -> TurnOutcome | None:
         """How it ended; None as long as it has not."""
         return self._outcome
+
+    def count(self, tokens: int) -> None:
+        """Count *tokens* that were used for something else than its own answers."""
+        self._others += tokens
 
     def start(self) -> list[Action]:
         """Return what is done first."""
@@ -325,7 +330,7 @@ class Turn:
         wanted = tuple((call.name, _canonical(call.arguments)) for call in calls)
         self._repeats = self._repeats + 1 if wanted == self._last_wanted else 1
         self._last_wanted = wanted
-        used = self._usage.input_tokens + self._usage.output_tokens
+        used = self._usage.input_tokens + self._usage.output_tokens + self._others
         if self._limits.max_tokens is not None and used >= self._limits.max_tokens:
             return TurnOutcome.MAX_TOKENS
         if self._limits.max_repeats is not None and self._repeats > self._limits.max_repeats:

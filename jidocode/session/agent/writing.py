@@ -9,8 +9,8 @@ from typing import Any, Literal, cast
 
 from jidocode.base.refs import ActorRef
 from jidocode.session.agent.message import CalledTool, ModelMessage
-from jidocode.session.agent.model import Delta, ReasoningDelta, TextDelta
-from jidocode.session.conversation.blocks import Completion, ReasoningBlock, ToolUseBlock
+from jidocode.session.agent.model import Delta, ReasoningDelta, TextDelta, TokenUsage
+from jidocode.session.conversation.blocks import Completion, ReasoningBlock, ToolUseBlock, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.state.client import AsyncStateClient
 
@@ -34,6 +34,18 @@ def arguments_of(call: CalledTool) -> dict[str, Any]:
 def name_of(call: CalledTool) -> str:
     """Return the name of the tool as a conversation has it."""
     return call.name[:MAX_NAME] or NO_NAME
+
+
+def usage_of(message: ModelMessage, seconds: float) -> Usage:
+    """Return what *message*, which took so long, has cost, as its server counts it."""
+    said = message.usage or TokenUsage()
+    return Usage(
+        input_tokens=said.input_tokens,
+        output_tokens=said.output_tokens,
+        cached_tokens=said.cached_tokens,
+        reasoning_tokens=said.reasoning_tokens,
+        seconds=seconds,
+    )
 
 
 class MessageWriter:

@@ -180,6 +180,9 @@ class Usage(Record):
         )
 
 
+NOTHING_USED = Usage(calls=0)
+
+
 @frozen(eq=False, repr=False, kw_only=True)
 class Completion(Record):
     """What a model's server said of an answer.

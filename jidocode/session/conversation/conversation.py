@@ -21,9 +21,15 @@ from typing import Any, get_args
 
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
-from jidocode.errors import InvalidRequestError
+from jidocode.errors import InvalidRequestError, ToolCallRunningError
 from jidocode.session.conversation import checks
-from jidocode.session.conversation.blocks import Block, Completion, TextBlock, ToolUseBlock
+from jidocode.session.conversation.blocks import (
+    Block,
+    Completion,
+    TextBlock,
+    ToolUseBlock,
+    Usage,
+)
 from jidocode.session.conversation.change_log import MemoryLog
 from jidocode.session.conversation.changes import (
     INTERRUPTED_CALL,
@@ -280,23 +286,32 @@ class Conversation:
 
     # Tool calls
 
-    def add_tool_call(
+    def add_tool_call(  # noqa: PLR0913 - all that is written down of a call
         self,
         call_id: str,
         name: str,
         arguments: Mapping[str, Any] | None = None,
         message_id: str | None = None,
         owner: ActorRef | None = None,
+        *,
+        maker: str | None = None,
     ) -> ToolCall:
         """Add a tool call, or return the one that has *call_id* already.
+
+        With *maker*, which is another one for each attempt to make it, one that has no result yet
+        is returned to its own maker only.
 
         An id is known as long as its call is kept; that of a call that a message asks for
         as long as its result can be read in `messages`.
 
         Raises:
+            ToolCallRunningError: Somebody else makes it.
             InvalidRequestError: An argument breaks a rule, that call is another one, or
                 there is no whole message *message_id* that asks for it.
         """
+        if maker is not None:
+            checks.label("the maker of a tool call", maker)
+            self._ledger.settle()
         known = self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
         checks.label("the name of a tool", name)
         given = checks.json_mapping("arguments", arguments)
@@ -304,6 +319,8 @@ class Conversation:
         if known is not None:
             there = (known.name, known.arguments, known.message_id)
             checks.same("tool call", call_id, there, (name, given, message_id))
+            if known.result is None and maker not in {None, self.owners.makers.get(call_id)}:
+                raise ToolCallRunningError(call_id)
             return known
         if message_id is not None:
             self._require_use(message_id, call_id)
@@ -318,6 +335,8 @@ class Conversation:
             )
         )
         self.owners.note(owner, "call", call_id)
+        if maker is not None:
+            self.owners.makers[call_id] = maker
         return call
 
     def _require_use(self, message_id: str, call_id: str) -> None:
@@ -336,6 +355,14 @@ class Conversation:
         """
         self._ledger.settle()
         return self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
+
+    def tool_call_maker(self, call_id: str) -> str | None:
+        """Return who makes a call that has no result; None if it has one, or nobody has said so.
+
+        Raises:
+            InvalidRequestError: *call_id* is no id.
+        """
+        return self.owners.makers.get(checks.label("the id of a tool call", call_id))
 
     def add_tool_result(self, call_id: str, content: str, *, is_error: bool = False) -> ToolCall:
         """Set the result of a tool call; the same result again changes nothing.
@@ -492,6 +519,20 @@ class Conversation:
     def session(self, session: Session) -> None:
         if session != self.session:
             self._ledger.commit(lambda seq: SessionChanged(seq=seq, session=session))
+
+    # Usage
+
+    def add_usage(self, counted_id: str, completion: Completion) -> Usage:
+        """Count what an answer took that no message keeps, once, and return what all took.
+
+        Raises:
+            InvalidRequestError: An argument breaks a rule.
+        """
+        checks.label("the id of an answer", counted_id)
+        if checks.completion(completion) is None:
+            raise InvalidRequestError("a completion must be a Completion, not None")
+        self._ledger.count(counted_id, completion)
+        return self._fold.usage.usage
 
     # Looking
 

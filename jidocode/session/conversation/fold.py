@@ -15,7 +15,7 @@ from attrs import evolve
 
 from jidocode.base.text import quote
 from jidocode.session.conversation import limits
-from jidocode.session.conversation.blocks import Usage
+from jidocode.session.conversation.blocks import NOTHING_USED
 from jidocode.session.conversation.bounded import BoundedMap
 from jidocode.session.conversation.changes import (
     Approval,
@@ -69,7 +69,7 @@ class Fold:
         )
         self.approvals: BoundedMap[str, Approval] = BoundedMap(limits.MAX_APPROVALS, length)
         self.summary: Summary | None = None
-        self.usage = UsageCounted(seq=0, counted_id="", usage=Usage(calls=0))
+        self.usage = UsageCounted(seq=0, counted_id="", usage=NOTHING_USED)
         self.todos = TodosReplaced(seq=0, todos=())
         self.tool_context = ToolContextReplaced(seq=0, context={})
         self.settings = SettingsChanged(seq=0, settings={})

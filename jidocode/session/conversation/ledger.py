@@ -17,7 +17,7 @@ from jidocode.session.conversation.blocks import Completion
 from jidocode.session.conversation.change_log import ChangeLog
 from jidocode.session.conversation.changes import Change, Message, ToolResult, UsageCounted
 from jidocode.session.conversation.fold import Fold
-from jidocode.session.conversation.reports import Repair
+from jidocode.session.conversation.reports import ModelAnswered, Repair
 
 C = TypeVar("C", bound=Change)
 
@@ -38,6 +38,8 @@ class Ledger:
         self.fold = fold
         self._log = log
         self._drafts = deque(drafts)
+        self.answered: list[ModelAnswered] = []
+        """Answers that were counted, and of which nobody was told; whoever tells takes them out."""
 
     @property
     def last_seq(self) -> int:
@@ -94,6 +96,14 @@ class Ledger:
         if completion is not None and so_far.counted_id != counted_id:
             usage = so_far.usage + completion.usage
             self.commit(lambda seq: UsageCounted(seq=seq, counted_id=counted_id, usage=usage))
+            self.answered.append(
+                ModelAnswered(
+                    model=completion.model,
+                    stop_reason=completion.stop_reason,
+                    usage=completion.usage,
+                    total=usage,
+                )
+            )
 
     def require_fresh_call(self, call_id: str) -> None:
         """Refuse the id of a call that there is, or was.

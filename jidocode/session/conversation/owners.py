@@ -22,6 +22,8 @@ class Owners:
         self._owned: dict[ActorRef, dict[Owned, None]] = {}
         self.new: list[ActorRef] = []
         """Owners that nobody watches yet; whoever does takes them out."""
+        self.makers: dict[str, str] = {}
+        """Who makes the calls of tools that have no result, as far as they have said so."""
 
     @staticmethod
     def check(owner: object) -> None:
@@ -44,6 +46,8 @@ class Owners:
         """Note that it has ended."""
         for owned in self._owned.values():
             owned.pop((kind, record_id), None)
+        if kind == "call":
+            self.makers.pop(record_id, None)
 
     def of(self, owner: ActorRef) -> list[Owned]:
         """Return what *owner* has begun and not ended, oldest first."""

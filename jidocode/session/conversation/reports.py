@@ -34,6 +34,23 @@ class ConversationStatistics(Record):
 
 
 @frozen(eq=False, repr=False, kw_only=True)
+class ModelAnswered(Record):
+    """A model has answered in a session, and what that took is written down.
+
+    Attributes:
+        model: Which model it was; empty if nobody said.
+        stop_reason: Why the answer ended, in the server's words; empty if it broke off.
+        usage: What this answer took.
+        total: What all answers in the session took, this one among them.
+    """
+
+    model: str
+    stop_reason: str
+    usage: Usage
+    total: Usage
+
+
+@frozen(eq=False, repr=False, kw_only=True)
 class Repair(Record):
     """What was found when a journal was opened, and what was done about it.
 

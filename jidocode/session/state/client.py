@@ -9,7 +9,7 @@ from jidocode.base.refs import ActorRef
 from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int, require_wait
 from jidocode.session.conversation import approvals, importing, limits, summaries
-from jidocode.session.conversation.blocks import Block, Completion
+from jidocode.session.conversation.blocks import Block, Completion, Usage
 from jidocode.session.conversation.changes import (
     Approval,
     Change,
@@ -193,6 +193,19 @@ class StateMethods:
 
     summary = remote(summaries.summary)
 
+    @asked
+    def add_usage(
+        self, completion: Completion, *, counted_id: str | None = None
+    ) -> Question[Usage]:
+        """Count what an answer of a model took that no message keeps; return what all took.
+
+        Args:
+            completion: What the model's server said of it.
+            counted_id: As *message_id* in `append_message`.
+        """
+        counted_id = new_record_id() if counted_id is None else counted_id
+        return Question(request(Conversation.add_usage, counted_id, completion))
+
     # Approvals
 
     @asked
@@ -234,7 +247,7 @@ class StateMethods:
     clear_reasoning = remote(Conversation.clear_reasoning)
 
     @asked
-    def add_tool_call(
+    def add_tool_call(  # noqa: PLR0913 - all that is written down of a call
         self,
         name: str,
         arguments: Mapping[str, Any] | None = None,
@@ -242,6 +255,7 @@ class StateMethods:
         call_id: str | None = None,
         message_id: str | None = None,
         owner: ActorRef | None = None,
+        maker: str | None = None,
     ) -> Question[ToolCall]:
         """Add a call of the tool *name* and return it with its sequence number.
 
@@ -255,15 +269,20 @@ class StateMethods:
             message_id: The message that asks for the call, by a `ToolUseBlock` with this id.
                 The result becomes a message of the tool.
             owner: The process that makes the call.
+            maker: Who makes it, another text for each attempt: while it has no result, nobody else
+                is given the call, but a `ToolCallRunningError`.
         """
         call_id = new_record_id() if call_id is None else call_id
         return Question(
-            request(Conversation.add_tool_call, call_id, name, arguments, message_id, owner)
+            request(
+                Conversation.add_tool_call, call_id, name, arguments, message_id, owner, maker=maker
+            )
         )
 
     add_tool_result = remote(Conversation.add_tool_result)
     tool_call = remote(Conversation.tool_call)
     tool_calls = remote(Conversation.tool_calls)
+    tool_call_maker = remote(Conversation.tool_call_maker)
     tool_context = remote(Conversation.tool_context)
     replace_tool_context = remote(Conversation.replace_tool_context)
 

@@ -33,7 +33,7 @@ from jidocode.session.idle import IdleWatch, LookIdle, Use
 from jidocode.session.journal.file import Durability
 from jidocode.session.journal.recovery import recover
 from jidocode.session.record import Session
-from jidocode.session.requests import SESSION_OPERATIONS
+from jidocode.session.requests import SESSION_OPERATIONS, Request
 from jidocode.session.state.operations import OPERATIONS, NoEventYet
 from jidocode.session.state.subscriptions import (
     SendMore,
@@ -49,6 +49,7 @@ CHUNK_RETRY = 1.0
 """Seconds after which that is tried again if it failed."""
 CHUNK_BATCH = 2**14
 """Characters of chunks that were cast, with which they are written down at once."""
+_STATISTICS = Conversation.statistics.__name__
 
 
 class AppendChunk(Discreet, frozen=True):
@@ -77,6 +78,14 @@ class _Abandoned(Struct, frozen=True):
     """End what *owner*, which is gone, has left open."""
 
     owner: ActorRef
+
+
+def _only_looks(request: object) -> bool:
+    """Whether *request* is how much there is, which `jidocode top` asks again and again.
+
+    That is no use of a session: one that somebody watches would never be idle.
+    """
+    return isinstance(request, Request) and request.operation == _STATISTICS
 
 
 class State(GenServer):
@@ -147,7 +156,8 @@ class State(GenServer):
 
     def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Answer *request*."""
-        self._use.note()
+        if not _only_looks(request):
+            self._use.note()
         try:
             result = self._answer(request, caller)
         except (SessionError, JournalError) as error:
@@ -156,6 +166,8 @@ class State(GenServer):
             self._tell_of_loss(result.error)
         while self.conversation.owners.new:
             self.watch_process(self.conversation.owners.new.pop())
+        while self.conversation.ledger.answered:
+            self.announce(self.conversation.ledger.answered.pop(0))
         self._subscriptions.publish()
         return result
 

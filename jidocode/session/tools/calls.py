@@ -23,6 +23,7 @@ from jidocode.errors import (
     InvalidToolError,
     JidocodeError,
     PolicyDeniedError,
+    ToolCallRunningError,
 )
 from jidocode.session.conversation import checks
 from jidocode.session.conversation.changes import (
@@ -32,6 +33,7 @@ from jidocode.session.conversation.changes import (
     new_record_id,
 )
 from jidocode.session.tools.arguments import as_object, take_arguments
+from jidocode.session.tools.makers import is_making, making
 from jidocode.session.tools.policy import (
     Allow,
     AsyncPolicy,
@@ -92,17 +94,40 @@ class ToolCalls:
         If it is interrupted, what has been written down of it gets a result all the same.
         """
         if call_id is not None and (known := (yield from _begun(call_id))) is not None:
-            if known.result is not None:
-                return known.result
-            return (yield from self._settle(known, INTERRUPTED_CALL, is_error=True))
+            return (yield from self._known(known))
+        with making() as maker:
+            return (yield from self._make(name, arguments, call_id, message_id, owner, maker=maker))
 
+    def _known(self, known: ToolCall) -> Steps[ToolResult]:
+        """Return the result of a call that was begun before; it is not made again.
+
+        Raises:
+            ToolCallRunningError: There is none, for it is being made.
+        """
+        if known.result is not None:
+            return known.result
+        maker = yield from _twice(lambda session: session.state.tool_call_maker(known.id))
+        if maker is not None and is_making(maker):
+            raise ToolCallRunningError(known.id)
+        return (yield from self._settle(known, INTERRUPTED_CALL, is_error=True))
+
+    def _make(  # noqa: PLR0913 - all that is known of a call
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        call_id: str | None,
+        message_id: str | None,
+        owner: ActorRef | None,
+        *,
+        maker: str,
+    ) -> Steps[ToolResult]:
         call_id = new_record_id() if call_id is None else call_id
         wrong = ""
         try:
             said = checks.json_mapping("the arguments", as_object(arguments))
         except InvalidRequestError as error:
             said, wrong = {}, error.message
-        call = yield from self._begin(call_id, name, said, message_id, owner)
+        call = yield from self._begin(call_id, name, said, message_id, owner, maker=maker)
         if call.result is not None:  # the State died over it, and says that it was interrupted
             return call.result
         if wrong:
@@ -190,18 +215,24 @@ class ToolCalls:
 
     # What is written down
 
-    def _begin(
+    def _begin(  # noqa: PLR0913 - all that is written down of a call
         self,
         call_id: str,
         name: str,
         said: Mapping[str, Any],
         message_id: str | None,
         owner: ActorRef | None,
+        *,
+        maker: str,
     ) -> Steps[ToolCall]:
         def write(session: ToolContext) -> ToolCall:
             return session.state.add_tool_call(
-                name, said, call_id=call_id, message_id=message_id, owner=owner
+                name, said, call_id=call_id, message_id=message_id, owner=owner, maker=maker
             )
+
+        def take_back(session: ToolContext) -> None:
+            if session.state.tool_call_maker(call_id) == maker:
+                session.state.add_tool_result(call_id, _NOT_MADE, is_error=True)
 
         try:
             return (yield from _twice(write))
@@ -209,9 +240,7 @@ class ToolCalls:
             raise
         except BaseException:  # it may be written down all the same
             with contextlib.suppress(JidocodeError):  # or it is not
-                yield from use(
-                    lambda session: session.state.add_tool_result(call_id, _NOT_MADE, is_error=True)
-                )
+                yield from use(take_back, whole=True)
             raise
 
     def _settle(self, call: ToolCall, content: str, *, is_error: bool) -> Steps[ToolResult]:

@@ -63,6 +63,7 @@ class Toolbox:
                 gives the call a result that says so.
 
         Raises:
+            ToolCallRunningError: The call *call_id* is being made; it is not made twice.
             InvalidRequestError: *name* is none that a State takes, or no such message asks
                 for the call.
             Exception: Whatever State raises if it cannot write the call down, or its result.

@@ -93,6 +93,7 @@ class AsyncAgentClient:
         content: str | Sequence[Block],
         *,
         max_turns: int | None = DEFAULT_LIMITS.max_turns,
+        max_tokens: int | None = None,
         timeout: float | None = None,
         queue: bool = False,
         instructions: str = "",
@@ -115,6 +116,7 @@ class AsyncAgentClient:
             return client.prompt(
                 content,
                 max_turns=max_turns,
+                max_tokens=max_tokens,
                 timeout=timeout,
                 queue=queue,
                 instructions=instructions,

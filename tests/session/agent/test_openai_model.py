@@ -41,9 +41,11 @@ from jidocode.session.agent.model import (
     Delta,
     Model,
     ModelRequest,
+    ReasoningDelta,
     StopReason,
     TextDelta,
     TokenUsage,
+    ToolCallDelta,
 )
 from jidocode.session.agent.openai_model import OpenAIModel
 from jidocode.session.agent.retrying import RetryRules
@@ -274,6 +276,74 @@ def test_an_event_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> N
     assert type(one.error) is ModelInterruptedError
     assert type(many.error) is ModelInterruptedError
     assert "more than 10000 characters" in str(many.error)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(400, ModelRequestError), (401, ModelAuthenticationError), (503, ModelUnavailableError)],
+)
+def test_an_error_without_end_is_its_beginning(code: int, error: type[ModelError]) -> None:
+    """The server goes on as fast as it can; what it is stays known."""
+    head = f"HTTP/1.1 {code} Whatever\r\nConnection: close\r\n\r\nIt is "
+    told = ask(
+        [[head.encode(), b"too late. " * 6000, Step.FLOOD]],
+        RetryRules(attempts=1),
+        total_timeout=50,
+    )
+
+    assert type(told.error) is error
+    assert "It is too late." in str(told.error)
+    assert len(str(told.error)) < 1000
+    assert told.seconds < 20
+
+
+def test_an_error_that_breaks_off_is_one_all_the_same() -> None:
+    head = b"HTTP/1.1 429 No\r\nContent-Length: 100\r\nRetry-After: 99\r\n\r\nwait"
+    told = ask([[head, Step.PAUSE, Step.RESET]])
+
+    assert isinstance(told.error, ModelUnavailableError)
+    assert (told.error.status, told.error.retry_after) == (429, 99.0)
+
+
+@pytest.mark.parametrize("more", [b": wait\n\n", b"\n", b"event: ping\n", b"id: 1\n"])
+def test_what_is_no_event_has_an_end_too(monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
+    """Such as comments as fast as they are taken; what came before is kept."""
+    monkeypatch.setattr("jidocode.session.agent.bounding.MOST_BYTES", 1_000_000)
+    told = ask([[HEAD, event(content="one"), Step.PAUSE, more * 1000, Step.FLOOD]])
+
+    assert type(told.error) is ModelInterruptedError
+    assert "more than 1000000 bytes" in str(told.error)
+    assert (told.message.text, told.asked) == ("one", 1)
+
+
+@pytest.mark.parametrize(
+    ("delta", "limit"),
+    [
+        (TextDelta("x" * 100), "MOST_CHARACTERS"),
+        (ReasoningDelta("", "x" * 100), "MOST_CHARACTERS"),
+        (ToolCallDelta(0, arguments="x" * 100), "MOST_CHARACTERS"),
+        (TokenUsage(), "MOST_DELTAS"),
+    ],
+)
+def test_an_answer_of_any_model_has_an_end(
+    monkeypatch: pytest.MonkeyPatch, delta: Delta, limit: str
+) -> None:
+    """One of somebody else's, too."""
+    monkeypatch.setattr(f"jidocode.session.agent.asking.{limit}", 1000)
+
+    class Endless:
+        async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
+            del request
+            while True:
+                yield delta
+
+        async def aclose(self) -> None:
+            pass
+
+    told = asyncio.run(told_by(Endless()))
+
+    assert type(told.error) is ModelInterruptedError
+    assert "more than 1000 " in str(told.error)
 
 
 # Cancelling

@@ -1,0 +1,88 @@
+"""One prompt without a terminal: what is said goes to the standard output, as it comes."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from jidocode.base.text import line
+from jidocode.cli.chat.asking import unasked
+from jidocode.cli.chat.text import fit, subject_of
+from jidocode.cli.output import plain, print_json
+from jidocode.errors import JidocodeError
+from jidocode.session.agent.message import CalledTool
+from jidocode.session.agent.messages import TurnResult
+from jidocode.session.agent.model import TextDelta
+from jidocode.session.agent.turn import TurnOutcome
+from jidocode.session.conversation.changes import ToolResult
+
+if TYPE_CHECKING:
+    from jidocode.session.agent.messages import TurnEvent
+    from jidocode.system.handle import SessionHandle
+
+_END_SECONDS = 3.0
+"""How long the turn may take to end when this process has to."""
+
+
+def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> int:
+    """Prompt once, print what happens, and return the exit status."""
+    turn = session.agent.prompt(said, policy=unasked(policy))
+    show = _print_data if as_json else _Printer().show
+    try:
+        for event in turn:
+            show(event)
+        result = turn.result()
+    except KeyboardInterrupt:
+        result = turn.cancel()
+    except BaseException:  # a signal, or nobody reads any more
+        with suppress(JidocodeError):  # it has ended, or does not in time
+            turn.request_cancel()
+            turn.result(_END_SECONDS)
+        raise
+    if as_json:
+        _print_data(result)
+    else:
+        click.echo()
+    if result.ok:
+        return 0
+    if not as_json:
+        why = f": {result.error}" if result.error is not None else ""
+        click.ClickException(line(f"{result.outcome.value}{why}")).show()
+    return 128 + signal.SIGINT if result.outcome is TurnOutcome.CANCELLED else 1
+
+
+def _print_data(event: TurnEvent | TurnResult) -> None:
+    print_json({"event": type(event).__name__, **plain(event)})
+
+
+class _Printer:
+    """Prints text to the standard output, and a line for each call to the standard error."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, str] = {}
+        self._held = ""
+        self._at_start = True
+
+    def show(self, event: TurnEvent) -> None:
+        match event:
+            case TextDelta(text=text):
+                text = self._held + text
+                self._held = "\r" if text.endswith("\r") else ""  # is there a line feed next?
+                text = fit(text.removesuffix("\r"))
+                click.echo(text, nl=False)
+                self._at_start = text.endswith("\n") if text else self._at_start
+            case CalledTool():
+                if not self._at_start:
+                    click.echo()
+                    self._at_start = True
+                name = f"{event.name} {subject_of(event)}".rstrip()
+                self._calls[event.id] = name
+                click.echo(line(name), err=True)
+            case ToolResult(is_error=True):
+                first = event.content.partition("\n")[0]
+                click.echo(line(f"{self._calls.get(event.call_id)}: {first}"), err=True)
+            case _:
+                pass

@@ -1,0 +1,33 @@
+"""Foreign text made fit for a terminal, and what a call of a tool is about, in words."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any, cast
+
+from jidocode.base.text import line, visible
+from jidocode.session.agent.message import CalledTool
+
+_SPACES = {ord(each): " " for each in "\xa0\u1680\u2007\u202f\u205f\u3000"}
+
+
+def fit(text: str) -> str:
+    """Return *text* with its lines, spaces for tabs, and nothing unprintable."""
+    plain = text.replace("\r\n", "\n").replace("\t", "    ").translate(_SPACES)
+    return visible(plain)
+
+
+def arguments_of(call: CalledTool) -> dict[str, Any]:
+    """Return what *call* is made with; nothing if that makes no sense."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(call.arguments)
+        if isinstance(found, dict):
+            return cast("dict[str, Any]", found)
+    return {}
+
+
+def subject_of(call: CalledTool) -> str:
+    """Return what *call* is about: its first argument, on one line."""
+    first = next(iter(arguments_of(call).values()), "")
+    return line(first if isinstance(first, str) else json.dumps(first))

@@ -1,0 +1,150 @@
+"""`Compaction`: has a summary stand for a conversation that becomes too long for its model.
+
+The model itself writes it. Near the bound it is given the conversation as it is. Once a server has
+refused that as too long, no list of messages is sure to be short enough, and a shorter one has to
+keep the servers' rules; so it is given one text then, which is cut to what it may read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from attrs import evolve
+
+from jidocode.base import log
+from jidocode.errors import ContextOverflowError, ModelError
+from jidocode.session.agent.asking import ask_model
+from jidocode.session.agent.context import SUMMARIZE, Gauge, transcript, with_todos
+from jidocode.session.agent.message import MessageBuilder, ModelMessage
+from jidocode.session.agent.model import Model, ModelRequest, StopReason
+from jidocode.session.agent.retrying import RetryRules
+from jidocode.session.agent.writing import usage_of
+from jidocode.session.conversation.blocks import Completion, Usage
+from jidocode.session.conversation.changes import new_record_id
+from jidocode.session.state.client import AsyncStateClient
+
+SHORTER = (2, 4, 8, 16)
+"""What part of a conversation is given to be summarized after one that was too long."""
+MAX_SUMMARY = 100_000
+"""Characters of a summary, and as many of the todos."""
+_OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+"""Parameters that make no sense for a text without tools."""
+_NO_SUMMARY = (StopReason.REFUSAL, StopReason.CONTENT_FILTER)
+
+
+class Compaction:
+    """Summarizes, for one turn."""
+
+    def __init__(
+        self,
+        state: AsyncStateClient,
+        gauge: Gauge,
+        model_name: str,
+        on_usage: Callable[[Usage], object],
+    ) -> None:
+        """Write summaries to *state*, and tell *on_usage* what each answer took."""
+        self._state = state
+        self._gauge = gauge
+        self._model_name = model_name
+        self._on_usage = on_usage
+        self._failed = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a summary is to be had before the model is asked, and may be there."""
+        return self._gauge.is_full and not self._failed
+
+    async def summarize(
+        self,
+        model: Model,
+        request: ModelRequest,
+        said: Sequence[Mapping[str, Any]],
+        upto_seq: int,
+        *,
+        overflowed: bool,
+    ) -> bool:
+        """Have a summary of *said*, all up to *upto_seq*, stand for it; return whether it does.
+
+        Args:
+            model: Who writes it.
+            request: What it would be asked next.
+            said: The conversation.
+            upto_seq: The number of the last of it.
+            overflowed: Whether the model's server has refused it as too long.
+        """
+        known = await self._state.summary()
+        if not said or upto_seq < 1 or (known is not None and known.upto_seq >= upto_seq):
+            return False  # there is nothing that could be said in fewer words
+        text = await self._summary(model, request, said, overflowed=overflowed)
+        if not text:
+            self._failed = True
+            return False
+        todos = with_todos(await self._state.todos())
+        await self._state.summarize(f"{text[:MAX_SUMMARY]}{todos[:MAX_SUMMARY]}", upto_seq=upto_seq)
+        self._gauge.used = 0
+        self._failed = False
+        return True
+
+    async def _summary(
+        self,
+        model: Model,
+        request: ModelRequest,
+        said: Sequence[Mapping[str, Any]],
+        *,
+        overflowed: bool,
+    ) -> str:
+        """Return the summary; nothing if the model does not write one."""
+        parameters = {
+            name: value for name, value in request.parameters.items() if name not in _OF_TOOLS
+        }
+        system = request.messages[:1]
+        for messages in _attempts(said, overflowed=overflowed):
+            asked = evolve(request, messages=[*system, *messages], tools=(), parameters=parameters)
+            try:
+                message = await self._answer(model, asked)
+            except ContextOverflowError as error:
+                log.debug("what is to be summarized is too long itself: {}", error)
+                continue
+            except ModelError as error:
+                log.warning("the conversation is not summarized: {}", error)
+                return ""
+            if message.stop in _NO_SUMMARY or not message.text.strip():
+                log.warning("the conversation is not summarized: the model said nothing of it")
+                return ""
+            return message.text.strip()
+        log.warning("the conversation is not summarized: it is too long for that")
+        return ""
+
+    async def _answer(self, model: Model, request: ModelRequest) -> ModelMessage:
+        began = time.monotonic()
+        builder, come = MessageBuilder(new_record_id), False
+        try:
+            async with aclosing(ask_model(model, request, RetryRules())) as deltas:
+                async for delta in deltas:
+                    come = True
+                    builder.add(delta)
+        finally:
+            message = builder.message()
+            if come:
+                usage = usage_of(message, time.monotonic() - began)
+                stop = "" if message.stop is None else str(message.stop)
+                self._on_usage(usage)
+                await self._state.add_usage(
+                    Completion(model=self._model_name, stop_reason=stop, usage=usage)
+                )
+        return message
+
+
+def _attempts(
+    said: Sequence[Mapping[str, Any]], *, overflowed: bool
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield what the model is given to summarize, each time less."""
+    if not overflowed:
+        yield [*said, {"role": "user", "content": SUMMARIZE}]
+    whole = transcript(said)
+    for part in SHORTER:
+        text = transcript(said, len(whole) // part)
+        yield [{"role": "user", "content": f"{SUMMARIZE}\n\nThe conversation:\n\n{text}"}]
