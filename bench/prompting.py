@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ async def serve() -> None:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[str]:
+def serving() -> Generator[str]:
     """Have a process serve; yield its base_url."""
     command = [sys.executable, __file__, "serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - this file

@@ -214,7 +214,7 @@ class Talk:
         match self._plan.choice(["do", "look", "run", "run", "wrong"]):
             case "run":
                 # By the number the processes are known that run it.
-                seconds = self._plan.choice(["0.0", "0.0", "0.0", "9."]) + mark
+                seconds = self._plan.choice(["0.0", "0.0", "0.3", "9."]) + mark
                 command = f"echo {mark} >> deeds; sleep {seconds}"
                 return ["call", "run_command", {"command": command}]
             case "wrong":
