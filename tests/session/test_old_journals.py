@@ -67,7 +67,8 @@ def plain(value: Any) -> object:
         return value.isoformat() if value.year == WRITTEN_IN else "when it was opened"
     name = {"type": type(value).__name__.removeprefix("Journal")}
     fields = asdict(value, recurse=False)
-    for added, default in ADDED.get(type(value), {}).items():
+    cls: type[Any] = type(value)
+    for added, default in ADDED.get(cls, {}).items():
         if fields[added] == default:
             del fields[added]
     return (name if isinstance(value, (Change, Block)) else {}) | fields
