@@ -6,7 +6,7 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import asdict
@@ -67,7 +67,7 @@ def plain(value: Any) -> object:
         return value.isoformat() if value.year == WRITTEN_IN else "when it was opened"
     name = {"type": type(value).__name__.removeprefix("Journal")}
     fields = asdict(value, recurse=False)
-    cls: type[Any] = type(value)
+    cls = cast("type[Any]", type(value))
     for added, default in ADDED.get(cls, {}).items():
         if fields[added] == default:
             del fields[added]
