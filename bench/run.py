@@ -10,6 +10,7 @@ one process (see `measure`).
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -58,8 +59,12 @@ def run(sessions: int) -> Figures:
     return figures
 
 
-def first_session(subject: str) -> tuple[float, float]:
-    """Start *subject* in a fresh process; return milliseconds to its first session, and MB then."""
+Process = tuple[str, float, float]
+"""What it is, and its memory in MB: with its share of what is shared, and what is its own alone."""
+
+
+def first_session(subject: str) -> tuple[float, list[Process]]:
+    """Start *subject* in a fresh process; return its milliseconds to a session, and what runs."""
     script = Path(__file__).with_name("whole_process.py")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         environment = {**os.environ, "FIRST_SESSION": str(time.monotonic_ns())}
@@ -79,24 +84,41 @@ def first_session(subject: str) -> tuple[float, float]:
                 sys.exit(f"{subject} did not get to its first session")
             process.stdin.write("\n")
             process.stdin.flush()
-            return taken, float(process.stdout.readline())
+            return taken, json.loads(process.stdout.readline())
 
 
 def show_starts(rounds: int) -> None:
     """Print the table of whole processes, each from its start to the first session."""
     times: dict[str, list[float]] = {subject: [] for subject in SUBJECTS}
     sizes: dict[str, list[float]] = {subject: [] for subject in SUBJECTS}
+    processes: list[list[Process]] = []
     for turn in range(rounds + 1):
         for subject in SUBJECTS:
-            taken, size = first_session(subject)
+            taken, found = first_session(subject)
             if turn:  # the first one finds no bytecode, perhaps
                 times[subject].append(taken)
-                sizes[subject].append(size)
+                sizes[subject].append(sum(shared for _, shared, _ in found))
+                if subject == "jidocode":
+                    processes.append(found)
     print("\n## A whole process, from its start to the first session\n")
     print("| | jidocode (spread) | stock (spread) | ratio (spread) | goal |")
     print("|---|---|---|---|---|")
     print_row("first session, ms", times, "<= 2")
     print_row("memory of app and processes, MB", sizes, "jidocode <= 60")
+    show_processes(processes)
+
+
+def show_processes(rounds: list[list[Process]]) -> None:
+    """Print the table of what each process takes, all of one kind in a line."""
+    print("\n## Memory, process by process\n")
+    print("| | how many | MB, all of them (spread) | of that their own alone (spread) |")
+    print("|---|---|---|---|")
+    for kind in dict.fromkeys(kind for each in rounds for kind, _, _ in sorted(each)):
+        alike = [[process for process in each if process[0] == kind] for each in rounds]
+        count = statistics.median_high(map(len, alike))
+        shared = [math.fsum(size for _, size, _ in each) for each in alike]
+        own = [math.fsum(size for _, _, size in each) for each in alike]
+        print(f"| {kind} | {count} | {spread(shared)} | {spread(own)} |")
 
 
 def show_commands() -> None:

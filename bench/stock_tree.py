@@ -88,6 +88,11 @@ class Supervisor(ActorTypeDispatcher):
 class Root(ActorTypeDispatcher):
     """Makes sessions on demand."""
 
+    def receiveMsg_str(self, message: str, sender: Any) -> None:  # noqa: N802 - Thespian's name
+        """Answer with the pid."""
+        del message
+        self.send(sender, os.getpid())
+
     def receiveMsg_tuple(self, message: tuple[str, str], sender: Any) -> None:  # noqa: N802 - Thespian's name
         """Make a session's supervisor; it answers for both children."""
         del message

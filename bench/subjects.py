@@ -140,11 +140,12 @@ class Stock(Subject):
 
     def start(self) -> None:
         """Start an actor system and its root."""
-        before = set(psutil.pids())
         self.asys = ActorSystem("multiprocTCPBase", {"Admin Port": free_port()})
-        started = map(psutil.Process, set(psutil.pids()) - before)
-        self.admin = next(process for process in started if process.children())
         self.root = self.asys.createActor(Root)
+        # It leaves the app's processes behind, as a daemon does; but it has forked the root.
+        admin = psutil.Process(self.asys.ask(self.root, "pid", 30)).parent()
+        assert admin is not None  # noqa: S101 - it outlives the root
+        self.admin = admin
         self.sessions: list[Any] = []
 
     def open(self, project: str) -> None:

@@ -3,11 +3,13 @@
 `run.py` starts it for both subjects in turn: `python bench/whole_process.py SUBJECT FOLDER`.
 It prints "ready" once both children of the session have answered. The time until then
 counts from the start of the interpreter, with all imports in it. Asked for it by a line, it
-prints the memory of the app and of all its processes, in MB.
+prints as JSON what the app and each of its processes are, and the memory of each in MB: with
+its share of what several have in common (PSS), and what is its own alone (USS).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -39,7 +41,7 @@ def main(subject: str, folder: str) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     time.sleep(SETTLING_SECONDS)
-    print(sum(map(proportional_memory, own_processes())), flush=True)
+    print(json.dumps([(role(pid), *memory(pid)) for pid in own_processes()]), flush=True)
     close()
 
 
@@ -58,14 +60,25 @@ def own_processes() -> set[int]:
     return found
 
 
-def proportional_memory(pid: int) -> float:
-    """Return the memory of a process in MB, with its share of what it shares."""
+def role(pid: int) -> str:
+    """Return what a process is: the app, or what its title says first, without its name."""
+    if pid == os.getpid():
+        return "app"
     try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_bytes()
+        title = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0].split()
+    except OSError:
+        return "gone"
+    return title[1] if title[:1] == ["jidocode"] else "process"
+
+
+def memory(pid: int) -> tuple[float, float]:
+    """Return the memory of a process in MB: with its share of what is shared, and without."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # a zombie has none
-        return 0.0
-    line = next((line for line in rollup.splitlines() if line.startswith(b"Pss:")), b"Pss: 0")
-    return int(line.split()[1]) / 1000
+        return 0.0, 0.0
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 1000 for line in rollup.splitlines()[1:]}
+    return sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
+        ProjectGoneError as ProjectGoneError,
         ProtectedPathError as ProtectedPathError,
         RateLimitedError as RateLimitedError,
         ReadOnlyError as ReadOnlyError,
@@ -342,10 +343,10 @@ else:
             ModelAuthenticationError ModelError ModelInterruptedError ModelRequestError
             ModelUnavailableError NoCommandError NoProcessError NoSnapshotError NotRegisteredError
             NotTextError PolicyDeniedError ProgramNotFoundError ProjectAlreadyOpenError
-            ProtectedPathError RateLimitedError ReadOnlyError RegistryNotRunningError SessionError
-            SessionExistsError SessionLimitError SessionNotFoundError SnapshotError StartFailedError
-            StreamStalledError SupervisorError SystemNameTakenError SystemNotFoundError
-            ToolCallRunningError
+            ProjectGoneError ProtectedPathError RateLimitedError ReadOnlyError
+            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
+            SystemNameTakenError SystemNotFoundError ToolCallRunningError
         jidocode.otp.server.gen_server
             GenServer
         jidocode.otp.server.streams

@@ -47,6 +47,7 @@ JidocodeError
 │   ├── SessionLimitError       carries current and max
 │   ├── SessionExistsError
 │   ├── ProjectAlreadyOpenError
+│   ├── ProjectGoneError        the folder of an open session was deleted; carries its path
 │   ├── RateLimitedError        carries retry_after
 │   ├── CommandError            a command of a session
 │   │   ├── CommandStartError   its program could not be executed
@@ -680,6 +681,29 @@ class ProjectAlreadyOpenError(SessionError):
                 "; allow_nested permits that"
             )
         return f"the project is already open in {session}{where}"
+
+
+class ProjectGoneError(SessionError):
+    """The project folder was deleted while its session is open; nothing was done.
+
+    *path* is where it was, *replaced* whether something else is there now: that is another
+    folder, even if it has the same files. The conversation goes on. To go on with another
+    folder, stop the session and resume it, with *project_path*.
+    """
+
+    def __init__(self, path: str, replaced: bool) -> None:  # noqa: FBT001 - an error is pickled by position
+        super().__init__(path, replaced)
+        self.path = path
+        self.replaced = replaced
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        now = ", and something else stands there now" if self.replaced else ""
+        return (
+            f"the project folder {quote(self.path)} was deleted while its session is open{now}; "
+            "to go on with another one, stop the session and resume it with project_path"
+        )
 
 
 class RateLimitedError(SessionError):

@@ -6,8 +6,6 @@ import errno
 import resource
 from typing import TypeGuard
 
-from jidocode.errors import AttachError, HostStartError
-
 MIN_DESCRIPTORS = 64
 """Descriptors that each process of a system must be allowed to have, for one small session."""
 
@@ -55,6 +53,8 @@ def require_descriptors(name: str) -> None:
 
     Beforehand, because who has none left hears no answers, as if the system gave none.
     """
+    from jidocode.errors import AttachError  # noqa: PLC0415 - a guard has no use for it
+
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != resource.RLIM_INFINITY and limit < MIN_DESCRIPTORS:
         raise AttachError(
@@ -69,6 +69,8 @@ def refuse_tight_memory() -> None:
     Beforehand, because to run out of memory says nothing: an import ends in some error of its
     own, a thread is refused as if there were too many.
     """
+    from jidocode.errors import HostStartError  # noqa: PLC0415 - idem
+
     for number, name, place in _MEMORY:
         limit, _ = resource.getrlimit(number)
         if limit == resource.RLIM_INFINITY:

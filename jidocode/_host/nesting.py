@@ -12,8 +12,6 @@ import os
 import sys
 from types import FrameType
 
-from jidocode.errors import HostStartError
-
 MARK = "_JIDOCODE_HOST"
 """A variable that is set for what is started as a host's interpreter, until that begins.
 
@@ -40,6 +38,8 @@ def join_system() -> None:
 
 def refuse_nested_start() -> None:
     """Raise `HostStartError` where no system may be started."""
+    from jidocode.errors import HostStartError  # noqa: PLC0415 - a guard has no use for it
+
     if MARK in os.environ:
         raise HostStartError(
             "this program was started to be the host's interpreter, and is none: "

@@ -17,6 +17,7 @@ looks again later, instead.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import faulthandler
@@ -24,11 +25,8 @@ import functools
 import os
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from jidocode._host.descriptors import STDERR
 from jidocode.base.orphans import attempt, prctl
@@ -65,9 +63,9 @@ def set_name(name: str, title: str) -> None:
 def _argument_area() -> tuple[int, int]:
     """Return where in memory this process's arguments are, and those of all its forks."""
     try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        fields = _stat("self")
         return int(fields[45]), int(fields[46])
-    except (OSError, LookupError, ValueError):
+    except (LookupError, ValueError):
         return 0, 0
 
 
@@ -170,6 +168,8 @@ def fork(
         status = run()
     except BaseException:  # noqa: BLE001 - nobody above could say it
         _exit_soon(status)
+        import traceback  # noqa: PLC0415 - a guard has no use for it before
+
         traceback.print_exc()
     else:
         _exit_soon(status)
@@ -190,7 +190,7 @@ def _exit_soon(status: int) -> None:
         os._exit(status)
 
     try:
-        threading.Thread(target=exit_then, daemon=True).start()
+        _thread.start_new_thread(exit_then, ())
     except RuntimeError:  # there may be no more threads
         os._exit(status)
 
@@ -210,9 +210,10 @@ def _close_all_but(keep: Collection[int]) -> None:
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
-def _stat(pid: int) -> list[str]:
+def _stat(pid: int | str) -> list[str]:
     """Return the fields of /proc/PID/stat from the third on, the state; none if it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as in `orphans`
+            return file.read().rpartition(")")[2].split()
     except OSError:
         return []

@@ -11,10 +11,9 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jidocode._host.logs import MAX_LINE
 from jidocode.base import log
@@ -23,6 +22,7 @@ from jidocode.base.text import quote
 
 if TYPE_CHECKING:
     import logging
+    from importlib.abc import Loader
 
     from loguru import Message
 
@@ -132,7 +132,7 @@ class Shipper:
         return bool(poll.poll(SEND_SECONDS * 1000))
 
 
-class _OnImport(MetaPathFinder, Loader):
+class _OnImport:
     """Calls *then* when the module *name* has been imported, once."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
@@ -150,7 +150,7 @@ class _OnImport(MetaPathFinder, Loader):
         for finder in sys.meta_path:
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
-                self._loader, spec.loader = spec.loader, self
+                self._loader, spec.loader = spec.loader, cast("Loader", self)
                 return spec
         return None
 

@@ -183,12 +183,14 @@ class Pulse(Struct, frozen=True):
         memory: Bytes of memory that are its own, shared with no other process;
             None if it cannot tell.
         calls: How many calls it has been sent.
+        problem: Why it cannot do all that it is for; None if it can.
     """
 
     ref: ActorRef
     uptime: float
     memory: int | None
     calls: int
+    problem: str | None = None
 
 
 class SpawnOrder(Struct, frozen=True):

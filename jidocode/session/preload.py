@@ -2,8 +2,12 @@
 
 How a class is read from JSON follows from its annotations, is worked out at its first
 reading, and kept. Done here, each process that the host forks has it; else each State would
-do it again while its session waits. So it is with what a Manager is confined by.
+do it again while its session waits. So it is with what a Manager is confined by, and with
+modules that it needs and an app does not.
 """
+
+import difflib
+import hashlib
 
 import msgspec
 
@@ -12,7 +16,7 @@ from jidocode.session import tree
 from jidocode.session.conversation.changes import JournalOpened, Message, SessionChanged
 from jidocode.session.manager import confining
 
-__all__ = ["tree"]
+__all__ = ["difflib", "hashlib", "tree"]
 
 # No more than what is in nearly every journal: the host itself is waited for, too.
 for _change in (SessionChanged, JournalOpened, Message):

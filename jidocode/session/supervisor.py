@@ -26,6 +26,7 @@ from jidocode.otp.supervision.supervisor import Supervisor
 from jidocode.session.admission.admission import Place
 from jidocode.session.admission.messages import OpenSession
 from jidocode.session.journal.ownership import Home
+from jidocode.session.project.holding import hold_folder
 
 DEFAULT_FLAGS = Flags(strategy=Strategy.ONE_FOR_ALL)
 
@@ -60,7 +61,15 @@ class SessionSupervisor(Supervisor):
         packed = pack_children(check_children(children, flags))
         return ChildSpec(
             id=session.record.id,
-            start=Start(cls, flags, packed, session.place, home, resumes=resumes),
+            start=Start(
+                cls,
+                flags,
+                packed,
+                session.place,
+                session.record.project_path,
+                home,
+                resumes=resumes,
+            ),
             restart=Restart.TEMPORARY,
             type=ChildType.SUPERVISOR,
             name=("session", session.record.id),
@@ -70,10 +79,17 @@ class SessionSupervisor(Supervisor):
             + (home.opening_time(session.record.id) if home else 0),
         )
 
-    def init(
-        self, flags: Flags, children: bytes, place: Place, home: Home | None, *, resumes: bool
+    def init(  # noqa: PLR0913 - a spec's arguments
+        self,
+        flags: Flags,
+        children: bytes,
+        place: Place,
+        path: str,
+        home: Home | None,
+        *,
+        resumes: bool,
     ) -> tuple[Flags, Sequence[ChildSpec]]:
-        """Take the session, and return its children (called by the host, first).
+        """Take the session and its folder, and return its children (called by the host, first).
 
         Raises:
             JournalLockedError, ProjectAlreadyOpenError: Another system has it, or its project.
@@ -86,4 +102,5 @@ class SessionSupervisor(Supervisor):
                 home.require_journal(place.session_id)
             else:
                 home.begin_journal(place.session_id)
+        hold_folder(path, place.project)
         return flags, pickle.loads(children)

@@ -12,6 +12,7 @@ import errno
 import os
 import uuid
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from attrs import evolve
 
 from jidocode._host.attach import place
 from jidocode._host.threads import prefer_whole
+from jidocode.base import log
 from jidocode.base.text import quote
 from jidocode.errors import (
     HostStartError,
@@ -29,6 +31,7 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.session.admission.admission import Place
+from jidocode.session.conversation.changes import Change
 from jidocode.session.journal.catalogue import (
     Resumable,
     add_record,
@@ -38,6 +41,7 @@ from jidocode.session.journal.catalogue import (
     list_journals,
     load_record,
     of_project,
+    read_changes,
 )
 from jidocode.session.journal.ownership import Home
 from jidocode.session.journal.place import check_place, journal_path
@@ -49,17 +53,26 @@ from jidocode.system.settings import Settings, default_state_dir
 class Archive:
     """The journals that a system with *settings* writes and finds.
 
+    Where it looks is settled once: what the app's environment says later is for later systems.
+
     Attributes:
         system: The id of the system among those that have the same journals.
+        private: The folder in which the systems of this user keep their secrets.
     """
 
     def __init__(
-        self, settings: Settings, system: str | None = None, *, read_only: bool = False
+        self,
+        settings: Settings,
+        system: str | None = None,
+        *,
+        private: Path | None = None,
+        read_only: bool = False,
     ) -> None:
         """Be the archive of *system*, of a new one by default; *read_only* changes no file."""
         self._settings = settings
         self._read_only = read_only
         self.system = uuid.uuid4().hex if system is None else system
+        self.private = place.folder() if private is None else private
 
     @property
     def home(self) -> Home | None:
@@ -74,7 +87,7 @@ class Archive:
             allow_nested=self._settings.allow_nested,
         )
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Where they are.
 
@@ -118,7 +131,7 @@ class Archive:
             JournalError: The folder of journals lies within the project.
             InvalidSessionError: That in which the systems of this user are found does.
         """
-        private = place.folder()
+        private = self.private
         if private.resolve().is_relative_to(Path(session.project_path).resolve()):
             reason = f"the project holds {quote(str(private))}, where systems keep their secrets"
             raise InvalidSessionError(("path_not_private",), (reason,))
@@ -194,6 +207,25 @@ class Archive:
     def export(self, session_id: str) -> Iterator[dict[str, Any]]:
         """Yield every change of a session; see `SessionSystem.export_session`."""
         return export_journal(self.path(session_id))
+
+    def changes_after(self, session_id: str, after_seq: int) -> list[Change]:
+        """Return a page of what follows *after_seq* in a journal that nobody writes to any more.
+
+        Nothing if there is no journal, or it cannot be read, which is logged.
+
+        Raises:
+            EventGapError: The change after *after_seq* is not there any more.
+        """
+        if self._settings.durability == "memory":
+            return []
+        path = journal_path(self.folder, session_id)
+        try:
+            return prefer_whole(lambda: read_changes(path, after_seq))
+        except SessionNotFoundError:
+            return []
+        except JournalError as error:
+            log.warning("what session {} has said last cannot be read: {}", session_id, error)
+            return []
 
     def fork(self, session_id: str, *, upto_seq: int | None, name: str | None) -> Session:
         """Begin a journal with a copy of another; see `SessionSystem.fork_session`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jidocode._host import wire
@@ -58,7 +59,9 @@ def attach(
                 )
             else:
                 connect = partial(AttachedClient, host, timeout=deadline.left)
-            archive = Archive(about.settings, about.system, read_only=read_only)
+            archive = Archive(
+                about.settings, about.system, private=Path(about.private), read_only=read_only
+            )
             children = build or session_children
             tools = Tooling(*tooling, about.model)
             return RunningSystem(connect, archive, about.settings, children, tools)

@@ -200,26 +200,23 @@ class EventStream(Closing):
         """Hear no more; any thread may, also while another waits, and a signal handler."""
         if self._hub.owner.is_here:
             self._hub.forget(self)
-            self.end()
+            self._end()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Take in that there will be no more (called by the hub)."""
         self._closed = True
         self._changes.tell()
 
-    def begin(self, snapshot: Iterable[Event]) -> None:
-        """Begin with *snapshot*, all of which is kept (called in the thread that calls `put`)."""
+    def _begin(self, snapshot: Iterable[Event]) -> None:
+        """Begin with *snapshot*, all of which is kept (called in the thread that calls `_put`)."""
         before = [each for each in snapshot if self._session_id in {None, each.session_id}]
         self._buffer += len(before)
         self._events.extend(before)
         self._has_begun = True
         self._changes.tell()
 
-    def put(self, event: Event | _Unread) -> None:
-        """Take *event* in, unless it is of another session (called by the hub, in one thread).
-
-        :meta private:
-        """
+    def _put(self, event: Event | _Unread) -> None:
+        """Take *event* in, unless it is of another session (called by the hub, in one thread)."""
         if not self._has_begun:
             return
         if self._session_id is not None and event.session_id != self._session_id:
@@ -232,16 +229,16 @@ class EventStream(Closing):
         self._changes.tell()
         fact = event.fact if isinstance(event, Event) else None
         if isinstance(fact, ChildExited) and fact.name == ("session", self._session_id):
-            self.end()
+            self._end()
 
 
 class SupervisionStream(EventStream):
     """What supervisors and the app itself tell; what children announce is not read for it."""
 
-    def put(self, event: Event | _Unread) -> None:
+    def _put(self, event: Event | _Unread) -> None:
         """Take *event* in, if no child of an app's has announced it."""
         if isinstance(event, Event) or event.is_own:
-            super().put(event)
+            super()._put(event)
 
 
 class EventHub:
@@ -281,7 +278,7 @@ class EventHub:
 
         There all news pass one by one, so none is missed, and none told twice.
         """
-        stream.begin(
+        stream._begin(  # noqa: SLF001 - the two halves of one thing
             Event(each, _session_of(directory.names_above(each.ref)))
             for each in directory.running()
         )
@@ -300,7 +297,7 @@ class EventHub:
 
     def _give(self, event: Event | _Unread) -> None:
         for stream in self._streams:
-            stream.put(event)
+            stream._put(event)  # noqa: SLF001 - idem
 
     def forget(self, stream: EventStream) -> None:
         """Give *stream* nothing more."""

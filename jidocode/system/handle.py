@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from jidocode._host.client.monitor import Monitor
@@ -53,7 +54,9 @@ class SessionHandle:
         self._system = system
         self.id = session_id
         self.manager = ManagerClient(system.way_to("manager", session_id))
-        self.state = StateClient(system.way_to("state", session_id))
+        self.state = StateClient(
+            system.way_to("state", session_id), partial(system.archive.changes_after, session_id)
+        )
         self._stop = stop
 
     def __repr__(self) -> str:

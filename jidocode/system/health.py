@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from jidocode.base.exits import ExitReason
 from jidocode.base.records import Record
@@ -18,7 +18,7 @@ class HealthStatus(enum.Enum):
     HEALTHY = "healthy"
     """It answered."""
     DEGRADED = "degraded"
-    """A session: some children are well, others are not."""
+    """A session: some children are well, others are not. A process: it says what is wrong."""
     RESTARTING = "restarting"
     """It is being started again."""
     UNRESPONSIVE = "unresponsive"
@@ -40,6 +40,8 @@ class ChildHealth(Record):
         uptime: Seconds since its `init`; None if it did not answer.
         memory: Bytes of memory of its own; None if it did not answer, or cannot tell.
         calls: How many calls it has been sent; None if it did not answer.
+        problem: Why it cannot do all that it is for, such as a project folder that was
+            deleted; None if it can, or did not answer.
     """
 
     id: str
@@ -50,6 +52,7 @@ class ChildHealth(Record):
     uptime: float | None = None
     memory: int | None = None
     calls: int | None = None
+    problem: str | None = field(default=None, repr=False)
 
     def cells(self) -> tuple[str, ...]:
         """Return it as a row of texts; what is not known is an empty one."""
@@ -61,6 +64,7 @@ class ChildHealth(Record):
             "" if self.uptime is None else f"{self.uptime:.1f} s",
             "" if self.memory is None else f"{self.memory / 1e6:.1f} MB",
             "" if self.last_exit is None else str(self.last_exit),
+            self.problem or "",
         )
 
 
@@ -82,7 +86,7 @@ class Health(Record):
         """Return what a notebook shows: how the session is, and a line for each child."""
         from jidocode.system.drawing import columns, lines_html  # noqa: PLC0415 - few are notebooks
 
-        heads = ("child", "pid", "status", "restarts", "uptime", "memory", "last exit")
+        heads = ("child", "pid", "status", "restarts", "uptime", "memory", "last exit", "problem")
         texts = columns([heads, *(child.cells() for child in self.children)])
         whole = self.status.value
         statuses = (whole, "", *(child.status.value for child in self.children))

@@ -160,13 +160,14 @@ def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHea
         uptime=pulse.uptime if pulse else None,
         memory=pulse.memory if pulse else None,
         calls=pulse.calls if pulse else None,
+        problem=pulse.problem if pulse else None,
     )
 
 
 def _status(info: ChildInfo, answer: Pulse | CallError | None) -> HealthStatus:
     match answer:
         case Pulse():
-            return HealthStatus.HEALTHY
+            return HealthStatus.DEGRADED if answer.problem else HealthStatus.HEALTHY
         case CallTimeoutError():
             return HealthStatus.UNRESPONSIVE
         case CallError():  # it died, so it is being replaced

@@ -64,10 +64,12 @@ class About(Struct, frozen=True):
         settings: How it behaves; the folder of its journals is in them.
         system: Its id among those that have the same journals.
         model: What the agents of its sessions speak with.
+        private: The folder in which it keeps its secret; another process may look elsewhere.
     """
 
     settings: Settings
     system: str
+    private: str
     model: ModelSpec | None = None
 
 
@@ -116,7 +118,7 @@ class RunningSystem(RunningTree):
         settings = self.settings
         if settings.durability != "memory":  # where it is by default depends on who asks
             settings = evolve(settings, state_dir=self.archive.folder)
-        return About(settings, self.archive.system, self.tooling.model)
+        return About(settings, self.archive.system, str(self.archive.private), self.tooling.model)
 
     def update(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """Change the record of a session, one thread at a time; see `Updates`."""

@@ -9,7 +9,6 @@ from typing import Any
 from attrs import evolve
 from msgspec.structs import replace
 
-from jidocode._host.attach import place
 from jidocode._host.deadline import Deadline
 from jidocode._host.sharing import Changes
 from jidocode.base.text import quote
@@ -265,7 +264,7 @@ class Sessions:
             heartbeat=settings.heartbeat,
             hard_links=settings.hard_links,
             idle_timeout=settings.idle_timeout,
-            closed=(str(place.folder()),),
+            closed=(str(self._archive.private),),
             commands=CommandRules(
                 max_commands=settings.max_commands,
                 timeout=settings.command_timeout,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from attrs import frozen
 
 from jidocode._host.deadline import Deadline
+from jidocode._host.wire import Pulse
 from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef, Name
 from jidocode.errors import CallError, CallTimeoutError, JidocodeError
@@ -296,4 +297,6 @@ def _status(ref: ActorRef | None, answer: object, info: ChildInfo | None) -> str
         return HealthStatus.UNRESPONSIVE.value
     if isinstance(answer, CallError):
         return HealthStatus.RESTARTING.value
+    if isinstance(answer, Pulse) and answer.problem:
+        return HealthStatus.DEGRADED.value
     return HealthStatus.HEALTHY.value

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-NEEDLESS = ("thespian", "loguru", "asyncio", "logging", "multiprocessing", "ssl")
+NEEDLESS = (
+    *("thespian", "loguru", "asyncio", "logging", "multiprocessing", "ssl"),
+    *("_hashlib", "difflib", "secrets", "tempfile"),
+)
 ON_REQUEST = ("prometheus_client", "opentelemetry", "jidocode.metrics")
 
 IMPORTED = """

@@ -70,9 +70,12 @@ def test_a_session_is_temporary_and_restarts_all_its_children(session: Session) 
     assert (spec.id, spec.name, spec.value) == (session.id, ("session", session.id), opened)
     assert spec.start.kwargs == {"resumes": False}
     assert (spec.restart, spec.type) == (Restart.TEMPORARY, ChildType.SUPERVISOR)
-    started = SessionSupervisor().init(
-        *cast("tuple[Flags, bytes, Place, Home | None]", spec.start.args), resumes=False
+    flags, packed, place, path, home = cast(
+        "tuple[Flags, bytes, Place, str, Home | None]", spec.start.args
     )
+    assert path == session.project_path
+    # It would hold the folder until this process ends.
+    started = SessionSupervisor().init(flags, packed, place, "/nowhere", home, resumes=False)
     assert started == (Flags(strategy=Strategy.ONE_FOR_ALL), children)
 
 

@@ -82,7 +82,7 @@ def test_a_health_is_a_line_for_each_child() -> None:
     """In columns; what is not known is left out."""
     assert Page(html(health())).text == (
         "● session shop, degraded\n"
-        "  child    pid   status   restarts  uptime  memory  last exit\n"
+        "  child    pid   status   restarts  uptime  memory  last exit           problem\n"
         "● state    12    healthy  2         1.2 s   5.5 MB  killed by signal 9\n"
         "● counter  none  dead     0"
     )

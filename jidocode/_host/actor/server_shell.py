@@ -105,6 +105,11 @@ class ServerShell(Shell):
         self._receive.release()
         self.perform(effects)
 
+    @property
+    def problem(self) -> str | None:
+        """What the server says is wrong with it."""
+        return self._loop.problem if self.is_ready else None
+
     def on_stop(self, reason: ExitReason) -> None:
         """Run the server's `terminate` and leave."""
         self._feed_in_turn(machine.StopReceived(reason))

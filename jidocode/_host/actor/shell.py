@@ -100,6 +100,11 @@ class Shell(Actor):
             Turn: lambda message, _sender: message.call(),
         }
 
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot do all that it is for, None if it can."""
+        return None
+
     # Called by the process
 
     def begin(self) -> None:
@@ -338,7 +343,7 @@ class Shell(Actor):
 
     def _on_ping(self, message: wire.Ping, sender: Address) -> None:
         uptime = time.monotonic() - self._started_at if self.is_ready else 0.0
-        pulse = wire.Pulse(self.ref, uptime, private_memory(), self._calls)
+        pulse = wire.Pulse(self.ref, uptime, private_memory(), self._calls, self.problem)
         self.send(sender, wire.answer(message.request_id, pulse))
 
     def _on_stop_order(self, message: wire.StopOrder, _sender: Address) -> None:

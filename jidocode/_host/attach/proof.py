@@ -13,13 +13,13 @@ visitor reads it only once the system is proven, and the system unpickles nothin
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-from hmac import compare_digest
 
 import msgspec
 from msgspec import Struct
+
+from jidocode.base.hashes import blake2b, compare_digest
 
 SECRET_BYTES = 32
 MAGIC = b"jidocode-attach-1"
@@ -131,8 +131,8 @@ class SystemSide:
 
 def _proof(secret: bytes, label: bytes, *parts: bytes) -> bytes:
     # The parts have fixed lengths but the last.
-    person = label.ljust(hashlib.blake2b.PERSON_SIZE, b"\0")
-    mac = hashlib.blake2b(key=secret, digest_size=_PROOF_BYTES, person=person)
+    person = label.ljust(blake2b.PERSON_SIZE, b"\0")
+    mac = blake2b(key=secret, digest_size=_PROOF_BYTES, person=person)
     for part in parts:
         mac.update(part)
     return mac.digest()

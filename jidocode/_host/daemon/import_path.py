@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 
-class _LibraryFinder(MetaPathFinder):
+class _LibraryFinder:
     """Finds *names* in Python's own library, in *folders*, whatever else is on the path."""
 
     def __init__(self, names: Collection[str], folders: Sequence[str]) -> None:

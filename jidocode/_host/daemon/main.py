@@ -24,12 +24,10 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jidocode._host import processes
 from jidocode._host.daemon.guard import Watch, run_guard
-from jidocode._host.daemon.import_path import use_app_path
 from jidocode._host.descriptors import STDERR
 from jidocode._host.limits import MIN_DESCRIPTORS, explain
 from jidocode._host.nesting import join_system
@@ -110,6 +108,7 @@ def _run_host(orders: dict[str, Any], library: Sequence[str], watch: Watch) -> i
     report = orders["report"]
     try:
         from jidocode._host.daemon.host import HostAdmin, prepare_host  # noqa: PLC0415 - the guard has no use for it
+        from jidocode._host.daemon.import_path import use_app_path  # noqa: PLC0415 - idem
         from jidocode._host.transport.thespian import ThespianTransport  # noqa: PLC0415 - idem
 
         transport = ThespianTransport.for_admin(bytes.fromhex(orders.pop("key")))
@@ -152,7 +151,7 @@ def _reach(transport: Messenger) -> None:
 
 def _proc_is_ours() -> bool:
     try:
-        return Path("/proc/self").readlink().name == str(os.getpid())
+        return os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115 - as in `orphans`
     except OSError:
         return False
 

@@ -23,11 +23,10 @@ from __future__ import annotations
 
 import enum
 import struct
-from hashlib import blake2b
-from hmac import compare_digest
 
 from msgspec import Struct
 
+from jidocode.base.hashes import blake2b, compare_digest
 from jidocode.errors import HostError
 
 MAC_BYTES = 16

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import os
 import struct
-from hashlib import blake2b
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -35,6 +34,7 @@ from msgspec import Struct, field
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.frames import Body, Frame, FrameError, FrameMac, Kind
 from jidocode._host.transport.key import KEY_BYTES
+from jidocode.base.hashes import blake2b
 
 SALT_BYTES = 16
 _HELLO = struct.Struct(f">8s{SALT_BYTES}sHQQ")

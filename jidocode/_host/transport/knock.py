@@ -21,10 +21,10 @@ import ctypes
 import fcntl
 import socket
 import struct
-from hashlib import blake2b
 from typing import NamedTuple
 
 from jidocode.base import log
+from jidocode.base.hashes import blake2b
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _SIOCGIFMTU = 0x8921  # linux/sockios.h

@@ -79,6 +79,10 @@ class GenServer(ServerCommands):
         Never called after SIGKILL or a failed `init`; do not rely on it for data.
         """
 
+    def _problem(self) -> str | None:
+        """Return why it cannot do all that it is for, which health tells; None if it can."""
+        return None
+
     # What waits
 
     def call(self, target: Target, request: object, *, timeout: float = CALL_TIMEOUT) -> Any:

@@ -146,6 +146,11 @@ class ServerLoop:
         return [*answer, *self._after(result)]
 
     @property
+    def problem(self) -> str | None:
+        """What the server says is wrong with it, None if nothing is."""
+        return self._server._problem()  # noqa: SLF001 - idem
+
+    @property
     def _stop_reason(self) -> ExitReason | None:
         """What `GenServer.stop` was called with."""
         return self._server._stop_reason  # noqa: SLF001 - idem

@@ -109,7 +109,8 @@ class CommandsClient(CommandsMethods, Client):
     `ActorExitedError`, and the next use starts it again. It ends with the session.
 
     An argument that breaks a rule is an `InvalidRequestError`, a folder that is not in the
-    project a `BoundaryError` or an OSError; nothing is started then. Besides that methods raise
+    project a `BoundaryError` or an OSError, a project that was deleted a `ProjectGoneError`;
+    nothing is started then. Besides that methods raise
     whatever the way to the process raises (`CallError`).
     """
 

@@ -131,7 +131,15 @@ class CommandHandle(CommandMethods, Client):
         self.id = command_id
 
     def output(self, stream: StreamName = "stdout") -> Iterator[bytes]:
-        """Yield its output from the beginning, and as it comes, until it has ended."""
+        """Yield its output from the beginning, and as it comes, until it has ended.
+
+        It is kept by the process that runs the command, and what was not read when that ends, with
+        its session or by a crash, is gone; `save_output` keeps all of it.
+
+        Raises:
+            SessionNotFoundError: The session has ended.
+            NoCommandError: The process that ran it has ended, or others have ended after it.
+        """
         offset = 0
         while True:
             chunk = self.read(offset, stream=stream, wait=POLL_SECONDS)
@@ -157,7 +165,7 @@ class AsyncCommandHandle(CommandMethods, AsyncClient):
     def output(self, stream: StreamName = "stdout") -> AsyncOutput:
         """Return its output from the beginning, and as it comes, until it has ended.
 
-        Read it by `async for`.
+        Read it by `async for`. It raises, and loses, what `CommandHandle.output` does.
         """
         return AsyncOutput(self, stream)
 

@@ -13,8 +13,10 @@ from jidocode.session.commands.environment import FOLDERS
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.wanted import Wanted
 from jidocode.session.confinement.confinement import Prepared, prepare
+from jidocode.session.confinement.limits import CommandLimits
 from jidocode.session.confinement.rules import session_confinement
 from jidocode.session.confinement.view import view
+from jidocode.session.project.boundary import Boundary
 
 _MAX_PREPARED = 16
 """How many confinements, one for each set of rights that was asked for, are kept ready."""
@@ -31,10 +33,11 @@ class Sandbox:
     """
 
     def __init__(
-        self, project: str, scratch: str, closed: Sequence[str], rules: CommandRules
+        self, project: Boundary, scratch: str, closed: Sequence[str], rules: CommandRules
     ) -> None:
         """Open *project* and *scratch* to commands; the folders *closed* stay closed."""
         self._project, self.scratch = project, scratch
+        self._name = project.root
         self._closed = closed
         self.rules = rules
         self._prepared: dict[object, Prepared] = {}
@@ -52,29 +55,46 @@ class Sandbox:
         if self.rules.sandbox == "off":
             return None
         read, write = self._granted(wanted)
+        project = self._project.root
         limits = wanted.limits or self.rules.limits
         # Rules hold what was at a path when they were made. What is there now may be another
         # folder: made anew by a build, or named by a link that was changed.
         identities = tuple(map(_identity, (*read, *write)))
-        key = wanted.network, read, write, limits, wanted.ptrace, identities
+        # The project is one folder, but it may have been moved, and a mount has it where it was.
+        key = project, wanted.network, read, write, limits, wanted.ptrace, identities
         found = self._prepared.pop(key, None)
         if found is None:
-            found = prepare(
-                session_confinement(
-                    self._project,
-                    self.scratch,
-                    read=read,
-                    write=write,
-                    closed=self._closed,
-                    network=wanted.network,
-                    limits=limits,
-                    ptrace=wanted.ptrace,
-                )
-            )
-            _require(found, (*read, *write))
+            found = self._prepare(wanted, project, read, write, limits)
         self._prepared[key] = found  # the latest at the end
         if len(self._prepared) > _MAX_PREPARED:
             self._prepared.pop(next(iter(self._prepared))).close()
+        return found
+
+    def _prepare(
+        self,
+        wanted: Wanted,
+        project: str,
+        read: tuple[str, ...],
+        write: tuple[str, ...],
+        limits: CommandLimits,
+    ) -> Prepared:
+        confinement = session_confinement(
+            project,
+            self.scratch,
+            read=read,
+            write=write,
+            closed=self._closed,
+            network=wanted.network,
+            limits=limits,
+            ptrace=wanted.ptrace,
+        )
+        folder = self._project.share()
+        try:
+            # Not by its path, where something else may be by the time that is looked up.
+            found = prepare(confinement, opened={confinement.write[0]: folder})
+        finally:
+            os.close(folder)
+        _require(found, (*read, *write))
         return found
 
     @property
@@ -92,8 +112,9 @@ class Sandbox:
             return None
         temporary = f"{self.scratch}/{FOLDERS['TMPDIR']}"
         read, write = self._granted(wanted)
-        names = (self._project, *read, *write)
-        return tuple(view(prepared.confinement, self._project, temporary, names))
+        project = self._project.root
+        names = (self._name, project, *read, *write)
+        return tuple(view(prepared.confinement, project, temporary, names))
 
     def _granted(self, wanted: Wanted) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return what the command *wanted* may read, and what it may change, as it is named."""

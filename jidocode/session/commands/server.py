@@ -36,6 +36,7 @@ from jidocode.session.confinement.worktree import worktree_paths
 from jidocode.session.idle import HowIdle, Use
 from jidocode.session.journal.place import watch_path
 from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.holding import open_held
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session
 from jidocode.session.requests import Request
@@ -67,19 +68,23 @@ class Commands(GenServer):
         *protection* names is announced as `ProtectedPathsChanged`.
 
         Raises:
-            BoundaryError: Another folder stands there.
-            OSError: It is gone, or there can be no scratch folder, or no more processes.
+            BoundaryError: Another folder stands there, and the session's supervisor has none.
+            OSError: None is there, idem; or there can be no scratch folder, or no more processes.
         """
         self._process, self._spawner = start_spawner()  # it begins, while we do
         self._use = Use()
-        self._boundary = Boundary(session.project_path, key=session.project_key)
+        self._boundary = Boundary(
+            session.project_path,
+            key=session.project_key,
+            elsewhere=lambda: open_held(self, session.project_key),
+        )
         place = place_of_scratch(os.environ)
         self._scratch = Scratch(place)
         environment = base_environment(os.environ, self._scratch.path)
         self._loop = EventLoop()
         private = (*closed, *([] if state_dir is None else [state_dir]))
-        self._sandbox = Sandbox(session.project_path, self._scratch.path, private, rules)
-        worktree = next(iter(worktree_paths(session.project_path)[1]), None)
+        self._sandbox = Sandbox(self._boundary, self._scratch.path, private, rules)
+        worktree = next(iter(worktree_paths(self._boundary.root)[1]), None)
         self._protected = ProtectedPaths(
             self._boundary,
             protection or ProtectionRules(),

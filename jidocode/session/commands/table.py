@@ -100,6 +100,7 @@ class CommandTable:
 
         Raises:
             InvalidRequestError: Something about it breaks a rule, or its id is taken.
+            ProjectGoneError: The project was deleted.
             BoundaryError: Its folder is not in the project.
             OSError: Its folder cannot be reached, or its output not saved.
             CommandLimitError: As many run as may.
@@ -113,6 +114,9 @@ class CommandTable:
             raise CommandError("the commands of the session are being ended")
         if sum(command.result is None for command in self) >= self._limits.max_commands:
             raise CommandLimitError(self._limits.max_commands)
+        gone = self._boundary.gone()
+        if gone is not None:
+            raise gone
         prepared = self._sandbox.prepared(wanted)
         folder = self._boundary.open_directory(wanted.cwd)
         try:

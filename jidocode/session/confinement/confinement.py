@@ -7,7 +7,8 @@ what is left for the child: a handful of system calls, of which none opens anyth
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from attrs import field, frozen
 
@@ -147,7 +148,11 @@ class Prepared(Closing):
 
 
 def prepare(
-    confinement: Confinement, *, read: Iterable[int] = (), write: Iterable[int] = ()
+    confinement: Confinement,
+    *,
+    read: Iterable[int] = (),
+    write: Iterable[int] = (),
+    opened: Mapping[str, int] = MappingProxyType({}),
 ) -> Prepared:
     """Make all that a child needs to be confined; some milliseconds of work.
 
@@ -157,6 +162,7 @@ def prepare(
         confinement: What it may do.
         read: Descriptors of what it may read, too, whatever its paths are.
         write: Descriptors of what it may change, too.
+        opened: Descriptors of some of its paths, in the place of what is there now.
 
     Raises:
         ConfinementError: This kernel or machine cannot do it at all, or not that.
@@ -182,7 +188,7 @@ def prepare(
     try:
         ruleset = landlock.Ruleset(abi, network=not isinstance(network, (FullNetwork, Peers)))
         try:
-            skipped = _fill(ruleset, confinement, read, write)
+            skipped = _fill(ruleset, confinement, read, write, opened)
         except BaseException:
             ruleset.close()
             raise
@@ -196,6 +202,7 @@ def _fill(
     confinement: Confinement,
     readable: Iterable[int],
     writable: Iterable[int],
+    opened: Mapping[str, int],
 ) -> tuple[str, ...]:
     """Add all rules; return the paths that have none."""
     denied = 0 if confinement.execute else landlock.EXECUTE
@@ -209,7 +216,12 @@ def _fill(
         *((path, write) for path in confinement.write),
         *((path, landlock.DEVICE) for path in confinement.devices),
     )
-    skipped = [path for path, access in rules if not ruleset.allow_path(path, access)]
+    skipped: list[str] = []
+    for path, access in rules:
+        if path in opened:
+            ruleset.allow_opened(opened[path], access)
+        elif not ruleset.allow_path(path, access):
+            skipped.append(path)
     if isinstance(confinement.network, Ports):
         for port in confinement.network.connect:
             ruleset.allow_port(port, landlock.CONNECT_TCP)

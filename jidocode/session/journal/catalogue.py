@@ -14,7 +14,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from jidocode.base import log
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import (
+    EventGapError,
     InvalidRequestError,
     InvalidSessionError,
     InvalidSessionIdError,
@@ -34,8 +35,9 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.session.arguments import require_int
-from jidocode.session.conversation.changes import SessionChanged
-from jidocode.session.journal.codec import decode_as, encode, holds
+from jidocode.session.conversation.changes import Change, SessionChanged
+from jidocode.session.conversation.limits import MAX_PAGE_LENGTH
+from jidocode.session.journal.codec import decode, decode_as, encode, holds
 from jidocode.session.journal.file import Journal
 from jidocode.session.journal.format import (
     MAX_LINE,
@@ -62,6 +64,7 @@ from jidocode.session.record import Session, validate_session_id
 
 _HEADER_SIZE = 256
 _BLOCK = 2**18
+_PAGE = 10_000
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -186,6 +189,44 @@ def export_journal(path: Path) -> Iterator[dict[str, Any]]:
         wrong = sum(span.size for span in found.bad)
         if wrong or found.missing or found.header is None:
             yield {"damaged": {"bytes": wrong, "missing": found.missing}}
+
+
+def read_changes(path: Path, after_seq: int) -> list[Change]:
+    """Return the changes that follow *after_seq* one by one in the journal at *path*, as a page.
+
+    Fewer than there are if they are long, but one in any case: none means there are no more.
+
+    Raises:
+        SessionNotFoundError: There is no journal.
+        EventGapError: The one after *after_seq* is not there any more.
+        JournalVersionError: A newer version wrote it.
+        JournalError: It cannot be read.
+    """
+    found: list[Change] = []
+    with _reading(path) as fd:
+        # Mostly there is nothing: most have read all, and many may read at once.
+        if _last_seq(fd) <= after_seq:
+            return found
+        scanned = scan(fd)
+        readable_after = scanned.header.seq if scanned.header else 0
+        if after_seq < readable_after:
+            raise EventGapError(after_seq, readable_after)
+        length, expected = 0, after_seq + 1
+        for seq in islice(scanned.index.after(after_seq), _PAGE):
+            if seq != expected:
+                if not found:
+                    raise EventGapError(after_seq, seq - 1)
+                break
+            found.append(decode(read_span(fd, seq, scanned.index.span(seq))))
+            length, expected = length + found[-1].length, seq + 1
+            if length > MAX_PAGE_LENGTH:
+                break
+    return found
+
+
+def _last_seq(fd: int) -> int:
+    records = map(parse_line, _lines_backwards(fd, os.fstat(fd).st_size))
+    return next((record.seq for record in records if record is not None), 0)
 
 
 def fork_journal(path: Path, session: Session, *, upto_seq: int | None = None) -> Path:

@@ -43,8 +43,8 @@ class ManagerClient(ManagerMethods, Client):
     """A Manager, as others see it. Each method asks the process and waits.
 
     What the project refuses is raised here: `BoundaryError`, OSError with the
-    path inside the project, `InvalidRequestError`; besides that whatever the
-    way to the process raises (`CallError`).
+    path inside the project, `InvalidRequestError`, and `ProjectGoneError` if its folder was
+    deleted; besides that whatever the way to the process raises (`CallError`).
     """
 
 

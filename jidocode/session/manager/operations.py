@@ -13,7 +13,7 @@ from jidocode.session.requests import Operations
 
 
 def project_root(holder: Project) -> str:
-    """Return the absolute path of the project, as it was at creation."""
+    """Return the absolute path of the project; where it is now, if it was moved."""
     return holder.root
 
 

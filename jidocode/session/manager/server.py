@@ -2,8 +2,8 @@
 
 It answers requests about the project's files; what is said in the session is
 kept by its sibling, the State. It keeps nothing that a crash could lose: a
-restarted Manager pins the same folder again, and fails to start when that is
-gone or another stands in its place. What it does there, it does confined by the kernel.
+restarted Manager pins the same folder again, wherever that is by now. If it was deleted,
+the Manager refuses all that is about it. What it does there, it does confined by the kernel.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from jidocode.session.manager.searches import Searches
 from jidocode.session.manager.snapshots import Snapshots
 from jidocode.session.project.entries import Ground
 from jidocode.session.project.files import Project
+from jidocode.session.project.holding import open_held
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.project.temporary import TemporaryName
 from jidocode.session.record import Session
@@ -72,7 +73,7 @@ class Manager(GenServer):
             snapshots: How much its snapshots may be.
 
         Raises:
-            InvalidSessionError: The folder is gone, or another one stands there.
+            InvalidSessionError: The folder is not there, and the session's supervisor has none.
             ConfinementError: It cannot be confined as *sandbox* requires.
         """
         # Imported here because the app has this module, too, and never needs that.
@@ -88,6 +89,7 @@ class Manager(GenServer):
             hard_links=hard_links,
             protection=protection,
             tell=self.announce,
+            elsewhere=lambda: open_held(self, session.project_key),
         )
         snapshots_folder = None if journal_dir is None else snapshots_path(journal_dir, session.id)
         self.snapshots = Snapshots(
@@ -116,16 +118,30 @@ class Manager(GenServer):
                 self._use.note()
             return Reply(self._use.idle_seconds())
         self._use.note()
+        answer = SESSION_OPERATIONS.answer(request, self)
+        if answer is not None:
+            return answer
+        gone = self.project.boundary.gone()
+        if gone is not None:
+            return Refuse(gone)
         try:
             if self.searches.start(request, caller) or self.snapshots.start(request, caller):
                 return NoReply()
         except OSError as error:
             return Refuse(error)
-        return (
-            OPERATIONS.answer(request, self.project)
-            or SESSION_OPERATIONS.answer(request, self)
-            or super().handle_call(request, caller)
-        )
+        answer = OPERATIONS.answer(request, self.project)
+        if answer is None:
+            return super().handle_call(request, caller)
+        return self._unless_gone(answer) if isinstance(answer, Refuse) else answer
+
+    def _problem(self) -> str | None:
+        gone = self.project.boundary.gone()
+        return None if gone is None else gone.message
+
+    def _unless_gone(self, outcome: Reply | Refuse) -> Reply | Refuse:
+        """Return *outcome*, unless the project was deleted meanwhile: then that is said."""
+        gone = self.project.boundary.gone()
+        return outcome if gone is None else Refuse(gone)
 
     def terminate(self, reason: ExitReason) -> None:
         """Let the folder go."""
@@ -139,10 +155,11 @@ class Manager(GenServer):
 
     def _answer(self, caller: Caller, outcome: Reply | Refuse) -> None:
         self._use.note()  # the time without any use begins now
-        if isinstance(outcome, Reply):
-            self.reply(caller, outcome.value)
-        else:
-            self.refuse(caller, outcome.error)
+        match self._unless_gone(outcome):
+            case Reply(value=value):
+                self.reply(caller, value)
+            case Refuse(error=error):
+                self.refuse(caller, error)
 
 
 def confinement_refusal(cause: ExitReason) -> ConfinementError | None:

@@ -29,8 +29,8 @@ import errno
 import os
 import threading
 from bisect import bisect_left
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Literal, NamedTuple
 
 from attrs import field, frozen
@@ -39,7 +39,7 @@ from jidocode.base import log
 from jidocode.base.closing import Closing
 from jidocode.base.records import Record
 from jidocode.base.text import clip, quote
-from jidocode.errors import BoundaryError
+from jidocode.errors import BoundaryError, ProjectGoneError
 from jidocode.session.project import openat2, walk
 from jidocode.session.project.conditions import Condition
 from jidocode.session.project.descriptors import (
@@ -109,11 +109,11 @@ class Spot(NamedTuple):
 class Boundary(Closing):
     """A pinned project root. Close it, or use it as a context manager.
 
-    It goes on working when the root is renamed. Of its methods only `share`, `open_below`,
-    `replace` and `require_file` may be called in another thread.
+    It goes on working when the root is moved or renamed. Of its methods only `share`,
+    `open_below`, `replace`, `require_file` and `gone` may be called in another thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most are keywords
         self,
         root: str,
         *,
@@ -121,6 +121,7 @@ class Boundary(Closing):
         tier: Tier | None = None,
         temporary: TemporaryName | None = None,
         hard_links: bool = True,
+        elsewhere: Callable[[], int | None] = lambda: None,
     ) -> None:
         """Pin the directory *root*, and remove what a killed life of ours left in it.
 
@@ -130,23 +131,44 @@ class Boundary(Closing):
             tier: The best that the kernel has by default.
             temporary: The name of files that are not finished; a random one by default.
             hard_links: Whether a file may have more than one.
+            elsewhere: Called if it is not at *root*; returns a descriptor of it, which this
+                closes, or None.
 
         Raises:
             BoundaryError: Another directory stands there now.
             OSError: It is gone or no directory, or the kernel lacks *tier*.
         """
-        self.root = root
-        """Where the root was when it was pinned."""
+        self._name = root
         self._temporary = temporary or TemporaryName()
         self._hard_links = hard_links
         self._replacing = threading.Lock()  # the temporary name is one file's at a time
-        self._fd = os.open(root, DIRECTORY)
+        self._fd = _pin(root, key, elsewhere)
         with close_on_error(self._fd):
-            _require_key(os.fstat(self._fd), key, root)
             self.tier = tier or _best_tier(self._fd)
             """Which tier is in force."""
             os.close(self._open_at(".", DIRECTORY))
             self._remove_left_over()
+
+    @property
+    def root(self) -> str:
+        """Where the root is: by the path it was pinned by, or if that leads there no more, now."""
+        status = os.fstat(self._fd)
+        with suppress(OSError):
+            if os.path.samestat(os.stat(self._name), status):  # noqa: PTH116 - the path is text throughout
+                return self._name
+        if not status.st_nlink:
+            return self._name
+        return os.readlink(f"/proc/self/fd/{self._fd}")  # noqa: PTH115 - idem
+
+    def gone(self) -> ProjectGoneError | None:
+        """Return the error that says that the root was deleted, None if it is there."""
+        try:
+            if os.fstat(self._fd).st_nlink:
+                return None
+        except OSError as error:
+            if error.errno != errno.ESTALE:  # from the server of a network file system
+                return None
+        return ProjectGoneError(self._name, os.path.exists(self._name))  # noqa: PTH110 - idem
 
     def close(self) -> None:
         """Let the root go, when no thread replaces a file any more; closing twice is fine."""
@@ -511,6 +533,19 @@ def _require_lasting(path: str) -> None:
 
 def _best_tier(root: int) -> Tier:
     return Tier.OPENAT2 if openat2.is_available(root) else Tier.WALK
+
+
+def _pin(root: str, key: ProjectKey | None, elsewhere: Callable[[], int | None]) -> int:
+    try:
+        fd = os.open(root, DIRECTORY)
+        with close_on_error(fd):
+            _require_key(os.fstat(fd), key, root)
+    except OSError:
+        found = elsewhere()
+        if found is None:
+            raise
+        return found
+    return fd
 
 
 def _require_key(status: os.stat_result, key: ProjectKey | None, root: str) -> None:

@@ -12,9 +12,9 @@ is nothing in between.
 
 from __future__ import annotations
 
-import hashlib
 import os
 
+from jidocode.base.hashes import sha256_of
 from jidocode.base.text import quote
 from jidocode.errors import FileChangedError, FileTooLargeError, InvalidRequestError
 from jidocode.session.arguments import is_sha256
@@ -89,7 +89,7 @@ class Condition:
         if len(data) > limits.MAX_READ_BYTES:
             size = max(status.st_size, len(data))
             raise FileTooLargeError(quote(self._path), size, limits.MAX_READ_BYTES)
-        self.check_sha256(hashlib.sha256(data).hexdigest())
+        self.check_sha256(sha256_of(data))
 
     def check_sha256(self, sha256: str | None) -> None:
         """Raise unless a file with this hash, or none, is as it must be.

@@ -7,7 +7,6 @@ texts, which would take minutes for some; and no further than what is shown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from jidocode.session.project.editing import Replacement, replaced
@@ -105,6 +104,8 @@ def _hunks(old: list[str], new: list[str], line: int, new_line: int) -> Iterator
 
     Only their first `MAX_DIFF_LINES` are compared.
     """
+    from difflib import SequenceMatcher  # noqa: PLC0415 - an app has no use for it: session/preload.py
+
     matcher = SequenceMatcher(None, old[:MAX_DIFF_LINES], new[:MAX_DIFF_LINES], autojunk=False)
     for group in matcher.get_grouped_opcodes(_CONTEXT):
         last = group[-1]

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 
 from jidocode.base.closing import Closing
+from jidocode.base.hashes import sha256_of
 from jidocode.base.text import quote
 from jidocode.errors import (
     BoundaryError,
@@ -29,7 +31,7 @@ from jidocode.session.project.boundary import Boundary, Tier
 from jidocode.session.project.locate import ProjectKey, unusable_project
 from jidocode.session.project.protection import ProtectionRules, Tell
 from jidocode.session.project.protector import Protector
-from jidocode.session.project.reading import read_part, read_rest, sha256_of
+from jidocode.session.project.reading import read_part, read_rest
 from jidocode.session.project.results import FileBytes, Listing, TextFile, WrittenFile
 from jidocode.session.project.slices import MAX_LINES, FileSlice, cut_slice
 from jidocode.session.project.temporary import TemporaryName
@@ -52,6 +54,7 @@ class Project(Closing):
         hard_links: bool = True,
         protection: ProtectionRules | None = None,
         tell: Tell = lambda _: None,
+        elsewhere: Callable[[], int | None] = lambda: None,
     ) -> None:
         """Pin the folder at *root*; most arguments are those of `Boundary`.
 
@@ -63,6 +66,7 @@ class Project(Closing):
             hard_links: Idem.
             protection: Which paths are protected, and how; the defaults if not given.
             tell: Hears which protected paths were changed.
+            elsewhere: As for `Boundary`.
 
         Raises:
             InvalidSessionError: With one code: `path_not_found` (it is gone),
@@ -71,7 +75,12 @@ class Project(Closing):
         """
         try:
             self.boundary = Boundary(
-                root, key=key, tier=tier, temporary=temporary, hard_links=hard_links
+                root,
+                key=key,
+                tier=tier,
+                temporary=temporary,
+                hard_links=hard_links,
+                elsewhere=elsewhere,
             )
             """Through which everything in the folder is reached."""
         except BoundaryError as error:
@@ -87,7 +96,7 @@ class Project(Closing):
 
     @property
     def root(self) -> str:
-        """Absolute path of the folder, as it was when it was pinned."""
+        """Absolute path of the folder; see `Boundary.root`."""
         return self.boundary.root
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from typing import NamedTuple, cast
 
+from jidocode.base.hashes import sha256_of
 from jidocode.base.text import quote
 from jidocode.errors import FileTooLargeError
 from jidocode.session.project import limits
@@ -23,11 +23,6 @@ class Part(NamedTuple):
     def sha256(self) -> str | None:
         """The hash of the whole file, None if this is not all of it."""
         return sha256_of(self.data) if len(self.data) == self.size else None
-
-
-def sha256_of(data: bytes) -> str:
-    """Return the SHA-256 of *data*, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def read_rest(boundary: Boundary, relative: str, offset: int = 0) -> Part:

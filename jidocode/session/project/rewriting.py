@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from jidocode.base.hashes import sha256_of
 from jidocode.base.text import quote
 from jidocode.errors import FileTooLargeError
 from jidocode.session.project import limits
@@ -17,7 +18,7 @@ from jidocode.session.project.conditions import ABSENT, Condition
 from jidocode.session.project.difference import changes
 from jidocode.session.project.editing import Edit, find_replacements, replaced
 from jidocode.session.project.files import Project, require_type
-from jidocode.session.project.reading import read_rest, sha256_of
+from jidocode.session.project.reading import read_rest
 from jidocode.session.project.results import EditedFile, WrittenFile
 from jidocode.session.project.text import decode, encode, encode_like, in_line_ends, line_ends
 

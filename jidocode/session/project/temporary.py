@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from pathlib import Path
 
 from jidocode.base import log
@@ -39,7 +38,7 @@ class TemporaryName:
             owner: The id of the session.
             note: What the next life reads; None if there is none.
         """
-        self.text = f".jidocode-{owner or secrets.token_hex(16)}.tmp"
+        self.text = f".jidocode-{owner or os.urandom(16).hex()}.tmp"
         self._note = note
         self._folder: str | None = None
 

@@ -6,11 +6,12 @@ import os
 import threading
 import time
 from collections import deque
-from typing import Self
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
 
 from jidocode.base.closing import AsyncClosing, Closing
 from jidocode.base.stop import Stop, Stopped
-from jidocode.errors import ActorExitedError
+from jidocode.errors import ActorExitedError, HostExitedError, SessionNotFoundError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.conversation.changes import Change
 from jidocode.session.requests import (
@@ -30,16 +31,37 @@ ANSWER_TIME = 5.0
 _LONGEST_WAIT = 5.0
 
 
+Rest = Callable[[int], list[Change]]
+"""Returns what follows a number in the journal of a session that has ended, page by page."""
+AsyncRest = Callable[[int], Coroutine[Any, Any, list[Change]]]
+"""The same for coroutines."""
+
+_ENDS = (SessionNotFoundError, HostExitedError)
+"""How a stream hears that its session has ended. Whoever reads slowly has not asked for all then,
+and there is no State any more to ask. So the rest is read from the journal, and then it is told."""
+
+
+def no_rest(_after_seq: int) -> list[Change]:
+    """Return nothing: what was not read in time is gone."""
+    return []
+
+
+async def no_async_rest(_after_seq: int) -> list[Change]:
+    """Return nothing: what was not read in time is gone."""
+    return []
+
+
 class _Reading:
     """How far a stream has been read, and how it goes on.
 
     Attributes:
         page: What has come and was not read yet.
+        after_seq: The number of the last change that was read.
     """
 
     def __init__(self, after_seq: int) -> None:
         self.page: deque[Change] = deque()
-        self._after_seq = after_seq
+        self.after_seq = after_seq
 
     def next_change(self, deadline: float) -> Script[Change | None]:
         """Return the next change; None at *deadline* (monotonic seconds)."""
@@ -52,12 +74,16 @@ class _Reading:
             self.page.extend(page)
             if not page and time.monotonic() >= deadline:
                 return None
+        return self.take()
+
+    def take(self) -> Change:
+        """Return the next change, which has come."""
         change = self.page.popleft()
-        self._after_seq = change.seq
+        self.after_seq = change.seq
         return change
 
     def _question(self, wait: float) -> Question[list[Change]]:
-        question = request(operations.events, after_seq=self._after_seq, wait=wait)
+        question = request(operations.events, after_seq=self.after_seq, wait=wait)
         return Question(question, wait + ANSWER_TIME)
 
 
@@ -68,9 +94,10 @@ class ChangeStream(Closing):
     double. One thread at a time reads; any other may `close` it meanwhile.
     """
 
-    def __init__(self, channel: Channel, after_seq: int) -> None:
-        """Ask over *channel* for what comes after *after_seq*."""
+    def __init__(self, channel: Channel, after_seq: int, rest: Rest = no_rest) -> None:
+        """Ask over *channel* for what comes after *after_seq*, and for the *rest* at the end."""
         self._channel = channel
+        self._rest = rest
         self._reading = _Reading(after_seq)
         self._stop = Stop()
         self._owner = os.getpid()
@@ -86,7 +113,8 @@ class ChangeStream(Closing):
 
         Raises:
             InvalidTimeError: *timeout* is no time.
-            SessionNotFoundError: The session has ended; it says how, if that is known.
+            SessionNotFoundError: The session has ended; it says how, if that is known. What
+                was written before comes first, if the session has a journal.
             EventGapError: The next change is not there any more; see `StateClient.events`.
             CallTimeoutError: The State does not answer, or is not back in time.
             HostError: The system is gone, or this is a fork of its app.
@@ -101,6 +129,11 @@ class ChangeStream(Closing):
             return carry_out(self._reading.next_change(deadline), self._channel, self._stop)
         except Stopped:
             return None
+        except _ENDS:
+            self._reading.page.extend(self._rest(self._reading.after_seq))
+            if not self._reading.page:
+                raise
+            return self._reading.take()
         finally:
             self._turn.release()
 
@@ -134,9 +167,12 @@ class AsyncChangeStream(AsyncClosing):
     `aclose` it meanwhile. One that is not closed holds nothing but memory.
     """
 
-    def __init__(self, channel: AsyncChannel, after_seq: int) -> None:
-        """Ask over *channel* for what comes after *after_seq*."""
+    def __init__(
+        self, channel: AsyncChannel, after_seq: int, rest: AsyncRest = no_async_rest
+    ) -> None:
+        """Ask over *channel* for what comes after *after_seq*, and for the *rest* at the end."""
         self._channel = channel
+        self._rest = rest
         self._reading = _Reading(after_seq)
         self._stop = Stop()
         self._is_read = False
@@ -164,6 +200,11 @@ class AsyncChangeStream(AsyncClosing):
             return await carry_out_async(script, self._channel, self._stop)
         except Stopped:
             return None
+        except _ENDS:
+            self._reading.page.extend(await self._rest(self._reading.after_seq))
+            if not self._reading.page:
+                raise
+            return self._reading.take()
         finally:
             self._is_read = False
 

@@ -27,7 +27,9 @@ from jidocode.session.conversation.history import HistoryFormat, build_history, 
 from jidocode.session.conversation.importing import ImportedHistory
 from jidocode.session.record import SessionConfig
 from jidocode.session.requests import (
+    AsyncChannel,
     AsyncClient,
+    Channel,
     Client,
     Question,
     Script,
@@ -39,7 +41,15 @@ from jidocode.session.requests import (
     scripted,
 )
 from jidocode.session.state import operations
-from jidocode.session.state.change_stream import ANSWER_TIME, AsyncChangeStream, ChangeStream
+from jidocode.session.state.change_stream import (
+    ANSWER_TIME,
+    AsyncChangeStream,
+    AsyncRest,
+    ChangeStream,
+    Rest,
+    no_async_rest,
+    no_rest,
+)
 
 IMPORT_TIME = 60.0
 """Seconds that an import may take."""
@@ -355,31 +365,43 @@ class StateClient(StateMethods, Client):
     more. The next page starts after the last one's `seq`.
     """
 
+    def __init__(self, channel: Channel, rest: Rest = no_rest) -> None:
+        """Ask over *channel*; *rest* has what was written when the session has ended."""
+        super().__init__(channel)
+        self._rest = rest
+
     def subscribe(self, *, from_seq: int) -> ChangeStream:
         """Return a stream of every event from number *from_seq* on, also of those to come.
 
         Iterate over it, or `get` the next event with a time-out. It goes on until it is
         closed, which any thread may do, or raises `SessionNotFoundError` when the
-        session has ended. Close it: a thread that waits for the next event waits for ever.
+        session has ended, and what was written in its journal before was read. Close it: a
+        thread that waits for the next event waits for ever.
 
         Raises:
             InvalidRequestError: *from_seq* is no int of 1 or more.
         """
         require_int("from_seq", from_seq, least=1)
-        return ChangeStream(self._channel, from_seq - 1)
+        return ChangeStream(self._channel, from_seq - 1, self._rest)
 
 
 class AsyncStateClient(StateMethods, AsyncClient):
     """A State, as coroutines see it: the methods of `StateClient`, to be awaited."""
 
+    def __init__(self, channel: AsyncChannel, rest: AsyncRest = no_async_rest) -> None:
+        """Ask over *channel*; *rest* has what was written when the session has ended."""
+        super().__init__(channel)
+        self._rest = rest
+
     def subscribe(self, *, from_seq: int) -> AsyncChangeStream:
         """Return a stream of every event from number *from_seq* on, also of those to come.
 
         Iterate over it with `async for`, or `await get(...)` the next event. It goes on until
-        it is closed, or raises `SessionNotFoundError` when the session has ended.
+        it is closed, or raises `SessionNotFoundError` when the session has ended, and what was
+        written in its journal before was read.
 
         Raises:
             InvalidRequestError: *from_seq* is no int of 1 or more.
         """
         require_int("from_seq", from_seq, least=1)
-        return AsyncChangeStream(self._channel, from_seq - 1)
+        return AsyncChangeStream(self._channel, from_seq - 1, self._rest)

@@ -21,6 +21,7 @@ from jidocode.otp.supervision.management import (
 )
 from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.commands.options import CommandOptions
+from jidocode.session.conversation.changes import Change
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import Session
 from jidocode.session.snapshots.limits import LOOK_SECONDS, TAKE_SECONDS
@@ -28,6 +29,7 @@ from jidocode.session.state.client import AsyncStateClient
 from jidocode.session.tree import with_name
 from jidocode.system.asynchronous.running import AsyncRunner, AsyncWay
 from jidocode.system.asynchronous.streams import AsyncCallStream, AsyncEventStream, AsyncMonitor
+from jidocode.system.asynchronous.waiting import in_thread
 from jidocode.system.handle import SessionHandle
 from jidocode.system.health import Health
 from jidocode.system.running_sessions import RunningSystem
@@ -60,10 +62,14 @@ class AsyncSessionHandle:
         self._system = system
         self.id = session_id
         self.manager = AsyncManagerClient(self._way_to("manager"))
-        self.state = AsyncStateClient(self._way_to("state"))
+        self.state = AsyncStateClient(self._way_to("state"), self._changes_after)
 
     def __repr__(self) -> str:
         return f"<AsyncSessionHandle {self.id}>"
+
+    async def _changes_after(self, after_seq: int) -> list[Change]:
+        archive = self._system.archive
+        return await in_thread(lambda: archive.changes_after(self.id, after_seq))
 
     @property
     def commands(self) -> AsyncCommandsClient:
