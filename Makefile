@@ -70,10 +70,11 @@ cover: $(VENV)/test
 
 # With nothing but what users have: what else is installed is imported by some libraries, too.
 bench: $(VENV)-bench/run
-	$(VENV)-bench/bin/python -m pip install --quiet psutil trio uvloop
+	$(VENV)-bench/bin/python -m pip install --quiet psutil trio uvloop openai
 	$(VENV)-bench/bin/python bench/run.py
 	$(VENV)-bench/bin/python bench/searching.py
 	$(VENV)-bench/bin/python bench/awaiting.py
+	$(VENV)-bench/bin/python bench/prompting.py
 
 # An export, an example or a page that was added shows without a change here: docs/site_parts.py.
 docs: $(VENV)/docs
