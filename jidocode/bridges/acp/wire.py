@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from acp import RequestError
 
+from jidocode.base.lines import LineReader
 from jidocode.bridges.pipes import Pipes
 
 LONGEST_LINE = 2**25
@@ -107,20 +108,14 @@ def _refusal(problem: str) -> dict[str, Any]:
 async def _lines(source: int, longest: int) -> AsyncIterator[bytes | None]:
     """Yield the lines that come; None for one that is too long."""
     loop = asyncio.get_running_loop()
-    rest, is_too_long = bytearray(), False
+    reader = LineReader(longest)
     while True:
         await _ready(loop.add_reader, loop.remove_reader, source)
         data = os.read(source, _AT_ONCE)
         if not data:
             return
-        *ended, last = data.split(b"\n")
-        for piece in ended:
-            rest += piece
-            yield None if is_too_long or len(rest) > longest else bytes(rest)
-            rest, is_too_long = bytearray(), False
-        rest += last
-        if len(rest) > longest:
-            rest, is_too_long = bytearray(), True
+        for text in reader.feed(data):
+            yield text
 
 
 async def _ready(

@@ -16,6 +16,7 @@ import anyio
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
+from jidocode.base.lines import LineReader
 from jidocode.bridges.mcp.offer import Offer
 from jidocode.bridges.mcp.server import make_server, run_until_told
 from jidocode.bridges.pipes import Pipes
@@ -51,21 +52,18 @@ class _Lines:
         self._source = source
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest = bytearray()
-        while len(rest) <= _LONGEST_LINE:
+        reader = LineReader(_LONGEST_LINE)
+        while True:
             # A file can always be read, and not be waited for.
             with contextlib.suppress(PermissionError):
                 await anyio.wait_readable(self._source)
             data = os.read(self._source, _AT_ONCE)
             if not data:
                 return
-            start = len(rest)
-            rest += data
-            if rest.find(b"\n", start) >= 0:
-                *lines, last = bytes(rest).split(b"\n")
-                rest = bytearray(last)
-                for line in lines:
-                    yield line
+            for text in reader.feed(data):
+                if text is None:
+                    return
+                yield text
 
 
 class _Sink:

@@ -17,6 +17,7 @@ from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.shared.message import SessionMessage
 
 from jidocode.base import log
+from jidocode.base.lines import LineReader
 from jidocode.base.text import line, quote
 from jidocode.errors import McpServerError
 from jidocode.session.commands.streams import Streams
@@ -81,20 +82,15 @@ class Pipes:
             await arrived.send(SessionMessage(message))
 
     async def _lines(self) -> AsyncIterator[bytes]:
-        rest = bytearray()
+        reader = LineReader(MAX_LINE)
         while data := await self._read_some("stdout"):
-            start = len(rest)
-            rest += data
-            if rest.find(b"\n", start) >= 0:
-                *lines, last = bytes(rest).split(b"\n")
-                rest = bytearray(last)
-                for text in lines:
-                    yield text
-            if len(rest) > MAX_LINE:
-                self.problem = McpServerError(
-                    self._name, f"it has sent a message of more than {MAX_LINE} bytes"
-                )
-                return
+            for text in reader.feed(data):
+                if text is None:
+                    self.problem = McpServerError(
+                        self._name, f"it has sent a message of more than {MAX_LINE} bytes"
+                    )
+                    return
+                yield text
 
     async def _read_some(self, stream: Any) -> bytes:
         """Return what can be read next, nothing at the end."""
