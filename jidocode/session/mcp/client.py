@@ -44,13 +44,13 @@ class _Methods:
         ]
 
     @scripted
-    def offered(self, prefix: str | None = None) -> Script[list[Offered]]:
+    def _offered(self, prefix: str | None = None) -> Script[list[Offered]]:
         """Return what each server offers, or that with *prefix* alone; for `ToolCalls`."""
         offered: list[Offered] = yield from ask(Question(Request[list[Offered]](LIST, (prefix,))))
         return offered
 
     @scripted
-    def call(
+    def _call(
         self, offered: Offered, prefix: str, tool: str, arguments: Mapping[str, Any]
     ) -> Script[Returned]:
         """Make a call of the server's *tool*, and cancel it if nobody waits any more.

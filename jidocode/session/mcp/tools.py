@@ -42,7 +42,7 @@ def _tool(offered: Offered, tool: McpTool) -> Tool:
 def _call(offered: Offered, tool: McpTool, arguments: Mapping[str, Any]) -> Steps[str]:
     prefix = prefix_of(tool.name) or ""
     returned = yield from use(
-        lambda session: session.mcp.call(offered, prefix, tool.own_name, arguments)
+        lambda session: session.mcp._call(offered, prefix, tool.own_name, arguments)  # noqa: SLF001 - for these alone
     )
     if returned.is_error:
         raise InvalidRequestError(returned.text)

@@ -81,7 +81,7 @@ class ToolCalls:
         from jidocode.session.mcp.tools import tools_of  # noqa: PLC0415 - few sessions have any
 
         tools = dict(self.tools)
-        for offered in (yield from use(lambda session: session.mcp.offered())):
+        for offered in (yield from use(lambda session: session.mcp._offered())):  # noqa: SLF001 - for these alone
             if offered.error is not None:
                 log.warning("a session lacks tools: {}", offered.error)
             for tool in tools_of(offered):
@@ -112,7 +112,7 @@ class ToolCalls:
         prefix = prefix_of(name)
         if prefix is None:
             return None, []
-        for offered in (yield from use(lambda session: session.mcp.offered(prefix))):
+        for offered in (yield from use(lambda session: session.mcp._offered(prefix))):  # noqa: SLF001 - for these alone
             if offered.error is not None:
                 raise offered.error
             names = [tool.name for tool in offered.tools]
