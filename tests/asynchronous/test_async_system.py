@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ from jidocode import (
     SessionRefused,
 )
 from jidocode.otp import ChildExited, Killed, Start, start
+from jidocode.system.asynchronous.loops import current_loop
+from jidocode.system.asynchronous.turns import AT_A_TIME
 from jidocode.system.asynchronous.waiting import in_thread
 
 
@@ -288,6 +293,86 @@ def test_time_outs_by_scope_and_by_argument_agree(loop: Runner, opened: Opening)
             assert under_way.cancel()
             with pytest.raises(NoProcessError):
                 await session.call("nobody", "pid")
+
+    loop.run(main)
+
+
+def test_a_loop_sends_by_itself(loop: Runner, opened: Opening, project: Path) -> None:
+    """Also in the main thread, where there may be handlers; what was sent before comes first."""
+    log = project / "log"
+
+    async def main() -> None:
+        async with opened([worker("worker", log)]) as (system, session):
+            await session.call("worker", "pid")
+            gate = threading.Event()
+            system._system.client.hand_over(gate.wait)
+
+            async def ask() -> None:
+                await session.cast("worker", "before")
+                await session.call("worker", "handled")
+
+            async def look() -> None:
+                with anyio.fail_after(30):
+                    while "call handled" not in log.read_text():
+                        await loop.sleep(0.01)
+                gate.set()
+
+            await loop.together(ask, look)
+            assert log.read_text().splitlines()[-2:] == ["cast before", "call handled"]
+
+    handler = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    try:
+        loop.run(main)
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+
+
+def test_what_many_begin_at_once_is_shared_out_among_turns(loop: Runner, opened: Opening) -> None:
+    """So a `gather` of many calls does not hold up everything else."""
+
+    async def main() -> None:
+        async with opened() as (system, session):
+            client, seen = system._system.client, [0]
+
+            async def look() -> None:
+                while seen[-1] == 0 or client.calls > 0:
+                    seen.append(client.calls)
+                    await current_loop().checkpoint()
+
+            await loop.together(look, *[session.manager.project_root] * 200)
+            assert max(after - before for before, after in pairwise(seen)) <= 2 * AT_A_TIME
+
+    loop.run(main)
+
+
+def test_many_time_outs_take_one_timer(loop: Runner, opened: Opening) -> None:
+    """Each call ends at its time, whatever others were begun before and after it."""
+
+    async def main() -> None:
+        async with opened([worker("worker")]) as (system, session):
+            timeouts = [0.3, 0.1, 0.2, 0.0, 0.1] + [
+                20.0 + 37 * number % 100 for number in range(100)
+            ]
+            ended: list[float] = []
+
+            async def wait(seconds: float) -> None:
+                begin = time.monotonic()
+                with suppress(CallTimeoutError):
+                    await session.call("worker", "wait", timeout=seconds)
+                assert time.monotonic() - begin >= seconds
+                ended.append(seconds)
+
+            async def end_all() -> None:
+                while len(ended) < 5:
+                    await loop.sleep(0.01)
+                timers = list(system._system.client._messenger.poller.timers())
+                assert len(timers) < 20
+                assert system._system.client.calls == 100
+                scope.cancel()
+
+            with anyio.CancelScope() as scope:
+                await loop.together(end_all, *[partial(wait, seconds) for seconds in timeouts])
+            assert ended == sorted(ended) == [0.0, 0.1, 0.1, 0.2, 0.3]
 
     loop.run(main)
 
