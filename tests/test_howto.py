@@ -185,6 +185,8 @@ def test_changes_arrive_live(tmp_path: Path) -> None:
         )
         assert events(port, 0, 2) == [(first, "one\nline"), (second, "two")]
         assert events(port, first, 1) == [(second, "two")]
+        url = f"http://127.0.0.1:{port}/listen"
+        assert ask(url, headers=[("Last-Event-ID", "99")]) == b"event: gap\nid: 0\ndata:\n\n"
         with connect(f"ws://127.0.0.1:{port}/talk?after={first}") as socket:
             assert json.loads(socket.recv(60)) == {"seq": second, "content": "two"}
             socket.send("three")
