@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from colleagues import colleagues
 from valid_history import problems
 
@@ -31,7 +32,9 @@ from jidocode import (
     TextBlock,
     TextDelta,
     Todo,
+    Tool,
     ToolCallDelta,
+    ToolKind,
     ToolRequest,
     ToolResult,
     TurnHandle,
@@ -511,3 +514,38 @@ def test_a_session_that_stops_ends_its_turn(session: SessionHandle) -> None:
     session.stop()
 
     assert turn.result().outcome is TurnOutcome.INTERRUPTED
+
+
+@frozen
+class Nothing:
+    """Arguments of a tool that takes none."""
+
+
+def test_no_thread_fails_over_a_system_that_was_closed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor prints anything: a call that comes to its end later has nobody to tell of that."""
+    failures = list[str]()
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        failures.append(str(args.exc_value))
+
+    monkeypatch.setattr(threading, "excepthook", tell)
+    begun, ends = threading.Event(), threading.Event()
+
+    def wait(_session: SessionHandle, _arguments: Nothing) -> str:
+        begun.set()
+        ends.wait(60)
+        return "done"
+
+    tool = Tool(name="wait", description="Waits.", kind=ToolKind.THINK, arguments=Nothing, run=wait)
+    with SessionSystem(tools=[tool], model=SCRIPTED, durability="memory") as system:
+        turn = system.create_session(project).agent.prompt("call wait {}")
+        assert begun.wait(60)
+        calls = [each for each in threading.enumerate() if each.name == "jidocode-call"]
+    assert turn.result(10).outcome is TurnOutcome.INTERRUPTED
+    ends.set()
+    for each in calls:
+        each.join(10)
+    assert calls
+    assert not failures

@@ -118,6 +118,7 @@ class MessageWriter:
         self._hurry.set()
         if self._writing is not None:
             await self._writing
+        await self._write()  # it may all have come before a write was begun
         await self._begin()
         for call in message.tool_calls:
             await self._append(ToolUseBlock(call.id, name_of(call), arguments_of(call)))

@@ -32,6 +32,7 @@ class ToolRequest(Record):
         arguments: All that the model said, checked, in its own words.
         protected: Whether it edits what other programs execute later, such as a git hook
             (`Settings.protected_paths`).
+        call_id: The id of the call, for whoever shows the calls of a turn.
     """
 
     session_id: str
@@ -40,6 +41,7 @@ class ToolRequest(Record):
     subject: str = field(repr=False)
     arguments: Mapping[str, Any] = field(repr=False)
     protected: bool = False
+    call_id: str = field(default="", repr=False)
 
 
 def _text(_instance: object, attribute: Attribute[Any], value: object) -> None:
