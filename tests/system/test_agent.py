@@ -303,6 +303,9 @@ def test_what_is_wrong_with_a_prompt_is_raised(session: SessionHandle) -> None:
         {"content": "say one", "max_turns": 0},
         {"content": "say one", "max_tokens": 0},
         {"content": 3},
+        {"content": " \n"},
+        {"content": []},
+        {"content": [TextBlock("")]},
     ]
     for arguments in wrong:
         with pytest.raises(InvalidRequestError):
