@@ -212,7 +212,6 @@ def main() -> None:
             model=model,
             policy=allow_all,
             state_dir=state_dir,
-            preload=["jidocode.session.agent.preload"],
         ) as system:
             agent = Agent(system.create_session(project))
             found = measure(Bare(url, project / "a.txt"), agent, rounds)

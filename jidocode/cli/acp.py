@@ -73,9 +73,4 @@ def _system(name: str | None, spec: ModelSpec | None, config: Path | None) -> As
 
     if name is not None:
         return AsyncSessionSystem.attach(name)
-    settings = Settings.load(config)
-    return AsyncSessionSystem(
-        settings,
-        model=spec,
-        preload=[*settings.preload, "jidocode.session.agent.preload"],
-    )
+    return AsyncSessionSystem(Settings.load(config), model=spec)

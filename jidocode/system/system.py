@@ -85,13 +85,16 @@ class SessionSystem(Application):
             tools: The app's own tools, beside those that every session has.
             policy: Decides about each call of a tool that edits or executes, in the app;
                 by default all are denied.
-            model: What the agents of all sessions speak with; without one they do not.
+            model: What the agents of all sessions speak with; without one they do not. The host
+                imports what they need once, for all of them.
             overrides: Single settings, which count more than *settings*.
         """
         self._build = build
         self._tools = _checked(tools, policy)
         self._policy = policy
         self._model = model
+        if model is not None:
+            self._preload = (*self._preload, model.preload)
         chosen = with_overrides(settings, Settings, overrides)
         claim = _claim(name)
         try:
@@ -149,7 +152,7 @@ class SessionSystem(Application):
         self._settings = self._running.settings
         return self
 
-    _preload = ("jidocode.session.preload",)
+    _preload: Sequence[str] = ("jidocode.session.preload",)
 
     def _root(self, children: Sequence[ChildSpec]) -> Start:
         from jidocode.system.running_sessions import root  # noqa: PLC0415 - see above

@@ -409,7 +409,7 @@ class Turns:
             state_dir=self._folder / "state",
             creation_rate=None,
             max_restarts=1000,
-            preload=["deeds", "jidocode.session.agent.server"],
+            preload=["deeds"],
         ) as system:
             while goes_on():
                 talk = Talk(system, name, self._folder, self._plan, self.kills)

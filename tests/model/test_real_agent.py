@@ -45,9 +45,7 @@ def system(llama: str, tmp_path: Path) -> Iterator[SessionSystem]:
 
 def opened(llama: str, folder: Path) -> SessionSystem:
     model = ModelSpec(options={"model": "gemma", "base_url": f"{llama}/v1", "api_key": "none"})
-    preload = ["jidocode.session.agent.preload"]
-    state_dir = folder / "state"
-    return SessionSystem(model=model, policy=allow_all, state_dir=state_dir, preload=preload)
+    return SessionSystem(model=model, policy=allow_all, state_dir=folder / "state")
 
 
 def is_busy(llama: str) -> bool:

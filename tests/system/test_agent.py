@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from jidocode import (
     CallTimeoutError,
     Decision,
     Deny,
+    HostStartError,
     InvalidModelError,
     InvalidRequestError,
     ModelInterruptedError,
@@ -330,6 +332,17 @@ def test_without_a_model_nobody_answers(project: Path, model: ModelSpec | None) 
             with pytest.raises(InvalidModelError) as raised:
                 session.agent.prompt("say one")
             assert "secret" not in str(raised.value)
+
+
+def test_where_the_sdk_is_missing_a_system_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host imports what agents need, once for all of them; it says what is missing."""
+    (tmp_path / "httpx2.py").write_text("raise ImportError('there is no such SDK here')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(HostStartError, match=re.escape("pip install 'jidocode[agent]'")):
+        SessionSystem(model=ModelSpec())
 
 
 def test_a_session_chooses_its_model(system: SessionSystem, project: Path) -> None:
