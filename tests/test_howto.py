@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Sequence
 from http.client import HTTPConnection
@@ -258,6 +259,7 @@ def next_with(url: str, key: str, *, after: int) -> tuple[dict[str, Any], int]:
     request = urllib.request.Request(f"{url}/listen", headers={"Last-Event-ID": str(after)})  # noqa: S310 - http, of this test
     number = after
     with urllib.request.urlopen(request, timeout=60) as lines:  # noqa: S310
+        line: bytes
         for line in lines:
             name, _, rest = line.decode().partition(": ")
             if name == "id":
