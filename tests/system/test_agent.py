@@ -101,6 +101,14 @@ def test_a_prompt_is_answered_and_the_answer_kept(session: SessionHandle) -> Non
     assert turn.done
 
 
+def test_an_answer_that_comes_all_at_once_is_kept(session: SessionHandle) -> None:
+    """Nothing else runs in the agent between its first piece and its end."""
+    result = session.agent.prompt("burst one\nburst two").result()
+
+    assert result.text == "onetwo"
+    assert session.state.messages(last=1)[0].content == "onetwo"
+
+
 def test_calls_of_tools_are_made_and_the_model_goes_on(
     session: SessionHandle, project: Path
 ) -> None:
@@ -297,6 +305,9 @@ def test_what_is_wrong_with_a_prompt_is_raised(session: SessionHandle) -> None:
         {"content": "say one", "max_turns": 0},
         {"content": "say one", "max_tokens": 0},
         {"content": 3},
+        {"content": " \n"},
+        {"content": []},
+        {"content": [TextBlock("")]},
     ]
     for arguments in wrong:
         with pytest.raises(InvalidRequestError):

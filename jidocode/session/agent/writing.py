@@ -82,11 +82,15 @@ class MessageWriter:
             self._writing = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
-        while not self._hurry.is_set():
+        # A whole answer may have come, and be finished, before this runs at all: so it looks
+        # whether there is a hurry only after it has written.
+        while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITE_DELAY):
                     await self._hurry.wait()
             await self._write()
+            if self._hurry.is_set():
+                return
 
     async def _write(self) -> None:
         while self._waiting:

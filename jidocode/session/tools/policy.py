@@ -29,7 +29,8 @@ class ToolRequest(Record):
         kind: What the tool does.
         subject: What the call is about: a command; for a tool of the kind `edit` the file's own
             path in the project, without `..` and symlinks, however the model has spelled it.
-        arguments: All that the model said, checked, in its own words.
+        arguments: All that the model said, checked, in its own words; with the defaults of what
+            it left out.
         protected: Whether it edits what other programs execute later, such as a git hook
             (`Settings.protected_paths`).
         call_id: The id of the call, for whoever shows the calls of a turn.
