@@ -105,7 +105,11 @@ def test_the_limit_of_a_control_group_is_told_if_it_is_the_lower_one(
         place.write_text(limit)
     monkeypatch.setattr(diagnosis, "_OWN_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(diagnosis, "_GROUPS", tmp_path / "fs")
-    monkeypatch.setattr(resource, "getrlimit", lambda _number: (6000, 6000))
+
+    def getrlimit(_number: int) -> tuple[int, int]:
+        return 6000, 6000
+
+    monkeypatch.setattr(resource, "getrlimit", getrlimit)
     told = diagnosis._processes()
 
     if found is None:
