@@ -1,4 +1,4 @@
-"""When calls end that nobody answers in time: one reader thread sees to that for all who limit them."""
+"""When calls end that nobody answers in time: one thread sees to that for all who limit them."""
 
 from __future__ import annotations
 
