@@ -129,7 +129,7 @@ class Turns:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many have begun something in this turn that others should wait a next."""
+        """Whether so many have begun something in this turn that others should wait."""
         return self._begun >= AT_A_TIME
 
     def ask(self) -> None:
