@@ -10,8 +10,8 @@ import pytest
 
 from jidocode._host.client.calls import CallLedger, PendingCall
 from jidocode._host.client.directory import Directory
+from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.deadline import Deadline
-from jidocode._host.transport.messenger import Messenger
 from jidocode.base.refs import ActorRef
 from jidocode.errors import CallTimeoutError
 
@@ -44,7 +44,7 @@ def timers() -> Timers:
 
 @pytest.fixture
 def ledger(timers: Timers) -> CallLedger:
-    return CallLedger(cast("Messenger", timers), Directory(lambda _ref, _reason: None))
+    return CallLedger(cast("AppMessenger", timers), Directory(lambda _ref, _reason: None))
 
 
 def limit(ledger: CallLedger, seconds: float) -> PendingCall:

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 
 from jidocode._host import wire
 from jidocode._host.client.directory import Directory
+from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.deadline import Deadline
 from jidocode._host.parts import WINDOW, Parts
 from jidocode._host.transport.frames import Body
-from jidocode._host.transport.messenger import Gather, Messenger
+from jidocode._host.transport.messenger import Gather
 from jidocode._host.transport.window import Outcome
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef
@@ -143,7 +144,7 @@ class CallLedger:
         ended: Why no call can be answered any more, once that is so.
     """
 
-    def __init__(self, messenger: Messenger, directory: Directory) -> None:
+    def __init__(self, messenger: AppMessenger, directory: Directory) -> None:
         """Ask by *messenger*; *directory* knows who is dead."""
         self.ended: HostError | None = None
         self._messenger = messenger
@@ -251,6 +252,7 @@ class CallLedger:
         """
         if not pending.wait(0.0):
             self.check()  # its end settles the calls it knows of; is this one of them?
+            self._messenger.check_waiting()
             if not pending.wait(deadline.left):
                 raise CallTimeoutError(pending.target, deadline.seconds)
         return pending.result()
@@ -265,6 +267,7 @@ class CallLedger:
         parts = stream.parts
         while not parts.is_ready:
             self.check()  # as in `result_of`
+            self._messenger.check_waiting()
             try:
                 parts.arrivals.get(timeout=min(deadline.left, threading.TIMEOUT_MAX))
             except queue.Empty:
