@@ -79,6 +79,7 @@ class TurnDriver:
         self._lock = threading.Lock()
         self._stops: set[Stop] = set()
         self._ended = False
+        self._cancelled = False
         self._slots = threading.Semaphore(SIDE_BY_SIDE)
         self._text = ""
         self._usage = NOTHING_USED
@@ -95,6 +96,7 @@ class TurnDriver:
 
     def cancel(self) -> None:
         """Have the turn end."""
+        self._cancelled = True
         try:
             self._way.cast(CancelTurn(self._request.turn_id))
         except JidocodeError as error:  # then it has ended, and is told so
@@ -145,10 +147,10 @@ class TurnDriver:
     def _take(self, part: TurnPart) -> None:
         match part:
             case Waits():
-                self.handle.accept()
+                self._accept()
             case Began():
                 self._agent = part.agent
-                self.handle.accept()
+                self._accept()
             case MakeCalls():
                 for call in part.calls:
                     self.handle.put(call)
@@ -168,6 +170,11 @@ class TurnDriver:
                         reasoning_tokens=part.reasoning_tokens,
                     )
                 self.handle.put(part)
+
+    def _accept(self) -> None:
+        self.handle.accept()
+        if self._cancelled:  # the agent may not have had the turn when it was told, nor been there
+            self.cancel()
 
     # In the threads of calls
 
