@@ -378,6 +378,38 @@ def test_what_many_begin_at_once_is_shared_out_among_turns(loop: Runner, opened:
     loop.run(main)
 
 
+def test_one_that_never_waits_holds_up_nobody(loop: Runner, opened: Opening) -> None:
+    """Whoever casts again and again, or asks somebody again and again who is not there."""
+
+    async def main() -> None:
+        async with opened([worker("worker")]) as (_, session):
+            turns, done = [0], [0]
+
+            async def look() -> None:
+                while done[0] == 0:
+                    turns[0] += 1
+                    await current_loop().checkpoint()
+
+            async def cast() -> None:
+                for _ in range(200):
+                    await session.cast("worker", "hello")
+                done[0] += 1
+
+            async def ask() -> None:
+                for _ in range(200):
+                    with suppress(NoProcessError):
+                        await session.call("nobody", "hello")
+                done[0] += 1
+
+            await loop.together(look, cast)
+            assert turns[0] >= 200 // AT_A_TIME
+            turns[0], done[0] = 0, 0
+            await loop.together(look, ask)
+            assert turns[0] >= 200 // AT_A_TIME
+
+    loop.run(main)
+
+
 def test_many_time_outs_take_one_timer(loop: Runner, opened: Opening) -> None:
     """Each call ends at its time, whatever others were begun before and after it."""
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
+from types import FrameType
 from weakref import ref
 
 import pytest
 from loops import Runner
 
 from jidocode._host.sharing import Changes
+from jidocode.system.asynchronous import turns
 from jidocode.system.asynchronous.loops import await_turn, current_loop
-from jidocode.system.asynchronous.turns import AT_A_TIME, Action, Turns
+from jidocode.system.asynchronous.turns import AT_A_TIME, LOST, Action, Turns
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
 
 
@@ -167,15 +171,72 @@ def test_the_first_request_of_a_turn_is_sent_at_once() -> None:
     assert not loop.turn()
 
 
-def test_a_turn_in_which_many_ask_is_full() -> None:
+def test_a_turn_in_which_many_begin_is_full() -> None:
     """And the next one is not, though nobody is answered."""
     loop = Script()
     for _ in range(AT_A_TIME):
         assert not loop.turns.is_full
-        loop.turns.ask()
+        loop.turns.begin()
     assert loop.turns.is_full
     loop.turn()
     assert not loop.turns.is_full
+
+
+class Interruption:
+    """Raises `KeyboardInterrupt` once, at one of the steps of Python that `Turns` takes."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.came = False
+
+    def __call__(self, frame: FrameType, event: str, _arg: object) -> Interruption:
+        if frame.f_code.co_filename == turns.__file__:
+            frame.f_trace_opcodes = True
+            if event in {"call", "opcode"} and not self.came:
+                self._left -= 1
+                if self._left < 0:
+                    self.came = True
+                    raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("names", [["first"], ["first", "second"]])
+def test_an_interruption_at_any_step_keeps_nobody_who_comes_later(names: list[str]) -> None:
+    """By Ctrl-C, after which the loop runs again: at the least to close the system."""
+    for at in itertools.count():
+        loop = Script()
+        done: list[str] = []
+        interruption = Interruption(at)
+
+        def work(name: str, loop: Script = loop, done: list[str] = done) -> None:
+            for _ in range(2):
+                loop.turns.begin()
+                loop.turns.ask()
+                loop.turns.send(partial(done.append, f"{name} sent"))
+            loop.turns.wake(partial(done.append, f"{name} woken"))
+
+        before = sys.gettrace()
+        sys.settrace(interruption)
+        try:
+            with suppress(KeyboardInterrupt):
+                for name in names:
+                    work(name)
+                loop.turn()
+        finally:
+            sys.settrace(before)
+        time.sleep(1.1 * LOST)
+        with suppress(KeyboardInterrupt):
+            work("last")
+        loop.turn()
+        loop.turn()
+        assert done.count("last sent") == 2, at
+        assert done.count("last woken") == 1, at
+        assert not loop.turns.is_full
+        while loop.turn():
+            pass
+        if not interruption.came:  # all steps were had
+            assert at > 50
+            return
 
 
 def test_a_thousand_that_wait_for_a_turn_share_out_many(loop: Runner) -> None:

@@ -68,6 +68,25 @@ def test_commands_start_where_the_folder_is_now(
     check_works_in(session, moved)
 
 
+def test_a_link_may_lead_from_the_old_place_to_the_new_one(
+    tier: SessionSystem, project: Path, moved: Path, tmp_path: Path
+) -> None:
+    """So the path that the app gave is right still, and so is that of what a command is granted."""
+    granted, elsewhere = tmp_path / "granted", tmp_path / "work" / "granted"
+    granted.mkdir()
+    (granted / "file").write_text("granted")
+    session = tier.create_session(project)
+    session.run("true", read=[str(granted)])
+    project.rename(moved)
+    project.symlink_to(moved)
+    assert session.run("pwd; ls src", cwd="src").stdout.startswith(f"{moved}/src\n")
+    session.run("true", read=[str(granted)])
+    granted.rename(elsewhere)
+    granted.symlink_to(elsewhere)
+    read = session.run(f"cat {elsewhere}/file", read=[str(granted)])
+    assert (read.stdout, read.stderr) == ("granted", "")
+
+
 def test_what_stands_in_its_place_is_not_touched(
     tier: SessionSystem, project: Path, moved: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import random
@@ -19,7 +20,8 @@ import psutil
 import pytest
 from servers import Abyss, Alarm, dive, worker
 
-from jidocode import CallError, HostError, SessionHandle, SessionSystem
+from jidocode import AsyncSessionSystem, CallError, HostError, SessionHandle, SessionSystem
+from jidocode.session.manager.client import ManagerClient
 
 SEED = int(os.environ.get("JIDOCODE_SEED", "16"))
 ROUNDS = 40
@@ -69,6 +71,47 @@ def steps(do: Callable[[], object]) -> int:
 @pytest.fixture
 def session(system: SessionSystem, project: Path) -> SessionHandle:
     return system.create_session(project)
+
+
+@pytest.mark.timeout(120)
+def test_a_handler_that_interrupts_a_loop_is_answered_or_told_that_it_cannot_wait(
+    project: Path, tmp_path: Path
+) -> None:
+    """At once, wherever the loop is; and what it has interrupted goes on."""
+    took: list[float] = []
+    told: list[CallError | HostError] = []
+
+    async def main() -> None:
+        async with AsyncSessionSystem(state_dir=tmp_path / "state") as system:
+            session = await system.create_session(project)
+            waits = ManagerClient(system._system.way_to("manager", session.id))
+
+            def call() -> None:
+                started = time.monotonic()
+                try:
+                    waits.project_root()
+                except (CallError, HostError) as error:
+                    told.append(error)
+                took.append(time.monotonic() - started)
+
+            async def calls(interrupter: Interrupter) -> None:
+                works = [session.manager.project_root() for _ in range(3)]
+                with interrupter:
+                    assert await asyncio.gather(*works) == 3 * [str(project)]
+
+            await calls(Interrupter(0))
+            counter = Interrupter(0)
+            await calls(counter)
+            with handler(call):
+                for after in range(1, -counter.left, 2 if -counter.left < 400 else 5):
+                    started = time.monotonic()
+                    await calls(Interrupter(after))
+                    took.append(time.monotonic() - started)
+
+    asyncio.run(main())
+    assert max(took) < SOON
+    assert {type(error) for error in told} == {HostError}
+    assert len(told) < len(took) / 2
 
 
 @pytest.mark.timeout(120)

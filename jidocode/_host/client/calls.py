@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 
 from jidocode._host import wire
 from jidocode._host.client.directory import Directory
+from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.deadline import Deadline
 from jidocode._host.parts import WINDOW, Parts
 from jidocode._host.transport.frames import Body
-from jidocode._host.transport.messenger import Gather, Messenger
+from jidocode._host.transport.messenger import Gather
 from jidocode._host.transport.window import Outcome
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef
@@ -143,14 +144,16 @@ class CallLedger:
         ended: Why no call can be answered any more, once that is so.
     """
 
-    def __init__(self, messenger: Messenger, directory: Directory) -> None:
+    def __init__(self, messenger: AppMessenger, directory: Directory) -> None:
         """Ask by *messenger*; *directory* knows who is dead."""
         self.ended: HostError | None = None
         self._messenger = messenger
         self._directory = directory
         self._pending: dict[int, PendingCall] = {}
         self._numbers = itertools.count(1)
-        self._look_at = math.inf  # when `_end_late` will be called; never later than that
+        # When `_end_late` will be called. Of moments that are over nothing is certain: the timer of
+        # one may have gone off before it was put down here.
+        self._looks: list[float] = []
 
     def __len__(self) -> int:
         """Return how many calls are under way."""
@@ -225,15 +228,17 @@ class CallLedger:
     def limit(self, pending: PendingCall, deadline: Deadline) -> None:
         """Have *pending* end with `CallTimeoutError` at *deadline*; any thread may.
 
-        There is one timer for all calls: hardly one of them ever comes so far.
+        Calls share timers: hardly one of them ever comes so far.
         """
         pending.deadline = deadline
-        if deadline.at < self._look_at:
-            self._look_again(deadline.at)
+        self._look_by(deadline.at)
 
-    def _look_again(self, when: float) -> None:
-        self._messenger.call_at(when, self._end_late)
-        self._look_at = when  # last: whoever is interrupted before has set a timer too many
+    def _look_by(self, when: float) -> None:
+        """Have `_end_late` be called by *when*, if it would not be."""
+        now = time.monotonic()
+        if when < math.inf and not any(now < look <= when for look in self._looks):
+            self._messenger.call_at(when, self._end_late)
+            self._looks.append(when)  # last: whoever is interrupted before has set a timer too many
 
     def stop(self, pending: PendingCall) -> None:
         """Have *pending* end with `Stopped`; any thread may."""
@@ -247,6 +252,7 @@ class CallLedger:
         """
         if not pending.wait(0.0):
             self.check()  # its end settles the calls it knows of; is this one of them?
+            self._messenger.check_waiting()
             if not pending.wait(deadline.left):
                 raise CallTimeoutError(pending.target, deadline.seconds)
         return pending.result()
@@ -261,6 +267,7 @@ class CallLedger:
         parts = stream.parts
         while not parts.is_ready:
             self.check()  # as in `result_of`
+            self._messenger.check_waiting()
             try:
                 parts.arrivals.get(timeout=min(deadline.left, threading.TIMEOUT_MAX))
             except queue.Empty:
@@ -336,8 +343,10 @@ class CallLedger:
             self._settle(number, copy.copy(error), failed=True)
 
     def _end_late(self) -> None:
-        self._look_at = math.inf  # first: who limits a call after the look below sets a timer
+        # First: for who limits a call after the look below, what is over is no look to come.
         now, earliest = time.monotonic(), math.inf
+        for look in [look for look in self._looks if look <= now]:
+            self._looks.remove(look)
         for pending in list(self._pending.values()):
             deadline = pending.deadline
             if deadline is None:
@@ -347,8 +356,7 @@ class CallLedger:
                 self._settle(pending.number, error, failed=True)
             else:
                 earliest = min(earliest, deadline.at)
-        if earliest < self._look_at:
-            self._look_again(earliest)
+        self._look_by(earliest)
 
     def _undelivered(self, number: int, outcome: Outcome) -> None:
         """Give the news of a death a moment to come, for it knows the reason."""

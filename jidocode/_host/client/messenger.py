@@ -11,16 +11,21 @@ comes before what others send after that. It takes two changes of threads more; 
 without handlers, and every other thread, sends by itself.
 
 And so does the loop of coroutines in the main thread, which has handlers as a rule (asyncio sets
-one for Ctrl-C). No handler calls what has to be awaited, so none needs what a loop holds.
+one for Ctrl-C). No handler awaits anything. But one may have what waits for the same system, as a
+tool that is a plain function has: if it has interrupted the sending of the loop, it is told that
+it cannot wait (`check_waiting`).
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
+from types import FrameType
 from typing import Any
 
 from jidocode._host.handlers import has_handlers
+from jidocode._host.transport import outbound
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode._host.transport.messenger import Gather, Messenger
 from jidocode._host.transport.outbound import Link
@@ -35,6 +40,7 @@ class AppMessenger(Messenger):
     def __init__(self, key: bytes) -> None:
         super().__init__(key)
         self._hands_over = False
+        self._loop_sends = False  # in the main thread
         self._put_down: deque[tuple[LoopbackAddress, Parcel]] = deque()
         # Not the main thread's. Reentrant because only such a lock tells its owner: a finalizer
         # may send where its own thread is sending.
@@ -49,6 +55,8 @@ class AppMessenger(Messenger):
             self.poller.call_at(0.0, self._send_what_was_put_down)
             self.poller.wake_for_timer()
         else:
+            if gather is not None and not self._loop_sends:
+                self._loop_sends = threading.get_ident() == threading.main_thread().ident
             if self._put_down:
                 self._send_what_was_put_down()
             super().post(address, parcel, gather)
@@ -59,6 +67,14 @@ class AppMessenger(Messenger):
         # Once it is so, it stays so: for the order of what one thread sends.
         self._hands_over = self._hands_over or has_handlers()
         return self._hands_over
+
+    def check_waiting(self) -> None:
+        """Raise `HostError` if this thread, should it wait for an answer, would wait for itself."""
+        if self._loop_sends and _is_sending():
+            raise HostError(
+                "a signal handler has interrupted a loop that was sending, and cannot wait for an "
+                "answer: have the loop call something (`loop.add_signal_handler`)"
+            )
 
     def _send_what_was_put_down(self) -> None:
         if self._sending._is_owned():  # noqa: SLF001 - `Condition` asks it, too
@@ -78,3 +94,20 @@ class AppMessenger(Messenger):
             return None
         finally:
             self._put_down.popleft()  # only now: until then all others wait for it
+
+
+def _is_sending() -> bool:
+    """Whether this thread is in the middle of sending, which a signal handler has interrupted.
+
+    Told by its stack, not by who has which lock: between the taking of a lock and a note of it,
+    a handler may come, too.
+    """
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - there is no other way to it
+    while frame is not None:
+        if frame.f_code in _SENDING or frame.f_code.co_filename == outbound.__file__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_SENDING = {AppMessenger._send_what_was_put_down.__code__}  # noqa: SLF001 - of this very module

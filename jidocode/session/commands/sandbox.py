@@ -20,8 +20,8 @@ from jidocode.session.project.boundary import Boundary
 
 _MAX_PREPARED = 16
 """How many confinements, one for each set of rights that was asked for, are kept ready."""
-_Identity = tuple[int, int]
-"""Device and inode of a path that was asked for."""
+_Identity = tuple[int, int, str]
+"""Device and inode of a path that was asked for, and where that is without symlinks."""
 
 
 class Sandbox:
@@ -60,8 +60,9 @@ class Sandbox:
         # Rules hold what was at a path when they were made. What is there now may be another
         # folder: made anew by a build, or named by a link that was changed.
         identities = tuple(map(_identity, (*read, *write)))
-        # The project is one folder, but it may have been moved, and a mount has it where it was.
-        key = project, wanted.network, read, write, limits, wanted.ptrace, identities
+        # And a mount has a folder where it was, though a link may lead from there to where it is.
+        place = os.path.realpath(project)
+        key = place, wanted.network, read, write, limits, wanted.ptrace, identities
         found = self._prepared.pop(key, None)
         if found is None:
             found = self._prepare(wanted, project, read, write, limits)
@@ -134,7 +135,7 @@ def _identity(path: str) -> _Identity:
         raise InvalidRequestError(
             f"a command cannot be given {quote(path)}: {error.strerror}"
         ) from error
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, os.path.realpath(path)
 
 
 def _require(prepared: Prepared, paths: Iterable[str]) -> None:

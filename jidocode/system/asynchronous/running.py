@@ -54,6 +54,7 @@ class AsyncRunner:
         loop = current_loop()
         if loop.turns.is_full:  # nothing is done yet, so there is nothing to undo
             await await_turn(loop)
+        loop.turns.begin()
         return await carry_out_async(plan, partial(self._take, loop, stop))
 
     # Each coroutine between a task and what it waits for is gone through at each step: so there

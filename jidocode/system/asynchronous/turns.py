@@ -6,13 +6,28 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
 
 AT_A_TIME = 16
-"""Coroutines that are woken in one turn of a loop, and that ask something in one."""
+"""Coroutines that are woken in one turn of a loop, and that begin something in one."""
+LOST = 0.005
+"""Seconds after which a loop that has not done what it was to do next is told again."""
 _BREATH = 50e-6
 """Seconds that leave a loop the interpreter."""
 
 Action = Callable[[], None]
+
+
+class _Order(Struct, eq=False):
+    """What a loop was told to do in its next turn.
+
+    Attributes:
+        at: When it was told (monotonic seconds).
+    """
+
+    at: float
 
 
 class Turns:
@@ -28,6 +43,14 @@ class Turns:
     # A thread that works without a break leaves no other the interpreter for 5 ms, each time the
     # other has let go of it: as a loop does when it looks what is ready, and when it sends. So
     # who wakes more than the loop comes to takes a breath now and then: the loop comes first.
+    #
+    # The loop is told once for all that there is to do, and `_order` is what it was told last.
+    # Ctrl-C may be raised at any step of Python, here and in the loop itself, and what was
+    # to be called is lost then; but the loop runs again, at the least to close the system, and
+    # whoever waited for what was lost would wait for ever. So an order that is old is given
+    # anew, and nothing is taken off a list before it is done. If the old one was only late, it
+    # is another one than the last, and nothing is done for it: or a loop that was held up would
+    # do in one turn what was to be shared out among many.
 
     def __init__(
         self, call_soon: Callable[[Action], object], call_from_outside: Callable[[Action], object]
@@ -40,71 +63,87 @@ class Turns:
         self._thread = threading.get_ident()
         self._call_soon = call_soon
         self._call_from_outside = call_from_outside
+        self._order: _Order | None = None  # none: there is nothing to do
         self._due: deque[Action] = deque()
-        self._calling = threading.Lock()  # is held while `_wake_some` is to be called, or runs
+        self._begun = 0
         self._asked = 0
-        self._to_send: dict[Action, None] | None = None
+        self._to_send: dict[Action, None] = {}
 
     # Any thread
 
     def wake(self, end: Action) -> None:
         """Have *end* called in the loop, a few of them in each turn."""
         self._due.append(end)
-        if self._calling.acquire(blocking=False):
-            self._call(self._call_from_outside)
+        if self._is_to_be_told():
+            self._tell(self._call_from_outside)
         elif len(self._due) % AT_A_TIME == 0 and threading.get_ident() != self._thread:
             time.sleep(_BREATH)
 
-    def _call(self, call: Callable[[Action], object]) -> None:
+    def _is_to_be_told(self) -> bool:
+        order = self._order
+        return order is None or time.monotonic() - order.at > LOST
+
+    def _tell(self, call: Callable[[Action], object]) -> None:
+        self._order = order = _Order(time.monotonic())
         try:
-            call(self._wake_some)
+            call(partial(self._carry_out, order))
         except RuntimeError:  # the loop has ended, and nobody waits; of trio's errors it is one
             self._due.clear()
-            self._calling.release()
+            self._order = None
 
     # The loop
 
-    def _wake_some(self) -> None:
-        self._asked = 0
+    def _carry_out(self, order: _Order) -> None:
+        if order is not self._order:
+            return
+        self._begun = self._asked = 0
         try:
+            for flush in tuple(self._to_send):
+                flush()
+                del self._to_send[flush]
             for _ in range(min(AT_A_TIME, len(self._due))):
-                self._due.popleft()()
+                self._wake_first()
         finally:
             self._go_on()
 
+    def _wake_first(self) -> None:
+        try:
+            self._due[0]()
+        except Exception:
+            self._due.popleft()
+            raise
+        self._due.popleft()
+
     def _go_on(self) -> None:
-        if self._due:
-            self._call(self._call_soon)
-            return
-        self._calling.release()
-        # One may have come after the look.
-        if self._due and self._calling.acquire(blocking=False):
-            self._call(self._call_soon)
+        if not self._due and not self._to_send:
+            self._order = None
+        # One may have come after the look, and before the loop was free to be told.
+        if self._due or self._to_send:
+            self._tell(self._call_soon)
+
+    def begin(self) -> None:
+        """Take in that one more begins something in this turn."""
+        self._begun += 1
+        if self._begun > 1 and self._is_to_be_told():
+            self._tell(self._call_soon)
 
     @property
     def is_full(self) -> bool:
-        """Whether so many have asked in this turn that others should wait for another one."""
-        return self._asked >= AT_A_TIME
+        """Whether so many have begun something in this turn that others should wait."""
+        return self._begun >= AT_A_TIME
 
     def ask(self) -> None:
         """Take in that one more asks something in this turn."""
         self._asked += 1
-        if self._asked > 1 and self._to_send is None:
-            self._call_soon(self._send)
-            self._to_send = {}
 
     def send(self, flush: Action) -> None:
         """Do *flush*, which sends what is there for one process: at once, or after this turn.
 
         The first to ask is not to wait for others, of whom there may be none.
         """
-        if self._to_send is None:
+        if self._asked <= 1:
             flush()
-        else:
-            self._to_send[flush] = None
-
-    def _send(self) -> None:
-        self._asked = 0
-        to_send, self._to_send = self._to_send, None
-        for flush in to_send or ():
-            flush()
+            return
+        self._to_send[flush] = None
+        if self._is_to_be_told():
+            self._tell(self._call_soon)
