@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import require_seconds
@@ -17,7 +16,6 @@ from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import Block, TextBlock
 from jidocode.session.conversation.changes import new_record_id
 from jidocode.session.tools.policy import AsyncPolicy, Policy
-from jidocode.session.tools.tool import is_awaited
 
 
 class AgentClient:
@@ -83,9 +81,7 @@ class AgentClient:
             require_int("max_tokens", max_tokens, least=1)
         if timeout is not None:
             require_seconds("timeout", timeout)
-        decides = policy or self._policy
-        if is_awaited(decides):
-            raise TypeError("a policy that is awaited takes an AsyncSessionHandle")
+        decides = self._way.stoppable(policy or self._policy)
         offered = tuple(
             OfferedTool(
                 ToolDescription(tool.name, tool.description, tool.schema), tool.kind.is_harmless
@@ -101,7 +97,7 @@ class AgentClient:
             instructions=instructions,
             agents_file=agents_file,
         )
-        driver = TurnDriver(self._way, request, cast("Policy", decides))
+        driver = TurnDriver(self._way, request, decides)
         driver.start()
         return driver.handle
 

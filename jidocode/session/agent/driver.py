@@ -10,11 +10,13 @@ is awaited for them in the app's loop; see `system/asynchronous/prompting.py`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
-from jidocode.base.stop import Stop
+from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
@@ -40,12 +42,16 @@ from jidocode.session.agent.messages import (
 from jidocode.session.agent.model import TextDelta, TokenUsage
 from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.conversation.blocks import NOTHING_USED, Usage
-from jidocode.session.tools.policy import Decision, Deny, Policy, ToolRequest
+from jidocode.session.tools.policy import AsyncPolicy, Decision, Deny, ToolRequest
 from jidocode.session.tools.toolbox import Toolbox
+
+StoppablePolicy = Callable[[ToolRequest, Stop], Decision]
+"""A policy, as a turn asks it; what it awaits is cancelled once its `Stop` is requested."""
 
 SIDE_BY_SIDE = 8
 """How many calls that only read are made at once."""
 
+_TOO_LATE = Deny("the turn has ended")
 
 _GONE = (CallError, HostError, RegistryNotRunningError, SessionNotFoundError)
 """What a turn that is under way ends with, if its agent does, or all."""
@@ -66,11 +72,19 @@ class WayToAgent(Protocol):
         """Return the tools; commands that they run are ended once *stop* is requested."""
         ...
 
+    def stoppable(self, policy: AsyncPolicy) -> StoppablePolicy:
+        """Return how *policy* is asked.
+
+        Raises:
+            TypeError: It can only be awaited, and nothing is here.
+        """
+        ...
+
 
 class TurnDriver:
     """Drives one turn to its end."""
 
-    def __init__(self, way: WayToAgent, request: BeginTurn, policy: Policy) -> None:
+    def __init__(self, way: WayToAgent, request: BeginTurn, policy: StoppablePolicy) -> None:
         """Make the calls of the turn that *request* begins, as far as *policy* allows."""
         self._way = way
         self._request = request
@@ -179,12 +193,9 @@ class TurnDriver:
     # In the threads of calls
 
     def _make(self, call: CalledTool, message_id: str) -> None:
-        stop = Stop()
-        with self._slots:
-            with self._lock:
-                if self._ended:
-                    return  # the agent has said what comes of it
-                self._stops.add(stop)
+        with self._slots, self._until_the_end() as stop:
+            if stop.requested:
+                return  # the agent has said what comes of it
             try:
                 tools = self._way.tools(stop).under(self._decide)
                 result = tools.call(
@@ -198,9 +209,6 @@ class TurnDriver:
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:
                 self.handle.put(result)
-            finally:
-                with self._lock:
-                    self._stops.discard(stop)
             try:
                 self._way.cast(CallMade(self._request.turn_id, call.id))
             except JidocodeError as error:  # the turn has ended, and all with it
@@ -208,8 +216,26 @@ class TurnDriver:
 
     def _decide(self, request: ToolRequest) -> Decision:
         """Ask the policy; what it allows after the end of the turn is not done any more."""
-        decision = self._policy(request)
-        return Deny("the turn has ended") if self._ended else decision
+        with self._until_the_end() as stop:
+            try:
+                decision = self._policy(request, stop)
+            except Stopped:
+                return _TOO_LATE
+        return _TOO_LATE if stop.requested else decision
+
+    @contextmanager
+    def _until_the_end(self) -> Generator[Stop]:
+        """Yield a `Stop` that is requested when the turn ends within the block, or has ended."""
+        stop = Stop()
+        with self._lock:
+            self._stops.add(stop)
+            if self._ended:
+                stop.request()
+        try:
+            yield stop
+        finally:
+            with self._lock:
+                self._stops.discard(stop)
 
     def _stop_calls(self) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from jidocode._host.deadline import Deadline
 from jidocode._host.sharing import Changes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jidocode.session.agent.handle import TurnHandle
     from jidocode.session.agent.messages import TurnEvent, TurnResult
     from jidocode.session.conversation.blocks import Block
-    from jidocode.session.tools.policy import AsyncPolicy
+    from jidocode.session.tools.policy import AsyncPolicy, Policy
     from jidocode.system.running_sessions import RunningSystem
 
 
@@ -107,12 +107,9 @@ class AsyncAgentClient:
         have_awaited = current_loop().from_threads()
 
         def begin() -> TurnHandle:
-            from jidocode.system.asynchronous.prompting import waiting_client, waiting_policy  # noqa: PLC0415 - see above
+            from jidocode.system.asynchronous.prompting import waiting_client  # noqa: PLC0415 - see above
 
-            system = self._system
-            patience = system.settings.policy_timeout
-            chosen = None if policy is None else waiting_policy(policy, have_awaited, patience)
-            client = waiting_client(self._session, system, self._session_id, have_awaited)
+            client = waiting_client(self._session, self._system, self._session_id, have_awaited)
             return client.prompt(
                 content,
                 max_turns=max_turns,
@@ -121,7 +118,7 @@ class AsyncAgentClient:
                 queue=queue,
                 instructions=instructions,
                 agents_file=agents_file,
-                policy=chosen,
+                policy=cast("Policy | None", policy),  # as that client asks it, it may be either,
             )
 
         return AsyncTurnHandle(await in_thread(begin, undo=lambda turn: turn().cancel()))
