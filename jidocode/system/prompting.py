@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jidocode.base.stop import Stop
 from jidocode.errors import NoProcessError
@@ -58,6 +58,10 @@ class AgentWay:
     def cast(self, request: object) -> None:
         """Tell the agent something; see `WayToAgent`."""
         self._system.cast(self._name, request)
+
+    def ask(self, request: object) -> Any:
+        """Ask the agent something; see `WayToAgent`."""
+        return self._system.call(self._name, request)
 
     def tools(self, stop: Stop | None = None) -> Toolbox:
         """Return the tools; see `WayToAgent`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
@@ -33,8 +33,10 @@ from jidocode.session.agent.messages import (
     Began,
     BeginTurn,
     CallMade,
+    CallWaits,
     CancelTurn,
     MakeCalls,
+    StartCall,
     TurnPart,
     TurnResult,
     Waits,
@@ -66,6 +68,10 @@ class WayToAgent(Protocol):
 
     def cast(self, request: object) -> None:
         """Tell the agent something; lost if there is none."""
+        ...
+
+    def ask(self, request: object) -> Any:
+        """Ask the agent something, which is there."""
         ...
 
     def tools(self, stop: Stop | None = None) -> Toolbox:
@@ -111,10 +117,13 @@ class TurnDriver:
     def cancel(self) -> None:
         """Have the turn end."""
         self._cancelled = True
+        self._tell(CancelTurn(self._request.turn_id))
+
+    def _tell(self, message: object) -> None:
         try:
-            self._way.cast(CancelTurn(self._request.turn_id))
-        except JidocodeError as error:  # then it has ended, and is told so
-            log.debug("a turn cannot be cancelled: {}", error)
+            self._way.cast(message)
+        except JidocodeError as error:  # then the turn has ended, and all with it
+            log.debug("an agent cannot be told anything: {}", error)
 
     # In the thread of the turn
 
@@ -209,19 +218,28 @@ class TurnDriver:
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:
                 self.handle.put(result)
-            try:
-                self._way.cast(CallMade(self._request.turn_id, call.id))
-            except JidocodeError as error:  # the turn has ended, and all with it
-                log.debug("nobody can be told that a call was made: {}", error)
+            self._tell(CallMade(self._request.turn_id, call.id))
 
     def _decide(self, request: ToolRequest) -> Decision:
         """Ask the policy; what it allows after the end of the turn is not done any more."""
+        call = self._request.turn_id, request.call_id
+        self._tell(CallWaits(*call))
+        decision = self._ask(request)
+        if isinstance(decision, Deny):
+            return decision
+        try:
+            is_made = self._way.ask(StartCall(*call))
+        except JidocodeError as error:  # the agent is gone, and the turn with it
+            log.debug("an agent cannot be asked about a call: {}", error)
+            is_made = False
+        return decision if is_made else _TOO_LATE
+
+    def _ask(self, request: ToolRequest) -> Decision:
         with self._until_the_end() as stop:
             try:
-                decision = self._policy(request, stop)
+                return self._policy(request, stop)
             except Stopped:
                 return _TOO_LATE
-        return _TOO_LATE if stop.requested else decision
 
     @contextmanager
     def _until_the_end(self) -> Generator[Stop]:

@@ -173,6 +173,14 @@ class RunningTurn:
         """A call has its result."""
         self.events.put_nowait(ToolEnded(call_id))
 
+    def await_permission(self, call_id: str) -> None:
+        """A call waits for permission."""
+        self._turn.await_permission(call_id)
+
+    def may_start(self, call_id: str) -> bool:
+        """Whether a call that is allowed is made now."""
+        return self._turn.may_start(call_id)
+
     def result(self, outcome: TurnOutcome, error: Exception | None = None) -> TurnResult:
         """Return how it ended."""
         return TurnResult(outcome=outcome, text=self._said, usage=self._usage, error=error)

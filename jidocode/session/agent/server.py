@@ -22,7 +22,15 @@ from jidocode.otp import AsyncGenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Refuse, Reply, Result
 from jidocode.session.agent.context import Gauge
-from jidocode.session.agent.messages import BeginTurn, CallMade, CancelTurn, TurnPart, Waits
+from jidocode.session.agent.messages import (
+    BeginTurn,
+    CallMade,
+    CallWaits,
+    CancelTurn,
+    StartCall,
+    TurnPart,
+    Waits,
+)
 from jidocode.session.agent.model import Model
 from jidocode.session.agent.running import RunningTurn
 from jidocode.session.agent.spec import ModelSpec
@@ -87,6 +95,9 @@ class Agent(AsyncGenServer):
         match request:
             case HowIdle():
                 return Reply(0.0 if self._turns else self._use.idle_seconds())
+            case StartCall():
+                turns = self._those_of(request.turn_id)
+                return Reply(any(turn.may_start(request.call_id) for turn in turns))
             case BeginTurn():
                 self._use.note()
                 try:
@@ -101,17 +112,24 @@ class Agent(AsyncGenServer):
     async def handle_cast(self, request: Any) -> Result:
         """Tell a turn what has happened."""
         match request:
-            case CallMade() | CancelTurn():
-                for turn in self._turns:
-                    if turn.turn_id != request.turn_id:
-                        continue
-                    if isinstance(request, CallMade):
-                        turn.call_ended(request.call_id)
-                    else:
-                        turn.cancel()
+            case CallWaits():
+                for turn in self._those_of(request.turn_id):
+                    turn.await_permission(request.call_id)
+                return None
+            case CallMade():
+                for turn in self._those_of(request.turn_id):
+                    turn.call_ended(request.call_id)
+                return None
+            case CancelTurn():
+                for turn in self._those_of(request.turn_id):
+                    turn.cancel()
                 return None
             case _:
                 return await super().handle_cast(request)
+
+    def _those_of(self, turn_id: str) -> list[RunningTurn]:
+        """Return the turn with that id, if it is here."""
+        return [turn for turn in self._turns if turn.turn_id == turn_id]
 
     async def terminate(self, reason: ExitReason) -> None:
         """Close the model."""
