@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from jidocode.base.stop import Stop
 from jidocode.errors import NoProcessError
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.messages import BeginTurn
+from jidocode.session.agent.presence import asking_agent
 from jidocode.session.commands.operations import cancel_command
 from jidocode.session.mcp.asking import CANCEL
 from jidocode.session.requests import Channel, Request
@@ -59,9 +60,11 @@ class AgentWay:
         """Tell the agent something; see `WayToAgent`."""
         self._system.cast(self._name, request)
 
-    def ask(self, request: object) -> Any:
+    def ask(self, request: object, *, timeout: float | None = None) -> bool:
         """Ask the agent something; see `WayToAgent`."""
-        return self._system.call(self._name, request)
+        system = self._system
+        plan = asking_agent(system.router.ask, self._session_id, request, timeout)
+        return system.carry_out(plan)
 
     def tools(self, stop: Stop | None = None) -> Toolbox:
         """Return the tools; see `WayToAgent`."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jidocode.errors import InvalidRequestError
-from jidocode.otp.seconds import require_seconds
+from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.driver import TurnDriver, WayToAgent
 from jidocode.session.agent.handle import TurnHandle
 from jidocode.session.agent.messages import BeginTurn, OfferedTool
 from jidocode.session.agent.model import ToolDescription
+from jidocode.session.agent.presence import CancelTurns, IsBusy
 from jidocode.session.agent.turn import DEFAULT_LIMITS, TurnLimits
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks
@@ -100,6 +101,26 @@ class AgentClient:
         driver = TurnDriver(self._way, request, decides)
         driver.start()
         return driver.handle
+
+    def busy(self) -> bool:
+        """Whether a turn is under way, or waits, whoever has prompted; starts no agent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        return self._way.ask(IsBusy())
+
+    def cancel(self) -> None:
+        """End the turn that is under way, and those that wait for it, whoever has prompted.
+
+        It returns when the conversation is written down, as `TurnHandle.cancel`; each turn ends
+        as `cancelled`. With no turn under way it does nothing, and starts no agent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            ReadOnlyError: This process has attached to look only.
+        """
+        self._way.ask(CancelTurns(), timeout=INFINITY)
 
 
 def _says_something(content: str | Sequence[Block]) -> bool:

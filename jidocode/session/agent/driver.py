@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
@@ -70,8 +70,8 @@ class WayToAgent(Protocol):
         """Tell the agent something; lost if there is none."""
         ...
 
-    def ask(self, request: object) -> Any:
-        """Ask the agent something, which is there."""
+    def ask(self, request: object, *, timeout: float | None = None) -> bool:
+        """Ask the agent something; no, if there is none."""
         ...
 
     def tools(self, stop: Stop | None = None) -> Toolbox:

@@ -130,6 +130,7 @@ class RunningTurn:
         events: What happens to it.
         parts: Goes to whoever drives it.
         cancelled: Whether it is to end.
+        ended: Set when it has ended, and what was said is written down.
         wake: Set when it need not wait any more, because it is the first, or is to end.
     """
 
@@ -153,6 +154,7 @@ class RunningTurn:
         self._usage = NOTHING_USED
         self._asked_at = 0.0
         self.cancelled = False
+        self.ended = asyncio.Event()
         self.wake = asyncio.Event()
         self._writer: MessageWriter | None = None
         self._asking: asyncio.Task[None] | None = None

@@ -29,9 +29,11 @@ from jidocode.session.agent.messages import (
     CancelTurn,
     StartCall,
     TurnPart,
+    TurnResult,
     Waits,
 )
 from jidocode.session.agent.model import Model
+from jidocode.session.agent.presence import CancelTurns, IsBusy
 from jidocode.session.agent.running import RunningTurn
 from jidocode.session.agent.spec import ModelSpec
 from jidocode.session.agent.turn import TurnOutcome
@@ -98,6 +100,15 @@ class Agent(AsyncGenServer):
             case StartCall():
                 turns = self._those_of(request.turn_id)
                 return Reply(any(turn.may_start(request.call_id) for turn in turns))
+            case IsBusy():
+                return Reply(bool(self._turns))
+            case CancelTurns():
+                turns = list(self._turns)
+                for turn in turns:
+                    turn.cancel()
+                for turn in turns:
+                    await turn.ended.wait()
+                return Reply(bool(turns))
             case BeginTurn():
                 self._use.note()
                 try:
@@ -146,24 +157,30 @@ class Agent(AsyncGenServer):
         turn = RunningTurn(request, self.ref, self._state, send, self._gauge)
         self._turns.append(turn)
         try:
-            if self._turns[0] is not turn:
-                turn.parts.add(Waits())
-                await turn.wake.wait()
-            if turn.cancelled:
-                result = turn.result(TurnOutcome.CANCELLED)
-            else:
-                model = self._made()
-                await turn.begin()
-                await self._find_taken()
-                await self._gauge_before()
-                result = await turn.run(model, self._model_name(), self._manager, self._taken)
+            try:
+                result = await self._run(turn)
+            finally:  # nobody waits for whoever has prompted to read the rest
+                self._turns.remove(turn)
+                self._use.note()
+                turn.ended.set()
+                if self._turns:
+                    self._turns[0].wake.set()
             await turn.parts.finish()
         finally:
             turn.parts.close()
-            self._turns.remove(turn)
-            if self._turns:
-                self._turns[0].wake.set()
         return Reply(result)
+
+    async def _run(self, turn: RunningTurn) -> TurnResult:
+        if self._turns[0] is not turn:
+            turn.parts.add(Waits())
+            await turn.wake.wait()
+        if turn.cancelled:
+            return turn.result(TurnOutcome.CANCELLED)
+        model = self._made()
+        await turn.begin()
+        await self._find_taken()
+        await self._gauge_before()
+        return await turn.run(model, self._model_name(), self._manager, self._taken)
 
     async def _send(self, caller: Caller, parts: tuple[TurnPart, ...]) -> bool:
         return await self.send_part(caller, parts, timeout=READ_TIME)

@@ -9,6 +9,7 @@ from jidocode._host.deadline import Deadline
 from jidocode._host.sharing import Changes
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.seconds import INFINITY, require_seconds
+from jidocode.session.agent.presence import CancelTurns, IsBusy, asking_agent
 from jidocode.session.agent.turn import DEFAULT_LIMITS
 from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from jidocode.session.agent.messages import TurnEvent, TurnResult
     from jidocode.session.conversation.blocks import Block
     from jidocode.session.tools.policy import AsyncPolicy, Policy
+    from jidocode.system.asynchronous.running import AsyncRunner
     from jidocode.system.running_sessions import RunningSystem
 
 
@@ -82,8 +84,11 @@ class AsyncAgentClient:
     of its own; one that is a plain function may wait, and has a thread for that.
     """
 
-    def __init__(self, session: object, system: RunningSystem, session_id: str) -> None:
+    def __init__(
+        self, session: object, system: RunningSystem, session_id: str, runner: AsyncRunner
+    ) -> None:
         """Prompt that of *session*, an `AsyncSessionHandle`, which is in *system*."""
+        self._runner = runner
         self._session = session
         self._system = system
         self._session_id = session_id
@@ -122,3 +127,18 @@ class AsyncAgentClient:
             )
 
         return AsyncTurnHandle(await in_thread(begin, undo=lambda turn: turn().cancel()))
+
+    async def busy(self) -> bool:
+        """Whether a turn is under way, or waits, whoever has prompted; see `AgentClient.busy`."""
+        return await self._ask(IsBusy(), None)
+
+    async def cancel(self) -> None:
+        """End all turns, whoever has prompted; see `AgentClient.cancel`.
+
+        If it is cancelled, they end all the same.
+        """
+        await self._ask(CancelTurns(), INFINITY)
+
+    async def _ask(self, request: object, timeout: float | None) -> bool:
+        plan = asking_agent(self._system.router.ask, self._session_id, request, timeout)
+        return await self._runner.carry_out(plan)
