@@ -76,8 +76,9 @@ class TurnHandle:
         """End the turn, and return how it ended; one that has ended is left as it is.
 
         The request to the model is closed, commands that its calls of tools run get a SIGTERM,
-        and each of its calls has a result. A tool of the app's own, which cannot be ended, goes on
-        in its thread, and what it returns is dropped; a coroutine function is cancelled.
+        and each of its calls has a result. A tool of the app's own, or a policy that is being
+        asked, goes on in its thread, for it cannot be ended, and what it returns is dropped; a
+        coroutine function is cancelled.
         """
         self.request_cancel()
         return self.result()
