@@ -100,7 +100,7 @@ class AgentClient:
         )
         driver = TurnDriver(self._way, request, decides)
         driver.start()
-        return driver.handle
+        return TurnHandle(driver.progress)
 
     def busy(self) -> bool:
         """Whether a turn is under way, or waits, whoever has prompted; starts no agent.

@@ -27,7 +27,7 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp.server.streams import CallStream
-from jidocode.session.agent.handle import TurnHandle
+from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
     Began,
@@ -103,13 +103,13 @@ class TurnDriver:
         self._slots = threading.Semaphore(SIDE_BY_SIDE)
         self._text = ""
         self._usage = NOTHING_USED
-        self.handle = TurnHandle(request.turn_id, self.cancel)
+        self.progress = TurnProgress(request.turn_id, self.cancel)
 
     def start(self) -> None:
         """Begin the turn; return when it is taken, raise what it is refused with."""
         threading.Thread(target=self._run, name="jidocode-turn", daemon=True).start()
         try:
-            self.handle.wait_accepted()
+            self.progress.wait_accepted()
         except BaseException:
             self.cancel()  # whoever waits does not want it any more, or it is none
             raise
@@ -132,7 +132,7 @@ class TurnDriver:
         try:
             result = self._drive()
         except JidocodeError as error:
-            if self.handle.accepted:
+            if self.progress.accepted:
                 outcome = (
                     TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
                 )
@@ -140,14 +140,14 @@ class TurnDriver:
                     outcome=outcome, text=self._text, usage=self._usage, error=error
                 )
             else:
-                self.handle.refuse(error)
+                self.progress.refuse(error)
         except BaseException as error:
-            self.handle.refuse(error)
+            self.progress.refuse(error)
             raise
         finally:
             self._stop_calls()
             if result is not None:
-                self.handle.end(result)
+                self.progress.end(result)
 
     def _drive(self) -> TurnResult:
         try:
@@ -155,7 +155,7 @@ class TurnDriver:
         except ActorExitedError:
             # One that was about to die has got it, and done nothing: what it does first of all
             # has an id, and is there once.
-            if self.handle.accepted:
+            if self.progress.accepted:
                 raise
             return self._follow()
 
@@ -176,7 +176,7 @@ class TurnDriver:
                 self._accept()
             case MakeCalls():
                 for call in part.calls:
-                    self.handle.put(call)
+                    self.progress.put(call)
                     args = (call, part.message_id)
                     threading.Thread(
                         target=self._make, args=args, name="jidocode-call", daemon=True
@@ -192,10 +192,10 @@ class TurnDriver:
                         cached_tokens=part.cached_tokens,
                         reasoning_tokens=part.reasoning_tokens,
                     )
-                self.handle.put(part)
+                self.progress.put(part)
 
     def _accept(self) -> None:
-        self.handle.accept()
+        self.progress.accept()
         if self._cancelled:  # the agent may not have had the turn when it was told, nor been there
             self.cancel()
 
@@ -217,7 +217,7 @@ class TurnDriver:
             except Exception as error:  # noqa: BLE001 - whatever it is, the turn has to go on
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:
-                self.handle.put(result)
+                self.progress.put(result)
             self._tell(CallMade(self._request.turn_id, call.id))
 
     def _decide(self, request: ToolRequest) -> Decision:

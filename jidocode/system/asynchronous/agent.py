@@ -30,25 +30,25 @@ class AsyncTurnHandle:
     It goes on whether or not anybody reads, as a `TurnHandle`.
 
     Attributes:
-        id: The turn's, and that of the user's message in the State.
+        id: The turn's, and that of the user's message in the State; see `TurnHandle`.
     """
 
     def __init__(self, turn: TurnHandle) -> None:
         """Read *turn*."""
-        self._turn = turn
+        self._progress = turn._progress  # noqa: SLF001 - it is the same turn
         self._changes = Changes()
         self.id = turn.id
-        turn.listen(self._changes.tell)
+        self._progress.listen(self._changes.tell)
 
     def __repr__(self) -> str:
-        return f"<Async{repr(self._turn)[1:]}"
+        return f"<{type(self).__name__} {self._progress!r}>"
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> TurnEvent:
         """Return what happens next, as soon as it does; it ends with the turn."""
-        found = await wait_for(self._changes, self._turn.look, INFINITY)
+        found = await wait_for(self._changes, self._progress.look, INFINITY)
         if not found:
             raise StopAsyncIteration
         return found[0]
@@ -56,7 +56,7 @@ class AsyncTurnHandle:
     @property
     def done(self) -> bool:
         """Whether `result` would not wait."""
-        return self._turn.done
+        return self._progress.result is not None
 
     async def result(self, timeout: float | None = None) -> TurnResult:
         """Return how the turn ended; see `TurnHandle.result`.
@@ -66,14 +66,14 @@ class AsyncTurnHandle:
         seconds = INFINITY if timeout is None else timeout
         require_seconds("timeout", seconds)
         deadline = Deadline.after(seconds)
-        result = await wait_for(self._changes, self._turn.look_result, deadline.at)
+        result = await wait_for(self._changes, self._progress.look_result, deadline.at)
         if result is None:
             raise CallTimeoutError(f"turn {self.id}", deadline.seconds)
         return result
 
     async def cancel(self) -> TurnResult:
         """End the turn, and return how it ended; see `TurnHandle.cancel`."""
-        self._turn.request_cancel()
+        self._progress.request_cancel()
         return await self.result()
 
 
