@@ -28,6 +28,7 @@ from jidocode.testing import eventually
 RUN = {"backup", "gevent", "logging", "platforms", "siblings"}
 JSON = [("Content-Type", "application/json")]
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
+UWSGI = Path(sys.executable).with_name("uwsgi")
 REFUSED = ("", ".", "..", "../books", "books/..", "/", "books\n")
 """What is no name of a folder in the folder of projects."""
 ACCOUNTED = RUN | {
@@ -342,6 +343,36 @@ def test_workers_share_a_system_that_is_served(
             assert said_then.count("three") == 2
 
     assert first["worker"] != second["worker"]
+
+
+@pytest.mark.skipif(not UWSGI.exists(), reason="pyuwsgi is not installed")
+def test_workers_of_uwsgi_share_a_system_that_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the file of the page: whichever worker is killed, and none before there is a system."""
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(beside(tmp_path)))
+    write_files("workers", tmp_path)
+    [ini] = [block for block in blocks("deploy", "ini") if block.startswith("[uwsgi]")]
+    (tmp_path / "shop.ini").write_text(ini.replace("127.0.0.1:8000", "127.0.0.1:0"))
+    (tmp_path / "books").mkdir()
+    with (
+        program(tmp_path, str(UWSGI), "shop.ini", ready="spawned uWSGI worker 2") as (_, said),
+        SessionSystem(name="shop") as system,
+    ):
+        session = system.create_session(tmp_path / "books")
+        [port] = re.findall(r"TCP address 127\.0\.0\.1:(\d+)", said)
+        url = f"http://127.0.0.1:{port}/{session.id}"
+
+        def have_all_answered(count: int) -> bool:
+            workers.add(json.loads(ask(url, b"one"))["worker"])
+            return len(workers) == count
+
+        workers = set[int]()
+        eventually(lambda: have_all_answered(2), "answers of both workers", timeout=60)
+        os.kill(min(workers), signal.SIGKILL)
+        eventually(lambda: have_all_answered(3), "an answer of the next one", timeout=60)
+        assert session.health_check().status.value == "healthy"
 
 
 def await_status(url: str, status: int) -> None:

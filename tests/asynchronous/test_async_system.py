@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -14,7 +16,7 @@ from typing import Any
 
 import anyio
 import pytest
-from loops import RUNNERS, Opening, Runner
+from loops import RUNNERS, OnAsyncio, Opening, Runner, nobody_waits
 from servers import worker
 from streamers import Streamer
 
@@ -143,6 +145,37 @@ def test_a_thousand_calls_at_once_are_answered(loop: Runner, opened: Opening) ->
 
             await loop.together(*[ask] * 1000)
             assert sorted(answers) == list(range(1, 1001))
+
+    loop.run(main)
+
+
+def test_no_task_and_no_thread_is_added_for_calls_and_streams(project: Path) -> None:
+    """The loop is the app's: its tasks are those that the app has made, however many wait."""
+    loop = OnAsyncio()
+
+    async def wait_for(work: Callable[[], Awaitable[object]]) -> None:
+        await work()
+
+    async def main() -> None:
+        async with AsyncSessionSystem(call_timeout=60.0) as system:
+            session = await system.create_session(project, children=[worker("worker")])
+            after = (await session.state.append_message("user", "hello")).seq + 1
+            threads = set(threading.enumerate())
+            changes, events = session.state.subscribe(from_seq=after), system.events()
+            async with changes, events:
+                monitor = await session.monitor("worker")
+                call = partial(session.call, "worker", "wait")
+                works: list[Callable[[], Awaitable[object]]] = [call] * 100
+                works += [changes.get, events.get, monitor.wait]
+                tasks = [asyncio.create_task(wait_for(work)) for work in works]
+                while system._system.client.calls < 100:
+                    await loop.sleep(0.001)
+                assert asyncio.all_tasks() == {*tasks, asyncio.current_task()}
+                assert set(threading.enumerate()) <= threads
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            nobody_waits(system)
 
     loop.run(main)
 

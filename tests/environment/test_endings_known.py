@@ -69,7 +69,7 @@ ASKS: dict[str, Callable[[SessionSystem, SessionHandle], object]] = {
     "monitor": lambda _, session: session.monitor("state"),
     "children": lambda _, session: session.which_children(),
     "start_child": lambda _, session: session.start_child(worker("late")),
-    "subscription": lambda _, session: next(session.state.subscribe(from_seq=1)),
+    "subscription": lambda _, session: list(session.state.subscribe(from_seq=1)),
 }
 
 

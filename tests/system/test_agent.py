@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -342,7 +343,7 @@ def test_where_the_sdk_is_missing_a_system_does_not_start(
 ) -> None:
     """The host imports what agents need, once for all of them; it says what is missing."""
     (tmp_path / "httpx2.py").write_text("raise ImportError('there is no such SDK here')\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
     with pytest.raises(HostStartError, match=re.escape("pip install 'jidocode[agent]'")):
         SessionSystem(model=ModelSpec())
