@@ -462,7 +462,13 @@ class SessionNotFoundError(SessionError, LookupError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        why = "" if self.ended is None else f": it has ended ({self.ended})"
+        why = (
+            ""
+            if self.ended is None
+            else (
+                f": it has ended ({self.ended}); if it has a journal, resume_session opens it again"
+            )
+        )
         return f"no session {line(self.wanted)}{why}"
 
 
@@ -682,7 +688,8 @@ class ProjectAlreadyOpenError(SessionError):
                 f"the project lies inside, or around, the one of {session}{where}"
                 "; allow_nested permits that"
             )
-        return f"the project is already open in {session}{where}"
+        hint = "" if self.pid is not None else "; open_session returns that one"
+        return f"the project is already open in {session}{where}{hint}"
 
 
 class ProjectGoneError(SessionError):
@@ -815,7 +822,7 @@ class AgentError(SessionError):
 class AgentBusyError(AgentError):
     """A turn of this session is under way already; `prompt(queue=True)` waits for its end."""
 
-    _sentence = "a turn of session {session_id} is under way already"
+    _sentence = "a turn of session {session_id} is under way already; queue=True waits for its end"
 
     def __init__(self, session_id: str) -> None:
         super().__init__(session_id)

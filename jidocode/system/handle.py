@@ -166,10 +166,10 @@ class SessionHandle:
         """A language model at work in the session."""
         from jidocode.session.agent.client import AgentClient  # noqa: PLC0415 - few apps prompt, and all wait for imports
         from jidocode.session.tools.policy import read_only  # noqa: PLC0415 - idem
-        from jidocode.system.prompting import AgentWay  # noqa: PLC0415 - idem
+        from jidocode.system.prompting import AgentWay, in_its_thread  # noqa: PLC0415 - idem
 
         system = self._system
-        way = AgentWay(system, self.id, self._tools_until)
+        way = AgentWay(system, self.id, self._tools_until, in_its_thread)
         return AgentClient(way, system.tooling.policy or read_only)
 
     def _tools_until(self, stop: Stop | None) -> Toolbox:

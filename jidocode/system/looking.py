@@ -8,6 +8,7 @@ from jidocode.otp.naming import messages as naming
 from jidocode.otp.registry import messages as registry
 from jidocode.otp.supervision import management
 from jidocode.session.admission import messages as admission
+from jidocode.session.agent.presence import IsBusy
 from jidocode.session.commands import operations as commands
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.manager import operations as manager
@@ -24,6 +25,7 @@ _QUESTIONS = (
     *(management.WhichChildren, management.CountChildren, management.GetChildSpec),
     *(admission.GetRecord, admission.GetOpenSession),
     *(admission.ListRecords, admission.FindRecord),
+    IsBusy,
 )
 
 _READING: tuple[Callable[..., object], ...] = (

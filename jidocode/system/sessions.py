@@ -147,6 +147,11 @@ class Sessions:
         """Open a session again that has a journal; see `SessionSystem.resume_session`."""
         if project_path is None:
             record = self._archive.record(session_id)
+            opening = self._open(record, strategy, children, servers, resumes=True)
+            try:
+                return (yield from opening)
+            except InvalidSessionError as error:
+                raise _perhaps_moved(error) from None
         else:
             if (yield from self.is_open(session_id)):
                 raise SessionExistsError(session_id)
@@ -362,3 +367,12 @@ def _leads_to(path: str, key: ProjectKey) -> bool:
         return locate_project(path)[1] == key
     except InvalidSessionError:
         return False
+
+
+def _perhaps_moved(error: InvalidSessionError) -> InvalidSessionError:
+    """Return *error*, of a session that has a journal, with what to do if its folder is moved."""
+    *others, last = error.reasons
+    if "path" not in error.codes[-1]:
+        return error
+    hint = "if it was moved, name it: resume_session(..., project_path=...)"
+    return InvalidSessionError(error.codes, (*others, f"{last}; {hint}"))

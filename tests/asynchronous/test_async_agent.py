@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,41 @@ def test_a_tool_that_is_awaited_ends_with_the_turn(loop: Runner, project: Path) 
             await session.agent.prompt('call hang {"text": "two"}')
             assert await loop.within(30, lambda: come(begun, 2))
         assert await loop.within(30, lambda: come(ended, 2))
+
+    loop.run(main)
+
+
+def test_a_policy_that_is_awaited_ends_with_the_turn(loop: Runner, project: Path) -> None:
+    """However long it might take: what it cleans up, it cleans up when the turn is cancelled."""
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def ask(request: ToolRequest) -> Decision:
+        begun.append(request.subject)
+        try:
+            await loop.sleep(1000)
+        finally:
+            ended.append(request.subject)
+        return Allow()
+
+    async def come(texts: list[str], count: int) -> None:
+        while len(texts) < count:
+            await loop.sleep(0.01)
+
+    async def main() -> None:
+        async with AsyncSessionSystem(policy=ask, model=SCRIPTED, durability="memory") as system:
+            session = await system.create_session(project)
+            for count, policy in enumerate((None, accept_edits(ask)), start=1):
+                turn = await session.agent.prompt(
+                    'call run_command {"command": "true"}', policy=policy
+                )
+                assert await loop.within(30, partial(come, begun, count))
+                assert (await turn.cancel()).outcome is TurnOutcome.CANCELLED
+                assert await loop.within(10, partial(come, ended, count))
+
+            turn = await session.agent.prompt('call run_command {"command": "true"}', timeout=0.2)
+            assert (await turn.result()).outcome is TurnOutcome.TIMEOUT
+            assert await loop.within(10, partial(come, ended, 3))
 
     loop.run(main)
 

@@ -298,6 +298,26 @@ def test_a_call_that_was_begun_is_not_made_again(loop: Runner, opened: Making) -
     loop.run(main)
 
 
+def test_a_call_that_waited_for_permission_was_not_made(loop: Runner, project: Path) -> None:
+    async def ask(_request: ToolRequest) -> Decision:
+        await loop.sleep(1000)
+        return Allow()
+
+    async def main() -> None:
+        async with AsyncSessionSystem(policy=ask, durability="memory") as system:
+            session = await system.create_session(project)
+
+            async def give_up() -> None:
+                await session.tools.call("run_command", {"command": "true"})
+
+            assert not await loop.within(0.5, give_up)
+            (call,) = await session.state.tool_calls()
+            assert call.result is not None
+            assert call.result.content == "the call was interrupted before it was made"
+
+    loop.run(main)
+
+
 def test_a_plain_function_runs_to_its_end(loop: Runner, opened: Making) -> None:
     """Before the cancellation goes on; a policy that hangs is left alone."""
     begun, ended, released, let_go = [threading.Event() for _ in range(4)]

@@ -62,10 +62,6 @@ OTHER_NAMES = {"close": "aclose"}
 NOT_AWAITED = {
     EventStream: {"begin", "end", "put"},  # they are the hub's
     Monitor: {"report"},  # it is the monitors'
-    TurnHandle: {  # they are its driver's
-        *("accept", "accepted", "end", "listen", "look", "look_result"),
-        *("put", "refuse", "request_cancel", "wait_accepted"),
-    },
 }
 
 

@@ -229,21 +229,17 @@ def test_a_preset_decides_or_has_a_person_asked(
 
 
 def test_an_answer_means_what_was_offered() -> None:
-    """For good is this command, and this protected file, and else all that the tool does."""
+    """For good is this command, this file, and what else a call is about: no other."""
     always = schema.AllowedOutcome(outcome="selected", option_id="allow_always")
     patterns = [decision(each, always) for each in (EDIT, HOOK, RUN, DEPLOY)]
-    assert patterns == [
-        Allow(always="*"),
-        Allow(always="it"),
-        Allow(always="it"),
-        Allow(always="*"),
-    ]
+    assert patterns == [Allow(always="it")] * 4
     names = [choices(each)[1].name for each in (EDIT, HOOK, RUN, DEPLOY)]
-    assert names[0::3] == ["Always allow write_file", "Always allow deploy"]
-    assert names[1:3] == ["Always allow this file", "Always allow this command"]
-    odd = evolve(RUN, subject="rm *.pyc")  # as a pattern it would allow more
-    assert [each.option_id for each in choices(odd)] == ["allow_once", "reject_once"]
-    assert isinstance(decision(odd, always), Deny)
+    assert names[:2] == ["Always allow write_file of this file"] * 2
+    assert names[2:] == ["Always allow this command", "Always allow this deploy"]
+    for subject in ("rm *.pyc", ""):  # as a pattern it would allow more; it is about nothing
+        odd = evolve(RUN, subject=subject)
+        assert [each.option_id for each in choices(odd)] == ["allow_once", "reject_once"]
+        assert isinstance(decision(odd, always), Deny)
     for option, meant in (("allow_once", Allow), ("reject_once", Deny), ("what", Deny)):
         chosen = schema.AllowedOutcome(outcome="selected", option_id=option)
         assert type(decision(RUN, chosen)) is meant

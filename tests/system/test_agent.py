@@ -241,6 +241,9 @@ def test_what_a_policy_allows_after_the_turn_is_not_done(
     for thread in threads:
         thread.join()
     assert not (project / "new.txt").exists()
+    (call,) = session.state.tool_calls()
+    assert call.result is not None
+    assert call.result.content == "the call was not made: the turn was cancelled"
     history(session)
 
 

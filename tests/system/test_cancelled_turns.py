@@ -20,6 +20,7 @@ from jidocode import (
     TurnOutcome,
     allow_all,
 )
+from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.conversation.history import HistoryFormat
 from jidocode.testing import eventually
 
@@ -126,10 +127,10 @@ def test_ctrl_c_while_the_agent_starts(
 ) -> None:
     """The turn that nobody has got does not go on."""
 
-    def interrupt(_handle: TurnHandle) -> None:
+    def interrupt(_progress: TurnProgress) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TurnHandle, "wait_accepted", interrupt)
+    monkeypatch.setattr(TurnProgress, "wait_accepted", interrupt)
     with pytest.raises(KeyboardInterrupt):
         session.agent.prompt(LONG)
     monkeypatch.undo()

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from jidocode import (
+    AgentBusyError,
     AsyncSessionSystem,
     HostExitedError,
     InvalidRequestError,
     InvalidSessionError,
+    ProjectAlreadyOpenError,
     SessionHandle,
     SessionNotFoundError,
     SessionSystem,
@@ -59,6 +61,22 @@ def test_who_finds_no_session_is_told_which_there_are(
     session.stop()
     with pytest.raises(SessionNotFoundError, match="none is open"):
         system.find_session(name="shop")
+
+
+def test_a_session_that_is_open_ended_or_elsewhere_is_named_with_the_way_to_it(
+    project: Path, tmp_path: Path
+) -> None:
+    with SessionSystem(state_dir=tmp_path / "s") as system:
+        session = system.create_session(project)
+        with pytest.raises(ProjectAlreadyOpenError, match=r"; open_session returns that one$"):
+            system.create_session(project)
+        session.stop()
+        with pytest.raises(SessionNotFoundError, match=r"journal, resume_session opens it again$"):
+            session.state.messages()
+        project.rename(tmp_path / "elsewhere")
+        with pytest.raises(InvalidSessionError, match=r"moved, name it: .*project_path="):
+            system.resume_session(session.id)
+    assert "queue=True" in str(AgentBusyError(session.id))
 
 
 @pytest.mark.parametrize("method", ["messages", "prompts", "tool_calls", "reasoning", "events"])

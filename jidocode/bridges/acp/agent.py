@@ -16,7 +16,7 @@ from jidocode.bridges.acp.permissions import MODE, MODEL, Preset
 from jidocode.bridges.acp.servers import EditorServer, as_servers
 from jidocode.bridges.acp.sessions import EditorSession, EditorSessions
 from jidocode.bridges.acp.turn import Editor, EditorTurn
-from jidocode.errors import AgentBusyError, InvalidRequestError, JidocodeError
+from jidocode.errors import AgentBusyError, AgentError, InvalidRequestError, JidocodeError
 from jidocode.session.record import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
@@ -161,17 +161,19 @@ class EditorAgent:
         """Say something to the model, and return how its turn ended."""
         session = self.sessions.get(session_id)
         if session.turn is not None:
-            raise AgentBusyError(session_id)
+            raise _busy(session_id)
         content = as_content(prompt)
         turn = session.turn = EditorTurn(self._editor, session)
         try:
             handle = await self.sessions.handle(session)
             await self._name(session, handle, text_of(prompt))
             return await turn.run(handle, content)
-        except JidocodeError:
-            if not turn.is_cancelled:
-                raise
-            return schema.PromptResponse(stop_reason="cancelled")
+        except JidocodeError as error:
+            if turn.is_cancelled:
+                return schema.PromptResponse(stop_reason="cancelled")
+            if isinstance(error, AgentBusyError):
+                raise _busy(session_id) from error
+            raise
         finally:
             session.turn = None
             turn.end()
@@ -272,3 +274,8 @@ def _refuse(additional_directories: Sequence[str] | None) -> None:
     """
     if additional_directories:
         raise InvalidRequestError("a session has one folder: its project")
+
+
+def _busy(session_id: str) -> AgentError:
+    """Return an `AgentBusyError` without what an app would do about it."""
+    return AgentError(f"a turn of session {session_id} is under way already")

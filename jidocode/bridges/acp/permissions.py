@@ -17,7 +17,6 @@ MODE, MODEL = "mode", "model"
 REMEMBERED = "permission_preset"
 """The key in the settings of a State under which a session's preset stands."""
 _ONCE, _ALWAYS, _REJECT = "allow_once", "allow_always", "reject_once"
-_ALL = "*"
 
 
 class Preset(StrEnum):
@@ -70,15 +69,16 @@ def preset_in(settings: Mapping[str, Any]) -> Preset:
 
 def choices(request: ToolRequest) -> list[schema.PermissionOption]:
     """Return what a person who is asked about a call can answer."""
-    always = [
-        schema.PermissionOption(option_id=_ALWAYS, name=_about(request), kind="allow_always")
-        for _ in _patterns(request)
-    ]
-    return [
+    options = [
         schema.PermissionOption(option_id=_ONCE, name="Allow", kind="allow_once"),
-        *always,
         schema.PermissionOption(option_id=_REJECT, name="Reject", kind="reject_once"),
     ]
+    if _can_be_remembered(request):
+        always = schema.PermissionOption(
+            option_id=_ALWAYS, name=_about(request), kind="allow_always"
+        )
+        options.insert(1, always)
+    return options
 
 
 def decision(
@@ -88,34 +88,27 @@ def decision(
     match outcome:
         case schema.AllowedOutcome(option_id="allow_once"):
             return Allow()
-        case schema.AllowedOutcome(option_id="allow_always") if _patterns(request):
-            return Allow(always=_patterns(request)[0])
+        case schema.AllowedOutcome(option_id="allow_always") if _can_be_remembered(request):
+            return Allow(always=request.subject)
         case schema.DeniedOutcome():
             return Deny("the question was cancelled")
         case _:
             return Deny("the user has rejected it")
 
 
-def _patterns(request: ToolRequest) -> list[str]:
-    """Return what "always" is about: this command, this protected file; else all of the tool.
+def _can_be_remembered(request: ToolRequest) -> bool:
+    """Whether "always" can be about this call, and those of the tool that are about the same.
 
-    Nothing, if what it is about would be taken for a pattern: `rm *.pyc` is one that
+    Not if what it is about would be taken for a pattern: `rm *.pyc` is one that
     `rm -rf src x.pyc` matches, too.
     """
-    if not _is_about_one(request):
-        return [_ALL]
-    return [request.subject] if escape(request.subject) == request.subject else []
-
-
-def _is_about_one(request: ToolRequest) -> bool:
-    return request.protected or request.tool == "run_command"
+    return bool(request.subject) and escape(request.subject) == request.subject
 
 
 def _about(request: ToolRequest) -> str:
-    if not _is_about_one(request):
-        return f"Always allow {request.tool}"
-    thing = "command" if request.kind is ToolKind.EXECUTE else "file"
-    return f"Always allow this {thing}"
+    if request.kind is ToolKind.EDIT:
+        return f"Always allow {request.tool} of this file"
+    return f"Always allow this {'command' if request.tool == 'run_command' else request.tool}"
 
 
 def modes(preset: Preset) -> schema.SessionModeState:

@@ -39,7 +39,7 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
         result = turn.cancel()
     except BaseException:  # a signal, or nobody reads any more
         with suppress(JidocodeError):  # it has ended, or does not in time
-            turn.request_cancel()
+            turn._progress.request_cancel()  # noqa: SLF001 - for whoever must not wait
             turn.result(_END_SECONDS)
         raise
     if as_json:

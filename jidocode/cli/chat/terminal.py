@@ -194,7 +194,7 @@ class _Turn:
             turn = self._session.agent.prompt(said, policy=self._policy)
             self._turn = turn
             if self._cancelled:
-                turn.request_cancel()
+                turn._progress.request_cancel()  # noqa: SLF001 - for whoever must not wait
             for event in turn:
                 self._inbox.put(event)
             self._inbox.put(Ended(turn.result()))
@@ -244,7 +244,7 @@ class _Turn:
         self._cancelled = True
         self._screen.status = "cancelling"
         if self._turn is not None:
-            self._turn.request_cancel()
+            self._turn._progress.request_cancel()  # noqa: SLF001 - for whoever must not wait
 
     # ----- questions
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from jidocode.errors import InvalidRequestError
-from jidocode.otp.seconds import require_seconds
+from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.driver import TurnDriver, WayToAgent
 from jidocode.session.agent.handle import TurnHandle
 from jidocode.session.agent.messages import BeginTurn, OfferedTool
 from jidocode.session.agent.model import ToolDescription
+from jidocode.session.agent.presence import CancelTurns, IsBusy
 from jidocode.session.agent.turn import DEFAULT_LIMITS, TurnLimits
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import Block, TextBlock
 from jidocode.session.conversation.changes import new_record_id
 from jidocode.session.tools.policy import AsyncPolicy, Policy
-from jidocode.session.tools.tool import is_awaited
 
 
 class AgentClient:
@@ -83,9 +82,7 @@ class AgentClient:
             require_int("max_tokens", max_tokens, least=1)
         if timeout is not None:
             require_seconds("timeout", timeout)
-        decides = policy or self._policy
-        if is_awaited(decides):
-            raise TypeError("a policy that is awaited takes an AsyncSessionHandle")
+        decides = self._way.stoppable(policy or self._policy)
         offered = tuple(
             OfferedTool(
                 ToolDescription(tool.name, tool.description, tool.schema), tool.kind.is_harmless
@@ -101,9 +98,29 @@ class AgentClient:
             instructions=instructions,
             agents_file=agents_file,
         )
-        driver = TurnDriver(self._way, request, cast("Policy", decides))
+        driver = TurnDriver(self._way, request, decides)
         driver.start()
-        return driver.handle
+        return TurnHandle(driver.progress)
+
+    def busy(self) -> bool:
+        """Whether a turn is under way, or waits, whoever has prompted; starts no agent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        return self._way.ask(IsBusy())
+
+    def cancel(self) -> None:
+        """End the turn that is under way, and those that wait for it, whoever has prompted.
+
+        It returns when the conversation is written down, as `TurnHandle.cancel`; each turn ends
+        as `cancelled`. With no turn under way it does nothing, and starts no agent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            ReadOnlyError: This process has attached to look only.
+        """
+        self._way.ask(CancelTurns(), timeout=INFINITY)
 
 
 def _says_something(content: str | Sequence[Block]) -> bool:

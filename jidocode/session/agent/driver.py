@@ -10,11 +10,13 @@ is awaited for them in the app's loop; see `system/asynchronous/prompting.py`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
-from jidocode.base.stop import Stop
+from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
@@ -25,14 +27,16 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp.server.streams import CallStream
-from jidocode.session.agent.handle import TurnHandle
+from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
     Began,
     BeginTurn,
     CallMade,
+    CallWaits,
     CancelTurn,
     MakeCalls,
+    StartCall,
     TurnPart,
     TurnResult,
     Waits,
@@ -40,12 +44,16 @@ from jidocode.session.agent.messages import (
 from jidocode.session.agent.model import TextDelta, TokenUsage
 from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.conversation.blocks import NOTHING_USED, Usage
-from jidocode.session.tools.policy import Decision, Deny, Policy, ToolRequest
+from jidocode.session.tools.policy import AsyncPolicy, Decision, Deny, ToolRequest
 from jidocode.session.tools.toolbox import Toolbox
+
+StoppablePolicy = Callable[[ToolRequest, Stop], Decision]
+"""A policy, as a turn asks it; what it awaits is cancelled once its `Stop` is requested."""
 
 SIDE_BY_SIDE = 8
 """How many calls that only read are made at once."""
 
+_TOO_LATE = Deny("the turn has ended")
 
 _GONE = (CallError, HostError, RegistryNotRunningError, SessionNotFoundError)
 """What a turn that is under way ends with, if its agent does, or all."""
@@ -62,15 +70,27 @@ class WayToAgent(Protocol):
         """Tell the agent something; lost if there is none."""
         ...
 
+    def ask(self, request: object, *, timeout: float | None = None) -> bool:
+        """Ask the agent something; no, if there is none."""
+        ...
+
     def tools(self, stop: Stop | None = None) -> Toolbox:
         """Return the tools; commands that they run are ended once *stop* is requested."""
+        ...
+
+    def stoppable(self, policy: AsyncPolicy) -> StoppablePolicy:
+        """Return how *policy* is asked.
+
+        Raises:
+            TypeError: It can only be awaited, and nothing is here.
+        """
         ...
 
 
 class TurnDriver:
     """Drives one turn to its end."""
 
-    def __init__(self, way: WayToAgent, request: BeginTurn, policy: Policy) -> None:
+    def __init__(self, way: WayToAgent, request: BeginTurn, policy: StoppablePolicy) -> None:
         """Make the calls of the turn that *request* begins, as far as *policy* allows."""
         self._way = way
         self._request = request
@@ -83,13 +103,13 @@ class TurnDriver:
         self._slots = threading.Semaphore(SIDE_BY_SIDE)
         self._text = ""
         self._usage = NOTHING_USED
-        self.handle = TurnHandle(request.turn_id, self.cancel)
+        self.progress = TurnProgress(request.turn_id, self.cancel)
 
     def start(self) -> None:
         """Begin the turn; return when it is taken, raise what it is refused with."""
         threading.Thread(target=self._run, name="jidocode-turn", daemon=True).start()
         try:
-            self.handle.wait_accepted()
+            self.progress.wait_accepted()
         except BaseException:
             self.cancel()  # whoever waits does not want it any more, or it is none
             raise
@@ -97,10 +117,13 @@ class TurnDriver:
     def cancel(self) -> None:
         """Have the turn end."""
         self._cancelled = True
+        self._tell(CancelTurn(self._request.turn_id))
+
+    def _tell(self, message: object) -> None:
         try:
-            self._way.cast(CancelTurn(self._request.turn_id))
-        except JidocodeError as error:  # then it has ended, and is told so
-            log.debug("a turn cannot be cancelled: {}", error)
+            self._way.cast(message)
+        except JidocodeError as error:  # then the turn has ended, and all with it
+            log.debug("an agent cannot be told anything: {}", error)
 
     # In the thread of the turn
 
@@ -109,7 +132,7 @@ class TurnDriver:
         try:
             result = self._drive()
         except JidocodeError as error:
-            if self.handle.accepted:
+            if self.progress.accepted:
                 outcome = (
                     TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
                 )
@@ -117,14 +140,14 @@ class TurnDriver:
                     outcome=outcome, text=self._text, usage=self._usage, error=error
                 )
             else:
-                self.handle.refuse(error)
+                self.progress.refuse(error)
         except BaseException as error:
-            self.handle.refuse(error)
+            self.progress.refuse(error)
             raise
         finally:
             self._stop_calls()
             if result is not None:
-                self.handle.end(result)
+                self.progress.end(result)
 
     def _drive(self) -> TurnResult:
         try:
@@ -132,7 +155,7 @@ class TurnDriver:
         except ActorExitedError:
             # One that was about to die has got it, and done nothing: what it does first of all
             # has an id, and is there once.
-            if self.handle.accepted:
+            if self.progress.accepted:
                 raise
             return self._follow()
 
@@ -153,7 +176,7 @@ class TurnDriver:
                 self._accept()
             case MakeCalls():
                 for call in part.calls:
-                    self.handle.put(call)
+                    self.progress.put(call)
                     args = (call, part.message_id)
                     threading.Thread(
                         target=self._make, args=args, name="jidocode-call", daemon=True
@@ -169,22 +192,19 @@ class TurnDriver:
                         cached_tokens=part.cached_tokens,
                         reasoning_tokens=part.reasoning_tokens,
                     )
-                self.handle.put(part)
+                self.progress.put(part)
 
     def _accept(self) -> None:
-        self.handle.accept()
+        self.progress.accept()
         if self._cancelled:  # the agent may not have had the turn when it was told, nor been there
             self.cancel()
 
     # In the threads of calls
 
     def _make(self, call: CalledTool, message_id: str) -> None:
-        stop = Stop()
-        with self._slots:
-            with self._lock:
-                if self._ended:
-                    return  # the agent has said what comes of it
-                self._stops.add(stop)
+        with self._slots, self._until_the_end() as stop:
+            if stop.requested:
+                return  # the agent has said what comes of it
             try:
                 tools = self._way.tools(stop).under(self._decide)
                 result = tools.call(
@@ -197,19 +217,43 @@ class TurnDriver:
             except Exception as error:  # noqa: BLE001 - whatever it is, the turn has to go on
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:
-                self.handle.put(result)
-            finally:
-                with self._lock:
-                    self._stops.discard(stop)
-            try:
-                self._way.cast(CallMade(self._request.turn_id, call.id))
-            except JidocodeError as error:  # the turn has ended, and all with it
-                log.debug("nobody can be told that a call was made: {}", error)
+                self.progress.put(result)
+            self._tell(CallMade(self._request.turn_id, call.id))
 
     def _decide(self, request: ToolRequest) -> Decision:
         """Ask the policy; what it allows after the end of the turn is not done any more."""
-        decision = self._policy(request)
-        return Deny("the turn has ended") if self._ended else decision
+        call = self._request.turn_id, request.call_id
+        self._tell(CallWaits(*call))
+        decision = self._ask(request)
+        if isinstance(decision, Deny):
+            return decision
+        try:
+            is_made = self._way.ask(StartCall(*call))
+        except JidocodeError as error:  # the agent is gone, and the turn with it
+            log.debug("an agent cannot be asked about a call: {}", error)
+            is_made = False
+        return decision if is_made else _TOO_LATE
+
+    def _ask(self, request: ToolRequest) -> Decision:
+        with self._until_the_end() as stop:
+            try:
+                return self._policy(request, stop)
+            except Stopped:
+                return _TOO_LATE
+
+    @contextmanager
+    def _until_the_end(self) -> Generator[Stop]:
+        """Yield a `Stop` that is requested when the turn ends within the block, or has ended."""
+        stop = Stop()
+        with self._lock:
+            self._stops.add(stop)
+            if self._ended:
+                stop.request()
+        try:
+            yield stop
+        finally:
+            with self._lock:
+                self._stops.discard(stop)
 
     def _stop_calls(self) -> None:
         with self._lock:

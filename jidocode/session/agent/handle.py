@@ -1,4 +1,4 @@
-"""`TurnHandle`: a turn under way, as whoever has prompted holds it."""
+"""`TurnHandle`: a turn under way, as whoever has prompted holds it; `TurnProgress` is behind it."""
 
 from __future__ import annotations
 
@@ -12,93 +12,42 @@ from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.messages import TurnEvent, TurnResult, joined
 
 
-class TurnHandle:
-    """A turn under way: an iterator of what happens in it. `AgentClient.prompt` makes it.
-
-    It goes on whether or not anybody reads. What has not been read is kept, in pieces as large as
-    can be; what one has read, no other reads. Any thread may use it.
+class TurnProgress:
+    """What has come of a turn: its driver says it here, and handles read it. Any thread may.
 
     Attributes:
-        id: The turn's, and that of the user's message in the State.
+        id: The turn's.
+        accepted: Whether it is taken.
+        result: How it ended; None if it has not.
     """
 
     def __init__(self, turn_id: str, cancel: Callable[[], None]) -> None:
-        """Be that of the turn *turn_id*, which *cancel* cancels; its driver tells what happens."""
+        """Be that of the turn *turn_id*, which *cancel* cancels."""
         self.id = turn_id
+        self.accepted = False
+        self.result: TurnResult | None = None
         self._cancel = cancel
         self._changed = threading.Condition()
         self._events: deque[TurnEvent] = deque()
-        self._accepted = False
         self._refused: BaseException | None = None
-        self._result: TurnResult | None = None
         self._tell: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
-        state = "under way" if self._result is None else str(self._result.outcome)
-        return f"<{type(self).__name__} {self.id}, {state}>"
-
-    # For whoever has prompted
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> TurnEvent:
-        """Return what happens next, as soon as it does; it ends with the turn."""
-        with self._changed:
-            while (found := self._look()) is None:
-                self._changed.wait()
-        if not found:
-            raise StopIteration
-        return found[0]
-
-    @property
-    def done(self) -> bool:
-        """Whether `result` would not wait."""
-        return self._result is not None
-
-    def result(self, timeout: float | None = None) -> TurnResult:
-        """Return how the turn ended, as soon as it has.
-
-        Raises:
-            CallTimeoutError: It has not within *timeout* seconds, and goes on.
-            InvalidTimeError: *timeout* is no time.
-        """
-        seconds = INFINITY if timeout is None else timeout
-        require_seconds("timeout", seconds)
-        wait = None if seconds > threading.TIMEOUT_MAX else seconds
-        with self._changed:
-            self._changed.wait_for(lambda: self._result is not None, wait)
-        if self._result is None:
-            raise CallTimeoutError(f"turn {self.id}", seconds)
-        return self._result
-
-    def cancel(self) -> TurnResult:
-        """End the turn, and return how it ended; one that has ended is left as it is.
-
-        The request to the model is closed, commands that its calls of tools run get a SIGTERM,
-        and each of its calls has a result. A tool of the app's own, which cannot be ended, goes on
-        in its thread, and what it returns is dropped; a coroutine function is cancelled.
-        """
-        self.request_cancel()
-        return self.result()
+        state = "under way" if self.result is None else str(self.result.outcome)
+        return f"{self.id}, {state}"
 
     # For its driver
 
     def wait_accepted(self) -> None:
         """Return when the turn has begun, or waits for others; raise what it is refused with."""
         with self._changed:
-            self._changed.wait_for(lambda: self._accepted or self._refused or self._result)
+            self._changed.wait_for(lambda: self.accepted or self._refused or self.result)
         if self._refused is not None:
             raise self._refused
 
     def accept(self) -> None:
         """It is taken."""
-        self._change(lambda: setattr(self, "_accepted", True))
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it is taken."""
-        return self._accepted
+        self._change(lambda: setattr(self, "accepted", True))
 
     def refuse(self, error: BaseException) -> None:
         """It is not taken."""
@@ -106,16 +55,18 @@ class TurnHandle:
 
     def put(self, event: TurnEvent) -> None:
         """Something happens; nothing does after its end."""
-        if self._result is None:
+        if self.result is None:
             self._change(lambda: self._add(event))
 
     def end(self, result: TurnResult) -> None:
         """It has ended."""
-        self._change(lambda: setattr(self, "_result", result))
+        self._change(lambda: setattr(self, "result", result))
+
+    # For handles
 
     def request_cancel(self) -> None:
         """Have it end, and wait for nothing."""
-        if self._result is None:
+        if self.result is None:
             self._cancel()
 
     def listen(self, tell: Callable[[], object]) -> None:
@@ -129,12 +80,25 @@ class TurnHandle:
 
     def look_result(self) -> TurnResult | None:
         """Return how it ended; None if it has not."""
-        return self._result
+        return self.result
+
+    def read(self) -> tuple[TurnEvent, ...]:
+        """Return what happens next, as soon as it does; nothing after the end."""
+        with self._changed:
+            while (found := self._look()) is None:
+                self._changed.wait()
+        return found
+
+    def wait_ended(self, seconds: float | None) -> TurnResult | None:
+        """Return how it ended, as soon as it has; None if it has not within *seconds*."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.result is not None, seconds)
+        return self.result
 
     def _look(self) -> tuple[TurnEvent, ...] | None:
         if self._events:
             return (self._events.popleft(),)
-        return None if self._result is None else ()
+        return None if self.result is None else ()
 
     def _add(self, event: TurnEvent) -> None:
         one = joined(self._events[-1], event) if self._events else None
@@ -149,3 +113,63 @@ class TurnHandle:
             self._changed.notify_all()
         if self._tell is not None:
             self._tell()
+
+
+class TurnHandle:
+    """A turn under way: an iterator of what happens in it. `AgentClient.prompt` makes it.
+
+    It goes on whether or not anybody reads. What has not been read is kept, in pieces as large as
+    can be; what one has read, no other reads. Any thread may use it.
+
+    Attributes:
+        id: The turn's, and that of the user's message in the State, which is written down when
+            the turn begins: one that is cancelled while it waits for its turn has none.
+    """
+
+    def __init__(self, progress: TurnProgress) -> None:
+        """Be that of the turn with this *progress*."""
+        self._progress = progress
+        self.id = progress.id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._progress!r}>"
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> TurnEvent:
+        """Return what happens next, as soon as it does; it ends with the turn."""
+        found = self._progress.read()
+        if not found:
+            raise StopIteration
+        return found[0]
+
+    @property
+    def done(self) -> bool:
+        """Whether `result` would not wait."""
+        return self._progress.result is not None
+
+    def result(self, timeout: float | None = None) -> TurnResult:
+        """Return how the turn ended, as soon as it has.
+
+        Raises:
+            CallTimeoutError: It has not within *timeout* seconds, and goes on.
+            InvalidTimeError: *timeout* is no time.
+        """
+        seconds = INFINITY if timeout is None else timeout
+        require_seconds("timeout", seconds)
+        result = self._progress.wait_ended(None if seconds > threading.TIMEOUT_MAX else seconds)
+        if result is None:
+            raise CallTimeoutError(f"turn {self.id}", seconds)
+        return result
+
+    def cancel(self) -> TurnResult:
+        """End the turn, and return how it ended; one that has ended is left as it is.
+
+        The request to the model is closed, commands that its calls of tools run get a SIGTERM,
+        and each of its calls has a result. A tool of the app's own, or a policy that is being
+        asked, goes on in its thread, for it cannot be ended, and what it returns is dropped; a
+        coroutine function is cancelled.
+        """
+        self._progress.request_cancel()
+        return self.result()

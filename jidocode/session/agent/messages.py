@@ -68,6 +68,24 @@ class CallMade(Struct, frozen=True):
     call_id: str
 
 
+class CallWaits(Struct, frozen=True):
+    """A call is not made before a policy has allowed it (a cast)."""
+
+    turn_id: str
+    call_id: str
+
+
+class StartCall(Struct, frozen=True):
+    """A call is allowed. Answered with whether it is made: not once it has its result.
+
+    It is asked about, and not only told, or a turn that ends at that moment would say of a call
+    that it was not made, and it would be.
+    """
+
+    turn_id: str
+    call_id: str
+
+
 class CancelTurn(Struct, frozen=True):
     """End a turn; nothing if it has ended (a cast)."""
 

@@ -130,6 +130,7 @@ class RunningTurn:
         events: What happens to it.
         parts: Goes to whoever drives it.
         cancelled: Whether it is to end.
+        ended: Set when it has ended, and what was said is written down.
         wake: Set when it need not wait any more, because it is the first, or is to end.
     """
 
@@ -153,6 +154,7 @@ class RunningTurn:
         self._usage = NOTHING_USED
         self._asked_at = 0.0
         self.cancelled = False
+        self.ended = asyncio.Event()
         self.wake = asyncio.Event()
         self._writer: MessageWriter | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -172,6 +174,14 @@ class RunningTurn:
     def call_ended(self, call_id: str) -> None:
         """A call has its result."""
         self.events.put_nowait(ToolEnded(call_id))
+
+    def await_permission(self, call_id: str) -> None:
+        """A call waits for permission."""
+        self._turn.await_permission(call_id)
+
+    def may_start(self, call_id: str) -> bool:
+        """Whether a call that is allowed is made now."""
+        return self._turn.may_start(call_id)
 
     def result(self, outcome: TurnOutcome, error: Exception | None = None) -> TurnResult:
         """Return how it ended."""

@@ -22,8 +22,18 @@ from jidocode.otp import AsyncGenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Refuse, Reply, Result
 from jidocode.session.agent.context import Gauge
-from jidocode.session.agent.messages import BeginTurn, CallMade, CancelTurn, TurnPart, Waits
+from jidocode.session.agent.messages import (
+    BeginTurn,
+    CallMade,
+    CallWaits,
+    CancelTurn,
+    StartCall,
+    TurnPart,
+    TurnResult,
+    Waits,
+)
 from jidocode.session.agent.model import Model
+from jidocode.session.agent.presence import CancelTurns, IsBusy
 from jidocode.session.agent.running import RunningTurn
 from jidocode.session.agent.spec import ModelSpec
 from jidocode.session.agent.turn import TurnOutcome
@@ -87,6 +97,18 @@ class Agent(AsyncGenServer):
         match request:
             case HowIdle():
                 return Reply(0.0 if self._turns else self._use.idle_seconds())
+            case StartCall():
+                turns = self._those_of(request.turn_id)
+                return Reply(any(turn.may_start(request.call_id) for turn in turns))
+            case IsBusy():
+                return Reply(bool(self._turns))
+            case CancelTurns():
+                turns = list(self._turns)
+                for turn in turns:
+                    turn.cancel()
+                for turn in turns:
+                    await turn.ended.wait()
+                return Reply(bool(turns))
             case BeginTurn():
                 self._use.note()
                 try:
@@ -101,17 +123,24 @@ class Agent(AsyncGenServer):
     async def handle_cast(self, request: Any) -> Result:
         """Tell a turn what has happened."""
         match request:
-            case CallMade() | CancelTurn():
-                for turn in self._turns:
-                    if turn.turn_id != request.turn_id:
-                        continue
-                    if isinstance(request, CallMade):
-                        turn.call_ended(request.call_id)
-                    else:
-                        turn.cancel()
+            case CallWaits():
+                for turn in self._those_of(request.turn_id):
+                    turn.await_permission(request.call_id)
+                return None
+            case CallMade():
+                for turn in self._those_of(request.turn_id):
+                    turn.call_ended(request.call_id)
+                return None
+            case CancelTurn():
+                for turn in self._those_of(request.turn_id):
+                    turn.cancel()
                 return None
             case _:
                 return await super().handle_cast(request)
+
+    def _those_of(self, turn_id: str) -> list[RunningTurn]:
+        """Return the turn with that id, if it is here."""
+        return [turn for turn in self._turns if turn.turn_id == turn_id]
 
     async def terminate(self, reason: ExitReason) -> None:
         """Close the model."""
@@ -128,24 +157,30 @@ class Agent(AsyncGenServer):
         turn = RunningTurn(request, self.ref, self._state, send, self._gauge)
         self._turns.append(turn)
         try:
-            if self._turns[0] is not turn:
-                turn.parts.add(Waits())
-                await turn.wake.wait()
-            if turn.cancelled:
-                result = turn.result(TurnOutcome.CANCELLED)
-            else:
-                model = self._made()
-                await turn.begin()
-                await self._find_taken()
-                await self._gauge_before()
-                result = await turn.run(model, self._model_name(), self._manager, self._taken)
+            try:
+                result = await self._run(turn)
+            finally:  # nobody waits for whoever has prompted to read the rest
+                self._turns.remove(turn)
+                self._use.note()
+                turn.ended.set()
+                if self._turns:
+                    self._turns[0].wake.set()
             await turn.parts.finish()
         finally:
             turn.parts.close()
-            self._turns.remove(turn)
-            if self._turns:
-                self._turns[0].wake.set()
         return Reply(result)
+
+    async def _run(self, turn: RunningTurn) -> TurnResult:
+        if self._turns[0] is not turn:
+            turn.parts.add(Waits())
+            await turn.wake.wait()
+        if turn.cancelled:
+            return turn.result(TurnOutcome.CANCELLED)
+        model = self._made()
+        await turn.begin()
+        await self._find_taken()
+        await self._gauge_before()
+        return await turn.run(model, self._model_name(), self._manager, self._taken)
 
     async def _send(self, caller: Caller, parts: tuple[TurnPart, ...]) -> bool:
         return await self.send_part(caller, parts, timeout=READ_TIME)

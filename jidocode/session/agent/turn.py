@@ -227,6 +227,7 @@ class Turn:
         self._others = 0
         self._batches: deque[tuple[CalledTool, ...]] = deque()
         self._running: dict[str, CalledTool] = {}
+        self._awaiting_permission: set[str] = set()
         self._last_wanted: tuple[tuple[str, str], ...] = ()
         self._repeats = 0
         self._outcome: TurnOutcome | None = None
@@ -270,6 +271,17 @@ class Turn:
                 return self._break_off(TurnOutcome.CANCELLED)
             case TimeUp():
                 return self._break_off(TurnOutcome.TIMEOUT)
+
+    # Permission, of which only those speak whose calls need one
+
+    def await_permission(self, call_id: str) -> None:
+        """A call is not made before it may be; see `may_start`."""
+        self._awaiting_permission.add(call_id)
+
+    def may_start(self, call_id: str) -> bool:
+        """Whether a call that has got its permission is made now: not if it has its result."""
+        self._awaiting_permission.discard(call_id)
+        return call_id in self._running
 
     # Asking
 
@@ -391,7 +403,12 @@ class Turn:
         stopped: list[Action] = []
         if running:
             stopped.append(StopTools(tuple(call.id for call in running)))
-        stopped += [AnswerCall(call, f"{why}: the call may be done in part") for call in running]
+        for call in running:
+            if call.id in self._awaiting_permission:
+                waiting.insert(0, call)
+            else:
+                done = "was not finished" if self._tools[call.name] else "may be done in part"
+                stopped.append(AnswerCall(call, f"{why}: the call {done}"))
         return [*stopped, *self._end(outcome, waiting)]
 
     def _end(

@@ -171,31 +171,30 @@ class ToolCalls:
             return call.result
         if wrong:
             return (yield from self._settle(call, wrong, is_error=True))
+        interrupted = _NOT_MADE
         try:
-            content, is_error = (yield from self._run(call_id, name, said)), False
+            tool, arguments = yield from self._prepared(call_id, name, said)
+            interrupted = _INTERRUPTED
+            content, is_error = (yield from _run(tool, arguments)), False
         except GeneratorExit:  # nobody can wait any more
             raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
             content, is_error = _told(error), True
         except BaseException:
             with contextlib.suppress(JidocodeError):  # it is the interruption that is raised
-                yield from self._settle(call, _INTERRUPTED, is_error=True)
+                yield from self._settle(call, interrupted, is_error=True)
             raise
         return (yield from self._settle(call, content, is_error=is_error))
 
-    def _run(self, call_id: str, name: str, said: Mapping[str, Any]) -> Steps[str]:
+    def _prepared(
+        self, call_id: str, name: str, said: Mapping[str, Any]
+    ) -> Steps[tuple[Tool, Any]]:
+        """Return the tool to call, and with what; raise if it is not there, or not allowed."""
         tool = yield from self._find(name)
         arguments = take_arguments(tool.arguments, said)
         if not tool.kind.is_harmless:
             arguments = yield from self._allowed(call_id, tool, arguments)
-        result: object
-        if isinstance(tool.run, InSteps):
-            result = yield from tool.run.steps(arguments)
-        else:
-            result = yield Run(tool, arguments)
-        if not isinstance(result, str):
-            raise InvalidToolError(f"tool {name} returned {quote(result)}, which is no text")
-        return result
+        return tool, arguments
 
     # Who allows it
 
@@ -299,6 +298,17 @@ class ToolCalls:
                 yield from use(write)
             raise
         return cast("ToolResult", settled.result)
+
+
+def _run(tool: Tool, arguments: Any) -> Steps[str]:
+    result: object
+    if isinstance(tool.run, InSteps):
+        result = yield from tool.run.steps(arguments)
+    else:
+        result = yield Run(tool, arguments)
+    if not isinstance(result, str):
+        raise InvalidToolError(f"tool {tool.name} returned {quote(result)}, which is no text")
+    return result
 
 
 def _begun(call_id: str) -> Steps[ToolCall | None]:

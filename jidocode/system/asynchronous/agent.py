@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from jidocode._host.deadline import Deadline
 from jidocode._host.sharing import Changes
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.seconds import INFINITY, require_seconds
+from jidocode.session.agent.presence import CancelTurns, IsBusy, asking_agent
 from jidocode.session.agent.turn import DEFAULT_LIMITS
 from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from jidocode.session.agent.handle import TurnHandle
     from jidocode.session.agent.messages import TurnEvent, TurnResult
     from jidocode.session.conversation.blocks import Block
-    from jidocode.session.tools.policy import AsyncPolicy
+    from jidocode.session.tools.policy import AsyncPolicy, Policy
+    from jidocode.system.asynchronous.running import AsyncRunner
     from jidocode.system.running_sessions import RunningSystem
 
 
@@ -28,25 +30,25 @@ class AsyncTurnHandle:
     It goes on whether or not anybody reads, as a `TurnHandle`.
 
     Attributes:
-        id: The turn's, and that of the user's message in the State.
+        id: The turn's, and that of the user's message in the State; see `TurnHandle`.
     """
 
     def __init__(self, turn: TurnHandle) -> None:
         """Read *turn*."""
-        self._turn = turn
+        self._progress = turn._progress  # noqa: SLF001 - it is the same turn
         self._changes = Changes()
         self.id = turn.id
-        turn.listen(self._changes.tell)
+        self._progress.listen(self._changes.tell)
 
     def __repr__(self) -> str:
-        return f"<Async{repr(self._turn)[1:]}"
+        return f"<{type(self).__name__} {self._progress!r}>"
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> TurnEvent:
         """Return what happens next, as soon as it does; it ends with the turn."""
-        found = await wait_for(self._changes, self._turn.look, INFINITY)
+        found = await wait_for(self._changes, self._progress.look, INFINITY)
         if not found:
             raise StopAsyncIteration
         return found[0]
@@ -54,7 +56,7 @@ class AsyncTurnHandle:
     @property
     def done(self) -> bool:
         """Whether `result` would not wait."""
-        return self._turn.done
+        return self._progress.result is not None
 
     async def result(self, timeout: float | None = None) -> TurnResult:
         """Return how the turn ended; see `TurnHandle.result`.
@@ -64,14 +66,14 @@ class AsyncTurnHandle:
         seconds = INFINITY if timeout is None else timeout
         require_seconds("timeout", seconds)
         deadline = Deadline.after(seconds)
-        result = await wait_for(self._changes, self._turn.look_result, deadline.at)
+        result = await wait_for(self._changes, self._progress.look_result, deadline.at)
         if result is None:
             raise CallTimeoutError(f"turn {self.id}", deadline.seconds)
         return result
 
     async def cancel(self) -> TurnResult:
         """End the turn, and return how it ended; see `TurnHandle.cancel`."""
-        self._turn.request_cancel()
+        self._progress.request_cancel()
         return await self.result()
 
 
@@ -82,8 +84,11 @@ class AsyncAgentClient:
     of its own; one that is a plain function may wait, and has a thread for that.
     """
 
-    def __init__(self, session: object, system: RunningSystem, session_id: str) -> None:
+    def __init__(
+        self, session: object, system: RunningSystem, session_id: str, runner: AsyncRunner
+    ) -> None:
         """Prompt that of *session*, an `AsyncSessionHandle`, which is in *system*."""
+        self._runner = runner
         self._session = session
         self._system = system
         self._session_id = session_id
@@ -107,12 +112,9 @@ class AsyncAgentClient:
         have_awaited = current_loop().from_threads()
 
         def begin() -> TurnHandle:
-            from jidocode.system.asynchronous.prompting import waiting_client, waiting_policy  # noqa: PLC0415 - see above
+            from jidocode.system.asynchronous.prompting import waiting_client  # noqa: PLC0415 - see above
 
-            system = self._system
-            patience = system.settings.policy_timeout
-            chosen = None if policy is None else waiting_policy(policy, have_awaited, patience)
-            client = waiting_client(self._session, system, self._session_id, have_awaited)
+            client = waiting_client(self._session, self._system, self._session_id, have_awaited)
             return client.prompt(
                 content,
                 max_turns=max_turns,
@@ -121,7 +123,22 @@ class AsyncAgentClient:
                 queue=queue,
                 instructions=instructions,
                 agents_file=agents_file,
-                policy=chosen,
+                policy=cast("Policy | None", policy),  # as that client asks it, it may be either,
             )
 
         return AsyncTurnHandle(await in_thread(begin, undo=lambda turn: turn().cancel()))
+
+    async def busy(self) -> bool:
+        """Whether a turn is under way, or waits, whoever has prompted; see `AgentClient.busy`."""
+        return await self._ask(IsBusy(), None)
+
+    async def cancel(self) -> None:
+        """End all turns, whoever has prompted; see `AgentClient.cancel`.
+
+        If it is cancelled, they end all the same.
+        """
+        await self._ask(CancelTurns(), INFINITY)
+
+    async def _ask(self, request: object, timeout: float | None) -> bool:
+        plan = asking_agent(self._system.router.ask, self._session_id, request, timeout)
+        return await self._runner.carry_out(plan)

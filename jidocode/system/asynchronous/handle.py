@@ -176,7 +176,7 @@ class AsyncSessionHandle:
         """A language model at work in the session."""
         from jidocode.system.asynchronous.agent import AsyncAgentClient  # noqa: PLC0415 - few apps prompt, and all wait for imports
 
-        return AsyncAgentClient(self, self._system, self.id)
+        return AsyncAgentClient(self, self._system, self.id, self._runner)
 
     async def health_check(self) -> Health:
         """Ask every child of the session how it is, all at once."""

@@ -14,8 +14,9 @@ from attrs import evolve
 
 from jidocode.base.stop import Stop
 from jidocode.session.agent.client import AgentClient
+from jidocode.session.agent.driver import StoppablePolicy
 from jidocode.session.tools.calls import ToolCalls
-from jidocode.session.tools.policy import AsyncPolicy, Decision, Policy, ToolRequest, read_only
+from jidocode.session.tools.policy import AsyncPolicy, Decision, ToolRequest, read_only
 from jidocode.session.tools.steps import InSteps, UndecidedError
 from jidocode.session.tools.tool import Tool, ToolContext, is_awaited
 from jidocode.session.tools.toolbox import Toolbox
@@ -35,6 +36,7 @@ def waiting_client(
 
     Tools that are coroutine functions get *session*, an `AsyncSessionHandle`.
     """
+    patience = system.settings.policy_timeout
 
     def tools(stop: Stop | None) -> Toolbox:
         calls = system.tool_calls(session_id)
@@ -43,25 +45,26 @@ def waiting_client(
         context = SessionHandle(system, session_id, stop)
         return Toolbox(context, ToolCalls(session_id, known, read_only, patience=calls.patience))
 
-    way = AgentWay(system, session_id, tools)
-    patience = system.settings.policy_timeout
-    policy = waiting_policy(system.tooling.policy or read_only, have_awaited, patience)
-    return AgentClient(way, policy)
+    def waiting(policy: AsyncPolicy) -> StoppablePolicy:
+        return _waiting_policy(policy, have_awaited, patience)
+
+    way = AgentWay(system, session_id, tools, waiting)
+    return AgentClient(way, system.tooling.policy or read_only)
 
 
-def waiting_policy(policy: AsyncPolicy, have_awaited: Await, patience: float) -> Policy:
-    """Return *policy* for threads; what it awaits is cancelled after *patience* seconds."""
+def _waiting_policy(policy: AsyncPolicy, have_awaited: Await, patience: float) -> StoppablePolicy:
+    """Return *policy* for threads; what it awaits is also cancelled after *patience* seconds."""
 
-    def within_patience(work: _Work) -> Any:
-        async def ask() -> Any:
-            found = await current_loop().within(patience, work)
-            if found is None:
-                raise UndecidedError
-            return found[0]
+    def decide(request: ToolRequest, stop: Stop) -> Decision:
+        def within_patience(work: _Work) -> Any:
+            async def ask() -> Any:
+                found = await current_loop().within(patience, work)
+                if found is None:
+                    raise UndecidedError
+                return found[0]
 
-        return have_awaited(ask, Stop())
+            return have_awaited(ask, stop)
 
-    def decide(request: ToolRequest) -> Decision:
         decision: Decision = _call(policy, (request,), (request,), within_patience)
         return decision
 

@@ -232,11 +232,31 @@ def test_a_turn_is_broken_off_while_tools_run() -> None:
 
     told = [each for each in actions if isinstance(each, AnswerCall)]
     assert actions[0] == StopTools(("c1",))
-    assert [(each.call.id, "in part" in each.content) for each in told] == [
-        ("c1", True),
-        ("c2", False),
+    assert [(each.call.id, each.content) for each in told] == [
+        ("c1", "the turn was cancelled: the call was not finished"),
+        ("c2", "the call was not made: the turn was cancelled"),
     ]
     assert turn.handle(ToolEnded("c1")) == []
+
+
+@pytest.mark.parametrize("event", [Cancel(), TimeUp()])
+def test_a_call_that_waits_for_permission_was_not_made(event: Cancel | TimeUp) -> None:
+    """One that has got it may be done in part; after the end of the turn none gets it."""
+    why = {Cancel(): "the turn was cancelled", TimeUp(): "the turn took longer than it may"}[event]
+    waits, runs = begun(), begun()
+    for turn in (waits, runs):
+        answer(turn, call(0, "write"))
+        turn.await_permission("c0")
+    assert runs.may_start("c0")
+
+    told = [
+        each.content
+        for turn in (waits, runs)
+        for each in turn.handle(event)
+        if isinstance(each, AnswerCall)
+    ]
+    assert told == [f"the call was not made: {why}", f"{why}: the call may be done in part"]
+    assert not any(turn.may_start("c0") for turn in (waits, runs))
 
 
 def test_a_model_is_asked_no_more_than_it_may() -> None:
