@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from jidocode.base.text import quote
+from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import require_seconds
 from jidocode.session.agent.driver import TurnDriver, WayToAgent
 from jidocode.session.agent.handle import TurnHandle
@@ -80,7 +82,13 @@ class AgentClient:
             require_int("max_tokens", max_tokens, least=1)
         if timeout is not None:
             require_seconds("timeout", timeout)
-        decides = policy or self._policy
+        checks.flag("queue", queue)
+        checks.text("instructions", instructions)
+        if agents_file is not None:
+            checks.text("agents_file", agents_file)
+        decides = self._policy if policy is None else policy
+        if not callable(decides):
+            raise InvalidRequestError(f"a policy is a function, not {quote(decides)}")
         if is_awaited(decides):
             raise TypeError("a policy that is awaited takes an AsyncSessionHandle")
         offered = tuple(

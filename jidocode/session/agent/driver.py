@@ -79,6 +79,7 @@ class TurnDriver:
         self._lock = threading.Lock()
         self._stops: set[Stop] = set()
         self._ended = False
+        self._unwanted = False
         self._slots = threading.Semaphore(SIDE_BY_SIDE)
         self._text = ""
         self._usage = NOTHING_USED
@@ -86,11 +87,14 @@ class TurnDriver:
 
     def start(self) -> None:
         """Begin the turn; return when it is taken, raise what it is refused with."""
-        threading.Thread(target=self._run, name="jidocode-turn", daemon=True).start()
         try:
+            threading.Thread(target=self._run, name="jidocode-turn", daemon=True).start()
             self.handle.wait_accepted()
         except BaseException:
-            self.cancel()  # whoever waits does not want it any more, or it is none
+            # Whoever waits does not want it any more, or it is none. Nobody may be there yet who
+            # could cancel it: then it is cancelled when it is taken.
+            self._unwanted = True
+            self.cancel()
             raise
 
     def cancel(self) -> None:
@@ -103,26 +107,17 @@ class TurnDriver:
     # In the thread of the turn
 
     def _run(self) -> None:
-        result: TurnResult | None = None
         try:
             result = self._drive()
-        except JidocodeError as error:
-            if self.handle.accepted:
-                outcome = (
-                    TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
-                )
-                result = TurnResult(
-                    outcome=outcome, text=self._text, usage=self._usage, error=error
-                )
-            else:
-                self.handle.refuse(error)
-        except BaseException as error:
-            self.handle.refuse(error)
-            raise
-        finally:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the turn is told
             self._stop_calls()
-            if result is not None:
-                self.handle.end(result)
+            if not self.handle.accepted:
+                self.handle.refuse(error)
+                return
+            outcome = TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
+            result = TurnResult(outcome=outcome, text=self._text, usage=self._usage, error=error)
+        self._stop_calls()
+        self.handle.end(result)
 
     def _drive(self) -> TurnResult:
         try:
@@ -145,10 +140,10 @@ class TurnDriver:
     def _take(self, part: TurnPart) -> None:
         match part:
             case Waits():
-                self.handle.accept()
+                self._accept()
             case Began():
                 self._agent = part.agent
-                self.handle.accept()
+                self._accept()
             case MakeCalls():
                 for call in part.calls:
                     self.handle.put(call)
@@ -169,6 +164,11 @@ class TurnDriver:
                     )
                 self.handle.put(part)
 
+    def _accept(self) -> None:
+        self.handle.accept()
+        if self._unwanted:
+            self.cancel()
+
     # In the threads of calls
 
     def _make(self, call: CalledTool, message_id: str) -> None:
@@ -187,7 +187,7 @@ class TurnDriver:
                     message_id=message_id,
                     owner=self._agent,
                 )
-            except Exception as error:  # noqa: BLE001 - whatever it is, the turn has to go on
+            except BaseException as error:  # noqa: BLE001 - sys.exit() in a tool, too: the turn goes on
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:
                 self.handle.put(result)
