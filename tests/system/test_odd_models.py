@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -31,6 +30,7 @@ from jidocode import (
 )
 from jidocode.testing import eventually
 
+SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 SECONDS = 20.0
 """In which all of these turns end."""
 
@@ -142,25 +142,26 @@ def test_a_policy_that_ends_its_thread_has_failed(session: SessionHandle) -> Non
     assert content.endswith("the policy failed")
 
 
-def test_a_prompt_that_nobody_waits_for_any_more_is_cancelled(
-    system: SessionSystem, session: SessionHandle
-) -> None:
+def test_a_prompt_that_nobody_waits_for_any_more_is_cancelled(project: Path) -> None:
     """By Ctrl-C, while the agent's process is being started: there is nobody yet to be told."""
-    asked = threading.Event()
-    start = system._system.carry_out
+    with SessionSystem(model=SCRIPTED, durability="memory") as system:
+        session = system.create_session(project)
+        told = threading.Event()
+        start = system._system.carry_out
 
-    def carry_out(*args: Any, **kwargs: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGINT)
-        asked.wait(SECONDS)
-        return start(*args, **kwargs)
+        def carry_out(*args: Any, **kwargs: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            told.wait(SECONDS)
+            return start(*args, **kwargs)
 
-    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-        patch.setattr(system._system, "carry_out", carry_out)
-        session.agent.prompt("for ever")
-    asked.set()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(system._system, "carry_out", carry_out)
+            with pytest.raises(KeyboardInterrupt):
+                session.agent.prompt("wait")
+        told.set()
 
-    eventually(lambda: session.agent.prompt("on", queue=True).result(SECONDS).ok)
-    assert [each.content for each in session.state.messages() if each.role == "user"][-1] == "on"
+        eventually(session.state.messages)
+        assert session.agent.prompt("say on", queue=True).result(SECONDS).ok
 
 
 def test_a_wrong_argument_is_refused_before_anybody_is_asked(session: SessionHandle) -> None:
