@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 2
 SEED ?=
 
-.PHONY: demo test test-all attack oracle browser model mcp check cover docs bench build clean
+.PHONY: demo test test-all attack oracle browser model mcp acp check cover docs bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
@@ -40,7 +40,11 @@ browser: $(VENV)/browser
 
 # Clients of the Model Context Protocol that are not ours, and the official suite for servers.
 mcp: $(VENV)/test tests/conformance/node_modules
-	$(BIN)/python -Im pytest -q tests/conformance
+	$(BIN)/python -Im pytest -q tests/conformance --ignore tests/conformance/test_acp_agent.py
+
+# A client of the Agent Client Protocol that is not ours.
+acp: $(VENV)/test tests/conformance/node_modules
+	$(BIN)/python -Im pytest -q tests/conformance/test_acp_agent.py
 
 # Models behind servers: one that is played (it needs Node), and a small real one.
 model: $(VENV)/model tests/model/node_modules
@@ -66,10 +70,11 @@ cover: $(VENV)/test
 
 # With nothing but what users have: what else is installed is imported by some libraries, too.
 bench: $(VENV)-bench/run
-	$(VENV)-bench/bin/python -m pip install --quiet psutil trio uvloop
+	$(VENV)-bench/bin/python -m pip install --quiet psutil trio uvloop openai
 	$(VENV)-bench/bin/python bench/run.py
 	$(VENV)-bench/bin/python bench/searching.py
 	$(VENV)-bench/bin/python bench/awaiting.py
+	$(VENV)-bench/bin/python bench/prompting.py
 
 # An export, an example or a page that was added shows without a change here: docs/site_parts.py.
 docs: $(VENV)/docs

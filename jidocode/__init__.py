@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         HostExitedError as HostExitedError,
         HostStartError as HostStartError,
         InvalidChildSpecError as InvalidChildSpecError,
+        InvalidMcpServerError as InvalidMcpServerError,
         InvalidModelError as InvalidModelError,
         InvalidRequestError as InvalidRequestError,
         InvalidSessionError as InvalidSessionError,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         JournalVersionError as JournalVersionError,
         JournalWriteError as JournalWriteError,
         MaxChildrenError as MaxChildrenError,
+        McpServerError as McpServerError,
         ModelAuthenticationError as ModelAuthenticationError,
         ModelError as ModelError,
         ModelInterruptedError as ModelInterruptedError,
@@ -216,6 +218,12 @@ if TYPE_CHECKING:
         AsyncManagerClient as AsyncManagerClient,
         ManagerClient as ManagerClient,
     )
+    from jidocode.session.mcp.client import (
+        AsyncMcpServersClient as AsyncMcpServersClient,
+        McpServersClient as McpServersClient,
+    )
+    from jidocode.session.mcp.messages import McpServerTools as McpServerTools
+    from jidocode.session.mcp.spec import McpServer as McpServer
     from jidocode.session.project.boundary import Entry as Entry
     from jidocode.session.project.editing import Edit as Edit
     from jidocode.session.project.found import (
@@ -264,6 +272,7 @@ if TYPE_CHECKING:
         AsyncStateClient as AsyncStateClient,
         StateClient as StateClient,
     )
+    from jidocode.session.tools.arguments import JsonArguments as JsonArguments
     from jidocode.session.tools.policy import (
         Allow as Allow,
         AsyncPolicy as AsyncPolicy,
@@ -336,10 +345,11 @@ else:
             CommandFailedError CommandLimitError CommandRunningError CommandStartError
             ConfinementError ContextOverflowError EditMismatchError EventGapError FileChangedError
             FileTooLargeError FolderTooLargeError HandlerError HostError HostExitedError
-            HostStartError InvalidChildSpecError InvalidModelError InvalidRequestError
+            HostStartError InvalidChildSpecError InvalidMcpServerError InvalidModelError
+            InvalidRequestError
             InvalidSessionError InvalidSessionIdError InvalidSettingError InvalidTimeError
             InvalidToolError JidocodeError JournalDamagedError JournalError JournalLockedError
-            JournalLostError JournalVersionError JournalWriteError MaxChildrenError
+            JournalLostError JournalVersionError JournalWriteError MaxChildrenError McpServerError
             ModelAuthenticationError ModelError ModelInterruptedError ModelRequestError
             ModelUnavailableError NoCommandError NoProcessError NoSnapshotError NotRegisteredError
             NotTextError PolicyDeniedError ProgramNotFoundError ProjectAlreadyOpenError
@@ -412,6 +422,12 @@ else:
             Resumable
         jidocode.session.manager.client
             AsyncManagerClient ManagerClient
+        jidocode.session.mcp.client
+            AsyncMcpServersClient McpServersClient
+        jidocode.session.mcp.messages
+            McpServerTools
+        jidocode.session.mcp.spec
+            McpServer
         jidocode.session.project.boundary
             Entry
         jidocode.session.project.editing
@@ -438,6 +454,8 @@ else:
             AsyncChangeStream ChangeStream
         jidocode.session.state.client
             AsyncStateClient StateClient
+        jidocode.session.tools.arguments
+            JsonArguments
         jidocode.session.tools.policy
             Allow AsyncPolicy Decision Deny Policy ToolRequest accept_edits allow_all read_only
         jidocode.session.tools.tool

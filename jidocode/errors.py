@@ -27,6 +27,7 @@ JidocodeError
 │   ├── ChildNotFoundError      (also LookupError)
 │   └── MaxChildrenError
 ├── InvalidToolError            a tool breaks a rule (also ValueError)
+├── InvalidMcpServerError       an `McpServer` breaks a rule (also ValueError)
 ├── PolicyDeniedError           a tool was not allowed to; carries the reason (also PermissionError)
 ├── AlreadyRegisteredError      a registry of the app's has another process under that key
 ├── NotRegisteredError          it has not that process there (also LookupError)
@@ -57,6 +58,7 @@ JidocodeError
 │   │   ├── CommandLimitError   as many run as may; carries the limit
 │   │   ├── ConfinementError    it cannot be confined as it should be here
 │   │   └── NoCommandError      none has that id, or none any more (also LookupError)
+│   ├── McpServerError          an MCP server has failed, or does not answer; carries its name
 │   └── AgentError              the agent of a session, and its model
 │       ├── AgentBusyError      a turn is under way already
 │       ├── InvalidModelError   a model cannot be made so (also ValueError)
@@ -818,6 +820,24 @@ class AgentBusyError(AgentError):
     def __init__(self, session_id: str) -> None:
         super().__init__(session_id)
         self.session_id = session_id
+
+
+class InvalidMcpServerError(JidocodeError, ValueError):
+    """An `McpServer` breaks a rule, or two of a session cannot be told apart."""
+
+
+class McpServerError(SessionError):
+    """A server of the Model Context Protocol has failed, or does not answer.
+
+    *server* is its name, *problem* what is wrong, without what it was started with.
+    """
+
+    _sentence = "the MCP server {server}: {problem}"
+
+    def __init__(self, server: str, problem: str) -> None:
+        super().__init__(server, problem)
+        self.server = server
+        self.problem = problem
 
 
 class InvalidModelError(AgentError, ValueError):

@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -26,10 +28,11 @@ from jidocode.testing import eventually
 RUN = {"backup", "gevent", "logging", "platforms", "siblings"}
 JSON = [("Content-Type", "application/json")]
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
+UWSGI = Path(sys.executable).with_name("uwsgi")
 REFUSED = ("", ".", "..", "../books", "books/..", "/", "books\n")
 """What is no name of a folder in the folder of projects."""
 ACCOUNTED = RUN | {
-    *("deploy", "flask", "live-updates", "notebooks", "pytest", "signals", "textual"),
+    *("agent-web", "deploy", "flask", "live-updates", "notebooks", "pytest", "signals", "textual"),
     *("upgrade", "web-asyncio", "workers"),
 }
 
@@ -185,10 +188,86 @@ def test_changes_arrive_live(tmp_path: Path) -> None:
         )
         assert events(port, 0, 2) == [(first, "one\nline"), (second, "two")]
         assert events(port, first, 1) == [(second, "two")]
+        url = f"http://127.0.0.1:{port}/listen"
+        assert ask(url, headers=[("Last-Event-ID", "99")]) == b"event: gap\nid: 0\ndata:\n\n"
         with connect(f"ws://127.0.0.1:{port}/talk?after={first}") as socket:
             assert json.loads(socket.recv(60)) == {"seq": second, "content": "two"}
             socket.send("three")
             assert json.loads(socket.recv(60))["content"] == "three"
+
+
+AGENT = """
+import agent_app
+from jidocode import ModelSpec
+agent_app.MODEL = ModelSpec("scripted_models:ScriptedModel")
+app = agent_app.app
+"""
+"""The app of the page, with a model that does what it is told."""
+
+
+def test_an_agent_in_the_browser(tmp_path: Path) -> None:
+    """It asks, is answered and cancelled; and goes on after a `kill -9` of the server."""
+    write_files("agent-web", tmp_path)
+    (tmp_path / "served.py").write_text(AGENT)
+    shutil.copy(Path(__file__).parent / "support/scripted_models.py", tmp_path)
+    command = ("-m", "uvicorn", "served:app", "--port", "0")
+    edit = b'say I write.\ncall write_file {"path": "new.txt", "content": "hi"}'
+
+    def outcome(url: str) -> str:
+        found: str = json.loads(ask(f"{url}/turn"))["outcome"]
+        return found
+
+    with program(tmp_path, *command, ready="running on http", killed=True) as (pid, said):
+        url = f"http://127.0.0.1:{port_in(said)}"
+        assert outcome(url) is None
+        ask(f"{url}/prompt", edit)
+        called, last = next_with(url, "name", after=0)
+        asked, last = next_with(url, "approval", after=last)
+        assert asked["call"] == called["call"]
+        assert asked["question"] == "May it write_file new.txt?"
+        assert status_of(f"{url}/prompt", b"say hello") == 409
+        wrong = json.dumps({"id": asked["approval"], "option": "perhaps"}).encode()
+        assert status_of(f"{url}/answer", wrong) == 409
+        ask(f"{url}/answer", json.dumps({"id": asked["approval"], "option": "always"}).encode())
+        result, last = next_with(url, "result", after=last)
+        assert (result["text"], result["error"]) == ("new.txt was written", False)
+        assert eventually(lambda: outcome(url) == "end", "the turn ends")
+
+        ask(f"{url}/prompt", b'call run_command {"command": "sleep 600"}')
+        asked, last = next_with(url, "approval", after=last)
+        ask(f"{url}/cancel", b"")
+        assert outcome(url) == "cancelled"
+        answered, last = next_with(url, "answered", after=last)
+        assert answered == {"answered": asked["approval"], "option": None}
+
+        ask(f"{url}/prompt", b'call run_command {"command": "sleep 600"}')
+        asked, last = next_with(url, "approval", after=last)
+        os.kill(pid, signal.SIGKILL)
+
+    with program(tmp_path, *command, ready="running on http") as (_, said):
+        url = f"http://127.0.0.1:{port_in(said)}"
+        result, _ = next_with(url, "result", after=last)
+        assert result["error"]
+        answered, last = next_with(url, "answered", after=last)
+        assert answered == {"answered": asked["approval"], "option": None}
+        ask(f"{url}/prompt", b"say hello")
+        answer, _ = next_with(url, "more", after=last)
+        assert answer["more"] == "hello"
+
+
+def next_with(url: str, key: str, *, after: int) -> tuple[dict[str, Any], int]:
+    """Return the next change that has *key*, and its number."""
+    request = urllib.request.Request(f"{url}/listen", headers={"Last-Event-ID": str(after)})  # noqa: S310 - http, of this test
+    number = after
+    with urllib.request.urlopen(request, timeout=60) as lines:  # noqa: S310
+        line: bytes
+        for line in lines:
+            name, _, rest = line.decode().partition(": ")
+            if name == "id":
+                number = int(rest)
+            elif name == "data" and key in (found := json.loads(rest)):
+                return found, number
+    raise AssertionError(key)
 
 
 def test_the_output_of_a_command_arrives_live(tmp_path: Path) -> None:
@@ -264,6 +343,36 @@ def test_workers_share_a_system_that_is_served(
             assert said_then.count("three") == 2
 
     assert first["worker"] != second["worker"]
+
+
+@pytest.mark.skipif(not UWSGI.exists(), reason="pyuwsgi is not installed")
+def test_workers_of_uwsgi_share_a_system_that_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the file of the page: whichever worker is killed, and none before there is a system."""
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(beside(tmp_path)))
+    write_files("workers", tmp_path)
+    [ini] = [block for block in blocks("deploy", "ini") if block.startswith("[uwsgi]")]
+    (tmp_path / "shop.ini").write_text(ini.replace("127.0.0.1:8000", "127.0.0.1:0"))
+    (tmp_path / "books").mkdir()
+    with (
+        program(tmp_path, str(UWSGI), "shop.ini", ready="spawned uWSGI worker 2") as (_, said),
+        SessionSystem(name="shop") as system,
+    ):
+        session = system.create_session(tmp_path / "books")
+        [port] = re.findall(r"TCP address 127\.0\.0\.1:(\d+)", said)
+        url = f"http://127.0.0.1:{port}/{session.id}"
+
+        def have_all_answered(count: int) -> bool:
+            workers.add(json.loads(ask(url, b"one"))["worker"])
+            return len(workers) == count
+
+        workers = set[int]()
+        eventually(lambda: have_all_answered(2), "answers of both workers", timeout=60)
+        os.kill(min(workers), signal.SIGKILL)
+        eventually(lambda: have_all_answered(3), "an answer of the next one", timeout=60)
+        assert session.health_check().status.value == "healthy"
 
 
 def await_status(url: str, status: int) -> None:

@@ -40,6 +40,7 @@ NOT_PROGRAMS = {
     "console": "what is typed in a terminal: tests of the command line, and `make`",
     "sh": "idem, without its output",
     "json": "what an editor is told; `tests/bridges` have it start a server so",
+    "lua": "what Neovim is told",
     "toml": "settings, of an app or a tool",
     "ini": "settings of systemd or uWSGI",
     "dockerfile": "there is no Docker here",

@@ -22,8 +22,8 @@ _MEMORY = [  # the limit, its name, and which figure of /proc/self/statm it boun
 
 _LIMITS = {
     errno.EAGAIN: (
-        "no more process or thread may be started: see RLIMIT_NPROC (ulimit -u), and for its "
-        "memory RLIMIT_AS (ulimit -v)"
+        "no more process or thread may be started: see RLIMIT_NPROC (ulimit -u), pids.max of its "
+        "control group (TasksMax=, --pids-limit), and for its memory RLIMIT_AS (ulimit -v)"
     ),
     errno.EMFILE: "see RLIMIT_NOFILE (ulimit -n)",
     errno.ENFILE: "see fs.file-max",

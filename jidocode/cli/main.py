@@ -16,7 +16,8 @@ import click
 from jidocode.cli.options import sentence
 
 COMMANDS = (
-    *("chat", "demo", "doctor", "events", "logs", "mcp", "run", "serve", "sessions", "top", "tree"),
+    *("acp", "chat", "demo", "doctor", "events", "logs", "mcp", "run", "serve", "sessions"),
+    *("top", "tree"),
 )
 
 

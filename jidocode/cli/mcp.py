@@ -88,7 +88,8 @@ def _opened(
 
 
 def _over_stdio() -> Callable[[Offer], None]:
-    from jidocode.bridges.mcp.stdio import Pipes, serve_stdio
+    from jidocode.bridges.mcp.stdio import serve_stdio
+    from jidocode.bridges.pipes import Pipes
 
     pipes = Pipes.claim()  # before anything is started that might print
     return lambda offer: serve_stdio(offer, pipes)

@@ -30,7 +30,7 @@ def complete_system(
     return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
-_EXTRAS = {"rich": "cli", "mcp": "mcp", "mcp_types": "mcp", "openai": "agent"}
+_EXTRAS = {"acp": "acp", "rich": "cli", "mcp": "mcp", "mcp_types": "mcp", "openai": "agent"}
 """What brings the packages that a command may miss."""
 
 system_option = click.option(

@@ -1,6 +1,7 @@
 """How the processes are started that a session has at first use only: by who wants one first.
 
-They are the one that runs its commands, and its agent. The app starts them, and a child of the
+They are the one that runs its commands, its agent, and those that keep its MCP servers. The
+app starts them, and a child of the
 session may. So what they are started with is registered with the session, where all can ask.
 """
 
@@ -24,6 +25,8 @@ COMMANDS = "commands"
 """The id of what runs the commands of a session, which is no child before they are wanted."""
 AGENT = "agent"
 """The id of a session's agent, which is no child before it is prompted."""
+MCP = "mcp:"
+"""What the ids begin with of those that keep the MCP servers of a session."""
 _LIST = "list_commands"
 """Who asks for that has nothing started: none runs, and a process that only looks may ask."""
 _Result = TypeVar("_Result")
@@ -64,6 +67,29 @@ def agent_spec(opened: OpenSession) -> ChildSpec:
     )
 
 
+def mcp_id(prefix: str) -> str:
+    """Return the id of what keeps the MCP server with that *prefix*."""
+    return f"{MCP}{prefix}"
+
+
+def _mcp_spec(opened: OpenSession, child_id: str) -> ChildSpec:
+    """Return how that is started."""
+    from jidocode.session.mcp.server import McpClient  # noqa: PLC0415 - few sessions have any
+
+    session, upkeep = opened.record, opened.upkeep
+    (server,) = [each for each in upkeep.mcp_servers if mcp_id(each.prefix) == child_id]
+    return McpClient.child_spec(
+        session,
+        server,
+        upkeep.commands,
+        (*upkeep.closed, *([] if upkeep.journal_dir is None else [upkeep.journal_dir])),
+        id=child_id,
+        name=(child_id, session.id),
+        restart=Restart.TEMPORARY,
+        heartbeat=upkeep.heartbeat,
+    )
+
+
 _SPECS = {COMMANDS: commands_spec, AGENT: agent_spec}
 
 
@@ -72,14 +98,16 @@ def starting(
     child_id: str,
     session_id: str,
 ) -> Generator[_Step, Any, None]:
-    """Start `COMMANDS` or `AGENT` in a session, unless it runs.
+    """Start `COMMANDS`, `AGENT` or what keeps an MCP server in a session, unless it runs.
 
     It is a plan: *ask* says what is to be done to ask a process, and who carries it out waits,
     or awaits it.
     """
     opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
+    build = _SPECS.get(child_id)
+    spec = _mcp_spec(opened, child_id) if build is None else build(opened)
     with suppress(AlreadyStartedError):
-        start = StartChild(_SPECS[child_id](opened))
+        start = StartChild(spec)
         yield from ask(("session", session_id), start, INFINITY)
 
 

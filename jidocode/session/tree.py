@@ -8,6 +8,7 @@ Root                            one_for_one
 │       ├── State               the conversation
 │       ├── Commands            programs; started when one is to run first, temporary
 │       ├── Agent               a language model; started when it is prompted first, temporary
+│       ├── McpClient           one per MCP server; started when its tools are wanted first
 │       └── ...                 the app's own children
 └── ...                         the app's own trees beside the sessions
 """
@@ -32,7 +33,7 @@ from jidocode.session.conversation.limits import MAX_STORED_SIZE
 from jidocode.session.journal.place import OPENING_SPEED
 from jidocode.session.manager.server import Manager
 from jidocode.session.record import Session
-from jidocode.session.starting import AGENT, COMMANDS
+from jidocode.session.starting import AGENT, COMMANDS, MCP, mcp_id
 from jidocode.session.state.server import State
 from jidocode.session.supervisor import SessionSupervisor
 from jidocode.session.upkeep import Upkeep
@@ -85,6 +86,7 @@ def session_children(
             upkeep.durability,
             upkeep.system,
             upkeep.idle_timeout,
+            tuple(mcp_id(server.prefix) for server in upkeep.mcp_servers),
             name=("state", session.id),
             heartbeat=upkeep.heartbeat,
             init_timeout=STATE_INIT_TIMEOUT,
@@ -137,6 +139,8 @@ def with_name(spec: Any, session_id: str) -> ChildSpec:
         raise InvalidChildSpecError("the id 'commands' is that of what runs the session's commands")
     if spec.id == AGENT:
         raise InvalidChildSpecError("the id 'agent' is that of the session's agent")
+    if spec.id.startswith(MCP):
+        raise InvalidChildSpecError(f"the ids that begin with {MCP} are those of MCP servers")
     if spec.name not in (None, name):
         raise InvalidChildSpecError(
             f"a session's child is registered under its id and its session's, "

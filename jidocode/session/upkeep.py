@@ -8,6 +8,7 @@ from jidocode.base.records import Record
 from jidocode.session.agent.spec import ModelSpec
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.file import Durability
+from jidocode.session.mcp.spec import McpServer
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.snapshots.limits import SnapshotRules
 
@@ -29,6 +30,7 @@ class Upkeep(Record):
         snapshots: How much its snapshots may be.
         model: What its agent speaks with, None for nothing.
         context_tokens: Tokens that the conversation of an agent may have, None if nobody says.
+        mcp_servers: The MCP servers of this one session; no other one has them.
     """
 
     heartbeat: float | None = None
@@ -43,3 +45,4 @@ class Upkeep(Record):
     snapshots: SnapshotRules = field(factory=SnapshotRules)
     model: ModelSpec | None = None
     context_tokens: int | None = None
+    mcp_servers: tuple[McpServer, ...] = ()

@@ -36,6 +36,8 @@ _FEW_FILES = 1024
 _FEW_PROCESSES = 512
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(==|>=)([0-9.]+)(; extra.*)?")
 _TRIAL_BYTES = 65_536
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 @frozen(eq=False, repr=False)
@@ -67,13 +69,13 @@ def diagnose(settings: Settings) -> tuple[Finding, ...]:
 def _findings(settings: Settings) -> Iterator[Finding]:
     yield from _variables()
     yield _versions()
-    yield Finding("Python", "ok", f"{platform.python_version()}, {sys.executable}")
+    yield _python(settings)
     yield Finding("kernel", "ok", f"{platform.release()}, {platform.machine()}")
     yield _pidfds()
     yield _openat2()
     yield from _tiers(settings)
     yield _limit("open files", resource.RLIMIT_NOFILE, _FEW_FILES, "ulimit -n")
-    yield _limit("processes", resource.RLIMIT_NPROC, _FEW_PROCESSES, "ulimit -u")
+    yield _processes()
     yield _temporary_files()
     yield _journals(settings)
     yield _place_of_systems()
@@ -114,6 +116,13 @@ def _versions() -> Finding:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def _python(settings: Settings) -> Finding:
+    found = f"{platform.python_version()}, {sys.executable}"
+    if settings.python is not None and str(settings.python) != sys.executable:
+        found += f"; systems run on {line(str(settings.python))}"
+    return Finding("Python", "ok", found)
 
 
 def _pidfds() -> Finding:
@@ -211,6 +220,46 @@ def _limit(about: str, number: int, few: int, command: str) -> Finding:
     if soft == resource.RLIM_INFINITY or soft >= few:
         return Finding(about, "ok", found)
     return Finding(about, "note", found, f"That is few for many sessions; {command} {few} or more.")
+
+
+def _processes() -> Finding:
+    """Look at what the shell allows, and what a container or a service does: the least counts."""
+    own = _limit("processes", resource.RLIMIT_NPROC, _FEW_PROCESSES, "ulimit -u")
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    most = min(_limits_of_groups(), default=None)
+    if most is None or (soft != resource.RLIM_INFINITY and soft <= most):
+        return own
+    found = f"{most}, by its control group"
+    if most >= _FEW_PROCESSES:
+        return Finding(own.about, "ok", found)
+    advice = f"{_FEW_PROCESSES} or more: TasksMax= of a service, --pids-limit of a container."
+    return Finding(own.about, "note", found, f"That is few for many sessions; {advice}")
+
+
+def _limits_of_groups() -> Iterator[int]:
+    """Yield how many processes and threads the control groups allow that this process is in.
+
+    A container may show the path that a group has outside of it, and only the group itself: then
+    nothing is at that path, and the limit is at the top.
+    """
+    for entry in _lines(_OWN_GROUPS):
+        number, _, rest = entry.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number != "0" and "pids" not in controllers.split(","):
+            continue
+        top = _GROUPS / controllers  # of the second version, none is named
+        inside = Path(path.lstrip("/"))
+        for group in (inside, *inside.parents):
+            for limit in _lines(top / group / "pids.max"):
+                if limit.isdecimal():
+                    yield int(limit)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8", "replace").splitlines()
+    except OSError:  # no such group, or no such version of them
+        return []
 
 
 def _temporary_files() -> Finding:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jidocode.session.agent.client import AgentClient
     from jidocode.session.commands.client import CommandsClient
     from jidocode.session.commands.result import CommandResult
+    from jidocode.session.mcp.client import McpServersClient
     from jidocode.session.snapshots.results import Changes, FileDiff, Reverted, Snapshot
     from jidocode.session.tools.toolbox import Toolbox
 
@@ -50,7 +51,7 @@ class SessionHandle:
     """
 
     def __init__(self, system: RunningSystem, session_id: str, stop: Stop | None = None) -> None:
-        """Hold a session; a *stop* ends the commands that are waited for."""
+        """Hold a session; a *stop* ends commands and calls that are waited for."""
         self._system = system
         self.id = session_id
         self.manager = ManagerClient(system.way_to("manager", session_id))
@@ -74,6 +75,18 @@ class SessionHandle:
         from jidocode.system.prompting import until  # noqa: PLC0415 - idem
 
         return CommandsClient(until(self._stop, channel))
+
+    @property
+    def mcp(self) -> McpServersClient:
+        """Its MCP servers, and what they offer."""
+        from jidocode.session.mcp.client import McpServersClient  # noqa: PLC0415 - few sessions have any
+
+        channel = self._system.way_to_servers(self.id)
+        if self._stop is None:
+            return McpServersClient(channel)
+        from jidocode.system.prompting import until  # noqa: PLC0415 - idem
+
+        return McpServersClient(until(self._stop, channel))
 
     def run(
         self,

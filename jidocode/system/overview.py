@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from attrs import evolve, frozen
@@ -12,12 +13,14 @@ from jidocode._host.deadline import Deadline
 from jidocode.base.exits import ExitReason
 from jidocode.base.records import Record
 from jidocode.base.refs import ActorRef
+from jidocode.errors import CallError, RegistryNotRunningError
+from jidocode.otp.naming.messages import REGISTRY
 from jidocode.session.commands.operations import list_commands
 from jidocode.session.conversation.blocks import NOTHING_USED, Usage
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.requests import request
 from jidocode.session.starting import COMMANDS
-from jidocode.system.health import ChildHealth, Health, TreeNode, branch
+from jidocode.system.health import ChildHealth, Health, HealthStatus, TreeNode, branch
 from jidocode.system.steps import AskAll, Plan
 from jidocode.system.system import SessionSystem
 
@@ -79,27 +82,35 @@ class ProcessOverview(Record):
 def overview(system: SessionSystem) -> ProcessOverview:
     """Return the tree of *system*, all processes of it asked how they are.
 
+    One that hangs is waited for once, for `Settings.call_timeout` seconds, and asked for nothing
+    more; without a registry that answers, sessions have no names.
+
     Raises:
         CallError: A supervisor did not answer.
         HostError: The whole system is gone.
     """
     tree, health = system.tree(), system.system_health()
-    names = {record.id: record.name for record in system.list_sessions()}
     asked = {child.ref: child for child in health.processes if child.ref is not None}
     for each in health.sessions:
         asked |= {child.ref: child for child in each.children if child.ref is not None}
+    hung = {ref for ref, child in asked.items() if child.status is HealthStatus.UNRESPONSIVE}
+    names: dict[str, str] = {}
+    if not any(ref.kind == REGISTRY[1] for ref in hung):
+        with suppress(CallError, RegistryNotRunningError):  # it hangs, or is restarted, by now
+            names = {record.id: record.name for record in system.list_sessions()}
     sessions = {each.session_id: each for each in health.sessions}
     running = system._running  # noqa: SLF001 - both are of this room
     commands = running.carry_out(
         counting_commands(
-            [ref for ref in asked if ref.kind == COMMANDS], running.settings.call_timeout
+            [ref for ref in asked if ref.kind == COMMANDS and ref not in hung],
+            running.settings.call_timeout,
         )
     )
     states = [
         (each.session_id, child.ref)
         for each in health.sessions
         for child in each.children
-        if child.ref is not None and child.ref.kind == STATE
+        if child.ref is not None and child.ref.kind == STATE and child.ref not in hung
     ]
     usages = running.carry_out(counting_usage(dict(states), running.settings.call_timeout))
     root = _process(tree, _Known(asked, sessions, names, commands, usages), None)

@@ -12,6 +12,7 @@ from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.messages import BeginTurn
 from jidocode.session.commands.operations import cancel_command
+from jidocode.session.mcp.asking import CANCEL
 from jidocode.session.requests import Channel, Request
 from jidocode.session.starting import AGENT, starting
 from jidocode.system.session_router import process_name
@@ -58,7 +59,7 @@ class AgentWay:
 def until(stop: Stop, channel: Channel) -> Channel:
     """Return *channel*, on which nothing is waited for once *stop* is requested.
 
-    Whoever then does not wait for a command any more ends it, which he may ask for.
+    Whoever then does not wait for a command, or a call, any more ends it, which he may ask for.
     """
 
     def ask(
@@ -68,7 +69,7 @@ def until(stop: Stop, channel: Channel) -> Channel:
         timeout: float | None = None,
         stop: Stop | None = stop,
     ) -> _Result:
-        ends = request.operation == cancel_command.__name__
+        ends = request.operation in {cancel_command.__name__, CANCEL}
         return channel(request, timeout=timeout, stop=None if ends else stop)
 
     return ask

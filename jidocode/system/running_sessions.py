@@ -171,6 +171,16 @@ class RunningSystem(RunningTree):
         """Ask the process that runs a session's commands, which is started by who asks first."""
         return asking_commands(self.router.ask, session_id, request, timeout)
 
+    def asking_servers(
+        self, session_id: str, request: Request[_Result], timeout: float | None
+    ) -> Plan[_Result]:
+        """Ask the processes that keep a session's MCP servers, which are started if need be."""
+        from jidocode.session.mcp.asking import asking_servers  # noqa: PLC0415 - few sessions have any
+
+        answer: _Result
+        answer = yield from asking_servers(self.router.ask, session_id, request, timeout)
+        return answer
+
     # What needs no plan
 
     def tool_calls(self, session_id: str) -> ToolCalls:
@@ -211,6 +221,10 @@ class RunningSystem(RunningTree):
         """Return the way to the process that runs a session's commands, which it starts."""
         return _WayToCommands(self, process_name(COMMANDS, session_id))
 
+    def way_to_servers(self, session_id: str) -> Way:
+        """Return the way to the processes that keep a session's MCP servers."""
+        return _WayToServers(self, ("session", session_id))
+
 
 class Way(Struct, frozen=True):
     """The way of threads to the process under one name: a `Channel`."""
@@ -240,6 +254,14 @@ class _WayToCommands(Way, frozen=True):
     def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
         """Return the plan to ask, whose outcome is the answer."""
         return self.system.asking_commands(self.name[1], request, timeout)
+
+
+class _WayToServers(Way, frozen=True):
+    """The way to the processes that keep a session's MCP servers, which whoever asks starts."""
+
+    def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
+        """Return the plan to ask, whose outcome is the answer."""
+        return self.system.asking_servers(self.name[1], request, timeout)
 
 
 def root(settings: Settings, children: Iterable[object] = ()) -> Start:

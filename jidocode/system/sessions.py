@@ -41,6 +41,7 @@ from jidocode.session.commands.limits import CommandRules
 from jidocode.session.journal.catalogue import Resumable
 from jidocode.session.journal.ownership import refusal
 from jidocode.session.manager.server import confinement_refusal
+from jidocode.session.mcp.spec import McpServer, check_servers
 from jidocode.session.project.locate import ProjectKey, enclosing_keys, locate_project
 from jidocode.session.project.protection import ProtectionRules
 from jidocode.session.record import Session, SessionConfig, validate_name, validate_session_id
@@ -85,17 +86,19 @@ class Sessions:
         session: Session,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        servers: Sequence[McpServer] = (),
     ) -> Plan[Session]:
         """Return the plan to open *session*; see `SessionSystem.start_session`."""
         if not isinstance(session, Session):  # pyright: ignore[reportUnnecessaryIsInstance] # callers may ignore the types
             raise TypeError(f"session must be a Session, got {quote(session)}")
-        return self._open(session, strategy, children, resumes=False)
+        return self._open(session, strategy, children, servers, resumes=False)
 
     def _open(
         self,
         session: Session,
         strategy: Strategy | StrategyText | Flags | None,
         children: Sequence[ChildSpec],
+        servers: Sequence[McpServer],
         *,
         resumes: bool,
     ) -> Plan[Session]:
@@ -105,10 +108,11 @@ class Sessions:
         # Looked at here and not by the registry: a disk that hangs must not stop that.
         home = self._archive.home
         enclosing = frozenset(enclosing_keys(record.project_path))
-        opened = OpenSession(record, enclosing, self._upkeep())
+        upkeep = evolve(self._upkeep(), mcp_servers=check_servers(servers))
+        opened = OpenSession(record, enclosing, upkeep)
         spec = SessionSupervisor.child_spec(
             opened,
-            self.children(record, children),
+            self.children(opened, children),
             flags=self._settings.session_flags(strategy),
             heartbeat=self._settings.heartbeat,
             home=home,
@@ -136,6 +140,7 @@ class Sessions:
         session_id: str,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        servers: Sequence[McpServer] = (),
         *,
         project_path: str | os.PathLike[str] | None = None,
     ) -> Plan[Session]:
@@ -146,13 +151,14 @@ class Sessions:
             if (yield from self.is_open(session_id)):
                 raise SessionExistsError(session_id)
             record = self._archive.move(session_id, project_path)
-        return (yield from self._open(record, strategy, children, resumes=True))
+        return (yield from self._open(record, strategy, children, servers, resumes=True))
 
-    def open_project(
+    def open_project(  # noqa: PLR0913 - some are keywords
         self,
         project_path: str | os.PathLike[str],
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        servers: Sequence[McpServer] = (),
         *,
         name: str | None = None,
         config: SessionConfig | Mapping[str, Any] | None = None,
@@ -162,7 +168,7 @@ class Sessions:
         while True:
             new = Session.new(project_path=project_path, name=name, config=config)
             try:
-                return (yield from self._open_or_find(new, strategy, children, deadline))
+                return (yield from self._open_or_find(new, strategy, children, servers, deadline))
             except ProjectAlreadyOpenError as error:
                 if error.nested or error.pid is not None or not deadline.left:
                     raise
@@ -179,6 +185,7 @@ class Sessions:
         new: Session,
         strategy: Strategy | StrategyText | Flags | None,
         children: Sequence[ChildSpec],
+        servers: Sequence[McpServer],
         deadline: Deadline,
     ) -> Plan[Session]:
         key = new.project_key
@@ -196,13 +203,15 @@ class Sessions:
             if last.session is not None and last.session.project_key == key:
                 moved = None if _leads_to(last.session.project_path, key) else new.project_path
                 return (
-                    yield from self.resume(last.session_id, strategy, children, project_path=moved)
+                    yield from self.resume(
+                        last.session_id, strategy, children, servers, project_path=moved
+                    )
                 )
-        return (yield from self.start(new, strategy, children))
+        return (yield from self.start(new, strategy, children, servers))
 
-    def children(self, session: Session, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
-        """Return the specs of what *session* consists of, *own* children last."""
-        return build_children(self._build, session, own, upkeep=self._upkeep())
+    def children(self, opened: OpenSession, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
+        """Return the specs of what a session consists of, *own* children last."""
+        return build_children(self._build, opened.record, own, upkeep=opened.upkeep)
 
     def stop(self, session_id: str) -> Plan[None]:
         """Stop a session; see `SessionSystem.stop_session`."""

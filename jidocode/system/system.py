@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
     from jidocode.session.agent.spec import ModelSpec
     from jidocode.session.journal.catalogue import Resumable
+    from jidocode.session.mcp.spec import McpServer
     from jidocode.session.record import Session, SessionConfig
     from jidocode.session.tools.policy import Policy
     from jidocode.session.tools.tool import Tool
@@ -84,13 +85,16 @@ class SessionSystem(Application):
             tools: The app's own tools, beside those that every session has.
             policy: Decides about each call of a tool that edits or executes, in the app;
                 by default all are denied.
-            model: What the agents of all sessions speak with; without one they do not.
+            model: What the agents of all sessions speak with; without one they do not. The host
+                imports what they need once, for all of them.
             overrides: Single settings, which count more than *settings*.
         """
         self._build = build
         self._tools = _checked(tools, policy)
         self._policy = policy
         self._model = model
+        if model is not None:
+            self._preload = (*self._preload, model.preload)
         chosen = with_overrides(settings, Settings, overrides)
         claim = _claim(name)
         try:
@@ -148,7 +152,7 @@ class SessionSystem(Application):
         self._settings = self._running.settings
         return self
 
-    _preload = ("jidocode.session.preload",)
+    _preload: Sequence[str] = ("jidocode.session.preload",)
 
     def _root(self, children: Sequence[ChildSpec]) -> Start:
         from jidocode.system.running_sessions import root  # noqa: PLC0415 - see above
@@ -188,6 +192,7 @@ class SessionSystem(Application):
         session_id: str | None = None,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> SessionHandle:
         """Open a session for the project folder *project_path*, and return its handle.
 
@@ -202,10 +207,14 @@ class SessionSystem(Application):
                 a significant child end the session. They replace the strategy and
                 the budget of the settings: what they leave out has the default of `Flags`.
             children: The app's own processes, started after Manager and State.
+            mcp_servers: Servers of the Model Context Protocol, whose tools the session has
+                beside its own as long as it is open: nothing of them is written down. Each is
+                started when its tools are wanted first.
 
         Raises:
-            InvalidSessionIdError, InvalidSessionError, InvalidChildSpecError:
-                An argument breaks a rule. Nothing was started.
+            InvalidSessionIdError, InvalidSessionError, InvalidChildSpecError,
+            InvalidMcpServerError: An argument breaks a rule. Nothing was started.
+            ImportError: There are *mcp_servers*, and not the extra `jidocode[mcp]`.
             JournalError: `Settings.state_dir` lies within the project, whose
                 Manager could write there. Nothing was started.
             JournalLockedError: A session with that id is open in another system, or was
@@ -227,7 +236,9 @@ class SessionSystem(Application):
         session = Session.new(
             project_path=project_path, name=name, config=config, session_id=session_id
         )
-        return self.start_session(session, strategy=strategy, children=children)
+        return self.start_session(
+            session, strategy=strategy, children=children, mcp_servers=mcp_servers
+        )
 
     def start_session(
         self,
@@ -235,12 +246,13 @@ class SessionSystem(Application):
         *,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> SessionHandle:
         """Open the session that *session* describes; raises as `create_session`."""
-        plan = self._system.sessions.start(session, strategy, children)
+        plan = self._system.sessions.start(session, strategy, children, mcp_servers)
         return self._handle(self._system.carry_out(plan))
 
-    def open_session(
+    def open_session(  # noqa: PLR0913 - all but the first are keywords
         self,
         project_path: str | os.PathLike[str] = ".",
         *,
@@ -248,6 +260,7 @@ class SessionSystem(Application):
         config: SessionConfig | Mapping[str, Any] | None = None,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> SessionHandle:
         """Return the session of a project: the open one, the last one resumed, or a new one.
 
@@ -261,6 +274,7 @@ class SessionSystem(Application):
             config: The same.
             strategy: As for `create_session`; one that is open keeps its own.
             children: The same.
+            mcp_servers: The same.
 
         Raises:
             ProjectAlreadyOpenError: Another system that has the same `Settings.state_dir` has it
@@ -270,7 +284,7 @@ class SessionSystem(Application):
             Exception: Whatever else `create_session` and `resume_session` raise.
         """
         plan = self._system.sessions.open_project(
-            project_path, strategy, children, name=name, config=config
+            project_path, strategy, children, mcp_servers, name=name, config=config
         )
         return self._handle(self._system.carry_out(plan))
 
@@ -371,6 +385,7 @@ class SessionSystem(Application):
         project_path: str | os.PathLike[str] | None = None,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> SessionHandle:
         """Open a session again that has a journal, with everything it had acknowledged.
 
@@ -383,6 +398,7 @@ class SessionSystem(Application):
                 is in it, the damage reported, and a new record.
             strategy: As for `create_session`.
             children: As for `create_session`.
+            mcp_servers: As for `create_session`.
 
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
@@ -397,7 +413,7 @@ class SessionSystem(Application):
             Exception: Whatever else `create_session` raises.
         """
         plan = self._system.sessions.resume(
-            session_id, strategy, children, project_path=project_path
+            session_id, strategy, children, mcp_servers, project_path=project_path
         )
         return self._handle(self._system.carry_out(plan))
 

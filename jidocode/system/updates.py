@@ -68,7 +68,7 @@ class Updates:
         """Have every later restart, and every later registry, start from *opened*."""
         session_id = opened.record.id
         yield from self._router.ask(SESSIONS, UpdateChild(session_id, value=opened))
-        for spec in self._sessions.children(opened.record):
+        for spec in self._sessions.children(opened):
             update = UpdateChild(spec.id, start=spec.start)
             with suppress(ChildNotFoundError):  # deleted: nobody will start from it
                 yield from self._router.ask(("session", session_id), update)

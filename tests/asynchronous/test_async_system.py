@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from loops import RUNNERS, Opening, Runner
+from loops import RUNNERS, OnAsyncio, Opening, Runner, nobody_waits
 from servers import worker
 from streamers import Streamer
 
@@ -32,6 +37,8 @@ from jidocode import (
     SessionRefused,
 )
 from jidocode.otp import ChildExited, Killed, Start, start
+from jidocode.system.asynchronous.loops import current_loop
+from jidocode.system.asynchronous.turns import AT_A_TIME
 from jidocode.system.asynchronous.waiting import in_thread
 
 
@@ -138,6 +145,37 @@ def test_a_thousand_calls_at_once_are_answered(loop: Runner, opened: Opening) ->
 
             await loop.together(*[ask] * 1000)
             assert sorted(answers) == list(range(1, 1001))
+
+    loop.run(main)
+
+
+def test_no_task_and_no_thread_is_added_for_calls_and_streams(project: Path) -> None:
+    """The loop is the app's: its tasks are those that the app has made, however many wait."""
+    loop = OnAsyncio()
+
+    async def wait_for(work: Callable[[], Awaitable[object]]) -> None:
+        await work()
+
+    async def main() -> None:
+        async with AsyncSessionSystem(call_timeout=60.0) as system:
+            session = await system.create_session(project, children=[worker("worker")])
+            after = (await session.state.append_message("user", "hello")).seq + 1
+            threads = set(threading.enumerate())
+            changes, events = session.state.subscribe(from_seq=after), system.events()
+            async with changes, events:
+                monitor = await session.monitor("worker")
+                call = partial(session.call, "worker", "wait")
+                works: list[Callable[[], Awaitable[object]]] = [call] * 100
+                works += [changes.get, events.get, monitor.wait]
+                tasks = [asyncio.create_task(wait_for(work)) for work in works]
+                while system._system.client.calls < 100:
+                    await loop.sleep(0.001)
+                assert asyncio.all_tasks() == {*tasks, asyncio.current_task()}
+                assert set(threading.enumerate()) <= threads
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            nobody_waits(system)
 
     loop.run(main)
 
@@ -288,6 +326,86 @@ def test_time_outs_by_scope_and_by_argument_agree(loop: Runner, opened: Opening)
             assert under_way.cancel()
             with pytest.raises(NoProcessError):
                 await session.call("nobody", "pid")
+
+    loop.run(main)
+
+
+def test_a_loop_sends_by_itself(loop: Runner, opened: Opening, project: Path) -> None:
+    """Also in the main thread, where there may be handlers; what was sent before comes first."""
+    log = project / "log"
+
+    async def main() -> None:
+        async with opened([worker("worker", log)]) as (system, session):
+            await session.call("worker", "pid")
+            gate = threading.Event()
+            system._system.client.hand_over(gate.wait)
+
+            async def ask() -> None:
+                await session.cast("worker", "before")
+                await session.call("worker", "handled")
+
+            async def look() -> None:
+                with anyio.fail_after(30):
+                    while "call handled" not in log.read_text():
+                        await loop.sleep(0.01)
+                gate.set()
+
+            await loop.together(ask, look)
+            assert log.read_text().splitlines()[-2:] == ["cast before", "call handled"]
+
+    handler = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    try:
+        loop.run(main)
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+
+
+def test_what_many_begin_at_once_is_shared_out_among_turns(loop: Runner, opened: Opening) -> None:
+    """So a `gather` of many calls does not hold up everything else."""
+
+    async def main() -> None:
+        async with opened() as (system, session):
+            client, seen = system._system.client, [0]
+
+            async def look() -> None:
+                while seen[-1] == 0 or client.calls > 0:
+                    seen.append(client.calls)
+                    await current_loop().checkpoint()
+
+            await loop.together(look, *[session.manager.project_root] * 200)
+            assert max(after - before for before, after in pairwise(seen)) <= 2 * AT_A_TIME
+
+    loop.run(main)
+
+
+def test_many_time_outs_take_one_timer(loop: Runner, opened: Opening) -> None:
+    """Each call ends at its time, whatever others were begun before and after it."""
+
+    async def main() -> None:
+        async with opened([worker("worker")]) as (system, session):
+            timeouts = [0.3, 0.1, 0.2, 0.0, 0.1] + [
+                20.0 + 37 * number % 100 for number in range(100)
+            ]
+            ended: list[float] = []
+
+            async def wait(seconds: float) -> None:
+                begin = time.monotonic()
+                with suppress(CallTimeoutError):
+                    await session.call("worker", "wait", timeout=seconds)
+                assert time.monotonic() - begin >= seconds
+                ended.append(seconds)
+
+            async def end_all() -> None:
+                while len(ended) < 5:
+                    await loop.sleep(0.01)
+                timers = list(system._system.client._messenger.poller.timers())
+                assert len(timers) < 20
+                assert system._system.client.calls == 100
+                scope.cancel()
+
+            with anyio.CancelScope() as scope:
+                await loop.together(end_all, *[partial(wait, seconds) for seconds in timeouts])
+            assert ended == sorted(ended) == [0.0, 0.1, 0.1, 0.2, 0.3]
 
     loop.run(main)
 

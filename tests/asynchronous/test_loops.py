@@ -10,14 +10,15 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from weakref import ref
 
 import pytest
 from loops import Runner
 
 from jidocode._host.sharing import Changes
-from jidocode.system.asynchronous.alarm import Alarm
-from jidocode.system.asynchronous.loops import current_loop
+from jidocode.system.asynchronous.loops import await_turn, current_loop
+from jidocode.system.asynchronous.turns import AT_A_TIME, Action, Turns
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
 
 
@@ -73,73 +74,132 @@ def test_a_wake_up_after_the_end_of_the_loop_is_nobodys(loop: Runner) -> None:
         wake()
 
 
+class Script:
+    """A loop whose turns the test makes."""
+
+    def __init__(self) -> None:
+        self.turns = Turns(self._call_soon, self._call_soon)
+        self._soon: list[Action] = []
+
+    def _call_soon(self, action: Action) -> None:
+        self._soon.append(action)
+
+    def turn(self) -> bool:
+        """Make a turn, and return whether there was anything to do in it."""
+        soon, self._soon = self._soon, []
+        for action in soon:
+            action()
+        return bool(soon)
+
+
 def test_a_few_are_woken_in_each_turn() -> None:
-    """So the loop comes to everything else in between."""
-    turns: list[Callable[[], None]] = []
+    """So the loop comes to everything else in between: also while others go on waking."""
+    loop = Script()
     woken: list[int] = []
-    alarm = Alarm(turns.append)
     for number in range(100):
-        alarm.ring(partial(woken.append, number))
+        loop.turns.wake(partial(woken.append, number))
 
     counts: list[int] = []
-    while turns:
-        assert len(turns) == 1
-        turns.pop()()
+    while loop.turn():
         counts.append(len(woken))
+        if len(counts) < 10:
+            loop.turns.wake(partial(woken.append, 100 + len(counts)))
 
-    assert woken == list(range(100))
-    assert counts[0] < 50
-    alarm.ring(partial(woken.append, 100))
-    turns.pop()()
-    assert woken[-1] == 100
+    assert woken == [*range(100), *range(101, 110)]
+    assert counts[:3] == [AT_A_TIME, 2 * AT_A_TIME, 3 * AT_A_TIME]
+    loop.turns.wake(partial(woken.append, 200))
+    assert loop.turn()
+    assert woken[-1] == 200
 
 
-def test_many_moments_take_one_timer() -> None:
-    """Each is kept, whatever others are set before and after it, and none is left."""
+def test_who_wakes_more_than_the_loop_comes_to_leaves_it_the_interpreter() -> None:
+    """Whoever works without a break would have it wait for 5 ms again and again."""
+    loop = Script()
+    waited: list[float] = []
+
+    def wake_many() -> None:
+        begin, worked = time.monotonic(), time.thread_time()
+        for _ in range(100 * AT_A_TIME):
+            loop.turns.wake(lambda: None)
+        waited.append(time.monotonic() - begin - (time.thread_time() - worked))
+
+    thread = threading.Thread(target=wake_many)
+    thread.start()
+    thread.join()
+    assert waited[0] > 0.004  # 99 times 50 us
+
+
+def test_one_that_fails_keeps_nobody_asleep() -> None:
+    """Such as by Ctrl-C, which is raised wherever the loop is."""
+    loop = Script()
+    woken: list[str] = []
+    loop.turns.wake(partial(next, iter(())))
+    for name in ("second", "third"):
+        loop.turns.wake(partial(woken.append, name))
+    with pytest.raises(StopIteration):
+        loop.turn()
+    while loop.turn():
+        pass
+    assert woken == ["second", "third"]
+
+
+def test_the_first_request_of_a_turn_is_sent_at_once() -> None:
+    """The others after the turn, all that is for one process together."""
+    loop = Script()
+    sent: list[str] = []
+    to_one, to_other = partial(sent.append, "one"), partial(sent.append, "other")
+
+    def ask(flush: Action) -> None:
+        loop.turns.ask()
+        loop.turns.send(flush)
+
+    for flush in (to_one, to_one, to_other, to_one):
+        ask(flush)
+    assert sent == ["one"]
+    loop.turn()
+    assert sent == ["one", "one", "other"]
+    ask(to_other)
+    assert sent[3:] == ["other"]
+
+    loop.turns.wake(partial(ask, to_one))  # who was answered asks again
+    loop.turn()
+    assert sent[4:] == ["one"]
+    assert not loop.turn()
+
+
+def test_a_turn_in_which_many_ask_is_full() -> None:
+    """And the next one is not, though nobody is answered."""
+    loop = Script()
+    for _ in range(AT_A_TIME):
+        assert not loop.turns.is_full
+        loop.turns.ask()
+    assert loop.turns.is_full
+    loop.turn()
+    assert not loop.turns.is_full
+
+
+def test_a_thousand_that_wait_for_a_turn_share_out_many(loop: Runner) -> None:
+    """What else is in the loop comes in between; one that is cancelled takes nobody's place."""
+    begun: list[float] = []
 
     async def main() -> None:
-        loop, begin = asyncio.get_running_loop(), time.monotonic()
-        ended: list[float] = []
+        current = current_loop()
 
-        async def wait(seconds: float) -> None:
-            await current_loop().waiter().wait(seconds)
-            ended.append(seconds)
-            assert time.monotonic() - begin >= seconds - 0.002  # a loop's clock is not finer
+        async def begin() -> None:
+            await await_turn(current)
+            begun.append(0.0)
 
-        tasks = [asyncio.create_task(wait(60.0)) for _ in range(100)]
-        moments = [0.2, 0.05, 0.15, 0.01, 0.1, 0.1]
-        await asyncio.gather(*map(wait, moments))
-        assert ended == sorted(moments)
-        scheduled: list[object] = vars(loop)["_scheduled"]
-        assert len(scheduled) < 10
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*map(wait, moments))
+        async def give_up() -> None:
+            assert not await loop.within(0.0, begin)
 
-    asyncio.run(main())
+        async def look() -> None:
+            seen = [len(begun)]
+            while len(begun) < 1000:
+                await current.checkpoint()
+                seen.append(len(begun))
+            assert max(after - before for before, after in pairwise(seen)) <= 2 * AT_A_TIME
 
-
-def test_what_is_sent_in_a_turn_is_sent_at_its_end(loop: Runner) -> None:
-    """The first at once; and in the next turn it begins anew, also after a failure."""
-    done: list[str] = []
-
-    def fail() -> None:
-        raise LookupError
-
-    async def main() -> None:
-        gather = current_loop().gather
-        first, other = partial(done.append, "first"), partial(done.append, "other")
-        with pytest.raises(LookupError):
-            gather(fail)
-        gather(first)
-        for _ in range(3):
-            gather(other)
-        assert done == []
-        await loop.sleep(0.01)
-        assert sorted(done) == ["first", "other"]
-        gather(first)
-        assert done[2:] == ["first"]
+        await loop.together(look, *[begin] * 500, *[give_up] * 100, *[begin] * 500)
 
     loop.run(main)
 

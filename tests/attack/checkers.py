@@ -154,11 +154,13 @@ class JournalText(NamedTuple):
 
     Attributes:
         messages: All that can be read.
+        results: What came of each call, and whether it is an error, by the id of the call.
         damage: What is wrong with it, in words; empty if nothing is.
         torn: Whether the last line has no end, as a process leaves it that is killed in it.
     """
 
     messages: list[Said]
+    results: dict[str, tuple[str, bool]]
     damage: str
     torn: bool
 
@@ -168,6 +170,7 @@ def read_journal(content: bytes) -> JournalText:
     *lines, rest = content.split(b"\n")
     damage: list[str] = []
     messages: list[Said] = []
+    results: dict[str, tuple[str, bool]] = {}
     in_use = base = last = count = 0
     for number, line in enumerate(lines):
         checksum, _, body = line.partition(b" ")
@@ -188,11 +191,13 @@ def read_journal(content: bytes) -> JournalText:
         count += seq <= base
         if "message" in value:
             messages.append(Said(seq, value["message"]["id"], value["message"]["content"]))
+        if (said := value.get("tool_result")) is not None:
+            results[said["call_id"]] = (said["content"], said["is_error"])
     if not lines or b'{"journal":' not in lines[0]:
         damage.append("there is no header")
     if count != in_use:
         damage.append(f"{count} of the {in_use} records up to {base} are there")
-    return JournalText(messages, "; ".join(damage), bool(rest))
+    return JournalText(messages, results, "; ".join(damage), bool(rest))
 
 
 def _object(payload: bytes) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from checkers import MARK, BrokenPromiseError, census, check_nothing_left
 
-ATTACKS = ("kills", "endings", "swaps", "strangers", "intruders", "journals", "children")
+ATTACKS = ("kills", "endings", "swaps", "strangers", "intruders", "journals", "children", "turns")
 PATIENCE = 60.0
 """Seconds beyond its share after which an attack hangs."""
 

@@ -212,6 +212,21 @@ def test_systemd_is_told(name: str, tmp_path: Path) -> None:
             assert notify.recv(100) == b"STOPPING=1"
 
 
+def test_a_served_system_is_the_first_process_of_a_container(name: str, tmp_path: Path) -> None:
+    """Which gets no signal that it does not handle, and whose end is that of all others."""
+    unshare = ["unshare", *([] if os.getuid() == 0 else ["--map-root-user"]), "--pid", "--fork"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespace can be made here")
+    serve = ["-m", "jidocode", "serve", "--name", name]
+    command = [*unshare, "--mount-proc", sys.executable, *serve]
+    with program(command, tmp_path, JIDOCODE_STATE_DIR=str(tmp_path / "state")) as served:
+        assert "(pid 1, " in served.await_text("is ready")
+        own = served.process.pid
+        [first] = Path(f"/proc/{own}/task/{own}/children").read_text("ascii").split()
+        os.kill(int(first), signal.SIGTERM)
+        assert served.process.wait(START_SECONDS) == 0, served.said.read_text()
+
+
 def test_without_click_there_is_a_hint(tmp_path: Path) -> None:
     """And no traceback."""
     code = "import sys; sys.modules['click'] = None; from jidocode.__main__ import main; main()"
@@ -224,10 +239,14 @@ def test_without_click_there_is_a_hint(tmp_path: Path) -> None:
 # ----- servers -------------------------------------------------------------------------------
 
 
-def test_two_workers_of_uvicorn_share_the_sessions(
-    name: str, served: Program, project: Path, tmp_path: Path, port: int
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_two_workers_of_uvicorn_share_the_sessions(  # noqa: PLR0913 - they are fixtures
+    name: str, served: Program, project: Path, tmp_path: Path, *, port: int, end: signal.Signals
 ) -> None:
-    """None of 64 messages of 50 clients is lost, whoever gets it; and no worker's kill matters."""
+    """None of 64 messages of 50 clients is lost, whoever gets it; and no worker's kill matters.
+
+    Nor does that of their parent, without which they may live on.
+    """
     (tmp_path / "shop_app.py").write_text(APP)
     command = [sys.executable, "-m", "uvicorn", "shop_app:asgi", "--workers", "2"]
     with (
@@ -243,7 +262,12 @@ def test_two_workers_of_uvicorn_share_the_sessions(
         assert session.state.statistics().messages == before + 64
         os.kill(int(workers.pop()), signal.SIGKILL)
         eventually(lambda: try_to_ask(port, project, "after"), timeout=START_SECONDS)
-        server.end()
+        if end == signal.SIGTERM:
+            server.end()
+        else:
+            os.kill(server.process.pid, end)
+            server.process.wait()
+            server.kill()  # all of it
         assert session.health_check().status.value == "healthy"
     assert served.end() == 0
 

@@ -929,6 +929,27 @@ def test_who_sends_is_not_held_by_what_others_send(
     assert two.got == ["hello", *range(100)]
 
 
+def test_who_must_not_be_held_up_sends_what_is_quickly_sent(one: Peer, two: Peer) -> None:
+    """To connect, and to seal what is long, is left to the run loop; and the order is kept."""
+    gathered: list[Callable[[], None]] = []
+    messages: list[Any] = ["first", "second", "third", "x" * (1 << 16)]
+
+    def send(message: object) -> None:
+        one.transport.send(two.transport.address, message, gather=gathered.append)
+
+    send(messages[0])
+    assert gathered == []
+    until(lambda: two.got == messages[:1], one, two)
+    for message in messages[1:3]:
+        send(message)
+    assert len(gathered) == 2
+    assert len(set(gathered)) == 1
+    send(messages[3])
+    assert len(gathered) == 2
+    gathered[0]()
+    until(lambda: two.got == messages, one, two)
+
+
 def test_a_failure_in_another_thread_is_told_by_the_running_one(one: Peer, two: Peer) -> None:
     """The runner sleeps without end until there is something to tell."""
     two.transport.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,23 @@ def test_a_page_is_scraped_over_http(page: Page, session: SessionHandle) -> None
     assert samples["jidocode_sessions"] == 1.0
     assert samples["jidocode_processes"] >= 5
     assert session.id not in text
+
+
+def test_the_names_on_the_page_are_those_that_are_scraped(page: Page) -> None:
+    """Each of them; and they end as Prometheus wants it, by what is counted or by the unit."""
+    text = (Path(__file__).parents[2] / "docs/metrics.md").read_text("utf-8")
+    told = set(re.findall(r"`((?:jidocode|gen_ai_client)_\w+)`", text))
+    found = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in page.registry.collect()
+    }
+
+    assert set(found) == told
+    for name, kind in found.items():
+        assert name.endswith("_total") is (kind == "counter")
+        is_measured = kind == "histogram" and name != "gen_ai_client_token_usage"
+        assert name.endswith("_seconds") is is_measured
+        assert name.endswith("_bytes") is ("memory" in name)
 
 
 def test_calls_are_counted_by_target_operation_and_outcome(

@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from valid_history import problems
 
+from jidocode import ModelSpec, SessionSystem, ToolResult, allow_all
 from jidocode.errors import (
     ContextOverflowError,
     ModelError,
@@ -244,3 +246,23 @@ def test_the_code_about_models_runs(aimock: str, tmp_path: Path) -> None:
             [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
         )
         assert (done.stderr, done.stdout) == ("", expected)
+
+
+def test_turns_of_an_agent(aimock: str, project: Path) -> None:
+    """Calls in pieces, a limit of rate, and a cut, in one conversation, which stays valid."""
+    model = ModelSpec(options={"model": "gpt-4o", "base_url": f"{aimock}/v1", "api_key": "test"})
+    with SessionSystem(model=model, policy=allow_all, durability="memory") as system:
+        session = system.create_session(project)
+        (project / "src" / "main.py").write_text("def main() -> None: ...\n")
+        turn = session.agent.prompt("two calls, please")
+        results = [each for each in turn if isinstance(each, ToolResult)]
+        assert [result.is_error for result in results] == [False, False]
+        assert turn.result().text == "It is done."
+        assert session.agent.prompt("limited again").result().text == "again"
+        statuses = [each["response"]["status"] for each in asked(aimock, "limited again")]
+        assert statuses == [429, 200]
+        cut = session.agent.prompt("cut off").result()
+        assert cut.outcome is TurnOutcome.INTERRUPTED
+        assert cut.text
+        assert session.agent.prompt("greet me").result().ok
+        assert problems(session.state.history(), "openai") == []

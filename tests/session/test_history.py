@@ -725,6 +725,16 @@ def test_what_is_no_history_is_refused(state: StateClient, messages: Any) -> Non
         state.import_history([], "gemini")  # type: ignore[arg-type] # on purpose
 
 
+def test_the_error_says_which_message_is_wrong_in_which_format(state: StateClient) -> None:
+    """An app may have thousands of them, from another tool."""
+    history: list[Any] = [{"role": "user", "content": "a"}, {"role": "wizard", "content": "b"}]
+    with pytest.raises(InvalidRequestError) as refused:
+        state.import_history(history)
+    assert refused.value.message == (
+        "message 1 of the history is no message of the format 'openai'"
+    )
+
+
 def test_the_checker_can_fail() -> None:
     """Each rule of it refuses something; else the tests with it prove nothing."""
     call = openai_answer(openai_call() | {"type": "function"}, content=None)

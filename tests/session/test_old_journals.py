@@ -6,7 +6,7 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import asdict
@@ -65,9 +65,10 @@ def plain(value: Any) -> object:
     """Return a value as what the older version said of it."""
     if isinstance(value, datetime):
         return value.isoformat() if value.year == WRITTEN_IN else "when it was opened"
-    name = {"type": type(value).__name__.removeprefix("Journal")}
+    kind = cast("type[object]", type(value))
+    name = {"type": kind.__name__.removeprefix("Journal")}
     fields = asdict(value, recurse=False)
-    for added, default in ADDED.get(type(value), {}).items():
+    for added, default in ADDED.get(kind, {}).items():
         if fields[added] == default:
             del fields[added]
     return (name if isinstance(value, (Change, Block)) else {}) | fields

@@ -280,7 +280,8 @@ def test_a_client_shows_the_signature_and_the_docstring_of_the_operation() -> No
     client = StateClient(typing.cast("Any", None))
 
     assert str(inspect.signature(client.messages)) == (
-        "(*, after_seq: 'int' = 0, limit: 'int' = 100) -> 'list[Message]'"
+        "(*, after_seq: 'int' = 0, limit: 'int' = 100, last: 'int | None' = None)"
+        " -> 'list[Message]'"
     )
     assert client.messages.__doc__ == Conversation.messages.__doc__
     assert client.append_chunk.__doc__ == state_operations.append_chunk.__doc__

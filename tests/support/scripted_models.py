@@ -19,13 +19,14 @@ from jidocode import (
     ToolCallDelta,
 )
 
-WORDS = {"say", "think", "call", "wait", "crash", "break", "echo", "again"}
+WORDS = {"say", "burst", "think", "call", "wait", "crash", "break", "echo", "again"}
 
 
 class ScriptedModel:
     """Answers the last message by the script that it is.
 
-    Each line is a piece: `say TEXT`, `think TEXT`, `call NAME ARGUMENTS`; `wait`, for ever;
+    Each line is a piece: `say TEXT`, `think TEXT`, `call NAME ARGUMENTS`; `burst TEXT`, as `say`,
+    but together with what follows, as a server's last packet has it; `wait`, for ever;
     `break`, for an answer that breaks off; `crash`, for a process that does; `echo`, for the
     request. After results of tools it says how many there are, unless it is to repeat the calls:
     `again`. To what is no script it says `hm`.
@@ -55,6 +56,9 @@ class ScriptedModel:
             match word:
                 case "say":
                     yield TextDelta(rest)
+                case "burst":
+                    yield TextDelta(rest)
+                    continue
                 case "think":
                     yield ReasoningDelta(rest, "signed")
                 case "call":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from colleagues import colleagues
 from valid_history import problems
 
@@ -21,6 +24,7 @@ from jidocode import (
     CallTimeoutError,
     Decision,
     Deny,
+    HostStartError,
     InvalidModelError,
     InvalidRequestError,
     ModelInterruptedError,
@@ -31,7 +35,9 @@ from jidocode import (
     TextBlock,
     TextDelta,
     Todo,
+    Tool,
     ToolCallDelta,
+    ToolKind,
     ToolRequest,
     ToolResult,
     TurnHandle,
@@ -94,6 +100,14 @@ def test_a_prompt_is_answered_and_the_answer_kept(session: SessionHandle) -> Non
     assert session.state.statistics().usage.input_tokens == 10
     assert list(turn) == [], "it has ended"
     assert turn.done
+
+
+def test_an_answer_that_comes_all_at_once_is_kept(session: SessionHandle) -> None:
+    """Nothing else runs in the agent between its first piece and its end."""
+    result = session.agent.prompt("burst one\nburst two").result()
+
+    assert result.text == "onetwo"
+    assert session.state.messages(last=1)[0].content == "onetwo"
 
 
 def test_calls_of_tools_are_made_and_the_model_goes_on(
@@ -292,6 +306,9 @@ def test_what_is_wrong_with_a_prompt_is_raised(session: SessionHandle) -> None:
         {"content": "say one", "max_turns": 0},
         {"content": "say one", "max_tokens": 0},
         {"content": 3},
+        {"content": " \n"},
+        {"content": []},
+        {"content": [TextBlock("")]},
     ]
     for arguments in wrong:
         with pytest.raises(InvalidRequestError):
@@ -316,6 +333,17 @@ def test_without_a_model_nobody_answers(project: Path, model: ModelSpec | None) 
             with pytest.raises(InvalidModelError) as raised:
                 session.agent.prompt("say one")
             assert "secret" not in str(raised.value)
+
+
+def test_where_the_sdk_is_missing_a_system_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host imports what agents need, once for all of them; it says what is missing."""
+    (tmp_path / "httpx2.py").write_text("raise ImportError('there is no such SDK here')\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    with pytest.raises(HostStartError, match=re.escape("pip install 'jidocode[agent]'")):
+        SessionSystem(model=ModelSpec())
 
 
 def test_a_session_chooses_its_model(system: SessionSystem, project: Path) -> None:
@@ -503,3 +531,38 @@ def test_a_session_that_stops_ends_its_turn(session: SessionHandle) -> None:
     session.stop()
 
     assert turn.result().outcome is TurnOutcome.INTERRUPTED
+
+
+@frozen
+class Nothing:
+    """Arguments of a tool that takes none."""
+
+
+def test_no_thread_fails_over_a_system_that_was_closed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor prints anything: a call that comes to its end later has nobody to tell of that."""
+    failures = list[str]()
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        failures.append(str(args.exc_value))
+
+    monkeypatch.setattr(threading, "excepthook", tell)
+    begun, ends = threading.Event(), threading.Event()
+
+    def wait(_session: SessionHandle, _arguments: Nothing) -> str:
+        begun.set()
+        ends.wait(60)
+        return "done"
+
+    tool = Tool(name="wait", description="Waits.", kind=ToolKind.THINK, arguments=Nothing, run=wait)
+    with SessionSystem(tools=[tool], model=SCRIPTED, durability="memory") as system:
+        turn = system.create_session(project).agent.prompt("call wait {}")
+        assert begun.wait(60)
+        calls = [each for each in threading.enumerate() if each.name == "jidocode-call"]
+    assert turn.result(10).outcome is TurnOutcome.INTERRUPTED
+    ends.set()
+    for each in calls:
+        each.join(10)
+    assert calls
+    assert not failures

@@ -128,7 +128,7 @@ def test_a_turn_under_way_is_use(project: Path, tmp_path: Path, script: str) -> 
         idle_timeout=seconds,
         model=ModelSpec("scripted_models:ScriptedModel"),
         policy=think_long,
-        preload=["jidocode.session.agent.server", "scripted_models"],
+        preload=["scripted_models"],
     ) as system:
         session = system.create_session(project)
         turn = session.agent.prompt(script)

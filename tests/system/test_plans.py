@@ -267,7 +267,7 @@ def test_a_change_goes_to_state_and_then_to_all_who_have_the_record(
     assert told["sessions"] == UpdateChild(session.id, value=opened)
     children = [request for _, request in app.asked[4:6] if isinstance(request, UpdateChild)]
     assert [(child.child_id, child.start) for child in children] == [
-        (spec.id, spec.start) for spec in app.sessions.children(record)
+        (spec.id, spec.start) for spec in app.sessions.children(opened)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import queue
 import threading
 import time
@@ -57,9 +58,20 @@ class PendingCall:
         ended: Whether it has ended.
         on_end: Called when it ends, in whatever thread: for who sets it, and looks then whether
             it has ended, and waits in another way than by `wait`.
+        deadline: When it ends with `CallTimeoutError`; None if who waits sees to that.
     """
 
-    __slots__ = ("_done", "ended", "failed", "number", "on_end", "payload", "ref", "target")
+    __slots__ = (
+        "_done",
+        "deadline",
+        "ended",
+        "failed",
+        "number",
+        "on_end",
+        "payload",
+        "ref",
+        "target",
+    )
 
     def __init__(self, number: int, ref: ActorRef, target: str) -> None:
         self.number = number
@@ -69,6 +81,7 @@ class PendingCall:
         self.payload: Body | Exception = b""
         self.ended = False
         self.on_end: Callable[[], object] | None = None
+        self.deadline: Deadline | None = None
         self._done = threading.Lock()  # cheaper than an Event, and there is one for each call
         self._done.acquire()
 
@@ -137,6 +150,7 @@ class CallLedger:
         self._directory = directory
         self._pending: dict[int, PendingCall] = {}
         self._numbers = itertools.count(1)
+        self._look_at = math.inf  # when `_end_late` will be called; never later than that
 
     def __len__(self) -> int:
         """Return how many calls are under way."""
@@ -156,6 +170,7 @@ class CallLedger:
         See `Messenger.send` about *gather*.
 
         Raises:
+            HostError: No call can be answered any more.
             Exception: Whatever pickling the request raises.
         """
         return self._send(PendingCall(next(self._numbers), ref, target), request, gather)
@@ -175,10 +190,12 @@ class CallLedger:
         self, pending: P, request: Callable[[int], object], gather: Gather | None = None
     ) -> P | NotSentError:
         number, ref = pending.number, pending.ref
-        # From here on the news of a death settles the call; what came before is asked for.
+        # From here on the news of a death, or of the end, settles the call; what came before is
+        # asked for.
         self._pending[number] = pending
         sent = False
         try:
+            self.check()
             address = ref.address
             if self._messenger.reaches(address) and not self._directory.is_gone(ref):
                 undelivered = partial(self._undelivered, number)
@@ -204,6 +221,19 @@ class CallLedger:
     def forget(self, pending: PendingCall) -> None:
         """Have nobody hear of the answer of *pending* any more."""
         self._pending.pop(pending.number, None)
+
+    def limit(self, pending: PendingCall, deadline: Deadline) -> None:
+        """Have *pending* end with `CallTimeoutError` at *deadline*; any thread may.
+
+        There is one timer for all calls: hardly one of them ever comes so far.
+        """
+        pending.deadline = deadline
+        if deadline.at < self._look_at:
+            self._look_again(deadline.at)
+
+    def _look_again(self, when: float) -> None:
+        self._messenger.call_at(when, self._end_late)
+        self._look_at = when  # last: whoever is interrupted before has set a timer too many
 
     def stop(self, pending: PendingCall) -> None:
         """Have *pending* end with `Stopped`; any thread may."""
@@ -304,6 +334,21 @@ class CallLedger:
         self.ended = error
         for number in list(self._pending):
             self._settle(number, copy.copy(error), failed=True)
+
+    def _end_late(self) -> None:
+        self._look_at = math.inf  # first: who limits a call after the look below sets a timer
+        now, earliest = time.monotonic(), math.inf
+        for pending in list(self._pending.values()):
+            deadline = pending.deadline
+            if deadline is None:
+                continue
+            if deadline.at <= now:
+                error = CallTimeoutError(pending.target, deadline.seconds)
+                self._settle(pending.number, error, failed=True)
+            else:
+                earliest = min(earliest, deadline.at)
+        if earliest < self._look_at:
+            self._look_again(earliest)
 
     def _undelivered(self, number: int, outcome: Outcome) -> None:
         """Give the news of a death a moment to come, for it knows the reason."""

@@ -267,6 +267,10 @@ class HostClient:
         """Have nobody hear of *pending* any more; to be done when it has ended, too."""
         self._ledger.forget(pending)
 
+    def limit(self, pending: PendingCall, deadline: Deadline) -> None:
+        """Have *pending* end with `CallTimeoutError` at *deadline*; any thread may."""
+        self._ledger.limit(pending, deadline)
+
     def stop(self, pending: PendingCall) -> None:
         """Have *pending* end with `Stopped`; any thread may."""
         self._ledger.stop(pending)

@@ -7,8 +7,11 @@ one that closes the system for a reader thread that waits for it.
 
 So where a handler may come, the main thread only puts down what is to be sent, in one step,
 and the reader thread sends it, or whichever thread sends next: what the main thread has sent
-comes before what others send after that. It takes some microseconds more; a main thread
+comes before what others send after that. It takes two changes of threads more; a main thread
 without handlers, and every other thread, sends by itself.
+
+And so does the loop of coroutines in the main thread, which has handlers as a rule (asyncio sets
+one for Ctrl-C). No handler calls what has to be awaited, so none needs what a loop holds.
 """
 
 from __future__ import annotations
@@ -38,26 +41,24 @@ class AppMessenger(Messenger):
         self._sending: Any = threading.RLock()
 
     def post(self, address: LoopbackAddress, parcel: Parcel, gather: Gather | None = None) -> None:
-        """Send *parcel* to *address*, by the reader thread if a handler may interrupt this one.
-
-        The reader is woken for that by whoever *gather* hands it to.
-        """
-        if threading.get_ident() != threading.main_thread().ident:
-            if self._put_down:
-                self._send_what_was_put_down()
-            super().post(address, parcel)
-        elif self._closed:
-            raise HostError("this transport is closed")
-        elif self._hands_over or has_handlers():
-            self._hands_over = True  # from now on, for the order of what one thread sends
+        """Send *parcel* to *address*, by the reader thread if a handler may interrupt this one."""
+        if gather is None and self._is_interruptible():
+            if self._closed:
+                raise HostError("this transport is closed")
             self._put_down.append((address, parcel))
             self.poller.call_at(0.0, self._send_what_was_put_down)
-            if gather is None:
-                self.poller.wake_for_timer()
-            else:
-                gather(self.poller.wake_for_timer)
+            self.poller.wake_for_timer()
         else:
-            super().post(address, parcel)
+            if self._put_down:
+                self._send_what_was_put_down()
+            super().post(address, parcel, gather)
+
+    def _is_interruptible(self) -> bool:
+        if threading.get_ident() != threading.main_thread().ident:
+            return False
+        # Once it is so, it stays so: for the order of what one thread sends.
+        self._hands_over = self._hands_over or has_handlers()
+        return self._hands_over
 
     def _send_what_was_put_down(self) -> None:
         if self._sending._is_owned():  # noqa: SLF001 - `Condition` asks it, too

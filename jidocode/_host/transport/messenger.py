@@ -32,7 +32,7 @@ from jidocode._host.transport.knock import Knock
 from jidocode._host.transport.outbound import PATIENCE_SECONDS, WELCOME_SECONDS, Link, connect
 from jidocode._host.transport.poller import Poller
 from jidocode._host.transport.watches import OnReady, Watches
-from jidocode._host.transport.window import Outcome, Parcel, Settle
+from jidocode._host.transport.window import BATCH_BYTES, Outcome, Parcel, Settle
 from jidocode.base import log
 from jidocode.base.refs import LOCAL_NODE
 from jidocode.errors import HostError
@@ -48,7 +48,7 @@ Handler = Callable[[Any], Any]
 """Gets each message in its envelope, and says by something false that it wants no more."""
 
 Gather = Callable[[Callable[[], None]], None]
-"""Calls a function soon, once for many who want that; in their own thread."""
+"""Calls a function now or soon, once for many who want that; in the thread that asks for it."""
 
 
 class Envelope:
@@ -157,8 +157,11 @@ class Messenger:
         The bytes are usually with the kernel when this returns. *on_failure* is
         called once, from the run loop, with the `Outcome`, when the message is
         known not to be delivered, or may not have been. An answer, and a part of one, is
-        always taken: whoever asked for it will read it. Where another thread has to be woken
-        in order to send it, *gather* does so.
+        always taken: whoever asked for it will read it.
+
+        Of a thread that must not be held up, which is not that of the run loop, *gather* sends
+        what is quickly sent: with other messages to the same target, if there are any. The run
+        loop sends the rest.
 
         Raises:
             HostError: This messenger is closed, or does not reach *target*.
@@ -432,10 +435,15 @@ class Messenger:
 
     def post(self, address: LoopbackAddress, parcel: Parcel, gather: Gather | None = None) -> None:
         """Send *parcel* to *address*, over the link there is or a new one."""
-        del gather  # nobody has to be woken
         link = self.queue(address, parcel)
-        if link is not None:
+        if link is None:
+            return
+        if gather is None:
             link.flush()
+        elif link.is_open and len(parcel.body) < BATCH_BYTES:
+            gather(link.flush)
+        else:  # to open a connection is to wait, and to seal what is long, too
+            self.call_at(0.0, link.flush)
 
     def queue(self, address: LoopbackAddress, parcel: Parcel) -> Link | None:
         """Do all of that but the system calls; return the link whose `flush` does these."""

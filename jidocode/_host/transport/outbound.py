@@ -181,6 +181,11 @@ class Link:
         if not self._gate._is_owned():  # noqa: SLF001 - as above
             self._flush()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, and its peer has let this process in."""
+        return self._socket is not None and not self._window.is_greeting
+
     def _turn_away(self, parcel: Parcel) -> None:
         if parcel.settle is None and not self._is_losing:
             self._is_losing = True

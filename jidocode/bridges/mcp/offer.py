@@ -14,6 +14,8 @@ from jidocode.errors import HostExitedError, JidocodeError
 from jidocode.session.commands import operations
 from jidocode.session.commands.client import CommandsClient
 from jidocode.session.manager.client import ManagerClient
+from jidocode.session.mcp.asking import CANCEL
+from jidocode.session.mcp.client import McpServersClient
 from jidocode.session.requests import Channel, Request, Script
 from jidocode.session.state.client import StateClient
 from jidocode.session.tools.calls import ToolCalls
@@ -136,6 +138,11 @@ class _Context:
         channel = self._session.commands._channel  # noqa: SLF001 - it asks over the same one
         return _EndableCommands(_EndableChannel(channel, self._stop))
 
+    @property
+    def mcp(self) -> McpServersClient:
+        channel = self._session.mcp._channel  # noqa: SLF001 - as above
+        return McpServersClient(_EndableChannel(channel, self._stop))
+
 
 class _EndableCommands(CommandsClient):
     """Ends a command that nobody waits for any more, as if its task had been cancelled."""
@@ -164,5 +171,5 @@ class _EndableChannel:
     ) -> _Result:
         del stop
         # That a command has to end is said after the stop, and has to be heard.
-        ends = request.operation == operations.cancel_command.__name__
+        ends = request.operation in {operations.cancel_command.__name__, CANCEL}
         return self._channel(request, timeout=timeout, stop=None if ends else self._stop)

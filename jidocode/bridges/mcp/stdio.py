@@ -8,18 +8,18 @@ client writes a line.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import AsyncIterator
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import anyio
-from attrs import frozen
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
+from jidocode.base.lines import LineReader
 from jidocode.bridges.mcp.offer import Offer
 from jidocode.bridges.mcp.server import make_server, run_until_told
+from jidocode.bridges.pipes import Pipes
 
 _AT_ONCE = 2**16
 """Bytes that are read at once."""
@@ -27,27 +27,6 @@ _NEVER_WAITS = 4096
 """Bytes that a pipe which can be written to takes at once: PIPE_BUF."""
 _LONGEST_LINE = 2**26
 """Bytes of one message; a client that sends longer ones is not listened to any more."""
-
-
-@frozen
-class Pipes:
-    """Standard input and output as the client has them, which nothing else can use any more."""
-
-    source: int
-    sink: int
-
-    @classmethod
-    def claim(cls) -> Self:
-        """Return them; from now on nothing else reads or writes there, no child either.
-
-        Whatever prints, prints to standard error.
-        """
-        source, sink = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
-        os.dup2(2, 1)
-        return cls(source, sink)
 
 
 def serve_stdio(offer: Offer, pipes: Pipes) -> None:
@@ -73,21 +52,18 @@ class _Lines:
         self._source = source
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest = bytearray()
-        while len(rest) <= _LONGEST_LINE:
+        reader = LineReader(_LONGEST_LINE)
+        while True:
             # A file can always be read, and not be waited for.
             with contextlib.suppress(PermissionError):
                 await anyio.wait_readable(self._source)
             data = os.read(self._source, _AT_ONCE)
             if not data:
                 return
-            start = len(rest)
-            rest += data
-            if rest.find(b"\n", start) >= 0:
-                *lines, last = bytes(rest).split(b"\n")
-                rest = bytearray(last)
-                for line in lines:
-                    yield line
+            for text in reader.feed(data):
+                if text is None:
+                    return
+                yield text
 
 
 class _Sink:

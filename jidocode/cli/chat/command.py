@@ -137,16 +137,11 @@ def _system(
                 )
             yield system
         return
-    from attrs import evolve
-
     from jidocode.system.settings import Settings
     from jidocode.system.system import SessionSystem
 
     spec = required(model_spec(model, base_url))
-    settings = Settings.load(config)
-    # The host has it imported once; else each life of the agent would take seconds for that.
-    preload = (*settings.preload, "jidocode.session.agent.preload")
-    with SessionSystem(evolve(settings, preload=preload), model=spec) as system:
+    with SessionSystem(Settings.load(config), model=spec) as system:
         yield system
 
 

@@ -15,7 +15,7 @@ from jidocode.session.agent.model import ToolDescription
 from jidocode.session.agent.turn import DEFAULT_LIMITS, TurnLimits
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks
-from jidocode.session.conversation.blocks import Block
+from jidocode.session.conversation.blocks import Block, TextBlock
 from jidocode.session.conversation.changes import new_record_id
 from jidocode.session.tools.policy import AsyncPolicy, Policy
 from jidocode.session.tools.tool import is_awaited
@@ -67,7 +67,7 @@ class AgentClient:
         Raises:
             AgentBusyError: A turn is under way, and it is not to wait.
             InvalidModelError: The system has no model, or it cannot be made.
-            InvalidRequestError: An argument breaks a rule.
+            InvalidRequestError: An argument breaks a rule, or there is no *content* but blanks.
             InvalidTimeError: *timeout* is no time.
             TypeError: The policy can only be awaited, which takes an `AsyncSessionHandle`.
             StartFailedError: The process of the agent cannot be started.
@@ -76,6 +76,8 @@ class AgentClient:
         said = (
             checks.content(content) if isinstance(content, str) else checks.blocks("user", content)
         )
+        if not _says_something(said):
+            raise InvalidRequestError("a prompt has to say something: this one is empty")
         if max_turns is not None:
             require_int("max_turns", max_turns, least=1)
         if max_tokens is not None:
@@ -109,3 +111,10 @@ class AgentClient:
         driver = TurnDriver(self._way, request, cast("Policy", decides))
         driver.start()
         return driver.handle
+
+
+def _says_something(content: str | Sequence[Block]) -> bool:
+    """Whether a request has a message with *content*: one of blanks is left out of it."""
+    if isinstance(content, str):
+        return bool(content.strip())
+    return any(not isinstance(block, TextBlock) or block.text.strip() for block in content)

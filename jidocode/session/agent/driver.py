@@ -79,7 +79,7 @@ class TurnDriver:
         self._lock = threading.Lock()
         self._stops: set[Stop] = set()
         self._ended = False
-        self._unwanted = False
+        self._cancelled = False
         self._slots = threading.Semaphore(SIDE_BY_SIDE)
         self._text = ""
         self._usage = NOTHING_USED
@@ -91,14 +91,12 @@ class TurnDriver:
             threading.Thread(target=self._run, name="jidocode-turn", daemon=True).start()
             self.handle.wait_accepted()
         except BaseException:
-            # Whoever waits does not want it any more, or it is none. Nobody may be there yet who
-            # could cancel it: then it is cancelled when it is taken.
-            self._unwanted = True
-            self.cancel()
+            self.cancel()  # whoever waits does not want it any more, or it is none
             raise
 
     def cancel(self) -> None:
         """Have the turn end."""
+        self._cancelled = True
         try:
             self._way.cast(CancelTurn(self._request.turn_id))
         except JidocodeError as error:  # then it has ended, and is told so
@@ -166,7 +164,7 @@ class TurnDriver:
 
     def _accept(self) -> None:
         self.handle.accept()
-        if self._unwanted:
+        if self._cancelled:  # the agent may not have had the turn when it was told, nor been there
             self.cancel()
 
     # In the threads of calls

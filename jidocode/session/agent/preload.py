@@ -1,16 +1,14 @@
 """What a host imports and does before it forks, so that an agent costs little.
 
-Name it to have that: `SessionSystem(preload=["jidocode.session.agent.preload"])`. The SDK is then
-imported once, in the host, which all processes share; so are the certificates, and all that is
-worked out at the first turn and kept, for a whole turn is played here, against nobody.
+That of a system whose model is `OpenAIModel` does. The SDK is then imported once, in the host,
+which all processes share; so are the certificates, and all that is worked out at the first turn
+and kept, for a whole turn is played here, against nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-
-import httpx2
 
 from jidocode.session.agent import server
 from jidocode.session.agent.asking import ask_model
@@ -43,6 +41,8 @@ def rehearse() -> None:
 
 
 async def _turn(path: str) -> None:
+    import httpx2  # noqa: PLC0415 - where it is missing, the model's module says so better
+
     transport = httpx2.AsyncHTTPTransport(uds=path, verify=shared_ssl_context())
     model = OpenAIModel(
         "nobody", base_url="http://nobody.invalid/v1", api_key="nothing", transport=transport

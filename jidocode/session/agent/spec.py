@@ -49,6 +49,12 @@ class ModelSpec(Record):
     name: str = field(default=OPENAI_MODEL, validator=_dotted)
     options: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, validator=_texts)
 
+    @property
+    def preload(self) -> str:
+        """The module that a host imports before it forks, so that an agent costs little."""
+        module = "preload" if self.name == OPENAI_MODEL else "server"
+        return f"jidocode.session.agent.{module}"
+
     def make(self) -> Model:
         """Return the model, here.
 

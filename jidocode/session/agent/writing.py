@@ -85,11 +85,15 @@ class MessageWriter:
             self._writing = asyncio.create_task(self._write_all())
 
     async def _write_all(self) -> None:
-        while not self._hurry.is_set():
+        # A whole answer may have come, and be finished, before this runs at all: so it looks
+        # whether there is a hurry only after it has written.
+        while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITE_DELAY):
                     await self._hurry.wait()
             await self._write()
+            if self._hurry.is_set():
+                return
 
     async def _write(self) -> None:
         while self._waiting:
@@ -117,7 +121,7 @@ class MessageWriter:
         self._hurry.set()
         if self._writing is not None:
             await self._writing
-        await self._write()  # all of it, if it came at once, and the task had no turn before
+        await self._write()  # it may all have come before a write was begun
         await self._begin()
         for call in message.tool_calls:
             use = ToolUseBlock(call.id, name_of(call), arguments_of(call))

@@ -71,7 +71,9 @@ def import_history(
         try:
             read(found, message)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InvalidRequestError(f"message {place} of the history is none") from error
+            raise InvalidRequestError(
+                f"message {place} of the history is no message of the format {history_format!r}"
+            ) from error
     found.close()
     for said in found.said:
         checks.blocks(said.role, said.blocks)

@@ -178,12 +178,12 @@ class StreamedMessage(Struct):
         if change.offset != self.length:
             return
         self.seqs.append(change.seq)
-        if isinstance(change, StreamBlock):
-            self.parts.append(change.block)
-            self.extra += change.block.length
-        else:
+        if isinstance(change, StreamChunk):
             self.parts.append(as_part(change.text, change.kind))
             self.length += len(change.text)
+        else:
+            self.parts.append(change.block)
+            self.extra += change.block.length
 
     def whole(
         self,

@@ -96,8 +96,8 @@ class Streams:
         if kind != "text":
             checks.one_of("the kind of a chunk", kind, get_args(ChunkKind))
             _require_assistant(stream)
-        waiting = self._waiting.get(message_id) or _Waiting(kind)
-        length, end = stream.length + waiting.length, offset + len(text)
+        waiting = self._waiting.get(message_id)
+        length, end = stream.length + (waiting.length if waiting else 0), offset + len(text)
         if end + stream.extra > checks.MAX_CONTENT_LENGTH:
             checks.room(stream.blocks, end)
         if end <= length and self._said(stream, waiting, offset, end) == [(kind, text)] * bool(
@@ -111,20 +111,19 @@ class Streams:
         if not wait:
             self._write(stream, text, kind)
         elif text:
-            if waiting.kind != kind:
-                self._write(stream, "", kind)
-                waiting = _Waiting(kind)
+            if waiting is None or waiting.kind != kind:
+                self._write_waiting(stream)
+                waiting = self._waiting[message_id] = _Waiting(kind)
             waiting.add(text)
-            self._waiting[message_id] = waiting
         return length + len(text)
 
     def _said(
-        self, stream: StreamedMessage, waiting: _Waiting, start: int, end: int
+        self, stream: StreamedMessage, waiting: _Waiting | None, start: int, end: int
     ) -> list[tuple[ChunkKind, str]]:
         """Return what is there from *start* to *end*, each kind in a row as one."""
         found: list[tuple[ChunkKind, list[str]]] = []
         place = 0
-        for kind, text in chain(stream.chunks(), waiting.chunks()):
+        for kind, text in chain(stream.chunks(), waiting.chunks() if waiting else ()):
             part = text[max(0, start - place) : max(0, end - place)]
             if found and found[-1][0] == kind:
                 found[-1][1].append(part)

@@ -184,7 +184,8 @@ def decode(record: JournalRecord) -> Change:
         ((tag, fields),) = _read_json(record.payload).items()
         cls = _CLASSES.get(tag)
         if cls is not None:
-            given = {**fields, "seq": record.seq}
+            # With the defaults: it costs msgspec more to find and set them than to take them.
+            given = {**_ADDED.get(cls, {}), **fields, "seq": record.seq}
             if "blocks" in fields or "block" in fields:
                 change = msgspec.convert(given, cls, dec_hook=_block)
                 if isinstance(change, Message) and change.blocks:
@@ -227,7 +228,8 @@ def _refuse_unknown(given: Any, found: object) -> None:
         if not given.keys() <= names.keys():
             raise ValueError("a field is not known")
         for name, value in given.items():
-            _refuse_unknown(value, getattr(found, name))
+            if isinstance(value, (dict, list)):  # there is no other level, and no call for each
+                _refuse_unknown(value, getattr(found, name))
     elif isinstance(found, tuple):
         for value, part in zip(given, cast("tuple[object, ...]", found), strict=True):
             _refuse_unknown(value, part)

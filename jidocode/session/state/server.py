@@ -108,13 +108,14 @@ class State(GenServer):
 
     conversation: Conversation
 
-    def init(
+    def init(  # noqa: PLR0913, PLR0917 - all that it is started with
         self,
         session: Session,
         journal_dir: str | None = None,
         durability: Durability = "process",
         system: str | None = None,
         idle_timeout: float | None = None,
+        others: tuple[str, ...] = (),
     ) -> None:
         """Begin or resume the conversation of *session* (called by the host, first).
 
@@ -130,6 +131,7 @@ class State(GenServer):
             system: The system that has the session open, which takes no change any more
                 once that is not sure; None if there are no others.
             idle_timeout: Seconds after which a session is stopped that nobody uses; None for never.
+            others: The ids of further children that may be in use meanwhile.
 
         Raises:
             JournalError: The journal cannot be opened; see `recovery.recover`.
@@ -146,8 +148,8 @@ class State(GenServer):
         self._use = Use()
         self._idle: IdleWatch | None = None
         if idle_timeout is not None:
-            others = tuple(map(self.sibling, ("manager", "commands", "agent")))
-            self._idle = IdleWatch(self, session.id, idle_timeout, self._idle_seconds, others)
+            asked = tuple(map(self.sibling, ("manager", "commands", "agent", *others)))
+            self._idle = IdleWatch(self, session.id, idle_timeout, self._idle_seconds, asked)
 
     def _idle_seconds(self) -> float:
         if self._subscriptions or self.conversation.streams():

@@ -12,18 +12,32 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-from attrs import fields
+from attrs import asdict, field, fields, frozen
 
+from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
 from jidocode.errors import InvalidRequestError
 
 
-def schema_of(arguments: type) -> dict[str, Any]:
-    """Return the JSON Schema of *arguments*, an attrs class, as models take one.
+@frozen(eq=False, repr=False)
+class JsonArguments(Record):
+    """The arguments of an MCP server's tool: it says what they are, and checks them itself.
+
+    Attributes:
+        schema: Their JSON Schema, as text.
+    """
+
+    schema: str = field(repr=False)
+
+
+def schema_of(arguments: type | JsonArguments) -> dict[str, Any]:
+    """Return the JSON Schema of *arguments*, as models take one.
 
     Raises:
         TypeError: JSON has no such types.
     """
+    if isinstance(arguments, JsonArguments):
+        return cast("dict[str, Any]", json.loads(arguments.schema))
     whole = msgspec.json.schema(arguments)
     parts = {name: _strict(part) for name, part in whole.pop("$defs", {}).items()}
     schema = parts.pop(arguments.__name__, {})
@@ -38,13 +52,17 @@ def _strict(part: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "additionalProperties": False} if "properties" in schema else schema
 
 
-def take_arguments(cls: type[Any], given: Mapping[str, Any] | str) -> Any:
+def take_arguments(cls: type[Any] | JsonArguments, given: Mapping[str, Any] | str) -> Any:
     """Return the instance of *cls* that *given* says: an object, or the JSON of one.
+
+    Those of somebody else's tool are that object itself.
 
     Raises:
         InvalidRequestError: It says something else; a model can act on the message.
     """
     said = as_object(given)
+    if isinstance(cls, JsonArguments):
+        return said
     names = [each.name for each in fields(cls)]
     for name in said:
         if name not in names:
@@ -55,6 +73,13 @@ def take_arguments(cls: type[Any], given: Mapping[str, Any] | str) -> Any:
         raise InvalidRequestError(_sentence(error)) from error
     except (ValueError, TypeError) as error:  # from a validator of the class
         raise InvalidRequestError(f"the arguments break a rule: {describe(error)}") from error
+
+
+def as_mapping(arguments: Any) -> Mapping[str, Any]:
+    """Return what `take_arguments` has returned, as it was said."""
+    if isinstance(arguments, dict):
+        return cast("dict[str, Any]", arguments)
+    return asdict(arguments)
 
 
 def as_object(given: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
-from attrs import asdict
-
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import describe, quote
@@ -32,7 +30,8 @@ from jidocode.session.conversation.changes import (
     ToolResult,
     new_record_id,
 )
-from jidocode.session.tools.arguments import as_object, take_arguments
+from jidocode.session.tools.arguments import as_mapping, as_object, take_arguments
+from jidocode.session.tools.bounding import bounded
 from jidocode.session.tools.makers import is_making, making
 from jidocode.session.tools.policy import (
     Allow,
@@ -46,9 +45,6 @@ from jidocode.session.tools.steps import Decide, InSteps, Run, Steps, UndecidedE
 from jidocode.session.tools.tool import Tool, ToolContext, ToolKind
 
 T = TypeVar("T")
-
-MAX_RESULT_LENGTH = 30_000
-"""Characters of a result that a model is given; of a longer one, its beginning and its end."""
 
 _INTERRUPTED = "the call was interrupted: it may be done in part"
 _NOT_MADE = "the call was interrupted before it was made"
@@ -64,7 +60,7 @@ class ToolCalls:
     """Calls of the tools of one session.
 
     Attributes:
-        tools: By their names, those of every session first.
+        tools: By their names, those of every session first; none of its MCP servers.
     """
 
     def __init__(
@@ -79,6 +75,49 @@ class ToolCalls:
     def under(self, policy: AsyncPolicy) -> ToolCalls:
         """Return those of the same tools under another policy."""
         return ToolCalls(self._session_id, self.tools.values(), policy, patience=self.patience)
+
+    def listed(self) -> Steps[list[Tool]]:
+        """Return all tools, those of the session's MCP servers last."""
+        from jidocode.session.mcp.tools import tools_of  # noqa: PLC0415 - few sessions have any
+
+        tools = dict(self.tools)
+        for offered in (yield from use(lambda session: session.mcp._offered())):  # noqa: SLF001 - for these alone
+            if offered.error is not None:
+                log.warning("a session lacks tools: {}", offered.error)
+            for tool in tools_of(offered):
+                tools.setdefault(tool.name, tool)
+        return list(tools.values())
+
+    def _find(self, name: str) -> Steps[Tool]:
+        """Return the tool *name*.
+
+        Raises:
+            InvalidRequestError: There is none.
+            McpServerError: It is one of a server that has failed.
+        """
+        tool, known = self.tools.get(name), list(self.tools)
+        if tool is None:
+            tool, names = yield from self._find_of_server(name)
+            known += names
+        if tool is None:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+            raise InvalidRequestError(f"there is no tool {quote(name)}; {hint}")
+        return tool
+
+    def _find_of_server(self, name: str) -> Steps[tuple[Tool | None, list[str]]]:
+        """Return the tool *name* of an MCP server, if there is one, and what that server has."""
+        from jidocode.session.mcp.tools import prefix_of, tools_of  # noqa: PLC0415 - as above
+
+        prefix = prefix_of(name)
+        if prefix is None:
+            return None, []
+        for offered in (yield from use(lambda session: session.mcp._offered(prefix))):  # noqa: SLF001 - for these alone
+            if offered.error is not None:
+                raise offered.error
+            names = [tool.name for tool in offered.tools]
+            return next(iter(tools_of(offered, name)), None), names
+        return None, []
 
     def call(
         self,
@@ -133,7 +172,7 @@ class ToolCalls:
         if wrong:
             return (yield from self._settle(call, wrong, is_error=True))
         try:
-            content, is_error = (yield from self._run(name, said)), False
+            content, is_error = (yield from self._run(call_id, name, said)), False
         except GeneratorExit:  # nobody can wait any more
             raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
@@ -144,15 +183,11 @@ class ToolCalls:
             raise
         return (yield from self._settle(call, content, is_error=is_error))
 
-    def _run(self, name: str, said: Mapping[str, Any]) -> Steps[str]:
-        tool = self.tools.get(name)
-        if tool is None:
-            close = get_close_matches(name, self.tools, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(self.tools)}"
-            raise InvalidRequestError(f"there is no tool {quote(name)}; {hint}")
+    def _run(self, call_id: str, name: str, said: Mapping[str, Any]) -> Steps[str]:
+        tool = yield from self._find(name)
         arguments = take_arguments(tool.arguments, said)
         if not tool.kind.is_harmless:
-            arguments = yield from self._allowed(tool, arguments)
+            arguments = yield from self._allowed(call_id, tool, arguments)
         result: object
         if isinstance(tool.run, InSteps):
             result = yield from tool.run.steps(arguments)
@@ -164,7 +199,7 @@ class ToolCalls:
 
     # Who allows it
 
-    def _allowed(self, tool: Tool, arguments: Any) -> Steps[Any]:
+    def _allowed(self, call_id: str, tool: Tool, arguments: Any) -> Steps[Any]:
         """Return the arguments to make the call with.
 
         Raises:
@@ -184,8 +219,9 @@ class ToolCalls:
             tool=tool.name,
             kind=tool.kind,
             subject=subject,
-            arguments=asdict(arguments),
+            arguments=as_mapping(arguments),
             protected=protected,
+            call_id=call_id,
         )
         decision = yield from self._ask(request)
         match decision:
@@ -244,10 +280,10 @@ class ToolCalls:
             raise
 
     def _settle(self, call: ToolCall, content: str, *, is_error: bool) -> Steps[ToolResult]:
-        bounded = _bounded(content)
+        kept = bounded(content)
 
         def write(session: ToolContext) -> ToolCall:
-            return session.state.add_tool_result(call.id, bounded, is_error=is_error)
+            return session.state.add_tool_result(call.id, kept, is_error=is_error)
 
         try:
             settled = yield from _twice(write)
@@ -309,11 +345,3 @@ def _told(error: Exception) -> str:
         with contextlib.suppress(Exception):  # its class may have broken it
             return str(error)
     return describe(error)
-
-
-def _bounded(content: str) -> str:
-    if len(content) <= MAX_RESULT_LENGTH:
-        return content
-    half = MAX_RESULT_LENGTH // 2
-    left_out = len(content) - 2 * half
-    return f"{content[:half]}\n[{left_out} characters were left out]\n{content[-half:]}"

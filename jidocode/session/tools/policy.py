@@ -29,9 +29,11 @@ class ToolRequest(Record):
         kind: What the tool does.
         subject: What the call is about: a command; for a tool of the kind `edit` the file's own
             path in the project, without `..` and symlinks, however the model has spelled it.
-        arguments: All that the model said, checked, in its own words.
+        arguments: All that the model said, checked, in its own words; with the defaults of what
+            it left out.
         protected: Whether it edits what other programs execute later, such as a git hook
             (`Settings.protected_paths`).
+        call_id: The id of the call, for whoever shows the calls of a turn.
     """
 
     session_id: str
@@ -40,6 +42,7 @@ class ToolRequest(Record):
     subject: str = field(repr=False)
     arguments: Mapping[str, Any] = field(repr=False)
     protected: bool = False
+    call_id: str = field(default="", repr=False)
 
 
 def _text(_instance: object, attribute: Attribute[Any], value: object) -> None:

@@ -13,11 +13,12 @@ from attrs import field, fields, frozen, has
 from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
 from jidocode.errors import InvalidToolError
-from jidocode.session.tools.arguments import schema_of
+from jidocode.session.tools.arguments import JsonArguments, schema_of
 
 if TYPE_CHECKING:
     from jidocode.session.commands.client import CommandsClient
     from jidocode.session.manager.client import ManagerClient
+    from jidocode.session.mcp.client import McpServersClient
     from jidocode.session.state.client import StateClient
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -62,6 +63,11 @@ class ToolContext(Protocol):
         """Its commands."""
         ...
 
+    @property
+    def mcp(self) -> McpServersClient:
+        """Its MCP servers."""
+        ...
+
 
 @frozen(eq=False, repr=False, kw_only=True)
 class Tool(Record):
@@ -71,7 +77,8 @@ class Tool(Record):
         name: What a model calls it: letters, digits, `_` and `-`, 64 at most.
         description: What it is for, in the words that a model reads.
         kind: What it does. Whatever edits or executes has to be allowed.
-        arguments: The attrs class of its arguments. Their types, and what
+        arguments: The attrs class of its arguments; of an MCP server's tool their JSON Schema
+            (`JsonArguments`), and *run* gets a dict. Their types, and what
             `Annotated[int, msgspec.Meta(description=..., ge=1)]` says of them, make the schema.
         run: Does it: gets the session and an instance of *arguments*, and returns a text for
             the model. A message that it raises is told to the model. For an
@@ -88,7 +95,7 @@ class Tool(Record):
     name: str
     description: str = field(repr=False)
     kind: ToolKind
-    arguments: type = field(repr=False)
+    arguments: type | JsonArguments = field(repr=False)
     run: Callable[[Any, Any], str | Awaitable[str]] = field(repr=False)
     subject: Callable[[Any], str] = field(default=lambda arguments: _first(arguments), repr=False)  # noqa: PLW0108 - it stands below
 
@@ -100,7 +107,9 @@ class Tool(Record):
             )
         if not isinstance(kind, ToolKind):
             raise InvalidToolError(f"the kind of {name} must be a ToolKind, not {quote(kind)}")
-        if not isinstance(arguments, type) or not has(arguments):
+        if not isinstance(arguments, JsonArguments) and not (
+            isinstance(arguments, type) and has(arguments)
+        ):
             raise InvalidToolError(f"the arguments of {name} must be an attrs class")
         try:
             schema_of(arguments)

@@ -32,8 +32,11 @@ class Toolbox:
         self._calls = calls
 
     def __iter__(self) -> Iterator[Tool]:
-        """Yield the tools, those of every session first."""
-        return iter(self._calls.tools.values())
+        """Yield the tools: of every session, the app's, those of the session's MCP servers.
+
+        Such servers are started by it, and waited for until each is ready, or has failed.
+        """
+        return iter(carry_out(self._calls.listed(), self._take))
 
     def under(self, policy: Policy) -> Toolbox:
         """Return the same tools under another policy."""

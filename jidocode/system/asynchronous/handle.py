@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from jidocode.session.commands.client import AsyncCommandsClient
     from jidocode.session.commands.result import CommandResult
+    from jidocode.session.mcp.client import AsyncMcpServersClient
     from jidocode.session.snapshots.results import Changes, FileDiff, Reverted, Snapshot
     from jidocode.system.asynchronous.agent import AsyncAgentClient
     from jidocode.system.asynchronous.toolbox import AsyncToolbox
@@ -79,6 +80,14 @@ class AsyncSessionHandle:
 
         way = AsyncWay(self._runner, self._system.way_to_commands(self.id))
         return AsyncCommandsClient(way)
+
+    @property
+    def mcp(self) -> AsyncMcpServersClient:
+        """Its MCP servers, and what they offer."""
+        from jidocode.session.mcp.client import AsyncMcpServersClient  # noqa: PLC0415 - few sessions have any
+
+        way = AsyncWay(self._runner, self._system.way_to_servers(self.id))
+        return AsyncMcpServersClient(way)
 
     async def run(
         self,

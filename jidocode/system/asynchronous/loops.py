@@ -11,9 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Protocol, TypeVar
 
+from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.from_threads import Await
+from jidocode.system.asynchronous.turns import Turns
 
 T = TypeVar("T")
 
@@ -25,26 +28,28 @@ class Waiter(Protocol):
         """End the waiting, now or when it begins; any thread may, after the loop's end too."""
         ...
 
+    def end(self) -> None:
+        """End the waiting if it has begun; for the loop alone."""
+        ...
+
     async def wait(self, seconds: float) -> None:
         """Wait until it is woken, for *seconds* at most."""
         ...
 
 
 class Loop(Protocol):
-    """A kind of event loop.
+    """A running event loop.
 
     Attributes:
         cancelled: What a cancelled coroutine has raised in it.
+        turns: What is shared out among its turns.
     """
 
     cancelled: type[BaseException]
+    turns: Turns
 
     def waiter(self) -> Waiter:
-        """Return a new one, for a coroutine of the loop that runs in this thread."""
-        ...
-
-    def gather(self, action: Callable[[], None]) -> None:
-        """Do *action* at once, or at the end of this turn of the loop, for all who want it done."""
+        """Return a new one, for a coroutine of this loop."""
         ...
 
     def shield(self) -> AbstractContextManager[object]:
@@ -67,13 +72,29 @@ class Loop(Protocol):
         ...
 
 
+async def await_turn(loop: Loop) -> None:
+    """Wait for a turn of *loop* in which little was begun before."""
+    waiter = loop.waiter()
+    loop.turns.wake(waiter.end)
+    await waiter.wait(INFINITY)
+
+
 def current_loop() -> Loop:
-    """Return the kind of the loop that runs this coroutine."""
+    """Return the loop that runs this coroutine."""
     trio = sys.modules.get("trio")  # whoever runs a loop of it has imported it
-    if trio is not None and trio.lowlevel.in_trio_task():
-        from jidocode.system.asynchronous.trio_loop import TRIO  # noqa: PLC0415 - trio need not be installed
+    on_trio = trio is not None and trio.lowlevel.in_trio_task()
+    return (_finder_on_trio if on_trio else _finder_on_asyncio)()()
 
-        return TRIO
-    from jidocode.system.asynchronous.asyncio_loop import ASYNCIO  # noqa: PLC0415 - an app on trio needs no asyncio
 
-    return ASYNCIO
+@cache
+def _finder_on_trio() -> Callable[[], Loop]:
+    from jidocode.system.asynchronous.trio_loop import current_trio_loop  # noqa: PLC0415 - trio need not be installed
+
+    return current_trio_loop
+
+
+@cache
+def _finder_on_asyncio() -> Callable[[], Loop]:
+    from jidocode.system.asynchronous.asyncio_loop import current_asyncio_loop  # noqa: PLC0415 - an app on trio needs no asyncio
+
+    return current_asyncio_loop

@@ -14,9 +14,10 @@ from jidocode._host.deadline import Deadline
 from jidocode.base.refs import ActorRef
 from jidocode.base.stepwise import carry_out_async
 from jidocode.base.stop import Stop, Stopped
-from jidocode.errors import CallError, CallTimeoutError
+from jidocode.errors import CallError
+from jidocode.otp.seconds import INFINITY
 from jidocode.session.requests import Request
-from jidocode.system.asynchronous.loops import current_loop
+from jidocode.system.asynchronous.loops import Loop, await_turn, current_loop
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
 from jidocode.system.running import RunningTree
 from jidocode.system.running_sessions import Way
@@ -48,27 +49,31 @@ class AsyncRunner:
         self._client = tree.client
         self._observers = tree.observers
 
-    def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> Coroutine[Any, Any, T]:
+    async def carry_out(self, plan: Plan[T], stop: Stop | None = None) -> T:
         """Carry out *plan*, awaiting what comes of each step until *stop*."""
-        return carry_out_async(plan, partial(self._take, stop))
+        loop = current_loop()
+        if loop.turns.is_full:  # nothing is done yet, so there is nothing to undo
+            await await_turn(loop)
+        return await carry_out_async(plan, partial(self._take, loop, stop))
 
     # Each coroutine between a task and what it waits for is gone through at each step: so there
     # are as few of them as can be where every call comes by.
 
-    def _take(self, stop: Stop | None, step: Step) -> Awaitable[object]:
+    def _take(self, loop: Loop, stop: Stop | None, step: Step) -> Awaitable[object]:
         client = self._client
         match step:
             case Ask():
                 ask = self._ask_observed if self._observers.active else self._ask
-                return ask(step, stop)
+                return ask(loop, step, stop)
             case Begin():
                 return self._begin(step)
             case AwaitName():
                 return self._await_name(step, stop)
             case AskAll():
-                return self._answers(client.begin_all(step.refs, step.request), step.deadline)
+                calls = client.begin_all(step.refs, step.request)
+                return self._answers(loop, calls, step.deadline)
             case PingAll():
-                return self._answers(client.begin_pings(step.refs), step.deadline)
+                return self._answers(loop, client.begin_pings(step.refs), step.deadline)
             case AwaitChange():
                 return wait_for(step.changes, step.look, step.deadline.at)
 
@@ -77,50 +82,49 @@ class AsyncRunner:
         begin = client.begin_stream if isinstance(step, BeginStream) else client.begin
         return begin(step.ref, step.request, target=step.target)
 
-    async def _ask(self, step: Ask, stop: Stop | None) -> Any:
-        pending = self._client.begin(
-            step.ref, step.request, target=step.target, gather=current_loop().gather
-        )
-        return await self._answer(pending, step.deadline, stop)
+    async def _ask(self, loop: Loop, step: Ask, stop: Stop | None) -> Any:
+        turns = loop.turns
+        turns.ask()
+        pending = self._client.begin(step.ref, step.request, target=step.target, gather=turns.send)
+        return await self._answer(loop, pending, step.deadline, stop)
 
-    async def _ask_observed(self, step: Ask, stop: Stop | None) -> Any:
+    async def _ask_observed(self, loop: Loop, step: Ask, stop: Stop | None) -> Any:
         with self._observers.observing(step) as call:
-            call.answer = await self._ask(step, stop)
+            call.answer = await self._ask(loop, step, stop)
         return call.answer
 
     async def _answer(
-        self, pending: PendingCall, deadline: Deadline, stop: Stop | None = None
+        self, loop: Loop, pending: PendingCall, deadline: Deadline, stop: Stop | None = None
     ) -> Any:
         client = self._client
         try:
             with _NOTHING if stop is None else stop.waking(partial(client.stop, pending)):
-                waiter = current_loop().waiter()
+                waiter = loop.waiter()
                 pending.on_end = waiter.wake
+                client.limit(pending, deadline)
                 while not pending.ended:  # after that: what ended before has woken nobody
-                    client.check()
-                    left = deadline.left
-                    if left <= 0:
-                        raise CallTimeoutError(pending.target, deadline.seconds)
-                    await waiter.wait(left)
+                    await waiter.wait(INFINITY)
                 return pending.result()
         finally:
             client.forget(pending)
 
     async def _answers(
-        self, calls: Sequence[PendingCall | NotSentError], deadline: Deadline
+        self, loop: Loop, calls: Sequence[PendingCall | NotSentError], deadline: Deadline
     ) -> list[Any | CallError]:
         try:
-            return [await self._answer_or_error(call, deadline) for call in calls]
+            return [await self._answer_or_error(loop, call, deadline) for call in calls]
         finally:
             for call in calls:
                 if isinstance(call, PendingCall):
                     self._client.cancel(call)
 
-    async def _answer_or_error(self, call: PendingCall | NotSentError, deadline: Deadline) -> Any:
+    async def _answer_or_error(
+        self, loop: Loop, call: PendingCall | NotSentError, deadline: Deadline
+    ) -> Any:
         if isinstance(call, NotSentError):
             return call
         try:
-            return await self._answer(call, deadline)
+            return await self._answer(loop, call, deadline)
         except CallError as error:
             return error
 

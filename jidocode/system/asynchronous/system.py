@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from jidocode.otp.supervision.strategy import Strategy, StrategyText
     from jidocode.session.agent.spec import ModelSpec
     from jidocode.session.journal.catalogue import Resumable
+    from jidocode.session.mcp.spec import McpServer
     from jidocode.session.tools.policy import AsyncPolicy
     from jidocode.session.tools.tool import Tool
     from jidocode.session.tree import SessionChildren
@@ -149,6 +150,7 @@ class AsyncSessionSystem(AsyncApplication):
         session_id: str | None = None,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> AsyncSessionHandle:
         """Open a session for the project folder *project_path*; see `SessionSystem.create_session`.
 
@@ -162,7 +164,7 @@ class AsyncSessionSystem(AsyncApplication):
             session = Session.new(
                 project_path=project_path, name=name, config=config, session_id=session_id
             )
-            return system.carry_out(system.sessions.start(session, strategy, children))
+            return system.carry_out(system.sessions.start(session, strategy, children, mcp_servers))
 
         undo = partial(system.withdraw, session_id, is_fresh=is_fresh)
         return self._handle(await in_thread(start, undo=undo))
@@ -173,9 +175,10 @@ class AsyncSessionSystem(AsyncApplication):
         *,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> AsyncSessionHandle:
         """Open the session that *session* describes; as `create_session`."""
-        plan = self._system.sessions.start(session, strategy, children)
+        plan = self._system.sessions.start(session, strategy, children, mcp_servers)
         return await self._started(session.id, plan)
 
     async def resume_session(
@@ -185,14 +188,15 @@ class AsyncSessionSystem(AsyncApplication):
         project_path: str | os.PathLike[str] | None = None,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> AsyncSessionHandle:
         """Open a session again that has a journal; see `SessionSystem.resume_session`."""
         plan = self._system.sessions.resume(
-            session_id, strategy, children, project_path=project_path
+            session_id, strategy, children, mcp_servers, project_path=project_path
         )
         return await self._started(session_id, plan)
 
-    async def open_session(
+    async def open_session(  # noqa: PLR0913 - all but the first are keywords
         self,
         project_path: str | os.PathLike[str] = ".",
         *,
@@ -200,6 +204,7 @@ class AsyncSessionSystem(AsyncApplication):
         config: SessionConfig | Mapping[str, Any] | None = None,
         strategy: Strategy | StrategyText | Flags | None = None,
         children: Sequence[ChildSpec] = (),
+        mcp_servers: Sequence[McpServer] = (),
     ) -> AsyncSessionHandle:
         """Return the session of a project; see `SessionSystem.open_session`.
 
@@ -207,7 +212,7 @@ class AsyncSessionSystem(AsyncApplication):
         """
         system = self._system
         plan = system.sessions.open_project(
-            project_path, strategy, children, name=name, config=config
+            project_path, strategy, children, mcp_servers, name=name, config=config
         )
         return self._handle(await in_thread(lambda: system.carry_out(plan)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jidocode._host.deadline import Deadline
@@ -35,8 +35,14 @@ class AsyncToolbox:
         self._calls = calls
 
     def __iter__(self) -> Iterator[Tool]:
-        """Yield the tools, those of every session first."""
+        """Yield the tools that need not be asked for: of every session, and the app's."""
         return iter(self._calls.tools.values())
+
+    async def __aiter__(self) -> AsyncIterator[Tool]:
+        """Yield all tools, those of the session's MCP servers last; see `Toolbox.__iter__`."""
+        take = _Take(self._session, self._waiting, self._calls.patience)
+        for tool in await carry_out_async(self._calls.listed(), take):
+            yield tool
 
     def under(self, policy: AsyncPolicy) -> AsyncToolbox:
         """Return the same tools under another policy."""

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 import trio
 
 from jidocode.base.stop import Stop, Stopped
-from jidocode.system.asynchronous.alarm import Alarm, Turn
+from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.from_threads import Await
+from jidocode.system.asynchronous.turns import Turns
 
 T = TypeVar("T")
 
-_alarm: trio.lowlevel.RunVar[Alarm] = trio.lowlevel.RunVar("jidocode alarm")
-_turn: trio.lowlevel.RunVar[Turn] = trio.lowlevel.RunVar("jidocode turn")
+_NO_SCOPE = nullcontext()
 
 
 class TrioWaiter:
     """A `Waiter` by putting the task to sleep."""
 
-    __slots__ = ("_alarm", "_is_awake", "_task")
+    __slots__ = ("_is_awake", "_task", "_turns")
 
-    def __init__(self) -> None:
-        try:
-            self._alarm = _alarm.get()
-        except LookupError:
-            self._alarm = Alarm(trio.lowlevel.current_trio_token().run_sync_soon)
-            _alarm.set(self._alarm)
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._task: trio.lowlevel.Task | None = None
         self._is_awake = False
 
@@ -36,9 +32,10 @@ class TrioWaiter:
         """End the waiting; see `Waiter`."""
         if not self._is_awake:
             self._is_awake = True
-            self._alarm.ring(self._end)
+            self._turns.wake(self.end)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the waiting, in the loop; see `Waiter`."""
         task, self._task = self._task, None
         if task is not None:
             trio.lowlevel.reschedule(task)
@@ -48,7 +45,8 @@ class TrioWaiter:
         if self._is_awake:
             await trio.lowlevel.checkpoint()
         else:
-            with trio.move_on_after(seconds):
+            scope = _NO_SCOPE if seconds == INFINITY else trio.move_on_after(seconds)
+            with scope:
                 self._task = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
         self._is_awake = False
@@ -59,22 +57,17 @@ class TrioWaiter:
 
 
 class TrioLoop:
-    """The `Loop` of trio."""
+    """A `Loop` of trio."""
 
     cancelled: type[BaseException] = trio.Cancelled
 
+    def __init__(self) -> None:
+        call_soon = trio.lowlevel.current_trio_token().run_sync_soon
+        self.turns = Turns(call_soon, call_soon)
+
     def waiter(self) -> TrioWaiter:
         """Return a new waiter."""
-        return TrioWaiter()
-
-    def gather(self, action: Callable[[], None]) -> None:
-        """Do *action* at once, or at the end of this turn of the loop."""
-        try:
-            turn = _turn.get()
-        except LookupError:
-            turn = Turn(trio.lowlevel.current_trio_token().run_sync_soon)
-            _turn.set(turn)
-        turn.gather(action)
+        return TrioWaiter(self.turns)
 
     def shield(self) -> AbstractContextManager[object]:
         """Keep scopes from cancelling."""
@@ -118,4 +111,14 @@ class TrioLoop:
         await trio.lowlevel.checkpoint()
 
 
-TRIO = TrioLoop()
+_ours: trio.lowlevel.RunVar[TrioLoop] = trio.lowlevel.RunVar("jidocode loop")
+
+
+def current_trio_loop() -> TrioLoop:
+    """Return the loop of trio that runs this coroutine."""
+    try:
+        return _ours.get()
+    except LookupError:
+        loop = TrioLoop()
+        _ours.set(loop)
+        return loop

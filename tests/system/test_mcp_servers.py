@@ -1,0 +1,346 @@
+"""MCP servers of a session, in real processes: what they do, whatever they do, and whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from colleagues import colleagues
+
+from jidocode import (
+    AsyncSessionSystem,
+    Decision,
+    Deny,
+    McpServer,
+    ModelSpec,
+    SessionHandle,
+    SessionSystem,
+    ToolKind,
+    ToolRequest,
+    TurnOutcome,
+    allow_all,
+)
+from jidocode.session.idle import HowIdle
+from jidocode.testing import eventually, is_alive, nothing_left
+
+ODD = Path(__file__).parents[1] / "support/odd_mcp_server.py"
+SECRET = "se-cret-of-these-tests"  # noqa: S105 - it is nobody's
+SECONDS = 60.0
+NAME = "shop-with-servers"
+
+
+def odd(
+    oddity: str = "", *, script: Path = ODD, timeout: float = SECONDS, confine: bool = False
+) -> McpServer:
+    """Return a server that is called as its oddity."""
+    return McpServer(
+        name=oddity or "odd",
+        command=sys.executable,
+        args=[str(script), oddity],
+        env={"SECRET": SECRET},
+        timeout=timeout,
+        confine=confine,
+    )
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionSystem]:
+    """A system that has the package before it forks, for all of them."""
+    with (
+        nothing_left(),
+        SessionSystem(
+            name=NAME,
+            policy=allow_all,
+            model=ModelSpec("scripted_models:ScriptedModel"),
+            preload=["jidocode.session.mcp.preload"],
+            state_dir=tmp_path_factory.mktemp("state"),
+            call_timeout=SECONDS,
+        ) as system,
+    ):
+        yield system
+
+
+@pytest.fixture(autouse=True)
+def tidy() -> None:
+    """It is looked for what is left when the system has ended, which is that of all tests."""
+
+
+@pytest.fixture
+def session(system: SessionSystem, project: Path) -> Iterator[SessionHandle]:
+    """A session with one server."""
+    with opened(system, project, odd()) as session:
+        yield session
+
+
+@contextmanager
+def opened(system: SessionSystem, project: Path, *servers: McpServer) -> Generator[SessionHandle]:
+    """Open a session, and stop it."""
+    session = system.create_session(project, mcp_servers=servers)
+    yield session
+    session.stop()
+
+
+def call(session: SessionHandle, name: str, /, **arguments: object) -> str:
+    """Make a call that works out."""
+    result = session.tools.call(name, arguments)
+    assert not result.is_error, result.content
+    return result.content
+
+
+def children(session: SessionHandle) -> dict[str, int]:
+    return {info.id: info.ref.os_pid for info in session.which_children() if info.ref}
+
+
+def programs(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def test_its_tools_are_those_of_the_session(session: SessionHandle) -> None:
+    """By the same rules: a call is written down, and a server says what only reads."""
+    assert "mcp:odd" not in children(session)
+    tools = {tool.name: tool for tool in session.tools}
+    assert next(iter(tools)) == "read_file"
+    assert tools["odd__ok"].kind is ToolKind.READ
+    assert tools["odd__touch"].kind is ToolKind.EXECUTE
+    assert tools["odd__touch"].schema == {"type": "object", "properties": {}}
+
+    result = session.tools.call("odd__ok", "{}", call_id="one")
+    assert (result.content, result.is_error) == ("fine", False)
+    (written,) = session.state.tool_calls()
+    assert (written.name, written.id) == ("odd__ok", "one")
+    assert session.tools.call("odd__ok", "{}", call_id="one") == result  # it is not made again
+    failed = session.tools.call("odd__fail", {})
+    assert (failed.content, failed.is_error) == ("it is\nnot possible", True)
+    unknown = session.tools.call("odd__tuch", {})
+    assert (unknown.content, unknown.is_error) == (
+        "there is no tool 'odd__tuch'; did you mean odd__touch?",
+        True,
+    )
+    assert session.tools.call("odd__ok", "[]").is_error
+
+
+def test_a_policy_decides_about_what_does_not_only_read(
+    session: SessionHandle, tmp_path: Path
+) -> None:
+    """It is shown the arguments, in full."""
+    asked: list[ToolRequest] = []
+
+    def decide(request: ToolRequest) -> Decision:
+        asked.append(request)
+        return Deny("not here")
+
+    tools = session.tools.under(decide)
+    path = tmp_path / "touched"
+    assert not tools.call("odd__ok", {}).is_error
+    assert "not here" in tools.call("odd__touch", {"path": str(path)}).content
+    (request,) = asked
+    assert (request.tool, request.kind) == ("odd__touch", ToolKind.EXECUTE)
+    assert request.arguments == {"path": str(path)}
+    assert request.subject == f'{{"path": "{path}"}}'
+    assert not path.exists()
+
+
+def test_an_agent_has_it_called_and_cancels_the_call(session: SessionHandle, project: Path) -> None:
+    """The server is told, and serves on."""
+    turn = session.agent.prompt("call odd__ok {}")
+    assert turn.result(SECONDS).text == "1 done"
+    turn = session.agent.prompt("call odd__wait {}")
+    note = project / "note"
+    eventually(lambda: note.exists() and note.read_text() == "began", timeout=SECONDS)
+    assert session.call("mcp:odd", HowIdle()) == 0.0
+    assert turn.cancel().outcome is TurnOutcome.CANCELLED
+    eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
+    assert call(session, "odd__ok") == "fine"
+
+
+def test_servers_that_fail_are_errors_of_their_tools(system: SessionSystem, project: Path) -> None:
+    """The others work, and so does all else."""
+    gone = McpServer(name="gone", command="/nowhere/at all")
+    refused = McpServer(name="refused", url="http://127.0.0.1:1/mcp")
+    servers = [odd("hang", timeout=1.0), odd("die"), gone, refused, odd("garbage"), odd()]
+    with opened(system, project, *servers) as session:
+        found = {each.server: each for each in session.mcp.servers()}
+        problems = {name: each.error.problem for name, each in found.items() if each.error}
+        assert problems.pop("refused")
+        assert problems == {
+            "hang": "it was not ready within 1 s",
+            "die": "it has ended",
+            "gone": "its program cannot be started: No such file or directory",
+        }
+        assert found["garbage"].tools[0] == "garbage__ok"
+        assert call(session, "garbage__ok") == "fine"
+        result = session.tools.call("hang__ok", {})
+        assert result.content == "the MCP server hang: it was not ready within 1 s"
+        assert result.is_error
+        assert "odd__ok" in {tool.name for tool in session.tools}
+        assert session.manager.read_file("README.md").text
+
+
+def test_a_server_may_say_anything(system: SessionSystem, project: Path) -> None:
+    """Too many tools, names of all kinds, a list without an end, an answer without one."""
+    with opened(system, project, odd("names"), odd("many"), odd("pages"), odd()) as session:
+        found = {each.server: each.tools for each in session.mcp.servers()}
+        assert (len(found["many"]), len(found["pages"])) == (128, 128)
+        assert len(set(found["names"])) == 7
+        assert all(call(session, name) == "fine" for name in found["names"])
+        said = call(session, "odd__ask")
+        assert 'roots/list: {"roots": [{"uri": "file://' in said
+        assert 'sampling/createMessage: "Sampling not supported"' in said
+        assert 'elicitation/create: "Elicitation not supported"' in said
+        shout = session.tools.call("odd__shout", {})
+        assert "a message of more than 16777216 bytes" in shout.content
+        assert call(session, "odd__ok") == "fine"
+
+
+def test_a_list_that_changes_is_asked_for_again(session: SessionHandle) -> None:
+    """Soon, and not as often as the server says so."""
+    call(session, "odd__learn")
+    eventually(lambda: "odd__new" in {tool.name for tool in session.tools}, timeout=SECONDS)
+    assert call(session, "odd__new") == "fine"
+
+
+def test_one_that_dies_is_started_by_the_next_use(session: SessionHandle) -> None:
+    """The call over which it died is not made again."""
+    before = children(session)
+    assert "the MCP server odd" in session.tools.call("odd__die", {}).content
+    assert call(session, "odd__ok") == "fine"
+    after = children(session)
+    assert (after["manager"], after["state"]) == (before["manager"], before["state"])
+
+
+@pytest.mark.parametrize("victim", ["keeper", "program", "runner", "spawner", "state"])
+def test_whoever_is_killed_nothing_is_left(session: SessionHandle, victim: str) -> None:
+    """What the server has started ends with it; nobody else does, and the next use works."""
+    daemon, program = map(int, call(session, "odd__daemon").split())
+    before = children(session)
+    keeper = before["mcp:odd"]
+    (spawner,) = psutil.Process(keeper).children()
+    (runner,) = spawner.children()
+    victims = {
+        "keeper": keeper,
+        "program": program,
+        "runner": runner.pid,
+        "spawner": spawner.pid,
+        "state": before["state"],
+    }
+    os.kill(victims[victim], signal.SIGKILL)
+
+    eventually(lambda: not is_alive(daemon) and not is_alive(program), timeout=SECONDS)
+    eventually(
+        lambda: session.tools.call("odd__ok", {}).content == "fine", "the next one", timeout=SECONDS
+    )
+    after = children(session)
+    assert after["mcp:odd"] != keeper
+    if victim != "state":
+        assert (after["manager"], after["state"]) == (before["manager"], before["state"])
+
+
+def test_a_call_ends_with_whoever_waits_for_it(session: SessionHandle, project: Path) -> None:
+    """A process that has attached, and is killed; one that may only look starts nothing."""
+    note = project / "note"
+    with colleagues(2) as [other, watcher]:
+        watcher.attach(NAME, "read_only=True")
+        looked = f"system.get_session({session.id!r}).mcp.servers()[0].error.problem"
+        assert "to look only" in watcher.do(looked)
+        assert "mcp:odd" not in children(session)
+        other.attach(NAME, "policy=allow_all")
+        other.begin(f"system.get_session({session.id!r}).tools.call('odd__wait', {{}})")
+        eventually(lambda: note.exists() and note.read_text() == "began", timeout=SECONDS)
+        other.kill()
+        eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
+    assert call(session, "odd__ok") == "fine"
+
+
+def test_a_confined_one_reaches_what_a_command_does(
+    system: SessionSystem, project: Path, tmp_path: Path
+) -> None:
+    """One that is not is the user's own program."""
+    script = Path(shutil.copy(ODD, project / "server.py"))
+    outside = tmp_path / "outside"
+    confined = odd("confined", script=script, confine=True)
+    with opened(system, project, odd(), confined) as session:
+        said = call(session, "confined__touch", path=str(outside)).splitlines()
+        assert said[0].startswith("file: ")
+        assert said[1].startswith("network: ")
+        assert said[1] != "network: Connection refused"
+        call(session, "confined__touch", path=str(project / "inside"))
+        assert (project / "inside").exists()
+        assert call(session, "confined__variable", name="HOME") != os.environ["HOME"]
+        assert call(session, "odd__touch", path=str(outside)) == "network: Connection refused"
+        assert outside.exists()
+        assert call(session, "odd__variable", name="HOME") == os.environ["HOME"]
+
+
+def test_its_secrets_are_nowhere_else(system: SessionSystem, session: SessionHandle) -> None:
+    """Not in the journal, in no text, nor where other users of the machine look."""
+    assert call(session, "odd__ok") == "fine"
+    for pid in children(session).values():
+        for process in [psutil.Process(pid), *programs(pid)]:
+            assert SECRET not in str(process.cmdline())
+    folder = Path(str(system.settings.state_dir))
+    written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"odd__ok" in written
+    assert SECRET.encode() not in written
+    spec = session.get_childspec("mcp:odd")
+    assert SECRET not in f"{spec!r}{session.session!r}"
+    assert call(session, "odd__variable", name="SECRET") == SECRET  # which it may say itself
+
+
+def test_a_resumed_session_has_those_that_it_is_given(system: SessionSystem, project: Path) -> None:
+    """None, if it is given none: nothing of them is written down."""
+    with opened(system, project, odd()) as session:
+        assert call(session, "odd__ok") == "fine"
+        session_id = session.id
+    session = system.resume_session(session_id)
+    assert session.mcp.servers() == []
+    assert "there is no tool" in session.tools.call("odd__ok", {}).content
+    session.stop()
+    session = system.resume_session(session_id, mcp_servers=[odd()])
+    session.rename("another")  # which makes its processes' specs anew
+    assert call(session, "odd__ok") == "fine"
+    session.stop()
+
+
+def test_a_project_that_has_moved_is_where_it_works(session: SessionHandle, project: Path) -> None:
+    """As commands do."""
+    moved = project.rename(project.with_name("moved"))
+    call(session, "odd__touch", path="here")
+    assert (moved / "here").exists()
+    assert f"file://{moved}" in call(session, "odd__ask")
+
+
+def test_coroutines_have_them_too(project: Path) -> None:
+    """One that is cancelled cancels its call."""
+
+    async def main() -> None:
+        preload = ["jidocode.session.mcp.preload"]
+        async with AsyncSessionSystem(
+            policy=allow_all, preload=preload, durability="memory", call_timeout=SECONDS
+        ) as system:
+            session = await system.create_session(project, mcp_servers=[odd()])
+            names = [tool.name async for tool in session.tools]
+            assert "odd__ok" in names
+            assert (await session.tools.call("odd__ok", {})).content == "fine"
+            (server,) = await session.mcp.servers()
+            assert server.error is None
+            note = project / "note"
+            task = asyncio.ensure_future(session.tools.call("odd__wait", {}))
+            await asyncio.to_thread(
+                eventually, lambda: note.exists() and note.read_text() == "began", timeout=SECONDS
+            )
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.to_thread(
+                eventually, lambda: note.read_text() == "cancelled", timeout=SECONDS
+            )
+
+    asyncio.run(asyncio.wait_for(main(), SECONDS))
