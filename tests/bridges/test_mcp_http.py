@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from attrs import frozen
 from mcp import Client
 from mcp_clients import SECONDS, below, gone, listening, over_http, runs_below, text_of
 
+from jidocode.bridges.mcp.door import MOST_SILENT
 from jidocode.bridges.mcp.token import VARIABLE, take_token
 from jidocode.errors import InvalidSettingError
 from jidocode.testing import eventually
@@ -84,6 +87,34 @@ def test_who_is_let_in(server: Server) -> None:
     listed = Path("/proc/net/tcp").read_text().splitlines()
     (place,) = [line.split()[1] for line in listed if f":{port:04X} 00000000:0000 0A" in line]
     assert place == f"0100007F:{port:04X}"
+
+
+def test_who_says_nothing_keeps_nobody_out(server: Server) -> None:
+    """Any user's program can connect, as often as this process has room for."""
+    address = ("127.0.0.1", httpx2.URL(server.url).port or 0)
+    silent = [socket.create_connection(address) for _ in range(2 * MOST_SILENT)]
+    half = socket.create_connection(address)
+    half.sendall(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nx")
+    try:
+        headers = {**JSON, "Authorization": f"Bearer {TOKEN}"}
+        with httpx2.Client(headers=headers, timeout=SECONDS) as client:
+            assert client.post(server.url, json=INITIALIZE).status_code == 200
+        for each in (*silent, half):
+            each.settimeout(SECONDS)
+            said = _all_of(each)
+            assert said.startswith(b"HTTP/1.1 401") if each is half else said == b""
+    finally:
+        for each in (*silent, half):
+            each.close()
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    """Return what comes until it is hung up on."""
+    said = b""
+    with contextlib.suppress(ConnectionResetError):
+        while more := connection.recv(4096):
+            said += more
+    return said
 
 
 def test_two_clients_work_at_once(server: Server) -> None:

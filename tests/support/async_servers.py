@@ -24,6 +24,10 @@ from jidocode.otp import (
 from jidocode.otp.server.results import CallResult, InitResult, Result
 
 
+async def _leave() -> None:
+    sys.exit(3)
+
+
 class Desk(AsyncGenServer):
     """Does what a call's first word says; notes its life in a log file."""
 
@@ -98,6 +102,9 @@ class Desk(AsyncGenServer):
                 raise RuntimeError("told to")
             case "exit":
                 sys.exit(3)
+            case "exit apart":
+                self.apart = asyncio.create_task(_leave())
+                return Reply("soon")
             case "cancel":
                 raise asyncio.CancelledError
             case "nothing":

@@ -148,6 +148,21 @@ def test_one_end_is_the_end_of_all(
     assert app.call(A, ("echo", 1)) == 1
 
 
+def test_a_task_that_exits_is_a_crash(app: Application, log: Path) -> None:
+    """One that nobody awaits: asyncio lets its exit out of the loop, in which all else runs."""
+    app.begin_call(A, ("wait", "x"))
+    eventually(lambda: lines(log) == ["waits x"], "the call")
+    monitor = app.monitor(A)
+
+    assert app.call(A, "exit apart") == "soon"
+
+    down = monitor.wait(20)
+    assert down is not None
+    assert isinstance(down.reason, Crashed)
+    assert lines(log)[-1] == "done", "it has cleaned up"
+    assert app.call(A, ("echo", 1)) == 1
+
+
 def test_a_stop_cancels_what_is_in_progress(app: Application, log: Path) -> None:
     """And awaits it."""
     waiting = app.begin_call(A, ("wait", "x"))

@@ -168,7 +168,7 @@ class _Carrier(GenServer):
         self._is_ending = False
         self._generation = 0
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="asyncio", daemon=True).start()
+        threading.Thread(target=self._run_loop, name="asyncio", daemon=True).start()
         result: InitResult = self._run_whole(self._server.init(*args, **kwargs))
         if isinstance(result, NoReply):
             self._loop.call_soon_threadsafe(self._after, result)
@@ -218,6 +218,18 @@ class _Carrier(GenServer):
         return _result_of(done.result())
 
     # In the thread of the event loop
+
+    def _run_loop(self) -> None:
+        # asyncio lets a SystemExit or KeyboardInterrupt out of a task, and out of its loop: the
+        # process would live on, and never answer again. It crashes; the loop goes on until then,
+        # for the server cleans up in it.
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - the first exception ends the process
+                self._fail(error, None)
+            else:
+                return
 
     def ignore(self, message: object) -> None:
         """Log that nobody handles messages of that type."""

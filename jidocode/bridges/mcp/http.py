@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jidocode.bridges.mcp.door import Door
 from jidocode.bridges.mcp.offer import Offer
 from jidocode.bridges.mcp.server import make_server, run_until_told
 
@@ -56,6 +57,7 @@ def serve_http(offer: Offer, sock: socket.socket, token: str) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
+        http=Door,
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -98,7 +100,9 @@ class Guarded:
         """Answer a request."""
         if scope["type"] == "http" and not self._knows(Headers(scope=scope)):
             refusal = PlainTextResponse(
-                "the token is missing or wrong\n", 401, {"WWW-Authenticate": "Bearer"}
+                "the token is missing or wrong\n",
+                401,
+                {"WWW-Authenticate": "Bearer", "Connection": "close"},
             )
             await refusal(scope, receive, send)
             return

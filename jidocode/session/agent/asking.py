@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import cast
+
+from attrs import fields
 
 from jidocode.base import log
+from jidocode.base.text import line
 from jidocode.errors import ModelError, ModelInterruptedError
 from jidocode.session.agent.model import (
+    MOST_CALLS,
     Delta,
     Model,
     ModelRequest,
     ReasoningDelta,
+    Stop,
+    StopReason,
     TextDelta,
+    TokenUsage,
     ToolCallDelta,
 )
 from jidocode.session.agent.retrying import RetryRules, wait_before_next
+from jidocode.session.conversation.checks import MAX_COUNT
 
 MOST_CHARACTERS = 1_000_000
 """Of one answer, its reasoning and calls of tools with it: a message takes no more."""
@@ -25,11 +34,43 @@ MOST_DELTAS = 1_000_000
 """Pieces of one answer: a model that yields more does not end."""
 
 
+_FIELDS: Mapping[type, Sequence[tuple[str, type]]] = {
+    TextDelta: (("text", str),),
+    ReasoningDelta: (("text", str), ("signature", str)),
+    ToolCallDelta: (("index", int), ("id", str), ("name", str), ("arguments", str)),
+    TokenUsage: tuple((each.name, int) for each in fields(TokenUsage)),
+    Stop: (("reason", StopReason),),
+}
+
+
+def _checked(delta: object) -> Delta:
+    """Return *delta*, which another process can take, and a State write down.
+
+    A count that makes no sense counts as none: the answer is there all the same.
+
+    Raises:
+        ModelError: It is none, or one with something else in it.
+    """
+    kinds = _FIELDS.get(type(delta))
+    if kinds is None:
+        raise ModelError(f"it yielded a {line(type(delta).__name__)}, which is no delta")
+    for name, kind in kinds:
+        if type(getattr(delta, name)) is not kind:
+            raise ModelError(
+                f"it yielded a {type(delta).__name__} whose {name} is no {kind.__name__}"
+            )
+    if isinstance(delta, TokenUsage):
+        counts = {name: getattr(delta, name) for name, _ in kinds}
+        return TokenUsage(**{n: c if 0 <= c <= MAX_COUNT else 0 for n, c in counts.items()})
+    return cast("Delta", delta)
+
+
 class _Count:
     """How much of an answer has come: not every model bounds that by itself."""
 
     def __init__(self) -> None:
         self._deltas = self._characters = 0
+        self._calls: set[int] = set()
 
     def add(self, delta: Delta) -> None:
         """Count *delta* in.
@@ -45,10 +86,13 @@ class _Count:
                 self._characters += len(delta.text) + len(delta.signature)
             case ToolCallDelta():
                 self._characters += len(delta.name) + len(delta.arguments)
+                self._calls.add(delta.index)
             case _:
                 pass
         if self._characters > MOST_CHARACTERS:
             raise ModelInterruptedError(f"it said more than {MOST_CHARACTERS} characters")
+        if len(self._calls) > MOST_CALLS:
+            raise ModelInterruptedError(f"more than {MOST_CALLS} calls of tools came")
         if self._deltas > MOST_DELTAS:
             raise ModelInterruptedError(f"more than {MOST_DELTAS} pieces came")
 
@@ -71,8 +115,9 @@ async def ask_model(
         failure: ModelError | None = None
         try:
             async with aclosing(model.stream(request)) as deltas:
-                async for delta in deltas:
+                async for said in deltas:
                     come = True
+                    delta = _checked(said)
                     count.add(delta)
                     yield delta
         except ModelError as error:

@@ -42,13 +42,18 @@ async def bound(response: httpx2.Response) -> None:
 
     Raises:
         ErrorAnswerError: It is an error.
+        ModelInterruptedError: It is compressed, which was not asked for: its bytes say nothing
+            about how much it is.
     """
+    compressed = response.headers.get("content-encoding", "identity").strip().lower() != "identity"
     if response.is_success:
+        if compressed:
+            raise ModelInterruptedError("it is compressed, which was not asked for")
         response.stream = _BoundedStream(cast("httpx2.AsyncByteStream", response.stream))
         return
     said = bytearray()
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             said += chunk[: MOST_ERROR_BYTES - len(said)]
             if len(said) >= MOST_ERROR_BYTES:
                 break
@@ -56,7 +61,7 @@ async def bound(response: httpx2.Response) -> None:
         pass  # the status is there, and says more than that its body broke off
     finally:
         await response.aclose()
-    text = said.decode("utf-8", "replace")
+    text = "" if compressed else said.decode("utf-8", "replace")
     try:
         body: object = json.loads(text)
     except (ValueError, RecursionError):

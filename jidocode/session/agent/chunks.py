@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from jidocode.errors import ModelInterruptedError
 from jidocode.session.agent.model import (
+    MOST_CALLS,
     Delta,
     ReasoningDelta,
     Stop,
@@ -32,10 +33,6 @@ _REASONS = {
     "length": StopReason.LENGTH,
     "content_filter": StopReason.CONTENT_FILTER,
 }
-
-
-MOST_CALLS = 500
-"""Calls of tools in one answer: a server that sends more does not end."""
 
 
 class _Function(Struct):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.driver import TurnDriver, WayToAgent
@@ -82,7 +83,14 @@ class AgentClient:
             require_int("max_tokens", max_tokens, least=1)
         if timeout is not None:
             require_seconds("timeout", timeout)
-        decides = self._way.stoppable(policy or self._policy)
+        checks.flag("queue", queue)
+        checks.text("instructions", instructions)
+        if agents_file is not None:
+            checks.text("agents_file", agents_file)
+        chosen = self._policy if policy is None else policy
+        if not callable(chosen):
+            raise InvalidRequestError(f"a policy is a function, not {quote(chosen)}")
+        decides = self._way.stoppable(chosen)
         offered = tuple(
             OfferedTool(
                 ToolDescription(tool.name, tool.description, tool.schema), tool.kind.is_harmless

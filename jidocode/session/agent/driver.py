@@ -107,8 +107,8 @@ class TurnDriver:
 
     def start(self) -> None:
         """Begin the turn; return when it is taken, raise what it is refused with."""
-        threading.Thread(target=self._run, name="jidocode-turn", daemon=True).start()
         try:
+            threading.Thread(target=self._run, name="jidocode-turn", daemon=True).start()
             self.progress.wait_accepted()
         except BaseException:
             self.cancel()  # whoever waits does not want it any more, or it is none
@@ -128,26 +128,17 @@ class TurnDriver:
     # In the thread of the turn
 
     def _run(self) -> None:
-        result: TurnResult | None = None
         try:
             result = self._drive()
-        except JidocodeError as error:
-            if self.progress.accepted:
-                outcome = (
-                    TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
-                )
-                result = TurnResult(
-                    outcome=outcome, text=self._text, usage=self._usage, error=error
-                )
-            else:
-                self.progress.refuse(error)
-        except BaseException as error:
-            self.progress.refuse(error)
-            raise
-        finally:
+        except Exception as error:  # noqa: BLE001 - whoever waits for the turn is told
             self._stop_calls()
-            if result is not None:
-                self.progress.end(result)
+            if not self.progress.accepted:
+                self.progress.refuse(error)
+                return
+            outcome = TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
+            result = TurnResult(outcome=outcome, text=self._text, usage=self._usage, error=error)
+        self._stop_calls()
+        self.progress.end(result)
 
     def _drive(self) -> TurnResult:
         try:
@@ -214,7 +205,7 @@ class TurnDriver:
                     message_id=message_id,
                     owner=self._agent,
                 )
-            except Exception as error:  # noqa: BLE001 - whatever it is, the turn has to go on
+            except BaseException as error:  # noqa: BLE001 - sys.exit() in a tool, too: the turn goes on
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:
                 self.progress.put(result)

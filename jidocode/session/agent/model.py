@@ -129,6 +129,9 @@ class Stop(Record):
     reason: StopReason
 
 
+MOST_CALLS = 500
+"""Calls of tools in one answer: a model that wants more does not end."""
+
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | TokenUsage | Stop
 """A piece of an answer."""
 

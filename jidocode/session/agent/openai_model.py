@@ -56,6 +56,8 @@ HANGING_UP = 0.1
 """Seconds for the server to end a response after its last event, so that its connection is kept."""
 _STATUSES = range(400, 600)
 """What counts as an HTTP status where a server has it in a stream."""
+_HERE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+"""Servers that are asked directly, whatever the environment says of proxies."""
 MOST_CHARACTERS = 64_000_000
 """Of the events of one answer: what sends more does not end."""
 
@@ -130,10 +132,13 @@ class OpenAIModel:
                 base_url=base_url,
                 max_retries=0,
                 timeout=timeout,
+                default_headers=_left_out() if base_url is not None else None,
                 http_client=openai.DefaultAsyncHttpxClient(
                     verify=shared_ssl_context(),
                     timeout=timeout,
                     transport=transport,
+                    # What is on this machine no proxy of another one can reach.
+                    mounts=dict.fromkeys(_HERE),
                     # It would send the conversation, and the headers, to whomever it is told to.
                     follow_redirects=False,
                     event_hooks={"response": [bound]},
@@ -244,7 +249,9 @@ class OpenAIModel:
                 }
                 for tool in request.tools
             ]
-        headers: dict[str, Any] = {**self._headers}
+        # Compressed, little that comes may be as much as fills the memory, or keeps the processor
+        # busy for hours.
+        headers: dict[str, Any] = {"Accept-Encoding": "identity", **self._headers}
         if not any(name.lower() == "authorization" for name in headers):
             headers["Authorization"] = authorization or openai.Omit()
         stream: Literal[True] = True
@@ -285,6 +292,8 @@ class OpenAIModel:
                 return Stop(StopReason.CONTENT_FILTER)
             retry_after = seconds_of(cause.retry_after, datetime.now(UTC))
             return error_of(refusal, retry_after, self._secrets)
+        if isinstance(cause, ModelError):
+            return cause
         said = shown(f"{type(cause).__name__}: {cause}", self._secrets)
         if isinstance(cause, (TimeoutError, httpx2.TimeoutException)):
             return ModelUnavailableError(f"nothing came in time ({type(cause).__name__})")
@@ -309,6 +318,13 @@ class OpenAIModel:
                 if isinstance(number, int) and number in _STATUSES:
                     status = number
         return error_of(refusal_of(status, cast("object", {"error": said})), None, self._secrets)
+
+
+def _left_out() -> dict[str, Any]:
+    """Return the headers that the SDK takes from the environment: they are meant for OpenAI."""
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    names = [line.partition(":")[0].strip() for line in lines if ":" in line]
+    return dict.fromkeys([*names, "OpenAI-Organization", "OpenAI-Project"], openai.Omit())
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:

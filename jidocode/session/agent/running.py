@@ -62,6 +62,8 @@ from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig
 from jidocode.session.state.client import AsyncStateClient
 
+MOST_WAITING = 100
+"""Pieces of an answer that wait, before the model has to."""
 PULSE = 1.0
 """Seconds after which whoever prompted is sent a sign of life, which tells whether he is there."""
 
@@ -292,6 +294,13 @@ class RunningTurn:
             self.events.put_nowait(ModelFailed(error))
         except Exception as error:  # noqa: BLE001 - whoever awaits the event raises it
             self.events.put_nowait(Broken(error))
+        except BaseException as error:
+            # A model can raise these, too, such as a CancelledError that a library has let out
+            # of a time-out: nobody has cancelled this task then, and the turn waits for its end.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self.events.put_nowait(ModelFailed(ModelError(f"it raised {type(error).__name__}")))
         else:
             self.events.put_nowait(ModelEnded())
 
@@ -308,6 +317,8 @@ class RunningTurn:
             async for delta in deltas:
                 self._come = True
                 self.events.put_nowait(Came(delta))
+                if self.events.qsize() > MOST_WAITING:  # not every model ever waits
+                    await asyncio.sleep(0)
 
     async def _shorten(self, *, overflowed: bool) -> bool:
         """Have a summary stand for the conversation; without one it goes on as it is."""

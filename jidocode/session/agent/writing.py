@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from typing import Any, Literal, cast
+from typing import Any, Literal
+
+from attrs import evolve
 
 from jidocode.base.refs import ActorRef
+from jidocode.errors import InvalidRequestError
 from jidocode.session.agent.message import CalledTool, ModelMessage
 from jidocode.session.agent.model import Delta, ReasoningDelta, TextDelta, TokenUsage
+from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import Completion, ReasoningBlock, ToolUseBlock, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.state.client import AsyncStateClient
@@ -23,12 +27,11 @@ _Kind = Literal["text", "reasoning", "signature"]
 
 
 def arguments_of(call: CalledTool) -> dict[str, Any]:
-    """Return the arguments of *call*; none if they are no JSON object."""
+    """Return the arguments of *call*; none if they are no JSON object that a State keeps."""
     try:
-        said: object = json.loads(call.arguments or "{}")
-    except (ValueError, RecursionError):
+        return checks.json_mapping("the arguments", json.loads(call.arguments or "{}") or {})
+    except (ValueError, RecursionError, InvalidRequestError):
         return {}
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else {}
 
 
 def name_of(call: CalledTool) -> str:
@@ -121,7 +124,11 @@ class MessageWriter:
         await self._write()  # it may all have come before a write was begun
         await self._begin()
         for call in message.tool_calls:
-            await self._append(ToolUseBlock(call.id, name_of(call), arguments_of(call)))
+            use = ToolUseBlock(call.id, name_of(call), arguments_of(call))
+            try:
+                await self._append(use)
+            except InvalidRequestError:  # it is too much for one message, with what was before
+                await self._append(evolve(use, arguments={}))
         await self._state.end_stream(self.message_id, status=status, completion=completion)
 
     async def _append(self, block: ReasoningBlock | ToolUseBlock) -> None:

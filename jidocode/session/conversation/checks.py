@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import json
-import math
 import re
 from collections.abc import Sequence
 from typing import Any, cast, get_args
@@ -69,6 +68,12 @@ def flag(what: str, value: object) -> None:
     """Refuse *value* unless it is a bool."""
     if not isinstance(value, bool):
         raise InvalidRequestError(f"{what} must be a bool, not {quote(value)}")
+
+
+def text(what: str, value: object) -> None:
+    """Refuse *value* unless it is a text."""
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"{what} must be a str, not {quote(value)}")
 
 
 def content(value: object) -> str:
@@ -234,7 +239,7 @@ def completion(value: object) -> Completion | None:
     for each in fields(Usage):
         count = getattr(value.usage, each.name)
         kinds = (int, float) if each.name == "seconds" else (int,)
-        if type(count) not in kinds or not math.isfinite(count) or not 0 <= count <= MAX_COUNT:
+        if type(count) not in kinds or not 0 <= count <= MAX_COUNT:  # not so NaN
             raise InvalidRequestError(f"{each.name} must be 0 or more, not {quote(count)}")
     return value
 

@@ -99,6 +99,8 @@ class Toolbox:
                 decisions.append(step.policy(step.request))
             except Exception as error:  # noqa: BLE001 - raised where it is waited for
                 failures.append(error)
+            except BaseException as error:  # noqa: BLE001 - as sys.exit() does, and ends nobody else
+                failures.append(RuntimeError(type(error).__name__))
 
         thread = threading.Thread(target=decide, name="jidocode-policy", daemon=True)
         thread.start()

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from jidocode.errors import ModelInterruptedError
-from jidocode.session.agent.chunks import MOST_CALLS, ChunkReader, read_chunk
+from jidocode.session.agent.chunks import ChunkReader, read_chunk
 from jidocode.session.agent.message import CalledTool, MessageBuilder, ModelMessage
 from jidocode.session.agent.model import (
+    MOST_CALLS,
     Delta,
     ReasoningDelta,
     Stop,

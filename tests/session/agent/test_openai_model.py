@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import pickle
 import time
@@ -572,3 +573,39 @@ def test_whatever_a_model_raises_is_an_error_of_a_model() -> None:
 def test_a_host_can_play_a_turn_beforehand() -> None:
     """It does so when it imports the module; nothing is left of it."""
     preload.rehearse()
+
+
+@pytest.mark.parametrize("code", [200, 400])
+def test_what_is_compressed_is_not_read(code: int) -> None:
+    """A few bytes of it may be as many as fill the memory."""
+    head = HEAD.replace(b"200 OK", b"%d X" % code).replace(
+        b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"
+    )
+    told = ask([[head, gzip.compress(event(content="hi") + end() + DONE)]])
+
+    assert isinstance(told.error, ModelInterruptedError if code == 200 else ModelRequestError)
+    assert told.message.text == ""
+
+
+def test_a_server_on_this_machine_is_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy, which is another machine, can reach none here, and would get the key."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert ask([said(event(content="hi"))], api_key=SECRET).message.text == "hi"
+
+
+def test_what_the_environment_has_for_one_server_no_other_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", SECRET)
+    monkeypatch.setenv("OPENAI_PROJECT_ID", SECRET)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"x-one: {SECRET}\nauthorization: {SECRET}\nodd")
+
+    async def run() -> dict[str, str]:
+        async with ModelServer([said(event(content="hi"))]) as server:
+            model = OpenAIModel("m", base_url=server.url)
+            assert (await told_by(model)).message.text == "hi"
+            await model.aclose()
+            return server.asked[0].headers
+
+    assert SECRET not in repr(asyncio.run(run()))
