@@ -26,6 +26,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from attrs import evolve
 
+from jidocode.base.converting import convert
 from jidocode.base.records import Record
 from jidocode.base.text import quote
 from jidocode.errors import JournalDamagedError, JournalVersionError
@@ -187,11 +188,11 @@ def decode(record: JournalRecord) -> Change:
             # With the defaults: it costs msgspec more to find and set them than to take them.
             given = {**_ADDED.get(cls, {}), **fields, "seq": record.seq}
             if "blocks" in fields or "block" in fields:
-                change = msgspec.convert(given, cls, dec_hook=_block)
+                change = convert(given, cls, _block)
                 if isinstance(change, Message) and change.blocks:
                     change = evolve(change, content=text_in(change.blocks))
             else:
-                change = msgspec.convert(given, cls)
+                change = convert(given, cls)
             _refuse_unknown(fields, change)
             return change
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
@@ -207,7 +208,7 @@ def _block(_cls: type[Block], value: Any) -> object:
         raise ValueError("a block is not known")
     if not fields.keys() <= _BLOCK_NAMES[cls].keys():
         raise ValueError("a field is not known")
-    return msgspec.convert(fields, cls)
+    return convert(fields, cls)
 
 
 def _read_json(payload: bytes) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 from attrs import asdict, field, fields, frozen
 
+from jidocode.base.converting import convert
 from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
 from jidocode.errors import InvalidRequestError
@@ -68,7 +69,7 @@ def take_arguments(cls: type[Any] | JsonArguments, given: Mapping[str, Any] | st
         if name not in names:
             raise InvalidRequestError(f"there is no argument {quote(name)}{_hint(name, names)}")
     try:
-        return msgspec.convert(said, cls)
+        return convert(said, cls)
     except msgspec.ValidationError as error:
         raise InvalidRequestError(_sentence(error)) from error
     except (ValueError, TypeError) as error:  # from a validator of the class
