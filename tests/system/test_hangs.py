@@ -110,7 +110,7 @@ def test_a_guard_that_is_stopped_goes_on(project: Path, which: str) -> None:
         assert first is not None
         for guard in {"the first": [first], "the second": [second], "both": [first, second]}[which]:
             guard.suspend()
-            eventually(lambda guard=guard: process_state(guard.pid) == "S", "it", timeout=3)  # type: ignore[misc]
+            eventually(lambda guard=guard: process_state(guard.pid) == "S", "its going on")  # type: ignore[misc]
 
         assert session.manager.project_root() == str(project)
         assert system.host_pid == second.children()[0].pid
