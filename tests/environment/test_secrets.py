@@ -237,9 +237,9 @@ def test_an_unknown_variable_is_named_without_its_value() -> None:
         from jidocode import Settings
         Settings.load()
     """
-    outcome = run_app(code, env={"JIDOCODE_API_KEY": SECRET})
+    outcome = run_app(code, env={"JIDOCODE_PASSWORD": SECRET})
 
-    assert "JIDOCODE_API_KEY" in outcome.stdout
+    assert "JIDOCODE_PASSWORD" in outcome.stdout
     assert SECRET not in outcome.stdout
 
 

@@ -200,8 +200,8 @@ def test_every_example_is_tested() -> None:
         "word_counter",
         "workers_app",
     }
-    apps = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*_app.py")}
+    files = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
 
-    assert scripts == apps | {
+    assert scripts == (files & scripts) | {
         name.removeprefix("test_") for name in globals() if name.startswith("test_")
     } - {"every_example_is_tested"}

@@ -46,6 +46,7 @@ from jidocode.otp.supervision import events, machine, management
 from jidocode.session.admission import messages as admission
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.registry import ProcessRegistry
+from jidocode.session.agent.spec import ModelSpec
 from jidocode.session.record import Session
 from jidocode.testing import eventually
 
@@ -137,6 +138,7 @@ def sound(hint: Any) -> Any:
         ChildSpec: ChildSpec(id="seven", start=Talker),
         Start: Start(Talker),
         Session: Session.new(project_path="/"),
+        ModelSpec: ModelSpec(),
         Exception: ValueError("seven"),
         SessionLimitError: SessionLimitError(7, 7),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 import servers
 from servers import worker
 
-from jidocode import SessionHandle, SessionLimitError, SessionSystem, Strategy
+from jidocode import JidocodeError, SessionHandle, SessionLimitError, SessionSystem, Strategy
 from jidocode.otp import AutoShutdown, Flags, Restart
 from jidocode.session.record import new_session_id
 from jidocode.testing import eventually, is_alive, kill, pause, wait_for_exit
@@ -44,10 +43,15 @@ def crowded(tmp_path: Path) -> Iterator[tuple[SessionSystem, list[SessionHandle]
         yield system, sessions
 
 
-def _vanish(system: SessionSystem, session: SessionHandle) -> None:
-    """Take the project away: the Manager cannot start again, however often it tries."""
-    shutil.rmtree(session.session.project_path)
-    kill(system, session, "manager")
+def _wear_out(system: SessionSystem, session: SessionHandle) -> None:
+    """Kill its Manager again and again, until it is not started any more."""
+
+    def has_ended() -> bool:
+        with suppress(JidocodeError, ProcessLookupError):
+            kill(system, session, "manager")
+        return not system.session_running(session.id)
+
+    eventually(has_ended, "its end")
 
 
 def _hang_and_kill(system: SessionSystem, session: SessionHandle) -> None:
@@ -90,7 +94,7 @@ WAYS: Sequence[Callable[[SessionSystem, SessionHandle], object]] = [
     _crash,
     _hang_and_kill,
     _kill_all,
-    _vanish,
+    _wear_out,
     _kill_the_supervisor_of_sessions,
 ]
 
