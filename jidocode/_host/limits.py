@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import resource
-from typing import TypeGuard
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeGuard
+
+P = ParamSpec("P")
 
 MIN_DESCRIPTORS = 64
 """Descriptors that each process of a system must be allowed to have, for one small session."""
@@ -19,6 +23,9 @@ _MEMORY = [  # the limit, its name, and which figure of /proc/self/statm it boun
     (resource.RLIMIT_AS, "RLIMIT_AS (ulimit -v)", 0),
     (resource.RLIMIT_DATA, "RLIMIT_DATA (ulimit -d)", 5),
 ]
+
+_NO_MEMORY = "not enough memory for a system: see " + ", ".join(name for _, name, _ in _MEMORY)
+"""Said where there is not enough to find out more, so it is made beforehand."""
 
 _LIMITS = {
     errno.EAGAIN: (
@@ -82,3 +89,21 @@ def refuse_tight_memory() -> None:
                 f"not enough memory for a system: {name} allows {limit >> 20} MB, which leaves "
                 f"{max(0, limit - used) >> 20} MB, and a system needs {MIN_MEMORY >> 20} MB"
             )
+
+
+def explains_memory(start: Callable[P, None]) -> Callable[P, None]:
+    """Return *start*, which raises `HostStartError` where it would raise MemoryError.
+
+    Of so little memory that `refuse_tight_memory` itself gets none, or what comes before it.
+    """
+
+    @wraps(start)
+    def explained(*args: P.args, **kwargs: P.kwargs) -> None:
+        from jidocode.errors import HostStartError  # noqa: PLC0415 - idem
+
+        try:
+            start(*args, **kwargs)
+        except MemoryError:
+            raise HostStartError(_NO_MEMORY) from None
+
+    return explained

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from attrs import evolve, fields
 
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.limits import explains_memory
 from jidocode.base.closing import Closing
 from jidocode.base.exits import NORMAL, ExitReason
 from jidocode.base.text import quote
@@ -71,6 +72,7 @@ class Application(Closing):
     a `Via`, which is whoever has that key of a `Registry`.
     """
 
+    @explains_memory
     def __init__(self, children: Sequence[Child], settings: ApplicationSettings) -> None:
         self._settings = settings
         specs = check_children([as_spec(child) for child in children], Flags())

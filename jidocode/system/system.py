@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from jidocode._host.daemon.launcher import HostProcess
+from jidocode._host.limits import explains_memory
 from jidocode._host.threads import run_whole
 from jidocode.errors import InvalidToolError
 from jidocode.system.application import Application, with_overrides
@@ -61,6 +62,7 @@ class SessionSystem(Application):
 
     _running: RunningSystem
 
+    @explains_memory
     def __init__(  # noqa: PLR0913 - all but the first are keywords
         self,
         settings: Settings | None = None,

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from model_servers import Step, event, said, serving
 from shell import COMMAND, SECONDS, environment
 from terminals import TMUX, Terminal
 
-from jidocode import ModelSpec, SessionHandle, SessionSystem
+from jidocode import ModelSpec, SessionHandle, SessionSystem, StreamChunk
 from jidocode.testing import eventually
 
 needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
@@ -65,6 +66,13 @@ def call(name: str, **arguments: Any) -> str:
 
 def is_healthy(session: SessionHandle) -> bool:
     return session.health_check().status.value == "healthy"
+
+
+def holds(session: SessionHandle, text: str) -> bool:
+    """Whether its State has *text* by now, which the screen has a moment before."""
+    began = [each.seq for each in session.state.streams()]
+    came = session.state.events(after_seq=began[0]) if began else []
+    return any(isinstance(each, StreamChunk) and each.text == text for each in came)
 
 
 def runs(session: SessionHandle) -> bool:
@@ -132,6 +140,7 @@ def test_it_goes_on_whoever_dies(
     for child in ("agent", "state", "manager"):
         paste(chat, f"say half of {child}\nwait")
         chat.await_text(f"\nhalf of {child}", "Ctrl-C cancels")
+        eventually(partial(holds, session, f"half of {child}"), timeout=SECONDS)
         victim = system.whereis((child, session.id))
         assert victim is not None
         os.kill(victim.os_pid, signal.SIGKILL)

@@ -184,6 +184,22 @@ def test_too_little_memory(project: Path, megabytes: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_no_memory_at_all(project: Path, name: str) -> None:
+    """Not even for a look at how much is left."""
+    used_up = f"""
+        import resource
+        resource.setrlimit(resource.{name}, (20 << 20,) * 2)
+        taken = []
+        try:
+            while True:
+                taken.append(bytearray(4096))
+        except MemoryError:
+            pass
+    """
+    probe(project, before=used_up).says("memory", name)
+
+
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_a_system_runs_in_the_memory_that_it_asks_for(project: Path, name: str) -> None:
     """As little as is not refused is enough: for the start, and for restarts."""
     limit = f"""
