@@ -4,7 +4,8 @@ PROJECT ?= .
 VENV := .venv
 BIN := $(VENV)/bin
 # One worker for each core: more of them wait for each other, and deadlines pass meanwhile.
-PYTEST := $(BIN)/python -Im pytest -q --dist worksteal -n logical --maxprocesses 8
+IN_PARALLEL := pytest -q --dist worksteal -n logical --maxprocesses 8
+PYTEST := $(BIN)/python -Im $(IN_PARALLEL)
 
 # Which tests; all of them by default.
 TESTS ?=
@@ -16,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 2
 SEED ?=
 
-.PHONY: demo test test-all attack oracle browser model mcp acp check cover docs bench build clean
+.PHONY: demo test test-all attack oracle browser model mcp acp check check-style check-mypy check-pyright cover docs bench build clean
 
 demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
@@ -50,12 +51,23 @@ acp: $(VENV)/test tests/conformance/node_modules
 model: $(VENV)/model tests/model/node_modules
 	$(BIN)/python -Im pytest -q tests/model
 
-check: $(VENV)/dev
+# The two that read types take a minute or two on one core each: `make -j check` has them at once.
+check: check-style check-mypy check-pyright
+
+check-style: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+check-mypy: $(VENV)/dev
+	$(BIN)/mypy
+
+check-pyright: $(VENV)/dev
+	$(BIN)/pyright
+
+# What depends on the interpreter: `make test-all` runs it on every Python.
+ROOMS := -m "not slow" tests/otp tests/session tests/system/test_sessions.py \
+	tests/system/test_crash_recovery.py tests/test_package.py
 
 # Of the pure rooms, by their own tests: to measure each process of a system too takes the whole
 # suite twice its time, and what only runs there is what a kill cuts short.
@@ -84,7 +96,7 @@ EMPTY =
 SPACE = $(EMPTY) $(EMPTY)
 cover: $(VENV)/test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -m "not slow" tests/otp tests/session
+	$(BIN)/coverage run -m $(IN_PARALLEL) $(ROOMS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include "jidocode/otp/*,jidocode/session/*" --omit "$(subst $(SPACE),$(COMMA),$(strip $(ASKING)))" --fail-under 95
 

@@ -26,7 +26,7 @@ try:
 except ImportError as error:
     raise ImportError("OpenAIModel needs the openai SDK: pip install 'jidocode[agent]'") from error
 
-from jidocode.base.text import quote, word
+from jidocode.base.text import describe, quote, word
 from jidocode.errors import (
     InvalidModelError,
     ModelAuthenticationError,
@@ -58,14 +58,27 @@ _STATUSES = range(400, 600)
 """What counts as an HTTP status where a server has it in a stream."""
 _HERE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 """Servers that are asked directly, whatever the environment says of proxies."""
+_PLACES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What may say where certificates are."""
 MOST_CHARACTERS = 64_000_000
 """Of the events of one answer: what sends more does not end."""
 
 
 @lru_cache
 def shared_ssl_context() -> ssl.SSLContext:
-    """Return the one of this process: to read the certificates takes 20 ms and a megabyte."""
-    return httpx2.create_ssl_context()
+    """Return the one of this process: to read the certificates takes 20 ms and a megabyte.
+
+    Raises:
+        InvalidModelError: They are not where the environment says.
+    """
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as error:
+        where = [f"{name}={quote(os.environ[name])}" for name in _PLACES if name in os.environ]
+        raise InvalidModelError(
+            "the certificates by which servers are known cannot be read "
+            f"({', '.join([*where, describe(error)])})"
+        ) from error
 
 
 class OpenAIModel:
@@ -105,7 +118,7 @@ class OpenAIModel:
             transport: What carries HTTP, in the place of a socket; for tests.
 
         Raises:
-            InvalidModelError: One of these is none.
+            InvalidModelError: One of these is none, or there are no certificates.
             InvalidTimeError: A time is none.
         """
         for name, seconds in (
@@ -125,6 +138,7 @@ class OpenAIModel:
             self._api_key = os.environ.get("OPENAI_API_KEY")
         self._secrets = [each for each in self._headers.values() if len(each) >= SHORTEST_SECRET]
         timeout = httpx2.Timeout(idle_timeout, connect=connect_timeout)
+        certificates = shared_ssl_context()
         try:
             # The SDK gets no key: it is sent with each request, from here.
             self._client = openai.AsyncOpenAI(
@@ -134,7 +148,7 @@ class OpenAIModel:
                 timeout=timeout,
                 default_headers=_left_out() if base_url is not None else None,
                 http_client=openai.DefaultAsyncHttpxClient(
-                    verify=shared_ssl_context(),
+                    verify=certificates,
                     timeout=timeout,
                     transport=transport,
                     # What is on this machine no proxy of another one can reach.

@@ -48,7 +48,7 @@ from jidocode.session.agent.model import (
     TokenUsage,
     ToolCallDelta,
 )
-from jidocode.session.agent.openai_model import OpenAIModel
+from jidocode.session.agent.openai_model import OpenAIModel, shared_ssl_context
 from jidocode.session.agent.retrying import RetryRules
 
 SECRET = "sk-a-secret-of-mine"  # noqa: S105 - nobody's
@@ -541,6 +541,13 @@ def test_options_that_are_none_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidModelError) as caught:
         OpenAIModel(**given)
     assert SECRET not in str(caught.value)
+
+
+def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_ssl_context.cache_clear()
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/no.pem")
+    with pytest.raises(InvalidModelError, match=r"SSL_CERT_FILE='/nowhere/no\.pem'"):
+        OpenAIModel("m", base_url="http://127.0.0.1:9/v1")
 
 
 def test_times_are_times() -> None:
