@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Generator, Iterator, Sequence
@@ -89,10 +90,13 @@ class Program:
 
 @contextmanager
 def program(command: Sequence[str], folder: Path, **env: str) -> Generator[Program]:
-    """Start a program, and end it."""
+    """Start a program, and end it; what it said is shown with a failure."""
     started = Program(command, folder, env)
     try:
         yield started
+    except BaseException:
+        sys.stdout.write(started.said.read_text()[-5000:])
+        raise
     finally:
         started.kill()
 
@@ -131,8 +135,12 @@ def serving(name: str, folder: Path, *options: str, **env: str) -> Generator[Pro
 def ask(port: int, project: Path, text: str) -> list[str]:
     """Have a server append a message; return which process has, and its version."""
     url = f"http://127.0.0.1:{port}/?project={project}&text={text}"
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        said: str = answer.read().decode()
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            said: str = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            raise OSError(f"{error}: {error.read()[:2000]!r}") from error
     return said.split()[1:4:2]
 
 
