@@ -63,14 +63,14 @@ class About(Struct, frozen=True):
     Attributes:
         settings: How it behaves; the folder of its journals is in them.
         system: Its id among those that have the same journals.
-        model: What the agents of its sessions speak with.
         private: The folder in which it keeps its secret; another process may look elsewhere.
+        model: What the agents of its sessions speak with, None for nothing.
     """
 
     settings: Settings
     system: str
     private: str
-    model: ModelSpec | None = None
+    model: ModelSpec | None
 
 
 class RunningSystem(RunningTree):
@@ -165,22 +165,6 @@ class RunningSystem(RunningTree):
             calls=self.client.calls,
         )
 
-    def asking_commands(
-        self, session_id: str, request: Request[_Result], timeout: float | None
-    ) -> Plan[_Result]:
-        """Ask the process that runs a session's commands, which is started by who asks first."""
-        return asking_commands(self.router.ask, session_id, request, timeout)
-
-    def asking_servers(
-        self, session_id: str, request: Request[_Result], timeout: float | None
-    ) -> Plan[_Result]:
-        """Ask the processes that keep a session's MCP servers, which are started if need be."""
-        from jidocode.session.mcp.asking import asking_servers  # noqa: PLC0415 - few sessions have any
-
-        answer: _Result
-        answer = yield from asking_servers(self.router.ask, session_id, request, timeout)
-        return answer
-
     # What needs no plan
 
     def tool_calls(self, session_id: str) -> ToolCalls:
@@ -223,7 +207,7 @@ class RunningSystem(RunningTree):
 
     def way_to_servers(self, session_id: str) -> Way:
         """Return the way to the processes that keep a session's MCP servers."""
-        return _WayToServers(self, ("session", session_id))
+        return _WayToServers(self, process_name("session", session_id))
 
 
 class Way(Struct, frozen=True):
@@ -253,7 +237,7 @@ class _WayToCommands(Way, frozen=True):
 
     def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
         """Return the plan to ask, whose outcome is the answer."""
-        return self.system.asking_commands(self.name[1], request, timeout)
+        return asking_commands(self.system.router.ask, self.name[1], request, timeout)
 
 
 class _WayToServers(Way, frozen=True):
@@ -261,7 +245,9 @@ class _WayToServers(Way, frozen=True):
 
     def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
         """Return the plan to ask, whose outcome is the answer."""
-        return self.system.asking_servers(self.name[1], request, timeout)
+        from jidocode.session.mcp.asking import asking_servers  # noqa: PLC0415 - few sessions have any
+
+        return asking_servers(self.system.router.ask, self.name[1], request, timeout)
 
 
 def root(settings: Settings, children: Iterable[object] = ()) -> Start:
