@@ -256,17 +256,14 @@ class EventHub:
 
     def stream(self, session_id: str | None, kind: type[EventStream] = EventStream) -> EventStream:
         """Return a new stream, of one session if given; raises `HostError` in a fork."""
-        self.owner.check()
-        stream = kind(self, session_id, self._buffer)
-        self._streams.add(stream)
-        if self._closed:
-            stream.close()
-        return stream
+        return self._add(kind(self, session_id, self._buffer))
 
     def late_stream(self, session_id: str | None) -> EventStream:
         """Return a stream that takes nothing in before `begin`; otherwise as `stream`."""
+        return self._add(EventStream(self, session_id, self._buffer, has_begun=False))
+
+    def _add(self, stream: EventStream) -> EventStream:
         self.owner.check()
-        stream = EventStream(self, session_id, self._buffer, has_begun=False)
         self._streams.add(stream)
         if self._closed:
             stream.close()
