@@ -101,7 +101,7 @@ class _Unread(Struct, frozen=True):
     session_id: str | None
     at: datetime
     is_own: bool = False
-    """Whether a process of the package's own has announced it."""
+    """Whether the registry or State has announced it, and no child of an app's."""
     again: bool = False
     """Whether a reader has been interrupted over it."""
 
@@ -233,10 +233,10 @@ class EventStream(Closing):
 
 
 class SupervisionStream(EventStream):
-    """What supervisors and the app itself tell; what children announce is not read for it."""
+    """What supervisors, the registry and State tell; what others announce is not read for it."""
 
     def _put(self, event: Event | _Unread) -> None:
-        """Take *event* in, if no child of an app's has announced it."""
+        """Take *event* in, if supervisors, the registry or State tell of it."""
         if isinstance(event, Event) or event.is_own:
             super()._put(event)
 

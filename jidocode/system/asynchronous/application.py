@@ -149,7 +149,7 @@ class AsyncApplication(AsyncClosing):
         """Send *request* to the `handle_call` of *target*, and return the call under way."""
         tree = self._tree
         pending = await self._carry_out(tree.router.begin(target, request))
-        return AsyncCallHandle(tree.client, tree.router, pending)
+        return AsyncCallHandle(tree.client, pending, tree.router.deadline)
 
     async def call_stream(
         self,
