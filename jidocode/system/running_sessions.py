@@ -31,7 +31,7 @@ from jidocode.system.session_router import SessionRouter, process_name
 from jidocode.system.sessions import Sessions
 from jidocode.system.settings import Settings
 from jidocode.system.steps import Plan
-from jidocode.system.updates import Turns, Updates
+from jidocode.system.updates import Turn, Turns, Updates
 
 if TYPE_CHECKING:
     from jidocode._host.attach.place import Claim
@@ -130,8 +130,9 @@ class RunningSystem(RunningTree):
         """Change the record of a session, one *owner* at a time; see `Updates`."""
         self.client.check_owner()  # in a fork, a turn may be another thread's for ever
         deadline = self.router.deadline()
-        turn = yield from self._turns.take(validate_session_id(session_id), owner, deadline)
-        try:
+        turn = Turn(validate_session_id(session_id), owner)
+        try:  # before it comes: Ctrl-C may come between
+            yield from self._turns.await_turn(turn, deadline)
             return (yield from self.updates.apply(session_id, change))
         finally:
             self._turns.give_up(turn)
