@@ -37,7 +37,7 @@ from jidocode.system.steps import Ask, AskAll, PingAll, Plan
 class Probe:
     """Looks at the processes of a system, within its call timeout."""
 
-    def __init__(self, router: Router, sessions: str | None = None) -> None:
+    def __init__(self, router: Router, sessions: str | None) -> None:
         """Ask by *router*; *sessions* is the root's child that supervises sessions, if one does."""
         self._router = router
         self._sessions = sessions

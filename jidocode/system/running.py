@@ -156,16 +156,9 @@ class RunningTree:
         """Return the process that is meant; one that is being started is waited for."""
         return self.carry_out(self.router.find(target, deadline))
 
-    def call(
-        self,
-        target: Target,
-        request: object,
-        *,
-        timeout: float | None = None,
-        stop: Stop | None = None,
-    ) -> Any:
+    def call(self, target: Target, request: object, *, timeout: float | None = None) -> Any:
         """Send *request* to *target*, and return its answer; raises as `Router.ask`."""
-        return self.carry_out(self.router.ask(target, request, timeout), stop)
+        return self.carry_out(self.router.ask(target, request, timeout))
 
     def begin_call(self, target: Target, request: object) -> CallHandle:
         """Send *request* to *target*; see `Application.begin_call`."""

@@ -251,7 +251,7 @@ class _WayToServers(Way, frozen=True):
         return asking_servers(self.system.router.ask, self.name[1], request, timeout)
 
 
-def root(settings: Settings, children: Iterable[object] = ()) -> Start:
+def root(settings: Settings, children: Iterable[object]) -> Start:
     """Return the root of the tree of a system with *settings*, *children* beside the sessions."""
     rate = settings.creation_rate
     rules = AdmissionRules(
