@@ -23,7 +23,8 @@ demo: $(VENV)/run
 	$(BIN)/python examples/crash_and_recover.py $(PROJECT)
 
 # What `make oracle` runs is left to it, for each worker would play all of it; and what needs a
-# browser, a kernel of Jupyter's or a model to `make browser` and `make model`.
+# browser, a kernel of Jupyter's, a model or Node to `make browser`, `make model`, `make mcp` and
+# `make acp`.
 test: $(VENV)/test
 	$(PYTEST) --ignore tests/oracle --ignore tests/browser --ignore tests/model --ignore tests/conformance $(TESTS)
 

@@ -2,9 +2,11 @@
 
 General layout (imports go from left to right only, which CI checks):
 
-    cli | metrics | testing -> system -> session | _host -> otp -> errors -> base
+    cli -> bridges | metrics | testing -> system -> session | _host -> otp -> errors -> base
 
 cli       `jidocode` on the command line
+bridges   protocols by which other programs work with a session
+metrics   what Prometheus and OpenTelemetry are told
 testing   what the tests of an app need, as a pytest plugin
 system    what an app uses: `SessionSystem` and the handles it gives out
 session   WHAT is supervised: the record, the boundary, Manager, State, the tree

@@ -1,4 +1,4 @@
-"""The wheel: built, installed where nothing of this folder can be seen, and used."""
+"""What is given out: the wheel, installed where nothing of this folder can be seen; the sources."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import distribution
@@ -99,3 +100,20 @@ def test_what_is_imported_is_what_was_installed(python: Path, tmp_path: Path) ->
     assert Path(place).is_relative_to(python.parents[1])
     assert version == PROJECT["version"]
     assert done.stderr.endswith("jidocode.testing needs pytest: pip install pytest\n")
+
+
+@pytest.mark.slow
+def test_the_sources_have_all_that_pages_and_tests_read(tmp_path: Path) -> None:
+    """Whatever git has, pictures too; it knows what is only lying about here."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("these sources are no checkout")
+    names = run("git", "ls-files", cwd=ROOT).splitlines()
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    run(sys.executable, "-Im", "build", "--sdist", "--no-isolation", cwd=tmp_path)
+    (sources,) = (tmp_path / "dist").iterdir()
+    with tarfile.open(sources) as archive:
+        found = {member.name.partition("/")[2] for member in archive}
+
+    assert set(names) - found == {".gitignore"}

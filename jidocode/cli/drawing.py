@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jidocode.base.text import line
-from jidocode.cli.output import duration, size, tokens
+from jidocode.cli.output import colour_of, duration, size, tokens
 from jidocode.session.commands.result import CommandInfo
 from jidocode.system.watching import Key, Line, Look
 
@@ -20,7 +20,6 @@ _FRAME_ROWS = 3
 _MAX_CHANGES = 6
 _MAX_COMMANDS = 8
 _CHANGED_SECONDS = 5.0
-_COLOURS = {"healthy": "green", "running": "green", "dead": "red", "unresponsive": "red"}
 _KEYS = "up down  Enter closer  s stop  Escape back  q quit"
 _NAME = "NAME"
 _EXIT = "LAST EXIT"
@@ -139,7 +138,7 @@ def _cells(each: Line, look: Look | None) -> dict[str, Text]:
     calls = "-" if look.call_rate is None else f"{look.call_rate:.0f}"
     return {
         _NAME: Text(line(name)),
-        "STATUS": Text(process.status, style=_COLOURS.get(process.status, "yellow")),
+        "STATUS": Text(process.status, style=colour_of(process.status)),
         "PID": Text(str(process.pid or "-")),
         "CPU": Text(cpu, style="red" if (look.cpu or 0.0) >= _BUSY else ""),
         "MEMORY": Text(size(process.memory)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -36,17 +36,16 @@ def command(session: str | None, system_name: str, *, follow: bool, as_json: boo
 
     with attach(system_name) as system:
         session_id = open_session(system, session).id if session is not None else None
-        ending = suppress(KeyboardInterrupt) if follow else nullcontext()
-        with system.events(session_id) as stream, ending:
-            if follow:
-                _follow(stream, as_json=as_json)
-                explain_end(system, system_name)
-                return
+        if not follow:
             for each in _running(system, session_id):
                 if as_json:
                     print_json(each)
                 else:
-                    click.echo(_running_line(each["session_id"], each["child_id"], each["os_pid"]))
+                    click.echo(_running_line(each))
+            return
+        with system.events(session_id) as stream, suppress(KeyboardInterrupt):
+            _follow(stream, as_json=as_json)
+            explain_end(system, system_name)
 
 
 def _follow(stream: EventStream, *, as_json: bool) -> None:
@@ -63,8 +62,20 @@ def _follow(stream: EventStream, *, as_json: bool) -> None:
             click.echo(as_line(event))
 
 
-def _running_line(session_id: str | None, child_id: str, os_pid: int) -> str:
-    return f"{'':8}  {'Running':16}  {_short(session_id)}  {child_id}  pid {os_pid}"
+def _running_data(session_id: str | None, child_id: str, os_pid: int) -> dict[str, Any]:
+    return {
+        "event": "Running",
+        "session_id": session_id,
+        "child_id": child_id,
+        "os_pid": os_pid,
+    }
+
+
+def _running_line(data: dict[str, Any]) -> str:
+    from jidocode.base.text import line
+
+    session, child_id = _short(data["session_id"]), line(data["child_id"])
+    return f"{'':8}  {data['event']:16}  {session}  {child_id}  pid {data['os_pid']}"
 
 
 def _short(session_id: str | None) -> str:
@@ -76,14 +87,9 @@ def _running(system: SessionSystem, session_id: str | None) -> list[dict[str, An
     from jidocode.system.overview import overview
 
     return [
-        {
-            "event": "Running",
-            "session_id": process.session_id,
-            "child_id": process.id,
-            "os_pid": process.pid,
-        }
+        _running_data(process.session_id, process.id, process.pid)
         for _, process in overview(system).lines()
-        if session_id in (None, process.session_id)
+        if process.pid is not None and session_id in (None, process.session_id)
     ]
 
 
@@ -93,13 +99,7 @@ def as_data(event: Event) -> dict[str, Any]:
     from jidocode.otp.supervision.events import ChildRunning
 
     if isinstance(event.fact, ChildRunning):
-        return {
-            "event": "Running",
-            "session_id": event.session_id,
-            "child_id": event.fact.child_id,
-            "os_pid": event.fact.ref.os_pid,
-        }
-
+        return _running_data(event.session_id, event.fact.child_id, event.fact.ref.os_pid)
     fact = plain(event.fact)
     fields = cast("dict[str, Any]", fact) if isinstance(fact, dict) else {"text": fact}
     return {
@@ -118,7 +118,7 @@ def as_line(event: Event) -> str:
 
     fact = event.fact
     if isinstance(fact, ChildRunning):
-        return _running_line(event.session_id, line(fact.child_id), fact.ref.os_pid)
+        return _running_line(as_data(event))
     at = event.at.astimezone().strftime("%H:%M:%S")
     said = [at, f"{type(fact).__name__:16}", _short(event.session_id)]
     child_id = getattr(fact, "child_id", None)

@@ -26,6 +26,7 @@ _COLOURS = {
     "note": "yellow",
     "restarting": "yellow",
     "starting": "yellow",
+    "stopping": "yellow",
     "degraded": "yellow",
     "unresponsive": "red",
     "dead": "red",
@@ -78,8 +79,13 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def coloured(status: str) -> str:
     """Return *status* in the colour that goes with it, if one does; it may be padded."""
-    colour = _COLOURS.get(status.strip())
+    colour = colour_of(status.strip())
     return click.style(status, fg=colour) if colour else status
+
+
+def colour_of(status: str) -> str:
+    """Return the colour that goes with *status*; none has an empty one."""
+    return _COLOURS.get(status, "")
 
 
 def size(count: int | None) -> str:

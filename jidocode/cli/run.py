@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
+from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.options import (
     attach,
     open_session,
@@ -22,8 +23,6 @@ from jidocode.cli.options import (
 if TYPE_CHECKING:
     from jidocode.session.commands.handle import CommandHandle
 
-_SIGNALLED = 128
-"""What a shell adds to the number of a signal that has ended a program."""
 _FAILED, _CANNOT_BE_EXECUTED, _NOT_FOUND = 125, 126, 127
 """What `env` and `timeout` end with, if not with the status of their program."""
 
@@ -123,7 +122,7 @@ class _Ending:
 
     def _end(self) -> NoReturn:
         self._holds = False
-        sys.exit(_SIGNALLED + self._number)
+        sys.exit(SIGNALLED + self._number)
 
 
 def _follow(handle: CommandHandle) -> int:
@@ -135,7 +134,7 @@ def _follow(handle: CommandHandle) -> int:
     other.join()
     if result.exit_code is not None:
         return result.exit_code
-    return _SIGNALLED + (result.signal or 0)
+    return SIGNALLED + (result.signal or 0)
 
 
 def _copy(handle: CommandHandle, stream: Literal["stdout", "stderr"]) -> None:

@@ -18,10 +18,11 @@ import tty
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
+from jidocode.cli.ending import end_by_signals
 from jidocode.cli.options import attach, system_option
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def command(system_name: str) -> None:
         raise click.ClickException("top needs a terminal; `jidocode tree` does not")
     if os.environ.get("TERM", "") in _NO_TERMINALS:
         raise click.ClickException("top needs a terminal that TERM names; `jidocode tree` does not")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)  # with the terminal as it was
+    end_by_signals()  # with the terminal as it was
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     with attach(system_name) as system:
         screen = Screen(system_name, system)
@@ -86,10 +86,6 @@ def command(system_name: str) -> None:
         screen.ended = True
     if screen.problem is not None:
         raise screen.problem
-
-
-def _end(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 @contextmanager

@@ -19,6 +19,11 @@ OTHER = "other"
 
 UNKNOWN = "unknown"
 """What a model is called that nobody has named."""
+MOST_MODELS = 50
+"""Models that are told apart."""
+TOKENS_TEXT = "Tokens of an answer of a model."
+ANSWER_TEXT = "How long a model took to answer."
+"""What is measured of the answers of models, for people."""
 TOKEN_BUCKETS = tuple(4**power for power in range(14))
 ANSWER_BUCKETS = tuple(0.01 * 2**power for power in range(14))
 """What OpenTelemetry's conventions for generative AI want told apart: tokens, and seconds."""

@@ -15,8 +15,11 @@ from jidocode.base.closing import Closing
 from jidocode.base.text import word
 from jidocode.metrics.labels import (
     ANSWER_BUCKETS,
+    ANSWER_TEXT,
     CHAT,
+    MOST_MODELS,
     TOKEN_BUCKETS,
+    TOKENS_TEXT,
     Bounded,
     ending_of,
     operation_of,
@@ -34,7 +37,6 @@ from jidocode.system.observing import End
 from jidocode.system.steps import Ask
 from jidocode.system.system import SessionSystem
 
-_MOST_MODELS = 50
 _Value = str | int | float | bool
 
 
@@ -57,8 +59,9 @@ class SystemTracer(Closing):
         """Trace *system*, by *tracer_provider*, that of the app by default.
 
         Raises:
+            TypeError: *system* is no system.
             HostError: It was not started, or this is a fork of the app.
-            NoThreadError: There is no thread to hear events in.
+            OSError: There is no thread to hear events in.
         """
         spans = _Spans(trace.get_tracer("jidocode", version("jidocode"), tracer_provider))
         self._listening = Listening(running(system), spans.observe, spans.take)
@@ -86,8 +89,9 @@ class SystemMeter(Closing):
         """Measure *system*, by *meter_provider*, that of the app by default.
 
         Raises:
+            TypeError: *system* is no system.
             HostError: It was not started, or this is a fork of the app.
-            NoThreadError: There is no thread to hear events in.
+            OSError: There is no thread to hear events in.
         """
         measures = _Measures(
             metrics.get_meter("jidocode", version("jidocode"), meter_provider=meter_provider)
@@ -101,17 +105,17 @@ class SystemMeter(Closing):
 
 class _Measures:
     def __init__(self, meter: metrics.Meter) -> None:
-        self._models = Bounded(_MOST_MODELS)
+        self._models = Bounded(MOST_MODELS)
         self._tokens = meter.create_histogram(
             "gen_ai.client.token.usage",
             "{token}",
-            "Tokens of an answer of a model.",
+            TOKENS_TEXT,
             explicit_bucket_boundaries_advisory=TOKEN_BUCKETS,
         )
         self._seconds = meter.create_histogram(
             "gen_ai.client.operation.duration",
             "s",
-            "How long a model took to answer.",
+            ANSWER_TEXT,
             explicit_bucket_boundaries_advisory=ANSWER_BUCKETS,
         )
 

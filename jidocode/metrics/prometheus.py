@@ -22,8 +22,11 @@ from jidocode.base.text import describe
 from jidocode.errors import JidocodeError, RateLimitedError
 from jidocode.metrics.labels import (
     ANSWER_BUCKETS,
+    ANSWER_TEXT,
     CHAT,
+    MOST_MODELS,
     TOKEN_BUCKETS,
+    TOKENS_TEXT,
     UNKNOWN,
     Bounded,
     ending_of,
@@ -81,8 +84,9 @@ class SystemCollector(Collector, Closing):
         """Count what happens in *system* from now on; it may be one that this process attaches to.
 
         Raises:
+            TypeError: *system* is no system.
             HostError: It was not started, or this is a fork of the app.
-            NoThreadError: There is no thread to hear events in.
+            OSError: There is no thread to hear events in.
         """
         self._running = running(system)
         self._counts = _Counts()
@@ -167,14 +171,14 @@ class _Counts:
         asked = ["gen_ai_operation_name", "gen_ai_request_model"]
         self._tokens = Histogram(
             "gen_ai_client_token_usage",
-            "Tokens of an answer of a model.",
+            TOKENS_TEXT,
             [*asked, "gen_ai_token_type"],
             registry=None,
             buckets=TOKEN_BUCKETS,
         )
         self._answer_seconds = Histogram(
             "gen_ai_client_operation_duration_seconds",
-            "How long a model took to answer.",
+            ANSWER_TEXT,
             asked,
             registry=None,
             buckets=ANSWER_BUCKETS,
@@ -182,7 +186,7 @@ class _Counts:
         self._cached = _counter(
             "model_cached_tokens", "Tokens that a model's server had read before.", ["model"]
         )
-        self._models = Bounded(_MOST_KINDS)
+        self._models = Bounded(MOST_MODELS)
         self._operations = Bounded(_MOST_OPERATIONS)
         self._outcomes = Bounded(_MOST_OUTCOMES)
         self._kinds = Bounded(_MOST_KINDS)

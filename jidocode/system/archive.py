@@ -107,9 +107,9 @@ class Archive:
         """
         if self._settings.durability == "memory":
             return
-        place = "the home folder"
+        where = "the home folder"
         try:
-            place = f"{str(self.folder)!r:.1000}"
+            where = f"{str(self.folder)!r:.1000}"
             make_private_folder(self.folder)
             if os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
                 return
@@ -120,7 +120,7 @@ class Archive:
             problem = error.strerror or str(error)
         origin = "" if self._settings.state_dir else ", which follows $XDG_STATE_HOME, else $HOME"
         raise HostStartError(
-            f"no journal can be written in {place}: {problem}. Choose another folder by "
+            f"no journal can be written in {where}: {problem}. Choose another folder by "
             f"Settings.state_dir{origin}"
         )
 

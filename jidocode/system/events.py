@@ -101,7 +101,7 @@ class _Unread(Struct, frozen=True):
     session_id: str | None
     at: datetime
     is_own: bool = False
-    """Whether a process of the package's own has announced it."""
+    """Whether the registry or State has announced it, and no child of an app's."""
     again: bool = False
     """Whether a reader has been interrupted over it."""
 
@@ -233,10 +233,10 @@ class EventStream(Closing):
 
 
 class SupervisionStream(EventStream):
-    """What supervisors and the app itself tell; what children announce is not read for it."""
+    """What supervisors, the registry and State tell; what others announce is not read for it."""
 
     def _put(self, event: Event | _Unread) -> None:
-        """Take *event* in, if no child of an app's has announced it."""
+        """Take *event* in, if supervisors, the registry or State tell of it."""
         if isinstance(event, Event) or event.is_own:
             super()._put(event)
 
@@ -256,17 +256,14 @@ class EventHub:
 
     def stream(self, session_id: str | None, kind: type[EventStream] = EventStream) -> EventStream:
         """Return a new stream, of one session if given; raises `HostError` in a fork."""
-        self.owner.check()
-        stream = kind(self, session_id, self._buffer)
-        self._streams.add(stream)
-        if self._closed:
-            stream.close()
-        return stream
+        return self._add(kind(self, session_id, self._buffer))
 
     def late_stream(self, session_id: str | None) -> EventStream:
         """Return a stream that takes nothing in before `begin`; otherwise as `stream`."""
+        return self._add(EventStream(self, session_id, self._buffer, has_begun=False))
+
+    def _add(self, stream: EventStream) -> EventStream:
         self.owner.check()
-        stream = EventStream(self, session_id, self._buffer, has_begun=False)
         self._streams.add(stream)
         if self._closed:
             stream.close()

@@ -16,6 +16,7 @@ from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.session.commands.options import CommandOptions
 from jidocode.session.manager.client import ManagerClient
 from jidocode.session.record import Session
+from jidocode.session.requests import Channel
 from jidocode.session.snapshots.limits import LOOK_SECONDS, TAKE_SECONDS
 from jidocode.session.state.client import StateClient
 from jidocode.session.tree import with_name
@@ -69,24 +70,22 @@ class SessionHandle:
         # Imported here because few apps run commands, and all wait for imports.
         from jidocode.session.commands.client import CommandsClient  # noqa: PLC0415 - see above
 
-        channel = self._system.way_to_commands(self.id)
-        if self._stop is None:
-            return CommandsClient(channel)
-        from jidocode.system.prompting import until  # noqa: PLC0415 - idem
-
-        return CommandsClient(until(self._stop, channel))
+        return CommandsClient(self._until_stop(self._system.way_to_commands(self.id)))
 
     @property
     def mcp(self) -> McpServersClient:
         """Its MCP servers, and what they offer."""
         from jidocode.session.mcp.client import McpServersClient  # noqa: PLC0415 - few sessions have any
 
-        channel = self._system.way_to_servers(self.id)
-        if self._stop is None:
-            return McpServersClient(channel)
-        from jidocode.system.prompting import until  # noqa: PLC0415 - idem
+        return McpServersClient(self._until_stop(self._system.way_to_servers(self.id)))
 
-        return McpServersClient(until(self._stop, channel))
+    def _until_stop(self, channel: Channel) -> Channel:
+        """Return *channel*, on which nothing is waited for once the handle's stop is requested."""
+        if self._stop is None:
+            return channel
+        from jidocode.system.prompting import until  # noqa: PLC0415 - only agents stop
+
+        return until(self._stop, channel)
 
     def run(
         self,

@@ -110,7 +110,8 @@ class SystemHealth(Record):
 
     Attributes:
         status: Healthy if everything is, else degraded.
-        processes: The system's own: the registry and the supervisor of sessions.
+        processes: Those that belong to no session: the registry, the supervisor of sessions, and
+            the app's own trees.
         sessions: All sessions that run, in the order of their starts.
     """
 
@@ -121,7 +122,15 @@ class SystemHealth(Record):
 
 @frozen(eq=False, repr=False, kw_only=True)
 class TreeNode(Record):
-    """One process of the live tree, and what is below it; `str()` draws it."""
+    """One process of the live tree, and what is below it; `str()` draws it.
+
+    Attributes:
+        id: Its id under its supervisor; that of the root is `jidocode`.
+        ref: Its process, if it has one.
+        status: How it is, as its supervisor says.
+        restarts: How often it was started again.
+        children: What it supervises, in start order.
+    """
 
     id: str
     ref: ActorRef | None

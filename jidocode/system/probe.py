@@ -37,7 +37,7 @@ from jidocode.system.steps import Ask, AskAll, PingAll, Plan
 class Probe:
     """Looks at the processes of a system, within its call timeout."""
 
-    def __init__(self, router: Router, sessions: str | None = None) -> None:
+    def __init__(self, router: Router, sessions: str | None) -> None:
         """Ask by *router*; *sessions* is the root's child that supervises sessions, if one does."""
         self._router = router
         self._sessions = sessions
@@ -84,7 +84,7 @@ class Probe:
         )
 
     def tree(self) -> Plan[TreeNode]:
-        """Return the live tree; see `SessionSystem.tree`."""
+        """Return the live tree; see `Application.tree`."""
         ref = yield from self._router.root(self._router.deadline())
         root = ChildInfo("jidocode", ref, ChildStatus.RUNNING, ChildType.SUPERVISOR, 0)
         return (yield from self._node(root))
@@ -165,6 +165,15 @@ def _child_health(info: ChildInfo, answer: Pulse | CallError | None) -> ChildHea
 
 
 def _status(info: ChildInfo, answer: Pulse | CallError | None) -> HealthStatus:
+    if answer is not None:
+        return status_of(answer)
+    if info.status in (ChildStatus.STARTING, ChildStatus.RESTARTING):
+        return HealthStatus.RESTARTING
+    return HealthStatus.DEAD
+
+
+def status_of(answer: Pulse | CallError) -> HealthStatus:
+    """Return how a process is that was asked and has given *answer*."""
     match answer:
         case Pulse():
             return HealthStatus.DEGRADED if answer.problem else HealthStatus.HEALTHY
@@ -172,7 +181,3 @@ def _status(info: ChildInfo, answer: Pulse | CallError | None) -> HealthStatus:
             return HealthStatus.UNRESPONSIVE
         case CallError():  # it died, so it is being replaced
             return HealthStatus.RESTARTING
-        case None if info.status in (ChildStatus.STARTING, ChildStatus.RESTARTING):
-            return HealthStatus.RESTARTING
-        case None:
-            return HealthStatus.DEAD

@@ -109,6 +109,7 @@ class Router:
 
         Raises as `ask`.
         """
+        require_target(target)
         if isinstance(target, ActorRef):
             return target
         if isinstance(target, Via):

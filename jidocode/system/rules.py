@@ -149,6 +149,14 @@ def _is_program(value: object) -> bool:
     return isinstance(value, Path) and value.is_absolute()
 
 
+def _one_of(words: Sequence[str]) -> Rule:
+    return Rule(
+        f"one of {', '.join(words)}",
+        lambda value: isinstance(value, str) and value in words,
+        str,
+    )
+
+
 COUNT = Rule("an int >= 0 and < 2**31", lambda value: is_count(value) and value < 2**31, int)
 POSITIVE = Rule("an int > 0 and < 2**31", lambda value: is_count(value) and 0 < value < 2**31, int)
 OUTPUT_SIZE = Rule(
@@ -173,16 +181,8 @@ STRATEGY = Rule(
     lambda value: isinstance(value, Strategy),
     Strategy,
 )
-DURABILITY = Rule(
-    f"one of {', '.join(get_args(Durability))}",
-    lambda value: isinstance(value, str) and value in get_args(Durability),
-    str,
-)
-SANDBOX = Rule(
-    f"one of {', '.join(get_args(SandboxMode))}",
-    lambda value: isinstance(value, str) and value in get_args(SandboxMode),
-    str,
-)
+DURABILITY = _one_of(get_args(Durability))
+SANDBOX = _one_of(get_args(SandboxMode))
 FOLDER = Rule("the path of a folder", lambda value: isinstance(value, Path), as_folder)
 PROGRAM = Rule("the absolute path of a Python interpreter", _is_program, as_program)
 MODULES = Rule(
@@ -205,11 +205,7 @@ PATTERNS = Rule(
     _are_patterns,
     _read_names,
 )
-PROTECTED_CHANGES = Rule(
-    f"one of {', '.join(get_args(ProtectedChanges))}",
-    lambda value: isinstance(value, str) and value in get_args(ProtectedChanges),
-    str,
-)
+PROTECTED_CHANGES = _one_of(get_args(ProtectedChanges))
 RATE = Rule(
     "a CreationRate (as text: attempts/seconds, such as 30/10)",
     lambda value: isinstance(value, CreationRate),

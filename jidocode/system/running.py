@@ -154,19 +154,11 @@ class RunningTree:
 
     def find(self, target: Target, deadline: Deadline) -> ActorRef:
         """Return the process that is meant; one that is being started is waited for."""
-        require_target(target)
         return self.carry_out(self.router.find(target, deadline))
 
-    def call(
-        self,
-        target: Target,
-        request: object,
-        *,
-        timeout: float | None = None,
-        stop: Stop | None = None,
-    ) -> Any:
+    def call(self, target: Target, request: object, *, timeout: float | None = None) -> Any:
         """Send *request* to *target*, and return its answer; raises as `Router.ask`."""
-        return self.carry_out(self.router.ask(target, request, timeout), stop)
+        return self.carry_out(self.router.ask(target, request, timeout))
 
     def begin_call(self, target: Target, request: object) -> CallHandle:
         """Send *request* to *target*; see `Application.begin_call`."""
@@ -183,11 +175,11 @@ class RunningTree:
 
     def cast(self, target: Target, request: object) -> None:
         """Send *request* to *target*; see `Application.cast`."""
-        self.carry_out(self.sending(target, wire.Cast(wire.pack_request(request))))
+        self.carry_out(self.casting(target, request))
 
     def send(self, target: Target, message: object) -> None:
         """Send *message* to *target*; see `Application.send`."""
-        self.carry_out(self.sending(target, wire.Info(wire.pack_request(message))))
+        self.carry_out(self.sending(target, message))
 
     def monitor(self, target: Target) -> Monitor:
         """Return a monitor of *target*; raises as `Router.find`."""
@@ -195,19 +187,25 @@ class RunningTree:
 
     # What is done of more than one step
 
-    def sending(self, target: Target, message: wire.Cast | wire.Info) -> Plan[None]:
-        """Send *message* to *target*, and wait for nothing; it is lost if nobody is there."""
+    def casting(self, target: Target, request: object) -> Plan[None]:
+        """Send *request* to the `handle_cast` of *target*; it is lost if nobody is there."""
+        return self._sending(target, wire.Cast(wire.pack_request(request)))
+
+    def sending(self, target: Target, message: object) -> Plan[None]:
+        """Send *message* to the `handle_info` of *target*; it is lost if nobody is there."""
+        return self._sending(target, wire.Info(wire.pack_request(message)))
+
+    def _sending(self, target: Target, message: wire.Cast | wire.Info) -> Plan[None]:
         require_target(target)
         self.client.check()
-        ref = None
         if isinstance(target, ActorRef):
-            ref = target
-        elif not isinstance(target, Via):
-            ref = self.client.directory.find(target)
-        if ref is None and not isinstance(target, ActorRef):
-            # What has just been started the registry knows, and this app may hear of it later.
-            with contextlib.suppress(CallError):
-                ref = yield from self.router.look_up(target)
+            ref: ActorRef | None = target
+        else:
+            ref = None if isinstance(target, Via) else self.client.directory.find(target)
+            if ref is None:
+                # What has just been started the registry knows, and this app may hear of it later.
+                with contextlib.suppress(CallError):
+                    ref = yield from self.router.look_up(target)
         if ref is not None:
             self.client.send(ref, message)
 
@@ -217,7 +215,6 @@ class RunningTree:
             raise TypeError(f"reason must be an ExitReason, got {quote(reason)}")
         require_sound(reason)
         deadline = self.router.deadline(timeout)
-        require_target(target)
         ref = yield from self.router.find(target, deadline)
         monitor = self.client.monitor(ref)
         self.client.send(ref, wire.StopOrder(reason))

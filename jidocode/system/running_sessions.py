@@ -31,7 +31,7 @@ from jidocode.system.session_router import SessionRouter, process_name
 from jidocode.system.sessions import Sessions
 from jidocode.system.settings import Settings
 from jidocode.system.steps import Plan
-from jidocode.system.updates import Turns, Updates
+from jidocode.system.updates import Turn, Turns, Updates
 
 if TYPE_CHECKING:
     from jidocode._host.attach.place import Claim
@@ -63,14 +63,14 @@ class About(Struct, frozen=True):
     Attributes:
         settings: How it behaves; the folder of its journals is in them.
         system: Its id among those that have the same journals.
-        model: What the agents of its sessions speak with.
         private: The folder in which it keeps its secret; another process may look elsewhere.
+        model: What the agents of its sessions speak with, None for nothing.
     """
 
     settings: Settings
     system: str
     private: str
-    model: ModelSpec | None = None
+    model: ModelSpec | None
 
 
 class RunningSystem(RunningTree):
@@ -130,8 +130,9 @@ class RunningSystem(RunningTree):
         """Change the record of a session, one *owner* at a time; see `Updates`."""
         self.client.check_owner()  # in a fork, a turn may be another thread's for ever
         deadline = self.router.deadline()
-        turn = yield from self._turns.take(validate_session_id(session_id), owner, deadline)
-        try:
+        turn = Turn(validate_session_id(session_id), owner)
+        try:  # before it comes: Ctrl-C may come between
+            yield from self._turns.await_turn(turn, deadline)
             return (yield from self.updates.apply(session_id, change))
         finally:
             self._turns.give_up(turn)
@@ -164,22 +165,6 @@ class RunningSystem(RunningTree):
             processes=len(self.client.directory.live()),
             calls=self.client.calls,
         )
-
-    def asking_commands(
-        self, session_id: str, request: Request[_Result], timeout: float | None
-    ) -> Plan[_Result]:
-        """Ask the process that runs a session's commands, which is started by who asks first."""
-        return asking_commands(self.router.ask, session_id, request, timeout)
-
-    def asking_servers(
-        self, session_id: str, request: Request[_Result], timeout: float | None
-    ) -> Plan[_Result]:
-        """Ask the processes that keep a session's MCP servers, which are started if need be."""
-        from jidocode.session.mcp.asking import asking_servers  # noqa: PLC0415 - few sessions have any
-
-        answer: _Result
-        answer = yield from asking_servers(self.router.ask, session_id, request, timeout)
-        return answer
 
     # What needs no plan
 
@@ -223,7 +208,7 @@ class RunningSystem(RunningTree):
 
     def way_to_servers(self, session_id: str) -> Way:
         """Return the way to the processes that keep a session's MCP servers."""
-        return _WayToServers(self, ("session", session_id))
+        return _WayToServers(self, process_name("session", session_id))
 
 
 class Way(Struct, frozen=True):
@@ -253,7 +238,7 @@ class _WayToCommands(Way, frozen=True):
 
     def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
         """Return the plan to ask, whose outcome is the answer."""
-        return self.system.asking_commands(self.name[1], request, timeout)
+        return asking_commands(self.system.router.ask, self.name[1], request, timeout)
 
 
 class _WayToServers(Way, frozen=True):
@@ -261,10 +246,12 @@ class _WayToServers(Way, frozen=True):
 
     def asking(self, request: Request[_Result], timeout: float | None) -> Plan[_Result]:
         """Return the plan to ask, whose outcome is the answer."""
-        return self.system.asking_servers(self.name[1], request, timeout)
+        from jidocode.session.mcp.asking import asking_servers  # noqa: PLC0415 - few sessions have any
+
+        return asking_servers(self.system.router.ask, self.name[1], request, timeout)
 
 
-def root(settings: Settings, children: Iterable[object] = ()) -> Start:
+def root(settings: Settings, children: Iterable[object]) -> Start:
     """Return the root of the tree of a system with *settings*, *children* beside the sessions."""
     rate = settings.creation_rate
     rules = AdmissionRules(

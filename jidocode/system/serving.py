@@ -39,7 +39,8 @@ def serve(
 ) -> None:
     """Run a system called *name* until this process is told to end, and stop it in order then.
 
-    It is told by SIGTERM, SIGINT or SIGHUP; in the main thread alone, for no other one gets them.
+    It is told by SIGTERM, SIGINT or SIGHUP, but by none that it ignores already, as below `nohup`;
+    in the main thread alone, for no other one gets them.
     systemd, if it waits for that (`Type=notify`), is told when others can attach.
 
     Args:
@@ -88,7 +89,11 @@ def _told_to_end() -> Generator[int]:
     def tell(_number: int, _frame: object) -> None:
         os.eventfd_write(told, 1)
 
-    before = {number: signal.signal(number, tell) for number in _SIGNALS}
+    before = {
+        number: signal.signal(number, tell)
+        for number in _SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield told
     finally:

@@ -147,15 +147,13 @@ class Sessions:
         """Open a session again that has a journal; see `SessionSystem.resume_session`."""
         if project_path is None:
             record = self._archive.record(session_id)
-            opening = self._open(record, strategy, children, servers, resumes=True)
             try:
-                return (yield from opening)
+                return (yield from self._open(record, strategy, children, servers, resumes=True))
             except InvalidSessionError as error:
                 raise _perhaps_moved(error) from None
-        else:
-            if (yield from self.is_open(session_id)):
-                raise SessionExistsError(session_id)
-            record = self._archive.move(session_id, project_path)
+        if (yield from self.is_open(session_id)):
+            raise SessionExistsError(session_id)
+        record = self._archive.move(session_id, project_path)
         return (yield from self._open(record, strategy, children, servers, resumes=True))
 
     def open_project(  # noqa: PLR0913 - some are keywords

@@ -467,13 +467,14 @@ class SessionSystem(Application):
 
         Args:
             session_id: The session.
-            kind: `manager`, `state`, `agent`, `session` for the supervisor, or
+            kind: `manager`, `state`, `commands`, `agent`, `session` for the supervisor, or
                 the id of one of the app's own children.
 
         Raises:
             InvalidSessionIdError: *session_id* is no session id.
             SessionNotFoundError: No such session is open.
-            NoProcessError: The session has no such process.
+            NoProcessError: The session has no such process, or has not yet needed it: what runs
+                its commands and its agent are started by their first use.
             CallTimeoutError: It was not back in time.
         """
         return self._system.find_child(kind, session_id)
@@ -487,11 +488,7 @@ class SessionSystem(Application):
         return self.get_process(session_id, "state")
 
     def get_agent(self, session_id: str) -> ActorRef:
-        """Return the session's agent: an own child with the id `agent`; see `get_process`.
-
-        Raises:
-            NoProcessError: The session has no such child.
-        """
+        """Return the session's agent, there from its first prompt on; see `get_process`."""
         return self.get_process(session_id, "agent")
 
     # Looking

@@ -92,23 +92,22 @@ class Turns:
         self._changes = Changes()
         self._turns: dict[str, Turn] = {}
 
-    def take(self, session_id: str, owner: Hashable, deadline: Deadline) -> Plan[Turn]:
-        """Wait until it is the turn of *owner*, and return that.
+    def await_turn(self, turn: Turn, deadline: Deadline) -> Plan[None]:
+        """Wait until it is that *turn*; to be given up whatever comes of it.
 
         Raises:
             CallTimeoutError: It is not by *deadline*.
         """
-        turn = Turn(session_id, owner)
+        session_id, owner = turn.session_id, turn.owner
 
-        def look() -> Turn | None:
-            return turn if self._turns.setdefault(session_id, turn).owner == owner else None
+        def look() -> bool | None:
+            return self._turns.setdefault(session_id, turn).owner == owner or None
 
         if (yield AwaitChange(self._changes, look, deadline)) is None:
             raise CallTimeoutError(f"session {session_id}", deadline.seconds)
-        return turn
 
     def give_up(self, turn: Turn) -> None:
-        """Let the next one have its turn, unless this was one within another."""
+        """Let the next one have its turn, unless *turn* was one within another, or never came."""
         if self._turns.get(turn.session_id) is turn:
             del self._turns[turn.session_id]
             self._changes.tell()

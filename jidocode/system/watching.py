@@ -7,7 +7,7 @@ is read off what this process hears of the tree anyway, and only what is to be s
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from attrs import frozen
@@ -30,6 +30,7 @@ from jidocode.system.overview import (
     counting_usage,
     cpu_time,
 )
+from jidocode.system.probe import status_of
 from jidocode.system.steps import AskAll, PingAll, Plan
 from jidocode.system.system import SessionSystem
 
@@ -139,12 +140,13 @@ def _children(
     }
     said = {info.id: info for info in infos}
     for ref, name in known:
-        child_id = ref.kind if name is None else name[0] if is_session_id(name[1]) else name[1]
-        is_session = name is not None and name[0] == "session" and is_session_id(name[1])
-        if name is not None and is_session:
-            child_id = name[1]
-        elif name is None:  # only its supervisor knows its id
+        is_session = False
+        if name is None:  # only its supervisor knows its id
             child_id = next((info.id for info in infos if info.ref == ref), str(ref))
+        else:
+            kind, name_id = name
+            is_session = kind == "session" and is_session_id(name_id)
+            child_id = kind if is_session_id(name_id) and not is_session else name_id
         found[child_id] = child_id, ref, said.get(child_id), is_session
     return list(found.values())
 
@@ -199,27 +201,17 @@ class Watch:
         infos = {(ref, info.id): info for ref in asked for info in self._infos.get(ref, ())}
 
         refs = [line.ref for line in lines if line.ref is not None]
-        pulses: list[Any] = yield PingAll(refs, deadline.half)
+        pulses: list[Pulse | CallError] = yield PingAll(refs, deadline.half)
         pulse_of = dict(zip(refs, pulses, strict=True))
-        counts = {ref: self._count(ref, pulse) for ref, pulse in pulse_of.items()}
-        self._counts = counts
+        self._counts = {ref: self._count(ref, answer) for ref, answer in pulse_of.items()}
 
         sessions = {line.session_id for line in lines if line.session_id is not None}
-        runners = {
-            ref: name[1]
-            for ref, (_, name) in places.items()
-            if name and name[0] == COMMANDS and name[1] in sessions
-        }
-        told = yield from counting_commands([*runners], deadline.left)
-        self.commands = {runners[ref]: answer for ref, answer in told.items()}
+        runners = _in_sessions(places, COMMANDS, sessions)
+        told = yield from counting_commands([*runners.values()], deadline.left)
+        self.commands = {each: told[ref] for each, ref in runners.items() if ref in told}
         shown = {line.id for line in lines if line.is_session}
-        states = {
-            name[1]: ref
-            for ref, (_, name) in places.items()
-            if name and name[0] == STATE and name[1] in shown
-        }
-        usages = yield from counting_usage(states, deadline.left)
-        names = yield from self._names(sorted({line.id for line in lines if line.is_session}))
+        usages = yield from counting_usage(_in_sessions(places, STATE, shown), deadline.left)
+        names = yield from self._names(sorted(shown))
         return {
             line.key: self._look(line, infos.get(line.key, line.info), pulse_of, names, usages)
             for line in lines
@@ -241,7 +233,7 @@ class Watch:
         self,
         line: Line,
         info: ChildInfo | None,
-        pulses: Mapping[ActorRef, Any],
+        pulses: Mapping[ActorRef, Pulse | CallError],
         names: Mapping[str, str],
         usages: Mapping[str, Usage],
     ) -> Look:
@@ -255,7 +247,7 @@ class Watch:
                 id=line.id,
                 kind=ref.kind if ref else None,
                 pid=ref.os_pid if ref else None,
-                status=_status(ref, answer, info),
+                status=_status(answer, info),
                 restarts=info.restarts if info else 0,
                 uptime=pulse.uptime if pulse else None,
                 cpu_time=count.cpu_time if count else None,
@@ -271,8 +263,8 @@ class Watch:
             call_rate=count.call_rate if count else None,
         )
 
-    def _count(self, ref: ActorRef, pulse: Any) -> _Count:
-        calls = None if isinstance(pulse, CallError) else pulse.calls
+    def _count(self, ref: ActorRef, answer: Pulse | CallError) -> _Count:
+        calls = None if isinstance(answer, CallError) else answer.calls
         now, before = time.monotonic(), self._counts.get(ref)
         new = _Count(now, cpu_time(ref), calls)
         if before is None:
@@ -286,17 +278,17 @@ class Watch:
         )
 
 
+def _in_sessions(places: Places, kind: str, session_ids: Collection[str]) -> dict[str, ActorRef]:
+    """Return the process of that *kind* of each of the sessions that has one."""
+    named = ((ref, name) for ref, (_, name) in places.items() if name is not None)
+    return {name[1]: ref for ref, name in named if name[0] == kind and name[1] in session_ids}
+
+
 def _rate(before: float | None, now: float | None, seconds: float) -> float | None:
     return None if before is None or now is None else max(0.0, now - before) / seconds
 
 
-def _status(ref: ActorRef | None, answer: object, info: ChildInfo | None) -> str:
-    if ref is None:
-        return info.status.value if info else HealthStatus.DEAD.value
-    if isinstance(answer, CallTimeoutError):
-        return HealthStatus.UNRESPONSIVE.value
-    if isinstance(answer, CallError):
-        return HealthStatus.RESTARTING.value
-    if isinstance(answer, Pulse) and answer.problem:
-        return HealthStatus.DEGRADED.value
-    return HealthStatus.HEALTHY.value
+def _status(answer: Pulse | CallError | None, info: ChildInfo | None) -> str:
+    if answer is not None:
+        return status_of(answer).value
+    return info.status.value if info else HealthStatus.DEAD.value

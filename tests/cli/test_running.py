@@ -146,6 +146,16 @@ def test_events_begin_with_what_runs(
     )
 
 
+def test_what_has_no_process_does_not_run(served: str, opened: SessionHandle) -> None:
+    """A stopped child is in the tree, and not among what runs."""
+    opened.terminate_child("manager")
+    command = ("events", "--system", served, "--session", opened.id)
+    running = [json.loads(line)["child_id"] for line in jidocode(*command, "--json").splitlines()]
+
+    assert running == [opened.id, "state"]
+    assert "manager" not in jidocode(*command)
+
+
 def test_events_say_which_session(
     served: str, attached: SessionSystem, opened: SessionHandle
 ) -> None:

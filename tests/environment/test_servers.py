@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -186,6 +187,23 @@ def test_a_served_system_ends_when_nobody_uses_it(name: str, tmp_path: Path) -> 
         said = served.said.read_text()
         assert f"system {name} ends: for 1.5 s nobody has been attached" in said
         assert said.count("Traceback") == 0
+
+
+def test_a_served_system_outlives_its_terminal_below_nohup(name: str, tmp_path: Path) -> None:
+    """What a process is to ignore from its start on, it ignores; SIGTERM ends it all the same."""
+    command = ["nohup", sys.executable, "-m", "jidocode", "serve", "--name", name]
+    with program(command, tmp_path, JIDOCODE_STATE_DIR=str(tmp_path / "state")) as served:
+        served.await_text("is ready")
+        served.process.send_signal(signal.SIGHUP)
+        with SessionSystem.attach(name) as system:
+            assert system.list_sessions() == []
+        [ignored] = re.findall(
+            r"^SigIgn:\s*(\w+)$",
+            Path(f"/proc/{served.process.pid}/status").read_text("ascii"),
+            re.MULTILINE,
+        )
+        assert int(ignored, 16) & 1 << signal.SIGHUP - 1
+        assert served.end() == 0
 
 
 def test_a_second_one_says_in_a_sentence_who_has_the_name(

@@ -22,7 +22,9 @@ from jidocode import (
     SessionNotFoundError,
     SessionSystem,
 )
+from jidocode.base.stepwise import carry_out
 from jidocode.session.record import new_session_id
+from jidocode.system.steps import AwaitChange, Step, await_change
 from jidocode.testing import eventually, kill, wait_for_restart
 
 
@@ -124,6 +126,23 @@ def test_a_change_may_change_the_session_itself(
 
     assert record.name == "outer"
     assert records(session) == [record] * 3
+
+
+def test_who_is_interrupted_as_its_turn_comes_keeps_nobody_out(
+    system: SessionSystem, session: SessionHandle
+) -> None:
+    """Ctrl-C may come at any step of Python, also just before there is something to change."""
+
+    def take(step: Step) -> object:
+        assert isinstance(step, AwaitChange)
+        await_change(step)
+        raise KeyboardInterrupt
+
+    plan = system._running.updating(session.id, lambda record: record, "who is interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(plan, take)
+
+    assert session.rename("till").name == "till"
 
 
 def test_a_session_that_hangs_holds_up_no_update_of_another(project: Path, tmp_path: Path) -> None:

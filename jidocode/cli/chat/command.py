@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
+from jidocode.cli.ending import end_by_signals
 from jidocode.cli.model import base_url_option, model_option, model_spec
 from jidocode.cli.options import (
     attach,
@@ -86,9 +86,7 @@ def command(  # noqa: PLR0913 - they are options
         raise click.UsageError("--policy ask needs a terminal")
     policy = policy or (_ASK if is_terminal else _READ_ONLY)
     said = "" if is_terminal else _all_of_stdin()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)  # in order: with the terminal as it was, and no turn left
+    end_by_signals()  # with the terminal as it was, and no turn left
     with _system(system_name, config, model, base_url) as system:
         handle = _opened(system, project, session, new=new)
         if system_name is None and model and handle.session.config.model not in (None, model):
@@ -107,10 +105,6 @@ def _is_typed(name: str) -> bool:
     """Whether that option stands on the command line, and not in the environment."""
     source = click.get_current_context().get_parameter_source(name)
     return source is click.core.ParameterSource.COMMANDLINE
-
-
-def _end(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 _MAX_PROMPT = 8_000_000

@@ -11,6 +11,7 @@ import click
 from jidocode.base.text import line
 from jidocode.cli.chat.asking import unasked
 from jidocode.cli.chat.text import fit, subject_of
+from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.output import plain, print_json
 from jidocode.errors import JidocodeError
 from jidocode.session.agent.message import CalledTool
@@ -51,7 +52,7 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
     if not as_json:
         why = f": {result.error}" if result.error is not None else ""
         click.ClickException(line(f"{result.outcome.value}{why}")).show()
-    return 128 + signal.SIGINT if result.outcome is TurnOutcome.CANCELLED else 1
+    return SIGNALLED + signal.SIGINT if result.outcome is TurnOutcome.CANCELLED else 1
 
 
 def _print_data(event: TurnEvent | TurnResult) -> None:

@@ -31,6 +31,7 @@ from jidocode.cli.chat.asking import Proposal, Question, policy_of
 from jidocode.cli.chat.safe import Safe, markdown
 from jidocode.cli.chat.screen import Screen
 from jidocode.cli.chat.text import fit
+from jidocode.cli.ending import SIGNALLED
 from jidocode.errors import HostError, JidocodeError, SessionError
 from jidocode.session.conversation.changes import ToolResult
 from jidocode.session.tools.policy import Deny
@@ -46,7 +47,7 @@ _TICK = 0.5
 _LOOK_SECONDS = 0.1
 """How often it is looked, while something is asked, whether it is still to be asked."""
 _MAX_LINE = 4096
-_INTERRUPTED = 128 + signal.SIGINT
+_INTERRUPTED = SIGNALLED + signal.SIGINT
 _END_SECONDS = 3.0
 """How long a turn may take to end when the chat ends."""
 _SHOWN = 4

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from jidocode._host import wire
 from jidocode.base.closing import AsyncClosing
 from jidocode.base.exits import NORMAL, ExitReason
-from jidocode.base.refs import ActorRef, Name, Target, Via, require_target
+from jidocode.base.refs import ActorRef, Name, Target, Via
 from jidocode.errors import HostError, HostExitedError
 from jidocode.system.application import Application, start
 from jidocode.system.asynchronous.running import AsyncRunner
@@ -150,7 +149,7 @@ class AsyncApplication(AsyncClosing):
         """Send *request* to the `handle_call` of *target*, and return the call under way."""
         tree = self._tree
         pending = await self._carry_out(tree.router.begin(target, request))
-        return AsyncCallHandle(tree.client, tree.router, pending)
+        return AsyncCallHandle(tree.client, pending, tree.router.deadline)
 
     async def call_stream(
         self,
@@ -167,13 +166,11 @@ class AsyncApplication(AsyncClosing):
 
     async def cast(self, target: Target, request: object) -> None:
         """Send *request* to the `handle_cast` of *target*, and wait for nothing."""
-        message = wire.Cast(wire.pack_request(request))
-        await self._carry_out(self._tree.sending(target, message))
+        await self._carry_out(self._tree.casting(target, request))
 
     async def send(self, target: Target, message: object) -> None:
         """Send *message* to the `handle_info` of *target*, and wait for nothing."""
-        info = wire.Info(wire.pack_request(message))
-        await self._carry_out(self._tree.sending(target, info))
+        await self._carry_out(self._tree.sending(target, message))
 
     async def monitor(self, target: Target) -> AsyncMonitor:
         """Return a monitor of *target*, which tells when its process is gone."""
@@ -191,7 +188,6 @@ class AsyncApplication(AsyncClosing):
         await self._carry_out(self._tree.stopping(target, reason, timeout))
 
     async def _find(self, target: Target) -> ActorRef:
-        require_target(target)
         router = self._tree.router
         return await self._carry_out(router.find(target, router.deadline()))
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
-from jidocode._host import wire
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.supervision.management import (
@@ -146,22 +145,18 @@ class AsyncSessionHandle:
 
     async def rename(self, name: str) -> Session:
         """Give the session another name; see `SessionSystem.update_session`."""
-        plan = self._system.updating(self.id, lambda session: session.rename(name), object())
-        return await self._runner.carry_out(plan)
+        return await self._update(lambda session: session.rename(name))
 
     async def update_config(self, changes: Mapping[str, Any]) -> Session:
         """Merge *changes* into the session's config; see `SessionSystem.update_session`."""
-        plan = self._system.updating(
-            self.id, lambda session: session.update_config(changes), object()
-        )
-        return await self._runner.carry_out(plan)
+        return await self._update(lambda session: session.update_config(changes))
 
     async def update_language(self, language: str | None) -> Session:
         """Set the project's language; see `SessionSystem.update_session`."""
-        plan = self._system.updating(
-            self.id, lambda session: session.update_language(language), object()
-        )
-        return await self._runner.carry_out(plan)
+        return await self._update(lambda session: session.update_language(language))
+
+    async def _update(self, change: Callable[[Session], Session]) -> Session:
+        return await self._runner.carry_out(self._system.updating(self.id, change, object()))
 
     @property
     def tools(self) -> AsyncToolbox:
@@ -208,8 +203,7 @@ class AsyncSessionHandle:
 
     async def cast(self, child_id: str, request: object) -> None:
         """Send *request* to the `handle_cast` of an own child, and wait for nothing."""
-        cast = wire.Cast(wire.pack_request(request))
-        await self._runner.carry_out(self._system.sending(self._name(child_id), cast))
+        await self._runner.carry_out(self._system.casting(self._name(child_id), request))
 
     def events(self) -> AsyncEventStream:
         """Return a stream of what happens in this session from now on."""

@@ -6,6 +6,7 @@ behind that a loop would have to close.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self, overload
 
 from jidocode._host.client.calls import PendingCall, PendingStream
@@ -21,7 +22,6 @@ from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.running import AsyncRunner
 from jidocode.system.asynchronous.waiting import wait_for
 from jidocode.system.events import Event, EventStream
-from jidocode.system.router import Router
 
 
 class AsyncEventStream(AsyncClosing):
@@ -101,11 +101,16 @@ class AsyncCallHandle:
     One that nobody holds any more is cancelled.
     """
 
-    def __init__(self, client: HostClient, router: Router, pending: PendingCall) -> None:
+    def __init__(
+        self,
+        client: HostClient,
+        pending: PendingCall,
+        deadline: Callable[[float | None], Deadline],
+    ) -> None:
         """Wait for *pending*."""
         self._client = client
-        self._router = router
         self._pending = pending
+        self._deadline = deadline
         self._changes = Changes()
         pending.on_end = self._changes.tell
 
@@ -123,7 +128,7 @@ class AsyncCallHandle:
 
         Who is cancelled here may ask again.
         """
-        pending, deadline = self._pending, self._router.deadline(timeout)
+        pending, deadline = self._pending, self._deadline(timeout)
         self._client.check_owner()
         await _await_end(self._client, self._changes, pending, deadline)
         return pending.result()

@@ -245,6 +245,7 @@ class AsyncSessionSystem(AsyncApplication):
         plan = system.sessions.find(path, name)
         if path is None:
             return self._handle(await self._carry_out(plan))
+        # The folder is looked at, on a disk that may be slow.
         return self._handle(await in_thread(lambda: system.carry_out(plan)))
 
     async def session_running(self, session_id: str) -> bool:

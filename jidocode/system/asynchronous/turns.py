@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from msgspec import Struct
-
 AT_A_TIME = 16
 """Coroutines that are woken in one turn of a loop, and that begin something in one."""
 LOST = 0.005
@@ -18,16 +16,6 @@ _BREATH = 50e-6
 """Seconds that leave a loop the interpreter."""
 
 Action = Callable[[], None]
-
-
-class _Order(Struct, eq=False):
-    """What a loop was told to do in its next turn.
-
-    Attributes:
-        at: When it was told (monotonic seconds).
-    """
-
-    at: float
 
 
 class Turns:
@@ -44,13 +32,13 @@ class Turns:
     # other has let go of it: as a loop does when it looks what is ready, and when it sends. So
     # who wakes more than the loop comes to takes a breath now and then: the loop comes first.
     #
-    # The loop is told once for all that there is to do, and `_order` is what it was told last.
+    # The loop is told once for all that there is to do, and `_told_at` is when it was told last.
     # Ctrl-C may be raised at any step of Python, here and in the loop itself, and what was
     # to be called is lost then; but the loop runs again, at the least to close the system, and
-    # whoever waited for what was lost would wait for ever. So an order that is old is given
-    # anew, and nothing is taken off a list before it is done. If the old one was only late, it
-    # is another one than the last, and nothing is done for it: or a loop that was held up would
-    # do in one turn what was to be shared out among many.
+    # whoever waited for what was lost would wait for ever. So a loop that was told long ago is
+    # told anew, and nothing is taken off a list before it is done. If it was only late, it hears
+    # of a moment that is not the last one, and does nothing for it: or a loop that was held up
+    # would do in one turn what was to be shared out among many.
 
     def __init__(
         self, call_soon: Callable[[Action], object], call_from_outside: Callable[[Action], object]
@@ -63,7 +51,7 @@ class Turns:
         self._thread = threading.get_ident()
         self._call_soon = call_soon
         self._call_from_outside = call_from_outside
-        self._order: _Order | None = None  # none: there is nothing to do
+        self._told_at: float | None = None  # monotonic seconds; none: there is nothing to do
         self._due: deque[Action] = deque()
         self._begun = 0
         self._asked = 0
@@ -80,21 +68,21 @@ class Turns:
             time.sleep(_BREATH)
 
     def _is_to_be_told(self) -> bool:
-        order = self._order
-        return order is None or time.monotonic() - order.at > LOST
+        told_at = self._told_at
+        return told_at is None or time.monotonic() - told_at > LOST
 
     def _tell(self, call: Callable[[Action], object]) -> None:
-        self._order = order = _Order(time.monotonic())
+        self._told_at = now = time.monotonic()
         try:
-            call(partial(self._carry_out, order))
+            call(partial(self._carry_out, now))
         except RuntimeError:  # the loop has ended, and nobody waits; of trio's errors it is one
             self._due.clear()
-            self._order = None
+            self._told_at = None
 
     # The loop
 
-    def _carry_out(self, order: _Order) -> None:
-        if order is not self._order:
+    def _carry_out(self, told_at: float) -> None:
+        if told_at != self._told_at:
             return
         self._begun = self._asked = 0
         try:
@@ -116,7 +104,7 @@ class Turns:
 
     def _go_on(self) -> None:
         if not self._due and not self._to_send:
-            self._order = None
+            self._told_at = None
         # One may have come after the look, and before the loop was free to be told.
         if self._due or self._to_send:
             self._tell(self._call_soon)

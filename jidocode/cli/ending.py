@@ -1,0 +1,24 @@
+"""What signals do to a command: it ends in order, with the status that shells have for that."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import NoReturn
+
+SIGNALLED = 128
+"""What a shell adds to the number of a signal that has ended a program."""
+
+
+def end_by_signals() -> None:
+    """Have SIGTERM and SIGHUP end this command by SystemExit, so that nothing of it is left.
+
+    One that is ignored, as below nohup, stays so.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(SIGNALLED + number)
