@@ -83,6 +83,7 @@ class _Printer:
                 click.echo(line(name), err=True)
             case ToolResult(is_error=True):
                 first = event.content.partition("\n")[0]
-                click.echo(line(f"{self._calls.get(event.call_id)}: {first}"), err=True)
+                name = self._calls.get(event.call_id, "call")  # one that was not made has none
+                click.echo(line(f"{name}: {first}"), err=True)
             case _:
                 pass
