@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -59,6 +60,8 @@ def say(_session: Any, arguments: Words) -> str:
         raise LookupError("told to")
     if arguments.text == "break":
         raise BrokenError
+    if arguments.text == "shrug":
+        raise FileNotFoundError
     if arguments.text == "interrupt":
         raise KeyboardInterrupt
     if arguments.text == "nothing":
@@ -333,6 +336,12 @@ def test_an_error_that_cannot_be_told_is_a_result(make: Make) -> None:
     assert "Broken" in content
 
 
+def test_an_error_without_words_is_told_by_its_type(make: Make) -> None:
+    """A model can do nothing with an empty text."""
+    said = result(make(allow_all).tools.call("say", {"text": "shrug"}))
+    assert said == ("FileNotFoundError", True)
+
+
 def test_a_policy_that_does_not_answer_denies(make: Make) -> None:
     """Within its deadline; so does one that fails, or says something else."""
     gate = threading.Event()
@@ -462,8 +471,10 @@ def test_a_call_that_is_interrupted_says_so(make: Make) -> None:
 def test_a_long_result_is_cut_in_the_middle(make: Make) -> None:
     """A model is told so."""
     content, _ = result(make(allow_all).tools.call("say", {"text": "ab", "times": 50_000}))
-    assert len(content) < 31_000
-    assert "[70000 characters were left out]" in content
+    assert 29_900 < len(content) <= 30_000
+    left_out = re.search(r"\n\[(\d+) characters were left out]\n", content)
+    assert left_out is not None
+    assert len(content) - len(left_out[0]) + int(left_out[1]) == 100_000
 
 
 def test_tools_are_checked_before_anything_starts() -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from jidocode.base import log
-from jidocode.base.text import describe
+from jidocode.base.text import NOTE_LENGTH, describe, without_middle
 from jidocode.errors import CallError, InvalidRequestError
 from jidocode.session.conversation.changes import Todo
 from jidocode.session.manager.client import AsyncManagerClient
@@ -16,8 +16,6 @@ from jidocode.session.manager.client import AsyncManagerClient
 MAX_AGENTS_FILE = 30_000
 """Characters of the project's own instructions that a model is told."""
 _FULL = 0.8
-_LEFT_OUT_LENGTH = 60
-"""Characters of what says that something was left out, and some to spare."""
 
 _PROMPT = """\
 You are a coding agent at work in one project folder. All paths are relative to it. Look at files \
@@ -85,8 +83,8 @@ def transcript(said: Iterable[Mapping[str, Any]], most: int | None = None) -> st
     texts = [_as_text(message) for message in said]
     if most is None:
         return "\n\n".join(texts)
-    each = max(most // 8, _LEFT_OUT_LENGTH)
-    return _middle_left_out("\n\n".join(_middle_left_out(text, each) for text in texts), most)
+    each = max(most // 8, NOTE_LENGTH)
+    return without_middle("\n\n".join(without_middle(text, each) for text in texts), most)
 
 
 def _as_text(message: Mapping[str, Any]) -> str:
@@ -99,11 +97,3 @@ def _as_text(message: Mapping[str, Any]) -> str:
     lines = [str(content)] if content else []
     lines += [f"[calls {each['name']} {each['arguments']}]" for each in functions]
     return f"{message['role']}: " + "\n".join(lines)
-
-
-def _middle_left_out(text: str, most: int) -> str:
-    if len(text) <= most:
-        return text
-    half = max(0, most - _LEFT_OUT_LENGTH) // 2
-    end = text[len(text) - half :]
-    return f"{text[:half]}\n[{len(text) - 2 * half} characters were left out]\n{end}"

@@ -353,5 +353,5 @@ def _twice(ask: Callable[[ToolContext], T]) -> Steps[T]:
 def _told(error: Exception) -> str:
     if isinstance(error, (JidocodeError, OSError)):
         with contextlib.suppress(Exception):  # its class may have broken it
-            return str(error)
+            return str(error) or describe(error)
     return describe(error)
