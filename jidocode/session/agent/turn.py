@@ -19,18 +19,16 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, cast
 
 from attrs import frozen
 from msgspec import Struct
 
 from jidocode.base.records import Record
-from jidocode.base.text import quote
-from jidocode.errors import ModelError
+from jidocode.errors import InvalidRequestError, ModelError
 from jidocode.session.agent.message import CalledTool, MessageBuilder, ModelMessage
 from jidocode.session.agent.model import Delta, StopReason, TokenUsage
+from jidocode.session.tools.arguments import as_object, no_such
 
 # What a turn may take, and how it ends
 
@@ -370,16 +368,13 @@ class Turn:
     def _problem(self, call: CalledTool, *, cut: bool) -> str:
         """Return what is wrong with *call*, for the model; nothing if it can be made."""
         if call.name not in self._tools:
-            close = get_close_matches(call.name[:100], self._tools, n=1)
-            if close:
-                hint = f"did you mean {close[0]}?"
-            else:
-                hint = f"there are {', '.join(self._tools)}" if self._tools else "there are none"
-            return f"there is no tool {quote(call.name)}; {hint}"
-        if _object_of(call.arguments) is None:
+            return no_such("tool", call.name, self._tools)
+        try:
+            as_object(call.arguments)
+        except InvalidRequestError as error:
             if cut:
                 return "the call was not made: its arguments were cut off; say less at once"
-            return f"the arguments are no JSON object: {quote(call.arguments)}"
+            return error.message
         return ""
 
     def _go_on(self) -> list[Action]:
@@ -426,16 +421,9 @@ class Turn:
         return [*answers, EndTurn(outcome, error)]
 
 
-def _object_of(arguments: str) -> dict[str, Any] | None:
-    """Return the object that *arguments* are the JSON of; nothing at all is an empty one."""
-    try:
-        said: object = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else None
-
-
 def _canonical(arguments: str) -> str:
     """Return *arguments* in one spelling, if they are JSON."""
-    said = _object_of(arguments)
-    return arguments if said is None else json.dumps(said, sort_keys=True)
+    try:
+        return json.dumps(as_object(arguments), sort_keys=True)
+    except InvalidRequestError:
+        return arguments

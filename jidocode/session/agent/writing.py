@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import Completion, ReasoningBlock, ToolUseBlock, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.state.client import AsyncStateClient
+from jidocode.session.tools.arguments import as_object
 
 WRITE_DELAY = 0.05
 """Seconds for which pieces wait for more of them."""
@@ -29,8 +29,8 @@ _Kind = Literal["text", "reasoning", "signature"]
 def arguments_of(call: CalledTool) -> dict[str, Any]:
     """Return the arguments of *call*; none if they are no JSON object that a State keeps."""
     try:
-        return checks.json_mapping("the arguments", json.loads(call.arguments or "{}") or {})
-    except (ValueError, RecursionError, InvalidRequestError):
+        return checks.json_mapping("the arguments", as_object(call.arguments))
+    except InvalidRequestError:
         return {}
 
 
