@@ -136,14 +136,22 @@ class RunningTurn:
         wake: Set when it need not wait any more, because it is the first, or is to end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its agent has for all turns, and for this one
         self,
         request: BeginTurn,
         agent: ActorRef,
         state: AsyncStateClient,
         send: Callable[[tuple[TurnPart, ...]], Awaitable[bool]],
+        *,
         gauge: Gauge,
+        call_ids: set[str],
     ) -> None:
+        self._turn = Turn(
+            {tool.description.name: tool.is_harmless for tool in request.tools},
+            request.limits,
+            new_record_id,
+            call_ids,
+        )
         self._gauge = gauge
         self._agents_file = ""
         self._upto_seq: int | None = None
@@ -201,35 +209,25 @@ class RunningTurn:
         self._upto_seq = said.seq - 1  # a summary does not stand for the question
         self.parts.add(Began(self._agent))
 
-    async def run(
-        self, model: Model, name: str, manager: AsyncManagerClient, taken: set[str]
-    ) -> TurnResult:
+    async def run(self, model: Model, name: str, manager: AsyncManagerClient) -> TurnResult:
         """Carry it out, and return how it ended.
 
         Args:
             model: Who is asked.
             name: How its server calls it, unless the session has chosen another one.
             manager: Who reads the project's own instructions.
-            taken: The ids of earlier calls.
         """
         self._model = model
         self._config = await self._state.config()
         self._model_name = (self._config.model or name)[: checks.MAX_LABEL_LENGTH]
         self._compaction = Compaction(self._state, self._gauge, self._model_name, self._count)
         self._agents_file = await read_agents_file(manager, self._request.agents_file)
-        limits = self._request.limits
-        self._turn = Turn(
-            {tool.description.name: tool.is_harmless for tool in self._request.tools},
-            limits,
-            new_record_id,
-            taken,
-        )
-        clock = None
-        if limits.timeout is not None:
+        clock, seconds = None, self._request.limits.timeout
+        if seconds is not None:
             loop = asyncio.get_running_loop()
-            clock = loop.call_later(limits.timeout, self.events.put_nowait, TimeUp())
+            clock = loop.call_later(seconds, self.events.put_nowait, TimeUp())
         try:
-            return await self._carry_out(taken)
+            return await self._carry_out()
         except _FAILURES as error:
             log.warning("a turn was broken off: {}", error)
             await self._abandon()
@@ -240,14 +238,14 @@ class RunningTurn:
                 clock.cancel()
             await self._stop_model()
 
-    async def _carry_out(self, taken: set[str]) -> TurnResult:
+    async def _carry_out(self) -> TurnResult:
         actions: deque[Action] = deque(self._turn.start())
         while True:
             while actions:
                 action = actions.popleft()
                 if isinstance(action, EndTurn):
                     return self.result(action.outcome, action.error)
-                await self._do(action, taken)
+                await self._do(action)
             event = await self.events.get()
             if isinstance(event, Broken):
                 raise event.error
@@ -260,7 +258,7 @@ class RunningTurn:
         if self._writer is not None:
             self._writer.add(event.delta)
 
-    async def _do(self, action: Action, taken: set[str]) -> None:
+    async def _do(self, action: Action) -> None:
         match action:
             case AskModel():
                 self._writer = MessageWriter(self._state, self._agent)
@@ -268,7 +266,6 @@ class RunningTurn:
             case StopModel():
                 await self._stop_model()
             case KeepMessage():
-                taken.update(call.id for call in action.message.tool_calls)
                 await self._keep(action)
             case RunTools():
                 self.parts.add(MakeCalls(self._message_id, action.calls))

@@ -205,7 +205,7 @@ class Turn:
         tools: Mapping[str, bool],
         limits: TurnLimits,
         new_id: Callable[[], str],
-        taken: Iterable[str] = (),
+        call_ids: set[str] | None = None,
     ) -> None:
         """Know what the model may call.
 
@@ -213,12 +213,13 @@ class Turn:
             tools: For each tool whether it only reads, and may run beside others that do.
             limits: What the turn may take.
             new_id: Makes ids for calls that have none, or that of another.
-            taken: The ids of calls before this turn; some servers count from 1 in every answer.
+            call_ids: Those of all calls there were, to which those of this turn are added; some
+                servers count from 1 in every answer.
         """
         self._tools = dict(tools)
         self._limits = limits
         self._new_id = new_id
-        self._taken_ids = set(taken)
+        self._call_ids: set[str] = set() if call_ids is None else call_ids
         self._builder: MessageBuilder | None = None
         self._asked = 0
         self._usage = TokenUsage()
@@ -287,7 +288,7 @@ class Turn:
         if self._limits.max_turns is not None and self._asked >= self._limits.max_turns:
             return self._end(TurnOutcome.MAX_TURNS)
         self._asked += 1
-        self._builder = MessageBuilder(self._new_id, self._taken_ids)
+        self._builder = MessageBuilder(self._new_id, self._call_ids)
         return [AskModel()]
 
     def _taken(self) -> ModelMessage | None:
@@ -296,7 +297,6 @@ class Turn:
         if builder is None:
             return None
         message = builder.message()
-        self._taken_ids.update(call.id for call in message.tool_calls)
         if message.usage is not None:
             self._usage += message.usage
         return message

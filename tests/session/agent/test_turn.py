@@ -52,7 +52,7 @@ TOOLS = {"read": True, "grep": True, "write": False, "run": False}
 
 def begun(limits: TurnLimits | None = None) -> Turn:
     numbers = itertools.count(1)
-    turn = Turn(TOOLS, limits or TurnLimits(), lambda: f"ours-{next(numbers)}", taken=["old"])
+    turn = Turn(TOOLS, limits or TurnLimits(), lambda: f"ours-{next(numbers)}", {"old"})
     assert turn.start() == [AskModel()]
     return turn
 
