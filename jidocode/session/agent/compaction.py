@@ -21,8 +21,8 @@ from jidocode.session.agent.context import SUMMARIZE, Gauge, transcript, with_to
 from jidocode.session.agent.message import MessageBuilder, ModelMessage
 from jidocode.session.agent.model import Model, ModelRequest, StopReason
 from jidocode.session.agent.retrying import RetryRules
-from jidocode.session.agent.writing import usage_of
-from jidocode.session.conversation.blocks import Completion, Usage
+from jidocode.session.agent.writing import completion_of
+from jidocode.session.conversation.blocks import Usage
 from jidocode.session.conversation.changes import new_record_id
 from jidocode.session.state.client import AsyncStateClient
 
@@ -129,12 +129,9 @@ class Compaction:
         finally:
             message = builder.message()
             if come:
-                usage = usage_of(message, time.monotonic() - began)
-                stop = "" if message.stop is None else str(message.stop)
-                self._on_usage(usage)
-                await self._state.add_usage(
-                    Completion(model=self._model_name, stop_reason=stop, usage=usage)
-                )
+                took = completion_of(message, self._model_name, time.monotonic() - began)
+                self._on_usage(took.usage)
+                await self._state.add_usage(took)
         return message
 
 

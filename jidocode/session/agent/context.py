@@ -10,6 +10,7 @@ from msgspec import Struct
 from jidocode.base import log
 from jidocode.base.text import NOTE_LENGTH, describe, without_middle
 from jidocode.errors import CallError, InvalidRequestError
+from jidocode.session.conversation.blocks import Usage
 from jidocode.session.conversation.changes import Todo
 from jidocode.session.manager.client import AsyncManagerClient
 
@@ -39,6 +40,10 @@ class Gauge(Struct):
 
     bound: int | None
     used: int | None = None
+
+    def note(self, usage: Usage) -> None:
+        """Know what the last answer took."""
+        self.used = usage.input_tokens + usage.output_tokens
 
     @property
     def is_full(self) -> bool:

@@ -28,6 +28,7 @@ from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
     Began,
     BeginTurn,
+    Counted,
     MakeCalls,
     TurnPart,
     TurnResult,
@@ -54,9 +55,9 @@ from jidocode.session.agent.turn import (
     Turn,
     TurnOutcome,
 )
-from jidocode.session.agent.writing import MessageWriter, arguments_of, name_of, usage_of
+from jidocode.session.agent.writing import MessageWriter, arguments_of, completion_of, name_of
 from jidocode.session.conversation import checks
-from jidocode.session.conversation.blocks import NOTHING_USED, Completion, Usage
+from jidocode.session.conversation.blocks import NOTHING_USED, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig
@@ -220,7 +221,9 @@ class RunningTurn:
         self._model = model
         self._config = await self._state.config()
         self._model_name = (self._config.model or name)[: checks.MAX_LABEL_LENGTH]
-        self._compaction = Compaction(self._state, self._gauge, self._model_name, self._count)
+        self._compaction = Compaction(
+            self._state, self._gauge, self._model_name, self._count_summary
+        )
         self._agents_file = await read_agents_file(manager, self._request.agents_file)
         clock, seconds = None, self._request.limits.timeout
         if seconds is not None:
@@ -333,7 +336,11 @@ class RunningTurn:
 
     def _count(self, usage: Usage) -> None:
         self._usage += usage
-        self._turn.count(usage.input_tokens + usage.output_tokens)
+        self.parts.add(Counted(usage))
+
+    def _count_summary(self, usage: Usage) -> None:
+        self._count(usage)
+        self._turn.count(usage)
 
     def _request_of(self, said: Sequence[Mapping[str, Any]]) -> ModelRequest:
         prompt = system_prompt(self._request.instructions, self._agents_file)
@@ -349,17 +356,16 @@ class RunningTurn:
         writer = self._writer
         assert writer is not None  # noqa: S101 - an answer is kept once
         message = kept.message
-        usage = usage_of(message, time.monotonic() - self._asked_at)
+        seconds = time.monotonic() - self._asked_at
+        completion = completion_of(message, self._model_name, seconds)
         self._said, self._message_id = message.text, writer.message_id
-        self._usage += usage
         if message.usage is not None:
-            self._gauge.used = usage.input_tokens + usage.output_tokens
+            self._gauge.note(completion.usage)
         status: MessageStatus = "complete"
         if not kept.is_whole:
             stopped = self._turn.outcome in (TurnOutcome.CANCELLED, TurnOutcome.TIMEOUT)
             status = "aborted" if stopped else "interrupted"
-        stop = "" if message.stop is None else str(message.stop)
-        completion = Completion(model=self._model_name, stop_reason=stop, usage=usage)
+        self._count(completion.usage)
         await writer.finish(message, status, completion)
         self._writer = self._upto_seq = None
 

@@ -207,8 +207,7 @@ class Agent(AsyncGenServer):
         since = 0 if summary is None else summary.seq
         for message in reversed(await self._state.messages(last=_LATEST)):
             if message.seq > since and message.completion is not None:
-                usage = message.completion.usage
-                self._gauge.used = usage.input_tokens + usage.output_tokens
+                self._gauge.note(message.completion.usage)
                 return
 
     async def _find_call_ids(self) -> None:

@@ -28,6 +28,7 @@ from jidocode.base.records import Record
 from jidocode.errors import InvalidRequestError, ModelError
 from jidocode.session.agent.message import CalledTool, MessageBuilder, ModelMessage
 from jidocode.session.agent.model import Delta, StopReason, TokenUsage
+from jidocode.session.conversation.blocks import Usage
 from jidocode.session.tools.arguments import as_object, no_such
 
 # What a turn may take, and how it ends
@@ -222,8 +223,7 @@ class Turn:
         self._call_ids: set[str] = set() if call_ids is None else call_ids
         self._builder: MessageBuilder | None = None
         self._asked = 0
-        self._usage = TokenUsage()
-        self._others = 0
+        self._tokens = 0
         self._batches: deque[tuple[CalledTool, ...]] = deque()
         self._running: dict[str, CalledTool] = {}
         self._awaiting_permission: set[str] = set()
@@ -232,18 +232,18 @@ class Turn:
         self._outcome: TurnOutcome | None = None
 
     @property
-    def usage(self) -> TokenUsage:
+    def tokens(self) -> int:
         """How many tokens the turn has used, as far as the server says."""
-        return self._usage
+        return self._tokens
 
     @property
     def outcome(self) -> TurnOutcome | None:
         """How it ended; None as long as it has not."""
         return self._outcome
 
-    def count(self, tokens: int) -> None:
-        """Count *tokens* that were used for something else than its own answers."""
-        self._others += tokens
+    def count(self, usage: TokenUsage | Usage) -> None:
+        """Count the tokens of an answer; those of its own answers it counts itself."""
+        self._tokens += usage.input_tokens + usage.output_tokens
 
     def start(self) -> list[Action]:
         """Return what is done first."""
@@ -298,7 +298,7 @@ class Turn:
             return None
         message = builder.message()
         if message.usage is not None:
-            self._usage += message.usage
+            self.count(message.usage)
         return message
 
     def _message_is_whole(self) -> list[Action]:
@@ -340,8 +340,7 @@ class Turn:
         wanted = tuple((call.name, _canonical(call.arguments)) for call in calls)
         self._repeats = self._repeats + 1 if wanted == self._last_wanted else 1
         self._last_wanted = wanted
-        used = self._usage.input_tokens + self._usage.output_tokens + self._others
-        if self._limits.max_tokens is not None and used >= self._limits.max_tokens:
+        if self._limits.max_tokens is not None and self._tokens >= self._limits.max_tokens:
             return TurnOutcome.MAX_TOKENS
         if self._limits.max_repeats is not None and self._repeats > self._limits.max_repeats:
             return TurnOutcome.REPEATED

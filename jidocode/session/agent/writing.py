@@ -39,16 +39,18 @@ def name_of(call: CalledTool) -> str:
     return call.name[:MAX_NAME] or NO_NAME
 
 
-def usage_of(message: ModelMessage, seconds: float) -> Usage:
-    """Return what *message*, which took so long, has cost, as its server counts it."""
+def completion_of(message: ModelMessage, model: str, seconds: float) -> Completion:
+    """Return what is said of *message*, an answer of *model* that took so long."""
     said = message.usage or TokenUsage()
-    return Usage(
+    usage = Usage(
         input_tokens=said.input_tokens,
         output_tokens=said.output_tokens,
         cached_tokens=said.cached_tokens,
         reasoning_tokens=said.reasoning_tokens,
         seconds=seconds,
     )
+    stop = "" if message.stop is None else str(message.stop)
+    return Completion(model=model, stop_reason=stop, usage=usage)
 
 
 class MessageWriter:

@@ -86,7 +86,7 @@ def test_a_turn_without_tools() -> None:
     assert isinstance(kept, KeepMessage)
     assert (kept.message.text, kept.message.reasoning, kept.is_whole) == ("yes", "hm", True)
     assert end == EndTurn(TurnOutcome.END)
-    assert (turn.outcome, turn.usage.output_tokens) == (TurnOutcome.END, 3)
+    assert (turn.outcome, turn.tokens) == (TurnOutcome.END, 3)
     assert turn.handle(Cancel()) == []
 
 
@@ -277,7 +277,7 @@ def test_tokens_are_bounded() -> None:
     actions = answer(turn, call(0, "read", call_id="d"), usage)
 
     assert (outcome(actions), ran(actions)) == (TurnOutcome.MAX_TOKENS, [])
-    assert turn.usage == TokenUsage(input_tokens=80, output_tokens=20)
+    assert turn.tokens == 100
 
 
 def test_the_same_again_and_again_ends_the_turn() -> None:
