@@ -15,7 +15,7 @@ from rich.console import Console
 
 from jidocode import Allow, CalledTool, Deny, TextDelta, ToolKind, ToolRequest
 from jidocode.cli.chat import markdown as flows
-from jidocode.cli.chat.asking import Question
+from jidocode.cli.chat.asking import Proposal, Question
 from jidocode.cli.chat.calls import coloured, heading, outcome
 from jidocode.cli.chat.markdown import Flow
 from jidocode.cli.chat.safe import Safe, markdown, plain
@@ -211,11 +211,35 @@ def test_a_command_that_is_a_pattern_is_not_allowed_for_good() -> None:
     assert question.wait() == Deny()
 
 
-def request(command: str) -> ToolRequest:
+def test_what_was_proposed_is_shown_once() -> None:
+    """Under its own line the result of that call, and of no other one."""
+    console = Console(file=io.StringIO(), width=60, height=20, color_system=None)
+    screen = Screen(console)
+    for number in range(2):
+        screen.take(CalledTool(f"c{number}", "run_command", '{"command": "ls"}'))
+    screen.propose(Proposal(request("ls", "c1"), ""))
+    for number in range(2):
+        screen.take(
+            ToolResult(
+                seq=1,
+                call_id=f"c{number}",
+                content=f"result {number}",
+                is_error=False,
+                created_at=datetime.now(UTC),
+            )
+        )
+
+    assert isinstance(console.file, io.StringIO)
+    seen = [each.strip() for each in console.file.getvalue().splitlines() if each.strip()]
+    assert seen == ["● run_command ls", "● run_command ls", "result 0", "result 1"]
+
+
+def request(command: str, call_id: str = "") -> ToolRequest:
     return ToolRequest(
         session_id="s",
         tool="run_command",
         kind=ToolKind.EXECUTE,
         subject=command,
         arguments={"command": command},
+        call_id=call_id,
     )
