@@ -216,6 +216,7 @@ def test_always_is_remembered_for_the_session(make: Make) -> None:
     for text in ("git status", "git log", "git log; rm -r .", "ls"):
         assert result(session.tools.call("say", {"text": text})) == (text, False)
     assert [each.subject for each in judge.asked] == ["git status", "git log; rm -r .", "ls"]
+    assert session.state.settings()["allowed_tools"] == {"say": ["git *"]}, "once"
     judge.decision, judge.asked = Deny(), []
     os.kill(session._system.find_child("state", session.id).os_pid, signal.SIGKILL)
     assert result(session.tools.call("say", {"text": "git diff"})) == ("git diff", False)

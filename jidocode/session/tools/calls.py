@@ -331,8 +331,10 @@ def _edited(subject: str) -> Steps[tuple[str, bool]]:
 def _remember(session: ToolContext, name: str, pattern: str) -> None:
     with _REMEMBERING:
         remembered = _patterns(session.state.settings())
-        allowed = {**remembered, name: [*remembered.get(name, ()), pattern]}
-        session.state.update_settings({_REMEMBERED: allowed})
+        known = remembered.get(name, ())
+        if pattern not in known:  # one that does not match what it was said of is said again
+            allowed = {**remembered, name: [*known, pattern]}
+            session.state.update_settings({_REMEMBERED: allowed})
 
 
 def _patterns(settings: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
