@@ -8,7 +8,7 @@ from typing import Any, cast
 from msgspec import Struct
 
 from jidocode.base import log
-from jidocode.base.text import NOTE_LENGTH, describe, without_middle
+from jidocode.base.text import NOTE_LENGTH, describe, line, without_middle
 from jidocode.errors import CallError, InvalidRequestError
 from jidocode.session.conversation.blocks import Usage
 from jidocode.session.conversation.changes import Todo
@@ -66,7 +66,7 @@ async def read_agents_file(manager: AsyncManagerClient, path: str | None) -> str
     except FileNotFoundError:
         return ""
     except (OSError, InvalidRequestError, CallError) as error:
-        log.warning("{} is not read: {}", path, describe(error))
+        log.warning("{} is not read: {}", line(path), describe(error))
         return ""
     if len(text) > MAX_AGENTS_FILE:
         return f"{text[:MAX_AGENTS_FILE]}\n[{path} goes on: read it, if need be]"

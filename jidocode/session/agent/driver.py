@@ -205,7 +205,7 @@ class TurnDriver:
                 tools = self._way.tools(stop).under(self._decide)
                 result = tools.call(
                     call.name,
-                    call.arguments or "{}",
+                    call.arguments,
                     call_id=call.id,
                     message_id=message_id,
                     owner=self._agent,

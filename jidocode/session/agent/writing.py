@@ -17,10 +17,10 @@ from jidocode.session.conversation.blocks import Completion, ReasoningBlock, Too
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.state.client import AsyncStateClient
 from jidocode.session.tools.arguments import as_object
+from jidocode.session.tools.tool import MAX_TOOL_NAME
 
 WRITE_DELAY = 0.05
 """Seconds for which pieces wait for more of them."""
-MAX_NAME = 64
 NO_NAME = "unknown"
 """What stands in a conversation for a call of a tool without a name."""
 _Kind = Literal["text", "reasoning", "signature"]
@@ -36,7 +36,7 @@ def arguments_of(call: CalledTool) -> dict[str, Any]:
 
 def name_of(call: CalledTool) -> str:
     """Return the name of the tool as a conversation has it."""
-    return call.name[:MAX_NAME] or NO_NAME
+    return call.name[:MAX_TOOL_NAME] or NO_NAME
 
 
 def completion_of(message: ModelMessage, model: str, seconds: float) -> Completion:
