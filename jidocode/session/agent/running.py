@@ -22,8 +22,8 @@ from jidocode.errors import (
     SessionError,
 )
 from jidocode.session.agent.asking import ask_model
-from jidocode.session.agent.compaction import Compaction
-from jidocode.session.agent.context import Gauge, read_agents_file, system_prompt
+from jidocode.session.agent.compaction import Compaction, Gauge
+from jidocode.session.agent.context import read_agents_file, system_prompt
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
     Began,

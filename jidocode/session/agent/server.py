@@ -21,7 +21,7 @@ from jidocode.errors import (
 from jidocode.otp import AsyncGenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Refuse, Reply, Result
-from jidocode.session.agent.context import Gauge
+from jidocode.session.agent.compaction import Gauge
 from jidocode.session.agent.messages import (
     BeginTurn,
     CallMade,
