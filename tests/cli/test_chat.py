@@ -60,6 +60,16 @@ def test_no_control_sequence_reaches_the_terminal(text: str) -> None:
     assert is_harmless(drawn(Safe(markdown(text), last=3), width=4))
 
 
+@pytest.mark.parametrize("todos", [["a"], "ab", 5, [{"status": []}], None])
+def test_todos_that_are_none_are_shown_as_what_came_of_them(todos: object) -> None:
+    """An app may have a tool of its own under that name."""
+    call = CalledTool("1", "todo_write", json.dumps({"todos": todos}))
+    result = ToolResult(
+        seq=1, call_id="1", content="done", is_error=False, created_at=datetime.now(UTC)
+    )
+    assert outcome(call, result).plain.strip() == "done"
+
+
 @given(st.text(st.sampled_from("ab\n\r\t\x1b\x9b#>*-_`|[]()!<&;~=1. 0\x0c\u202e"), max_size=80))
 def test_whatever_is_said_can_be_drawn(text: str) -> None:
     """On a terminal of any width."""

@@ -101,7 +101,7 @@ def _diff(before: str, after: str) -> str:
 
 
 def _todos(call: CalledTool) -> list[str]:
-    with suppress(KeyError, TypeError):
+    with suppress(KeyError, TypeError, AttributeError):  # a model says anything
         return [
             f"{_MARKS.get(each.get('status', 'pending'), '[ ]')} {each['content']}"
             for each in arguments_of(call)["todos"]
