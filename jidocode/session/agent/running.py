@@ -130,7 +130,6 @@ class RunningTurn:
     """One turn under way.
 
     Attributes:
-        events: What happens to it.
         parts: Goes to whoever drives it.
         cancelled: Whether it is to end.
         ended: Set when it has ended, and what was said is written down.
@@ -156,7 +155,7 @@ class RunningTurn:
         self._gauge = gauge
         self._agents_file = ""
         self._upto_seq: int | None = None
-        self.events: asyncio.Queue[Event | Broken] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Broken] = asyncio.Queue()
         self.parts = PartSender(send, self.cancel)
         self._request = request
         self._agent = agent
@@ -180,11 +179,11 @@ class RunningTurn:
         """End it."""
         self.cancelled = True
         self.wake.set()
-        self.events.put_nowait(Cancel())
+        self._events.put_nowait(Cancel())
 
     def call_ended(self, call_id: str) -> None:
         """A call has its result."""
-        self.events.put_nowait(ToolEnded(call_id))
+        self._events.put_nowait(ToolEnded(call_id))
 
     def await_permission(self, call_id: str) -> None:
         """A call waits for permission."""
@@ -228,7 +227,7 @@ class RunningTurn:
         clock, seconds = None, self._request.limits.timeout
         if seconds is not None:
             loop = asyncio.get_running_loop()
-            clock = loop.call_later(seconds, self.events.put_nowait, TimeUp())
+            clock = loop.call_later(seconds, self._events.put_nowait, TimeUp())
         try:
             return await self._carry_out()
         except _FAILURES as error:
@@ -249,7 +248,7 @@ class RunningTurn:
                 if isinstance(action, EndTurn):
                     return self.result(action.outcome, action.error)
                 await self._do(action)
-            event = await self.events.get()
+            event = await self._events.get()
             if isinstance(event, Broken):
                 raise event.error
             if isinstance(event, Came):
@@ -291,18 +290,18 @@ class RunningTurn:
                     raise
                 await self._answer_once()
         except ModelError as error:
-            self.events.put_nowait(ModelFailed(error))
+            self._events.put_nowait(ModelFailed(error))
         except Exception as error:  # noqa: BLE001 - whoever awaits the event raises it
-            self.events.put_nowait(Broken(error))
+            self._events.put_nowait(Broken(error))
         except BaseException as error:
             # A model can raise these, too, such as a CancelledError that a library has let out
             # of a time-out: nobody has cancelled this task then, and the turn waits for its end.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            self.events.put_nowait(ModelFailed(ModelError(f"it raised {type(error).__name__}")))
+            self._events.put_nowait(ModelFailed(ModelError(f"it raised {type(error).__name__}")))
         else:
-            self.events.put_nowait(ModelEnded())
+            self._events.put_nowait(ModelEnded())
 
     async def _stop_model(self) -> None:
         task, self._asking = self._asking, None
@@ -316,8 +315,8 @@ class RunningTurn:
         async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
             async for delta in deltas:
                 self._come = True
-                self.events.put_nowait(Came(delta))
-                if self.events.qsize() > MOST_WAITING:  # not every model ever waits
+                self._events.put_nowait(Came(delta))
+                if self._events.qsize() > MOST_WAITING:  # not every model ever waits
                     await asyncio.sleep(0)
 
     async def _shorten(self, *, overflowed: bool) -> bool:

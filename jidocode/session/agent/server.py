@@ -93,7 +93,7 @@ class Agent(AsyncGenServer):
         return answer
 
     async def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        """Run a turn, or say how idle the process is."""
+        """Run a turn, or answer at once: whether one is under way, and what it may do."""
         match request:
             case HowIdle():
                 return Reply(0.0 if self._turns else self._use.idle_seconds())
