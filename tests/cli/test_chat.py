@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
@@ -16,11 +17,12 @@ from rich.console import Console
 from jidocode import Allow, CalledTool, Deny, TextDelta, ToolKind, ToolRequest
 from jidocode.cli.chat import markdown as flows
 from jidocode.cli.chat.asking import Proposal, Question
-from jidocode.cli.chat.calls import coloured, heading, outcome
+from jidocode.cli.chat.calls import coloured, heading, outcome, planned
 from jidocode.cli.chat.markdown import Flow
 from jidocode.cli.chat.safe import Safe, markdown, plain
 from jidocode.cli.chat.screen import Screen
 from jidocode.session.conversation.changes import ToolResult
+from jidocode.session.manager.client import ManagerClient
 
 HOSTILE = (
     "\x1b]0;title\x07 \x1b[2J \x9b31m \x00 \x7f \u202e a\rb \x0c",
@@ -68,6 +70,25 @@ def test_todos_that_are_none_are_shown_as_what_came_of_them(todos: object) -> No
         seq=1, call_id="1", content="done", is_error=False, created_at=datetime.now(UTC)
     )
     assert outcome(call, result).plain.strip() == "done"
+
+
+@pytest.mark.parametrize("tool", ["write_file", "edit_file"])
+@pytest.mark.parametrize("arguments", [{"where": "x"}, {"content": 5, "edits": ["x"]}])
+def test_what_a_tool_of_an_app_would_do_is_its_arguments(
+    tool: str, arguments: dict[str, object]
+) -> None:
+    """Whatever it is called: that it cannot be shown as a change is no reason to deny it."""
+    asked = ToolRequest(
+        session_id="s", tool=tool, kind=ToolKind.EDIT, subject="x", arguments=arguments
+    )
+    assert json.loads(planned(asked, cast("ManagerClient", NoFiles()))) == arguments
+
+
+class NoFiles:
+    """A Manager of a project that has none."""
+
+    def read_file(self, path: str, *, limit: int) -> str:
+        raise FileNotFoundError(f"{path} {limit}")
 
 
 @given(st.text(st.sampled_from("ab\n\r\t\x1b\x9b#>*-_`|[]()!<&;~=1. 0\x0c\u202e"), max_size=80))
