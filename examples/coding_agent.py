@@ -66,7 +66,8 @@ def show(turn: TurnHandle) -> None:
                 case CalledTool(name=name):
                     print(f"\n[{name}]", end="", flush=True)
                 case ToolResult(is_error=True, content=content):
-                    print(f"\n[failed: {content.splitlines()[0]}]", end="", flush=True)
+                    why, _, _ = content.partition("\n")
+                    print(f"\n[failed: {why}]", end="", flush=True)
                 case _:
                     pass
     except KeyboardInterrupt:

@@ -13,6 +13,9 @@ LINE_LENGTH = 1000
 TEXT_LENGTH = 16_384
 """Characters of a longer text, a traceback, that are kept."""
 
+NOTE_LENGTH = 60
+"""Characters of a line that says how much of a text was left out, and some to spare."""
+
 
 def quote(value: object, length: int = QUOTE_LENGTH) -> str:
     """Return *value* as one printable, ASCII-only line of about *length* characters at most.
@@ -67,6 +70,18 @@ def _escaped(character: str) -> str:
 def describe(error: BaseException) -> str:
     """Return the type and the message of *error*, which its class may have broken, bounded."""
     return clip("".join(traceback.format_exception_only(error)).strip())
+
+
+def without_middle(text: str, most: int) -> str:
+    """Return *text*; if it has more than *most* characters, its beginning and its end.
+
+    A line between them says how much was left out, and counts among the *most*.
+    """
+    if len(text) <= most:
+        return text
+    half = max(0, most - NOTE_LENGTH) // 2
+    note = f"\n[{len(text) - 2 * half} characters were left out]\n"
+    return f"{text[:half]}{note}{text[len(text) - half :]}"
 
 
 def clip(text: str) -> str:

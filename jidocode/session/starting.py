@@ -1,15 +1,18 @@
 """How the processes are started that a session has at first use only: by who wants one first.
 
-They are the one that runs its commands, its agent, and those that keep its MCP servers. The
-app starts them, and a child of the
-session may. So what they are started with is registered with the session, where all can ask.
+They are the one that runs its commands, its agent, and those that keep its MCP servers. The app
+starts them, and a child of the session may. So what they are started with is registered with the
+session, where all can ask.
+
+All here that asks is a plan: its *ask* says what is to be done to ask a process, and who carries
+it out waits, or awaits it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jidocode.base.refs import Name
 from jidocode.errors import AlreadyStartedError, NoProcessError
@@ -20,6 +23,9 @@ from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.otp.supervision.strategy import Restart
 from jidocode.session.admission.messages import GetOpenSession, OpenSession
 from jidocode.session.requests import Request
+
+if TYPE_CHECKING:
+    from jidocode.otp.server.commands import ServerCommands
 
 COMMANDS = "commands"
 """The id of what runs the commands of a session, which is no child before they are wanted."""
@@ -32,39 +38,8 @@ _LIST = "list_commands"
 _Result = TypeVar("_Result")
 _Step = TypeVar("_Step")
 
-
-def commands_spec(opened: OpenSession) -> ChildSpec:
-    """Return how the process is started that runs the commands of a session."""
-    from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
-
-    session, upkeep = opened.record, opened.upkeep
-    return Commands.child_spec(
-        session,
-        upkeep.commands,
-        upkeep.journal_dir,
-        upkeep.protection,
-        upkeep.closed,
-        id=COMMANDS,
-        name=(COMMANDS, session.id),
-        restart=Restart.TEMPORARY,
-        heartbeat=upkeep.heartbeat,
-    )
-
-
-def agent_spec(opened: OpenSession) -> ChildSpec:
-    """Return how the agent of a session is started."""
-    from jidocode.session.agent.server import Agent  # noqa: PLC0415 - few sessions have one
-
-    session, upkeep = opened.record, opened.upkeep
-    return Agent.child_spec(
-        session,
-        upkeep.model,
-        upkeep.context_tokens,
-        id=AGENT,
-        name=(AGENT, session.id),
-        restart=Restart.TEMPORARY,
-        heartbeat=upkeep.heartbeat,
-    )
+Ask = Callable[[Name, object, float | None], Generator[_Step, Any, Any]]
+"""Asks the process with a name, and says within how many seconds; None for the usual time."""
 
 
 def mcp_id(prefix: str) -> str:
@@ -72,61 +47,67 @@ def mcp_id(prefix: str) -> str:
     return f"{MCP}{prefix}"
 
 
-def _mcp_spec(opened: OpenSession, child_id: str) -> ChildSpec:
-    """Return how that is started."""
-    from jidocode.session.mcp.server import McpClient  # noqa: PLC0415 - few sessions have any
-
-    session, upkeep = opened.record, opened.upkeep
-    (server,) = [each for each in upkeep.mcp_servers if mcp_id(each.prefix) == child_id]
-    return McpClient.child_spec(
-        session,
-        server,
-        upkeep.commands,
-        (*upkeep.closed, *([] if upkeep.journal_dir is None else [upkeep.journal_dir])),
-        id=child_id,
-        name=(child_id, session.id),
-        restart=Restart.TEMPORARY,
-        heartbeat=upkeep.heartbeat,
-    )
-
-
-_SPECS = {COMMANDS: commands_spec, AGENT: agent_spec}
-
-
-def starting(
-    ask: Callable[[Name, object, float | None], Generator[_Step, Any, Any]],
-    child_id: str,
-    session_id: str,
-) -> Generator[_Step, Any, None]:
-    """Start `COMMANDS`, `AGENT` or what keeps an MCP server in a session, unless it runs.
-
-    It is a plan: *ask* says what is to be done to ask a process, and who carries it out waits,
-    or awaits it.
-    """
-    opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
-    build = _SPECS.get(child_id)
-    spec = _mcp_spec(opened, child_id) if build is None else build(opened)
-    with suppress(AlreadyStartedError):
-        start = StartChild(spec)
-        yield from ask(("session", session_id), start, INFINITY)
+def asking(
+    ask: Ask[_Step], name: Name, request: object, timeout: float | None
+) -> Generator[_Step, Any, Any]:
+    """Ask the process with that *name*, as those here have one; it is started if none has it."""
+    try:
+        return (yield from ask(name, request, timeout))
+    except NoProcessError:
+        yield from starting(ask, name)
+    return (yield from ask(name, request, timeout))
 
 
 def asking_commands(
-    ask: Callable[[Name, object, float | None], Generator[_Step, Any, Any]],
-    session_id: str,
-    request: Request[_Result],
-    timeout: float | None,
+    ask: Ask[_Step], session_id: str, request: Request[_Result], timeout: float | None
 ) -> Generator[_Step, Any, _Result]:
-    """Ask the process that runs a session's commands, which is started if need be; a plan, too."""
+    """Ask the process that runs a session's commands, which is started if need be."""
     name = (COMMANDS, session_id)
     answer: _Result
+    if request.operation != _LIST:
+        answer = yield from asking(ask, name, request, timeout)
+        return answer
     try:
         answer = yield from ask(name, request, timeout)
     except NoProcessError:
-        if request.operation == _LIST:
-            return cast("_Result", [])
-    else:
-        return answer
-    yield from starting(ask, COMMANDS, session_id)
-    answer = yield from ask(name, request, timeout)
+        return cast("_Result", [])
     return answer
+
+
+def starting(ask: Ask[_Step], name: Name) -> Generator[_Step, Any, None]:
+    """Start the process with that *name*, its id and that of its session, unless it runs."""
+    child_id, session_id = name
+    opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
+    with suppress(AlreadyStartedError):
+        start = StartChild(_spec(child_id, opened))
+        yield from ask(("session", session_id), start, INFINITY)
+
+
+def _spec(child_id: str, opened: OpenSession) -> ChildSpec:
+    server, given = _server(child_id, opened)
+    return server.child_spec(
+        opened.record,
+        *given,
+        id=child_id,
+        name=(child_id, opened.record.id),
+        restart=Restart.TEMPORARY,
+        heartbeat=opened.upkeep.heartbeat,
+    )
+
+
+def _server(child_id: str, opened: OpenSession) -> tuple[type[ServerCommands], tuple[object, ...]]:
+    """Return what runs under *child_id*, and what it is started with beside the session."""
+    upkeep = opened.upkeep
+    if child_id == COMMANDS:
+        from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
+
+        return Commands, (upkeep.commands, upkeep.journal_dir, upkeep.protection, upkeep.closed)
+    if child_id == AGENT:
+        from jidocode.session.agent.server import Agent  # noqa: PLC0415 - few sessions have one
+
+        return Agent, (upkeep.model, upkeep.context_tokens)
+    from jidocode.session.mcp.server import McpClient  # noqa: PLC0415 - few sessions have any
+
+    (server,) = [each for each in upkeep.mcp_servers if mcp_id(each.prefix) == child_id]
+    closed = (*upkeep.closed, *([] if upkeep.journal_dir is None else [upkeep.journal_dir]))
+    return McpClient, (server, upkeep.commands, closed)

@@ -53,7 +53,7 @@ class AgentWay:
         system = self._system
         with suppress(NoProcessError):
             return system.call_stream(self._name, request, timeout=INFINITY)
-        system.carry_out(starting(system.router.ask, AGENT, self._session_id))
+        system.carry_out(starting(system.router.ask, self._name))
         return system.call_stream(self._name, request, timeout=INFINITY)
 
     def cast(self, request: object) -> None:

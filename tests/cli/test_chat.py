@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
@@ -15,12 +16,13 @@ from rich.console import Console
 
 from jidocode import Allow, CalledTool, Deny, TextDelta, ToolKind, ToolRequest
 from jidocode.cli.chat import markdown as flows
-from jidocode.cli.chat.asking import Question
-from jidocode.cli.chat.calls import coloured, heading, outcome
+from jidocode.cli.chat.asking import Proposal, Question
+from jidocode.cli.chat.calls import coloured, heading, outcome, planned
 from jidocode.cli.chat.markdown import Flow
 from jidocode.cli.chat.safe import Safe, markdown, plain
 from jidocode.cli.chat.screen import Screen
 from jidocode.session.conversation.changes import ToolResult
+from jidocode.session.manager.client import ManagerClient
 
 HOSTILE = (
     "\x1b]0;title\x07 \x1b[2J \x9b31m \x00 \x7f \u202e a\rb \x0c",
@@ -58,6 +60,35 @@ def test_no_control_sequence_reaches_the_terminal(text: str) -> None:
     assert is_harmless(drawn(Safe(markdown(text)), Safe(plain(text)), Safe(coloured(text))))
     assert is_harmless(drawn(Safe(heading(text, text))))
     assert is_harmless(drawn(Safe(markdown(text), last=3), width=4))
+
+
+@pytest.mark.parametrize("todos", [["a"], "ab", 5, [{"status": []}], None])
+def test_todos_that_are_none_are_shown_as_what_came_of_them(todos: object) -> None:
+    """An app may have a tool of its own under that name."""
+    call = CalledTool("1", "todo_write", json.dumps({"todos": todos}))
+    result = ToolResult(
+        seq=1, call_id="1", content="done", is_error=False, created_at=datetime.now(UTC)
+    )
+    assert outcome(call, result).plain.strip() == "done"
+
+
+@pytest.mark.parametrize("tool", ["write_file", "edit_file"])
+@pytest.mark.parametrize("arguments", [{"where": "x"}, {"content": 5, "edits": ["x"]}])
+def test_what_a_tool_of_an_app_would_do_is_its_arguments(
+    tool: str, arguments: dict[str, object]
+) -> None:
+    """Whatever it is called: that it cannot be shown as a change is no reason to deny it."""
+    asked = ToolRequest(
+        session_id="s", tool=tool, kind=ToolKind.EDIT, subject="x", arguments=arguments
+    )
+    assert json.loads(planned(asked, cast("ManagerClient", NoFiles()))) == arguments
+
+
+class NoFiles:
+    """A Manager of a project that has none."""
+
+    def read_file(self, path: str, *, limit: int) -> str:
+        raise FileNotFoundError(f"{path} {limit}")
 
 
 @given(st.text(st.sampled_from("ab\n\r\t\x1b\x9b#>*-_`|[]()!<&;~=1. 0\x0c\u202e"), max_size=80))
@@ -211,11 +242,35 @@ def test_a_command_that_is_a_pattern_is_not_allowed_for_good() -> None:
     assert question.wait() == Deny()
 
 
-def request(command: str) -> ToolRequest:
+def test_what_was_proposed_is_shown_once() -> None:
+    """Under its own line the result of that call, and of no other one."""
+    console = Console(file=io.StringIO(), width=60, height=20, color_system=None)
+    screen = Screen(console)
+    for number in range(2):
+        screen.take(CalledTool(f"c{number}", "run_command", '{"command": "ls"}'))
+    screen.propose(Proposal(request("ls", "c1"), ""))
+    for number in range(2):
+        screen.take(
+            ToolResult(
+                seq=1,
+                call_id=f"c{number}",
+                content=f"result {number}",
+                is_error=False,
+                created_at=datetime.now(UTC),
+            )
+        )
+
+    assert isinstance(console.file, io.StringIO)
+    seen = [each.strip() for each in console.file.getvalue().splitlines() if each.strip()]
+    assert seen == ["● run_command ls", "● run_command ls", "result 0", "result 1"]
+
+
+def request(command: str, call_id: str = "") -> ToolRequest:
     return ToolRequest(
         session_id="s",
         tool="run_command",
         kind=ToolKind.EXECUTE,
         subject=command,
         arguments={"command": command},
+        call_id=call_id,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -59,6 +60,8 @@ def say(_session: Any, arguments: Words) -> str:
         raise LookupError("told to")
     if arguments.text == "break":
         raise BrokenError
+    if arguments.text == "shrug":
+        raise FileNotFoundError
     if arguments.text == "interrupt":
         raise KeyboardInterrupt
     if arguments.text == "nothing":
@@ -213,6 +216,7 @@ def test_always_is_remembered_for_the_session(make: Make) -> None:
     for text in ("git status", "git log", "git log; rm -r .", "ls"):
         assert result(session.tools.call("say", {"text": text})) == (text, False)
     assert [each.subject for each in judge.asked] == ["git status", "git log; rm -r .", "ls"]
+    assert session.state.settings()["allowed_tools"] == {"say": ["git *"]}, "once"
     judge.decision, judge.asked = Deny(), []
     os.kill(session._system.find_child("state", session.id).os_pid, signal.SIGKILL)
     assert result(session.tools.call("say", {"text": "git diff"})) == ("git diff", False)
@@ -331,6 +335,12 @@ def test_an_error_that_cannot_be_told_is_a_result(make: Make) -> None:
     content, is_error = result(make(allow_all).tools.call("say", {"text": "break"}))
     assert is_error
     assert "Broken" in content
+
+
+def test_an_error_without_words_is_told_by_its_type(make: Make) -> None:
+    """A model can do nothing with an empty text."""
+    said = result(make(allow_all).tools.call("say", {"text": "shrug"}))
+    assert said == ("FileNotFoundError", True)
 
 
 def test_a_policy_that_does_not_answer_denies(make: Make) -> None:
@@ -462,8 +472,10 @@ def test_a_call_that_is_interrupted_says_so(make: Make) -> None:
 def test_a_long_result_is_cut_in_the_middle(make: Make) -> None:
     """A model is told so."""
     content, _ = result(make(allow_all).tools.call("say", {"text": "ab", "times": 50_000}))
-    assert len(content) < 31_000
-    assert "[70000 characters were left out]" in content
+    assert 29_900 < len(content) <= 30_000
+    left_out = re.search(r"\n\[(\d+) characters were left out]\n", content)
+    assert left_out is not None
+    assert len(content) - len(left_out[0]) + int(left_out[1]) == 100_000
 
 
 def test_tools_are_checked_before_anything_starts() -> None:

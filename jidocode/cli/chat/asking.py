@@ -88,12 +88,7 @@ def policy_of(
         tell(question)
         return question.wait()
 
-    decides: Policy = {
-        "ask": ask,
-        "read-only": read_only,
-        "accept-edits": accept_edits(ask),
-        "allow-all": allow_all,
-    }[choice]
+    decides = _policy(choice, ask)
 
     def decide(request: ToolRequest) -> Decision:
         tell(Proposal(request, planned(request, manager)))
@@ -104,4 +99,15 @@ def policy_of(
 
 def unasked(choice: str) -> Policy:
     """Return the policy of that name where there is nobody to ask."""
-    return {"read-only": read_only, "accept-edits": accept_edits(), "allow-all": allow_all}[choice]
+    return _policy(choice, read_only)
+
+
+def _policy(choice: str, ask: Policy) -> Policy:
+    """Return the policy of that name; it has *ask* decide about what a person would."""
+    policies: dict[str, Policy] = {
+        "ask": ask,
+        "read-only": read_only,
+        "accept-edits": accept_edits(ask),
+        "allow-all": allow_all,
+    }
+    return policies[choice]

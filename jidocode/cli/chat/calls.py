@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -14,6 +14,8 @@ from jidocode.cli.chat.text import arguments_of, fit
 from jidocode.errors import JidocodeError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jidocode.session.agent.message import CalledTool
     from jidocode.session.conversation.changes import ToolResult
     from jidocode.session.manager.client import ManagerClient
@@ -68,21 +70,24 @@ def coloured(diff: str) -> Text:
 
 def planned(request: ToolRequest, manager: ManagerClient) -> str:
     """Return what *request* would change, as a diff; nothing if its subject says all."""
-    arguments = request.arguments
-    match request.tool:
-        case "run_command":
-            return ""
-        case "write_file":
-            return _diff(_read(manager, request.subject), arguments["content"])
-        case "edit_file":
-            before = after = _read(manager, request.subject)
-            for edit in arguments["edits"]:
-                after = after.replace(edit["old"], edit["new"])
-            if after != before:
-                return _diff(before, after)
-            return "\n".join(_diff(edit["old"], edit["new"]) for edit in arguments["edits"])
-        case _:
-            return json.dumps(arguments, indent=1, default=str)
+    if request.tool == "run_command":
+        return ""
+    if request.tool in {"write_file", "edit_file"}:
+        with suppress(KeyError, TypeError, AttributeError):  # it is a tool of the app's own
+            return _changed(_read(manager, request.subject), request.arguments)
+    return json.dumps(request.arguments, indent=1, default=str)
+
+
+def _changed(before: str, arguments: Mapping[str, Any]) -> str:
+    """Return the diff of a file that is written, or edited, with *arguments*."""
+    if "content" in arguments:
+        return _diff(before, arguments["content"])
+    after = before
+    for edit in arguments["edits"]:
+        after = after.replace(edit["old"], edit["new"])
+    if after != before:
+        return _diff(before, after)
+    return "\n".join(_diff(edit["old"], edit["new"]) for edit in arguments["edits"])
 
 
 def _read(manager: ManagerClient, path: str) -> str:
@@ -101,7 +106,7 @@ def _diff(before: str, after: str) -> str:
 
 
 def _todos(call: CalledTool) -> list[str]:
-    with suppress(KeyError, TypeError):
+    with suppress(KeyError, TypeError, AttributeError):  # a model says anything
         return [
             f"{_MARKS.get(each.get('status', 'pending'), '[ ]')} {each['content']}"
             for each in arguments_of(call)["todos"]

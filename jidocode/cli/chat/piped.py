@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from jidocode.base.text import line
 from jidocode.cli.chat.asking import unasked
+from jidocode.cli.chat.ending import leave
 from jidocode.cli.chat.text import fit, subject_of
 from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.output import plain, print_json
-from jidocode.errors import JidocodeError
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import TurnResult
 from jidocode.session.agent.model import TextDelta
@@ -23,9 +22,6 @@ from jidocode.session.conversation.changes import ToolResult
 if TYPE_CHECKING:
     from jidocode.session.agent.messages import TurnEvent
     from jidocode.system.handle import SessionHandle
-
-_END_SECONDS = 3.0
-"""How long the turn may take to end when this process has to."""
 
 
 def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> int:
@@ -39,9 +35,7 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
     except KeyboardInterrupt:
         result = turn.cancel()
     except BaseException:  # a signal, or nobody reads any more
-        with suppress(JidocodeError):  # it has ended, or does not in time
-            turn._progress.request_cancel()  # noqa: SLF001 - for whoever must not wait
-            turn.result(_END_SECONDS)
+        leave(turn)
         raise
     if as_json:
         _print_data(result)
@@ -84,6 +78,7 @@ class _Printer:
                 click.echo(line(name), err=True)
             case ToolResult(is_error=True):
                 first = event.content.partition("\n")[0]
-                click.echo(line(f"{self._calls.get(event.call_id)}: {first}"), err=True)
+                name = self._calls.get(event.call_id, "call")  # one that was not made has none
+                click.echo(line(f"{name}: {first}"), err=True)
             case _:
                 pass

@@ -101,11 +101,6 @@ class Screen:
             case _:
                 pass
 
-    def name_of(self, call_id: str) -> str | None:
-        """Return the tool of a call that is open; None if it is not."""
-        call = self._calls.get(call_id)
-        return None if call is None else call.name
-
     def propose(self, proposal: Proposal) -> None:
         """Show what is about to be done, if it is allowed."""
         request = proposal.request
@@ -114,7 +109,7 @@ class Screen:
         if proposal.diff:
             shown.append(coloured(proposal.diff))
         self._print(Group(*shown))
-        self._proposed = request.tool
+        self._proposed = request.call_id
 
     def refresh(self) -> None:
         """Draw, unless that was a moment ago."""
@@ -131,7 +126,7 @@ class Screen:
         unknown = CalledTool(result.call_id, "call", "")  # it makes no sense, and was not made
         call = self._calls.pop(result.call_id, unknown)
         said = outcome(call, result)
-        if self._proposed == call.name:
+        if self._proposed == result.call_id:
             self._proposed = None
             if call.name == "edit_file" and not result.is_error:
                 said = said.split("\n")[0]  # what it changes was shown

@@ -28,6 +28,7 @@ from rich.theme import Theme
 
 from jidocode.base.text import clip
 from jidocode.cli.chat.asking import Proposal, Question, policy_of
+from jidocode.cli.chat.ending import leave, request_cancel
 from jidocode.cli.chat.safe import Safe, markdown
 from jidocode.cli.chat.screen import Screen
 from jidocode.cli.chat.text import fit
@@ -48,8 +49,6 @@ _LOOK_SECONDS = 0.1
 """How often it is looked, while something is asked, whether it is still to be asked."""
 _MAX_LINE = 4096
 _INTERRUPTED = SIGNALLED + signal.SIGINT
-_END_SECONDS = 3.0
-"""How long a turn may take to end when the chat ends."""
 _SHOWN = 4
 """Messages of a conversation that goes on which are shown."""
 _HISTORY = 200
@@ -167,8 +166,7 @@ class _Turn:
             except BaseException:
                 self._cancel()
                 if self._turn is not None:
-                    with suppress(JidocodeError):  # it has not ended in time
-                        self._turn.result(_END_SECONDS)
+                    leave(self._turn)
                 self._screen.end(None)
                 raise
             self._screen.end(ended.result)
@@ -195,7 +193,7 @@ class _Turn:
             turn = self._session.agent.prompt(said, policy=self._policy)
             self._turn = turn
             if self._cancelled:
-                turn._progress.request_cancel()  # noqa: SLF001 - for whoever must not wait
+                request_cancel(turn)
             for event in turn:
                 self._inbox.put(event)
             self._inbox.put(Ended(turn.result()))
@@ -245,7 +243,7 @@ class _Turn:
         self._cancelled = True
         self._screen.status = "cancelling"
         if self._turn is not None:
-            self._turn._progress.request_cancel()  # noqa: SLF001 - for whoever must not wait
+            request_cancel(self._turn)
 
     # ----- questions
 
@@ -273,15 +271,13 @@ class _Turn:
                 while True:
                     item = self._inbox.get_nowait()
                     self._waiting.append(item)
-                    if isinstance(item, Interrupt | Ended) or self._settles(item, question):
+                    if isinstance(item, Interrupt | Ended) or _settles(item, question):
                         return None
 
-    def _settles(self, item: object, question: Question) -> bool:
-        """Whether *item* is the result of the call in question: they are made one by one."""
-        return (
-            isinstance(item, ToolResult)
-            and self._screen.name_of(item.call_id) == question.request.tool
-        )
+
+def _settles(item: object, question: Question) -> bool:
+    """Whether *item* is the result of the call in question."""
+    return isinstance(item, ToolResult) and item.call_id == question.request.call_id
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from jidocode.base.text import line, visible
+from jidocode.errors import InvalidRequestError
 from jidocode.session.agent.message import CalledTool
+from jidocode.session.tools.arguments import as_object
 
 _SPACES = {ord(each): " " for each in "\xa0\u1680\u2007\u202f\u205f\u3000"}
 
@@ -20,10 +22,8 @@ def fit(text: str) -> str:
 
 def arguments_of(call: CalledTool) -> dict[str, Any]:
     """Return what *call* is made with; nothing if that makes no sense."""
-    with suppress(ValueError, RecursionError):
-        found = json.loads(call.arguments)
-        if isinstance(found, dict):
-            return cast("dict[str, Any]", found)
+    with suppress(InvalidRequestError):
+        return as_object(call.arguments)
     return {}
 
 

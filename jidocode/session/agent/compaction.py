@@ -8,24 +8,27 @@ keep the servers' rules; so it is given one text then, which is cut to what it m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
+from msgspec import Struct
 
 from jidocode.base import log
+from jidocode.base.text import NOTE_LENGTH, without_middle
 from jidocode.errors import ContextOverflowError, ModelError
 from jidocode.session.agent.asking import ask_model
-from jidocode.session.agent.context import SUMMARIZE, Gauge, transcript, with_todos
 from jidocode.session.agent.message import MessageBuilder, ModelMessage
 from jidocode.session.agent.model import Model, ModelRequest, StopReason
 from jidocode.session.agent.retrying import RetryRules
-from jidocode.session.agent.writing import usage_of
-from jidocode.session.conversation.blocks import Completion, Usage
-from jidocode.session.conversation.changes import new_record_id
+from jidocode.session.agent.writing import completion_of
+from jidocode.session.conversation.blocks import Usage
+from jidocode.session.conversation.changes import Todo, new_record_id
 from jidocode.session.state.client import AsyncStateClient
 
+_FULL = 0.8
+"""The part of a context that is used when a summary is had."""
 SHORTER = (2, 4, 8, 16)
 """What part of a conversation is given to be summarized after one that was too long."""
 MAX_SUMMARY = 100_000
@@ -33,6 +36,33 @@ MAX_SUMMARY = 100_000
 _OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 """Parameters that make no sense for a text without tools."""
 _NO_SUMMARY = (StopReason.REFUSAL, StopReason.CONTENT_FILTER)
+
+_SUMMARIZE = """\
+The conversation becomes too long. Write a summary that will stand in its place, for yourself: \
+what was asked for, in the words that matter; what was done, found out and decided, with the \
+paths; what is still to be done next. No tools; only the summary."""
+
+
+class Gauge(Struct):
+    """How full a model's context is.
+
+    Attributes:
+        bound: Tokens that it may have; None if nobody says.
+        used: Tokens of the last request and its answer, as the server counts them; None as long
+            as nobody has looked.
+    """
+
+    bound: int | None
+    used: int | None = None
+
+    def note(self, usage: Usage) -> None:
+        """Know what the last answer took."""
+        self.used = usage.input_tokens + usage.output_tokens
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a summary is to stand for the conversation now."""
+        return self.bound is not None and (self.used or 0) >= self.bound * _FULL
 
 
 class Compaction:
@@ -82,7 +112,7 @@ class Compaction:
         if not text:
             self._failed = True
             return False
-        todos = with_todos(await self._state.todos())
+        todos = _todo_list(await self._state.todos())
         await self._state.summarize(f"{text[:MAX_SUMMARY]}{todos[:MAX_SUMMARY]}", upto_seq=upto_seq)
         self._gauge.used = 0
         self._failed = False
@@ -129,12 +159,9 @@ class Compaction:
         finally:
             message = builder.message()
             if come:
-                usage = usage_of(message, time.monotonic() - began)
-                stop = "" if message.stop is None else str(message.stop)
-                self._on_usage(usage)
-                await self._state.add_usage(
-                    Completion(model=self._model_name, stop_reason=stop, usage=usage)
-                )
+                took = completion_of(message, self._model_name, time.monotonic() - began)
+                self._on_usage(took.usage)
+                await self._state.add_usage(took)
         return message
 
 
@@ -143,8 +170,39 @@ def _attempts(
 ) -> Iterator[list[Mapping[str, Any]]]:
     """Yield what the model is given to summarize, each time less."""
     if not overflowed:
-        yield [*said, {"role": "user", "content": SUMMARIZE}]
-    whole = transcript(said)
+        yield [*said, {"role": "user", "content": _SUMMARIZE}]
+    whole = _transcript(said)
     for part in SHORTER:
-        text = transcript(said, len(whole) // part)
-        yield [{"role": "user", "content": f"{SUMMARIZE}\n\nThe conversation:\n\n{text}"}]
+        text = _transcript(said, len(whole) // part)
+        yield [{"role": "user", "content": f"{_SUMMARIZE}\n\nThe conversation:\n\n{text}"}]
+
+
+def _todo_list(todos: Iterable[Todo]) -> str:
+    """Return what follows a summary: what there is to do, which was said before it."""
+    lines = [f"- {todo.content} ({todo.status})" for todo in todos]
+    return "\n".join(["\n\nTodos:", *lines]) if lines else ""
+
+
+def _transcript(said: Iterable[Mapping[str, Any]], most: int | None = None) -> str:
+    """Return the messages of a request as one text, of *most* characters at most.
+
+    What is too long has its beginning and its end: what was asked for, and what was done last.
+    Of each message alone likewise, so that one that is huge does not take the place of all others.
+    """
+    texts = [_as_text(message) for message in said]
+    if most is None:
+        return "\n\n".join(texts)
+    each = max(most // 8, NOTE_LENGTH)
+    return without_middle("\n\n".join(without_middle(text, each) for text in texts), most)
+
+
+def _as_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = cast("list[Mapping[str, Any]]", content)
+        content = "\n".join(str(part.get("text", f"[{part.get('type')}]")) for part in parts)
+    calls = cast("list[Mapping[str, Any]]", message.get("tool_calls") or [])
+    functions = [cast("Mapping[str, Any]", call["function"]) for call in calls]
+    lines = [str(content)] if content else []
+    lines += [f"[calls {each['name']} {each['arguments']}]" for each in functions]
+    return f"{message['role']}: " + "\n".join(lines)

@@ -35,15 +35,17 @@ from jidocode.session.agent.messages import (
     CallMade,
     CallWaits,
     CancelTurn,
+    Counted,
     MakeCalls,
     StartCall,
     TurnPart,
     TurnResult,
     Waits,
 )
-from jidocode.session.agent.model import TextDelta, TokenUsage
+from jidocode.session.agent.model import Delta, TextDelta
 from jidocode.session.agent.turn import TurnOutcome
-from jidocode.session.conversation.blocks import NOTHING_USED, Usage
+from jidocode.session.conversation.blocks import NOTHING_USED
+from jidocode.session.conversation.changes import ToolResult
 from jidocode.session.tools.policy import AsyncPolicy, Decision, Deny, ToolRequest
 from jidocode.session.tools.toolbox import Toolbox
 
@@ -102,6 +104,7 @@ class TurnDriver:
         self._cancelled = False
         self._slots = threading.Semaphore(SIDE_BY_SIDE)
         self._text = ""
+        self._is_answered = False
         self._usage = NOTHING_USED
         self.progress = TurnProgress(request.turn_id, self.cancel)
 
@@ -172,18 +175,20 @@ class TurnDriver:
                     threading.Thread(
                         target=self._make, args=args, name="jidocode-call", daemon=True
                     ).start()
-                self._text = ""
-            case _:
-                if isinstance(part, TextDelta):
-                    self._text += part.text
-                if isinstance(part, TokenUsage):
-                    self._usage += Usage(
-                        input_tokens=part.input_tokens,
-                        output_tokens=part.output_tokens,
-                        cached_tokens=part.cached_tokens,
-                        reasoning_tokens=part.reasoning_tokens,
-                    )
+            case Counted():
+                self._usage += part.usage
+                self._is_answered = True
+            case ToolResult():
                 self.progress.put(part)
+            case _:
+                self._add(part)
+
+    def _add(self, delta: Delta) -> None:
+        if self._is_answered:  # it is the first one of the next answer
+            self._is_answered, self._text = False, ""
+        if isinstance(delta, TextDelta):
+            self._text += delta.text
+        self.progress.put(delta)
 
     def _accept(self) -> None:
         self.progress.accept()
@@ -200,7 +205,7 @@ class TurnDriver:
                 tools = self._way.tools(stop).under(self._decide)
                 result = tools.call(
                     call.name,
-                    call.arguments or "{}",
+                    call.arguments,
                     call_id=call.id,
                     message_id=message_id,
                     owner=self._agent,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Self
 
 from jidocode.errors import CallTimeoutError
@@ -47,20 +48,24 @@ class TurnProgress:
 
     def accept(self) -> None:
         """It is taken."""
-        self._change(lambda: setattr(self, "accepted", True))
+        with self._changing():
+            self.accepted = True
 
     def refuse(self, error: BaseException) -> None:
         """It is not taken."""
-        self._change(lambda: setattr(self, "_refused", error))
+        with self._changing():
+            self._refused = error
 
     def put(self, event: TurnEvent) -> None:
         """Something happens; nothing does after its end."""
-        if self.result is None:
-            self._change(lambda: self._add(event))
+        with self._changing():
+            if self.result is None:
+                self._add(event)
 
     def end(self, result: TurnResult) -> None:
         """It has ended."""
-        self._change(lambda: setattr(self, "result", result))
+        with self._changing():
+            self.result = result
 
     # For handles
 
@@ -107,9 +112,11 @@ class TurnProgress:
         else:
             self._events[-1] = one
 
-    def _change(self, change: Callable[[], None]) -> None:
+    @contextmanager
+    def _changing(self) -> Generator[None]:
+        """Change something within the block, and tell whoever waits, or listens, of it."""
         with self._changed:
-            change()
+            yield
             self._changed.notify_all()
         if self._tell is not None:
             self._tell()

@@ -5,7 +5,7 @@ Pure: the same pieces give the same message, however a server has cut them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import field, frozen
 from msgspec import Struct
@@ -20,9 +20,7 @@ from jidocode.session.agent.model import (
     TokenUsage,
     ToolCallDelta,
 )
-
-MAX_ID = 200
-"""Characters of the id of a call, in a conversation: a longer one is replaced."""
+from jidocode.session.conversation.checks import MAX_LABEL_LENGTH
 
 
 @frozen(eq=False, repr=False)
@@ -76,10 +74,15 @@ class _Call(Struct):
 class MessageBuilder:
     """Adds up the deltas of one answer."""
 
-    def __init__(self, new_id: Callable[[], str], taken: Collection[str] = ()) -> None:
-        """Start with nothing; a call without an id, or with a *taken* one, gets a *new_id*."""
+    def __init__(self, new_id: Callable[[], str], call_ids: set[str] | None = None) -> None:
+        """Start with nothing.
+
+        Args:
+            new_id: Makes ids for calls that have none, or that of another.
+            call_ids: Those of the calls before, to which those of this answer are added.
+        """
         self._new_id = new_id
-        self._taken = taken
+        self._call_ids: set[str] = set() if call_ids is None else call_ids
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._signature: list[str] = []
@@ -117,10 +120,9 @@ class MessageBuilder:
         )
 
     def _numbered(self) -> Iterable[CalledTool]:
-        taken = set(self._taken)
         for _, call in sorted(self._calls.items()):
             call_id = call.id
-            while not 0 < len(call_id) <= MAX_ID or call_id in taken:
+            while not 0 < len(call_id) <= MAX_LABEL_LENGTH or call_id in self._call_ids:
                 call_id = self._new_id()
-            taken.add(call_id)
+            self._call_ids.add(call_id)
             yield CalledTool(call_id, call.name, "".join(call.arguments))

@@ -118,10 +118,20 @@ class MakeCalls(Struct, frozen=True):
     calls: tuple[CalledTool, ...]
 
 
+class Counted(Struct, frozen=True):
+    """An answer of the model has ended, or a summary that it wrote.
+
+    Attributes:
+        usage: What that took.
+    """
+
+    usage: Usage
+
+
 TurnEvent = Delta | CalledTool | ToolResult
 """What happens in a turn: a piece of an answer, a call that is made, and what came of it."""
 
-TurnPart = Waits | Began | MakeCalls | TurnEvent
+TurnPart = Waits | Began | MakeCalls | Counted | Delta | ToolResult
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -103,14 +103,6 @@ class TokenUsage(Record):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
 
-    def __add__(self, other: TokenUsage) -> TokenUsage:
-        return TokenUsage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cached_tokens=self.cached_tokens + other.cached_tokens,
-            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-        )
-
 
 class StopReason(StrEnum):
     """Why a model ended its answer."""

@@ -14,6 +14,7 @@ import inspect
 import logging
 import os
 import ssl
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime
@@ -50,6 +51,8 @@ ApiKey = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 SHORTEST_SECRET = 6
 """Characters of a header's value that is taken for a secret: shorter ones are words."""
+MOST_KEYS = 100
+"""Keys of a function that are known at once: those of requests under way are among them."""
 LAST_WORDS = 5.0
 """Seconds for what may follow when an answer has ended: the count of its tokens."""
 HANGING_UP = 0.1
@@ -60,7 +63,7 @@ _HERE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 """Servers that are asked directly, whatever the environment says of proxies."""
 _PLACES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """What may say where certificates are."""
-MOST_CHARACTERS = 64_000_000
+MOST_EVENT_CHARACTERS = 64_000_000
 """Of the events of one answer: what sends more does not end."""
 
 
@@ -136,7 +139,7 @@ class OpenAIModel:
         self._api_key: ApiKey | None = api_key
         if api_key is None and base_url is None:
             self._api_key = os.environ.get("OPENAI_API_KEY")
-        self._secrets = [each for each in self._headers.values() if len(each) >= SHORTEST_SECRET]
+        self._keys: deque[str] = deque(maxlen=MOST_KEYS)
         timeout = httpx2.Timeout(idle_timeout, connect=connect_timeout)
         certificates = shared_ssl_context()
         try:
@@ -166,7 +169,6 @@ class OpenAIModel:
             # Out here, and not quoted: a password may stand in it.
             problem = "the base_url of a model is an address such as http://127.0.0.1:8080/v1"
             raise InvalidModelError(problem)
-        self._secrets += [each for each in (self._client.base_url.password,) if each]
 
     def __repr__(self) -> str:
         return f"OpenAIModel({self._model!r}, host={self._host!r})"
@@ -207,7 +209,7 @@ class OpenAIModel:
             async with asyncio.timeout_at(deadline):
                 authorization = await self._authorization()
                 response = await stack.enter_async_context(self._post(request, authorization))
-            source = httpx2.EventSource(response.http_response, MOST_CHARACTERS)
+            source = httpx2.EventSource(response.http_response, MOST_EVENT_CHARACTERS)
             events = cast("AsyncGenerator[httpx2.ServerSentEvent, None]", aiter(source))
             await stack.enter_async_context(aclosing(events))
             while True:
@@ -226,8 +228,10 @@ class OpenAIModel:
                     ended, deadline = True, min(deadline, clock() + HANGING_UP)
                     continue
                 characters += len(event.data)
-                if characters > MOST_CHARACTERS:
-                    raise ModelInterruptedError(f"more than {MOST_CHARACTERS} characters came")
+                if characters > MOST_EVENT_CHARACTERS:
+                    raise ModelInterruptedError(
+                        f"more than {MOST_EVENT_CHARACTERS} characters came"
+                    )
                 try:
                     chunk = read_chunk(event.data)
                     if chunk.error:
@@ -290,11 +294,17 @@ class OpenAIModel:
             return None
         if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
             raise ModelAuthenticationError("the key is no text that can be sent")
-        if key not in self._secrets:
-            self._secrets.append(key)
+        if key not in self._keys:
+            self._keys.append(key)
         return f"Bearer {key}"
 
     # What goes wrong
+
+    @property
+    def _secrets(self) -> list[str]:
+        """What no error may quote."""
+        headers = [each for each in self._headers.values() if len(each) >= SHORTEST_SECRET]
+        return [*headers, self._client.base_url.password, *self._keys]
 
     def _sorted(self, error: Exception) -> ModelError | Stop:
         cause: BaseException = error

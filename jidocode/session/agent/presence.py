@@ -6,14 +6,13 @@ or awaits it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from jidocode.base.refs import Name
 from jidocode.errors import ActorExitedError, NoProcessError
-from jidocode.session.starting import AGENT
+from jidocode.session.starting import AGENT, Ask
 
 _Step = TypeVar("_Step")
 
@@ -27,10 +26,7 @@ class CancelTurns(Struct, frozen=True):
 
 
 def asking_agent(
-    ask: Callable[[Name, object, float | None], Generator[_Step, Any, Any]],
-    session_id: str,
-    request: object,
-    timeout: float | None,
+    ask: Ask[_Step], session_id: str, request: object, timeout: float | None
 ) -> Generator[_Step, Any, bool]:
     """Ask the agent of a session; its answer is no if there is none, or it dies over that."""
     try:

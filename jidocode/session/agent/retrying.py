@@ -56,5 +56,6 @@ def wait_before_next(
     # No more than is needed to reach the longest wait, whatever the number: it may be huge.
     doubled = rules.first_wait * 2.0 ** min(asked - 1, 64)
     wait = min(doubled, rules.longest_wait) * (0.5 + chance / 2)
-    wait = max(wait, error.retry_after or 0.0)
-    return wait if elapsed + wait <= rules.seconds else None
+    if isinstance(error.retry_after, (int, float)):  # a model of somebody else's says anything
+        wait = max(wait, error.retry_after)
+    return wait if wait <= rules.seconds - elapsed else None

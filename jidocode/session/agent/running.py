@@ -22,12 +22,13 @@ from jidocode.errors import (
     SessionError,
 )
 from jidocode.session.agent.asking import ask_model
-from jidocode.session.agent.compaction import Compaction
-from jidocode.session.agent.context import Gauge, read_agents_file, system_prompt
+from jidocode.session.agent.compaction import Compaction, Gauge
+from jidocode.session.agent.context import read_agents_file, system_prompt
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
     Began,
     BeginTurn,
+    Counted,
     MakeCalls,
     TurnPart,
     TurnResult,
@@ -54,9 +55,9 @@ from jidocode.session.agent.turn import (
     Turn,
     TurnOutcome,
 )
-from jidocode.session.agent.writing import MessageWriter, arguments_of, name_of, usage_of
+from jidocode.session.agent.writing import MessageWriter, arguments_of, completion_of, name_of
 from jidocode.session.conversation import checks
-from jidocode.session.conversation.blocks import NOTHING_USED, Completion, Usage
+from jidocode.session.conversation.blocks import NOTHING_USED, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig
@@ -129,25 +130,32 @@ class RunningTurn:
     """One turn under way.
 
     Attributes:
-        events: What happens to it.
         parts: Goes to whoever drives it.
         cancelled: Whether it is to end.
         ended: Set when it has ended, and what was said is written down.
         wake: Set when it need not wait any more, because it is the first, or is to end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its agent has for all turns, and for this one
         self,
         request: BeginTurn,
         agent: ActorRef,
         state: AsyncStateClient,
         send: Callable[[tuple[TurnPart, ...]], Awaitable[bool]],
+        *,
         gauge: Gauge,
+        call_ids: set[str],
     ) -> None:
+        self._turn = Turn(
+            {tool.description.name: tool.is_harmless for tool in request.tools},
+            request.limits,
+            new_record_id,
+            call_ids,
+        )
         self._gauge = gauge
         self._agents_file = ""
         self._upto_seq: int | None = None
-        self.events: asyncio.Queue[Event | Broken] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Broken] = asyncio.Queue()
         self.parts = PartSender(send, self.cancel)
         self._request = request
         self._agent = agent
@@ -171,11 +179,11 @@ class RunningTurn:
         """End it."""
         self.cancelled = True
         self.wake.set()
-        self.events.put_nowait(Cancel())
+        self._events.put_nowait(Cancel())
 
     def call_ended(self, call_id: str) -> None:
         """A call has its result."""
-        self.events.put_nowait(ToolEnded(call_id))
+        self._events.put_nowait(ToolEnded(call_id))
 
     def await_permission(self, call_id: str) -> None:
         """A call waits for permission."""
@@ -201,35 +209,27 @@ class RunningTurn:
         self._upto_seq = said.seq - 1  # a summary does not stand for the question
         self.parts.add(Began(self._agent))
 
-    async def run(
-        self, model: Model, name: str, manager: AsyncManagerClient, taken: set[str]
-    ) -> TurnResult:
+    async def run(self, model: Model, name: str, manager: AsyncManagerClient) -> TurnResult:
         """Carry it out, and return how it ended.
 
         Args:
             model: Who is asked.
             name: How its server calls it, unless the session has chosen another one.
             manager: Who reads the project's own instructions.
-            taken: The ids of earlier calls.
         """
         self._model = model
         self._config = await self._state.config()
         self._model_name = (self._config.model or name)[: checks.MAX_LABEL_LENGTH]
-        self._compaction = Compaction(self._state, self._gauge, self._model_name, self._count)
-        self._agents_file = await read_agents_file(manager, self._request.agents_file)
-        limits = self._request.limits
-        self._turn = Turn(
-            {tool.description.name: tool.is_harmless for tool in self._request.tools},
-            limits,
-            new_record_id,
-            taken,
+        self._compaction = Compaction(
+            self._state, self._gauge, self._model_name, self._count_summary
         )
-        clock = None
-        if limits.timeout is not None:
+        self._agents_file = await read_agents_file(manager, self._request.agents_file)
+        clock, seconds = None, self._request.limits.timeout
+        if seconds is not None:
             loop = asyncio.get_running_loop()
-            clock = loop.call_later(limits.timeout, self.events.put_nowait, TimeUp())
+            clock = loop.call_later(seconds, self._events.put_nowait, TimeUp())
         try:
-            return await self._carry_out(taken)
+            return await self._carry_out()
         except _FAILURES as error:
             log.warning("a turn was broken off: {}", error)
             await self._abandon()
@@ -240,15 +240,15 @@ class RunningTurn:
                 clock.cancel()
             await self._stop_model()
 
-    async def _carry_out(self, taken: set[str]) -> TurnResult:
+    async def _carry_out(self) -> TurnResult:
         actions: deque[Action] = deque(self._turn.start())
         while True:
             while actions:
                 action = actions.popleft()
                 if isinstance(action, EndTurn):
                     return self.result(action.outcome, action.error)
-                await self._do(action, taken)
-            event = await self.events.get()
+                await self._do(action)
+            event = await self._events.get()
             if isinstance(event, Broken):
                 raise event.error
             if isinstance(event, Came):
@@ -260,7 +260,7 @@ class RunningTurn:
         if self._writer is not None:
             self._writer.add(event.delta)
 
-    async def _do(self, action: Action, taken: set[str]) -> None:
+    async def _do(self, action: Action) -> None:
         match action:
             case AskModel():
                 self._writer = MessageWriter(self._state, self._agent)
@@ -268,7 +268,6 @@ class RunningTurn:
             case StopModel():
                 await self._stop_model()
             case KeepMessage():
-                taken.update(call.id for call in action.message.tool_calls)
                 await self._keep(action)
             case RunTools():
                 self.parts.add(MakeCalls(self._message_id, action.calls))
@@ -291,18 +290,18 @@ class RunningTurn:
                     raise
                 await self._answer_once()
         except ModelError as error:
-            self.events.put_nowait(ModelFailed(error))
+            self._events.put_nowait(ModelFailed(error))
         except Exception as error:  # noqa: BLE001 - whoever awaits the event raises it
-            self.events.put_nowait(Broken(error))
+            self._events.put_nowait(Broken(error))
         except BaseException as error:
             # A model can raise these, too, such as a CancelledError that a library has let out
             # of a time-out: nobody has cancelled this task then, and the turn waits for its end.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            self.events.put_nowait(ModelFailed(ModelError(f"it raised {type(error).__name__}")))
+            self._events.put_nowait(ModelFailed(ModelError(f"it raised {type(error).__name__}")))
         else:
-            self.events.put_nowait(ModelEnded())
+            self._events.put_nowait(ModelEnded())
 
     async def _stop_model(self) -> None:
         task, self._asking = self._asking, None
@@ -316,8 +315,8 @@ class RunningTurn:
         async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
             async for delta in deltas:
                 self._come = True
-                self.events.put_nowait(Came(delta))
-                if self.events.qsize() > MOST_WAITING:  # not every model ever waits
+                self._events.put_nowait(Came(delta))
+                if self._events.qsize() > MOST_WAITING:  # not every model ever waits
                     await asyncio.sleep(0)
 
     async def _shorten(self, *, overflowed: bool) -> bool:
@@ -336,7 +335,11 @@ class RunningTurn:
 
     def _count(self, usage: Usage) -> None:
         self._usage += usage
-        self._turn.count(usage.input_tokens + usage.output_tokens)
+        self.parts.add(Counted(usage))
+
+    def _count_summary(self, usage: Usage) -> None:
+        self._count(usage)
+        self._turn.count(usage)
 
     def _request_of(self, said: Sequence[Mapping[str, Any]]) -> ModelRequest:
         prompt = system_prompt(self._request.instructions, self._agents_file)
@@ -352,17 +355,16 @@ class RunningTurn:
         writer = self._writer
         assert writer is not None  # noqa: S101 - an answer is kept once
         message = kept.message
-        usage = usage_of(message, time.monotonic() - self._asked_at)
+        seconds = time.monotonic() - self._asked_at
+        completion = completion_of(message, self._model_name, seconds)
         self._said, self._message_id = message.text, writer.message_id
-        self._usage += usage
         if message.usage is not None:
-            self._gauge.used = usage.input_tokens + usage.output_tokens
+            self._gauge.note(completion.usage)
         status: MessageStatus = "complete"
         if not kept.is_whole:
             stopped = self._turn.outcome in (TurnOutcome.CANCELLED, TurnOutcome.TIMEOUT)
             status = "aborted" if stopped else "interrupted"
-        stop = "" if message.stop is None else str(message.stop)
-        completion = Completion(model=self._model_name, stop_reason=stop, usage=usage)
+        self._count(completion.usage)
         await writer.finish(message, status, completion)
         self._writer = self._upto_seq = None
 

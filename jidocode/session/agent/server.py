@@ -21,7 +21,7 @@ from jidocode.errors import (
 from jidocode.otp import AsyncGenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import CallResult, Refuse, Reply, Result
-from jidocode.session.agent.context import Gauge
+from jidocode.session.agent.compaction import Gauge
 from jidocode.session.agent.messages import (
     BeginTurn,
     CallMade,
@@ -72,8 +72,8 @@ class Agent(AsyncGenServer):
         self._model: Model | None = None
         self._use = Use()
         self._turns: deque[RunningTurn] = deque()
-        self._taken: set[str] = set()
-        self._taken_upto = 0
+        self._call_ids: set[str] = set()
+        self._call_ids_upto_seq = 0
         self._state = AsyncStateClient(partial(self._ask, "state"))
         self._manager = AsyncManagerClient(partial(self._ask, "manager"))
 
@@ -93,7 +93,7 @@ class Agent(AsyncGenServer):
         return answer
 
     async def handle_call(self, request: Any, caller: Caller) -> CallResult:
-        """Run a turn, or say how idle the process is."""
+        """Run a turn, or answer at once: whether one is under way, and what it may do."""
         match request:
             case HowIdle():
                 return Reply(0.0 if self._turns else self._use.idle_seconds())
@@ -154,7 +154,9 @@ class Agent(AsyncGenServer):
         if self._turns and not request.waits:
             return Refuse(AgentBusyError(self._session_id))
         send = partial(self._send, caller)
-        turn = RunningTurn(request, self.ref, self._state, send, self._gauge)
+        turn = RunningTurn(
+            request, self.ref, self._state, send, gauge=self._gauge, call_ids=self._call_ids
+        )
         self._turns.append(turn)
         try:
             try:
@@ -178,9 +180,9 @@ class Agent(AsyncGenServer):
             return turn.result(TurnOutcome.CANCELLED)
         model = self._made()
         await turn.begin()
-        await self._find_taken()
+        await self._find_call_ids()
         await self._gauge_before()
-        return await turn.run(model, self._model_name(), self._manager, self._taken)
+        return await turn.run(model, self._model_name(), self._manager)
 
     async def _send(self, caller: Caller, parts: tuple[TurnPart, ...]) -> bool:
         return await self.send_part(caller, parts, timeout=READ_TIME)
@@ -205,12 +207,11 @@ class Agent(AsyncGenServer):
         since = 0 if summary is None else summary.seq
         for message in reversed(await self._state.messages(last=_LATEST)):
             if message.seq > since and message.completion is not None:
-                usage = message.completion.usage
-                self._gauge.used = usage.input_tokens + usage.output_tokens
+                self._gauge.note(message.completion.usage)
                 return
 
-    async def _find_taken(self) -> None:
-        """Find the ids of all calls that there were; some servers count from 1 in every answer."""
-        while page := await self._state.tool_calls(after_seq=self._taken_upto, limit=_PAGE):
-            self._taken.update(call.id for call in page)
-            self._taken_upto = page[-1].seq
+    async def _find_call_ids(self) -> None:
+        """Find the ids of all calls that there were: others, too, have calls made."""
+        while page := await self._state.tool_calls(after_seq=self._call_ids_upto_seq, limit=_PAGE):
+            self._call_ids.update(call.id for call in page)
+            self._call_ids_upto_seq = page[-1].seq

@@ -19,18 +19,17 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, cast
 
 from attrs import frozen
 from msgspec import Struct
 
 from jidocode.base.records import Record
-from jidocode.base.text import quote
-from jidocode.errors import ModelError
+from jidocode.errors import InvalidRequestError, ModelError
 from jidocode.session.agent.message import CalledTool, MessageBuilder, ModelMessage
 from jidocode.session.agent.model import Delta, StopReason, TokenUsage
+from jidocode.session.conversation.blocks import Usage
+from jidocode.session.tools.arguments import as_object, no_such
 
 # What a turn may take, and how it ends
 
@@ -207,7 +206,7 @@ class Turn:
         tools: Mapping[str, bool],
         limits: TurnLimits,
         new_id: Callable[[], str],
-        taken: Iterable[str] = (),
+        call_ids: set[str] | None = None,
     ) -> None:
         """Know what the model may call.
 
@@ -215,16 +214,16 @@ class Turn:
             tools: For each tool whether it only reads, and may run beside others that do.
             limits: What the turn may take.
             new_id: Makes ids for calls that have none, or that of another.
-            taken: The ids of calls before this turn; some servers count from 1 in every answer.
+            call_ids: Those of all calls there were, to which those of this turn are added; some
+                servers count from 1 in every answer.
         """
         self._tools = dict(tools)
         self._limits = limits
         self._new_id = new_id
-        self._taken_ids = set(taken)
+        self._call_ids: set[str] = set() if call_ids is None else call_ids
         self._builder: MessageBuilder | None = None
         self._asked = 0
-        self._usage = TokenUsage()
-        self._others = 0
+        self._tokens = 0
         self._batches: deque[tuple[CalledTool, ...]] = deque()
         self._running: dict[str, CalledTool] = {}
         self._awaiting_permission: set[str] = set()
@@ -233,18 +232,18 @@ class Turn:
         self._outcome: TurnOutcome | None = None
 
     @property
-    def usage(self) -> TokenUsage:
+    def tokens(self) -> int:
         """How many tokens the turn has used, as far as the server says."""
-        return self._usage
+        return self._tokens
 
     @property
     def outcome(self) -> TurnOutcome | None:
         """How it ended; None as long as it has not."""
         return self._outcome
 
-    def count(self, tokens: int) -> None:
-        """Count *tokens* that were used for something else than its own answers."""
-        self._others += tokens
+    def count(self, usage: TokenUsage | Usage) -> None:
+        """Count the tokens of an answer; those of its own answers it counts itself."""
+        self._tokens += usage.input_tokens + usage.output_tokens
 
     def start(self) -> list[Action]:
         """Return what is done first."""
@@ -289,7 +288,7 @@ class Turn:
         if self._limits.max_turns is not None and self._asked >= self._limits.max_turns:
             return self._end(TurnOutcome.MAX_TURNS)
         self._asked += 1
-        self._builder = MessageBuilder(self._new_id, self._taken_ids)
+        self._builder = MessageBuilder(self._new_id, self._call_ids)
         return [AskModel()]
 
     def _taken(self) -> ModelMessage | None:
@@ -298,9 +297,8 @@ class Turn:
         if builder is None:
             return None
         message = builder.message()
-        self._taken_ids.update(call.id for call in message.tool_calls)
         if message.usage is not None:
-            self._usage += message.usage
+            self.count(message.usage)
         return message
 
     def _message_is_whole(self) -> list[Action]:
@@ -342,8 +340,7 @@ class Turn:
         wanted = tuple((call.name, _canonical(call.arguments)) for call in calls)
         self._repeats = self._repeats + 1 if wanted == self._last_wanted else 1
         self._last_wanted = wanted
-        used = self._usage.input_tokens + self._usage.output_tokens + self._others
-        if self._limits.max_tokens is not None and used >= self._limits.max_tokens:
+        if self._limits.max_tokens is not None and self._tokens >= self._limits.max_tokens:
             return TurnOutcome.MAX_TOKENS
         if self._limits.max_repeats is not None and self._repeats > self._limits.max_repeats:
             return TurnOutcome.REPEATED
@@ -370,16 +367,13 @@ class Turn:
     def _problem(self, call: CalledTool, *, cut: bool) -> str:
         """Return what is wrong with *call*, for the model; nothing if it can be made."""
         if call.name not in self._tools:
-            close = get_close_matches(call.name[:100], self._tools, n=1)
-            if close:
-                hint = f"did you mean {close[0]}?"
-            else:
-                hint = f"there are {', '.join(self._tools)}" if self._tools else "there are none"
-            return f"there is no tool {quote(call.name)}; {hint}"
-        if _object_of(call.arguments) is None:
+            return no_such("tool", call.name, self._tools)
+        try:
+            as_object(call.arguments)
+        except InvalidRequestError as error:
             if cut:
                 return "the call was not made: its arguments were cut off; say less at once"
-            return f"the arguments are no JSON object: {quote(call.arguments)}"
+            return error.message
         return ""
 
     def _go_on(self) -> list[Action]:
@@ -426,16 +420,9 @@ class Turn:
         return [*answers, EndTurn(outcome, error)]
 
 
-def _object_of(arguments: str) -> dict[str, Any] | None:
-    """Return the object that *arguments* are the JSON of; nothing at all is an empty one."""
-    try:
-        said: object = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else None
-
-
 def _canonical(arguments: str) -> str:
     """Return *arguments* in one spelling, if they are JSON."""
-    said = _object_of(arguments)
-    return arguments if said is None else json.dumps(said, sort_keys=True)
+    try:
+        return json.dumps(as_object(arguments), sort_keys=True)
+    except InvalidRequestError:
+        return arguments

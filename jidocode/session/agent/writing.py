@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -17,10 +16,11 @@ from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import Completion, ReasoningBlock, ToolUseBlock, Usage
 from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.state.client import AsyncStateClient
+from jidocode.session.tools.arguments import as_object
+from jidocode.session.tools.tool import MAX_TOOL_NAME
 
 WRITE_DELAY = 0.05
 """Seconds for which pieces wait for more of them."""
-MAX_NAME = 64
 NO_NAME = "unknown"
 """What stands in a conversation for a call of a tool without a name."""
 _Kind = Literal["text", "reasoning", "signature"]
@@ -29,26 +29,28 @@ _Kind = Literal["text", "reasoning", "signature"]
 def arguments_of(call: CalledTool) -> dict[str, Any]:
     """Return the arguments of *call*; none if they are no JSON object that a State keeps."""
     try:
-        return checks.json_mapping("the arguments", json.loads(call.arguments or "{}") or {})
-    except (ValueError, RecursionError, InvalidRequestError):
+        return checks.json_mapping("the arguments", as_object(call.arguments))
+    except InvalidRequestError:
         return {}
 
 
 def name_of(call: CalledTool) -> str:
     """Return the name of the tool as a conversation has it."""
-    return call.name[:MAX_NAME] or NO_NAME
+    return call.name[:MAX_TOOL_NAME] or NO_NAME
 
 
-def usage_of(message: ModelMessage, seconds: float) -> Usage:
-    """Return what *message*, which took so long, has cost, as its server counts it."""
+def completion_of(message: ModelMessage, model: str, seconds: float) -> Completion:
+    """Return what is said of *message*, an answer of *model* that took so long."""
     said = message.usage or TokenUsage()
-    return Usage(
+    usage = Usage(
         input_tokens=said.input_tokens,
         output_tokens=said.output_tokens,
         cached_tokens=said.cached_tokens,
         reasoning_tokens=said.reasoning_tokens,
         seconds=seconds,
     )
+    stop = "" if message.stop is None else str(message.stop)
+    return Completion(model=model, stop_reason=stop, usage=usage)
 
 
 class MessageWriter:

@@ -5,17 +5,15 @@ A plan, as in `session/starting.py`: who carries it out waits, or awaits it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from jidocode.base.refs import Name
 from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
     CallError,
     McpServerError,
-    NoProcessError,
     ReadOnlyError,
     SupervisorError,
 )
@@ -24,7 +22,7 @@ from jidocode.session.admission.messages import GetOpenSession, OpenSession
 from jidocode.session.mcp.messages import ANSWER_TIME, Connect, ListTools, Offered
 from jidocode.session.mcp.spec import McpServer
 from jidocode.session.requests import Request
-from jidocode.session.starting import mcp_id, starting
+from jidocode.session.starting import Ask, asking, mcp_id
 
 LIST = "list_mcp_tools"
 """Has one argument: the prefix of the one server that is asked, None for all."""
@@ -34,15 +32,13 @@ CANCEL = "cancel_mcp_call"
 """Has the prefix of a server, and a `CancelCall`."""
 
 _Step = TypeVar("_Step")
-_Ask = Callable[[Name, object, float | None], Generator[_Step, Any, Any]]
-
 
 _FAILURES = (CallError, SupervisorError, ReadOnlyError)
 """What comes of asking a process that is gone, cannot be started, or must not be asked."""
 
 
 def asking_servers(
-    ask: _Ask[_Step], session_id: str, request: Request[Any], timeout: float | None
+    ask: Ask[_Step], session_id: str, request: Request[Any], timeout: float | None
 ) -> Generator[_Step, Any, Any]:
     """Ask the processes that keep the MCP servers of a session; they are started if need be."""
     if request.operation == LIST:
@@ -51,18 +47,18 @@ def asking_servers(
     name = (mcp_id(prefix), session_id)
     if request.operation == CANCEL:
         return (yield from ask(name, message, timeout))
-    return (yield from _asking(ask, name, message, timeout))
+    return (yield from asking(ask, name, message, timeout))
 
 
 def _listing(
-    ask: _Ask[_Step], session_id: str, prefix: str | None
+    ask: Ask[_Step], session_id: str, prefix: str | None
 ) -> Generator[_Step, Any, list[Offered]]:
     opened: OpenSession = yield from ask(REGISTRY, GetOpenSession(session_id), None)
     servers = [each for each in opened.upkeep.mcp_servers if prefix in {None, each.prefix}]
     if len(servers) > 1:  # so that all begin, and the slowest alone is waited for
         for server in servers:
             with suppress(*_FAILURES):
-                yield from _asking(ask, (mcp_id(server.prefix), session_id), Connect(), None)
+                yield from asking(ask, (mcp_id(server.prefix), session_id), Connect(), None)
     offered: list[Offered] = []
     for server in servers:
         each = yield from _offered(ask, session_id, server)
@@ -70,27 +66,15 @@ def _listing(
     return offered
 
 
-def _offered(
-    ask: _Ask[_Step], session_id: str, server: McpServer
-) -> Generator[_Step, Any, Offered]:
+def _offered(ask: Ask[_Step], session_id: str, server: McpServer) -> Generator[_Step, Any, Offered]:
     offered: Offered
     name, seconds = (mcp_id(server.prefix), session_id), server.timeout + ANSWER_TIME
     try:
         try:
-            offered = yield from _asking(ask, name, ListTools(), seconds)
+            offered = yield from asking(ask, name, ListTools(), seconds)
         except ActorExitedError:  # it has ended with its server, and the next one has another
-            offered = yield from _asking(ask, name, ListTools(), seconds)
+            offered = yield from asking(ask, name, ListTools(), seconds)
     except _FAILURES as error:
         problem = McpServerError(server.name, f"its process failed: {describe(error)}")
         return Offered(server.name, error=problem)
     return offered
-
-
-def _asking(
-    ask: _Ask[_Step], name: Name, message: object, timeout: float | None
-) -> Generator[_Step, Any, Any]:
-    try:
-        return (yield from ask(name, message, timeout))
-    except NoProcessError:
-        yield from starting(ask, name[0], name[1])
-    return (yield from ask(name, message, timeout))

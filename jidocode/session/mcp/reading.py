@@ -16,6 +16,7 @@ from jidocode.base.text import LINE_LENGTH, printable, quote
 from jidocode.session.mcp.messages import McpTool, Returned
 from jidocode.session.mcp.tools import SEPARATOR
 from jidocode.session.tools.bounding import MAX_RESULT_LENGTH, bounded
+from jidocode.session.tools.tool import MAX_TOOL_NAME
 
 MAX_TOOLS = 128
 """Tools of one server that are taken; its further ones are left out."""
@@ -25,8 +26,6 @@ MAX_SCHEMA = 32_000
 """Characters of the schema of a tool's arguments; a tool that has more is left out."""
 MAX_SCHEMAS = 400_000
 """Characters of all of them together: a model reads them with each request."""
-MAX_TOOL_NAME = 64
-"""Characters of a name that models take."""
 MAX_OWN_NAME = 1000
 """Characters of a name that a server may give to a tool."""
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_-]")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -67,7 +67,7 @@ def take_arguments(cls: type[Any] | JsonArguments, given: Mapping[str, Any] | st
     names = [each.name for each in fields(cls)]
     for name in said:
         if name not in names:
-            raise InvalidRequestError(f"there is no argument {quote(name)}{_hint(name, names)}")
+            raise InvalidRequestError(no_such("argument", name, names))
     try:
         return convert(said, cls)
     except msgspec.ValidationError as error:
@@ -100,11 +100,17 @@ def as_object(given: Mapping[str, Any] | str) -> dict[str, Any]:
     return cast("dict[str, Any]", dict(said))
 
 
-def _hint(name: object, names: list[str]) -> str:
-    close = difflib.get_close_matches(str(name)[:100], names, n=1)
+def no_such(what: str, name: object, known: Collection[str]) -> str:
+    """Return the sentence for a model that says a *name* which is none of those that are *known*.
+
+    It has the one that may be meant, or all.
+    """
+    close = difflib.get_close_matches(str(name)[:100], known, n=1)
     if close:
-        return f"; did you mean {close[0]}?"
-    return f"; there are {', '.join(names)}" if names else "; there are none"
+        hint = f"did you mean {close[0]}?"
+    else:
+        hint = f"there are {', '.join(known)}" if known else "there are none"
+    return f"there is no {what} {quote(name)}; {hint}"
 
 
 def _sentence(error: msgspec.ValidationError) -> str:

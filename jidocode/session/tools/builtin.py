@@ -39,7 +39,8 @@ def read_file(arguments: ReadFile) -> Steps[str]:
         )
     )
     if part.sha256 is not None:
-        yield from _note(arguments.path, "read", part.sha256)
+        path = yield from _absolute(arguments.path)
+        yield from _note(path, "read", part.sha256)
     lines = str(part)
     if part.more:
         following = part.first_line + lines.count("\n") + 1
@@ -57,7 +58,7 @@ class WriteFile:
 
 def write_file(arguments: WriteFile) -> Steps[str]:
     """Make a file, or replace one as it was last read or written here."""
-    path = yield from use(lambda session: session.manager.validate_path(arguments.path))
+    path = yield from _absolute(arguments.path)
     read = yield from use(lambda session: session.state.file_access(path, "read"))
     wrote = yield from use(lambda session: session.state.file_access(path, "write"))
     last = max((each for each in (read, wrote) if each), key=lambda each: each.seq, default=None)
@@ -69,7 +70,7 @@ def write_file(arguments: WriteFile) -> Steps[str]:
         else:
             why = "it has changed since you read it" if last else "you have not read it"
             raise InvalidRequestError(f"the file is there, and {why}: read it first") from error
-    yield from _note(arguments.path, "write", written.sha256)
+    yield from _note(path, "write", written.sha256)
     return f"{written.path} was written{_hint(protected=written.protected)}"
 
 
@@ -87,9 +88,13 @@ def _write(arguments: WriteFile, if_sha256: str) -> Steps[WrittenFile]:
     )
 
 
-def _note(path: str, kind: FileAccessKind, sha256: str) -> Steps[None]:
-    valid = yield from use(lambda session: session.manager.validate_path(path))
-    yield from use(lambda session: session.state.add_file_access(valid, kind, sha256))
+def _absolute(path: str) -> Steps[str]:
+    """Return the path under which the State has what was done with a file."""
+    return use(lambda session: session.manager.validate_path(path))
+
+
+def _note(path: str, kind: FileAccessKind, sha256: str) -> Steps[object]:
+    return use(lambda session: session.state.add_file_access(path, kind, sha256))
 
 
 @frozen
@@ -117,7 +122,8 @@ def edit_file(arguments: EditFile) -> Steps[str]:
     except EditMismatchError as error:
         nearest = f"nearest to it:\n{error.nearest}" if error.nearest else "nothing is like it"
         raise InvalidRequestError(f"{error}; {nearest}") from error
-    yield from _note(arguments.path, "write", edited.sha256)
+    path = yield from _absolute(arguments.path)
+    yield from _note(path, "write", edited.sha256)
     places = "1 place" if edited.replacements == 1 else f"{edited.replacements} places"
     return f"{edited.path} was edited in {places}{_hint(protected=edited.protected)}\n{edited.diff}"
 

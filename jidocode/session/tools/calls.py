@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
 from jidocode.base import log
@@ -30,7 +29,7 @@ from jidocode.session.conversation.changes import (
     ToolResult,
     new_record_id,
 )
-from jidocode.session.tools.arguments import as_mapping, as_object, take_arguments
+from jidocode.session.tools.arguments import as_mapping, as_object, no_such, take_arguments
 from jidocode.session.tools.bounding import bounded
 from jidocode.session.tools.makers import is_making, making
 from jidocode.session.tools.policy import (
@@ -100,9 +99,7 @@ class ToolCalls:
             tool, names = yield from self._find_of_server(name)
             known += names
         if tool is None:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-            raise InvalidRequestError(f"there is no tool {quote(name)}; {hint}")
+            raise InvalidRequestError(no_such("tool", name, known))
         return tool
 
     def _find_of_server(self, name: str) -> Steps[tuple[Tool | None, list[str]]]:
@@ -334,8 +331,10 @@ def _edited(subject: str) -> Steps[tuple[str, bool]]:
 def _remember(session: ToolContext, name: str, pattern: str) -> None:
     with _REMEMBERING:
         remembered = _patterns(session.state.settings())
-        allowed = {**remembered, name: [*remembered.get(name, ()), pattern]}
-        session.state.update_settings({_REMEMBERED: allowed})
+        known = remembered.get(name, ())
+        if pattern not in known:  # one that does not match what it was said of is said again
+            allowed = {**remembered, name: [*known, pattern]}
+            session.state.update_settings({_REMEMBERED: allowed})
 
 
 def _patterns(settings: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
@@ -353,5 +352,5 @@ def _twice(ask: Callable[[ToolContext], T]) -> Steps[T]:
 def _told(error: Exception) -> str:
     if isinstance(error, (JidocodeError, OSError)):
         with contextlib.suppress(Exception):  # its class may have broken it
-            return str(error)
+            return str(error) or describe(error)
     return describe(error)

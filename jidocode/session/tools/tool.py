@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from jidocode.session.mcp.client import McpServersClient
     from jidocode.session.state.client import StateClient
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""What the servers of models take for a name."""
+MAX_TOOL_NAME = 64
+"""Characters of the name of a tool that the servers of models take."""
+_NAME = re.compile(rf"[a-zA-Z0-9_-]{{1,{MAX_TOOL_NAME}}}")
 
 
 class ToolKind(StrEnum):
@@ -103,7 +104,8 @@ class Tool(Record):
         name, kind, arguments = cast("tuple[object, ...]", (self.name, self.kind, self.arguments))
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidToolError(
-                f"the name of a tool is 1 to 64 letters, digits, _ and -, not {quote(name)}"
+                f"the name of a tool is 1 to {MAX_TOOL_NAME} letters, digits, _ and -, "
+                f"not {quote(name)}"
             )
         if not isinstance(kind, ToolKind):
             raise InvalidToolError(f"the kind of {name} must be a ToolKind, not {quote(kind)}")

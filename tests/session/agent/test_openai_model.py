@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import logging
 import pickle
 import time
@@ -48,7 +49,7 @@ from jidocode.session.agent.model import (
     TokenUsage,
     ToolCallDelta,
 )
-from jidocode.session.agent.openai_model import OpenAIModel, shared_ssl_context
+from jidocode.session.agent.openai_model import MOST_KEYS, OpenAIModel, shared_ssl_context
 from jidocode.session.agent.retrying import RetryRules
 
 SECRET = "sk-a-secret-of-mine"  # noqa: S105 - nobody's
@@ -270,7 +271,7 @@ def test_an_answer_takes_no_longer_than_it_may() -> None:
 
 def test_an_event_without_end_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor are events without end."""
-    monkeypatch.setattr("jidocode.session.agent.openai_model.MOST_CHARACTERS", 10_000)
+    monkeypatch.setattr("jidocode.session.agent.openai_model.MOST_EVENT_CHARACTERS", 10_000)
     one = ask([[HEAD, b"data: " + b"x" * 20_000]], RetryRules(attempts=1))
     many = ask([[HEAD, *[event(content="x" * 900)] * 20]])
 
@@ -478,6 +479,22 @@ def test_a_key_that_is_none_is_an_error(key: Any) -> None:
     assert type(told.error) is ModelAuthenticationError
     assert told.asked == 0
     assert SECRET not in str(told.error)
+
+
+def test_old_keys_are_forgotten() -> None:
+    """A function may return another one each time, for as long as a process lives."""
+    keys = map("key-{:06}".format, itertools.count())
+    model = OpenAIModel("m", base_url="http://127.0.0.1:1/v1", api_key=lambda: next(keys))
+
+    async def ask_often() -> None:
+        for _ in range(3 * MOST_KEYS):
+            await model._authorization()
+        await model.aclose()
+
+    asyncio.run(ask_often())
+    hidden = [each for each in model._secrets if each]
+    assert len(hidden) == MOST_KEYS
+    assert hidden[-1] == f"key-{3 * MOST_KEYS - 1:06}"
 
 
 def test_a_request_that_cannot_be_made_is_an_error_of_its_own() -> None:

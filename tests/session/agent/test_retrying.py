@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -65,6 +67,16 @@ def test_it_ends(chance: float, took: float, retry_after: float | None) -> None:
         elapsed += wait
     assert asked <= 130  # 30 s in waits of a quarter of a second, and more
     assert elapsed <= 30 + took
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "expected"),
+    [("soon", 0.5), (math.nan, 0.5), (-1.0, 0.5), (math.inf, None), (10**400, None)],
+)
+def test_a_wait_that_makes_no_sense_breaks_nobody(retry_after: Any, expected: float | None) -> None:
+    """An error of a model that is not ours may have anything."""
+    error = ModelUnavailableError("busy", 429, retry_after)
+    assert wait_before_next(RULES, error, asked=1, elapsed=0.0, chance=1.0) == expected
 
 
 def test_waits_are_times() -> None:

@@ -1,0 +1,88 @@
+"""The thread that drives a turn: what it says of one whose agent is gone, without a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self, cast
+
+import pytest
+
+from jidocode.base.exits import Killed
+from jidocode.errors import ActorExitedError
+from jidocode.session.agent.driver import TurnDriver, WayToAgent
+from jidocode.session.agent.messages import Began, BeginTurn, Counted, TurnPart, TurnResult
+from jidocode.session.agent.model import TextDelta, TokenUsage, ToolCallDelta
+from jidocode.session.agent.turn import DEFAULT_LIMITS, TurnOutcome
+from jidocode.session.conversation.blocks import Usage
+from jidocode.session.conversation.changes import ToolResult, now
+from jidocode.session.tools.policy import Deny
+
+BEGIN = BeginTurn(
+    turn_id="one",
+    content="?",
+    tools=(),
+    limits=DEFAULT_LIMITS,
+    waits=False,
+    instructions="",
+    agents_file=None,
+)
+REFUSED = ToolResult(seq=3, call_id="c", content="no such tool", is_error=True, created_at=now())
+
+
+class DyingAgent:
+    """The way to an agent, and the stream of its answer: some parts, and no end."""
+
+    def __init__(self, *parts: TurnPart) -> None:
+        self._parts = parts
+
+    def open(self, request: BeginTurn) -> Self:
+        assert request is BEGIN
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[tuple[TurnPart, ...]]:
+        yield self._parts
+        raise ActorExitedError("agent", Killed(9))
+
+
+def driven(*parts: TurnPart) -> TurnResult:
+    """Return the result of a turn of which these *parts* come, and then no more."""
+    way = cast("WayToAgent", DyingAgent(Began(cast("Any", None)), *parts))
+    driver = TurnDriver(way, BEGIN, lambda _request, _stop: Deny())
+    driver.start()
+    result = driver.progress.wait_ended(20)
+    assert result is not None
+    assert result.outcome is TurnOutcome.INTERRUPTED
+    assert isinstance(result.error, ActorExitedError)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([TextDelta("a"), TextDelta("b")], "ab"),
+        ([TextDelta("a"), Counted(Usage())], "a"),
+        ([TextDelta("a"), Counted(Usage()), REFUSED, TextDelta("b")], "b"),
+        ([TextDelta("a"), Counted(Usage()), REFUSED, ToolCallDelta(0, "c", "look")], ""),
+    ],
+)
+def test_the_text_is_that_of_the_last_answer(parts: list[TurnPart], text: str) -> None:
+    """Of as much of it as came, whether or not calls of the one before were made."""
+    assert driven(*parts).text == text
+
+
+def test_what_answers_took_is_what_their_agent_has_counted() -> None:
+    """A server may say several times what it takes so far: the agent has the last of these."""
+    says = [TokenUsage(input_tokens=5), TokenUsage(input_tokens=5, output_tokens=2)]
+    took = Usage(input_tokens=5, output_tokens=2, seconds=1.5)
+    summary = Usage(input_tokens=9, seconds=0.5)
+
+    result = driven(Counted(summary), TextDelta("a"), *says, Counted(took), *says)
+
+    assert result.usage == summary + took
+    assert result.usage.calls == 2
