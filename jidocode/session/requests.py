@@ -369,12 +369,18 @@ def update_session(
     one than that by now, it is not taken: it knows nothing of what another app has changed.
 
     Raises:
-        InvalidRequestError: It is no record of this session and project.
+        InvalidRequestError: It is no record of this session and project, or *since* no time.
         InvalidSessionError: Its name or another value breaks a rule.
     """
+    if since is not None and not _is_time(since):
+        raise InvalidRequestError(f"since must be a time in UTC, not {quote(since)}")
     if since is None or holder.session.updated_at <= since:
         holder.session = later(session, holder.session)
     return holder.session
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None
 
 
 def later(given: object, current: Session) -> Session:

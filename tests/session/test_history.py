@@ -95,6 +95,10 @@ def test_a_message_has_its_blocks_and_its_text(state: StateClient) -> None:
         ("user", [ImageBlock("png", "QUJD")]),
         ("user", [ImageBlock(url="file:///etc/passwd")]),
         ("user", [ImageBlock("image/png", "QUJD", "https://example.org")]),
+        ("user", [ImageBlock("image/png", "QUJD", [])]),  # type: ignore[arg-type] # on purpose
+        ("user", [ImageBlock("image/png", "QUJD", None)]),  # type: ignore[arg-type] # on purpose
+        ("user", [ImageBlock(url="https://a", data=())]),  # type: ignore[arg-type] # on purpose
+        ("user", [ImageBlock("image/" + "x" * 200, "QUJD")]),
         ("user", [FileBlock("", "text/plain", "QUJD")]),
         ("user", [TextBlock(5)]),  # type: ignore[arg-type] # on purpose
         ("user", ["text"]),
@@ -102,6 +106,10 @@ def test_a_message_has_its_blocks_and_its_text(state: StateClient) -> None:
         ("user", None),
         ("user", [TextBlock("")] * (checks.MAX_BLOCKS + 1)),
         ("user", [TextBlock("x" * 600_000)] * 2),
+        (
+            "assistant",
+            [TextBlock("x" * 1_000_000), *(evolve(CALL, id=f"{n:0200}") for n in range(500))],
+        ),
         ("user", [evolve(IMAGE, data="QUJD" * (checks.MAX_DATA_LENGTH // 8 + 1))] * 2),
     ],
 )
@@ -239,6 +247,7 @@ def test_what_is_sent_again_in_a_stream_is_there_once(state: StateClient) -> Non
         ("append_block", ("s", evolve(CALL, name="other")), {"offset": 2}),
         ("append_block", ("s", evolve(OTHER)), {"offset": 3}),
         ("append_block", ("s", OTHER), {"offset": -1}),
+        ("append_block", ("s", OTHER), {"offset": 10**5000}),
         ("append_block", ("s", TextBlock("x")), {"offset": 2}),
         ("append_block", ("s", ReasoningBlock("x")), {"offset": 2}),
         ("append_block", ("s", ToolResultBlock("c", "x")), {"offset": 2}),
@@ -678,7 +687,8 @@ def test_an_import_that_is_sent_again_goes_on(state: StateClient) -> None:
 
     assert [each.role for each in state.messages()] == ["assistant", "tool", "user"]
     state.import_history(history)
-    assert len(state.messages()) == 6
+    state.import_history(history, import_id="\ud800")
+    assert len(state.messages()) == 9
 
 
 @pytest.mark.parametrize(

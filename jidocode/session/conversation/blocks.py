@@ -124,7 +124,7 @@ class ToolUseBlock(Record, Block):
     @property
     def length(self) -> int:
         """Characters in it."""
-        return len(self.name) + json_length(self.arguments)
+        return len(self.id) + len(self.name) + json_length(self.arguments)
 
 
 @frozen(eq=False, repr=False)

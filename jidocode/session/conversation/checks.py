@@ -36,7 +36,7 @@ MAX_JSON_LENGTH = 2**20
 At most `MAX_JSON_DEPTH` mappings and lists are within each other, as in a config.
 """
 MAX_LABEL_LENGTH = 200
-"""Characters in an id or the name of a tool."""
+"""Characters in an id, the name of a tool or of a file, or a media type."""
 MAX_BLOCKS = 1000
 """Blocks in a message."""
 MAX_DATA_LENGTH = 2**23
@@ -197,20 +197,19 @@ def room(given: Sequence[Block], length: int = 0) -> None:
 
 
 def _image(item: ImageBlock) -> None:
+    text("the URL of an image", item.url)
     if not item.url:
         _data(item.media_type, item.data)
-    elif item.data or item.media_type:
+    elif (item.media_type, item.data) != ("", ""):
         raise InvalidRequestError("an image has its data and their type, or a URL")
-    elif (
-        not content(item.url).startswith(("https://", "http://")) or len(item.url) > MAX_PATH_LENGTH
-    ):
+    elif not item.url.startswith(("https://", "http://")) or len(item.url) > MAX_PATH_LENGTH:
         raise InvalidRequestError(
             f"the URL of an image begins with https://, not {quote(item.url)}"
         )
 
 
 def _data(media_type: object, data: object) -> None:
-    if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
+    if not _MEDIA_TYPE.fullmatch(label("a media type", media_type)):
         raise InvalidRequestError(f"a media type is such as image/png, not {quote(media_type)}")
     if not isinstance(data, str) or len(data) > MAX_DATA_LENGTH:
         raise InvalidRequestError(

@@ -315,6 +315,8 @@ class Conversation:
         known = self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
         checks.label("the name of a tool", name)
         given = checks.json_mapping("arguments", arguments)
+        if message_id is not None:
+            checks.label("the id of a message", message_id)
         self.owners.check(owner)
         if known is not None:
             there = (known.name, known.arguments, known.message_id)
@@ -340,7 +342,7 @@ class Conversation:
         return call
 
     def _require_use(self, message_id: str, call_id: str) -> None:
-        message = self._ledger.message_with_id(checks.label("the id of a message", message_id))
+        message = self._ledger.message_with_id(message_id)
         if message is None or all(use.id != call_id for use in message.tool_uses):
             raise InvalidRequestError(
                 f"no message {quote(message_id)} asks for the call {quote(call_id)}"

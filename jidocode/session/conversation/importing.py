@@ -126,7 +126,8 @@ class _Import:
     """A list that is being read."""
 
     def __init__(self, import_id: str) -> None:
-        self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, import_id)
+        name = import_id.encode("utf-8", "backslashreplace").decode()  # it may have surrogates
+        self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, name)
         self._ids = 0
         self._answer: _Said | None = None
         # The calls of the last answer that have no result yet: their ids by those in the list.

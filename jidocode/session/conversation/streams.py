@@ -152,7 +152,7 @@ class Streams:
                 return length
         if offset != length:
             raise InvalidRequestError(
-                f"message {quote(message_id)} has {length} characters, not {offset}"
+                f"message {quote(message_id)} has {length} characters, not {quote(offset)}"
             )
         if len(stream.blocks) >= checks.MAX_BLOCKS:
             raise InvalidRequestError(f"a message may have {checks.MAX_BLOCKS} blocks")
