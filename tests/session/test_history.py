@@ -564,6 +564,10 @@ def tool_result(call_id: str = "x", content: object = "text") -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": call_id, "content": content}
 
 
+def document(text: str, title: str) -> dict[str, Any]:
+    return {"type": "document", "title": title, "source": {"type": "text", "data": text}}
+
+
 BROKEN: list[tuple[HistoryFormat, list[dict[str, Any]], list[str], str]] = [
     ("openai", [{"role": "tool", "tool_call_id": "x", "content": "a"}], [], "without a call"),
     ("openai", [openai_answer(openai_call())], ["assistant", "tool"], "without a result"),
@@ -595,6 +599,27 @@ BROKEN: list[tuple[HistoryFormat, list[dict[str, Any]], list[str], str]] = [
     ),
     ("openai", [openai_answer(openai_call(arguments="{"))], ["assistant", "tool"], "no JSON"),
     ("openai", [openai_answer(openai_call(arguments="[]"))], ["assistant", "tool"], "no JSON"),
+    (
+        "openai",
+        [openai_answer(openai_call(arguments='{"a":NaN}'))],
+        ["assistant", "tool"],
+        "no JSON",
+    ),
+    (
+        "openai",
+        [openai_answer(openai_call(arguments='{"a":' * 70 + "1" + "}" * 70))],
+        ["assistant", "tool"],
+        "too long",
+    ),
+    (
+        "openai",
+        [
+            {"role": "system", "content": [{"type": "text", "text": 5}, {"type": "text"}]},
+            {"role": "user", "content": [{"type": "text", "text": 5}, {"type": "text"}]},
+        ],
+        ["system", "user"],
+        "'text'",
+    ),
     ("openai", [openai_answer(openai_call(name=None))], ["assistant", "tool"], "proper name"),
     ("openai", [{"role": "user", "content": ""}], [], "says nothing"),
     ("openai", [openai_answer(content=None)], [], "says nothing"),
@@ -630,6 +655,13 @@ BROKEN: list[tuple[HistoryFormat, list[dict[str, Any]], list[str], str]] = [
         ["user", "assistant", "user"],
         "'image'",
     ),
+    (
+        "anthropic",
+        [{"role": "user", "content": [document("", "empty"), document("a", "x" * 300)]}],
+        ["user"],
+        "'document'",
+    ),
+    ("anthropic", [{"role": "user", "content": [document("a", "x" * 300)]}], ["user"], "too long"),
 ]
 
 
