@@ -301,11 +301,11 @@ def test_a_stream_that_a_crash_cut_off_has_all_that_came(session: Session, tmp_p
     Journal.open(journal_path(tmp_path, session.id), create=True).close()
     before = recover(session, tmp_path, "process")
     stream_all(asking(before))
-    before._ledger.close()
+    before.ledger.close()
     after = recover(session, tmp_path, "process")
     (message,) = after.messages()
     history = asking(after).history()
-    after._ledger.close()
+    after.ledger.close()
 
     assert (message.status, message.blocks) == ("interrupted", (*SAID, ReasoningBlock("more")))
     assert [each["role"] for each in history] == ["assistant", "tool", "tool"]
@@ -468,11 +468,11 @@ def test_usage_is_summed_and_each_answer_counted_once(session: Session, tmp_path
         state.append_message("assistant", "hi", message_id="a", completion=done)
         state.summarize("hi", upto_seq=1, summary_id="x", completion=done)
     state.clear_messages()
-    conversation._ledger.compact()
-    conversation._ledger.close()
+    conversation.ledger.compact()
+    conversation.ledger.close()
     again = recover(session, tmp_path, "process")
     found = again.statistics().usage
-    again._ledger.close()
+    again.ledger.close()
 
     assert found == usage + usage + usage
     assert (found.calls, found.input_tokens, found.seconds) == (3, 30, 1.5)
@@ -491,8 +491,8 @@ def test_a_question_is_answered_once_by_anybody_after_any_crash(
     asked = state.ask("May it?", ["yes", "no"], approval_id="p", metadata={"call": "c1"})
     assert state.ask("May it?", ["yes", "no"], approval_id="p", metadata={"call": "c1"}) == asked
     state.ask("And this?", ["yes"], approval_id="q")
-    conversation._ledger.compact()
-    conversation._ledger.close()
+    conversation.ledger.compact()
+    conversation.ledger.close()
     conversation = recover(session, tmp_path, "process")
     state = asking(conversation)
     assert [each.answer for each in state.approvals()] == [None, None]
@@ -508,7 +508,7 @@ def test_a_question_is_answered_once_by_anybody_after_any_crash(
     assert withdrawn is not None
     assert withdrawn.option is None
     assert [each.id for each in state.approvals(after_seq=asked.seq)] == ["q"]
-    conversation._ledger.close()
+    conversation.ledger.close()
 
 
 def test_what_is_no_question_or_no_answer_is_refused(state: StateClient) -> None:
@@ -815,9 +815,9 @@ def test_an_interrupted_call_says_so_to_the_model(session: Session, tmp_path: Pa
     state = asking(conversation)
     answered(state)
     called(state)
-    conversation._ledger.close()
+    conversation.ledger.close()
     conversation = recover(session, tmp_path, "process")
     history = asking(conversation).history()
-    conversation._ledger.close()
+    conversation.ledger.close()
 
     assert history[-1] == {"role": "tool", "tool_call_id": "c1", "content": INTERRUPTED_CALL}

@@ -253,9 +253,9 @@ def options(value: object) -> tuple[str, ...]:
     return items
 
 
-def as_json(blocks: Sequence[Block]) -> list[object]:
-    """Return *blocks* as JSON, for `same`."""
-    return [[type(each).__name__, asdict(cast("Any", each))] for each in blocks]
+def as_json(block: Block) -> str:
+    """Return *block* as JSON, by which two are compared: see `same`."""
+    return json.dumps([type(block).__name__, asdict(cast("Any", block))], sort_keys=True)
 
 
 # ----- todos --------------------------------------------------------------------

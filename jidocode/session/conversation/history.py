@@ -34,6 +34,7 @@ from jidocode.session.conversation.blocks import (
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
+    text_in,
 )
 from jidocode.session.conversation.changes import Message, Summary
 
@@ -153,10 +154,6 @@ def _clean(text: str) -> str:
     return text
 
 
-def _text(blocks: Iterable[Block]) -> str:
-    return "".join([block.text for block in blocks if isinstance(block, TextBlock)])
-
-
 def _data_url(media_type: str, data: str) -> str:
     return f"data:{media_type};base64,{data}"
 
@@ -173,7 +170,7 @@ def _as_openai(items: Sequence[_Item]) -> list[dict[str, Any]]:
             case "user" if len(item.blocks) > 1 or not isinstance(item.blocks[0], TextBlock):
                 found.append({"role": "user", "content": list(map(_openai_part, item.blocks))})
             case role:
-                found.append({"role": role, "content": _text(item.blocks)})
+                found.append({"role": role, "content": text_in(item.blocks)})
     return found
 
 
@@ -182,7 +179,7 @@ def _openai_answer(item: _Item) -> list[dict[str, Any]]:
         TextBlock(f"[{_name_of(block)}]") if isinstance(block, (ImageBlock, FileBlock)) else block
         for block in item.blocks
     ]
-    text = _text(shown)
+    text = text_in(shown)
     if not text and not item.uses:
         return []  # only thought: no server takes that for an answer
     answer: dict[str, Any] = {"role": "assistant", "content": text or None}

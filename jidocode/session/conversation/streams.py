@@ -146,10 +146,9 @@ class Streams:
             raise InvalidRequestError("text, and reasoning without a signature, come in chunks")
         waiting = self._waiting.get(message_id)
         length = stream.length + (waiting.length if waiting else 0)
-        if offset < length or given in stream.blocks:
-            known = stream.blocks_at(offset)
-            if any(checks.as_json([given]) == checks.as_json([each]) for each in known):
-                return length
+        there = stream.blocks_at(offset)
+        if any(checks.as_json(each) == checks.as_json(given) for each in there):
+            return length
         if offset != length:
             raise InvalidRequestError(
                 f"message {quote(message_id)} has {length} characters, not {quote(offset)}"

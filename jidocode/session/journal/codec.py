@@ -39,6 +39,7 @@ from jidocode.session.conversation.blocks import (
     TextBlock,
     ToolUseBlock,
     Usage,
+    text_in,
 )
 from jidocode.session.conversation.changes import (
     Approval,
@@ -63,7 +64,6 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
     UsageCounted,
-    text_in,
 )
 from jidocode.session.conversation.messages import id_key
 from jidocode.session.journal.format import JournalRecord
