@@ -229,6 +229,16 @@ class ToolResult(Numbered):
         )
 
 
+def message_by(change: Numbered) -> Message | None:
+    """Return the message that there is by *change*, None if it is about something else.
+
+    The result of a call that a message asks for is one, too.
+    """
+    if isinstance(change, ToolResult):
+        return None if change.message_id is None else change.message
+    return change if isinstance(change, Message) else None
+
+
 @frozen(eq=False, repr=False, kw_only=True)
 class ToolCall(Numbered):
     """One call of a tool, written down before it is made.
