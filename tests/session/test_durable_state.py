@@ -897,6 +897,23 @@ def test_a_cast_chunk_that_breaks_a_rule_ends_its_message(life: Life) -> None:
     assert (message.content, message.status) == ("abc", "interrupted")
 
 
+def test_a_late_chunk_of_a_message_that_is_damaged_ends_no_state(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the message has ended, nobody can say: that is no reason to end all others."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
+    state = life.start()
+    stream = state.begin_stream()
+    state.end_stream(stream.id)
+    for _ in range(3):
+        state.append_message("user", "x")
+    life.path.write_bytes(life.path.read_bytes().replace(b'"assistant"', b'"assistent"'))
+    life.wire.cast(AppendChunk(stream.id, 0, "x"))
+
+    assert life.wire.exit is None
+    assert len(state.messages(last=2)) == 2
+
+
 def test_cast_chunks_wait_while_the_disk_is_full(life: Life) -> None:
     """They are written down with the first chance."""
     state = life.start()
