@@ -1123,6 +1123,18 @@ def test_a_fork_has_what_was_until_then_and_goes_its_own_way(
     assert len(list(life.directory.iterdir())) == 3
 
 
+@pytest.mark.parametrize("payload", [b"hello", b"[1]", b"[" * 100_000])
+def test_a_record_that_is_no_change_is_not_exported(life: Life, payload: bytes) -> None:
+    """Its checksum is right: somebody else wrote it."""
+    fill(life.start())
+    last = life.conversation.last_seq
+    life.crash()
+    with life.path.open("ab") as file:
+        file.write(format_line(last + 1, payload))
+    with pytest.raises(JournalDamagedError, match="is no change"):
+        list(export_journal(life.path))
+
+
 def test_a_damaged_journal_is_not_forked(life: Life, folder: Path) -> None:
     """Opening it repairs it."""
     fill(life.start())
