@@ -12,9 +12,14 @@ from attrs import evolve
 from jidocode.base.exits import SHUTDOWN, Crashed
 from jidocode.base.refs import ActorRef
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
+from jidocode.otp.naming.messages import REGISTRY
+from jidocode.otp.server.machine import LogUnexpected, SendRequest
+from jidocode.otp.server.messages import Response
+from jidocode.session.admission.messages import StopSession
 from jidocode.session.conversation.blocks import ReasoningBlock
 from jidocode.session.conversation.changes import Todo
 from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.idle import LookIdle
 from jidocode.session.project.files import Project
 from jidocode.session.record import Session, SessionConfig
 from jidocode.session.requests import Operations, Request, request, update_session
@@ -182,3 +187,20 @@ def test_a_restart_begins_empty_with_the_record_of_the_spec(
 
     assert second.messages() == []
     assert second.session() == session
+
+
+def test_a_stop_that_takes_its_time_is_nothing_unexpected(
+    connect: Callable[..., Any], session: Session
+) -> None:
+    """An idle session whose children are slow to end: the answer comes while State still runs."""
+    wire = connect(State, session, None, "process", None, 1e-9)
+    assert wire.failure is None
+    wire.info(LookIdle())
+    asked = [effect for effect in wire.effects if isinstance(effect, SendRequest)]
+    for effect in asked:
+        wire.info(Response(effect.token, 1.0, None))
+    stop = wire.effects[-2]
+    assert (stop.target, stop.request) == (REGISTRY, StopSession(session.id))
+    wire.info(Response(stop.token, None, CallError("no answer in time")))
+
+    assert not any(isinstance(effect, LogUnexpected) for effect in wire.effects)
