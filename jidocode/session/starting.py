@@ -1,8 +1,8 @@
 """How the processes are started that a session has at first use only: by who wants one first.
 
-They are the one that runs its commands, its agent, and those that keep its MCP servers. The
-app starts them, and a child of the
-session may. So what they are started with is registered with the session, where all can ask.
+They are the one that runs its commands, its agent, and those that keep its MCP servers. The app
+starts them, and a child of the session may. So what they are started with is registered with the
+session, where all can ask.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jidocode.base.refs import Name
 from jidocode.errors import AlreadyStartedError, NoProcessError
 from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.seconds import INFINITY
+from jidocode.otp.server.commands import ServerCommands
 from jidocode.otp.supervision.management import StartChild
 from jidocode.otp.supervision.specs import ChildSpec
 from jidocode.otp.supervision.strategy import Restart
@@ -33,38 +34,35 @@ _Result = TypeVar("_Result")
 _Step = TypeVar("_Step")
 
 
-def commands_spec(opened: OpenSession) -> ChildSpec:
+def _spec(
+    server: type[ServerCommands], opened: OpenSession, child_id: str, *arguments: object
+) -> ChildSpec:
+    """Return how a *server* is started as the child *child_id* of a session, with *arguments*."""
+    return server.child_spec(
+        opened.record,
+        *arguments,
+        id=child_id,
+        name=(child_id, opened.record.id),
+        restart=Restart.TEMPORARY,
+        heartbeat=opened.upkeep.heartbeat,
+    )
+
+
+def _commands_spec(opened: OpenSession) -> ChildSpec:
     """Return how the process is started that runs the commands of a session."""
     from jidocode.session.commands.server import Commands  # noqa: PLC0415 - few sessions run any
 
-    session, upkeep = opened.record, opened.upkeep
-    return Commands.child_spec(
-        session,
-        upkeep.commands,
-        upkeep.journal_dir,
-        upkeep.protection,
-        upkeep.closed,
-        id=COMMANDS,
-        name=(COMMANDS, session.id),
-        restart=Restart.TEMPORARY,
-        heartbeat=upkeep.heartbeat,
-    )
+    upkeep = opened.upkeep
+    rules, journals = upkeep.commands, upkeep.journal_dir
+    return _spec(Commands, opened, COMMANDS, rules, journals, upkeep.protection, upkeep.closed)
 
 
-def agent_spec(opened: OpenSession) -> ChildSpec:
+def _agent_spec(opened: OpenSession) -> ChildSpec:
     """Return how the agent of a session is started."""
     from jidocode.session.agent.server import Agent  # noqa: PLC0415 - few sessions have one
 
-    session, upkeep = opened.record, opened.upkeep
-    return Agent.child_spec(
-        session,
-        upkeep.model,
-        upkeep.context_tokens,
-        id=AGENT,
-        name=(AGENT, session.id),
-        restart=Restart.TEMPORARY,
-        heartbeat=upkeep.heartbeat,
-    )
+    upkeep = opened.upkeep
+    return _spec(Agent, opened, AGENT, upkeep.model, upkeep.context_tokens)
 
 
 def mcp_id(prefix: str) -> str:
@@ -73,24 +71,16 @@ def mcp_id(prefix: str) -> str:
 
 
 def _mcp_spec(opened: OpenSession, child_id: str) -> ChildSpec:
-    """Return how that is started."""
+    """Return how the process *child_id* is started that keeps an MCP server of a session."""
     from jidocode.session.mcp.server import McpClient  # noqa: PLC0415 - few sessions have any
 
-    session, upkeep = opened.record, opened.upkeep
+    upkeep = opened.upkeep
     (server,) = [each for each in upkeep.mcp_servers if mcp_id(each.prefix) == child_id]
-    return McpClient.child_spec(
-        session,
-        server,
-        upkeep.commands,
-        (*upkeep.closed, *([] if upkeep.journal_dir is None else [upkeep.journal_dir])),
-        id=child_id,
-        name=(child_id, session.id),
-        restart=Restart.TEMPORARY,
-        heartbeat=upkeep.heartbeat,
-    )
+    closed = (*upkeep.closed, *([] if upkeep.journal_dir is None else [upkeep.journal_dir]))
+    return _spec(McpClient, opened, child_id, server, upkeep.commands, closed)
 
 
-_SPECS = {COMMANDS: commands_spec, AGENT: agent_spec}
+_SPECS = {COMMANDS: _commands_spec, AGENT: _agent_spec}
 
 
 def starting(
