@@ -381,6 +381,25 @@ def test_a_history_is_what_a_request_has(state: StateClient) -> None:
     ]
 
 
+def test_an_id_that_is_too_long_for_a_server_is_a_short_one_there(state: StateClient) -> None:
+    """OpenAI takes 40 characters. It is the same one in each request, and no two are."""
+    calls = [evolve(CALL, id="x" * 198 + each) for each in ("a", "b", "\ud800")]
+    answered(state, *calls, evolve(OTHER, id="y" * 40))
+    for call in calls:
+        called(state, call)
+        state.add_tool_result(call.id, call.id)
+    history = state.history()
+    ids = [each["id"] for each in history[0]["tool_calls"]]
+
+    assert [each["content"] for each in history[1:4]] == [call.id for call in calls[:2]] + [
+        "x" * 198 + "\ufffd"
+    ]
+    assert ids[3] == "y" * 40
+    assert problems(history, "openai") == []
+    state.append_message("user", "and?")
+    assert [each["id"] for each in state.history()[0]["tool_calls"]] == ids
+
+
 def test_a_call_without_a_result_is_told_to_have_been_interrupted(state: StateClient) -> None:
     """Whether it was begun or not; and its result comes in its place once it is there."""
     answered(state, CALL, OTHER)
@@ -780,6 +799,7 @@ def test_the_error_says_which_message_is_wrong_in_which_format(state: StateClien
 def test_the_checker_can_fail() -> None:
     """Each rule of it refuses something; else the tests with it prove nothing."""
     call = openai_answer(openai_call() | {"type": "function"}, content=None)
+    long = openai_call("x" * 41) | {"type": "function"}
     result = {"role": "tool", "tool_call_id": "x", "content": ""}
     ask: dict[str, Any] = {"role": "user", "content": "a"}
     said: dict[str, Any] = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
@@ -788,6 +808,7 @@ def test_the_checker_can_fail() -> None:
     done = {"role": "user", "content": [tool_result() | {"is_error": False}]}
     bad: list[tuple[HistoryFormat, list[dict[str, Any]]]] = [
         ("openai", [call]),
+        ("openai", [call | {"tool_calls": [long]}, result | {"tool_call_id": long["id"]}]),
         ("openai", [call, ask]),
         ("openai", [result]),
         ("openai", [call, result, result]),
