@@ -1,4 +1,7 @@
-"""What may come into a conversation: each check returns its value, or refuses it."""
+"""What may come into a conversation: each check refuses what may not, by InvalidRequestError.
+
+Those that change what was given, or tell its type, return it.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +49,23 @@ MAX_OPTIONS = 20
 MAX_COUNT = 2**53
 """The most tokens, or calls of a model, that are counted."""
 MAX_PATH_LENGTH = 4096
-"""Characters in the path of a file."""
+"""Characters in the path of a file, or the URL of an image."""
 
 
 def label(what: str, value: object) -> str:
     """Return *value* if it is an id or a name."""
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH:
+    return _short_text(what, value, MAX_LABEL_LENGTH)
+
+
+def file_path(value: object) -> str:
+    """Return *value* if it can be the path of a file."""
+    return _short_text("a path", value, MAX_PATH_LENGTH)
+
+
+def _short_text(what: str, value: object, most: int) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= most:
         raise InvalidRequestError(
-            f"{what} must be a str of 1 to {MAX_LABEL_LENGTH} characters, not {quote(value)}"
+            f"{what} must be a str of 1 to {most} characters, not {quote(value)}"
         )
     return value
 
@@ -70,30 +82,21 @@ def flag(what: str, value: object) -> None:
         raise InvalidRequestError(f"{what} must be a bool, not {quote(value)}")
 
 
-def text(what: str, value: object) -> None:
-    """Refuse *value* unless it is a text."""
+def text(what: str, value: object) -> str:
+    """Return *value* if it is a text."""
     if not isinstance(value, str):
         raise InvalidRequestError(f"{what} must be a str, not {quote(value)}")
+    return value
 
 
 def content(value: object) -> str:
     """Return *value* if it is a text of a length that is kept."""
-    if not isinstance(value, str):
-        raise InvalidRequestError(f"a content must be a str, not {quote(value)}")
-    if len(value) > MAX_CONTENT_LENGTH:
+    given = text("a content", value)
+    if len(given) > MAX_CONTENT_LENGTH:
         raise InvalidRequestError(
-            f"a content may have {MAX_CONTENT_LENGTH} characters, not {len(value)}"
+            f"a content may have {MAX_CONTENT_LENGTH} characters, not {len(given)}"
         )
-    return value
-
-
-def file_path(value: object) -> str:
-    """Return *value* if it can be the path of a file."""
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_PATH_LENGTH:
-        raise InvalidRequestError(
-            f"a path must be a str of 1 to {MAX_PATH_LENGTH} characters, not {quote(value)}"
-        )
-    return value
+    return given
 
 
 def sha256(value: object) -> str:
@@ -105,20 +108,21 @@ def sha256(value: object) -> str:
 
 def json_mapping(what: str, value: object) -> dict[str, Any]:
     """Return a copy of *value* that shares nothing with it; {} for None."""
-    text = "{}" if value is None else json_object(value, max_length=MAX_JSON_LENGTH)
-    if text is None:
+    written = "{}" if value is None else json_object(value, max_length=MAX_JSON_LENGTH)
+    if written is None:
         raise InvalidRequestError(
             f"{what} must be a mapping of names to JSON values, of at most "
             f"{MAX_JSON_LENGTH} characters and {MAX_JSON_DEPTH} levels"
         )
-    copy: dict[str, Any] = json.loads(text)
+    copy: dict[str, Any] = json.loads(written)
     return copy
 
 
 def same(what: str, record_id: str, known: Sequence[object], given: Sequence[object]) -> None:
     """Refuse what is *given* under the id of a record that says something else.
 
-    Both are JSON, which knows 1 from 1.0 and from true; they have whatever the caller says.
+    *known* and *given* are all that counts of either, in the same order. They are compared as
+    JSON, which tells 1 from 1.0 and from true.
     """
     if json.dumps(known, sort_keys=True) != json.dumps(given, sort_keys=True):
         raise InvalidRequestError(f"{what} {quote(record_id)} is there already, with other content")
@@ -230,8 +234,7 @@ def completion(value: object) -> Completion | None:
     if type(value) is not Completion or type(value.usage) is not Usage:
         raise InvalidRequestError(f"a completion must be just a Completion, not {quote(value)}")
     for name in ("model", "stop_reason"):
-        text = getattr(value, name)
-        if not isinstance(text, str) or len(text) > MAX_LABEL_LENGTH:
+        if len(text(f"the {name}", getattr(value, name))) > MAX_LABEL_LENGTH:
             raise InvalidRequestError(
                 f"the {name} must be a str of at most {MAX_LABEL_LENGTH} characters"
             )
