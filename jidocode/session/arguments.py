@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TypeGuard
 
+from jidocode.base.faults import fault_in
+from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import is_seconds
@@ -15,6 +17,13 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 def is_sha256(value: object) -> TypeGuard[str]:
     """Whether *value* is a SHA-256 in lower-case hexadecimal."""
     return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+
+
+def require_ref(what: str, value: object) -> ActorRef:
+    """Return *value*, called *what*, if it is a sound `ActorRef`; else InvalidRequestError."""
+    if not isinstance(value, ActorRef) or fault_in(value) is not None:
+        raise InvalidRequestError(f"{what} must be a sound ActorRef, not {quote(value)}")
+    return value
 
 
 def require_int(what: str, value: object, *, least: int) -> None:

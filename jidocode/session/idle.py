@@ -66,6 +66,7 @@ class IdleWatch:
         self._own = own
         self._others = others
         self._asked: set[int] = set()
+        self._stops: set[int] = set()
         self._idle = 0.0
         server.send_after(seconds, LookIdle())
 
@@ -79,6 +80,9 @@ class IdleWatch:
 
     def take(self, response: Response) -> bool:
         """Take what another one has answered; False if nothing was asked of it."""
+        if response.token in self._stops:  # it says that the session still is: it was told of it
+            self._stops.remove(response.token)
+            return True
         if response.token not in self._asked:
             return False
         self._asked.remove(response.token)
@@ -95,7 +99,7 @@ class IdleWatch:
             self._look_again()
             return
         log.debug("session {} is stopped: it was idle for {:g} s", self._session_id, self._idle)
-        self._server.send_request(REGISTRY, StopSession(self._session_id))
+        self._stops.add(self._server.send_request(REGISTRY, StopSession(self._session_id)))
         self._idle = 0.0
         self._look_again()  # if it could not be stopped
 

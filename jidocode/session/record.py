@@ -1,6 +1,6 @@
 """A session as data: the validated record that all its processes are started from.
 
-What was said and done in the session is in `conversation.py`; this record is
+What was said and done in the session is in the room `conversation`; this record is
 what the session *is*. It is immutable, and `rename` and its kin return a new one.
 
 The rules and their short names are JidoCode's (session.ex). Deviations:

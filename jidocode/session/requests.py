@@ -170,9 +170,7 @@ def remote(
     def ask_for(client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Any:
         # The answer, or a coroutine that comes to it: whichever the channel returns.
         answer = client._channel(request(operation, *args, **kwargs))  # noqa: SLF001 - this is a method of it
-        return _named(answer, client, name) if client._is_awaited else answer  # noqa: SLF001 - idem
-
-    name = operation.__name__
+        return _named(answer, client, operation)
 
     # The holder is the server's; in its place the client has itself.
     ask_for.__annotations__ = {
@@ -200,9 +198,7 @@ def asked(
     def ask_for(client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Any:
         question = method(client, *args, **kwargs)
         answer = client._channel(question.request, timeout=question.timeout)  # noqa: SLF001 - this is a method of it
-        return _named(answer, client, name) if client._is_awaited else answer  # noqa: SLF001 - idem
-
-    name = method.__name__
+        return _named(answer, client, method)
 
     return _described(ask_for, method)
 
@@ -224,16 +220,15 @@ def scripted(
         client: Any, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
     ) -> Any:
         answer = client._carry_out(method(client, *args, **kwargs))  # noqa: SLF001 - this is a method of it
-        return _named(answer, client, name) if client._is_awaited else answer  # noqa: SLF001 - idem
-
-    name = method.__name__
+        return _named(answer, client, method)
 
     return _described(carry_out_script, method)
 
 
-def _named(answer: Any, client: object, name: str) -> Any:
-    """Return the coroutine *answer* with the name that Python says if nobody awaits it."""
-    answer.__qualname__ = f"{type(client).__name__}.{name}"
+def _named(answer: Any, client: Any, method: Callable[..., Any]) -> Any:
+    """Return *answer*; if it is a coroutine, with the name that Python says if nobody awaits it."""
+    if client._is_awaited:  # noqa: SLF001 - for the methods of it
+        answer.__qualname__ = f"{type(client).__name__}.{method.__name__}"
     return answer
 
 
@@ -259,9 +254,8 @@ def _described(
 
 def carry_out(script: Script[_Result], channel: Channel, stop: Stop | None = None) -> _Result:
     """Carry out *script* over *channel*, and wait for each answer until *stop*."""
-    options = {} if stop is None else {"stop": stop}
     return stepwise.carry_out(
-        script, lambda each: channel(each.request, timeout=each.timeout, **options)
+        script, lambda each: channel(each.request, timeout=each.timeout, stop=stop)
     )
 
 
@@ -369,12 +363,18 @@ def update_session(
     one than that by now, it is not taken: it knows nothing of what another app has changed.
 
     Raises:
-        InvalidRequestError: It is no record of this session and project.
+        InvalidRequestError: It is no record of this session and project, or *since* no time.
         InvalidSessionError: Its name or another value breaks a rule.
     """
+    if since is not None and not _is_time(since):
+        raise InvalidRequestError(f"since must be a time in UTC, not {quote(since)}")
     if since is None or holder.session.updated_at <= since:
         holder.session = later(session, holder.session)
     return holder.session
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None
 
 
 def later(given: object, current: Session) -> Session:

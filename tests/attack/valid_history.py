@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+OPENAI_ID_LENGTH = 40
 ANTHROPIC_ID = re.compile(r"[a-zA-Z0-9_-]+")
 DATA_URL = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+);base64,(.+)", re.DOTALL)
 
@@ -91,8 +92,8 @@ def _openai_answer(message: dict[str, Any]) -> list[str]:
             found.append(f"function {function}")
         if not isinstance(json.loads(function["arguments"]), dict):
             found.append("arguments that are no object")
-        if not call["id"]:
-            found.append("a call without an id")
+        if not 0 < len(call["id"]) <= OPENAI_ID_LENGTH:
+            found.append("an id of a call that is empty or too long")
     return found
 
 

@@ -39,7 +39,7 @@ class Wire:
 
     def __init__(self, server: type[GenServer], session: Session, *args: object) -> None:
         start = Start(server, session, *args)
-        self._loop = Recorded(server(), ActorRef(server.kind, 1, 1))
+        self._loop = Recorded(server(), ActorRef(server.kind, 1, 1), (server.kind, session.id))
         self.failure: ExitReason | None = None
         """Why the start failed, None if it did not."""
         self.exit: ExitReason | None = None

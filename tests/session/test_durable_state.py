@@ -133,7 +133,7 @@ class Life(Struct):
     def crash(self) -> None:
         """Let go of the journal as the kernel does it for a killed process."""
         if self.wire is not None:
-            self.conversation._ledger.close()
+            self.conversation.ledger.close()
             self.wire = None
 
     def again(self) -> StateClient:
@@ -259,7 +259,7 @@ def test_an_id_is_known_as_long_as_its_message_is_there(
     state = life.again()
     assert is_known()
     state.append_message("user", "one more")
-    life.conversation._ledger.compact()
+    life.conversation.ledger.compact()
     assert is_known()
     state = life.again()
     assert is_known()
@@ -298,7 +298,7 @@ def test_ids_of_messages_that_were_dropped_are_free(
     sent = [
         state.append_message("user", str(number), message_id=f"m{number}") for number in range(9)
     ]
-    life.conversation._ledger.compact()
+    life.conversation.ledger.compact()
     assert state.append_message("user", "4", message_id="m4") == sent[4]
 
     assert state.append_message("user", "x", message_id="m3").content == "x"
@@ -788,7 +788,7 @@ def test_a_subscriber_that_cannot_be_served_is_told(
     for number in range(250):
         state.replace_todos([Todo(str(number))])
     life.wire(Subscribe(ME))
-    life.conversation._ledger._log.compact([])
+    life.conversation.ledger._log.compact([])
     for timer in life.timers():
         life.wire.info(timer.message)
     (lost,) = life.sent(SubscriptionLost)
@@ -895,6 +895,23 @@ def test_a_cast_chunk_that_breaks_a_rule_ends_its_message(life: Life) -> None:
 
     assert life.wire.exit is None
     assert (message.content, message.status) == ("abc", "interrupted")
+
+
+def test_a_late_chunk_of_a_message_that_is_damaged_ends_no_state(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the message has ended, nobody can say: that is no reason to end all others."""
+    monkeypatch.setattr(limits, "MAX_MESSAGES", 2)
+    state = life.start()
+    stream = state.begin_stream()
+    state.end_stream(stream.id)
+    for _ in range(3):
+        state.append_message("user", "x")
+    life.path.write_bytes(life.path.read_bytes().replace(b'"assistant"', b'"assistent"'))
+    life.wire.cast(AppendChunk(stream.id, 0, "x"))
+
+    assert life.wire.exit is None
+    assert len(state.messages(last=2)) == 2
 
 
 def test_cast_chunks_wait_while_the_disk_is_full(life: Life) -> None:
@@ -1081,7 +1098,7 @@ def test_a_fork_has_what_was_until_then_and_goes_its_own_way(
     said = [state.append_message("user", str(number)) for number in range(5)]
     for number in range(5):
         state.replace_todos([Todo(str(number))])
-    life.conversation._ledger.compact()
+    life.conversation.ledger.compact()
     before = life.path.read_bytes()
     own = Session.new(project_path=folder, name="fork")
     assert fork_journal(life.path, own, upto_seq=said[2].seq).exists()
@@ -1104,6 +1121,18 @@ def test_a_fork_has_what_was_until_then_and_goes_its_own_way(
     assert state.repair().clean
     assert (state.messages(), state.todos()) == (said, (Todo("4"),))
     assert len(list(life.directory.iterdir())) == 3
+
+
+@pytest.mark.parametrize("payload", [b"hello", b"[1]", b"[" * 100_000])
+def test_a_record_that_is_no_change_is_not_exported(life: Life, payload: bytes) -> None:
+    """Its checksum is right: somebody else wrote it."""
+    fill(life.start())
+    last = life.conversation.last_seq
+    life.crash()
+    with life.path.open("ab") as file:
+        file.write(format_line(last + 1, payload))
+    with pytest.raises(JournalDamagedError, match="is no change"):
+        list(export_journal(life.path))
 
 
 def test_a_damaged_journal_is_not_forked(life: Life, folder: Path) -> None:
@@ -1378,11 +1407,11 @@ class ConversationMachine(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        self.durable._ledger.compact()
+        self.durable.ledger.compact()
 
     @rule(cut=st.integers(0, 20))
     def crash(self, cut: int) -> None:
-        self.durable._ledger.close()
+        self.durable.ledger.close()
         with journal_path(self.place, self.session.id).open("ab") as file:
             file.write(b'00000000 1 {"message":{}}'[:cut])
         self.model._streams._waiting.clear()
@@ -1400,14 +1429,14 @@ class ConversationMachine(RuleBasedStateMachine):
             for key, value in expected.items():
                 assert plain(found[key]) == plain(value), key
             events = self.durable.events(
-                after_seq=self.durable._ledger._log.readable_after, limit=1000
+                after_seq=self.durable.ledger._log.readable_after, limit=1000
             )
             last = self.durable.last_seq
             assert [event.seq for event in events] == list(range(last - len(events) + 1, last + 1))
 
     def teardown(self) -> None:
         if hasattr(self, "durable"):
-            self.durable._ledger.close()
+            self.durable.ledger.close()
 
 
 def test_a_durable_conversation_behaves_like_one_in_memory(

@@ -20,6 +20,7 @@ from jidocode.session.conversation.blocks import (
     TextBlock,
     ToolUseBlock,
     Usage,
+    text_in,
 )
 from jidocode.session.conversation.changes import (
     Approval,
@@ -45,7 +46,6 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
     UsageCounted,
-    text_in,
 )
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.journal.codec import decode, encode

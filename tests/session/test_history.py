@@ -95,6 +95,10 @@ def test_a_message_has_its_blocks_and_its_text(state: StateClient) -> None:
         ("user", [ImageBlock("png", "QUJD")]),
         ("user", [ImageBlock(url="file:///etc/passwd")]),
         ("user", [ImageBlock("image/png", "QUJD", "https://example.org")]),
+        ("user", [ImageBlock("image/png", "QUJD", [])]),  # type: ignore[arg-type] # on purpose
+        ("user", [ImageBlock("image/png", "QUJD", None)]),  # type: ignore[arg-type] # on purpose
+        ("user", [ImageBlock(url="https://a", data=())]),  # type: ignore[arg-type] # on purpose
+        ("user", [ImageBlock("image/" + "x" * 200, "QUJD")]),
         ("user", [FileBlock("", "text/plain", "QUJD")]),
         ("user", [TextBlock(5)]),  # type: ignore[arg-type] # on purpose
         ("user", ["text"]),
@@ -102,6 +106,10 @@ def test_a_message_has_its_blocks_and_its_text(state: StateClient) -> None:
         ("user", None),
         ("user", [TextBlock("")] * (checks.MAX_BLOCKS + 1)),
         ("user", [TextBlock("x" * 600_000)] * 2),
+        (
+            "assistant",
+            [TextBlock("x" * 1_000_000), *(evolve(CALL, id=f"{n:0200}") for n in range(500))],
+        ),
         ("user", [evolve(IMAGE, data="QUJD" * (checks.MAX_DATA_LENGTH // 8 + 1))] * 2),
     ],
 )
@@ -239,6 +247,7 @@ def test_what_is_sent_again_in_a_stream_is_there_once(state: StateClient) -> Non
         ("append_block", ("s", evolve(CALL, name="other")), {"offset": 2}),
         ("append_block", ("s", evolve(OTHER)), {"offset": 3}),
         ("append_block", ("s", OTHER), {"offset": -1}),
+        ("append_block", ("s", OTHER), {"offset": 10**5000}),
         ("append_block", ("s", TextBlock("x")), {"offset": 2}),
         ("append_block", ("s", ReasoningBlock("x")), {"offset": 2}),
         ("append_block", ("s", ToolResultBlock("c", "x")), {"offset": 2}),
@@ -292,11 +301,11 @@ def test_a_stream_that_a_crash_cut_off_has_all_that_came(session: Session, tmp_p
     Journal.open(journal_path(tmp_path, session.id), create=True).close()
     before = recover(session, tmp_path, "process")
     stream_all(asking(before))
-    before._ledger.close()
+    before.ledger.close()
     after = recover(session, tmp_path, "process")
     (message,) = after.messages()
     history = asking(after).history()
-    after._ledger.close()
+    after.ledger.close()
 
     assert (message.status, message.blocks) == ("interrupted", (*SAID, ReasoningBlock("more")))
     assert [each["role"] for each in history] == ["assistant", "tool", "tool"]
@@ -370,6 +379,25 @@ def test_a_history_is_what_a_request_has(state: StateClient) -> None:
             ],
         },
     ]
+
+
+def test_an_id_that_is_too_long_for_a_server_is_a_short_one_there(state: StateClient) -> None:
+    """OpenAI takes 40 characters. It is the same one in each request, and no two are."""
+    calls = [evolve(CALL, id="x" * 198 + each) for each in ("a", "b", "\ud800")]
+    answered(state, *calls, evolve(OTHER, id="y" * 40))
+    for call in calls:
+        called(state, call)
+        state.add_tool_result(call.id, call.id)
+    history = state.history()
+    ids = [each["id"] for each in history[0]["tool_calls"]]
+
+    assert [each["content"] for each in history[1:4]] == [call.id for call in calls[:2]] + [
+        "x" * 198 + "\ufffd"
+    ]
+    assert ids[3] == "y" * 40
+    assert problems(history, "openai") == []
+    state.append_message("user", "and?")
+    assert [each["id"] for each in state.history()[0]["tool_calls"]] == ids
 
 
 def test_a_call_without_a_result_is_told_to_have_been_interrupted(state: StateClient) -> None:
@@ -459,11 +487,11 @@ def test_usage_is_summed_and_each_answer_counted_once(session: Session, tmp_path
         state.append_message("assistant", "hi", message_id="a", completion=done)
         state.summarize("hi", upto_seq=1, summary_id="x", completion=done)
     state.clear_messages()
-    conversation._ledger.compact()
-    conversation._ledger.close()
+    conversation.ledger.compact()
+    conversation.ledger.close()
     again = recover(session, tmp_path, "process")
     found = again.statistics().usage
-    again._ledger.close()
+    again.ledger.close()
 
     assert found == usage + usage + usage
     assert (found.calls, found.input_tokens, found.seconds) == (3, 30, 1.5)
@@ -482,8 +510,8 @@ def test_a_question_is_answered_once_by_anybody_after_any_crash(
     asked = state.ask("May it?", ["yes", "no"], approval_id="p", metadata={"call": "c1"})
     assert state.ask("May it?", ["yes", "no"], approval_id="p", metadata={"call": "c1"}) == asked
     state.ask("And this?", ["yes"], approval_id="q")
-    conversation._ledger.compact()
-    conversation._ledger.close()
+    conversation.ledger.compact()
+    conversation.ledger.close()
     conversation = recover(session, tmp_path, "process")
     state = asking(conversation)
     assert [each.answer for each in state.approvals()] == [None, None]
@@ -499,7 +527,7 @@ def test_a_question_is_answered_once_by_anybody_after_any_crash(
     assert withdrawn is not None
     assert withdrawn.option is None
     assert [each.id for each in state.approvals(after_seq=asked.seq)] == ["q"]
-    conversation._ledger.close()
+    conversation.ledger.close()
 
 
 def test_what_is_no_question_or_no_answer_is_refused(state: StateClient) -> None:
@@ -555,6 +583,10 @@ def tool_result(call_id: str = "x", content: object = "text") -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": call_id, "content": content}
 
 
+def document(text: str, title: str) -> dict[str, Any]:
+    return {"type": "document", "title": title, "source": {"type": "text", "data": text}}
+
+
 BROKEN: list[tuple[HistoryFormat, list[dict[str, Any]], list[str], str]] = [
     ("openai", [{"role": "tool", "tool_call_id": "x", "content": "a"}], [], "without a call"),
     ("openai", [openai_answer(openai_call())], ["assistant", "tool"], "without a result"),
@@ -586,6 +618,27 @@ BROKEN: list[tuple[HistoryFormat, list[dict[str, Any]], list[str], str]] = [
     ),
     ("openai", [openai_answer(openai_call(arguments="{"))], ["assistant", "tool"], "no JSON"),
     ("openai", [openai_answer(openai_call(arguments="[]"))], ["assistant", "tool"], "no JSON"),
+    (
+        "openai",
+        [openai_answer(openai_call(arguments='{"a":NaN}'))],
+        ["assistant", "tool"],
+        "no JSON",
+    ),
+    (
+        "openai",
+        [openai_answer(openai_call(arguments='{"a":' * 70 + "1" + "}" * 70))],
+        ["assistant", "tool"],
+        "too long",
+    ),
+    (
+        "openai",
+        [
+            {"role": "system", "content": [{"type": "text", "text": 5}, {"type": "text"}]},
+            {"role": "user", "content": [{"type": "text", "text": 5}, {"type": "text"}]},
+        ],
+        ["system", "user"],
+        "'text'",
+    ),
     ("openai", [openai_answer(openai_call(name=None))], ["assistant", "tool"], "proper name"),
     ("openai", [{"role": "user", "content": ""}], [], "says nothing"),
     ("openai", [openai_answer(content=None)], [], "says nothing"),
@@ -621,6 +674,13 @@ BROKEN: list[tuple[HistoryFormat, list[dict[str, Any]], list[str], str]] = [
         ["user", "assistant", "user"],
         "'image'",
     ),
+    (
+        "anthropic",
+        [{"role": "user", "content": [document("", "empty"), document("a", "x" * 300)]}],
+        ["user"],
+        "'document'",
+    ),
+    ("anthropic", [{"role": "user", "content": [document("a", "x" * 300)]}], ["user"], "too long"),
 ]
 
 
@@ -678,7 +738,8 @@ def test_an_import_that_is_sent_again_goes_on(state: StateClient) -> None:
 
     assert [each.role for each in state.messages()] == ["assistant", "tool", "user"]
     state.import_history(history)
-    assert len(state.messages()) == 6
+    state.import_history(history, import_id="\ud800")
+    assert len(state.messages()) == 9
 
 
 @pytest.mark.parametrize(
@@ -738,6 +799,7 @@ def test_the_error_says_which_message_is_wrong_in_which_format(state: StateClien
 def test_the_checker_can_fail() -> None:
     """Each rule of it refuses something; else the tests with it prove nothing."""
     call = openai_answer(openai_call() | {"type": "function"}, content=None)
+    long = openai_call("x" * 41) | {"type": "function"}
     result = {"role": "tool", "tool_call_id": "x", "content": ""}
     ask: dict[str, Any] = {"role": "user", "content": "a"}
     said: dict[str, Any] = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
@@ -746,6 +808,7 @@ def test_the_checker_can_fail() -> None:
     done = {"role": "user", "content": [tool_result() | {"is_error": False}]}
     bad: list[tuple[HistoryFormat, list[dict[str, Any]]]] = [
         ("openai", [call]),
+        ("openai", [call | {"tool_calls": [long]}, result | {"tool_call_id": long["id"]}]),
         ("openai", [call, ask]),
         ("openai", [result]),
         ("openai", [call, result, result]),
@@ -773,9 +836,9 @@ def test_an_interrupted_call_says_so_to_the_model(session: Session, tmp_path: Pa
     state = asking(conversation)
     answered(state)
     called(state)
-    conversation._ledger.close()
+    conversation.ledger.close()
     conversation = recover(session, tmp_path, "process")
     history = asking(conversation).history()
-    conversation._ledger.close()
+    conversation.ledger.close()
 
     assert history[-1] == {"role": "tool", "tool_call_id": "c1", "content": INTERRUPTED_CALL}

@@ -196,12 +196,12 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        self.conversation._ledger.compact()
+        self.conversation.ledger.compact()
 
     @rule(lost=st.integers(0, 6), cut=st.integers(0, 20))
     def crash(self, lost: int, cut: int) -> None:
         """Anywhere: the last changes never came to the disk, one in part."""
-        self.conversation._ledger.close()
+        self.conversation.ledger.close()
         lines = self.path.read_bytes().splitlines(keepends=True)
         kept = lines[: max(1, len(lines) - lost)]
         self.path.write_bytes(b"".join(kept) + b'00000000 1 {"message":{}}'[:cut])
@@ -212,7 +212,7 @@ class HistoryMachine(RuleBasedStateMachine):
         """A fork is a prefix, with another session's record."""
         upto = max(1, self.conversation.last_seq - back)
         other = Session.new(project_path=self.session.project_path)
-        self.conversation._ledger.close()
+        self.conversation.ledger.close()
         fork_journal(self.path, other, upto_seq=upto)
         fork = recover(other, self.place, "process")
         for history_format in FORMATS:
@@ -246,7 +246,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "conversation"):
-            self.conversation._ledger.close()
+            self.conversation.ledger.close()
 
 
 def test_a_history_is_always_valid_and_comes_back(

@@ -76,7 +76,7 @@ def plain(value: Any) -> object:
 
 def seen(conversation: Conversation) -> dict[str, Any]:
     """Return all that a conversation says of itself."""
-    after = conversation._ledger._log.readable_after
+    after = conversation.ledger._log.readable_after
     everything = snapshot(conversation) | {
         "events": conversation.events(after_seq=after, limit=1000),
         "statistics": conversation.statistics(),
@@ -125,7 +125,7 @@ def test_an_old_journal_goes_on(directory: Path, name: str) -> None:
     """A change of today stands behind the old ones, and both come back."""
     conversation = recover(SESSION, directory, "process")
     said = conversation.append_message("today", "user", "next")
-    conversation._ledger.compact()
+    conversation.ledger.compact()
     conversation.close()
     conversation = recover(SESSION, directory, "process")
     messages = all_pages(conversation.messages)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
 
 from jidocode.base.exits import SHUTDOWN, Crashed
+from jidocode.base.refs import ActorRef
 from jidocode.errors import CallError, HandlerError, InvalidRequestError, InvalidSessionError
+from jidocode.otp.naming.messages import REGISTRY
+from jidocode.otp.server.machine import LogUnexpected, SendRequest
+from jidocode.otp.server.messages import Response
+from jidocode.session.admission.messages import StopSession
+from jidocode.session.conversation.blocks import ReasoningBlock
 from jidocode.session.conversation.changes import Todo
 from jidocode.session.conversation.conversation import Conversation
+from jidocode.session.idle import LookIdle
 from jidocode.session.project.files import Project
 from jidocode.session.record import Session, SessionConfig
 from jidocode.session.requests import Operations, Request, request, update_session
@@ -93,6 +101,9 @@ def test_a_record_that_breaks_a_rule_is_refused(
         wire(request(update_session, broken))
     with pytest.raises(InvalidRequestError):
         wire(request(update_session, "x"))  # type: ignore[arg-type] # on purpose
+    for since in ("x", datetime.now()):  # noqa: DTZ005 - on purpose
+        with pytest.raises(InvalidRequestError):
+            wire(request(update_session, session, since))  # type: ignore[arg-type] # on purpose
 
     assert wire.exit is None
     assert state.session() == session
@@ -106,6 +117,14 @@ REFUSALS: list[tuple[tuple[str, list[Any], dict[str, Any]], type[Exception]]] = 
     (("messages", [], {"limit": 0}), InvalidRequestError),
     (("replace_todos", ["x"], {}), InvalidRequestError),
     (("add_tool_result", ["unknown", "x"], {}), InvalidRequestError),
+    (("add_tool_call", ["run"], {"call_id": "made", "message_id": b"x"}), InvalidRequestError),
+    (("summarize", ["short"], {"summary_id": "told", "upto_seq": 10**5000}), InvalidRequestError),
+    (("begin_stream", [], {"owner": ActorRef("x", 1, 2, [])}), InvalidRequestError),  # type: ignore[arg-type] # on purpose
+    (("begin_stream", [], {"owner": ActorRef([], 1, 2)}), InvalidRequestError),  # type: ignore[arg-type] # on purpose
+    (
+        ("append_block", ["said", ReasoningBlock("", "s")], {"offset": 10**5000}),
+        InvalidRequestError,
+    ),
 ]
 
 
@@ -118,6 +137,9 @@ def test_a_refusal_reaches_the_caller_and_the_state_goes_on(
 ) -> None:
     """Nothing is lost or changed by a request that breaks a rule."""
     kept = state.append_message("user", "kept")
+    state.add_tool_call("run", call_id="made")
+    state.summarize("short", upto_seq=1, summary_id="told")
+    state.begin_stream(message_id="said")
     method, args, options = ask
     with pytest.raises(error) as caught:
         getattr(state, method)(*args, **options)
@@ -165,3 +187,20 @@ def test_a_restart_begins_empty_with_the_record_of_the_spec(
 
     assert second.messages() == []
     assert second.session() == session
+
+
+def test_a_stop_that_takes_its_time_is_nothing_unexpected(
+    connect: Callable[..., Any], session: Session
+) -> None:
+    """An idle session whose children are slow to end: the answer comes while State still runs."""
+    wire = connect(State, session, None, "process", None, 1e-9)
+    assert wire.failure is None
+    wire.info(LookIdle())
+    asked = [effect for effect in wire.effects if isinstance(effect, SendRequest)]
+    for effect in asked:
+        wire.info(Response(effect.token, 1.0, None))
+    stop = wire.effects[-2]
+    assert (stop.target, stop.request) == (REGISTRY, StopSession(session.id))
+    wire.info(Response(stop.token, None, CallError("no answer in time")))
+
+    assert not any(isinstance(effect, LogUnexpected) for effect in wire.effects)

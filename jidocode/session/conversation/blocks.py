@@ -7,7 +7,7 @@ in which it was said; so a model gets it back in that order.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -45,6 +45,11 @@ class TextBlock(Record, Block):
     def length(self) -> int:
         """Characters in it."""
         return len(self.text)
+
+
+def text_in(blocks: Iterable[Block]) -> str:
+    """Return the text among *blocks*: what the `content` of their message is."""
+    return "".join([block.text for block in blocks if isinstance(block, TextBlock)])
 
 
 @frozen(eq=False, repr=False)
@@ -124,7 +129,7 @@ class ToolUseBlock(Record, Block):
     @property
     def length(self) -> int:
         """Characters in it."""
-        return len(self.name) + json_length(self.arguments)
+        return len(self.id) + len(self.name) + json_length(self.arguments)
 
 
 @frozen(eq=False, repr=False)

@@ -8,7 +8,7 @@ so one number serves for paging and for events.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,11 +18,10 @@ from jidocode.base.records import Record
 from jidocode.session.conversation.blocks import (
     Block,
     Completion,
-    TextBlock,
     ToolResultBlock,
     ToolUseBlock,
     Usage,
-    json_length as _json_length,
+    json_length,
 )
 from jidocode.session.record import Session
 
@@ -90,18 +89,13 @@ class Message(Numbered):
     @property
     def length(self) -> int:
         """Characters in it."""
-        length = len(self.content) + _json_length(self.metadata)
+        length = len(self.content) + json_length(self.metadata)
         return length + sum([block.length for block in self.blocks]) if self.blocks else length
 
     @property
     def tool_uses(self) -> tuple[ToolUseBlock, ...]:
         """The calls of tools that it asks for."""
         return tuple(block for block in self.blocks if isinstance(block, ToolUseBlock))
-
-
-def text_in(blocks: Iterable[Block]) -> str:
-    """Return the text among *blocks*: what the `content` of their message is."""
-    return "".join([block.text for block in blocks if isinstance(block, TextBlock)])
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -128,7 +122,7 @@ class StreamBegan(Numbered):
     @property
     def length(self) -> int:
         """Characters in it."""
-        return _json_length(self.metadata)
+        return json_length(self.metadata)
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -235,6 +229,16 @@ class ToolResult(Numbered):
         )
 
 
+def message_by(change: Numbered) -> Message | None:
+    """Return the message that there is by *change*, None if it is about something else.
+
+    The result of a call that a message asks for is one, too.
+    """
+    if isinstance(change, ToolResult):
+        return None if change.message_id is None else change.message
+    return change if isinstance(change, Message) else None
+
+
 @frozen(eq=False, repr=False, kw_only=True)
 class ToolCall(Numbered):
     """One call of a tool, written down before it is made.
@@ -258,7 +262,7 @@ class ToolCall(Numbered):
     @property
     def length(self) -> int:
         """Characters in it and its result."""
-        return _json_length(self.arguments) + (self.result.length if self.result else 0)
+        return json_length(self.arguments) + (self.result.length if self.result else 0)
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -334,7 +338,7 @@ class Approval(Numbered):
     @property
     def length(self) -> int:
         """Characters in it."""
-        return len(self.question) + sum(map(len, self.options)) + _json_length(self.metadata)
+        return len(self.question) + sum(map(len, self.options)) + json_length(self.metadata)
 
 
 @frozen(eq=False, repr=False)
@@ -371,7 +375,7 @@ class ToolContextReplaced(Numbered):
     @property
     def length(self) -> int:
         """Characters in it."""
-        return _json_length(self.context)
+        return json_length(self.context)
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -383,7 +387,7 @@ class SettingsChanged(Numbered):
     @property
     def length(self) -> int:
         """Characters in it."""
-        return _json_length(self.settings)
+        return json_length(self.settings)
 
 
 @frozen(eq=False, repr=False, kw_only=True)

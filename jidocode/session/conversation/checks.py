@@ -1,4 +1,7 @@
-"""What may come into a conversation: each check returns its value, or refuses it."""
+"""What may come into a conversation: each check refuses what may not, by InvalidRequestError.
+
+Those that change what was given, or tell its type, return it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ MAX_JSON_LENGTH = 2**20
 At most `MAX_JSON_DEPTH` mappings and lists are within each other, as in a config.
 """
 MAX_LABEL_LENGTH = 200
-"""Characters in an id or the name of a tool."""
+"""Characters in an id, the name of a tool or of a file, or a media type."""
 MAX_BLOCKS = 1000
 """Blocks in a message."""
 MAX_DATA_LENGTH = 2**23
@@ -46,14 +49,23 @@ MAX_OPTIONS = 20
 MAX_COUNT = 2**53
 """The most tokens, or calls of a model, that are counted."""
 MAX_PATH_LENGTH = 4096
-"""Characters in the path of a file."""
+"""Characters in the path of a file, or the URL of an image."""
 
 
 def label(what: str, value: object) -> str:
     """Return *value* if it is an id or a name."""
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL_LENGTH:
+    return _short_text(what, value, MAX_LABEL_LENGTH)
+
+
+def file_path(value: object) -> str:
+    """Return *value* if it can be the path of a file."""
+    return _short_text("a path", value, MAX_PATH_LENGTH)
+
+
+def _short_text(what: str, value: object, most: int) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= most:
         raise InvalidRequestError(
-            f"{what} must be a str of 1 to {MAX_LABEL_LENGTH} characters, not {quote(value)}"
+            f"{what} must be a str of 1 to {most} characters, not {quote(value)}"
         )
     return value
 
@@ -70,30 +82,21 @@ def flag(what: str, value: object) -> None:
         raise InvalidRequestError(f"{what} must be a bool, not {quote(value)}")
 
 
-def text(what: str, value: object) -> None:
-    """Refuse *value* unless it is a text."""
+def text(what: str, value: object) -> str:
+    """Return *value* if it is a text."""
     if not isinstance(value, str):
         raise InvalidRequestError(f"{what} must be a str, not {quote(value)}")
+    return value
 
 
 def content(value: object) -> str:
     """Return *value* if it is a text of a length that is kept."""
-    if not isinstance(value, str):
-        raise InvalidRequestError(f"a content must be a str, not {quote(value)}")
-    if len(value) > MAX_CONTENT_LENGTH:
+    given = text("a content", value)
+    if len(given) > MAX_CONTENT_LENGTH:
         raise InvalidRequestError(
-            f"a content may have {MAX_CONTENT_LENGTH} characters, not {len(value)}"
+            f"a content may have {MAX_CONTENT_LENGTH} characters, not {len(given)}"
         )
-    return value
-
-
-def file_path(value: object) -> str:
-    """Return *value* if it can be the path of a file."""
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_PATH_LENGTH:
-        raise InvalidRequestError(
-            f"a path must be a str of 1 to {MAX_PATH_LENGTH} characters, not {quote(value)}"
-        )
-    return value
+    return given
 
 
 def sha256(value: object) -> str:
@@ -105,20 +108,21 @@ def sha256(value: object) -> str:
 
 def json_mapping(what: str, value: object) -> dict[str, Any]:
     """Return a copy of *value* that shares nothing with it; {} for None."""
-    text = "{}" if value is None else json_object(value, max_length=MAX_JSON_LENGTH)
-    if text is None:
+    written = "{}" if value is None else json_object(value, max_length=MAX_JSON_LENGTH)
+    if written is None:
         raise InvalidRequestError(
             f"{what} must be a mapping of names to JSON values, of at most "
             f"{MAX_JSON_LENGTH} characters and {MAX_JSON_DEPTH} levels"
         )
-    copy: dict[str, Any] = json.loads(text)
+    copy: dict[str, Any] = json.loads(written)
     return copy
 
 
 def same(what: str, record_id: str, known: Sequence[object], given: Sequence[object]) -> None:
     """Refuse what is *given* under the id of a record that says something else.
 
-    Both are JSON, which knows 1 from 1.0 and from true; they have whatever the caller says.
+    *known* and *given* are all that counts of either, in the same order. They are compared as
+    JSON, which tells 1 from 1.0 and from true.
     """
     if json.dumps(known, sort_keys=True) != json.dumps(given, sort_keys=True):
         raise InvalidRequestError(f"{what} {quote(record_id)} is there already, with other content")
@@ -197,20 +201,19 @@ def room(given: Sequence[Block], length: int = 0) -> None:
 
 
 def _image(item: ImageBlock) -> None:
+    text("the URL of an image", item.url)
     if not item.url:
         _data(item.media_type, item.data)
-    elif item.data or item.media_type:
+    elif (item.media_type, item.data) != ("", ""):
         raise InvalidRequestError("an image has its data and their type, or a URL")
-    elif (
-        not content(item.url).startswith(("https://", "http://")) or len(item.url) > MAX_PATH_LENGTH
-    ):
+    elif not item.url.startswith(("https://", "http://")) or len(item.url) > MAX_PATH_LENGTH:
         raise InvalidRequestError(
             f"the URL of an image begins with https://, not {quote(item.url)}"
         )
 
 
 def _data(media_type: object, data: object) -> None:
-    if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
+    if not _MEDIA_TYPE.fullmatch(label("a media type", media_type)):
         raise InvalidRequestError(f"a media type is such as image/png, not {quote(media_type)}")
     if not isinstance(data, str) or len(data) > MAX_DATA_LENGTH:
         raise InvalidRequestError(
@@ -231,8 +234,7 @@ def completion(value: object) -> Completion | None:
     if type(value) is not Completion or type(value.usage) is not Usage:
         raise InvalidRequestError(f"a completion must be just a Completion, not {quote(value)}")
     for name in ("model", "stop_reason"):
-        text = getattr(value, name)
-        if not isinstance(text, str) or len(text) > MAX_LABEL_LENGTH:
+        if len(text(f"the {name}", getattr(value, name))) > MAX_LABEL_LENGTH:
             raise InvalidRequestError(
                 f"the {name} must be a str of at most {MAX_LABEL_LENGTH} characters"
             )
@@ -254,9 +256,9 @@ def options(value: object) -> tuple[str, ...]:
     return items
 
 
-def as_json(blocks: Sequence[Block]) -> list[object]:
-    """Return *blocks* as JSON, for `same`."""
-    return [[type(each).__name__, asdict(cast("Any", each))] for each in blocks]
+def as_json(block: Block) -> str:
+    """Return *block* as JSON, by which two are compared: see `same`."""
+    return json.dumps([type(block).__name__, asdict(cast("Any", block))], sort_keys=True)
 
 
 # ----- todos --------------------------------------------------------------------

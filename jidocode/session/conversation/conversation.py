@@ -29,6 +29,7 @@ from jidocode.session.conversation.blocks import (
     TextBlock,
     ToolUseBlock,
     Usage,
+    text_in,
 )
 from jidocode.session.conversation.change_log import MemoryLog
 from jidocode.session.conversation.changes import (
@@ -53,7 +54,6 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
     now,
-    text_in,
 )
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.ledger import Ledger
@@ -72,7 +72,7 @@ class Conversation:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = self._ledger = ledger
+        self.ledger = ledger
         self.owners = Owners()
         self._fold = ledger.fold
         self._streams = Streams(ledger)
@@ -114,21 +114,19 @@ class Conversation:
                 blocks = ()  # it is no more than text
         given = checks.json_mapping("metadata", metadata)
         checks.completion(completion)
-        known = self._ledger.message_with_id(message_id)
+        known = self.ledger.message_with_id(message_id)
         if known is not None:
-            there = (known.role, known.content, known.metadata, known.status)
-            checks.same("message", message_id, there, (role, checked, given, "complete"))
-            if blocks or known.blocks:
-                said, again = checks.as_json(known.blocks), checks.as_json(blocks)
-                checks.same("message", message_id, said, again)
+            said, again = (list(map(checks.as_json, each)) for each in (known.blocks, blocks))
+            there = (known.role, known.content, known.metadata, known.status, said)
+            checks.same("message", message_id, there, (role, checked, given, "complete", again))
             return known
         if message_id in self._fold.streams:
             raise InvalidRequestError(f"message {quote(message_id)} is being streamed")
         for block in blocks:
             if isinstance(block, ToolUseBlock):
-                self._ledger.require_fresh_call(block.id)
-        self._ledger.count(message_id, completion)
-        return self._ledger.commit(
+                self.ledger.require_fresh_call(block.id)
+        self.ledger.count(message_id, completion)
+        return self.ledger.commit(
             lambda seq: Message(
                 seq=seq,
                 id=message_id,
@@ -143,7 +141,7 @@ class Conversation:
 
     def clear_messages(self) -> None:
         """Drop all messages; the sequence goes on."""
-        self._ledger.commit(lambda seq: MessagesCleared(seq=seq))
+        self.ledger.commit(lambda seq: MessagesCleared(seq=seq))
 
     def messages(
         self, *, after_seq: int = 0, limit: int = 100, last: int | None = None
@@ -162,10 +160,10 @@ class Conversation:
         if last is not None:
             require_limit("last", last)
             latest = self._fold.messages.seqs[-last:]
-            found = page(map(self._ledger.message, reversed(latest)), after_seq=0, limit=last)
+            found = page(map(self.ledger.message, reversed(latest)), after_seq=0, limit=last)
             return found[::-1]
         seqs = self._fold.messages.seqs_after(after_seq, limit)
-        return page(map(self._ledger.message, seqs), after_seq=after_seq, limit=limit)
+        return page(map(self.ledger.message, seqs), after_seq=after_seq, limit=limit)
 
     # Streamed messages
 
@@ -272,13 +270,13 @@ class Conversation:
         if known is not None:
             checks.same("reasoning step", step_id, [known.content], [checked])
             return known
-        return self._ledger.commit(
+        return self.ledger.commit(
             lambda seq: ReasoningStep(seq=seq, id=step_id, content=checked, created_at=now())
         )
 
     def clear_reasoning(self) -> None:
         """Drop all reasoning steps."""
-        self._ledger.commit(lambda seq: ReasoningCleared(seq=seq))
+        self.ledger.commit(lambda seq: ReasoningCleared(seq=seq))
 
     def reasoning(self, *, after_seq: int = 0, limit: int = 100) -> list[ReasoningStep]:
         """Return the first reasoning steps after *after_seq*, in pages as `messages`."""
@@ -311,10 +309,12 @@ class Conversation:
         """
         if maker is not None:
             checks.label("the maker of a tool call", maker)
-            self._ledger.settle()
+            self.ledger.settle()
         known = self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
         checks.label("the name of a tool", name)
         given = checks.json_mapping("arguments", arguments)
+        if message_id is not None:
+            checks.label("the id of a message", message_id)
         self.owners.check(owner)
         if known is not None:
             there = (known.name, known.arguments, known.message_id)
@@ -324,7 +324,7 @@ class Conversation:
             return known
         if message_id is not None:
             self._require_use(message_id, call_id)
-        call = self._ledger.commit(
+        call = self.ledger.commit(
             lambda seq: ToolCall(
                 seq=seq,
                 id=call_id,
@@ -340,12 +340,12 @@ class Conversation:
         return call
 
     def _require_use(self, message_id: str, call_id: str) -> None:
-        message = self._ledger.message_with_id(checks.label("the id of a message", message_id))
+        message = self.ledger.message_with_id(message_id)
         if message is None or all(use.id != call_id for use in message.tool_uses):
             raise InvalidRequestError(
                 f"no message {quote(message_id)} asks for the call {quote(call_id)}"
             )
-        self._ledger.require_fresh_call(call_id)
+        self.ledger.require_fresh_call(call_id)
 
     def tool_call(self, call_id: str) -> ToolCall | None:
         """Return the tool call with that id, None if none is kept.
@@ -353,7 +353,7 @@ class Conversation:
         Raises:
             InvalidRequestError: *call_id* is no id.
         """
-        self._ledger.settle()
+        self.ledger.settle()
         return self._fold.tool_calls.get(checks.label("the id of a tool call", call_id))
 
     def tool_call_maker(self, call_id: str) -> str | None:
@@ -375,13 +375,13 @@ class Conversation:
         """
         checks.label("the id of a tool call", call_id)
         checks.flag("is_error", is_error)
-        self._ledger.settle()
+        self.ledger.settle()
         call = self._fold.tool_calls.get(call_id)
         if call is None:
             raise InvalidRequestError(f"no tool call {quote(call_id)}")
         checked = checks.content(content)
         if call.result is None:
-            self._ledger.commit(
+            self.ledger.commit(
                 lambda seq: ToolResult(
                     seq=seq,
                     call_id=call_id,
@@ -422,7 +422,7 @@ class Conversation:
             InvalidRequestError: It is no list of at most `checks.MAX_TODOS` valid todos.
         """
         checked = checks.todo_list(todos)
-        self._ledger.commit(lambda seq: TodosReplaced(seq=seq, todos=checked))
+        self.ledger.commit(lambda seq: TodosReplaced(seq=seq, todos=checked))
         return checked
 
     def todos(self) -> tuple[Todo, ...]:
@@ -436,7 +436,7 @@ class Conversation:
             InvalidRequestError: It is no mapping of names to JSON values, or too long or deep.
         """
         checked = checks.json_mapping("a tool context", context)
-        self._ledger.commit(lambda seq: ToolContextReplaced(seq=seq, context=checked))
+        self.ledger.commit(lambda seq: ToolContextReplaced(seq=seq, context=checked))
 
     def tool_context(self) -> Mapping[str, Any]:
         """Return what tools are given to know."""
@@ -452,7 +452,7 @@ class Conversation:
         merged = {**self.settings(), **checks.json_mapping("settings", changes)}
         kept = {key: value for key, value in merged.items() if value is not None}
         checked = checks.json_mapping("settings", kept)
-        self._ledger.commit(lambda seq: SettingsChanged(seq=seq, settings=checked))
+        self.ledger.commit(lambda seq: SettingsChanged(seq=seq, settings=checked))
         return checked
 
     def settings(self) -> Mapping[str, Any]:
@@ -470,7 +470,7 @@ class Conversation:
         if known is not None:
             checks.same("prompt", prompt_id, [known.text], [checked])
         elif checked.strip():
-            self._ledger.commit(
+            self.ledger.commit(
                 lambda seq: PromptAdded(seq=seq, id=prompt_id, text=text, created_at=now())
             )
 
@@ -491,7 +491,7 @@ class Conversation:
         checks.file_path(path)
         checks.one_of("a kind of access", kind, get_args(FileAccessKind))
         checks.sha256(sha256)
-        return self._ledger.commit(
+        return self.ledger.commit(
             lambda seq: FileAccess(seq=seq, path=path, kind=kind, sha256=sha256, created_at=now())
         )
 
@@ -518,7 +518,7 @@ class Conversation:
     @session.setter
     def session(self, session: Session) -> None:
         if session != self.session:
-            self._ledger.commit(lambda seq: SessionChanged(seq=seq, session=session))
+            self.ledger.commit(lambda seq: SessionChanged(seq=seq, session=session))
 
     # Usage
 
@@ -531,7 +531,7 @@ class Conversation:
         checks.label("the id of an answer", counted_id)
         if checks.completion(completion) is None:
             raise InvalidRequestError("a completion must be a Completion, not None")
-        self._ledger.count(counted_id, completion)
+        self.ledger.count(counted_id, completion)
         return self._fold.usage.usage
 
     # Looking
@@ -552,7 +552,7 @@ class Conversation:
     @property
     def last_seq(self) -> int:
         """The last number given out, 0 for none."""
-        return self._ledger.last_seq
+        return self.ledger.last_seq
 
     def events(self, *, after_seq: int, limit: int = 100) -> list[Change]:
         """Return the changes that follow *after_seq* one by one, in pages as `messages`.
@@ -563,17 +563,17 @@ class Conversation:
             InvalidRequestError: *after_seq* or *limit* breaks a rule.
         """
         require_page(after_seq, limit)
-        changes = self._ledger.changes_after(after_seq)
+        changes = self.ledger.changes_after(after_seq)
         return page(changes, after_seq=after_seq, limit=limit)
 
     @property
     def repair(self) -> Repair:
         """What was wrong with the journal, and what was done about it."""
-        return self._ledger.repair
+        return self.ledger.repair
 
     def close(self) -> None:
         """Write down what waits, and let go of the log; raises as any change."""
         try:
             self.flush()
         finally:
-            self._ledger.close()
+            self.ledger.close()

@@ -39,13 +39,14 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
     UsageCounted,
+    message_by,
 )
 from jidocode.session.conversation.messages import Messages, StreamedMessage, id_key
 from jidocode.session.record import Session
 
 
 class Fold:
-    """Adds up changes. Read its attributes, and change them by `apply` only.
+    """Adds up changes. Read its attributes, and change them by `apply` only, or `note` at a replay.
 
     What was set as a whole is held as the change that set it; before the first one
     there is one with the number 0, which is in no log.
@@ -80,11 +81,21 @@ class Fold:
 
     def apply(self, change: Change) -> None:
         """Carry out *change*, whose number is above all before it."""
+        message = self.note(change)
+        if message is not None:
+            self.remember(message)
+
+    def note(self, change: Change) -> Message | None:
+        """Carry out *change*, but for a message, which it returns, to `remember` or to leave out.
+
+        Such a message is known by its number, as one is that has left the memory.
+        """
+        message = message_by(change)
+        if message is not None:
+            self.messages.note(message.seq, id_key(message.id))
         match change:
             case Message():
-                self.messages.note(change.seq, id_key(change.id))
                 self.end_stream(change.id)
-                self.dropped_messages += self.messages.remember(change)
             case MessagesCleared():
                 self.messages.clear()
                 self.summary = None
@@ -100,10 +111,7 @@ class Fold:
             case ToolCall():
                 self._put_tool_call(change)
             case ToolResult():
-                self.settle_call(change)
-                if change.message_id is not None:
-                    self.messages.note(change.seq, id_key(change.call_id))
-                    self.dropped_messages += self.messages.remember(change.message)
+                self._settle_call(change)
             case Summary():
                 self.summary = change
             case UsageCounted():
@@ -128,14 +136,18 @@ class Fold:
                 self.journal_opened = change
             case _:
                 raise TypeError(f"{quote(change)} is no change of a conversation")
+        return message
+
+    def remember(self, message: Message) -> None:
+        """Take a message into memory that was noted; the oldest there may be dropped for it."""
+        self.dropped_messages += self.messages.remember(message)
 
     def _answer(self, answer: ApprovalAnswer) -> None:
         asked = self.approvals.get(answer.approval_id)
         if asked is not None:  # it may have been dropped, or damaged
             self.approvals.put(asked.id, evolve(asked, answer=answer))
 
-    def settle_call(self, result: ToolResult) -> None:
-        """Give a call its *result*; what that is as a message is another matter."""
+    def _settle_call(self, result: ToolResult) -> None:
         call = self.tool_calls.get(result.call_id)
         if call is not None:  # it may have been dropped, or damaged
             self._put_tool_call(evolve(call, result=result))

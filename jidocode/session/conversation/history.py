@@ -9,7 +9,7 @@ The rules, of both formats if nothing else is said:
 
 - The results of all calls of a message come directly after it, each once.
 - The ids of calls differ from each other; they and the names of tools have letters, digits,
-  `_` and `-` (for the ids Anthropic says so).
+  `_` and `-` (for the ids Anthropic says so), names up to 64 and ids up to 40 (OpenAI).
 - Nothing is empty or blank; text can be written as UTF-8.
 - Anthropic: user and assistant take turns, and the user begins. Reasoning has the signature
   of its provider, or is left out.
@@ -25,6 +25,7 @@ from typing import Any, Literal, cast, get_args
 
 from msgspec import Struct, field
 
+from jidocode.base.hashes import blake2b
 from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import (
     Block,
@@ -34,6 +35,7 @@ from jidocode.session.conversation.blocks import (
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
+    text_in,
 )
 from jidocode.session.conversation.changes import Message, Summary
 
@@ -47,6 +49,7 @@ _BEGINNING = "(The conversation goes on.)"
 _NOTHING = "(no output)"
 _NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_LENGTH = 64
+_ID_LENGTH = 40
 _SHOWN_IMAGES = {"image/jpeg", "image/png", "image/gif", "image/webp"}
 
 
@@ -113,15 +116,22 @@ def _items(messages: Iterable[Message]) -> list[_Item]:
 
 
 def _use(block: ToolUseBlock, taken: set[str]) -> ToolUseBlock:
-    call_id = _NOT_IN_NAME.sub("_", block.id)
+    call_id = _sendable_id(block.id)
     number = 1
     while call_id in taken:
         number += 1
-        call_id = f"{_NOT_IN_NAME.sub('_', block.id)}-{number}"
+        call_id = _sendable_id(f"{block.id}-{number}")
     taken.add(call_id)
     name = _NOT_IN_NAME.sub("_", block.name)[:_NAME_LENGTH]
     arguments = json.loads(_clean(json.dumps(dict(block.arguments), ensure_ascii=False)))
     return ToolUseBlock(call_id, name, arguments)
+
+
+def _sendable_id(call_id: str) -> str:
+    """Return *call_id* as servers take it: the same one in every request, for their caches."""
+    if len(call_id) <= _ID_LENGTH:
+        return _NOT_IN_NAME.sub("_", call_id)
+    return blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _result(found: ToolResultBlock | None, call_id: str) -> ToolResultBlock:
@@ -153,10 +163,6 @@ def _clean(text: str) -> str:
     return text
 
 
-def _text(blocks: Iterable[Block]) -> str:
-    return "".join([block.text for block in blocks if isinstance(block, TextBlock)])
-
-
 def _data_url(media_type: str, data: str) -> str:
     return f"data:{media_type};base64,{data}"
 
@@ -173,7 +179,7 @@ def _as_openai(items: Sequence[_Item]) -> list[dict[str, Any]]:
             case "user" if len(item.blocks) > 1 or not isinstance(item.blocks[0], TextBlock):
                 found.append({"role": "user", "content": list(map(_openai_part, item.blocks))})
             case role:
-                found.append({"role": role, "content": _text(item.blocks)})
+                found.append({"role": role, "content": text_in(item.blocks)})
     return found
 
 
@@ -182,7 +188,7 @@ def _openai_answer(item: _Item) -> list[dict[str, Any]]:
         TextBlock(f"[{_name_of(block)}]") if isinstance(block, (ImageBlock, FileBlock)) else block
         for block in item.blocks
     ]
-    text = _text(shown)
+    text = text_in(shown)
     if not text and not item.uses:
         return []  # only thought: no server takes that for an answer
     answer: dict[str, Any] = {"role": "assistant", "content": text or None}

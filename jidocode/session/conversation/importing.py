@@ -30,6 +30,7 @@ from jidocode.session.conversation.blocks import (
 from jidocode.session.conversation.changes import Role, ToolResult, now
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.conversation.history import NO_RESULT, HistoryFormat, check_format
+from jidocode.session.record import json_object
 
 _Part = Mapping[str, Any]
 
@@ -126,7 +127,8 @@ class _Import:
     """A list that is being read."""
 
     def __init__(self, import_id: str) -> None:
-        self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, import_id)
+        name = import_id.encode("utf-8", "backslashreplace").decode()  # it may have surrogates
+        self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, name)
         self._ids = 0
         self._answer: _Said | None = None
         # The calls of the last answer that have no result yet: their ids by those in the list.
@@ -172,8 +174,8 @@ class _Import:
                 arguments = json.loads(arguments or "{}")
             except (ValueError, RecursionError):
                 arguments = None
-        if not isinstance(arguments, dict):
-            self.repairs.append("arguments that are no JSON object were left out")
+        if json_object(arguments, max_length=checks.MAX_JSON_LENGTH) is None:
+            self.repairs.append("arguments that are no JSON object, or too long, were left out")
             arguments = {}
         if not isinstance(name, str) or not 0 < len(name) <= checks.MAX_LABEL_LENGTH:
             self.repairs.append("a call without a proper name was called unknown")
@@ -196,11 +198,32 @@ class _Import:
                 self.repairs.append("a call without a result was given one")
         self._open.clear()
 
-    def other(self, part: _Part) -> Block:
-        """Return what stands for a part that is not known here."""
+    def other(self, part: _Part) -> TextBlock:
+        """Return what stands for a part that is not known, or has no place, where it is."""
         kind = str(part["type"])[: checks.MAX_LABEL_LENGTH]
         self.repairs.append(f"a part of the type {quote(kind)} was left out")
         return TextBlock(f"[{kind}]")
+
+    def text(self, parts: Sequence[_Part], read: _ReadPart) -> str:
+        """Return *parts* as the text of what has nothing else: a system message, or a result."""
+        blocks = [read(self, part) for part in parts]
+        shown = [
+            block if isinstance(block, TextBlock) else self.other(part)
+            for block, part in zip(blocks, parts, strict=True)
+        ]
+        return "\n".join([block.text for block in shown])
+
+    def file_name(self, name: object) -> str:
+        """Return the name of a document, which may have none."""
+        if not isinstance(name, str) or not name:
+            return "file"
+        if len(name) > checks.MAX_LABEL_LENGTH:
+            self.repairs.append("the name of a file was too long, and was cut")
+        return name[: checks.MAX_LABEL_LENGTH]
+
+
+_ReadPart = Callable[[_Import, _Part], Block]
+"""How a part of a message is read, in one of the formats."""
 
 
 def _is_blank(block: Block) -> bool:
@@ -244,12 +267,6 @@ def _parts(content: object) -> list[_Part]:
     return list(cast("list[_Part]", content))
 
 
-def _plain(parts: Sequence[_Part], other: Callable[[_Part], Block]) -> str:
-    """Return the content of a result, which is text here."""
-    blocks = [TextBlock(part["text"]) if part["type"] == "text" else other(part) for part in parts]
-    return "\n".join([str(cast("TextBlock", block).text) for block in blocks])
-
-
 def _from_data_url(url: str) -> tuple[str, str]:
     head, _, data = url.removeprefix("data:").partition(",")
     return head.removesuffix(";base64"), data
@@ -262,27 +279,24 @@ def _read_openai(found: _Import, message: _Part) -> None:
     parts = _parts(message.get("content"))
     match message["role"]:
         case "system" | "developer":
-            found.say("system", [TextBlock(_plain(parts, found.other))])
+            found.say("system", [TextBlock(found.text(parts, _openai_block))])
         case "user":
             found.say("user", [_openai_block(found, part) for part in parts])
         case "assistant":
             thought = message.get("reasoning_content") or message.get("reasoning") or ""
             refusal = message.get("refusal") or ""
             calls = [
-                found.call(call.get("id"), call["function"].get("name"), _arguments(call))
+                found.call(call.get("id"), function.get("name"), function.get("arguments"))
                 for call in message.get("tool_calls") or ()
+                for function in [call["function"]]
             ]
             said = [_openai_block(found, part) for part in parts]
             found.answer([ReasoningBlock(thought), *said, TextBlock(refusal), *calls])
         case "tool":
-            content = _plain(parts, found.other)
+            content = found.text(parts, _openai_block)
             found.result(message.get("tool_call_id"), content, is_error=False)
         case role:
             raise ValueError(role)
-
-
-def _arguments(call: _Part) -> object:
-    return call["function"].get("arguments")
 
 
 def _openai_block(found: _Import, part: _Part) -> Block:
@@ -294,7 +308,7 @@ def _openai_block(found: _Import, part: _Part) -> Block:
                 return ImageBlock(*_from_data_url(url))
             return ImageBlock(url=url)
         case {"type": "file", "file": {"file_data": str(data), **rest}}:
-            return FileBlock(str(rest.get("filename") or "file"), *_from_data_url(data))
+            return FileBlock(found.file_name(rest.get("filename")), *_from_data_url(data))
         case _:
             return found.other(part)
 
@@ -306,13 +320,13 @@ def _read_anthropic(found: _Import, message: _Part) -> None:
     parts = _parts(message["content"])
     match message["role"]:
         case "system":
-            found.say("system", [TextBlock(_plain(parts, found.other))])
+            found.say("system", [TextBlock(found.text(parts, _anthropic_block))])
         case "assistant":
             found.answer([_anthropic_block(found, part) for part in parts])
         case "user":
             results = [part for part in parts if part["type"] == "tool_result"]
             for part in results:
-                content = _plain(_parts(part.get("content")), found.other)
+                content = found.text(_parts(part.get("content")), _anthropic_block)
                 is_error = bool(part.get("is_error"))
                 found.result(part.get("tool_use_id"), content, is_error=is_error)
             others = [part for part in parts if part["type"] != "tool_result"]
@@ -337,9 +351,9 @@ def _anthropic_block(found: _Import, part: _Part) -> Block:
         case {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}:
             return ImageBlock(kind, data)
         case {"type": "document", "source": {"type": "base64", "media_type": kind, "data": data}}:
-            return FileBlock(part.get("title") or "file", kind, data)
-        case {"type": "document", "source": {"type": "text", "data": str(text)}}:
+            return FileBlock(found.file_name(part.get("title")), kind, data)
+        case {"type": "document", "source": {"type": "text", "data": str(text)}} if text:
             data = base64.b64encode(text.encode("utf-8", "replace")).decode()
-            return FileBlock(part.get("title") or "file", "text/plain", data)
+            return FileBlock(found.file_name(part.get("title")), "text/plain", data)
         case _:
             return found.other(part)

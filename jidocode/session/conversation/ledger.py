@@ -15,7 +15,7 @@ from jidocode.errors import EventGapError, InvalidRequestError
 from jidocode.session.conversation import limits
 from jidocode.session.conversation.blocks import Completion
 from jidocode.session.conversation.change_log import ChangeLog
-from jidocode.session.conversation.changes import Change, Message, ToolResult, UsageCounted
+from jidocode.session.conversation.changes import Change, Message, UsageCounted, message_by
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.reports import ModelAnswered, Repair
 
@@ -126,11 +126,9 @@ class Ledger:
         message = self.fold.messages.at(seq)
         if message is not None:
             return message
-        change = self._log.read(seq)
-        if isinstance(change, ToolResult):
-            return change.message
-        assert isinstance(change, Message)  # noqa: S101 - messages are noted by these numbers
-        return change
+        message = message_by(self._log.read(seq))
+        assert message is not None  # noqa: S101 - messages are noted by these numbers
+        return message
 
     def message_with_id(self, message_id: str) -> Message | None:
         """Return the last message with that id, from memory or from the log.

@@ -7,13 +7,19 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import cast
+from typing import TypeGuard, cast
 
 from attrs import evolve
 from msgspec import Struct, field
 
 from jidocode.session.conversation import limits
-from jidocode.session.conversation.blocks import Block, Completion, ReasoningBlock, TextBlock
+from jidocode.session.conversation.blocks import (
+    Block,
+    Completion,
+    ReasoningBlock,
+    TextBlock,
+    text_in,
+)
 from jidocode.session.conversation.bounded import BoundedMap
 from jidocode.session.conversation.changes import (
     ChunkKind,
@@ -136,38 +142,34 @@ class StreamedMessage(Struct):
     Attributes:
         began: How it began.
         seqs: The numbers of the changes that made it.
-        parts: What they said: text, and blocks.
+        parts: What they said: each chunk as a block, see `chunk_block`, and the other blocks.
         length: Characters in it, of text and of reasoning; an offset counts them.
         extra: Characters in its other blocks.
     """
 
     began: StreamBegan
     seqs: list[int]
-    parts: list[str | Block] = field(default_factory=list[str | Block])
+    parts: list[Block] = field(default_factory=list[Block])
     length: int = 0
     extra: int = 0
 
     @property
     def blocks(self) -> list[Block]:
         """All blocks that are written down of it, but for its text and unsigned reasoning."""
-        return [part for part in self.parts if isinstance(part, Block) and not is_chunk(part)]
+        return [part for part in self.parts if not is_chunk(part)]
 
     def chunks(self) -> Iterator[tuple[ChunkKind, str]]:
         """Yield what came in chunks, oldest first."""
         for part in self.parts:
-            if isinstance(part, str):
-                yield "text", part
-            elif isinstance(part, ReasoningBlock) and is_chunk(part):
-                yield "reasoning", part.text
+            if is_chunk(part):
+                yield "text" if isinstance(part, TextBlock) else "reasoning", part.text
 
     def blocks_at(self, offset: int) -> list[Block]:
         """Return the other blocks that came after *offset* characters."""
         found: list[Block] = []
         place = 0
         for part in self.parts:
-            if isinstance(part, str):
-                place += len(part)
-            elif isinstance(part, ReasoningBlock) and is_chunk(part):
+            if is_chunk(part):
                 place += len(part.text)
             elif place == offset:
                 found.append(part)
@@ -179,7 +181,7 @@ class StreamedMessage(Struct):
             return
         self.seqs.append(change.seq)
         if isinstance(change, StreamChunk):
-            self.parts.append(as_part(change.text, change.kind))
+            self.parts.append(chunk_block(change.text, change.kind))
             self.length += len(change.text)
         else:
             self.parts.append(change.block)
@@ -191,54 +193,51 @@ class StreamedMessage(Struct):
         status: MessageStatus,
         created_at: datetime,
         *,
-        rest: Sequence[str | Block] = (),
+        rest: Sequence[Block] = (),
         completion: Completion | None = None,
     ) -> Message:
         """Return what it becomes if it ends with number *seq*, after *rest*."""
         parts = [*self.parts, *rest]
-        texts = [part for part in parts if isinstance(part, str)]
         return Message(
             seq=seq,
             id=self.began.id,
             role=self.began.role,
-            content="".join(texts),
+            content=text_in(parts),
             metadata=self.began.metadata,
             created_at=created_at,
             status=status,
-            blocks=() if len(texts) == len(parts) else _joined(parts),
+            blocks=() if all(isinstance(part, TextBlock) for part in parts) else _joined(parts),
             completion=completion,
         )
 
 
-def as_part(text: str, kind: ChunkKind) -> str | Block:
-    """Return what came as a part of a message that is being said."""
-    return text if kind == "text" else ReasoningBlock(text)
+def chunk_block(text: str, kind: ChunkKind) -> TextBlock | ReasoningBlock:
+    """Return a chunk as the part of a message that it is."""
+    return TextBlock(text) if kind == "text" else ReasoningBlock(text)
 
 
-def is_chunk(block: Block) -> bool:
-    """Whether *block* is the reasoning of a chunk, which has no signature yet."""
-    return isinstance(block, ReasoningBlock) and not block.signature and not block.redacted
+def is_chunk(block: Block) -> TypeGuard[TextBlock | ReasoningBlock]:
+    """Whether *block* is what comes in chunks: text, or reasoning without a signature yet."""
+    if isinstance(block, ReasoningBlock):
+        return not block.signature and not block.redacted
+    return isinstance(block, TextBlock)
 
 
-def _joined(parts: Iterable[str | Block]) -> tuple[Block, ...]:
+def _joined(parts: Iterable[Block]) -> tuple[Block, ...]:
     """Return *parts* as blocks: what came in pieces is one, and reasoning has its signature."""
     blocks: list[Block] = []
     for cls, group in groupby(parts, _chunk_class):
-        if cls is str:
-            blocks.append(TextBlock("".join(cast("Iterable[str]", group))))
-        elif cls is ReasoningBlock:
-            thought = cast("Iterable[ReasoningBlock]", group)
-            blocks.append(ReasoningBlock("".join([each.text for each in thought])))
-        else:
-            for block in cast("Iterable[Block]", group):
+        if cls is None:
+            for block in group:
                 _put(blocks, block)
+        else:
+            pieces = cast("Iterable[TextBlock | ReasoningBlock]", group)
+            blocks.append(cls("".join([each.text for each in pieces])))
     return tuple(blocks)
 
 
-def _chunk_class(part: str | Block) -> type | None:
-    if isinstance(part, str):
-        return str
-    return ReasoningBlock if is_chunk(part) else None
+def _chunk_class(part: Block) -> type[TextBlock | ReasoningBlock] | None:
+    return type(part) if is_chunk(part) else None
 
 
 def _put(blocks: list[Block], block: Block) -> None:

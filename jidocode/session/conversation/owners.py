@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from jidocode.base.refs import ActorRef
-from jidocode.base.text import quote
-from jidocode.errors import InvalidRequestError
+from jidocode.session.arguments import require_ref
 
 Owned = tuple[Literal["message", "call"], str]
 """What has an owner: of which sort it is, and its id."""
@@ -28,8 +27,8 @@ class Owners:
     @staticmethod
     def check(owner: object) -> None:
         """Refuse what is no owner."""
-        if owner is not None and not isinstance(owner, ActorRef):
-            raise InvalidRequestError(f"an owner must be an ActorRef, not {quote(owner)}")
+        if owner is not None:
+            require_ref("an owner", owner)
 
     def note(
         self, owner: ActorRef | None, kind: Literal["message", "call"], record_id: str

@@ -17,7 +17,7 @@ from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks, limits
-from jidocode.session.conversation.blocks import Block, Completion, TextBlock, ToolUseBlock
+from jidocode.session.conversation.blocks import Block, Completion, ToolUseBlock
 from jidocode.session.conversation.changes import (
     ChunkKind,
     Message,
@@ -29,7 +29,7 @@ from jidocode.session.conversation.changes import (
     now,
 )
 from jidocode.session.conversation.ledger import Ledger
-from jidocode.session.conversation.messages import StreamedMessage, as_part, is_chunk
+from jidocode.session.conversation.messages import StreamedMessage, chunk_block, is_chunk
 
 
 class _Waiting(Struct):
@@ -142,17 +142,16 @@ class Streams:
         stream = self._running(message_id)
         require_int("offset", offset, least=0)
         given = checks.block(stream.began.role, block)
-        if isinstance(given, TextBlock) or is_chunk(given):
+        if is_chunk(given):
             raise InvalidRequestError("text, and reasoning without a signature, come in chunks")
         waiting = self._waiting.get(message_id)
         length = stream.length + (waiting.length if waiting else 0)
-        if offset < length or given in stream.blocks:
-            known = stream.blocks_at(offset)
-            if any(checks.as_json([given]) == checks.as_json([each]) for each in known):
-                return length
+        there = stream.blocks_at(offset)
+        if any(checks.as_json(each) == checks.as_json(given) for each in there):
+            return length
         if offset != length:
             raise InvalidRequestError(
-                f"message {quote(message_id)} has {length} characters, not {offset}"
+                f"message {quote(message_id)} has {length} characters, not {quote(offset)}"
             )
         if len(stream.blocks) >= checks.MAX_BLOCKS:
             raise InvalidRequestError(f"a message may have {checks.MAX_BLOCKS} blocks")
@@ -204,7 +203,7 @@ class Streams:
             return known
         stream = self._running(message_id)
         waiting = self._waiting.get(message_id)
-        rest = [as_part(waiting.text, waiting.kind)] if waiting else []
+        rest = [chunk_block(waiting.text, waiting.kind)] if waiting else []
         self._ledger.count(message_id, completion)
         message = self._ledger.commit(
             lambda seq: stream.whole(seq, status, now(), rest=rest, completion=completion)

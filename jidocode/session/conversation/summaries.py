@@ -34,12 +34,12 @@ def summarize(
         raise InvalidRequestError("a summary must say something")
     require_int("upto_seq", upto_seq, least=1)
     checks.completion(completion)
+    if upto_seq > ledger.last_seq:
+        raise InvalidRequestError(f"there is no number {quote(upto_seq)} yet")
     if known is not None and known.id == summary_id:
         there = (known.content, known.upto_seq)
         checks.same("summary", summary_id, there, (content, upto_seq))
         return known
-    if upto_seq > ledger.last_seq:
-        raise InvalidRequestError(f"there is no number {quote(upto_seq)} yet")
     if known is not None and upto_seq < known.upto_seq:
         raise InvalidRequestError(f"there is a summary up to {known.upto_seq} already")
     ledger.count(summary_id, completion)

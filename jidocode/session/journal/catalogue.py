@@ -9,7 +9,6 @@ So an incomplete line at the end is not damage here. It may be just being writte
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +27,6 @@ from jidocode.errors import (
     EventGapError,
     InvalidRequestError,
     InvalidSessionError,
-    InvalidSessionIdError,
     JournalDamagedError,
     JournalError,
     JournalVersionError,
@@ -37,7 +35,7 @@ from jidocode.errors import (
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation.changes import Change, SessionChanged
 from jidocode.session.conversation.limits import MAX_PAGE_LENGTH
-from jidocode.session.journal.codec import decode, decode_as, encode, holds
+from jidocode.session.journal.codec import as_json, decode, decode_as, encode, holds
 from jidocode.session.journal.file import Journal
 from jidocode.session.journal.format import (
     MAX_LINE,
@@ -60,7 +58,7 @@ from jidocode.session.journal.ownership import owned, owner_path
 from jidocode.session.journal.place import journal_path, note_path, snapshots_path
 from jidocode.session.journal.writing import create_file
 from jidocode.session.project.locate import locate_project
-from jidocode.session.record import Session, validate_session_id
+from jidocode.session.record import Session, is_session_id
 
 _HEADER_SIZE = 256
 _BLOCK = 2**18
@@ -104,7 +102,7 @@ def list_journals(directory: str | os.PathLike[str]) -> list[Resumable]:
     holders = lock_holders()
     try:
         for path in Path(directory).iterdir():
-            if path.suffix == ".jsonl" and _is_session_id(path.stem):
+            if path.suffix == ".jsonl" and is_session_id(path.stem):
                 with suppress(FileNotFoundError):  # deleted meanwhile
                     found.append(_resumable(path, holders))
     except FileNotFoundError:
@@ -179,13 +177,13 @@ def export_journal(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         SessionNotFoundError: There is none.
         JournalVersionError: A newer version wrote it.
+        JournalDamagedError: A record in it is whole, but no change.
         JournalError: It cannot be read.
     """
     with _reading(path) as fd:
         found = scan(fd)
         for seq in found.index.seqs:
-            record = read_span(fd, seq, found.index.span(seq))
-            yield {"seq": seq, **json.loads(record.payload)}
+            yield as_json(read_span(fd, seq, found.index.span(seq)))
         wrong = sum(span.size for span in found.bad)
         if wrong or found.missing or found.header is None:
             yield {"damaged": {"bytes": wrong, "missing": found.missing}}
@@ -325,14 +323,6 @@ def _reading(path: Path) -> Generator[int]:
         raise SessionNotFoundError(path.stem) from error
     except OSError as error:
         raise JournalError(f"the journal cannot be read: {error.strerror}") from error
-
-
-def _is_session_id(text: str) -> bool:
-    try:
-        validate_session_id(text)
-    except InvalidSessionIdError:
-        return False
-    return True
 
 
 def _resumable(path: Path, holders: LockHolders) -> Resumable:

@@ -39,6 +39,7 @@ from jidocode.session.conversation.blocks import (
     TextBlock,
     ToolUseBlock,
     Usage,
+    text_in,
 )
 from jidocode.session.conversation.changes import (
     Approval,
@@ -63,7 +64,6 @@ from jidocode.session.conversation.changes import (
     ToolContextReplaced,
     ToolResult,
     UsageCounted,
-    text_in,
 )
 from jidocode.session.conversation.messages import id_key
 from jidocode.session.journal.format import JournalRecord
@@ -174,6 +174,10 @@ def encode(change: Change) -> bytes:
     return _ENCODER.encode({_TAGS[cls]: fields}).encode("utf-8", "surrogatepass")
 
 
+_NO_CHANGE = (AttributeError, TypeError, ValueError, RecursionError)
+"""What is raised where a record does not hold what a change has."""
+
+
 def decode(record: JournalRecord) -> Change:
     """Return the change in *record*.
 
@@ -195,9 +199,27 @@ def decode(record: JournalRecord) -> Change:
                 change = convert(given, cls)
             _refuse_unknown(fields, change)
             return change
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise JournalDamagedError(f"record {record.seq} of the journal is no change") from error
+    except _NO_CHANGE as error:
+        raise _damaged(record) from error
     raise JournalVersionError(f"record {record.seq} has the unknown tag {quote(tag)}")
+
+
+def as_json(record: JournalRecord) -> dict[str, Any]:
+    """Return the change in *record* as the JSON object that it is, with its number as `seq`.
+
+    Its class need not be known here.
+
+    Raises:
+        JournalDamagedError: It is no change at all.
+    """
+    try:
+        return {"seq": record.seq, **_read_json(record.payload)}
+    except _NO_CHANGE as error:
+        raise _damaged(record) from error
+
+
+def _damaged(record: JournalRecord) -> JournalDamagedError:
+    return JournalDamagedError(f"record {record.seq} of the journal is no change")
 
 
 def _block(_cls: type[Block], value: Any) -> object:

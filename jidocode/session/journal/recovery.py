@@ -32,12 +32,13 @@ from jidocode.session.conversation.changes import (
     SessionChanged,
     ToolCall,
     ToolResult,
+    message_by,
     now,
 )
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.conversation.fold import Fold
 from jidocode.session.conversation.ledger import Draft, Ledger
-from jidocode.session.conversation.messages import StreamedMessage, id_key
+from jidocode.session.conversation.messages import StreamedMessage
 from jidocode.session.journal.change_log import JournalLog
 from jidocode.session.journal.codec import decode, decode_as, holds, message_key
 from jidocode.session.journal.file import Durability, Journal
@@ -113,22 +114,15 @@ class Replay:
             return
         if holds(record, MessagesCleared):
             self._latest.clear()
-        change = decode(record)
-        if isinstance(change, ToolResult) and change.message_id is not None:
+        if self._fold.note(decode(record)) is not None:
             self._latest.append(record)
-            self._fold.messages.note(record.seq, id_key(change.call_id))
-            self._fold.settle_call(change)
-        else:
-            self._fold.apply(change)
 
     def finish(self) -> Fold:
         """Fold what was put off, and return the whole."""
         for record in self._latest:
-            change = decode(record)
-            if isinstance(change, ToolResult):
-                change = change.message
-            assert isinstance(change, Message)  # noqa: S101 - `take` has seen to that
-            self._fold.messages.remember(change)
+            message = message_by(decode(record))
+            assert message is not None  # noqa: S101 - `take` has seen to that
+            self._fold.remember(message)
         self._fold.count_anew()
         return self._fold
 

@@ -203,7 +203,7 @@ class State(GenServer):
             )
         except InvalidRequestError as error:
             self._interrupt(request.message_id, error)
-        except JournalWriteError as error:
+        except JournalError as error:
             self._tell_of_loss(error)
             log.warning("a chunk was lost: {}", error.message)
         self._flush_when_due()

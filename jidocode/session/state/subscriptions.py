@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from jidocode.base.refs import ActorRef
-from jidocode.base.text import quote
 from jidocode.errors import EventGapError, InvalidRequestError, JournalError
 from jidocode.otp.server.gen_server import GenServer
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.server.results import Refuse, Reply
+from jidocode.session.arguments import require_ref
 from jidocode.session.conversation.changes import Change
 from jidocode.session.conversation.conversation import Conversation
 from jidocode.session.requests import Request
@@ -118,7 +118,7 @@ class Subscriptions:
             EventGapError: The event after its number is not there.
             InvalidRequestError: The request breaks a rule, or there are too many.
         """
-        ref = _require_ref(request.subscriber)
+        ref = require_ref("a subscriber", request.subscriber)
         self._conversation.events(after_seq=request.after_seq, limit=1)
         self.unsubscribe(ref)
         if len(self._subscribers) >= MAX_SUBSCRIBERS:
@@ -130,7 +130,7 @@ class Subscriptions:
 
     def unsubscribe(self, ref: ActorRef) -> None:
         """Forget a subscriber, if it is one."""
-        known = self._subscribers.pop(_require_ref(ref), None)
+        known = self._subscribers.pop(require_ref("a subscriber", ref), None)
         if known is not None:
             self._server.demonitor(known.token)
 
@@ -185,9 +185,3 @@ class Subscriptions:
         self._server.send(ref, Events(self._server.ref, events))
         if known.after_seq < self._conversation.last_seq:
             self._server.send_after(0, SendMore(ref))
-
-
-def _require_ref(value: object) -> ActorRef:
-    if not isinstance(value, ActorRef):
-        raise InvalidRequestError(f"a subscriber must be an ActorRef, not {quote(value)}")
-    return value
