@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from colleagues import colleagues
 
 from jidocode import (
+    Allow,
     AsyncSessionSystem,
     Decision,
     Deny,
@@ -28,6 +30,8 @@ from jidocode import (
     TurnOutcome,
     allow_all,
 )
+from jidocode.base.stop import Stop
+from jidocode.bridges.mcp.offer import Access, Answer, Offer
 from jidocode.session.idle import HowIdle
 from jidocode.testing import eventually, is_alive, nothing_left
 
@@ -257,6 +261,37 @@ def test_a_call_ends_with_whoever_waits_for_it(session: SessionHandle, project: 
         other.kill()
         eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
     assert call(session, "odd__ok") == "fine"
+
+
+def test_clients_have_of_them_what_they_are_shown(session: SessionHandle, project: Path) -> None:
+    """Though the session remembers that all was always allowed, for another one."""
+    everything = session.tools.under(lambda _: Allow(always="*"))
+    assert not everything.call("odd__touch", {"path": "note"}).is_error
+    (project / "note").unlink()
+    offer = Offer(session, Access.READ_ONLY)
+    assert "odd__ok" in {tool.name for tool in offer.tools}
+    assert "odd__touch" not in {tool.name for tool in offer.tools}
+    assert offer.call("odd__ok", {}, Stop()).text == "fine"
+
+    refused = offer.call("odd__touch", {"path": "note"}, Stop())
+
+    assert (refused.is_error, "there is no tool" in refused.text) == (True, True)
+    assert not (project / "note").exists()
+
+
+def test_a_client_cancels_a_call(session: SessionHandle, project: Path) -> None:
+    """The server is told, and what is written down says so in words."""
+    note, stop = project / "note", Stop()
+    offer, answers = Offer(session, Access.ALLOW_ALL), list[Answer]()
+    calling = threading.Thread(target=lambda: answers.append(offer.call("odd__wait", {}, stop)))
+    calling.start()
+    eventually(lambda: note.exists() and note.read_text() == "began", timeout=SECONDS)
+    stop.request()
+    calling.join()
+    eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
+    (written,) = session.state.tool_calls()
+    assert answers == [Answer("the call was cancelled", is_error=True)]
+    assert (written.result and written.result.content) == "the call was cancelled"
 
 
 def test_a_confined_one_reaches_what_a_command_does(
