@@ -168,6 +168,8 @@ def read() -> Any:
 def main() -> None:
     if ODDITY == "hang":
         time.sleep(1000)
+    while ODDITY == "late" and not Path("open").exists():
+        time.sleep(0.01)
     if ODDITY == "die":
         sys.exit(f"the token is {os.environ.get('TOKEN')}")
     if ODDITY == "garbage":

@@ -30,9 +30,10 @@ from jidocode import (
     TurnOutcome,
     allow_all,
 )
-from jidocode.base.stop import Stop
+from jidocode.base.stop import Stop, Stopped
 from jidocode.bridges.mcp.offer import Access, Answer, Offer
 from jidocode.session.idle import HowIdle
+from jidocode.session.mcp.messages import Offered
 from jidocode.testing import eventually, is_alive, nothing_left
 
 ODD = Path(__file__).parents[1] / "support/odd_mcp_server.py"
@@ -292,6 +293,34 @@ def test_a_client_cancels_a_call(session: SessionHandle, project: Path) -> None:
     (written,) = session.state.tool_calls()
     assert answers == [Answer("the call was cancelled", is_error=True)]
     assert (written.result and written.result.content) == "the call was cancelled"
+
+
+def test_a_call_that_waits_for_its_server_can_be_cancelled(
+    system: SessionSystem, project: Path
+) -> None:
+    """It is not made when the server is ready at last."""
+    stop, ends = Stop(), list[BaseException]()
+    with opened(system, project, odd("late")) as session:
+
+        def touch() -> None:
+            servers = SessionHandle(system._system, session.id, stop).mcp
+            try:
+                servers._call(Offered("late", SECONDS), "late", "touch", {"path": "note"})
+            except Stopped as error:
+                ends.append(error)
+
+        calling = threading.Thread(target=touch)
+        calling.start()
+        eventually(lambda: "mcp:late" in children(session), timeout=SECONDS)
+        eventually(lambda: session.call("mcp:late", HowIdle()) == 0.0, timeout=SECONDS)
+        stop.request()
+        calling.join()
+        assert len(ends) == 1
+
+        (project / "open").touch()
+
+        assert call(session, "late__ok") == "fine"
+        assert not (project / "note").exists()
 
 
 def test_a_confined_one_reaches_what_a_command_does(
