@@ -23,7 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from jidocode.base import log
-from jidocode.base.text import LINE_LENGTH, describe
+from jidocode.base.text import LINE_LENGTH, describe, line, redact
 from jidocode.errors import McpServerError
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.mcp.messages import McpTool, Returned
@@ -36,8 +36,8 @@ from jidocode.session.project.boundary import Boundary
 
 REFRESH_SECONDS = 0.5
 """Between two lists of tools: a server may say all the time that they have changed."""
-
-
+LAST_WORDS = 500
+"""Characters that are logged of what a program has said at last."""
 LAST_SECONDS = 0.3
 """From the end of a program's streams to its own."""
 
@@ -197,7 +197,9 @@ class Connection:
         said = str(error) if isinstance(error, MCPError) else describe(error)
         # Further lines quote what was sent, or came, and cut it: half a key is still one.
         first = said.partition("\n")[0]
-        return McpServerError(self._server.name, without(first, self._server)[:LINE_LENGTH])
+        return McpServerError(
+            self._server.name, _without_secrets(first, self._server)[:LINE_LENGTH]
+        )
 
     # How it is reached
 
@@ -222,22 +224,21 @@ class Connection:
             has_ended = program.ended.is_set()
             watching.cancel()
             await program.close()
-            if pipes.last_words:
-                said = pipes.said_last(server.secrets)
+            if said := _without_secrets(pipes.said_last(), server):
                 tell = log.debug if self.tools else log.warning
-                tell("the MCP server {} has said at last: {}", server.name, said)
+                tell(
+                    "the MCP server {} has said at last: {}", server.name, line(said[-LAST_WORDS:])
+                )
         problem = program.problem or pipes.problem
         if problem is None and failure is not None and not has_ended:
             problem = self.error(failure)
         raise problem or McpServerError(server.name, "it has ended")
 
 
-def without(text: str, server: McpServer) -> str:
-    """Return *text* without the secrets of *server*, its address among them."""
-    for secret in sorted((*server.secrets, server.url or ""), key=len, reverse=True):
-        if len(secret) > 3:  # noqa: PLR2004 - what is shorter is a word, and not a secret
-            text = text.replace(secret, "***")
-    return text
+def _without_secrets(text: str, server: McpServer) -> str:
+    """Return *text* without those of *server*, its address among them."""
+    secrets = (*server.secrets, server.url or "")
+    return redact(text, (each for each in secrets if len(each) > 3))  # noqa: PLR2004 - others are words
 
 
 def _is_lost(error: Exception) -> bool:
