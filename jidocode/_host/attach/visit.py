@@ -122,7 +122,7 @@ def visit(name: str, deadline: Deadline) -> Visit:
             return _enter(name, *place.connect(name, seconds), seconds)
         except FileNotFoundError:
             problem = "it is being started"
-        except (ConnectionRefusedError, BlockingIOError) as error:
+        except (ConnectionRefusedError, BlockingIOError, InterruptedError) as error:
             problem = f"nobody opens: {error.strerror}"
         except TimeoutError:
             problem = "it does not answer"
