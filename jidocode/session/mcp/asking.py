@@ -35,8 +35,6 @@ CANCEL = "cancel_mcp_call"
 
 _Step = TypeVar("_Step")
 _Ask = Callable[[Name, object, float | None], Generator[_Step, Any, Any]]
-
-
 _FAILURES = (CallError, SupervisorError, ReadOnlyError)
 """What comes of asking a process that is gone, cannot be started, or must not be asked."""
 

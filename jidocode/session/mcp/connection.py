@@ -30,7 +30,7 @@ from jidocode.session.mcp.messages import McpTool, Returned
 from jidocode.session.mcp.program import Program
 from jidocode.session.mcp.reading import MAX_TOOLS, read_result, read_tools
 from jidocode.session.mcp.spec import McpServer
-from jidocode.session.mcp.transport import Pipes
+from jidocode.session.mcp.transport import PipeTransport
 from jidocode.session.mcp.web import web_client
 from jidocode.session.project.boundary import Boundary
 
@@ -59,7 +59,7 @@ class Connection:
         self._rules = rules
         self._closed = closed
         self._client: Client | None = None
-        self._pipes: Pipes | None = None
+        self._pipes: PipeTransport | None = None
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
 
@@ -211,7 +211,7 @@ class Connection:
                 yield streamable_http_client(server.url, http_client=web)
             return
         program = Program(server, self._project, self._rules, self._closed)
-        self._pipes = pipes = Pipes(server.name, program.streams, self._lost.set)
+        self._pipes = pipes = PipeTransport(server.name, program.streams, self._lost.set)
         watching = asyncio.ensure_future(program.ended.wait())
         watching.add_done_callback(lambda _done: self._lost.set())
         failure: Exception | None = None

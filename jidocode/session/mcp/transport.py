@@ -33,7 +33,7 @@ MAX_KEPT = 2000
 _Messages = tuple[ObjectReceiveStream[SessionMessage | Exception], ObjectSendStream[SessionMessage]]
 
 
-class Pipes:
+class PipeTransport:
     """The streams of a program.
 
     Attributes:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from jidocode.session.commands.streams import Streams
-from jidocode.session.mcp.transport import Pipes
+from jidocode.session.mcp.transport import PipeTransport
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from jidocode.session.mcp.transport import Pipes
 def test_the_last_words_begin_with_a_whole_one(said: str, kept: str) -> None:
     """Half of a key is none that is found in them, to be taken out."""
     streams = Streams.pipes(has_input=True, merge=False)
-    pipes = Pipes("shop", streams, lambda: None)
+    pipes = PipeTransport("shop", streams, lambda: None)
     os.write(streams.theirs[2], said.encode())
     streams.close_theirs()
     anyio.run(pipes._keep_last_words)
