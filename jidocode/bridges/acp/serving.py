@@ -22,7 +22,6 @@ from jidocode.bridges.acp.updates import Update
 from jidocode.bridges.acp.wire import StdioTransport
 from jidocode.bridges.pipes import Pipes
 from jidocode.errors import (
-    HostExitedError,
     InvalidMcpServerError,
     InvalidRequestError,
     InvalidSessionError,
@@ -205,9 +204,12 @@ def _code_of(error: JidocodeError) -> int:
     match error:
         case SessionNotFoundError():
             return _NOT_FOUND
-        case InvalidRequestError() | InvalidSessionError() | InvalidSessionIdError():
+        case (
+            InvalidRequestError()
+            | InvalidSessionError()
+            | InvalidSessionIdError()
+            | InvalidMcpServerError()
+        ):
             return _INVALID_PARAMS
-        case InvalidMcpServerError():
-            return _INVALID_PARAMS
-        case HostExitedError() | _:
+        case _:
             return _INTERNAL
