@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import frozen
 
 from jidocode.base.stop import Stop
 from jidocode.base.text import describe
-from jidocode.errors import HostExitedError, JidocodeError
+from jidocode.bridges.ending import until_lost
+from jidocode.errors import JidocodeError
 from jidocode.session.tools.calls import ToolCalls
 from jidocode.session.tools.policy import Policy, accept_edits, allow_all, read_only
 from jidocode.session.tools.tool import Tool, ToolKind
@@ -63,7 +64,6 @@ class Offer:
 
     Attributes:
         tools: They.
-        lost: Why nothing can be asked any more, if the system of the session has ended.
     """
 
     def __init__(self, session: SessionHandle, access: Access) -> None:
@@ -72,15 +72,14 @@ class Offer:
         self.tools: tuple[Tool, ...] = tuple(
             tool for tool in session.tools if access.offers(tool.kind)
         )
-        self.lost: HostExitedError | None = None
 
-    def lives(self) -> bool:
-        """Whether the session's system has not ended."""
-        try:
-            self._session._system.client.check()  # noqa: SLF001 - a handle asks nothing without a call
-        except HostExitedError as error:
-            self.lost = error
-        return self.lost is None
+    async def until_lost(self) -> NoReturn:
+        """Wait for the end of the session's system.
+
+        Raises:
+            HostExitedError: It has ended.
+        """
+        await until_lost(self._session._system.client)  # noqa: SLF001 - a handle asks nothing without a call
 
     def call(self, name: str, arguments: Mapping[str, Any], stop: Stop) -> Answer:
         """Make a call, and return what came of it; whatever goes wrong is an answer, too.
