@@ -46,6 +46,8 @@ if ODDITY == "names":
         {**tool("deep"), "inputSchema": {"type": "object", "description": "y" * 100_000}},
         tool(""),
     ]
+if ODDITY == "spoiled":
+    tools = [*(tool("") for _ in range(1000)), tool("learn")]
 if ODDITY == "many":
     tools = [tool(f"tool{number}") for number in range(20_000)]
 

@@ -34,6 +34,7 @@ from jidocode.base.stop import Stop, Stopped
 from jidocode.bridges.mcp.offer import Access, Answer, Offer
 from jidocode.session.idle import HowIdle
 from jidocode.session.mcp.messages import Offered
+from jidocode.system.logged import read_log
 from jidocode.testing import eventually, is_alive, nothing_left
 
 ODD = Path(__file__).parents[1] / "support/odd_mcp_server.py"
@@ -210,6 +211,17 @@ def test_a_list_that_changes_is_asked_for_again(session: SessionHandle) -> None:
     call(session, "odd__learn")
     eventually(lambda: "odd__new" in {tool.name for tool in session.tools}, timeout=SECONDS)
     assert call(session, "odd__new") == "fine"
+
+
+def test_what_is_left_out_is_logged_once(system: SessionSystem, project: Path) -> None:
+    """However much that is, and however often the server says that its tools have changed."""
+    with opened(system, project, odd("spoiled")) as session:
+        call(session, "spoiled__learn")
+        eventually(lambda: "spoiled__new" in {tool.name for tool in session.tools}, timeout=SECONDS)
+    logged = [each.text for each in read_log(NAME, last=2000) if "server spoiled" in each.text]
+    assert len(logged) == 1
+    assert "'' is no name" in logged[0]
+    assert len(logged[0]) < 2000
 
 
 def test_one_that_dies_is_started_by_the_next_use(session: SessionHandle) -> None:

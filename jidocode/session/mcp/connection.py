@@ -60,6 +60,7 @@ class Connection:
         self._closed = closed
         self._client: Client | None = None
         self._pipes: PipeTransport | None = None
+        self._left_out: list[str] = []  # why, as was logged last
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
 
@@ -151,8 +152,10 @@ class Connection:
             if not cursor or not page.tools or len(listed) > MAX_TOOLS:
                 break
         self.tools, left_out = read_tools(self._server.prefix, listed)
-        for reason in left_out:
-            log.warning("the MCP server {}: a tool is left out: {}", self._server.name, reason)
+        if left_out and left_out != self._left_out:
+            why = line("; ".join(left_out))
+            log.warning("the MCP server {}: tools are left out: {}", self._server.name, why)
+        self._left_out = left_out
 
     @property
     def is_lost(self) -> bool:
