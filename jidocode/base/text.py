@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 
 QUOTE_LENGTH = 80
 """Characters of a foreign value that one line shows."""
@@ -65,6 +66,13 @@ def _escaped(character: str) -> str:
     if character.isprintable():
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Return *text* with `***` in the place of each of *secrets*; to be done before it is cut."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may be in another
+        text = text.replace(secret, "***")
+    return text
 
 
 def describe(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from attrs import frozen
 from mcp import Client
 from mcp_clients import SECONDS, below, gone, listening, over_http, runs_below, text_of
 
-from jidocode.bridges.mcp.door import MOST_SILENT
+from jidocode.bridges.mcp.header_timeout import MOST_SILENT
 from jidocode.bridges.mcp.token import VARIABLE, take_token
 from jidocode.errors import InvalidSettingError
 from jidocode.testing import eventually

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import signal
 import socket
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +33,9 @@ from jidocode._host.attach.proof import (
     VisitorSide,
     misfit,
 )
+from jidocode._host.attach.visit import visit
 from jidocode._host.client.owner import OwnerClient
+from jidocode._host.deadline import Deadline
 from jidocode.testing import eventually
 
 _numbers = itertools.count()
@@ -247,6 +252,31 @@ def test_an_impostor_learns_nothing(name: str) -> None:
             with pytest.raises(AttachError, match="in its place"):
                 _attach_to(listener, name, answers)
     finally:
+        claim.release()
+
+
+def test_a_signal_handler_keeps_nobody_out(name: str) -> None:
+    """Who waits before the door, because of a crowd, waits on after it."""
+    claim, is_over = Claim(name), threading.Event()
+    main = threading.get_ident()
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+
+    def interrupt() -> None:
+        while not is_over.wait(0.05):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    interrupting = threading.Thread(target=interrupt)
+    try:
+        with claim.listen(), contextlib.ExitStack() as crowd:
+            for _ in range(place._BACKLOG + 1):
+                crowd.callback(knock(name).close)
+            interrupting.start()
+            with pytest.raises(AttachError, match=r"nobody opens: .* for 1 s"):
+                visit(name, Deadline.after(1.0))
+    finally:
+        is_over.set()
+        interrupting.join()
+        signal.signal(signal.SIGUSR1, before)
         claim.release()
 
 

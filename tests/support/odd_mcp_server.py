@@ -46,6 +46,8 @@ if ODDITY == "names":
         {**tool("deep"), "inputSchema": {"type": "object", "description": "y" * 100_000}},
         tool(""),
     ]
+if ODDITY == "spoiled":
+    tools = [*(tool("") for _ in range(1000)), tool("learn")]
 if ODDITY == "many":
     tools = [tool(f"tool{number}") for number in range(20_000)]
 
@@ -168,6 +170,8 @@ def read() -> Any:
 def main() -> None:
     if ODDITY == "hang":
         time.sleep(1000)
+    while ODDITY == "late" and not Path("open").exists():
+        time.sleep(0.01)
     if ODDITY == "die":
         sys.exit(f"the token is {os.environ.get('TOKEN')}")
     if ODDITY == "garbage":

@@ -18,6 +18,7 @@ from servers import worker
 from jidocode import (
     AttachError,
     HostExitedError,
+    ModelSpec,
     ReadOnlyError,
     SessionHandle,
     SessionSystem,
@@ -167,6 +168,19 @@ def test_a_command_ends_with_who_waits_for_it(
 def running(session: SessionHandle) -> list[str]:
     """Return the commands that run in *session*."""
     return [info.id for info in session.commands.list() if info.running and info.pid]
+
+
+@pytest.mark.parametrize("length", [2**16, 2**20])
+def test_a_model_may_be_told_much(name: str, length: int) -> None:
+    """More than one packet holds: whoever attaches is told it, too."""
+    model = ModelSpec("scripted_models:ScriptedModel", {"words": "x" * length})
+    with (
+        SessionSystem(name=name, durability="memory", model=model),
+        SessionSystem.attach(name, timeout=20.0) as attached,
+    ):
+        told = attached._running.tooling.model
+        assert told is not None
+        assert told.options == model.options
 
 
 def test_close_only_detaches(name: str, shop: SessionSystem, own: SessionHandle) -> None:

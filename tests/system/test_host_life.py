@@ -500,6 +500,19 @@ def test_a_module_that_cannot_be_preloaded_is_a_failed_start() -> None:
     assert psutil.Process().children() == []
 
 
+def test_what_a_preloaded_module_raises_is_shown_on_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As all foreign text is."""
+    (tmp_path / "talker.py").write_text(r"raise OverflowError('\x1b[2J' + 'x\n' * 100_000)")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(HostStartError, match="OverflowError") as failed:
+        SessionSystem(preload=["talker"])
+
+    assert str(failed.value).isprintable()
+    assert len(str(failed.value)) < 10_000
+
+
 def test_a_preloaded_module_cannot_make_the_host_deaf(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Path
 ) -> None:

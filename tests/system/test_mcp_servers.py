@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from colleagues import colleagues
 
 from jidocode import (
+    Allow,
     AsyncSessionSystem,
     Decision,
     Deny,
@@ -28,7 +30,11 @@ from jidocode import (
     TurnOutcome,
     allow_all,
 )
+from jidocode.base.stop import Stop, Stopped
+from jidocode.bridges.mcp.offer import Access, Answer, Offer
 from jidocode.session.idle import HowIdle
+from jidocode.session.mcp.messages import Offered
+from jidocode.system.logged import read_log
 from jidocode.testing import eventually, is_alive, nothing_left
 
 ODD = Path(__file__).parents[1] / "support/odd_mcp_server.py"
@@ -207,6 +213,17 @@ def test_a_list_that_changes_is_asked_for_again(session: SessionHandle) -> None:
     assert call(session, "odd__new") == "fine"
 
 
+def test_what_is_left_out_is_logged_once(system: SessionSystem, project: Path) -> None:
+    """However much that is, and however often the server says that its tools have changed."""
+    with opened(system, project, odd("spoiled")) as session:
+        call(session, "spoiled__learn")
+        eventually(lambda: "spoiled__new" in {tool.name for tool in session.tools}, timeout=SECONDS)
+    logged = [each.text for each in read_log(NAME, last=2000) if "server spoiled" in each.text]
+    assert len(logged) == 1
+    assert "'' is no name" in logged[0]
+    assert len(logged[0]) < 2000
+
+
 def test_one_that_dies_is_started_by_the_next_use(session: SessionHandle) -> None:
     """The call over which it died is not made again."""
     before = children(session)
@@ -257,6 +274,65 @@ def test_a_call_ends_with_whoever_waits_for_it(session: SessionHandle, project: 
         other.kill()
         eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
     assert call(session, "odd__ok") == "fine"
+
+
+def test_clients_have_of_them_what_they_are_shown(session: SessionHandle, project: Path) -> None:
+    """Though the session remembers that all was always allowed, for another one."""
+    everything = session.tools.under(lambda _: Allow(always="*"))
+    assert not everything.call("odd__touch", {"path": "note"}).is_error
+    (project / "note").unlink()
+    offer = Offer(session, Access.READ_ONLY)
+    assert "odd__ok" in {tool.name for tool in offer.tools}
+    assert "odd__touch" not in {tool.name for tool in offer.tools}
+    assert offer.call("odd__ok", {}, Stop()).text == "fine"
+
+    refused = offer.call("odd__touch", {"path": "note"}, Stop())
+
+    assert (refused.is_error, "there is no tool" in refused.text) == (True, True)
+    assert not (project / "note").exists()
+
+
+def test_a_client_cancels_a_call(session: SessionHandle, project: Path) -> None:
+    """The server is told, and what is written down says so in words."""
+    note, stop = project / "note", Stop()
+    offer, answers = Offer(session, Access.ALLOW_ALL), list[Answer]()
+    calling = threading.Thread(target=lambda: answers.append(offer.call("odd__wait", {}, stop)))
+    calling.start()
+    eventually(lambda: note.exists() and note.read_text() == "began", timeout=SECONDS)
+    stop.request()
+    calling.join()
+    eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
+    (written,) = session.state.tool_calls()
+    assert answers == [Answer("the call was cancelled", is_error=True)]
+    assert (written.result and written.result.content) == "the call was cancelled"
+
+
+def test_a_call_that_waits_for_its_server_can_be_cancelled(
+    system: SessionSystem, project: Path
+) -> None:
+    """It is not made when the server is ready at last."""
+    stop, ends = Stop(), list[BaseException]()
+    with opened(system, project, odd("late")) as session:
+
+        def touch() -> None:
+            servers = SessionHandle(system._system, session.id, stop).mcp
+            try:
+                servers._call(Offered("late", SECONDS), "late", "touch", {"path": "note"})
+            except Stopped as error:
+                ends.append(error)
+
+        calling = threading.Thread(target=touch)
+        calling.start()
+        eventually(lambda: "mcp:late" in children(session), timeout=SECONDS)
+        eventually(lambda: session.call("mcp:late", HowIdle()) == 0.0, timeout=SECONDS)
+        stop.request()
+        calling.join()
+        assert len(ends) == 1
+
+        (project / "open").touch()
+
+        assert call(session, "late__ok") == "fine"
+        assert not (project / "note").exists()
 
 
 def test_a_confined_one_reaches_what_a_command_does(

@@ -72,7 +72,7 @@ ASKS_LOG = b"L"
 
 
 class Welcome(Struct, frozen=True):
-    """What a visitor is given, with a descriptor of each process of *pids*.
+    """What a visitor is given in a file, with a descriptor of each process that may end.
 
     Attributes:
         key: The key of the system.
@@ -138,7 +138,7 @@ class Door:
         self._claim = claim
         self._messenger = messenger
         self._directory = directory
-        self._welcome = wire.pack(welcome)
+        self._welcome = _in_memory(wire.pack(welcome))
         self._ends = list(host.ends)
         self._log = host.log_tail
         self._await_log: dict[int, tuple[_Connection, int, int]] = {}
@@ -150,12 +150,17 @@ class Door:
         self._turned_away = 0
         self._next_word = 0.0
         self.idle_since: float | None = time.monotonic()
-        self._listener = claim.listen()
+        try:
+            self._listener = claim.listen()
+        except BaseException:
+            os.close(self._welcome)
+            raise
         close_in_forks(self, Door._descriptors)
 
     def _descriptors(self) -> list[int]:
         connections = [*self._inside.values(), *self._strangers.values()]
-        return [self._listener.fileno(), *(each.sock.fileno() for each in connections)]
+        own = [self._listener.fileno(), self._welcome]
+        return [*own, *(each.sock.fileno() for each in connections)]
 
     @property
     def visitors(self) -> int:
@@ -185,6 +190,8 @@ class Door:
         self._log.listener = None
         self._messenger.poller.unregister(self._listener.fileno())
         self._listener.close()
+        welcome, self._welcome = self._welcome, -1
+        os.close(welcome)
         for connection in [*self._inside.values(), *self._strangers.values()]:
             self._forget(connection)
         self._claim.release()
@@ -298,7 +305,7 @@ class Door:
         if problem:
             connection.sock.send(REFUSED + problem.encode())
             raise ProofError(problem)
-        socket.send_fds(connection.sock, [WELCOME + self._welcome], self._ends)
+        socket.send_fds(connection.sock, [WELCOME], [self._welcome, *self._ends])
         # From here on he is put out neither for others nor for being slow: he may have much to
         # import before he can say where he listens.
         fd = connection.sock.fileno()
@@ -376,6 +383,14 @@ class Door:
         self._messenger.poller.close_socket(connection.sock)
         if connection.address is not None:
             self._messenger.hang_up(connection.address)
+
+
+def _in_memory(content: bytes) -> int:
+    """Return the descriptor of a file that has *content*, of any length: a packet has a bound."""
+    descriptor = os.memfd_create("jidocode-welcome")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    return descriptor
 
 
 def _expect_nothing(_connection: _Connection, _packet: bytes) -> NoReturn:

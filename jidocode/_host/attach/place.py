@@ -285,13 +285,21 @@ def connect(name: str, seconds: float) -> tuple[socket.socket, bytes]:
             patience = _TIMEVAL.pack(whole, int((seconds - whole) * 1e6))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
             sock.connect(f"{place}/{name}.sock")
-            sock.getpeername()  # it fails if a signal handler has run meanwhile: not connected
+            _require_connected(sock)
             # Not before: then it might be the one of a system that has ended since.
             secret = _read_secret(f"{place}/{name}.key")
         except BaseException:
             sock.close()
             raise
     return sock, secret
+
+
+def _require_connected(sock: socket.socket) -> None:
+    """Raise if a signal handler has run while *sock* waited, which Python takes for its success."""
+    try:
+        sock.getpeername()
+    except OSError as error:
+        raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR)) from error
 
 
 def _read_secret(path: str) -> bytes:

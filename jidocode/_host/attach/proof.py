@@ -3,7 +3,7 @@
     visitor -> system   what it speaks, and fresh random bytes
     system  -> visitor  the same, and a proof over both sides' bytes: it knows the secret
     visitor -> system   what it is, and a proof over that and both sides' bytes
-    system  -> visitor  `Welcome`, or why there is none
+    system  -> visitor  a file with a `Welcome`, or why there is none
 
 The secret itself never travels. The system proves first, so whoever has put himself in its
 place learns nothing; and the two proofs have different labels, so none is good for the other.
@@ -28,7 +28,7 @@ _PROOF_BYTES = 32
 MAX_PACKET = 2**16
 """Bytes of the longest packet of either side."""
 REFUSED, WELCOME = b"R", b"W"
-"""What the answer to a visitor begins with."""
+"""What the answer to a visitor begins with; to one who is welcome, that is all of it."""
 
 
 class Visitor(Struct, frozen=True):

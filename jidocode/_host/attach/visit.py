@@ -122,7 +122,7 @@ def visit(name: str, deadline: Deadline) -> Visit:
             return _enter(name, *place.connect(name, seconds), seconds)
         except FileNotFoundError:
             problem = "it is being started"
-        except (ConnectionRefusedError, BlockingIOError) as error:
+        except (ConnectionRefusedError, BlockingIOError, InterruptedError) as error:
             problem = f"nobody opens: {error.strerror}"
         except TimeoutError:
             problem = "it does not answer"
@@ -179,11 +179,15 @@ def _enter(name: str, sock: socket.socket, secret: bytes, seconds: float) -> Vis
             undo.callback(os.close, descriptor)
         if packet.startswith(REFUSED):
             raise AttachError(_failure(name, quote(packet[1:].decode(errors="replace"))))
-        welcome = wire.unpack(packet[1:]) if packet.startswith(WELCOME) else None
-        if not isinstance(welcome, Welcome) or not descriptors:
+        if packet != WELCOME or not descriptors:
+            raise HungUpError("it has hung up")
+        file, *ends = descriptors
+        welcome = wire.unpack(os.pread(file, os.fstat(file).st_size, 0))
+        if not isinstance(welcome, Welcome) or not ends:
             raise HungUpError("it has hung up")
         undo.pop_all()
-    return Visit(sock, welcome, descriptors)
+    os.close(file)
+    return Visit(sock, welcome, ends)
 
 
 def _require_own(sock: socket.socket) -> None:

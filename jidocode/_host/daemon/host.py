@@ -365,12 +365,11 @@ def prepare_host(
     orphans.adopt_orphans()
     admin.shipper.install()
     modules = [wire.SERVER_SHELL[0], wire.SUPERVISOR_SHELL[0], *preload]
-    modules.sort(key=lambda name: not name.startswith(f"{log.PACKAGE}."))
-    ours = [name for name in modules if name.startswith(f"{log.PACKAGE}.")]
-    for name in ours:
-        importlib.import_module(name)
+    for name in modules:
+        if name.startswith(f"{log.PACKAGE}."):
+            importlib.import_module(name)
     use_app_path()
-    for name in modules[len(ours) :]:
+    for name in modules:  # those that were imported are found as they are
         importlib.import_module(name)
     # After the imports, for a module may set signals when it is imported; a host that no
     # longer got SIGCHLD would hear of no death any more.

@@ -43,6 +43,7 @@ from jidocode._host.limits import explain, is_kernels, refuse_tight_memory
 from jidocode._host.nesting import refuse_nested_start
 from jidocode._host.patches import refuse_patches
 from jidocode._host.transport.key import new_key
+from jidocode.base.text import line
 from jidocode.errors import HostStartError
 
 if TYPE_CHECKING:
@@ -255,18 +256,18 @@ class HostProcess:
 
     def _await_report(self, deadline: float) -> dict[str, Any]:
         descriptor = self._report.fileno()
-        line = b""
-        while not line.endswith(b"\n"):
+        report = b""
+        while not report.endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0 or not wait_for_any([descriptor], left):
                 raise self._failure("was not ready in time")
             chunk = os.read(descriptor, 4096)
             if not chunk:
                 raise self._failure(self._how_it_ended(deadline))
-            line += chunk
-        facts: dict[str, Any] = json.loads(line)
+            report += chunk
+        facts: dict[str, Any] = json.loads(report)
         if "error" in facts:
-            raise HostStartError(f"the host process could not start: {facts['error']}")
+            raise HostStartError(f"the host process could not start: {line(facts['error'])}")
         return facts
 
     def _how_it_ended(self, deadline: float) -> str:

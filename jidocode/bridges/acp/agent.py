@@ -12,7 +12,7 @@ from acp import PROTOCOL_VERSION, schema
 from jidocode.base.text import quote
 from jidocode.bridges.acp import permissions, updates
 from jidocode.bridges.acp.content import PromptBlock, as_content, text_of
-from jidocode.bridges.acp.permissions import MODE, MODEL, Preset
+from jidocode.bridges.acp.permissions import Preset
 from jidocode.bridges.acp.servers import EditorServer, as_servers
 from jidocode.bridges.acp.sessions import EditorSession, EditorSessions
 from jidocode.bridges.acp.turn import Editor, EditorTurn
@@ -219,20 +219,21 @@ class EditorAgent:
         """Choose the permission preset, or the model."""
         session = self.sessions.get(session_id)
         match config_id:
-            case "mode":
+            case permissions.MODE:
                 await self._set_preset(session, value)
                 mode = schema.CurrentModeUpdate(
                     session_update="current_mode_update", current_mode_id=str(session.preset)
                 )
                 await self._editor.show(session_id, mode)
-            case "model":
+            case permissions.MODEL:
                 if value not in self._known_models(session):
                     raise InvalidRequestError(f"there is no model {quote(value)}")
                 handle = await self.sessions.handle(session)
                 session.record = await handle.update_config({"model": value})
             case _:
                 raise InvalidRequestError(
-                    f"there is no option {quote(config_id)}; there are {MODE} and {MODEL}"
+                    f"there is no option {quote(config_id)}; "
+                    f"there are {permissions.MODE} and {permissions.MODEL}"
                 )
         _, options = await self._choices(session)
         return schema.SetSessionConfigOptionResponse(config_options=options)

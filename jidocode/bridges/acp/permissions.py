@@ -9,7 +9,15 @@ from typing import Any
 
 from acp import schema
 
-from jidocode.session.tools.policy import Allow, Decision, Deny, ToolRequest
+from jidocode.session.tools.policy import (
+    Allow,
+    Decision,
+    Deny,
+    ToolRequest,
+    allow_all,
+    is_plain_edit,
+    read_only,
+)
 from jidocode.session.tools.tool import ToolKind
 
 MODE, MODEL = "mode", "model"
@@ -41,14 +49,13 @@ class Preset(StrEnum):
         """Return what becomes of a call that edits or executes; None if a person is asked."""
         match self:
             case Preset.READ_ONLY:
-                return Deny("this session is read-only")
+                return read_only(request)
             case Preset.ASK:
                 return None
             case Preset.ACCEPT_EDITS:
-                is_edit = request.kind is ToolKind.EDIT and not request.protected
-                return Allow() if is_edit else None
+                return allow_all(request) if is_plain_edit(request) else None
             case Preset.ALLOW_ALL:
-                return Allow()
+                return allow_all(request)
 
 
 _TITLES = {
@@ -85,15 +92,13 @@ def decision(
     request: ToolRequest, outcome: schema.AllowedOutcome | schema.DeniedOutcome
 ) -> Decision:
     """Return what an answer means; one that was not offered is none."""
-    match outcome:
-        case schema.AllowedOutcome(option_id="allow_once"):
-            return Allow()
-        case schema.AllowedOutcome(option_id="allow_always") if _can_be_remembered(request):
-            return Allow(always=request.subject)
-        case schema.DeniedOutcome():
-            return Deny("the question was cancelled")
-        case _:
-            return Deny("the user has rejected it")
+    if isinstance(outcome, schema.DeniedOutcome):
+        return Deny("the question was cancelled")
+    if outcome.option_id == _ONCE:
+        return Allow()
+    if outcome.option_id == _ALWAYS and _can_be_remembered(request):
+        return Allow(always=request.subject)
+    return Deny("the user has rejected it")
 
 
 def _can_be_remembered(request: ToolRequest) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,9 +19,9 @@ from jidocode.bridges.acp.agent import EditorAgent
 from jidocode.bridges.acp.servers import EditorServer
 from jidocode.bridges.acp.updates import Update
 from jidocode.bridges.acp.wire import StdioTransport
+from jidocode.bridges.ending import TOLD_TO_END, until_lost
 from jidocode.bridges.pipes import Pipes
 from jidocode.errors import (
-    HostExitedError,
     InvalidMcpServerError,
     InvalidRequestError,
     InvalidSessionError,
@@ -34,9 +33,6 @@ from jidocode.errors import (
 if TYPE_CHECKING:
     from jidocode.system.asynchronous.system import AsyncSessionSystem
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_LOOK_SECONDS = 1.0
-"""How often it is looked whether the system has ended."""
 _END_SECONDS = 0.2
 """In which prompts under way are ended when the editor is gone."""
 _CLOSE_SECONDS = 0.4
@@ -78,9 +74,9 @@ async def _run(system: AsyncSessionSystem, others: Sequence[str], pipes: Pipes) 
 async def _serve(system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes) -> None:
     connection = EditorConnection(system, models, pipes)
     talking = asyncio.create_task(connection.talk())
-    lost = asyncio.create_task(_until_lost(system))
+    lost = asyncio.create_task(until_lost(system._system.client))  # noqa: SLF001 - it asks nothing without a call
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    for number in TOLD_TO_END:
         loop.add_signal_handler(number, talking.cancel)
     try:
         await asyncio.wait({talking, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,12 +88,6 @@ async def _serve(system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes
         lost.cancel()
         talking.cancel()
         await connection.end()
-
-
-async def _until_lost(system: AsyncSessionSystem) -> None:
-    while True:
-        system._system.client.check()  # noqa: SLF001 - it asks nothing without a call
-        await asyncio.sleep(_LOOK_SECONDS)
 
 
 class EditorConnection:
@@ -205,9 +195,12 @@ def _code_of(error: JidocodeError) -> int:
     match error:
         case SessionNotFoundError():
             return _NOT_FOUND
-        case InvalidRequestError() | InvalidSessionError() | InvalidSessionIdError():
+        case (
+            InvalidRequestError()
+            | InvalidSessionError()
+            | InvalidSessionIdError()
+            | InvalidMcpServerError()
+        ):
             return _INVALID_PARAMS
-        case InvalidMcpServerError():
-            return _INVALID_PARAMS
-        case HostExitedError() | _:
+        case _:
             return _INTERNAL

@@ -151,7 +151,7 @@ class EditorSessions:
             record = await self._system.session_record(session_id)
             if not _is_in(record, folder):
                 if is_ours:
-                    await self._system.stop_session(session_id)
+                    await self._stop(session_id)
                 raise _of_another_project(record)
             if session is None:
                 session = self._known.setdefault(session_id, EditorSession(record))

@@ -13,7 +13,7 @@ from jidocode.base import log
 from jidocode.base.text import describe, line
 from jidocode.bridges.acp import permissions, updates
 from jidocode.bridges.acp.updates import ShownCall, Translator, Update
-from jidocode.errors import CallError, JidocodeError
+from jidocode.errors import AgentError, CallError, JidocodeError
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import TurnEvent, TurnResult
 from jidocode.session.agent.model import ReasoningDelta, TextDelta, TokenUsage
@@ -92,7 +92,7 @@ class EditorTurn:
         """Prompt the agent of *handle*, show what happens, and return how it ended.
 
         Raises:
-            RequestError: It ended otherwise than a turn should.
+            AgentError: It ended otherwise than a turn should.
         """
         self._handle = handle
         self._size = handle._system.settings.context_tokens  # noqa: SLF001 - no other way says it
@@ -125,7 +125,7 @@ class EditorTurn:
         if reason is None:
             error = result.error
             said = error.message if isinstance(error, JidocodeError) else str(error or "")
-            raise RequestError(-32603, line(f"the turn ended as {result.outcome}: {said}"))
+            raise AgentError(line(f"the turn ended as {result.outcome}: {said}"))
         return schema.PromptResponse(stop_reason=reason, usage=updates.usage(result.usage))
 
     # What happens

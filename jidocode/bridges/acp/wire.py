@@ -9,21 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 from acp import RequestError
 
-from jidocode.base.lines import LineReader
 from jidocode.bridges.pipes import Pipes
 
 LONGEST_LINE = 2**25
 """Bytes of one message; of a longer one nothing is kept."""
-_AT_ONCE = 2**16
-"""Bytes that are read at once."""
-_NEVER_WAITS = 4096
-"""Bytes that a pipe which can be written to takes at once: PIPE_BUF."""
 
 
 class StdioTransport:
@@ -32,7 +25,7 @@ class StdioTransport:
     def __init__(self, pipes: Pipes, longest: int = LONGEST_LINE) -> None:
         """Talk to the client at *pipes*, in messages of up to *longest* bytes."""
         self._pipes = pipes
-        self._lines = _lines(pipes.source, longest)
+        self._lines = pipes.lines(longest)
         self._writing = asyncio.Lock()
         self._is_gone = False
 
@@ -60,14 +53,12 @@ class StdioTransport:
 
     async def _write(self, data: bytes) -> None:
         async with self._writing:
-            left = memoryview(data)
-            while left and not self._is_gone:
-                loop, sink = asyncio.get_running_loop(), self._pipes.sink
-                await _ready(loop.add_writer, loop.remove_writer, sink)
-                try:
-                    left = left[os.write(sink, left[:_NEVER_WAITS]) :]
-                except BrokenPipeError:  # soon the end of the input says so, too
-                    self._is_gone = True
+            if self._is_gone:
+                return
+            try:
+                await self._pipes.write(data)
+            except ConnectionError:
+                self._is_gone = True
 
 
 def read(text: bytes) -> dict[str, Any] | None:
@@ -103,31 +94,3 @@ def _is_id(value: object) -> bool:
 def _refusal(problem: str) -> dict[str, Any]:
     error = RequestError.invalid_request({"details": problem}).to_error_obj()
     return {"jsonrpc": "2.0", "id": None, "error": error}
-
-
-async def _lines(source: int, longest: int) -> AsyncIterator[bytes | None]:
-    """Yield the lines that come; None for one that is too long."""
-    loop = asyncio.get_running_loop()
-    reader = LineReader(longest)
-    while True:
-        await _ready(loop.add_reader, loop.remove_reader, source)
-        data = os.read(source, _AT_ONCE)
-        if not data:
-            return
-        for text in reader.feed(data):
-            yield text
-
-
-async def _ready(
-    add: Callable[..., object], remove: Callable[[int], object], descriptor: int
-) -> None:
-    """Wait until a descriptor can be read, or written."""
-    ready = asyncio.get_running_loop().create_future()
-    try:
-        add(descriptor, lambda: None if ready.done() else ready.set_result(None))
-    except PermissionError:  # a file can always be read, and not be waited for
-        return
-    try:
-        await ready
-    finally:
-        remove(descriptor)

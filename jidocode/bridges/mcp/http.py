@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from jidocode.bridges.mcp.door import Door
+from jidocode.bridges.mcp.header_timeout import HeaderTimeout
 from jidocode.bridges.mcp.offer import Offer
 from jidocode.bridges.mcp.server import make_server, run_until_told
 
@@ -57,7 +57,7 @@ def serve_http(offer: Offer, sock: socket.socket, token: str) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
-        http=Door,
+        http=HeaderTimeout,
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
@@ -14,14 +13,13 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
 from jidocode.base.stop import Stop
+from jidocode.bridges.ending import TOLD_TO_END
 from jidocode.bridges.mcp.offer import Answer, Offer
+from jidocode.errors import HostError
 from jidocode.session.tools.tool import Tool, ToolKind
 
 _PROGRESS_SECONDS = 1.0
 """How often a client that wants to know is told that a call goes on."""
-_LOOK_SECONDS = 1.0
-"""How often it is looked whether the session's system has ended."""
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _HINTS = {
     ToolKind.READ: types.ToolAnnotations(
@@ -109,26 +107,29 @@ def run_until_told(offer: Offer, serving: Callable[[], Awaitable[None]]) -> None
     Raises:
         HostExitedError: The session's system has ended, which is noticed within a second.
     """
+    lost: list[HostError] = []
 
     async def run() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_when_told, tasks.cancel_scope)
-            tasks.start_soon(_cancel_when_lost, offer, tasks.cancel_scope)
+            tasks.start_soon(_cancel_when_lost, offer, tasks.cancel_scope, lost)
             await serving()
             tasks.cancel_scope.cancel()
 
     anyio.run(run)
-    if offer.lost is not None:
-        raise offer.lost
+    if lost:
+        raise lost[0]
 
 
 async def _cancel_when_told(scope: CancelScope) -> None:
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+    with anyio.open_signal_receiver(*TOLD_TO_END) as signals:
         async for _ in signals:
             scope.cancel()
 
 
-async def _cancel_when_lost(offer: Offer, scope: CancelScope) -> None:
-    while offer.lives():  # noqa: ASYNC110 - nobody tells
-        await anyio.sleep(_LOOK_SECONDS)
-    scope.cancel()
+async def _cancel_when_lost(offer: Offer, scope: CancelScope, lost: list[HostError]) -> None:
+    try:
+        await offer.until_lost()
+    except HostError as error:
+        lost.append(error)
+        scope.cancel()

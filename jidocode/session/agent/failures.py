@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from jidocode.base.text import line
+from jidocode.base.text import line, redact
 from jidocode.errors import (
     ContextOverflowError,
     ModelAuthenticationError,
@@ -97,9 +97,7 @@ def error_of(refusal: Refusal, retry_after: float | None, secrets: Iterable[str]
 
 def shown(text: str, secrets: Iterable[str]) -> str:
     """Return *text* as an error quotes it: bounded, printable, without *secrets*."""
-    # Before it is cut: a cut key is half a key, and not found any more.
-    for secret in sorted((each for each in secrets if each), key=len, reverse=True):
-        text = text.replace(secret, "***")
+    text = redact(text, secrets)
     return line(text if len(text) <= SHOWN else f"{text[:SHOWN]}...").strip()
 
 

@@ -41,6 +41,7 @@ from jidocode.session.agent.bounding import ErrorAnswerError, bound
 from jidocode.session.agent.chunks import ChunkReader, read_chunk
 from jidocode.session.agent.failures import error_of, refusal_of, seconds_of, shown
 from jidocode.session.agent.model import Delta, ModelRequest, Stop, StopReason
+from jidocode.session.proxies import HERE
 
 # Each request would be a line in the app's log, with its address, in which a key may stand.
 for _name in ("httpx2", "httpcore2", "openai"):
@@ -59,8 +60,6 @@ HANGING_UP = 0.1
 """Seconds for the server to end a response after its last event, so that its connection is kept."""
 _STATUSES = range(400, 600)
 """What counts as an HTTP status where a server has it in a stream."""
-_HERE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
-"""Servers that are asked directly, whatever the environment says of proxies."""
 _PLACES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """What may say where certificates are."""
 MOST_EVENT_CHARACTERS = 64_000_000
@@ -154,8 +153,7 @@ class OpenAIModel:
                     verify=certificates,
                     timeout=timeout,
                     transport=transport,
-                    # What is on this machine no proxy of another one can reach.
-                    mounts=dict.fromkeys(_HERE),
+                    mounts=dict.fromkeys(HERE),
                     # It would send the conversation, and the headers, to whomever it is told to.
                     follow_redirects=False,
                     event_hooks={"response": [bound]},

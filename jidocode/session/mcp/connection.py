@@ -23,21 +23,21 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from jidocode.base import log
-from jidocode.base.text import LINE_LENGTH, describe
+from jidocode.base.text import LINE_LENGTH, describe, line, redact
 from jidocode.errors import McpServerError
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.mcp.messages import McpTool, Returned
 from jidocode.session.mcp.program import Program
 from jidocode.session.mcp.reading import MAX_TOOLS, read_result, read_tools
 from jidocode.session.mcp.spec import McpServer
-from jidocode.session.mcp.transport import Pipes
+from jidocode.session.mcp.transport import PipeTransport
 from jidocode.session.mcp.web import web_client
 from jidocode.session.project.boundary import Boundary
 
 REFRESH_SECONDS = 0.5
 """Between two lists of tools: a server may say all the time that they have changed."""
-
-
+LAST_WORDS = 500
+"""Characters that are logged of what a program has said at last."""
 LAST_SECONDS = 0.3
 """From the end of a program's streams to its own."""
 
@@ -59,7 +59,8 @@ class Connection:
         self._rules = rules
         self._closed = closed
         self._client: Client | None = None
-        self._pipes: Pipes | None = None
+        self._pipes: PipeTransport | None = None
+        self._left_out: list[str] = []  # why, as was logged last
         self._changed = asyncio.Event()
         self._lost = asyncio.Event()
 
@@ -151,8 +152,10 @@ class Connection:
             if not cursor or not page.tools or len(listed) > MAX_TOOLS:
                 break
         self.tools, left_out = read_tools(self._server.prefix, listed)
-        for reason in left_out:
-            log.warning("the MCP server {}: a tool is left out: {}", self._server.name, reason)
+        if left_out and left_out != self._left_out:
+            why = line("; ".join(left_out))
+            log.warning("the MCP server {}: tools are left out: {}", self._server.name, why)
+        self._left_out = left_out
 
     @property
     def is_lost(self) -> bool:
@@ -197,7 +200,9 @@ class Connection:
         said = str(error) if isinstance(error, MCPError) else describe(error)
         # Further lines quote what was sent, or came, and cut it: half a key is still one.
         first = said.partition("\n")[0]
-        return McpServerError(self._server.name, without(first, self._server)[:LINE_LENGTH])
+        return McpServerError(
+            self._server.name, _without_secrets(first, self._server)[:LINE_LENGTH]
+        )
 
     # How it is reached
 
@@ -209,7 +214,7 @@ class Connection:
                 yield streamable_http_client(server.url, http_client=web)
             return
         program = Program(server, self._project, self._rules, self._closed)
-        self._pipes = pipes = Pipes(server.name, program.streams, self._lost.set)
+        self._pipes = pipes = PipeTransport(server.name, program.streams, self._lost.set)
         watching = asyncio.ensure_future(program.ended.wait())
         watching.add_done_callback(lambda _done: self._lost.set())
         failure: Exception | None = None
@@ -222,22 +227,21 @@ class Connection:
             has_ended = program.ended.is_set()
             watching.cancel()
             await program.close()
-            if pipes.last_words:
-                said = pipes.said_last(server.secrets)
+            if said := _without_secrets(pipes.said_last(), server):
                 tell = log.debug if self.tools else log.warning
-                tell("the MCP server {} has said at last: {}", server.name, said)
+                tell(
+                    "the MCP server {} has said at last: {}", server.name, line(said[-LAST_WORDS:])
+                )
         problem = program.problem or pipes.problem
         if problem is None and failure is not None and not has_ended:
             problem = self.error(failure)
         raise problem or McpServerError(server.name, "it has ended")
 
 
-def without(text: str, server: McpServer) -> str:
-    """Return *text* without the secrets of *server*, its address among them."""
-    for secret in sorted((*server.secrets, server.url or ""), key=len, reverse=True):
-        if len(secret) > 3:  # noqa: PLR2004 - what is shorter is a word, and not a secret
-            text = text.replace(secret, "***")
-    return text
+def _without_secrets(text: str, server: McpServer) -> str:
+    """Return *text* without those of *server*, its address among them."""
+    secrets = (*server.secrets, server.url or "")
+    return redact(text, (each for each in secrets if len(each) > 3))  # noqa: PLR2004 - others are words
 
 
 def _is_lost(error: Exception) -> bool:

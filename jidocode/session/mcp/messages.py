@@ -41,7 +41,7 @@ class McpServerTools(Record):
 
     Attributes:
         server: Its name.
-        tools: The names of its tools, as models call them; the last ones that are known.
+        tools: The names of its tools, as models call them; none if they cannot be called.
         error: Why they cannot be called; None if they can.
     """
 

@@ -53,8 +53,10 @@ def read_tools(prefix: str, listed: Iterable[Any]) -> tuple[tuple[McpTool, ...],
         if len(tools) == MAX_TOOLS:
             left_out.append(f"there are more than {MAX_TOOLS} tools")
             break
-        schema = json.dumps(each.input_schema)
-        if len(schema) > MAX_SCHEMA:
+        schema = _as_json(each.input_schema)
+        if schema is None:
+            left_out.append(f"the arguments of {quote(each.name)} are no JSON")
+        elif len(schema) > MAX_SCHEMA:
             left_out.append(f"the arguments of {quote(each.name)} take {len(schema)} characters")
         elif size + len(schema) > MAX_SCHEMAS:
             left_out.append(f"the arguments of all tools take more than {MAX_SCHEMAS} characters")
@@ -68,6 +70,14 @@ def read_tools(prefix: str, listed: Iterable[Any]) -> tuple[tuple[McpTool, ...],
             tools.setdefault(tool.name, tool)
             size += len(schema)
     return tuple(tools.values()), left_out
+
+
+def _as_json(schema: object) -> str | None:
+    """Return *schema* as JSON; None if it has numbers, such as NaN, that only Python's JSON has."""
+    try:
+        return json.dumps(schema, allow_nan=False)
+    except ValueError:
+        return None
 
 
 def _read_tool(prefix: str, listed: Any, schema: str) -> McpTool:

@@ -59,8 +59,8 @@ class McpClient(AsyncGenServer):
         self._server = server
         self._project = await self.ask(_pinned, session)
         self._use = Use()
-        self._calls: dict[str, asyncio.Task[Any]] = {}
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calls: dict[str, asyncio.Task[CallResult]] = {}
+        self._settled = asyncio.Event()  # it is ready, or has failed
         self._error: McpServerError | None = None
         self._is_remembered = False
         self._connection: Connection | None = None
@@ -73,27 +73,18 @@ class McpClient(AsyncGenServer):
             from jidocode.session.mcp.connection import Connection  # noqa: PLC0415 - see above
 
             self._connection = Connection(self._server, self._project, rules, closed)
-            self._error = await self._connection.keep(self._become_ready)
+            self._error = await self._connection.keep(self._settled.set)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task
             self._error = McpServerError(
                 self._server.name, f"its process failed: {type(error).__name__}"
             )
-        if not self._ready.done():
+        if not self._settled.is_set():
             self._is_remembered = True
-            self._ready.set_result(None)
+            self._settled.set()
             await asyncio.sleep(REMEMBERED)
         for call in list(self._calls.values()):
             call.cancel()
         self.stop()
-
-    @property
-    def _why(self) -> str:
-        """Why the server is not there, nothing if it is."""
-        return "" if self._error is None else self._error.problem
-
-    def _become_ready(self) -> None:
-        if not self._ready.done():
-            self._ready.set_result(None)
 
     async def handle_call(self, request: Any, caller: Caller) -> CallResult:
         """Say which tools there are, make a call of one, or cancel that."""
@@ -104,7 +95,6 @@ class McpClient(AsyncGenServer):
                 return Reply(None)
             case ListTools():
                 self._use.note()
-                await self._ready
                 return Reply(await self._offered())
             case CallTool():
                 self._use.note()
@@ -128,6 +118,7 @@ class McpClient(AsyncGenServer):
         self._project.close()
 
     async def _offered(self) -> Offered:
+        await self._settled.wait()
         connection = self._connection
         if connection is not None and connection.is_lost and not self._is_remembered:
             await asyncio.Event().wait()  # for the end of this process: whoever asks, asks the next
@@ -136,14 +127,10 @@ class McpClient(AsyncGenServer):
         return Offered(self._server.name, self._server.timeout, connection.tools)
 
     async def _call(self, request: CallTool) -> CallResult:
-        await self._ready
-        connection = self._connection
-        if self._error is not None or connection is None:
-            return Refuse(self._error or McpServerError(self._server.name, "it has ended"))
         if len(self._calls) >= MAX_CALLS:
             problem = f"{MAX_CALLS} calls are under way, and no more may be"
             return Refuse(McpServerError(self._server.name, problem))
-        call = asyncio.ensure_future(connection.call(request.tool, request.arguments))
+        call = asyncio.ensure_future(self._make(request))
         self._calls[request.call_id] = call
         try:
             with _cancelled_with(request.waiter, call):
@@ -152,12 +139,18 @@ class McpClient(AsyncGenServer):
             call.cancel()
             del self._calls[request.call_id]
         if call.cancelled():
-            problem = self._why or "the call was cancelled"
+            problem = "the call was cancelled" if self._error is None else self._error.problem
             return Refuse(McpServerError(self._server.name, problem))
-        error = call.exception()
-        if error is None:
-            return Reply(call.result())
-        return Refuse(connection.error(error))
+        return call.result()
+
+    async def _make(self, request: CallTool) -> CallResult:
+        await self._settled.wait()
+        if self._error is not None or self._connection is None:
+            return Refuse(self._error or McpServerError(self._server.name, "it has ended"))
+        try:
+            return Reply(await self._connection.call(request.tool, request.arguments))
+        except McpServerError as error:
+            return Refuse(error)
 
 
 def _pinned(server: GenServer, session: Session) -> Boundary:

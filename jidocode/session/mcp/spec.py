@@ -91,7 +91,8 @@ class McpServer(Record):
         import hashlib  # noqa: PLC0415 - few names are long, and all apps wait for imports
 
         mark = hashlib.sha256(self.name.encode()).hexdigest()[:6]
-        return f"{plain[: MAX_PREFIX_LENGTH - len(mark) - 1]}_{mark}".lstrip("_")
+        cut = plain[: MAX_PREFIX_LENGTH - len(mark) - 1].rstrip("_")  # two are the end of it
+        return f"{cut}_{mark}".lstrip("_")
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def _tool(offered: Offered, tool: McpTool) -> Tool:
 
 
 def _call(offered: Offered, tool: McpTool, arguments: Mapping[str, Any]) -> Steps[str]:
-    prefix = prefix_of(tool.name) or ""
+    prefix, _, _ = tool.name.partition(SEPARATOR)
     returned = yield from use(
         lambda session: session.mcp._call(offered, prefix, tool.own_name, arguments)  # noqa: SLF001 - for these alone
     )

@@ -18,7 +18,7 @@ from mcp.shared.message import SessionMessage
 
 from jidocode.base import log
 from jidocode.base.lines import LineReader
-from jidocode.base.text import line, quote
+from jidocode.base.text import quote
 from jidocode.errors import McpServerError
 from jidocode.session.commands.streams import Streams
 
@@ -33,12 +33,11 @@ MAX_KEPT = 2000
 _Messages = tuple[ObjectReceiveStream[SessionMessage | Exception], ObjectSendStream[SessionMessage]]
 
 
-class Pipes:
+class PipeTransport:
     """The streams of a program.
 
     Attributes:
         problem: Why nobody listens to it any more, if it broke a rule.
-        last_words: The end of what it has said on its standard error.
     """
 
     def __init__(self, name: str, streams: Streams, on_end: Callable[[], object]) -> None:
@@ -48,7 +47,7 @@ class Pipes:
         self._on_end = on_end
         self._is_noisy = False
         self.problem: McpServerError | None = None
-        self.last_words = b""
+        self._last_words = b""
 
     @asynccontextmanager
     async def messages(self) -> AsyncGenerator[_Messages]:
@@ -109,7 +108,7 @@ class Pipes:
 
     async def _keep_last_words(self) -> None:
         while data := await self._read_some("stderr"):
-            self.last_words = (self.last_words + data)[-MAX_KEPT:]
+            self._last_words = (self._last_words + data)[-MAX_KEPT:]
 
     async def _write(
         self,
@@ -134,9 +133,9 @@ class Pipes:
             with contextlib.suppress(BlockingIOError):
                 left = left[os.write(descriptor, left[:WRITE_SIZE]) :]
 
-    def said_last(self, secrets: tuple[str, ...]) -> str:
-        """Return the end of what it has said on its standard error, without *secrets*."""
-        text = self.last_words.decode("utf-8", "replace")
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return line(text.strip()[-500:])
+    def said_last(self) -> str:
+        """Return the end of what it has said on its standard error, which begins with a word."""
+        text = self._last_words.decode("utf-8", "replace")
+        if len(self._last_words) == MAX_KEPT:  # half a word may be half a secret, which none finds
+            text = "".join(text.split(maxsplit=1)[1:])
+        return text.strip()

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx2
 
+from jidocode.session.proxies import HERE
+
 # Each request would be a line in the app's log, with its address, in which a key may stand.
 for _name in ("httpx2", "httpcore2", "mcp"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -32,7 +34,9 @@ async def web_client(
     timeout = httpx2.Timeout(seconds, read=STREAM_SECONDS)
     heads = {**_PLAIN, **headers}
     hooks: dict[str, list[Callable[..., Any]]] = {"request": [_hurry], "response": [_bound]}
-    async with httpx2.AsyncClient(headers=heads, timeout=timeout, event_hooks=hooks) as client:
+    async with httpx2.AsyncClient(
+        headers=heads, timeout=timeout, mounts=dict.fromkeys(HERE), event_hooks=hooks
+    ) as client:
         yield client
 
 

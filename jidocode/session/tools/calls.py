@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
+from jidocode.base.stop import Stopped
 from jidocode.base.text import describe, quote
 from jidocode.errors import (
     ActorExitedError,
@@ -59,27 +60,43 @@ class ToolCalls:
     """Calls of the tools of one session.
 
     Attributes:
-        tools: By their names, those of every session first; none of its MCP servers.
+        tools: By their names, those of every session first; its MCP servers are asked for theirs.
+        patience: Seconds that a policy has to decide.
     """
 
     def __init__(
-        self, session_id: str, tools: Iterable[Tool], policy: AsyncPolicy, *, patience: float
+        self,
+        session_id: str,
+        tools: Iterable[Tool],
+        policy: AsyncPolicy,
+        *,
+        patience: float,
+        asks_servers: bool = True,
     ) -> None:
-        """Make calls of *tools*; *policy* has *patience* seconds to decide."""
+        """Make calls of *tools*, and unless told otherwise of what MCP servers have beside them."""
         self._session_id = session_id
         self._policy = policy
+        self._asks_servers = asks_servers
         self.patience = patience
         self.tools = {tool.name: tool for tool in tools}
 
     def under(self, policy: AsyncPolicy) -> ToolCalls:
         """Return those of the same tools under another policy."""
-        return ToolCalls(self._session_id, self.tools.values(), policy, patience=self.patience)
+        return ToolCalls(
+            self._session_id,
+            self.tools.values(),
+            policy,
+            patience=self.patience,
+            asks_servers=self._asks_servers,
+        )
 
     def listed(self) -> Steps[list[Tool]]:
         """Return all tools, those of the session's MCP servers last."""
         from jidocode.session.mcp.tools import tools_of  # noqa: PLC0415 - few sessions have any
 
         tools = dict(self.tools)
+        if not self._asks_servers:
+            return list(tools.values())
         for offered in (yield from use(lambda session: session.mcp._offered())):  # noqa: SLF001 - for these alone
             if offered.error is not None:
                 log.warning("a session lacks tools: {}", offered.error)
@@ -107,7 +124,7 @@ class ToolCalls:
         from jidocode.session.mcp.tools import prefix_of, tools_of  # noqa: PLC0415 - as above
 
         prefix = prefix_of(name)
-        if prefix is None:
+        if prefix is None or not self._asks_servers:
             return None, []
         for offered in (yield from use(lambda session: session.mcp._offered(prefix))):  # noqa: SLF001 - for these alone
             if offered.error is not None:
@@ -350,6 +367,8 @@ def _twice(ask: Callable[[ToolContext], T]) -> Steps[T]:
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, Stopped):
+        return "the call was cancelled"
     if isinstance(error, (JidocodeError, OSError)):
         with contextlib.suppress(Exception):  # its class may have broken it
             return str(error) or describe(error)

@@ -131,10 +131,14 @@ def accept_edits(ask: AsyncPolicy = read_only) -> AsyncPolicy:
     """
 
     def decide(request: ToolRequest) -> Decision | Awaitable[Decision]:
-        is_edit = request.kind is ToolKind.EDIT and not request.protected
-        return Allow() if is_edit else ask(request)
+        return Allow() if is_plain_edit(request) else ask(request)
 
     return decide
+
+
+def is_plain_edit(request: ToolRequest) -> bool:
+    """Whether *request* edits a file, and none that other programs execute later."""
+    return request.kind is ToolKind.EDIT and not request.protected
 
 
 _JOINTS = frozenset(";|&<>$`()\n\\\"'")

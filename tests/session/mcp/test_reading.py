@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from typing import Any
 
@@ -52,14 +53,16 @@ def test_lists_and_their_texts_are_bounded() -> None:
 def test_what_models_servers_would_refuse_is_left_out() -> None:
     """All of a request, for one tool: arguments that are no object, or far too many."""
     plain = types.Tool(name="plain", input_schema={"type": "string"})
+    endless = types.Tool(name="endless", input_schema={"type": "object", "maximum": math.inf})
     big = [
         types.Tool(name=f"t{number}", input_schema={"type": "object", "title": "x" * 30_000})
         for number in range(20)
     ]
-    tools, left_out = read_tools("s", [plain, *big])
+    tools, left_out = read_tools("s", [plain, endless, *big])
     assert len(tools) == 13
     assert left_out == [
         "the arguments of 'plain' are no object",
+        "the arguments of 'endless' are no JSON",
         "the arguments of all tools take more than 400000 characters",
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from jidocode import (
     InvalidChildSpecError,
@@ -73,6 +73,7 @@ def test_its_text_shows_no_secret() -> None:
 
 
 @given(st.text(min_size=1, max_size=100).filter(str.isprintable).filter(str.strip))
+@example("x" * 16 + " is where it is cut")
 def test_any_name_makes_a_beginning_of_names(name: str) -> None:
     """That models take, and that ends where two underscores are."""
     assert re.fullmatch(

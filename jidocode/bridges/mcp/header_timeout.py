@@ -1,4 +1,4 @@
-"""`Door`: connections of which nobody knows yet whose they are, few and not for long.
+"""`HeaderTimeout`: connections of which nobody knows yet whose they are, few and not for long.
 
 Any user's program of the machine can connect and say nothing. Each such connection takes a
 descriptor, of which a process has some hundred; uvicorn itself waits for ever.
@@ -17,10 +17,10 @@ SILENT_SECONDS = 5.0
 """In which a head has to come."""
 
 
-class Door(H11Protocol):
-    """A connection to the server."""
+class HeaderTimeout(H11Protocol):
+    """A connection to the server, which is hung up on unless it asks something soon."""
 
-    _silent: ClassVar[dict[Door, asyncio.TimerHandle]] = {}
+    _silent: ClassVar[dict[HeaderTimeout, asyncio.TimerHandle]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Let it in, for a while."""
