@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from loops import RUNNERS, OnAsyncio, Opening, Runner, nobody_waits
 from servers import worker
@@ -56,6 +57,28 @@ def test_tasks_that_open_one_project_get_one_session(loop: Runner, project: Path
                 for _ in range(4):
                     tasks.start_soon(open_it)
             assert len(ids) == len(await system.list_sessions()) == 1
+
+    loop.run(main)
+
+
+def test_who_does_not_wait_for_the_start_is_told_so(loop: Runner) -> None:
+    """Until it can be used; there is no moment in which it is neither."""
+
+    async def main() -> None:
+        system = AsyncSessionSystem(durability="memory")
+        is_answered = anyio.Event()
+
+        async def ask() -> None:
+            while not is_answered.is_set():
+                with suppress(HostError):
+                    assert await system.list_sessions() == []
+                    is_answered.set()
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            async with system:
+                await is_answered.wait()
 
     loop.run(main)
 
