@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -31,6 +31,7 @@ from jidocode import (
     CreationRate,
     HostError,
     InvalidSettingError,
+    JournalError,
     Message,
     NoProcessError,
     RateLimitedError,
@@ -38,6 +39,7 @@ from jidocode import (
     SessionRefused,
 )
 from jidocode.otp import ChildExited, Killed, Start, start
+from jidocode.system.asynchronous.export import AsyncExport
 from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.turns import AT_A_TIME
 from jidocode.system.asynchronous.waiting import in_thread
@@ -79,6 +81,24 @@ def test_who_does_not_wait_for_the_start_is_told_so(loop: Runner) -> None:
             tasks.start_soon(ask)
             async with system:
                 await is_answered.wait()
+
+    loop.run(main)
+
+
+def test_an_export_is_read_as_far_as_it_can_be(loop: Runner) -> None:
+    """Though many changes are read at once: first comes what is there, and then what was wrong."""
+
+    def begin() -> Iterator[dict[str, Any]]:
+        yield {"seq": 1}
+        yield {"seq": 2}
+        raise JournalError("the rest cannot be read")
+
+    async def main() -> None:
+        export = AsyncExport(begin)
+        assert [await anext(export), await anext(export)] == [{"seq": 1}, {"seq": 2}]
+        with pytest.raises(JournalError):
+            await anext(export)
+        assert [change async for change in export] == []
 
     loop.run(main)
 
