@@ -35,8 +35,8 @@ def as_markdown(changes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 paragraph = _paragraph(kind, value)
                 if paragraph:
                     said.append((kind, paragraph))
-    yield f"# {title or 'A session'}\n"
-    yield from (paragraph.translate(_CONTROLS) for _, paragraph in said)
+    paragraphs = [f"# {title or 'A session'}\n", *(paragraph for _, paragraph in said)]
+    yield from (each.translate(_CONTROLS) for each in paragraphs)
 
 
 def _paragraph(kind: str, value: Mapping[str, Any]) -> str | None:

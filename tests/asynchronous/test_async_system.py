@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from loops import RUNNERS, OnAsyncio, Opening, Runner, nobody_waits
 from servers import worker
@@ -30,6 +31,7 @@ from jidocode import (
     CreationRate,
     HostError,
     InvalidSettingError,
+    JournalError,
     Message,
     NoProcessError,
     RateLimitedError,
@@ -37,6 +39,7 @@ from jidocode import (
     SessionRefused,
 )
 from jidocode.otp import ChildExited, Killed, Start, start
+from jidocode.system.asynchronous.export import AsyncExport
 from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.turns import AT_A_TIME
 from jidocode.system.asynchronous.waiting import in_thread
@@ -56,6 +59,46 @@ def test_tasks_that_open_one_project_get_one_session(loop: Runner, project: Path
                 for _ in range(4):
                     tasks.start_soon(open_it)
             assert len(ids) == len(await system.list_sessions()) == 1
+
+    loop.run(main)
+
+
+def test_who_does_not_wait_for_the_start_is_told_so(loop: Runner) -> None:
+    """Until it can be used; there is no moment in which it is neither."""
+
+    async def main() -> None:
+        system = AsyncSessionSystem(durability="memory")
+        is_answered = anyio.Event()
+
+        async def ask() -> None:
+            while not is_answered.is_set():
+                with suppress(HostError):
+                    assert await system.list_sessions() == []
+                    is_answered.set()
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            async with system:
+                await is_answered.wait()
+
+    loop.run(main)
+
+
+def test_an_export_is_read_as_far_as_it_can_be(loop: Runner) -> None:
+    """Though many changes are read at once: first comes what is there, and then what was wrong."""
+
+    def begin() -> Iterator[dict[str, Any]]:
+        yield {"seq": 1}
+        yield {"seq": 2}
+        raise JournalError("the rest cannot be read")
+
+    async def main() -> None:
+        export = AsyncExport(begin)
+        assert [await anext(export), await anext(export)] == [{"seq": 1}, {"seq": 2}]
+        with pytest.raises(JournalError):
+            await anext(export)
+        assert [change async for change in export] == []
 
     loop.run(main)
 

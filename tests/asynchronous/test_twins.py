@@ -59,10 +59,7 @@ TWINS = [
     (Application, AsyncApplication),
 ]
 OTHER_NAMES = {"close": "aclose"}
-NOT_AWAITED = {
-    EventStream: {"begin", "end", "put"},  # they are the hub's
-    Monitor: {"report"},  # it is the monitors'
-}
+NOT_AWAITED: dict[type, set[str]] = {Monitor: {"report"}}  # it is the monitors'
 
 
 def public(cls: type) -> dict[str, object]:

@@ -225,6 +225,17 @@ def test_a_transcript_has_what_was_said_and_done() -> None:
     )
 
 
+def test_no_part_of_a_transcript_controls_a_terminal() -> None:
+    """Neither what was said nor the name of the session: others may have written the journal."""
+    said = {"role": "user", "created_at": "now", "content": "\x1b[2Jhello"}
+    changes: list[dict[str, Any]] = [
+        {"session_changed": {"session": {"name": "\x1b[2Jshop"}}},
+        {"message": said},
+    ]
+
+    assert "\x1b" not in "\n".join(as_markdown(changes))
+
+
 @pytest.mark.parametrize(
     "wrong", [{"JIDOCODE_STATE_DIR": os.devnull}, {"JIDOCODE_MAX_SESSIONS": "abc"}]
 )

@@ -78,7 +78,6 @@ class AsyncApplication(AsyncClosing):
             raise RuntimeError(f"one {type(self).__name__} is started once: make another one")
         self._is_entered = True
         await in_thread(self._start, undo=lambda outcome: outcome().close())
-        self._runner = AsyncRunner(self._tree)
         self._tree.client.check_missing()
         return self
 
@@ -86,8 +85,14 @@ class AsyncApplication(AsyncClosing):
         with self._opening:
             if self._is_closed:
                 raise HostExitedError("it was closed before it was started")
-            self._opened = opened = self._open()
+            opened = self._open()
+            self._prepare(opened)
+            self._opened = opened  # last: other tasks may use it from now on
         return opened
+
+    def _prepare(self, opened: Application) -> None:
+        """Have ready whatever is needed to use *opened*."""
+        self._runner = AsyncRunner(opened._running)  # noqa: SLF001 - it is of the same room
 
     async def aclose(self) -> None:
         """Stop every process, as `Application.close` does; closing twice is fine.

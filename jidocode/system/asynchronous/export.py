@@ -21,18 +21,23 @@ class AsyncExport:
         self._begin = begin
         self._source: Iterator[dict[str, Any]] | None = None
         self._page: deque[dict[str, Any]] = deque()
+        self._error: Exception | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> dict[str, Any]:
-        if not self._page:
+        if not self._page and self._error is None:
             await in_thread(self._read)
-        if not self._page:
-            raise StopAsyncIteration
-        return self._page.popleft()
+        if self._page:
+            return self._page.popleft()
+        error, self._error = self._error, None
+        raise StopAsyncIteration if error is None else error
 
     def _read(self) -> None:
         if self._source is None:
             self._source = self._begin()
-        self._page.extend(islice(self._source, _AT_ONCE))
+        try:
+            self._page.extend(islice(self._source, _AT_ONCE))
+        except Exception as error:  # noqa: BLE001 - raised when what came before it is read
+            self._error = error

@@ -121,11 +121,13 @@ class AsyncSessionSystem(AsyncApplication):
         import_module("jidocode.session.tools.calls")
         import_module("jidocode.system.asynchronous.agent")
         import_module("jidocode.system.asynchronous.toolbox")
-        opened = super()._start()
+        return super()._start()
+
+    def _prepare(self, opened: Application) -> None:
+        super()._prepare(opened)
         running = cast("RunningSystem", opened._running)  # noqa: SLF001 - it is of the same room
         tools, policy = self._tooling  # which only what is awaited can use
         running.tooling = Tooling(tools, policy, running.tooling.model)
-        return opened
 
     @property
     def _system(self) -> RunningSystem:
