@@ -7,7 +7,7 @@ import shlex
 from typing import Annotated, Any
 
 import pytest
-from attrs import field, frozen
+from attrs import field, frozen, make_class
 from hypothesis import given, strategies as st
 from msgspec import Meta
 
@@ -85,6 +85,34 @@ def test_a_schema_says_what_the_class_says() -> None:
     assert schema["properties"]["steps"]["items"] == {"$ref": "#/$defs/Step"}
     assert schema["$defs"]["Step"]["additionalProperties"] is False
     assert "readers" not in json.dumps(schema)
+
+
+@frozen
+class Tree:
+    """Arguments that have the like of them within them."""
+
+    name: str
+    parts: tuple[Tree, ...] = ()
+
+
+def test_a_schema_that_refers_to_itself_has_what_it_refers_to() -> None:
+    """Without that a model's server refuses each request."""
+    schema = json.loads(json.dumps(tool(arguments=Tree).schema))
+
+    assert schema["required"] == ["name"]
+    assert schema["properties"]["parts"]["items"] == {"$ref": "#/$defs/Tree"}
+    assert schema["$defs"]["Tree"] == {key: schema[key] for key in schema if key != "$defs"}
+
+
+def test_a_schema_is_that_of_its_class_though_another_one_has_its_name() -> None:
+    """In another module, say."""
+    inner = make_class("Step", {"old": field(type=str)}, frozen=True)
+    inner.__module__ = "elsewhere"
+    outer = make_class("Step", {"step": field(type=inner)}, frozen=True)
+    schema = tool(arguments=outer).schema
+
+    assert schema["required"] == ["step"]
+    assert schema["additionalProperties"] is False
 
 
 def test_every_tool_of_a_session_has_a_schema_and_words() -> None:

@@ -134,13 +134,13 @@ def _system(
     from jidocode.system.settings import Settings
     from jidocode.system.system import SessionSystem
 
-    spec = required(model_spec(model, base_url))
+    spec = _require(model_spec(model, base_url))
     with SessionSystem(Settings.load(config), model=spec) as system:
         yield system
 
 
-def required(spec: ModelSpec | None) -> ModelSpec:
-    """Return *spec*, which there has to be, and what it needs."""
+def _require(spec: ModelSpec | None) -> ModelSpec:
+    """Return *spec*; say what is missing if there is none, or not what it needs."""
     if spec is None:
         raise click.ClickException(
             "which model? Name it by --model or JIDOCODE_MODEL; its server is that of OpenAI, or "

@@ -16,6 +16,7 @@ What is done about its answers, in the process of the agent:
 
 turn.py          `Turn`: what is done next, from a prompt to the end of its turn
 running.py       `RunningTurn`: carries that out
+part_queue.py    `PartQueue`: what happens in a turn, on its way to whoever has prompted
 writing.py       `MessageWriter`: an answer, written into the State while it comes
 context.py       what a model is told before the conversation
 compaction.py    how a summary stands for a conversation that becomes too long

@@ -32,9 +32,9 @@ from jidocode.session.agent.messages import (
     MakeCalls,
     TurnPart,
     TurnResult,
-    joined,
 )
 from jidocode.session.agent.model import Model, ModelRequest
+from jidocode.session.agent.part_queue import PartQueue
 from jidocode.session.agent.retrying import RetryRules
 from jidocode.session.agent.turn import (
     Action,
@@ -65,9 +65,6 @@ from jidocode.session.state.client import AsyncStateClient
 
 MOST_WAITING = 100
 """Pieces of an answer that wait, before the model has to."""
-PULSE = 1.0
-"""Seconds after which whoever prompted is sent a sign of life, which tells whether he is there."""
-
 STOP_TIME = 1.0
 """Seconds in which a model has to stop; what comes of it later is dropped."""
 
@@ -79,51 +76,6 @@ class Broken(Struct, frozen=True):
     """The conversation cannot be read."""
 
     error: Exception
-
-
-class PartSender:
-    """Sends parts to whoever drives a turn; what waits goes together."""
-
-    def __init__(
-        self, send: Callable[[tuple[TurnPart, ...]], Awaitable[bool]], on_gone: Callable[[], object]
-    ) -> None:
-        """Send by *send*; call *on_gone* once nobody reads any more."""
-        self._send = send
-        self._on_gone = on_gone
-        self._waiting: list[TurnPart] = []
-        self._wake = asyncio.Event()
-        self._ends = False
-        self._task = asyncio.create_task(self._run())
-
-    def add(self, part: TurnPart) -> None:
-        """Send *part* as soon as those before it have gone."""
-        one = joined(self._waiting[-1], part) if self._waiting else None
-        if one is None:
-            self._waiting.append(part)
-        else:
-            self._waiting[-1] = one
-        self._wake.set()
-
-    async def _run(self) -> None:
-        while self._waiting or not self._ends:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PULSE):
-                    await self._wake.wait()
-            self._wake.clear()
-            parts, self._waiting = self._waiting, []
-            if (parts or not self._ends) and not await self._send(tuple(parts)):
-                self._on_gone()
-                return
-
-    async def finish(self) -> None:
-        """Return when all has been sent."""
-        self._ends = True
-        self._wake.set()
-        await self._task
-
-    def close(self) -> None:
-        """Send no more."""
-        self._task.cancel()
 
 
 class RunningTurn:
@@ -156,7 +108,7 @@ class RunningTurn:
         self._agents_file = ""
         self._upto_seq: int | None = None
         self._events: asyncio.Queue[Event | Broken] = asyncio.Queue()
-        self.parts = PartSender(send, self.cancel)
+        self.parts = PartQueue(send, self.cancel)
         self._request = request
         self._agent = agent
         self._state = state

@@ -19,6 +19,9 @@ from jidocode.base.records import Record
 from jidocode.base.text import describe, quote
 from jidocode.errors import InvalidRequestError
 
+_PARTS = "#/$defs/"
+"""Where a schema has the parts that it refers to."""
+
 
 @frozen(eq=False, repr=False)
 class JsonArguments(Record):
@@ -40,12 +43,13 @@ def schema_of(arguments: type | JsonArguments) -> dict[str, Any]:
     if isinstance(arguments, JsonArguments):
         return cast("dict[str, Any]", json.loads(arguments.schema))
     whole = msgspec.json.schema(arguments)
-    parts = {name: _strict(part) for name, part in whole.pop("$defs", {}).items()}
-    schema = parts.pop(arguments.__name__, {})
+    parts = {name: _strict(part) for name, part in whole["$defs"].items()}
+    name = whole["$ref"].removeprefix(_PARTS)  # not always that of the class: another may have it
+    schema = parts[name]
     schema.pop("description", None)  # that of the class, which is for its readers
-    if parts:
-        schema["$defs"] = parts
-    return schema
+    if f'"{_PARTS}{name}"' not in json.dumps(parts):  # it does not refer to itself
+        del parts[name]
+    return {**schema, "$defs": parts} if parts else schema
 
 
 def _strict(part: Mapping[str, Any]) -> dict[str, Any]:
