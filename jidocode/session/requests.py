@@ -254,8 +254,9 @@ def _described(
 
 def carry_out(script: Script[_Result], channel: Channel, stop: Stop | None = None) -> _Result:
     """Carry out *script* over *channel*, and wait for each answer until *stop*."""
+    options = {} if stop is None else {"stop": stop}  # a channel may have one of its own
     return stepwise.carry_out(
-        script, lambda each: channel(each.request, timeout=each.timeout, stop=stop)
+        script, lambda each: channel(each.request, timeout=each.timeout, **options)
     )
 
 

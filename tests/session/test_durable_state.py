@@ -420,13 +420,14 @@ def test_a_journal_within_the_project_is_refused(life: Life, folder: Path) -> No
     assert list(folder.iterdir()) == []
 
 
-def test_a_damaged_journal_is_never_replaced_by_an_empty_one(life: Life) -> None:
+@pytest.mark.parametrize("content", [b"\0" * 1000, format_line(0, b"[" * 100_000)])
+def test_a_damaged_journal_is_never_replaced_by_an_empty_one(life: Life, content: bytes) -> None:
     """The file stays as it is."""
     life.directory.mkdir()
-    life.path.write_bytes(b"\0" * 1000)
+    life.path.write_bytes(content)
 
     assert "JournalDamagedError" in life.refused()
-    assert life.path.read_bytes() == b"\0" * 1000
+    assert life.path.read_bytes() == content
 
 
 def test_a_flipped_bit_costs_one_record_and_is_reported(life: Life) -> None:

@@ -192,7 +192,18 @@ def test_what_was_left_by_the_dead_goes(one: Owner, two: Owner, tmp_path: Path) 
     assert [path.name for path in left.parent.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"system":1}', b"\0\0", b"\xff" * 100])
+SAYS_NOTHING = [
+    b"",
+    b"{",
+    b'{"system":1}',
+    b"\0\0",
+    b"\xff" * 100,
+    b'{"system":"\xff"}',
+    b'{"x":' + b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("content", SAYS_NOTHING)
 def test_an_owners_file_that_says_nothing_guards_its_session_and_all_projects(
     one: Owner, two: Owner, tmp_path: Path, content: bytes
 ) -> None:

@@ -17,7 +17,7 @@ MAX_FILE_ACCESSES = 2000
 MAX_STREAMS = 10
 """Messages that may be streamed at once."""
 MAX_KEPT_LENGTH = 2**25
-"""Characters in memory of each sort: messages, tool calls, reasoning steps, prompts."""
+"""Characters in memory of each sort of record, such as messages or tool calls."""
 MAX_EVENTS = 1000
 """Changes that a log in memory keeps."""
 MAX_EVENTS_LENGTH = 2**24

@@ -222,7 +222,7 @@ def header_in(record: JournalRecord) -> Header | None:
     """
     try:
         fields: object = json.loads(record.payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     match fields:
         case {"journal": int(version)} if version != VERSION:

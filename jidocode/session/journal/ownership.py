@@ -293,7 +293,10 @@ def _read(path: Path) -> _Owner | None:
         return msgspec.json.decode(content, type=_Owner)
     except (FileNotFoundError, NotRegularError):
         return None
-    except msgspec.MsgspecError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # msgspec's own, and of what is no UTF-8, too deep
         log.warning("{} says nothing of an open session: {}", quote(path.name), error)
         return None
 
