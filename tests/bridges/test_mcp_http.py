@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -199,3 +200,6 @@ def test_a_token_comes_from_a_private_file_or_the_environment(tmp_path: Path) ->
         assert not text or text not in str(caught.value)
     with pytest.raises(InvalidSettingError, match=VARIABLE):
         take_token(None, {VARIABLE: "short"})
+    os.mkfifo(tmp_path / "pipe", 0o600)  # into which nobody writes
+    with pytest.raises(InvalidSettingError, match="a file of your own"):
+        take_token(tmp_path / "pipe", {})

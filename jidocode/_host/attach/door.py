@@ -103,6 +103,8 @@ class _Connection:
 
     Attributes:
         sock: The socket.
+        pid: The process that has connected.
+        side: Our side of the proof.
         step: What to do with the next packet.
         address: Where he hears news; None before he has said so, and if he came for the log.
         until: When he has to have proven who he is (monotonic seconds).

@@ -35,7 +35,8 @@ def make_token() -> str:
 
 
 def _read(file: Path) -> str:
-    with file.open("rb") as opened:
+    # Of a pipe, nobody may ever open the other end.
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
         status = os.fstat(opened.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise InvalidSettingError("token", "must be in a file of your own", str(file))

@@ -14,13 +14,18 @@ import marshal
 import os
 import signal
 import termios
-from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from jidocode.session.commands.channel import Channel
+from jidocode.session.commands.environment import DEFAULT_PATH, with_changes
 from jidocode.session.commands.words import BUILT, FAILED, obstructed, word
 from jidocode.session.confinement.namespaces import Obstacle
 from jidocode.session.confinement.seal import Seal, rehearse
+
+if TYPE_CHECKING:
+    from jidocode.session.commands.wanted import Wanted
+    from jidocode.session.confinement.confinement import Prepared
 
 
 class Order(NamedTuple):
@@ -48,7 +53,31 @@ class Order(NamedTuple):
     world: tuple[Any, ...] | None = None
 
 
-def paths_of(program: bytes, path: bytes) -> list[bytes]:
+def order_for(
+    wanted: Wanted,
+    variables: Mapping[str, str],
+    prepared: Prepared | None,
+    world: tuple[object, ...] | None,
+    *,
+    tty: bool = False,
+) -> Order:
+    """Return the order to execute what is *wanted*, which has *variables* beside its own."""
+    argv = [os.fsencode(each) for each in wanted.argv]
+    environment = {
+        os.fsencode(name): os.fsencode(value)
+        for name, value in with_changes(variables, wanted.env).items()
+    }
+    return Order(
+        _paths_of(argv[0], environment.get(b"PATH", os.fsencode(DEFAULT_PATH))),
+        argv,
+        environment,
+        tty=tty,
+        seal=None if prepared is None else tuple(prepared.seal),
+        world=world,
+    )
+
+
+def _paths_of(program: bytes, path: bytes) -> list[bytes]:
     """Return where *program* may be: as it is named, or in the folders of the variable *path*."""
     if b"/" in program:
         return [program]

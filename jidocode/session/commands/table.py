@@ -14,10 +14,9 @@ from jidocode.base.text import quote
 from jidocode.errors import CommandError, CommandLimitError, InvalidRequestError, NoCommandError
 from jidocode.session.commands import limits
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.environment import DEFAULT_PATH, with_changes
 from jidocode.session.commands.limits import SandboxMode
 from jidocode.session.commands.loop import EventLoop, Timer
-from jidocode.session.commands.program import Order, paths_of, write_order
+from jidocode.session.commands.program import order_for, write_order
 from jidocode.session.commands.running import RunningCommand
 from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.saving import SavedOutput
@@ -175,19 +174,8 @@ class CommandTable:
         variables = self._environment
         if wanted.tty is not None:
             variables = {**variables, "TERM": "xterm"}
-        argv = [os.fsencode(each) for each in wanted.argv]
-        environment = {
-            os.fsencode(name): os.fsencode(value)
-            for name, value in with_changes(variables, wanted.env).items()
-        }
-        order = Order(
-            paths_of(argv[0], environment.get(b"PATH", os.fsencode(DEFAULT_PATH))),
-            argv,
-            environment,
-            tty=streams.is_tty,
-            seal=None if prepared is None else tuple(prepared.seal),
-            world=self._sandbox.world(wanted, prepared),
-        )
+        world = self._sandbox.world(wanted, prepared)
+        order = order_for(wanted, variables, prepared, world, tty=streams.is_tty)
         file = write_order(order)
         try:
             descriptors = [file, folder, *streams.theirs]

@@ -12,14 +12,14 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from jidocode.errors import ConfinementError, McpServerError, SessionError
 from jidocode.session.commands import words
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.environment import DEFAULT_PATH, base_environment, with_changes
+from jidocode.session.commands.environment import base_environment
 from jidocode.session.commands.limits import CommandRules
-from jidocode.session.commands.program import Order, paths_of, write_order
+from jidocode.session.commands.program import Order, order_for, write_order
 from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.scratch import Scratch, place_of_scratch
 from jidocode.session.commands.spawner import request_runner, start_spawner
@@ -100,7 +100,7 @@ class Program:
             variables = base_environment(os.environ, scratch.path)
         else:
             variables = {name: os.environ[name] for name in TAKEN_OVER if os.environ.get(name)}
-        order = _order(wanted, variables, prepared, world)
+        order = order_for(wanted, variables, prepared, world)
         self.streams = Streams.pipes(has_input=True, merge=False)
         self._undo.callback(self.streams.close)
         folder = project.open_directory(".")
@@ -180,19 +180,3 @@ async def _within(seconds: float, event: asyncio.Event) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
-
-
-def _order(
-    wanted: Wanted,
-    variables: Mapping[str, str],
-    prepared: Prepared | None,
-    world: tuple[object, ...] | None,
-) -> Order:
-    argv = [os.fsencode(each) for each in wanted.argv]
-    environment = {
-        os.fsencode(name): os.fsencode(value)
-        for name, value in with_changes(variables, wanted.env).items()
-    }
-    path = environment.get(b"PATH", os.fsencode(DEFAULT_PATH))
-    seal = None if prepared is None else tuple(prepared.seal)
-    return Order(paths_of(argv[0], path), argv, environment, tty=False, seal=seal, world=world)
