@@ -66,7 +66,8 @@ def show(turn: TurnHandle) -> None:
                 case CalledTool(name=name):
                     print(f"\n[{name}]", end="", flush=True)
                 case ToolResult(is_error=True, content=content):
-                    print(f"\n[failed: {content.splitlines()[0]}]", end="", flush=True)
+                    line = content.partition("\n")[0]
+                    print(f"\n[failed: {line}]", end="", flush=True)
                 case _:
                     pass
     except KeyboardInterrupt:
