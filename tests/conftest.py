@@ -8,9 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode.testing import nothing_left
+
+# A machine may have other things to do; and a folder of a test may have those of many examples.
+settings.register_profile(
+    "unhurried",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True, scope="session")

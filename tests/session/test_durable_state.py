@@ -1422,5 +1422,5 @@ def test_a_durable_conversation_behaves_like_one_in_memory(
     run: Callable[..., None] = run_state_machine_as_test
     run(
         ConversationMachine,
-        settings=settings(max_examples=40, stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=40, stateful_step_count=30),
     )

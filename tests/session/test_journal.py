@@ -869,4 +869,4 @@ def test_a_journal_behaves_like_a_dict_that_survives(
     monkeypatch.setattr(module, "RECENT", 2)
     monkeypatch.setattr(JournalMachine, "directory", tmp_path, raising=False)
     run: Callable[..., None] = run_state_machine_as_test
-    run(JournalMachine, settings=settings(max_examples=60, stateful_step_count=20, deadline=None))
+    run(JournalMachine, settings=settings(max_examples=60, stateful_step_count=20))
