@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -58,6 +59,15 @@ def project(tmp_path: Path) -> Path:
     (folder / "src" / "checkout.py").write_text("def checkout() -> None: ...\n")
     (folder / "pyproject.toml").write_text("[project]\nname = 'shop'\n")
     return folder
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name for a system, which no other test has."""
+    return f"shop-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture

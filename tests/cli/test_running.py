@@ -168,14 +168,14 @@ def test_events_say_which_session(
     assert f"{opened.id[:8]}  state" in said
 
 
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("command", ["events", "logs"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 1), (signal.SIGTERM, 0)])
 def test_following_says_how_the_system_has_ended(
-    home: Path, tmp_path: Path, command: str, number: signal.Signals, status: int
+    name: str, tmp_path: Path, command: str, number: signal.Signals, status: int
 ) -> None:
     """And it is an error if nobody has ended it in order."""
-    del home
-    name, place = f"ending-{os.getpid()}-{command}-{number}", tmp_path / "said"
+    place = tmp_path / "said"
     with (
         place.open("w") as out,
         subprocess.Popen(

@@ -68,11 +68,6 @@ def steps(do: Callable[[], object]) -> int:
     return -interrupter.left
 
 
-@pytest.fixture
-def session(system: SessionSystem, project: Path) -> SessionHandle:
-    return system.create_session(project)
-
-
 @pytest.mark.timeout(120)
 def test_a_handler_that_interrupts_a_loop_is_answered_or_told_that_it_cannot_wait(
     project: Path, tmp_path: Path

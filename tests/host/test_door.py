@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import stat
@@ -33,14 +32,7 @@ from jidocode._host.attach.proof import (
 from jidocode._host.client.owner import OwnerClient
 from jidocode.testing import eventually
 
-_numbers = itertools.count()
 HERE = Visitor("1.0", "3.11")
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"door-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture

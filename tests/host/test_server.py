@@ -13,7 +13,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from actors import (
     subject,
 )
 from loguru import logger
+from servers import notes
 from trees import LONG, MakeTree, Tree
 
 from jidocode._host.client.news import News
@@ -77,20 +78,11 @@ ONE_LIFE = Flags(max_restarts=0)
 
 def lines(log: Path) -> list[str]:
     """Return the notes, without those of the starts."""
-    text = log.read_text() if log.exists() else ""
-    return [line for line in text.splitlines() if not line.startswith("init")]
+    return [line for line in notes(log) if not line.startswith("init")]
 
 
 def inits(log: Path) -> int:
-    return sum("init" in line for line in log.read_text().splitlines())
-
-
-def in_thread(call: Callable[[], object]) -> Future[object]:
-    """Run *call* in a thread of its own."""
-    threads = ThreadPoolExecutor(1)
-    future = threads.submit(call)
-    threads.shutdown(wait=False)
-    return future
+    return len(notes(log, "init"))
 
 
 def warnings_of(run: Callable[[], object], enough: Callable[[list[str]], bool]) -> list[str]:
@@ -723,7 +715,7 @@ def test_the_news_of_an_end_do_not_overtake_an_answer(tree: MakeTree, log: Path,
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not is_alive(pid), "the end of c")
     request = ("stop with reply", Normal(), bytes(size))
-    answer = in_thread(lambda: running.call("a", request))
+    answer = running.begin("a", request)
     eventually(lambda: inits(log) == 2, "the next a")
     free.set()
 
@@ -769,7 +761,7 @@ def test_a_server_hears_nothing_after_it_has_stopped(tree: MakeTree, log: Path, 
     running = tree(MANY, watcher, subject("a"), subject("b"), subject("c"))
     ref = running.ref("w")
     running.call("w", ("watch", [running.ref(child) for child in "abc"]))
-    busy = in_thread(lambda: running.call("w", ("until", gate)))
+    busy = running.begin("w", ("until", gate))
     eventually(lambda: lines(log) == ["busy"], "the busy watcher")
     for child in "abc":
         running.kill(child)
@@ -908,7 +900,7 @@ def busy(tree: MakeTree, gate: Path) -> Iterator[Tree]:
     running = tree(MANY, subject("a"), ChildSpec(id="t", start=Start(Talker)))
     log = gate.with_name("busy")
     running.call("a", ("note in", log))
-    done = in_thread(lambda: running.call("a", ("until", gate)))
+    done = running.begin("a", ("until", gate))
     eventually(lambda: lines(log) == ["busy"], "the busy subject")
     yield running
     gate.touch()
@@ -919,7 +911,7 @@ def test_answers_are_sent_however_many_wait(busy: Tree, gate: Path) -> None:
     """Whoever asked for them reads them."""
     content = bytes(1 << 20)
     busy.cast("a", ("room for", 1))
-    answers = [in_thread(lambda: busy.call("a", ("echo", content))) for _ in range(4)]
+    answers = [busy.begin("a", ("echo", content)) for _ in range(4)]
     eventually(lambda: busy.client.calls == 5, "the calls")
     gate.touch()
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ from jidocode import (
 from jidocode.metrics.labels import OTHER, Bounded
 from jidocode.metrics.prometheus import SystemCollector
 from jidocode.testing import eventually, kill, wait_for_restart
-
-_numbers = count()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"measured-{os.getpid()}-{next(_numbers)}"
 
 
 class Page:

@@ -87,14 +87,7 @@ from jidocode.session.upkeep import Upkeep
 
 ME = ActorRef("agent", 1, 4321)
 
-
-@pytest.fixture(autouse=True)
-def no_descriptor_is_left() -> Iterator[None]:
-    """Every test closes what it opened."""
-    before = sorted(Path("/proc/self/fd").iterdir())
-    yield
-
-    assert sorted(Path("/proc/self/fd").iterdir()) == before
+pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
 
 
 class Life(Struct):

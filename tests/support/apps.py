@@ -59,6 +59,17 @@ if os.path.getsize(os.environ["STARTS"]) > 80:
 """
 """Notes a start in a file, and refuses the umpteenth: what starts itself ends here."""
 
+
+@contextmanager
+def stopped(pid: int) -> Generator[None]:
+    """Hold a process while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 _PROBE = """
 import json, os, sys, threading, time
 stage, error, starting, ending = "before", None, 0.0, 0.0

@@ -49,7 +49,7 @@ from jidocode.otp import (
     management,
     start,
 )
-from jidocode.testing import eventually
+from jidocode.testing import eventually, kill
 
 POOL = ("group", "pool")
 A, B, M = ("worker", "a"), ("worker", "b"), ("worker", "m")
@@ -88,13 +88,6 @@ def pid(app: Application, target: Target) -> int:
     """Return the process id that *target* says it has."""
     answer: int = app.call(target, "pid")
     return answer
-
-
-def kill(app: Application, target: Target) -> None:
-    """Kill *target*, and wait until the app has heard of it."""
-    monitor = app.monitor(target)
-    os.kill(monitor.ref.os_pid, signal.SIGKILL)
-    assert monitor.wait(20)
 
 
 def test_every_process_is_reached_by_name_and_by_ref(app: Application, tmp_path: Path) -> None:

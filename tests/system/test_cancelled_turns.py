@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from scripted_models import SCRIPTED
 from valid_history import problems
 
 from jidocode import (
     CalledTool,
-    ModelSpec,
     SessionHandle,
     SessionSystem,
     TextDelta,
@@ -24,7 +24,6 @@ from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.conversation.history import HistoryFormat
 from jidocode.testing import eventually
 
-SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 FORMATS: tuple[HistoryFormat, ...] = ("openai", "anthropic")
 CANCELLED, END = TurnOutcome.CANCELLED, TurnOutcome.END
 RUN = 'call run_command {"command": "%s"}'

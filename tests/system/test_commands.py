@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jidocode import (
@@ -262,9 +263,15 @@ def test_a_signal_and_an_input_that_is_closed(session: SessionHandle) -> None:
 def test_a_run_that_nobody_waits_for_any_more_is_cancelled(session: SessionHandle) -> None:
     """Because of a Ctrl-C, or whatever else a signal handler raises."""
     session.run("true")
+
+    def interrupt() -> None:
+        eventually(lambda: session.commands.list()[-1].running, "the command")
+        os.kill(os.getpid(), signal.SIGINT)
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        interrupter = threading.Thread(target=interrupt)
+        interrupter.start()
         with pytest.raises(KeyboardInterrupt):
             session.run("sleep 60")
     finally:
@@ -376,9 +383,7 @@ def test_what_outlives_its_main_process_holds_nobody_up(session: SessionHandle) 
 def test_one_that_is_stopped_can_be_cancelled(session: SessionHandle) -> None:
     handle = session.commands.start("echo $$; kill -STOP $$; sleep 60")
     (pid,) = pid_in(handle)
-    began = time.monotonic()
-    assert handle.cancel().signal == signal.SIGTERM
-    assert time.monotonic() - began < 1.5
+    assert handle.cancel().signal == signal.SIGTERM  # and not killed when its time was over
     assert not is_alive(pid)
 
 
@@ -413,8 +418,13 @@ def test_whoever_is_killed_nothing_is_left_and_the_next_use_works(
     handle = session.commands.start("echo $$; setsid sleep 60 & echo $!; wait")
     pids = pid_in(handle, 2)
     server = session.monitor("commands").ref.os_pid
-    runner = _runner_of(pids[0])
-    pid_of = {"server": server, "runner": runner, "spawner": _runner_of(runner), "command": pids[0]}
+    runner = psutil.Process(pids[0]).ppid()
+    pid_of = {
+        "server": server,
+        "runner": runner,
+        "spawner": psutil.Process(runner).ppid(),
+        "command": pids[0],
+    }
     manager = session.monitor("manager").ref
     for victim in victims.split("+"):
         with contextlib.suppress(ProcessLookupError):  # the others may be gone with the first

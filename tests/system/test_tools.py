@@ -424,10 +424,9 @@ def test_a_call_is_made_once_though_it_is_asked_for_at_once(project: Path) -> No
 
 
 def test_a_call_of_another_process_is_left_alone_while_that_lives(
-    project: Path, tmp_path: Path
+    name: str, project: Path, tmp_path: Path
 ) -> None:
     """And has a result that says so once it is gone; it is made again by nobody."""
-    name = f"shop-{os.getpid()}-once"
     with (
         SessionSystem(name=name, policy=allow_all, state_dir=tmp_path / "state") as system,
         colleagues() as [other],

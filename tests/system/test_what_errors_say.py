@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -112,9 +111,8 @@ def test_a_forgotten_await_is_named_after_its_method(project: Path) -> None:
     ]
 
 
-def test_who_has_detached_is_told_so(tmp_path: Path, project: Path) -> None:
+def test_who_has_detached_is_told_so(name: str, tmp_path: Path, project: Path) -> None:
     """The system has not been closed; a stream of events is not given out either."""
-    name = f"detached-{os.getpid()}"
     with SessionSystem(name=name, state_dir=tmp_path / "state") as system:
         session = system.create_session(project)
         visitor = SessionSystem.attach(name)
