@@ -238,10 +238,8 @@ def test_a_call_that_is_cancelled_has_a_result(loop: Runner, opened: Making) -> 
             assert calls
             assert all(call.result for call in calls)
             assert not any(info.running for info in await session.commands.list())
-            interrupted = {call.result.content for call in calls if call.result} - {
-                "1\t# A project"
-            }
-            assert any("interrupted" in each for each in interrupted)
+            contents = {call.result.content for call in calls if call.result}
+            assert any("interrupted" in each for each in contents)
 
     loop.run(main)
 

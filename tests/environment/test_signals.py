@@ -26,7 +26,7 @@ from jidocode.session.manager.client import ManagerClient
 SEED = int(os.environ.get("JIDOCODE_SEED", "16"))
 ROUNDS = 40
 CLOSES = 6
-SOON = 1.5
+SOON = 4.0
 """Seconds that nothing takes which does not wait for its own thread."""
 
 

@@ -335,7 +335,11 @@ def test_in_a_fork_there_is_no_system(page: Page) -> None:
     """A worker that was forked off says so, and waits for nobody."""
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if page("up") == 0 else 1)
+        status = 1
+        try:
+            status = 0 if page("up") == 0 else 1
+        finally:
+            os._exit(status)
 
     assert os.waitpid(pid, 0)[1] == 0
 

@@ -31,10 +31,10 @@ from jidocode.testing import eventually, is_alive
 
 MARK = "JIDO_TEST_MARK"
 MAX_PROCESSES = 50
-END_SECONDS = 5.0
+END_SECONDS = 10.0
 """How long what an app has started may live on after it."""
-MAX_START = 5.0
-"""Seconds after which a start that cannot succeed has to have failed."""
+MAX_START = 15.0
+"""Seconds after which a start that cannot succeed has to have failed; half of what one may take."""
 STRANGER = 54321
 """A user id without an entry in passwd."""
 SUPPORT = Path(__file__).parent

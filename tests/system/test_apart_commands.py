@@ -105,7 +105,7 @@ def test_the_whole_tree_ends(session: SessionHandle) -> None:
     began = time.monotonic()
     assert session.run(TREE).ok
     assert session.run("(sleep 0.05; echo late) & echo done").stdout == "done\nlate\n"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("victim", ["server", "spawner", "runner", "init", "command"])

@@ -29,7 +29,7 @@ CANCELLED, END = TurnOutcome.CANCELLED, TurnOutcome.END
 RUN = 'call run_command {"command": "%s"}'
 LONG = RUN % "exec sleep 1000"
 READ = 'call read_file {"path": "README.md"}'
-QUICK = 2.0
+QUICK = 10.0
 """Seconds, many times as long as it takes: what is right is measured in bench/prompting.py."""
 
 

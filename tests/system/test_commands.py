@@ -274,6 +274,7 @@ def test_a_run_that_nobody_waits_for_any_more_is_cancelled(session: SessionHandl
         interrupter.start()
         with pytest.raises(KeyboardInterrupt):
             session.run("sleep 60")
+        interrupter.join()
     finally:
         signal.signal(signal.SIGINT, before)
     ended = session.commands.list()[-1]
@@ -330,7 +331,7 @@ sleep 0.2
 
 
 def test_the_whole_tree_ends_at_the_deadline(session: SessionHandle) -> None:
-    handle = session.commands.start(TREE + "sleep 60", timeout=0.6)
+    handle = session.commands.start(TREE + "sleep 60", timeout=2)
     pids = pid_in(handle, 5)
     assert all(map(is_alive, pids))
     result = handle.wait(10)
@@ -371,7 +372,7 @@ def test_a_runner_that_is_killed_while_it_waits_is_replaced(session: SessionHand
 def test_what_outlives_its_main_process_holds_nobody_up(session: SessionHandle) -> None:
     began = time.monotonic()
     result = session.run(TREE)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # of sixty
     assert result.ok
     pids = [int(word) for word in result.stdout.split()]
     assert len(pids) == 5
@@ -403,10 +404,6 @@ def test_a_command_ends_and_no_other(session: SessionHandle) -> None:
     assert all(map(is_alive, pids))
     other.cancel()
     assert not any(map(is_alive, pids))
-
-
-def _runner_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.parametrize(
@@ -473,11 +470,11 @@ def test_with_the_session_and_with_the_system_all_ends(
     pids = [pid for handle in handles for pid in pid_in(handle)]
     began = time.monotonic()
     sessions[0].stop()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20  # of sixty
     assert [is_alive(pid) for pid in pids] == [False, True]
     began = time.monotonic()
     system.close()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20  # of sixty
     assert not any(map(is_alive, pids))
 
 

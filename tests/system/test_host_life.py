@@ -385,7 +385,7 @@ def test_nothing_is_left_when_close_returns(
     system.close()
 
     assert [each for each in below if is_running(each)] == []
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
     # Whoever is killed leaves those below it to be reaped by init; nobody else does.
     zombies = [name for each, name in below.items() if process_state(each.pid) != "X"]
     assert not zombies or first == "killed"
