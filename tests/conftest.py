@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jidocode import SessionHandle, SessionSystem
 from jidocode.testing import nothing_left
+
+# A machine may have other things to do; and a folder of a test may have those of many examples.
+settings.register_profile(
+    "unhurried",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -48,6 +59,15 @@ def project(tmp_path: Path) -> Path:
     (folder / "src" / "checkout.py").write_text("def checkout() -> None: ...\n")
     (folder / "pyproject.toml").write_text("[project]\nname = 'shop'\n")
     return folder
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def name() -> str:
+    """A name for a system, which no other test has."""
+    return f"shop-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture

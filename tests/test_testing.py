@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -638,43 +639,40 @@ def outcome(call: Callable[[Any], Any], request: object) -> tuple[object, ...]:
         return (type(error), str(error))
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        ("echo", {"a": [1, 2]}),
-        "refuse",
-        "raise",
-        "stop",
-        "stop silently",
-        "sys.exit",
-        "unfit",
-        "unpicklable",
-        "refuse unspeakable",
-        "cast a lambda",
-        "nothing",
-        "wake",
-        "no such request",
-        pytest.param(lambda: None, id="a lambda"),
-    ],
-    ids=str,
-)
-def test_a_fake_child_answers_as_a_real_one(
-    session_system: SessionSystem, project: Path, request_: object
-) -> None:
-    """The same class, the same request: the same answer, the same error, the same end."""
-    session = session_system.create_session(
-        project, strategy=Strategy.ONE_FOR_ONE, children=[subject("own", restart=Restart.TEMPORARY)]
-    )
-    own = session_system.get_process(session.id, "own")
-    real = outcome(lambda request: session.call("own", request), request_)
-    child = FakeChild(Start(Subject))
-    fake = outcome(child.call, request_)
+REQUESTS: list[object] = [
+    ("echo", {"a": [1, 2]}),
+    "refuse",
+    "raise",
+    "stop",
+    "stop silently",
+    "sys.exit",
+    "unfit",
+    "unpicklable",
+    "refuse unspeakable",
+    "cast a lambda",
+    "nothing",
+    "wake",
+    "no such request",
+    lambda: None,
+]
 
-    assert fake == real
-    if child.exit_reason is not None:
-        assert str(wait_for_exit(session_system, own)) == str(child.exit_reason)
-    else:
-        assert session.call("own", ("echo", "alive")) == "alive"
+
+def test_a_fake_child_answers_as_a_real_one(session_system: SessionSystem, project: Path) -> None:
+    """The same class, the same request: the same answer, the same error, the same end."""
+    session = session_system.create_session(project, strategy=Strategy.ONE_FOR_ONE)
+    for number, request in enumerate(REQUESTS):
+        child_id = f"own {number}"
+        own = session.start_child(subject(child_id, restart=Restart.TEMPORARY))
+        assert own is not None
+        real = outcome(partial(session.call, child_id), request)
+        child = FakeChild(Start(Subject))
+        fake = outcome(child.call, request)
+
+        assert fake == real, request
+        if child.exit_reason is not None:
+            assert str(wait_for_exit(session_system, own)) == str(child.exit_reason), request
+        else:
+            assert session.call(child_id, ("echo", "alive")) == "alive", request
 
 
 def test_last_words_that_cannot_be_sent_are_the_reason_of_the_end() -> None:

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from attrs import frozen
 from loops import Runner
+from scripted_models import SCRIPTED
+from sessions import Words, a_tool
 
 from jidocode import (
     AgentBusyError,
@@ -23,12 +23,9 @@ from jidocode import (
     CallTimeoutError,
     Decision,
     Deny,
-    ModelSpec,
     SessionHandle,
     SessionSystem,
     TextDelta,
-    Tool,
-    ToolKind,
     ToolRequest,
     ToolResult,
     TurnEvent,
@@ -36,8 +33,6 @@ from jidocode import (
     accept_edits,
     allow_all,
 )
-
-SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 
 
 def run(project: Path, use: Callable[[AsyncSessionHandle], Awaitable[None]]) -> None:
@@ -100,17 +95,6 @@ def test_who_is_cancelled_while_he_prompts_leaves_no_turn(project: Path) -> None
 
 
 # What the app awaits
-
-
-@frozen
-class Words:
-    """Arguments of the tools here."""
-
-    text: str = ""
-
-
-def a_tool(name: str, run: Callable[[Any, Any], str | Awaitable[str]]) -> Tool:
-    return Tool(name=name, description="Say.", kind=ToolKind.EXECUTE, arguments=Words, run=run)
 
 
 async def results(turn: AsyncTurnHandle) -> list[tuple[str, bool]]:

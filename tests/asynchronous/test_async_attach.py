@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,14 +16,6 @@ from jidocode import (
     SessionSystem,
     SystemNotFoundError,
 )
-
-_numbers = count()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"awaited-{os.getpid()}-{next(_numbers)}"
 
 
 def begin(other: Colleague, name: str, folder: Path, project: Path) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
 from loops import Runner, nobody_waits
+from sessions import Words, a_tool
 
 from jidocode import (
     Allow,
@@ -26,25 +26,12 @@ from jidocode import (
     SessionHandle,
     SessionSystem,
     Tool,
-    ToolKind,
     ToolRequest,
     ToolUseBlock,
     accept_edits,
     allow_all,
 )
 from jidocode.session.conversation.changes import INTERRUPTED_CALL
-
-
-@frozen
-class Words:
-    """Arguments of the tools here."""
-
-    text: str = ""
-
-
-def a_tool(name: str, run: Callable[[Any, Any], str | Awaitable[str]]) -> Tool:
-    return Tool(name=name, description="Say.", kind=ToolKind.EXECUTE, arguments=Words, run=run)
-
 
 Making = Callable[..., AbstractAsyncContextManager[AsyncSessionHandle]]
 
@@ -251,10 +238,8 @@ def test_a_call_that_is_cancelled_has_a_result(loop: Runner, opened: Making) -> 
             assert calls
             assert all(call.result for call in calls)
             assert not any(info.running for info in await session.commands.list())
-            interrupted = {call.result.content for call in calls if call.result} - {
-                "1\t# A project"
-            }
-            assert any("interrupted" in each for each in interrupted)
+            contents = {call.result.content for call in calls if call.result}
+            assert any("interrupted" in each for each in contents)
 
     loop.run(main)
 

@@ -108,15 +108,14 @@ def test_a_command_is_ended_with_its_caller(loop: Runner, opened: Opening, proje
     loop.run(main)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.01, 0.03, 0.06, 0.1, 0.2])
 def test_a_session_that_is_not_wanted_any_more_is_not_open(
-    loop: Runner, opened: Opening, tmp_path: Path, seconds: float
+    loop: Runner, opened: Opening, tmp_path: Path
 ) -> None:
     """Nor is it found, nor has it a journal, whenever it was cancelled."""
 
     async def main() -> None:
         async with opened() as (system, session):
-            for number in range(3):
+            for number, seconds in enumerate([0.0, 0.001, 0.01, 0.03, 0.06, 0.1, 0.2] * 3):
                 folder = tmp_path / f"project {number}"
                 folder.mkdir()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -19,16 +17,16 @@ import psutil
 import pytest
 from acp import RequestError
 from acp.schema import PromptResponse
-from acp_clients import AGENT, SECONDS, editing, refused, until
+from acp_clients import AGENT, editing, refused, until
 from mcp_clients import below, gone, runs_below
 from model_servers import ModelServer, event, said
-from shell import COMMAND, environment, jidocode
+from scripted_models import SCRIPTED
+from shell import COMMAND, SECONDS, environment, jidocode
 
-from jidocode import ModelSpec, SessionSystem
+from jidocode import SessionSystem
 from jidocode.bridges.acp.wire import LONGEST_LINE
 from jidocode.testing import eventually
 
-_numbers = itertools.count()
 RUN = 'call run_command {"command": "touch begun; sleep 1000 & sleep 1001"}'
 INITIALIZE: dict[str, Any] = {"protocolVersion": 1, "clientCapabilities": {}}
 
@@ -203,9 +201,8 @@ async def accepted(prompt: Callable[[], Awaitable[PromptResponse]]) -> PromptRes
             return await prompt()
 
 
-def test_several_editors_work_in_one_system(project: Path, tmp_path: Path) -> None:
+def test_several_editors_work_in_one_system(name: str, project: Path, tmp_path: Path) -> None:
     """Whose sessions go on when an editor is killed; its turn does not."""
-    name = f"acp-{os.getpid()}-{next(_numbers)}"
     command = (*COMMAND, "acp", "--attach", name)
 
     async def talk(system: SessionSystem) -> None:
@@ -230,8 +227,7 @@ def test_several_editors_work_in_one_system(project: Path, tmp_path: Path) -> No
             await two.agent.close_session(session_id=session)
             assert system.session_running(session)
 
-    spec = ModelSpec("scripted_models:ScriptedModel")
-    with SessionSystem(name=name, model=spec, state_dir=tmp_path / "journals") as system:
+    with SessionSystem(name=name, model=SCRIPTED, state_dir=tmp_path / "journals") as system:
         asyncio.run(asyncio.wait_for(talk(system), 120))
 
 

@@ -18,7 +18,8 @@ import pytest
 from anyio import to_thread
 from attrs import frozen
 from mcp import Client
-from mcp_clients import SECONDS, below, gone, listening, over_http, runs_below, text_of
+from mcp_clients import INITIALIZE, below, gone, listening, over_http, runs_below, text_of
+from shell import SECONDS
 
 from jidocode.bridges.mcp.header_timeout import MOST_SILENT
 from jidocode.bridges.mcp.token import VARIABLE, take_token
@@ -26,16 +27,6 @@ from jidocode.errors import InvalidSettingError
 from jidocode.testing import eventually
 
 TOKEN = "a-token-of-these-tests"  # noqa: S105 - it is nobody's
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "0"},
-    },
-}
 JSON = {"Accept": "application/json, text/event-stream"}
 
 

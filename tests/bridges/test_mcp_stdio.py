@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import json
-import os
 import signal
 import subprocess
 import termios
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 import psutil
 import pytest
-from mcp_clients import SECONDS, below, gone, over_stdio, runs_below, text_of, the_server
-from shell import COMMAND, environment, jidocode
+from mcp_clients import INITIALIZE, below, gone, over_stdio, runs_below, text_of, the_server
+from sessions import runs
+from shell import COMMAND, SECONDS, environment, jidocode
 
-from jidocode import SessionHandle, SessionSystem
+from jidocode import SessionSystem
 from jidocode.testing import eventually
-
-_numbers = itertools.count()
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "0"},
-    },
-}
 
 
 def call(number: int, tool: str, **arguments: object) -> dict[str, object]:
@@ -163,7 +151,8 @@ def test_if_its_system_is_killed_it_ends_and_says_so(project: Path) -> None:
         server.stdin.flush()
         assert server.stdout.readline()
         for each in below(server.pid):
-            each.kill()
+            with suppress(psutil.NoSuchProcess):  # it has ended with those before it
+                each.kill()
         said = server.stderr.read().decode()
         assert (server.wait(SECONDS), said.count("\n")) == (1, 1), said
         assert "Error: " in said
@@ -207,9 +196,8 @@ def test_what_is_no_message_does_not_end_it(project: Path, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def named(tmp_path: Path) -> Iterator[tuple[str, SessionSystem]]:
+def named(name: str, tmp_path: Path) -> Iterator[tuple[str, SessionSystem]]:
     """A system of this process that others attach to."""
-    name = f"mcp-{os.getpid()}-{next(_numbers)}"
     with SessionSystem(name=name, state_dir=tmp_path / "journals") as system:
         yield name, system
 
@@ -251,11 +239,6 @@ async def _hang(client: object, scope: anyio.CancelScope) -> None:
     except MCPError:
         await anyio.sleep_forever()
     scope.cancel()
-
-
-def runs(session: SessionHandle) -> bool:
-    """Return whether a command runs."""
-    return any(each.running for each in session.commands.list())
 
 
 def test_what_does_not_go_together_is_said(project: Path) -> None:

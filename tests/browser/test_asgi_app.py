@@ -11,13 +11,13 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from shell import SECONDS
 from web_app import WebApp, web_app
 
 from jidocode.testing import eventually
 
 CHROMIUM, DRIVER = map(shutil.which, ("chromium", "chromedriver"))
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium is not installed")
-SECONDS = 60.0
 FLAGS = (
     "--headless",
     "--no-sandbox",

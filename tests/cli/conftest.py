@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,8 +13,6 @@ from shell import COMMAND, SECONDS, environment
 from jidocode import SessionHandle, SessionSystem
 from jidocode.testing import eventually
 
-_numbers = itertools.count()
-
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -27,9 +23,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def served(home: Path) -> Iterator[str]:
+def served(name: str, home: Path) -> Iterator[str]:
     """The name of a system in a process of its own."""
-    name, said = f"served-{os.getpid()}-{next(_numbers)}", home.with_suffix(".log")
+    said = home.with_suffix(".log")
     command = [*COMMAND, "serve", "--name", name]
     with (
         said.open("w") as log,

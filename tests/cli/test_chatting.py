@@ -6,17 +6,21 @@ import json
 import os
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from apps import MARK, marked
 from model_servers import Step, event, said, serving
+from scripted_models import SCRIPTED
+from sessions import runs
 from shell import COMMAND, SECONDS, environment
 from terminals import TMUX, Terminal
 
-from jidocode import ModelSpec, SessionHandle, SessionSystem, StreamChunk
+from jidocode import SessionHandle, SessionSystem, StreamChunk
 from jidocode.testing import eventually
 
 needs_tmux = pytest.mark.skipif(TMUX is None, reason="tmux is not installed")
@@ -27,7 +31,7 @@ def system(home: Path) -> Iterator[SessionSystem]:
     """A system whose model does what it is told."""
     del home
     name = f"chatting-{os.getpid()}"
-    with SessionSystem(name=name, model=ModelSpec("scripted_models:ScriptedModel")) as system:
+    with SessionSystem(name=name, model=SCRIPTED) as system:
         yield system
 
 
@@ -73,11 +77,6 @@ def holds(session: SessionHandle, text: str) -> bool:
     began = [each.seq for each in session.state.streams()]
     came = session.state.events(after_seq=began[0]) if began else []
     return any(isinstance(each, StreamChunk) and each.text == text for each in came)
-
-
-def runs(session: SessionHandle) -> bool:
-    """Whether a command does."""
-    return any(each.running for each in session.commands.list())
 
 
 def outcomes(session: SessionHandle) -> list[tuple[str, bool]]:
@@ -181,8 +180,8 @@ def test_a_terminal_that_is_closed_ends_the_turn(session: SessionHandle, tmp_pat
 def test_what_does_not_answer_does_not_hold_it(home: Path, project: Path, tmp_path: Path) -> None:
     """A question that nobody answers is withdrawn; an agent that hangs can be left."""
     del home
-    name, model = f"chatting-{os.getpid()}", ModelSpec("scripted_models:ScriptedModel")
-    with SessionSystem(name=name, model=model, policy_timeout=1.0) as system:
+    name = f"chatting-{os.getpid()}"
+    with SessionSystem(name=name, model=SCRIPTED, policy_timeout=1.0) as system:
         session = system.create_session(project, name="shop")
         chat = Terminal(tmp_path, *joined(session))
         try:
@@ -279,18 +278,6 @@ def test_completion_knows_it(home: Path) -> None:
         assert f"plain,{known}" in done.stdout.split()
 
 
-def processes_with(word: str) -> list[int]:
-    """Return the processes in whose environment *word* is."""
-    found: list[int] = []
-    for each in Path("/proc").iterdir():
-        try:
-            if word.encode() in (each / "environ").read_bytes():
-                found.append(int(each.name))
-        except (OSError, ValueError):
-            continue
-    return found
-
-
 def test_a_system_of_its_own_ends_with_it(home: Path, project: Path) -> None:
     """It asks the model that is named, with its own key, and a kill leaves no process."""
     del home
@@ -302,13 +289,14 @@ def test_a_system_of_its_own_ends_with_it(home: Path, project: Path) -> None:
     ]
     with serving(answers) as server:
         env = {"OPENAI_BASE_URL": "", "JIDOCODE_BASE_URL": server.url, "JIDOCODE_API_KEY": "a-key"}
-        env |= {"OPENAI_API_KEY": "another", "CHAT_TEST": str(project)}
+        mark = uuid.uuid4().hex
+        env |= {"OPENAI_API_KEY": "another", MARK: mark}
         command = [*COMMAND, "chat", str(project), "--model", "small"]
         done = piped("well?", *command, **env)
         assert (done.returncode, done.stdout, done.stderr) == (0, "It is done.\n", "")
         asked = server.asked[0]
         assert (asked.body["model"], asked.headers["authorization"]) == ("small", "Bearer a-key")
-        assert processes_with(f"CHAT_TEST={project}") == []
+        assert marked(mark) == []
 
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(**env)
@@ -318,9 +306,9 @@ def test_a_system_of_its_own_ends_with_it(home: Path, project: Path) -> None:
             process.stdin.write(b"again")
             process.stdin.close()
             assert process.stdout.read(1) == b"x"
-            assert len(processes_with(f"CHAT_TEST={project}")) > 1
+            assert len(marked(mark)) > 1
             process.kill()
-        eventually(lambda: not processes_with(f"CHAT_TEST={project}"), timeout=SECONDS)
+        eventually(lambda: not marked(mark), timeout=SECONDS)
         assert [message["role"] for message in server.asked[1].body["messages"]] == [
             *("system", "user", "assistant", "user"),
         ]

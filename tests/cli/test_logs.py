@@ -78,9 +78,8 @@ def test_they_are_followed(
     assert followed.wait(SECONDS) == 0
 
 
-def test_following_ends_with_the_system() -> None:
+def test_following_ends_with_the_system(name: str) -> None:
     """As an end that is wanted; and one that asks a system that is gone is told so."""
-    name = f"ending-{os.getpid()}"
     with SessionSystem(name=name, durability="memory"):
         lines = read_log(name, last=100, follow=True)
         assert "registry" in next(lines).text
@@ -88,10 +87,9 @@ def test_following_ends_with_the_system() -> None:
     assert jidocode("logs", "--system", name, status=1).count("\n") == 1
 
 
-def test_who_reads_the_log_counts_as_attached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_the_log_counts_as_attached(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """He is not sent away while he waits, and forgotten when he goes."""
     monkeypatch.setattr(door, "PATIENCE_SECONDS", 0.05)
-    name = f"visited-{os.getpid()}"
     with SessionSystem(name=name, durability="memory") as system:
         client: Any = system._running.client
         lines = read_log(name, last=1, follow=True)
@@ -109,9 +107,8 @@ def test_who_reads_the_log_counts_as_attached(monkeypatch: pytest.MonkeyPatch) -
         eventually(lambda: client.visitors == 0)
 
 
-def test_who_asks_wrongly_is_sent_away() -> None:
+def test_who_asks_wrongly_is_sent_away(name: str) -> None:
     """And nobody else notices."""
-    name = f"asked-{os.getpid()}"
     with SessionSystem(name=name, durability="memory") as system:
         client: Any = system._running.client
         inside = visit(name, Deadline.after(10.0))
@@ -124,9 +121,8 @@ def test_who_asks_wrongly_is_sent_away() -> None:
 
 
 @pytest.mark.parametrize(("more", "lost"), [(5, 0), (2 * MAX_LINES, 2 * MAX_LINES - 980)])
-def test_as_many_lines_are_read_as_are_wanted(more: int, lost: int) -> None:
+def test_as_many_lines_are_read_as_are_wanted(name: str, more: int, lost: int) -> None:
     """However long they are, and however many come while they are read."""
-    name = f"flooded-{os.getpid()}"
     with SessionSystem(name=name, durability="memory") as system:
         client: Any = system._running.client
         tail: Tail = client._host.log_tail
@@ -150,7 +146,7 @@ def test_as_many_lines_are_read_as_are_wanted(more: int, lost: int) -> None:
         assert len([*read, *lines]) == there
 
 
-def test_each_answer_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_answer_has_all_of_its_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads slowly is not taken for a system that does not answer."""
     seconds: list[float | None] = []
     ask = Visit.ask
@@ -160,7 +156,6 @@ def test_each_answer_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> Non
         return ask(visit, packet, patience)
 
     monkeypatch.setattr(Visit, "ask", note)
-    name = f"slow-{os.getpid()}"
     with SessionSystem(name=name, durability="memory") as system:
         client: Any = system._running.client
         for _ in range(30):
@@ -171,13 +166,12 @@ def test_each_answer_has_all_of_its_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("last", [-1, 2.5, None, True])
-def test_what_is_no_number_of_lines_is_refused(last: Any) -> None:
+def test_what_is_no_number_of_lines_is_refused(name: str, last: Any) -> None:
     """By an error of ours; more lines than there can be are all of them."""
     with pytest.raises(InvalidRequestError, match="last"):
         next(read_log("nobody", last=last))
     with pytest.raises(InvalidTimeError, match="timeout"):
         next(read_log("nobody", last=1, timeout=-1.0))
-    name = f"wanted-{os.getpid()}"
     with SessionSystem(name=name, durability="memory"):
         eventually(lambda: list(read_log(name, last=2**40, timeout=INFINITY)))
 

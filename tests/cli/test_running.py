@@ -171,21 +171,19 @@ def test_events_say_which_session(
         assert process.stdout is not None
         assert [process.stdout.readline().rstrip() for _ in lines] == lines
         os.kill(state, signal.SIGKILL)
-        said = process.stdout.readline()
-        while "ChildExited" not in said:
-            said = process.stdout.readline()
+        said = next(line for line in process.stdout if "ChildExited" in line)
         process.kill()
     assert f"{opened.id[:8]}  state" in said
 
 
+@pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("command", ["events", "logs"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, 1), (signal.SIGTERM, 0)])
 def test_following_says_how_the_system_has_ended(
-    home: Path, tmp_path: Path, command: str, number: signal.Signals, status: int
+    name: str, tmp_path: Path, command: str, number: signal.Signals, status: int
 ) -> None:
     """And it is an error if nobody has ended it in order."""
-    del home
-    name, place = f"ending-{os.getpid()}-{command}-{number}", tmp_path / "said"
+    place = tmp_path / "said"
     with (
         place.open("w") as out,
         subprocess.Popen(
@@ -202,8 +200,7 @@ def test_following_says_how_the_system_has_ended(
                 env=environment(),
             ) as process:
                 assert process.stdout is not None
-                while "sessions" not in process.stdout.readline():
-                    pass
+                assert any("sessions" in line for line in process.stdout)
                 system.send_signal(number)
                 _, errors = process.communicate(timeout=SECONDS)
         finally:
@@ -235,9 +232,11 @@ def test_events_are_followed_until_the_session_ends(
     assert followed.stdout is not None
     victim = attached.get_state(opened.id)
     os.kill(victim.os_pid, signal.SIGKILL)
-    said = [json.loads(followed.stdout.readline())]
-    while said[-1].get("child_id") != "state" or said[-1]["event"] != "ChildStarted":
-        said.append(json.loads(followed.stdout.readline()))
+    said = list[dict[str, Any]]()
+    for line in followed.stdout:
+        said.append(json.loads(line))
+        if (said[-1].get("child_id"), said[-1]["event"]) == ("state", "ChildStarted"):
+            break
     exited = next(each for each in said if each["event"] == "ChildExited")
 
     assert (exited["child_id"], exited["session_id"]) == ("state", opened.id)

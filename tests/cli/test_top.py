@@ -65,9 +65,8 @@ def test_keys_look_closer_and_stop_a_session(
     terminal.await_text("0 sessions", "is stopped")
 
 
-def test_it_ends_with_the_system(tmp_path: Path) -> None:
+def test_it_ends_with_the_system(name: str, tmp_path: Path) -> None:
     """And says so, with the terminal as it was."""
-    name = f"ending-{os.getpid()}"
     with SessionSystem(name=name):
         terminal = Terminal(tmp_path, *COMMAND, "top", "--system", name)
         terminal.await_text("registry")

@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
-from acp_clients import AGENT, SECONDS
+from acp_clients import AGENT
 from mcp_clients import gone
-from shell import environment
+from shell import SECONDS, environment
 
 from jidocode.testing import eventually
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp_clients import SECONDS, listening
+from mcp_clients import listening
+from shell import SECONDS
 from token_proxy import proxy
 
 HERE = Path(__file__).parent

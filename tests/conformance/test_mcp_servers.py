@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sessions import called
 
 from jidocode import McpServer, SessionHandle, SessionSystem, allow_all
 
@@ -41,21 +42,15 @@ def session(project: Path) -> Iterator[SessionHandle]:
         yield system.create_session(project, mcp_servers=servers)
 
 
-def call(session: SessionHandle, tool: str, /, **arguments: object) -> str:
-    result = session.tools.call(tool, arguments)
-    assert not result.is_error, result.content
-    return result.content
-
-
 def test_official_servers_work(session: SessionHandle, project: Path) -> None:
     """One of them confined."""
     found = {each.server: each for each in session.mcp.servers()}
     assert [each.error for each in found.values()] == [None, None]
-    assert "hello" in call(session, "everything__echo", message="hello")
-    assert "image/png" in call(session, "everything__get-tiny-image")
-    read = call(session, "filesystem__read_text_file", path=str(project / "README.md"))
+    assert "hello" in called(session, "everything__echo", message="hello")
+    assert "image/png" in called(session, "everything__get-tiny-image")
+    read = called(session, "filesystem__read_text_file", path=str(project / "README.md"))
     assert "Sells things." in read
-    call(session, "filesystem__write_file", path=str(project / "new"), content="new")
+    called(session, "filesystem__write_file", path=str(project / "new"), content="new")
     assert (project / "new").read_text() == "new"
     refused = session.tools.call("filesystem__read_text_file", {"path": "/etc/passwd"})
     assert refused.is_error

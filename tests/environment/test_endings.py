@@ -26,7 +26,7 @@ from jidocode.session.state.subscriptions import MAX_SUBSCRIBERS
 from jidocode.testing import eventually, wait_for_restart
 
 Stream = EventStream | ChangeStream
-SOON = 3.0
+SOON = 10.0
 """Seconds that the end of a waiting may take; far less than any wait would."""
 
 
@@ -231,7 +231,7 @@ def test_a_stream_that_waits_for_a_hung_or_restarting_state_can_be_closed(
     stream.close()
 
     assert waiting.result(SOON) is not None
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SOON
 
 
 ENDS: dict[str, Callable[[SessionSystem, SessionHandle], object]] = {

@@ -55,11 +55,6 @@ ASKED: dict[str, Callable[[SessionHandle], object]] = {
 """All that is about the project."""
 
 
-@pytest.fixture
-def session(system: SessionSystem, project: Path) -> SessionHandle:
-    return system.create_session(project)
-
-
 def check_gone(session: SessionHandle, project: Path, *, replaced: bool = False) -> None:
     """All that is about the project is refused in the same way, and all else goes on."""
     expected = ProjectGoneError(str(project), replaced)

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,12 +21,13 @@ from servers import worker
 
 from jidocode import Session, SessionHandle, SessionSystem
 from jidocode._host.client.monitor import Monitor
-from jidocode.otp import ChildSpec, Start
+from jidocode.otp import Announced, ChildSpec, Start
 from jidocode.session.record import new_session_id
 from jidocode.system.events import EventStream
-from jidocode.testing import is_alive
+from jidocode.testing import PATIENCE, is_alive
 
-MAX_SECONDS = 10
+MAX_SECONDS = 20
+"""After which a fork counts as one that hangs; far less than anything waits here."""
 
 
 class Held(NamedTuple):
@@ -83,14 +83,14 @@ RAISES: dict[str, Callable[[Held], object]] = {
     "next(events)": lambda held: next(held.iterator),
     "iter(events)": lambda held: list(islice(held.events, 100)),
     "events.get()": lambda held: [held.events.get() for _ in range(100)],
-    "events.get(timeout)": lambda held: held.events.get(5),
+    "events.get(timeout)": lambda held: held.events.get(60),
     "monitor.wait()": lambda held: held.monitor.wait(),
-    "monitor.wait(timeout)": lambda held: held.monitor.wait(5),
+    "monitor.wait(timeout)": lambda held: held.monitor.wait(60),
     "next(subscription)": lambda held: [next(held.subscription) for _ in range(100)],
     "subscribe()": lambda held: next(held.session.state.subscribe(from_seq=1)),
-    "state.events(wait)": lambda held: held.session.state.events(after_seq=0, wait=5),
-    "system.events()": lambda held: held.system.events().get(5),
-    "system.monitor()": lambda held: held.session.monitor("worker").wait(5),
+    "state.events(wait)": lambda held: held.session.state.events(after_seq=0, wait=60),
+    "system.events()": lambda held: held.system.events().get(60),
+    "system.monitor()": lambda held: held.session.monitor("worker").wait(60),
     "call": lambda held: held.session.call("worker", "pid"),
     "cast": lambda held: held.session.cast("worker", "hello"),
     "create_session": lambda held: held.system.create_session("."),
@@ -114,15 +114,13 @@ def _raise(said: str) -> None:
     raise LookupError(said)
 
 
-@pytest.mark.parametrize("what", RAISES)
-def test_a_fork_is_told_that_it_is_one(held: Held, what: str) -> None:
+def test_a_fork_is_told_that_it_is_one(held: Held) -> None:
     """At once, by the error that says what to do; the system goes on."""
-    begun = time.monotonic()
-    said = in_fork(lambda: RAISES[what](held))
+    for what, ask in RAISES.items():
+        said = in_fork(partial(ask, held))
 
-    assert re.match("(LookupError: )?HostError: .*fork", said)
-    assert time.monotonic() - begun < 3
-    assert held.session.call("worker", ("echo", 1)) == 1
+        assert re.match("(LookupError: )?HostError: .*fork", said), what
+        assert held.session.call("worker", ("echo", 1)) == 1
 
 
 @pytest.mark.parametrize("update", ["handle", "system"])
@@ -143,7 +141,6 @@ def test_a_fork_made_amid_an_update_is_told_too(held: Held, update: str) -> None
     thread = threading.Thread(target=held.system.update_session, args=(held.session.id, change))
     thread.start()
     begun.wait()
-    started = time.monotonic()
     try:
         said = in_fork(rename)
     finally:
@@ -151,15 +148,14 @@ def test_a_fork_made_amid_an_update_is_told_too(held: Held, update: str) -> None
         thread.join()
 
     assert said.startswith("HostError")
-    assert time.monotonic() - started < 3
 
 
 @pytest.mark.parametrize("what", ["events.get()", "monitor.wait()", "next(subscription)"])
 def test_a_fork_of_another_thread_is_told_too(held: Held, what: str) -> None:
     """While others wait for the same."""
     waiting = [
-        threading.Thread(target=held.events.get, args=(5,)),
-        threading.Thread(target=held.monitor.wait, args=(5,)),
+        threading.Thread(target=held.events.get, args=(60,)),
+        threading.Thread(target=held.monitor.wait, args=(60,)),
     ]
     for thread in waiting:
         thread.start()
@@ -188,15 +184,19 @@ QUIET: dict[str, Callable[[Held], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", QUIET)
-def test_a_fork_may_let_go_of_everything(held: Held, what: str) -> None:
+def test_a_fork_may_let_go_of_everything(held: Held) -> None:
     """Which ends nothing that is not its own."""
-    said = in_fork(lambda: QUIET[what](held))
+    while held.events.get(0) is not None:
+        pass
+    for what, let_go in QUIET.items():
+        said = in_fork(partial(let_go, held))
 
-    assert said == "returned None"
-    assert held.session.call("worker", ("echo", 1)) == 1
-    held.session.call("worker", ("announce", "news"))
-    assert held.events.get(5) is not None
+        assert said == "returned None", what
+        assert held.session.call("worker", ("echo", 1)) == 1
+        held.session.call("worker", ("announce", what))
+        event = held.events.get(PATIENCE)
+        assert event is not None
+        assert event.fact == Announced(what)
 
 
 @pytest.mark.parametrize("what", ["events.get()", "events.close", "close"])
@@ -269,7 +269,7 @@ def test_a_fork_does_not_delay_close(project: Path) -> None:
         keep()
         os.kill(system.host_pid, signal.SIGSTOP)
     """
-    result = probe(project, before=KEEP, use=use, shutdown=0.2)
+    result = probe(project, before=KEEP, use=use, leaves=True, shutdown=0.2)
 
     assert result.stage == "done", result
     assert result.ending < 5
@@ -281,10 +281,10 @@ def test_a_fork_does_not_delay_the_end_of_a_child_that_does_not_end(project: Pat
         keep()
         session.cast("worker", "loop")
     """
-    result = probe(project, before=KEEP, use=use, shutdown=0.2)
+    result = probe(project, before=KEEP, use=use, leaves=True, shutdown=0.2)
 
     assert result.stage == "done", result
-    assert result.ending < 3
+    assert result.ending < 8
 
 
 def test_a_fork_does_not_delay_the_collection_of_a_system(project: Path) -> None:
@@ -295,9 +295,9 @@ def test_a_fork_does_not_delay_the_collection_of_a_system(project: Path) -> None
         del system
         took = time.monotonic() - begun
         system = SessionSystem(**json.loads(sys.argv[2]))
-        assert took < 3, took
+        assert took < 8, took
     """
-    result = probe(project, before=KEEP, started=started, durability="memory")
+    result = probe(project, before=KEEP, started=started, leaves=True, durability="memory")
 
     assert result.stage == "done", result
 
@@ -352,12 +352,12 @@ def test_nothing_that_a_fork_holds_keeps_the_system(
             [sys.executable, "-c", {code!r}, *sys.argv[1:]], stdout=subprocess.PIPE, text=True
         )
         host = int(app.stdout.readline())
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + 20
         while os.path.exists(f"/proc/{{host}}") and time.monotonic() < deadline:
             time.sleep(0.01)
         print("lives" if os.path.exists(f"/proc/{{host}}") else "gone")
     """
-    outcome = run_app(watch, project, tmp_path / "state", timeout=30)
+    outcome = run_app(watch, project, tmp_path / "state", leaves=True)
 
     assert outcome.stdout == "gone\n", outcome.stderr
 

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def test_a_bundled_app_does_not_start_itself(
     starts = tmp_path / "starts"
     app = _bundled(tmp_path, frozen=frozen)
     env = {"STARTS": str(starts), "PROJECT": str(project)}
-    outcome = run_app("", interpreter=[app], env=env, timeout=20)
+    outcome = run_app("", interpreter=[app], env=env)
     lines = [json.loads(line) for line in outcome.stderr.splitlines() if line.startswith("[")]
     assert lines, outcome
     _, said, seconds = lines[-1]
@@ -83,7 +84,7 @@ def test_a_bundled_app_names_an_interpreter(project: Path, tmp_path: Path, *, fr
         "PROJECT": str(project),
         "JIDOCODE_PYTHON": sys.executable,
     }
-    outcome = run_app("", interpreter=[_bundled(tmp_path, frozen=frozen)], env=env, timeout=20)
+    outcome = run_app("", interpreter=[_bundled(tmp_path, frozen=frozen)], env=env)
 
     assert str(project) in outcome.stderr
     assert len((tmp_path / "starts").read_text().split()) == 1
@@ -153,68 +154,60 @@ def test_another_version_of_python(project: Path, tmp_path: Path) -> None:
 
 REFLECT = """
 from odd import Mirror, facts
-other = system.create_session(sys.argv[1] + "/src", children=[Mirror.child_spec(id="mirror")])
-theirs, ours = other.call("mirror", "facts"), facts()
+session.start_child(Mirror.child_spec(id="mirror"))
+theirs, ours = session.call("mirror", "facts"), facts()
 differ = {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
 assert not differ, f"app's and child's: {differ}"
 """
 
 FLAGS = [
     [],
-    ["-O"],
-    ["-OO"],
-    ["-B"],
-    ["-b"],
-    ["-bb"],
-    ["-W", "error"],
-    ["-W", "error::DeprecationWarning"],
-    ["-W", "ignore"],
-    ["-X", "dev"],
-    ["-X", "utf8"],
-    ["-X", "utf8=0"],
-    ["-X", "faulthandler"],
-    ["-X", "tracemalloc=5"],
-    ["-X", "int_max_str_digits=640"],
-    ["-X", "warn_default_encoding"],
-    ["-X", "pycache_prefix=/proc/nowhere"],
-    ["-X", "frozen_modules=off"],
-    ["-X", "shop=open"],
+    ["-O", "-b", "-W", "ignore", "-X", "utf8", "-X", "int_max_str_digits=640", "-X", "shop=open"],
+    ["-OO", "-bb", "-W", "error::DeprecationWarning", "-X", "utf8=0", "-X", "faulthandler"],
     ["-O", "-B", "-W", "error", "-X", "dev", "-X", "utf8"],
+    ["-W", "error"],
+    ["-X", "dev"],
+    ["-X", "tracemalloc=1", "-X", "frozen_modules=off"],
+    ["-X", "warn_default_encoding"],
+    ["-X", "pycache_prefix=FOLDER"],
 ]
+"""Each of those that there are; those that have nothing to do with each other go together."""
 
 
 @pytest.mark.parametrize("flags", FLAGS, ids=" ".join)
-def test_flags_hold_in_children(project: Path, flags: Sequence[str]) -> None:
+def test_flags_hold_in_children(project: Path, tmp_path: Path, flags: Sequence[str]) -> None:
     """All those that multiprocessing hands on, and everything works with them."""
-    probe(project, interpreter=[sys.executable, *flags], use=REFLECT, allow_nested=True).works()
+    flags = [each.replace("FOLDER", str(tmp_path / "pycache")) for each in flags]
+
+    probe(project, interpreter=[sys.executable, *flags], use=REFLECT).works()
 
 
 VARIABLES = [
-    {"PYTHONOPTIMIZE": "2"},
-    {"PYTHONDONTWRITEBYTECODE": "1"},
-    {"PYTHONWARNINGS": "error"},
-    {"PYTHONWARNINGS": "error::UserWarning,ignore::ImportWarning"},
-    {"PYTHONDEVMODE": "1"},
-    {"PYTHONUTF8": "1"},
-    {"PYTHONHASHSEED": "0"},
-    {"PYTHONHASHSEED": "7"},
-    {"PYTHONFAULTHANDLER": "1"},
-    {"PYTHONTRACEMALLOC": "5"},
-    {"PYTHONINTMAXSTRDIGITS": "640"},
-    {"PYTHONPYCACHEPREFIX": "/proc/nowhere"},
-    {"PYTHONMALLOC": "debug"},
-    {"PYTHONUNBUFFERED": "1"},
-    {"PYTHONSAFEPATH": "1"},
+    {
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONWARNINGS": "error::UserWarning,ignore::ImportWarning",
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONINTMAXSTRDIGITS": "640",
+    },
+    {"PYTHONWARNINGS": "error", "PYTHONHASHSEED": "7", "PYTHONFAULTHANDLER": "1"},
+    {"PYTHONDEVMODE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+    {"PYTHONMALLOC": "debug", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"},
+    {"PYTHONTRACEMALLOC": "1"},
+    {"PYTHONPYCACHEPREFIX": "FOLDER"},
     {"PYTHONOPTIMIZE": "1", "PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1"},
 ]
+"""As above."""
 
 
 @pytest.mark.parametrize("env", VARIABLES, ids=str)
 def test_variables_of_the_interpreter_hold_in_children(
-    project: Path, env: Mapping[str, str | None]
+    project: Path, tmp_path: Path, env: Mapping[str, str]
 ) -> None:
     """As in any other process of the app."""
-    probe(project, env=env, use=REFLECT, allow_nested=True).works()
+    env = {each: env[each].replace("FOLDER", str(tmp_path / "pycache")) for each in env}
+
+    probe(project, env=env, use=REFLECT).works()
 
 
 @pytest.mark.parametrize("flags", [["-I"], ["-E"], ["-s"], ["-S"], ["-P"], ["-u"], ["-q"]])
@@ -222,9 +215,7 @@ def test_an_app_that_is_isolated(project: Path, flags: Sequence[str]) -> None:
     """It finds its modules by itself, and so do its children."""
     first = f"import sys; sys.path[:0] = {IMPORTS.split(os.pathsep)!r}"
 
-    probe(
-        project, interpreter=[sys.executable, *flags], first=first, use=REFLECT, allow_nested=True
-    ).works()
+    probe(project, interpreter=[sys.executable, *flags], first=first, use=REFLECT).works()
 
 
 def test_what_the_interpreter_warns_of_is_not_in_the_way(project: Path) -> None:
@@ -240,12 +231,12 @@ def test_what_the_interpreter_warns_of_is_not_in_the_way(project: Path) -> None:
 
 def _environment(folder: Path, name: str, text: str) -> Path:
     """Make a virtual environment with a file in its `site-packages`; return its Python."""
-    venv = folder / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", venv], check=True)
-    packages = venv / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+    home = folder / "venv"
+    venv.create(home, symlinks=True)
+    packages = home / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     (packages / name).write_text(text)
     (packages / "zz.pth").write_text("\n".join(IMPORTS.split(os.pathsep)))
-    return venv / "bin" / "python"
+    return home / "bin" / "python"
 
 
 PRINTS = {
@@ -260,15 +251,21 @@ PRINTS = {
 }
 
 
-@pytest.mark.parametrize("where", ["noise.pth", "sitecustomize.py", "usercustomize.py"])
 @pytest.mark.parametrize("kind", PRINTS)
 def test_what_is_printed_at_the_start_is_not_in_the_way(
-    project: Path, tmp_path: Path, where: str, kind: str
+    project: Path, tmp_path: Path, kind: str
 ) -> None:
     """By whatever is installed in the environment."""
-    if where != "sitecustomize.py" and kind not in ("a line", "an object"):
-        pytest.skip("the same as by sitecustomize")
-    python = _environment(tmp_path, where, PRINTS[kind])
+    python = _environment(tmp_path, "sitecustomize.py", PRINTS[kind])
+
+    probe(project, interpreter=[python]).works()
+
+
+def test_what_a_pth_file_prints_at_the_start_is_not_in_the_way(
+    project: Path, tmp_path: Path
+) -> None:
+    """It runs before `sitecustomize`, and each of its lines by itself."""
+    python = _environment(tmp_path, "noise.pth", f"{PRINTS['a line']}\n{PRINTS['an object']}\n")
 
     probe(project, interpreter=[python]).works()
 
@@ -341,7 +338,7 @@ def test_modules_that_shadow_the_standard_library(project: Path, tmp_path: Path)
         "from servers import Worker\nclass Till(Worker):\n    kind = 'till'\n"
     )
     before = f"""
-        import json, os, signal, types, till_names
+        import json, os, queue, random, resource, selectors, signal, struct, types, till_names
         for name in till_names.SHADOWED:
             with open(os.path.join({str(tmp_path)!r}, name + ".py"), "w") as file:
                 file.write("raise RuntimeError(__file__ + ' is not the one')")
@@ -362,40 +359,17 @@ def test_modules_that_shadow_the_standard_library(project: Path, tmp_path: Path)
     probe(project, first=first, before=before, use=use, allow_nested=True).works()
 
 
-@pytest.mark.parametrize(
-    "name", ["json", "os", "signal", "types", "queue", "selectors", "struct", "random", "resource"]
-)
-def test_a_module_that_shadows_one_of_the_standard_library(
-    project: Path, tmp_path: Path, name: str
-) -> None:
-    """One alone, so that one sees which; it is the app's own business in its own code."""
-    (tmp_path / f"{name}.py").write_text("raise RuntimeError('not the one')\n")
-    before = f"import {name}; sys.path.insert(0, {str(tmp_path)!r})"
-
-    probe(project, before=before).works()
+ODD_ENTRIES = r"""
+    "/nowhere/lib", "/nowhere/lib.zip", "/etc/passwd", "/proc/self/root/proc/self/root",
+    "", "lib/shop", "/nowhere/a\nb\"c'd\udcff", "/nowhere/" + "x" * 100_000,
+    None, b"/usr/lib", __import__("pathlib").Path("/usr/lib"),
+"""
 
 
-ENTRIES = {
-    "a folder that is gone": "'/nowhere/lib'",
-    "an archive that is gone": "'/nowhere/lib.zip'",
-    "a path": "__import__('pathlib').Path('/usr/lib')",
-    "bytes": "b'/usr/lib'",
-    "nothing": "None",
-    "the current folder": "''",
-    "a relative one": "'lib/shop'",
-    "odd characters": r"'/nowhere/a\nb\"c\'d\udcff'",
-    "a file": "'/etc/passwd'",
-    "very long": "'/nowhere/' + 'x' * 100_000",
-    "a loop": "'/proc/self/root/proc/self/root'",
-}
-
-
-@pytest.mark.parametrize("kind", ENTRIES)
-@pytest.mark.parametrize("where", ["first", "last"])
-def test_an_odd_entry_of_the_path(project: Path, kind: str, where: str) -> None:
-    """Python passes over it, and so do we."""
-    place = "0" if where == "first" else "len(sys.path)"
-    before = f"sys.path.insert({place}, {ENTRIES[kind]})"
+@pytest.mark.parametrize("place", ["0", "len(sys.path)"], ids=["first", "last"])
+def test_odd_entries_of_the_path(project: Path, place: str) -> None:
+    """Python passes over them, and so do we."""
+    before = f"sys.path[{place}:{place}] = [{ODD_ENTRIES}]"
 
     probe(project, before=before).works()
 

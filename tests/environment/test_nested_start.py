@@ -207,7 +207,7 @@ def test_a_callback_that_starts_a_system_is_told_so(
         said = str(error)
 
     assert _advises(str(said)), said
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 10  # of twenty
 
 
 def test_a_program_that_a_child_runs_may_start_a_system(

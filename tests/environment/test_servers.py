@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import signal
@@ -20,12 +19,10 @@ from pathlib import Path
 
 import pytest
 from apps import IMPORTS, MARK, marked
+from shell import SECONDS
 
 from jidocode import JidocodeError, SessionSystem, SystemNotFoundError
 from jidocode.testing import eventually, is_alive
-
-START_SECONDS = 60.0
-_numbers = itertools.count()
 
 APP = (Path(__file__).parents[2] / "examples/workers_app.py").read_text()
 
@@ -69,12 +66,12 @@ class Program:
             said = self.said.read_text()
             return said if text in said else ""
 
-        return eventually(look, f"{text!r}", timeout=START_SECONDS)
+        return eventually(look, f"{text!r}", timeout=SECONDS)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send it a signal, and return its exit status; fail if anything of it is left."""
         self.process.send_signal(number)
-        status = self.process.wait(START_SECONDS)
+        status = self.process.wait(SECONDS)
         eventually(
             lambda: not marked(self.mark), f"the end of all: {self.said.read_text()[-2000:]}"
         )
@@ -100,12 +97,6 @@ def program(command: Sequence[str], folder: Path, **env: str) -> Generator[Progr
         raise
     finally:
         started.kill()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"served-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture
@@ -183,7 +174,7 @@ def test_a_served_system_ends_when_nobody_uses_it(name: str, tmp_path: Path) -> 
             begun = time.monotonic()
             while time.monotonic() - begun < 2.5:
                 assert system.list_sessions() == []
-        assert served.process.wait(START_SECONDS) == 0
+        assert served.process.wait(SECONDS) == 0
         said = served.said.read_text()
         assert f"system {name} ends: for 1.5 s nobody has been attached" in said
         assert said.count("Traceback") == 0
@@ -212,7 +203,7 @@ def test_a_second_one_says_in_a_sentence_who_has_the_name(
     """And its status is 1."""
     command = [sys.executable, "-m", "jidocode", "serve", "--name", name]
     with program(command, tmp_path) as second:
-        assert second.process.wait(START_SECONDS) == 1
+        assert second.process.wait(SECONDS) == 1
         assert second.said.read_text() == (
             f"Error: a system called {name} was started by process {served.process.pid} already\n"
         )
@@ -222,7 +213,7 @@ def test_a_served_system_whose_host_dies_ends_and_says_so(name: str, served: Pro
     """So that whoever looks after it starts it again."""
     with SessionSystem.attach(name) as system:
         os.kill(system.host_pid, signal.SIGKILL)
-        assert served.process.wait(START_SECONDS) == 1
+        assert served.process.wait(SECONDS) == 1
     assert "Error: the host process is gone" in served.said.read_text()
 
 
@@ -231,7 +222,7 @@ def test_systemd_is_told(name: str, tmp_path: Path) -> None:
     place = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(place))
-        notify.settimeout(START_SECONDS)
+        notify.settimeout(SECONDS)
         with serving(name, tmp_path, NOTIFY_SOCKET=str(place)) as served:
             assert notify.recv(100) == b"READY=1"
             assert served.end() == 0
@@ -250,14 +241,14 @@ def test_a_served_system_is_the_first_process_of_a_container(name: str, tmp_path
         own = served.process.pid
         [first] = Path(f"/proc/{own}/task/{own}/children").read_text("ascii").split()
         os.kill(int(first), signal.SIGTERM)
-        assert served.process.wait(START_SECONDS) == 0, served.said.read_text()
+        assert served.process.wait(SECONDS) == 0, served.said.read_text()
 
 
 def test_without_click_there_is_a_hint(tmp_path: Path) -> None:
     """And no traceback."""
     code = "import sys; sys.modules['click'] = None; from jidocode.__main__ import main; main()"
     with program([sys.executable, "-c", code], tmp_path) as app:
-        assert app.process.wait(START_SECONDS) == 1
+        assert app.process.wait(SECONDS) == 1
         assert "pip install 'jidocode[cli]'" in app.said.read_text()
         assert "Traceback" not in app.said.read_text()
 
@@ -279,7 +270,7 @@ def test_two_workers_of_uvicorn_share_the_sessions(  # noqa: PLR0913 - they are 
         SessionSystem.attach(name) as system,
         program([*command, "--port", str(port)], tmp_path, SHOP=name) as server,
     ):
-        eventually(lambda: try_to_ask(port, project, "first"), timeout=START_SECONDS)
+        eventually(lambda: try_to_ask(port, project, "first"), timeout=SECONDS)
         session = system.find_session(path=project)
         before = session.state.statistics().messages
         with ThreadPoolExecutor(50) as clients:
@@ -287,7 +278,7 @@ def test_two_workers_of_uvicorn_share_the_sessions(  # noqa: PLR0913 - they are 
             workers = {each.result()[0] for each in asked}
         assert session.state.statistics().messages == before + 64
         os.kill(int(workers.pop()), signal.SIGKILL)
-        eventually(lambda: try_to_ask(port, project, "after"), timeout=START_SECONDS)
+        eventually(lambda: try_to_ask(port, project, "after"), timeout=SECONDS)
         if end == signal.SIGTERM:
             server.end()
         else:
@@ -309,10 +300,10 @@ def test_sessions_live_on_while_uvicorn_reloads(
         SessionSystem.attach(name) as system,
         program([*command, "--port", str(port)], tmp_path, SHOP=name) as server,
     ):
-        worker, _ = eventually(lambda: try_to_ask(port, project, "one"), timeout=START_SECONDS)
+        worker, _ = eventually(lambda: try_to_ask(port, project, "one"), timeout=SECONDS)
         session = system.find_session(path=project)
         app.write_text(APP.replace("VERSION = 1", "VERSION = 22"))
-        eventually(lambda: "22" in try_to_ask(port, project, "two"), timeout=START_SECONDS)
+        eventually(lambda: "22" in try_to_ask(port, project, "two"), timeout=SECONDS)
         assert not is_alive(int(worker))
         contents = {message.content for message in session.state.messages()}
         assert contents == {"one", "two"}
@@ -339,10 +330,10 @@ def test_gunicorn_forks_workers_that_attach(
     with program(command, tmp_path, **env) as server:
         said = server.await_text("session ")
         session_id = said.partition("session ")[2].split()[0]
-        eventually(lambda: try_to_ask(port, project, "first"), timeout=START_SECONDS)
+        eventually(lambda: try_to_ask(port, project, "first"), timeout=SECONDS)
         workers = {ask(port, project, str(number))[0] for number in range(64)}
         os.kill(int(workers.pop()), signal.SIGKILL)
-        eventually(lambda: try_to_ask(port, project, "after"), timeout=START_SECONDS)
+        eventually(lambda: try_to_ask(port, project, "after"), timeout=SECONDS)
         with SessionSystem.attach(name, read_only=True) as look:
             assert look.get_session(session_id).state.statistics().messages >= 66
         server.end(end)

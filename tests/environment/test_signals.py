@@ -26,7 +26,7 @@ from jidocode.session.manager.client import ManagerClient
 SEED = int(os.environ.get("JIDOCODE_SEED", "16"))
 ROUNDS = 40
 CLOSES = 6
-SOON = 1.5
+SOON = 4.0
 """Seconds that nothing takes which does not wait for its own thread."""
 
 
@@ -66,11 +66,6 @@ def steps(do: Callable[[], object]) -> int:
     with interrupter:
         do()
     return -interrupter.left
-
-
-@pytest.fixture
-def session(system: SessionSystem, project: Path) -> SessionHandle:
-    return system.create_session(project)
 
 
 @pytest.mark.timeout(120)

@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from shell import SECONDS
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, RichLog, Static
 from textual_app import SessionsApp
 
 from jidocode import AsyncSessionSystem
-
-SECONDS = 60.0
 
 
 def conversation(app: SessionsApp) -> str:

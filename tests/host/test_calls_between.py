@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,6 @@ A, B, C = (("peer", child) for child in "abc")
 def call(target: object, request: object, **options: object) -> tuple[object, ...]:
     """Return the request to call *target*."""
     return ("do", "call", target, request, options)
-
-
-def begin(running: Tree, child_id: str, request: object) -> Future[Any]:
-    """Call in a thread of its own."""
-    threads = ThreadPoolExecutor(1)
-    future = threads.submit(running.call, child_id, request)
-    threads.shutdown(wait=False)
-    return future
 
 
 def wait_till_busy(log: Path) -> None:
@@ -182,11 +174,11 @@ def test_many_calls_in_one_handler(three: Tree) -> None:
 
 def test_other_messages_wait_in_their_order(three: Tree, gate: Path, log: Path) -> None:
     """Casts, messages, timers and what others call."""
-    busy = begin(three, "a", call(B, ("until", gate), timeout=60.0))
+    busy = three.begin("a", call(B, ("until", gate), timeout=60.0))
     wait_till_busy(log)
     for number in range(5):
         three.cast("a", number)
-    question = begin(three, "a", "seen")
+    question = three.begin("a", "seen")
     eventually(lambda: three.client.calls == 2, "the question")
     three.call("c", ("do", "send", A, "from c"))
     assert not question.done()
@@ -199,7 +191,7 @@ def test_other_messages_wait_in_their_order(three: Tree, gate: Path, log: Path) 
 
 def test_a_flood_meanwhile_costs_each_call_nothing(three: Tree) -> None:
     """Thousands of messages wait, and are looked at once, not at each of thousands of calls."""
-    flooded = begin(three, "a", ("do", "call_many", B, 2000))
+    flooded = three.begin("a", ("do", "call_many", B, 2000))
     for number in range(9_000):
         three.cast("a", number)
 
@@ -219,10 +211,10 @@ def test_heartbeats_and_pings_are_answered_while_it_waits(
     tree: MakeTree, gate: Path, log: Path
 ) -> None:
     """For much longer than three of them may be missed."""
-    running = tree(MANY, peer("a", heartbeat=0.1), peer("b", log), registry=True)
-    busy = begin(running, "a", call(B, ("until", gate), timeout=60.0))
+    running = tree(MANY, peer("a", heartbeat=0.3), peer("b", log), registry=True)
+    busy = running.begin("a", call(B, ("until", gate), timeout=60.0))
     wait_till_busy(log)
-    until = time.monotonic() + 1.0
+    until = time.monotonic() + 1.5
     while time.monotonic() < until:
         [pulse] = running.client.ping_all([running.ref("a")], Deadline.after(20.0))
         assert isinstance(pulse, Pulse)
@@ -236,15 +228,15 @@ def test_heartbeats_and_pings_are_answered_while_it_waits(
 def test_a_stop_waits_for_the_handler(three: Tree, gate: Path, log: Path) -> None:
     """As in OTP for one that traps exits; the answer is given first."""
     ref = three.ref("a")
-    busy = begin(three, "a", call(B, ("until", gate), timeout=60.0))
+    busy = three.begin("a", call(B, ("until", gate), timeout=60.0))
     wait_till_busy(log)
-    stopped = ThreadPoolExecutor(1).submit(three.stop, "a")
-    three.call("c", ("echo", 1))
-    assert not stopped.done()
-    gate.touch()
-
-    assert busy.result() == "done"
-    assert stopped.result() is None
+    with ThreadPoolExecutor(1) as threads:
+        stopped = threads.submit(three.stop, "a")
+        three.call("c", ("echo", 1))
+        assert not stopped.done()
+        gate.touch()
+        assert busy.result() == "done"
+        assert stopped.result() is None
     assert three.end_of(ref).reason == Shutdown()
 
 
@@ -277,7 +269,7 @@ def test_who_dies_while_it_is_asked_is_known_at_once(
     three: Tree, gate: Path, log: Path, how: str
 ) -> None:
     """Long before the time is over."""
-    busy = begin(three, "a", (how, *call(B, ("until", gate), timeout=600.0)[1:]))
+    busy = three.begin("a", (how, *call(B, ("until", gate), timeout=600.0)[1:]))
     wait_till_busy(log)
     three.kill("b")
 
@@ -409,7 +401,7 @@ def test_nobody_waits_for_whoever_waits_for_him(
     flags = Flags(strategy=strategy, max_restarts=1_000)
     running = tree(flags, peer("a"), peer("b", log), registry=True)
     before = running.ref("a")
-    calling = begin(running, "b", ("do", "wait_and_call", gate, A))
+    calling = running.begin("b", ("do", "wait_and_call", gate, A))
     wait_till_busy(log)
     began = time.monotonic()
     kill(running, "a")

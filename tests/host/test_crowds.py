@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import socket
 import subprocess
@@ -30,8 +29,6 @@ from jidocode._host.attach.visit import visit
 from jidocode._host.deadline import Deadline
 from jidocode.otp.seconds import INFINITY
 from jidocode.system.logged import read_log
-
-_numbers = itertools.count()
 
 CROWD = """
 import sys, threading
@@ -67,12 +64,6 @@ while True:
     if len(held) > int(sys.argv[2]):
         held.pop(0).close()
 """
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"crowd-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture

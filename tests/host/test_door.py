@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import socket
@@ -38,14 +37,7 @@ from jidocode._host.client.owner import OwnerClient
 from jidocode._host.deadline import Deadline
 from jidocode.testing import eventually
 
-_numbers = itertools.count()
 HERE = Visitor("1.0", "3.11")
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"door-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ while True:
     print(end=".", flush=True)
 """
 ROUNDS = 4000
-RECOVERY_SECONDS = 2.0
+RECOVERY_SECONDS = 5.0
 
 
 def processor_seconds(pid: int) -> float:

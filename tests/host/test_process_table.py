@@ -7,11 +7,11 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Generator
 
 import psutil
 import pytest
 from actors import group, pool, subject
+from apps import stopped
 from servers import Fuse, Smugglers, Worker
 from trees import MakeTree, Tree
 
@@ -39,16 +39,6 @@ def all_standbys(running: Tree) -> list[int]:
     return eventually(
         lambda: pids if len(pids := standbys(running)) == ALL else [], "the processes that stand by"
     )
-
-
-@contextlib.contextmanager
-def stopped(pid: int) -> Generator[None]:
-    """Hold a process while the block runs."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_child_starts_in_a_process_that_stands_by(tree: MakeTree) -> None:

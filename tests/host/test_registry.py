@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from actors import Registrar, group, pool, subject
+from servers import notes
 from trees import REGISTRY_ID, MakeTree, Tree
 
 from jidocode.errors import AlreadyStartedError, StartFailedError
@@ -58,11 +59,6 @@ def until_registered(running: Tree, name: Name, child_id: str) -> None:
 def until_all_registered(running: Tree) -> None:
     for name, child in zip(NAMES, "abc", strict=True):
         until_registered(running, name, child)
-
-
-def notes(log: Path, word: str) -> list[str]:
-    lines = log.read_text().splitlines() if log.exists() else []
-    return [line for line in lines if word in line]
 
 
 # ----- names ------------------------------------------------------------------------

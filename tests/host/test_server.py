@@ -13,7 +13,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from actors import (
     subject,
 )
 from loguru import logger
+from servers import notes
 from trees import LONG, MakeTree, Tree
 
 from jidocode._host.client.news import News
@@ -77,20 +78,11 @@ ONE_LIFE = Flags(max_restarts=0)
 
 def lines(log: Path) -> list[str]:
     """Return the notes, without those of the starts."""
-    text = log.read_text() if log.exists() else ""
-    return [line for line in text.splitlines() if not line.startswith("init")]
+    return [line for line in notes(log) if not line.startswith("init")]
 
 
 def inits(log: Path) -> int:
-    return sum("init" in line for line in log.read_text().splitlines())
-
-
-def in_thread(call: Callable[[], object]) -> Future[object]:
-    """Run *call* in a thread of its own."""
-    threads = ThreadPoolExecutor(1)
-    future = threads.submit(call)
-    threads.shutdown(wait=False)
-    return future
+    return len(notes(log, "init"))
 
 
 def warnings_of(run: Callable[[], object], enough: Callable[[list[str]], bool]) -> list[str]:
@@ -216,13 +208,13 @@ def test_a_late_reply_reaches_nobody(tree: MakeTree, gate: Path) -> None:
     assert running.client.calls == 0
 
 
-@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 1 << 20, 20 << 20])
-def test_requests_and_replies_of_every_size_arrive(tree: MakeTree, size: int) -> None:
+def test_requests_and_replies_of_every_size_arrive(tree: MakeTree) -> None:
     """Whole, and unchanged."""
     running = tree(MANY, subject("a"))
-    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    for size in (0, 1, 65_535, 65_536, 1 << 20, 20 << 20):
+        content = bytes(range(256)) * (size // 256) + bytes(size % 256)
 
-    assert running.call("a", ("echo", content)) == content
+        assert running.call("a", ("echo", content)) == content
 
 
 def test_unknown_messages_are_logged_once_and_ignored(tree: MakeTree) -> None:
@@ -287,24 +279,20 @@ def test_a_reply_that_cannot_be_read_is_an_error_for_the_caller_alone(tree: Make
     assert running.call("a", ("echo", 1)) == 1
 
 
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [(Leaver, "SystemExit: 5"), (Interrupter, "KeyboardInterrupt"), (Misfit, "Unfit: unfit")],
-)
 @pytest.mark.parametrize("thread", ["the main thread", "another"])
-def test_a_reply_at_whose_reading_one_would_exit_ends_nobody(
-    tree: MakeTree, value: type, told: str, thread: str
-) -> None:
+def test_a_reply_at_whose_reading_one_would_exit_ends_nobody(tree: MakeTree, thread: str) -> None:
     """Neither the app nor its thread: the caller gets an error."""
+    values = {Leaver: "SystemExit: 5", Interrupter: "KeyboardInterrupt", Misfit: "Unfit: unfit"}
     running = tree(MANY, subject("a"))
-    call = partial(running.call, "a", ("make", value))
-    with (
-        pytest.raises(CallError, match=f"cannot read the reply of a: .*{told}"),
-        ThreadPoolExecutor(1) as pool,
-    ):
-        call() if thread == "the main thread" else pool.submit(call).result()
+    for value, told in values.items():
+        call = partial(running.call, "a", ("make", value))
+        with (
+            pytest.raises(CallError, match=f"cannot read the reply of a: .*{told}"),
+            ThreadPoolExecutor(1) as pool,
+        ):
+            call() if thread == "the main thread" else pool.submit(call).result()
 
-    assert running.call("a", ("echo", 1)) == 1
+        assert running.call("a", ("echo", 1)) == 1
 
 
 def test_a_ctrl_c_while_a_reply_is_read_is_one(
@@ -320,25 +308,23 @@ def test_a_ctrl_c_while_a_reply_is_read_is_one(
         assert pool.submit(running.call, "a", ("make", Lengthy)).result() == "read"
 
 
-@pytest.mark.parametrize(
-    ("request_", "told"),
-    [
+def test_an_error_that_does_not_pickle_is_told_as_text(tree: MakeTree) -> None:
+    """The caller raises something in any case, and the server goes on."""
+    errors: list[tuple[object, str]] = [
         ("refuse fragile", "cannot read the reply of a: LookupError"),
         ("refuse turncoat", "the error of a cannot be read here: 3"),
         (("refuse", "a text"), "refused with an error that cannot be sent: 'a text'"),
         (("refuse", None), "refused with an error that cannot be sent: None"),
         ("refuse unspeakable", "refused with an error that cannot be sent: .*UnspeakableError"),
-    ],
-)
-def test_an_error_that_does_not_pickle_is_told_as_text(
-    tree: MakeTree, request_: object, told: str
-) -> None:
-    """The caller raises something in any case, and the server goes on."""
+    ]
     running = tree(MANY, subject("a"))
-    with pytest.raises(CallError, match=told):
-        running.call("a", request_)
+    ref = running.ref("a")
+    for request, told in errors:
+        with pytest.raises(CallError, match=told):
+            running.call("a", request)
 
-    assert running.call("a", ("echo", 1)) == 1
+        assert running.call("a", ("echo", 1)) == 1
+    assert running.ref("a") == ref
 
 
 def test_a_refusal_keeps_its_type_and_message(tree: MakeTree) -> None:
@@ -466,30 +452,26 @@ def test_init_that_ignores_is_no_failure(tree: MakeTree) -> None:
     assert running.children()["a"].ref is None
 
 
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("raise", Crashed("ValueError: init was told to raise")),
-        ("exit 3", Crashed("exited with status 3 and without a word")),
-        ("exit 0", Crashed("exited with status 0 and without a word")),
-        ("sys.exit 4", Crashed("SystemExit: 4")),
-        ("sys.exit 0", Normal()),
-        ("segfault", Killed(signal.SIGSEGV)),
-        ("kill", Killed(signal.SIGKILL)),
-        ("unfit", Crashed("actors.Unfit: unfit")),
-        ("interrupt", Crashed("KeyboardInterrupt")),
-    ],
-)
-def test_a_start_fails_with_the_reason_for_which_init_ended(
-    tree: MakeTree, log: Path, how: str, reason: ExitReason
-) -> None:
+def test_a_start_fails_with_the_reason_for_which_init_ended(tree: MakeTree, log: Path) -> None:
     """Nothing of the child stays, and `terminate` does not run."""
+    ends: dict[str, ExitReason] = {
+        "raise": Crashed("ValueError: init was told to raise"),
+        "exit 3": Crashed("exited with status 3 and without a word"),
+        "exit 0": Crashed("exited with status 0 and without a word"),
+        "sys.exit 4": Crashed("SystemExit: 4"),
+        "sys.exit 0": Normal(),
+        "segfault": Killed(signal.SIGSEGV),
+        "kill": Killed(signal.SIGKILL),
+        "unfit": Crashed("actors.Unfit: unfit"),
+        "interrupt": Crashed("KeyboardInterrupt"),
+    }
     running = tree(MANY)
-    with pytest.raises(StartFailedError) as failed:
-        running.start(subject("a", log, how))
+    for how, reason in ends.items():
+        with pytest.raises(StartFailedError) as failed:
+            running.start(subject("a", log, how))
 
-    assert same(failed.value.reason, reason)
-    assert running.children() == {}
+        assert same(failed.value.reason, reason), how
+        assert running.children() == {}, how
     assert not any(line.startswith("terminate") for line in lines(log))
 
 
@@ -556,27 +538,25 @@ DEATHS: list[tuple[str, ExitReason]] = [
 ]
 
 
-@pytest.mark.parametrize(("how", "reason"), DEATHS, ids=[how for how, _ in DEATHS])
-def test_every_death_has_its_reason_and_the_child_comes_back(
-    tree: MakeTree, log: Path, how: str, reason: ExitReason
-) -> None:
+def test_every_death_has_its_reason_and_the_child_comes_back(tree: MakeTree, log: Path) -> None:
     """Told to the caller long before its timeout, and announced once."""
     running = tree(MANY, subject("a", log))
-    ref = running.ref("a")
-    with pytest.raises(CallError) as ended:
-        running.call("a", how)
-    end = running.end_of(ref)
-    running.successor(ref, "a")
+    for count, (how, reason) in enumerate(DEATHS, 1):
+        ref = running.ref("a")
+        with pytest.raises(CallError) as ended:
+            running.call("a", how)
+        end = running.end_of(ref)
+        running.successor(ref, "a")
 
-    assert same(end.reason, reason)
-    assert end.restarting
-    assert not end.on_request
-    assert isinstance(ended.value, (ActorExitedError, HandlerError))
-    if isinstance(ended.value, ActorExitedError):
-        assert same(ended.value.reason, reason)
-    assert running.call("a", "handled") == 1
-    assert len(running.events(ChildExited)) == 1
-    assert len(running.events(ChildStarted)) == 2
+        assert same(end.reason, reason), how
+        assert end.restarting, how
+        assert not end.on_request, how
+        assert isinstance(ended.value, (ActorExitedError, HandlerError)), how
+        if isinstance(ended.value, ActorExitedError):
+            assert same(ended.value.reason, reason), how
+        assert running.call("a", "handled") == 1, how
+        assert len(running.events(ChildExited)) == count, how
+        assert len(running.events(ChildStarted)) == count + 1, how
 
 
 def test_the_first_exception_ends_the_process_and_nothing_is_delivered_twice(
@@ -723,7 +703,7 @@ def test_the_news_of_an_end_do_not_overtake_an_answer(tree: MakeTree, log: Path,
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not is_alive(pid), "the end of c")
     request = ("stop with reply", Normal(), bytes(size))
-    answer = in_thread(lambda: running.call("a", request))
+    answer = running.begin("a", request)
     eventually(lambda: inits(log) == 2, "the next a")
     free.set()
 
@@ -739,28 +719,24 @@ def test_stop_without_a_reply_tells_the_caller_the_reason(tree: MakeTree) -> Non
     assert ended.value.reason == Shutdown("enough")
 
 
-@pytest.mark.parametrize(
-    ("how", "expected"),
-    [
-        ("stop silently", ["call stop silently", "terminate normal"]),
-        ("raise", ["call raise", "terminate crashed: RuntimeError: the handler was told to raise"]),
-        ("sys.exit 0", ["call sys.exit 0", "terminate normal"]),
-        ("kill", ["call kill"]),
-        ("exit 3", ["call exit 3"]),
-        ("segfault", ["call segfault"]),
-    ],
-)
-def test_terminate_runs_when_a_server_can_still_do_something(
-    tree: MakeTree, log: Path, how: str, expected: list[str]
-) -> None:
+def test_terminate_runs_when_a_server_can_still_do_something(tree: MakeTree, log: Path) -> None:
     """After a stop and after an exception; never after a signal (row L8)."""
+    ends = {
+        "stop silently": ["terminate normal"],
+        "raise": ["terminate crashed: RuntimeError: the handler was told to raise"],
+        "sys.exit 0": ["terminate normal"],
+        "kill": [],
+        "exit 3": [],
+        "segfault": [],
+    }
     running = tree(MANY, subject("a", log))
-    ref = running.ref("a")
-    with pytest.raises(CallError):
-        running.call("a", how)
-    running.successor(ref, "a")
+    for how in ends:
+        ref = running.ref("a")
+        with pytest.raises(CallError):
+            running.call("a", how)
+        running.successor(ref, "a")
 
-    assert lines(log) == expected
+    assert lines(log) == [line for how, last in ends.items() for line in (f"call {how}", *last)]
 
 
 def test_a_server_hears_nothing_after_it_has_stopped(tree: MakeTree, log: Path, gate: Path) -> None:
@@ -769,7 +745,7 @@ def test_a_server_hears_nothing_after_it_has_stopped(tree: MakeTree, log: Path, 
     running = tree(MANY, watcher, subject("a"), subject("b"), subject("c"))
     ref = running.ref("w")
     running.call("w", ("watch", [running.ref(child) for child in "abc"]))
-    busy = in_thread(lambda: running.call("w", ("until", gate)))
+    busy = running.begin("w", ("until", gate))
     eventually(lambda: lines(log) == ["busy"], "the busy watcher")
     for child in "abc":
         running.kill(child)
@@ -908,7 +884,7 @@ def busy(tree: MakeTree, gate: Path) -> Iterator[Tree]:
     running = tree(MANY, subject("a"), ChildSpec(id="t", start=Start(Talker)))
     log = gate.with_name("busy")
     running.call("a", ("note in", log))
-    done = in_thread(lambda: running.call("a", ("until", gate)))
+    done = running.begin("a", ("until", gate))
     eventually(lambda: lines(log) == ["busy"], "the busy subject")
     yield running
     gate.touch()
@@ -919,7 +895,7 @@ def test_answers_are_sent_however_many_wait(busy: Tree, gate: Path) -> None:
     """Whoever asked for them reads them."""
     content = bytes(1 << 20)
     busy.cast("a", ("room for", 1))
-    answers = [in_thread(lambda: busy.call("a", ("echo", content))) for _ in range(4)]
+    answers = [busy.begin("a", ("echo", content)) for _ in range(4)]
     eventually(lambda: busy.client.calls == 5, "the calls")
     gate.touch()
 

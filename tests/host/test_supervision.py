@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from actors import group, mourner, pool, subject
+from servers import notes
 from trees import MakeTree, Tree
 
 from jidocode.errors import (
@@ -65,12 +66,6 @@ def many(strategy: Strategy) -> Flags:
 def budget(restarts: int) -> Flags:
     """Return flags with a window that no test outlasts."""
     return Flags(max_restarts=restarts, max_seconds=600)
-
-
-def notes(log: Path, *words: str) -> list[str]:
-    """Return the notes that have one of *words* in them."""
-    lines = log.read_text().splitlines() if log.exists() else []
-    return [line for line in lines if any(word in line for word in words)]
 
 
 def await_deaths(refs: list[ActorRef]) -> None:

@@ -833,7 +833,7 @@ def test_a_connection_that_the_kernel_does_not_take_is_tried_anew(one: Peer, two
         until(lambda: two.got, one, two)
         took = time.monotonic() - before
 
-    assert took < 0.5
+    assert took < 0.8
 
 
 def test_many_threads_send_while_one_runs(one: Peer, two: Peer) -> None:

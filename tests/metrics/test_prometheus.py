@@ -11,7 +11,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ from jidocode import (
 from jidocode.metrics.labels import OTHER, Bounded
 from jidocode.metrics.prometheus import SystemCollector
 from jidocode.testing import eventually, kill, wait_for_restart
-
-_numbers = count()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"measured-{os.getpid()}-{next(_numbers)}"
 
 
 class Page:
@@ -316,7 +307,7 @@ def test_what_children_announce_is_not_read(
 
 def test_a_process_that_hangs_holds_up_a_scrape_only_for_a_while(project: Path) -> None:
     """It is told of as what it is."""
-    with SessionSystem(call_timeout=0.5) as system, SystemCollector(system) as collector:
+    with SessionSystem(call_timeout=2.0) as system, SystemCollector(system) as collector:
         page = Page(collector)
         session = system.create_session(project)
         pid = system.get_manager(session.id).os_pid
@@ -344,7 +335,11 @@ def test_in_a_fork_there_is_no_system(page: Page) -> None:
     """A worker that was forked off says so, and waits for nobody."""
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if page("up") == 0 else 1)
+        status = 1
+        try:
+            status = 0 if page("up") == 0 else 1
+        finally:
+            os._exit(status)
 
     assert os.waitpid(pid, 0)[1] == 0
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from valid_history import problems
+from sessions import history_of
 
 from jidocode import (
     Edit,
     ModelSpec,
-    SessionHandle,
     SessionSystem,
     TextDelta,
     TurnHandle,
@@ -68,13 +67,6 @@ def read(turn: TurnHandle, pieces: int) -> str:
     return "".join(found)
 
 
-def messages(session: SessionHandle) -> list[dict[str, object]]:
-    """Return the conversation, which is valid."""
-    found = session.state.history()
-    assert problems(found, "openai") == []
-    return found
-
-
 def test_a_turn_streams_and_a_system_that_resumes_has_it(
     llama: str, tmp_path: Path, project: Path
 ) -> None:
@@ -92,7 +84,7 @@ def test_a_turn_streams_and_a_system_that_resumes_has_it(
     with opened(llama, tmp_path) as system:
         session = system.resume_session(session.id)
         second = session.agent.prompt("And then?").result()
-        assert [each["role"] for each in messages(session)] == ["user", "assistant"] * 2
+        assert [each["role"] for each in history_of(session)] == ["user", "assistant"] * 2
         assert second.usage.input_tokens > first.usage.input_tokens
 
 
@@ -107,7 +99,7 @@ def test_to_cancel_frees_the_server(llama: str, system: SessionSystem, project: 
 
     assert result.outcome is TurnOutcome.CANCELLED
     eventually(lambda: is_free(llama), timeout=PATIENCE)
-    assert str(messages(session)[-1]["content"]).startswith(said)
+    assert str(history_of(session)[-1]["content"]).startswith(said)
 
 
 def test_an_agent_that_is_killed_frees_it_too(
@@ -127,10 +119,10 @@ def test_an_agent_that_is_killed_frees_it_too(
     assert turn.result().outcome is TurnOutcome.INTERRUPTED
     eventually(lambda: is_free(llama), timeout=PATIENCE)
     eventually(lambda: not session.state.streams())
-    assert str(messages(session)[-1]["content"]).startswith(said)
+    assert str(history_of(session)[-1]["content"]).startswith(said)
     session.update_config(SHORT)
     assert session.agent.prompt("Go on.").result().text
-    assert len(messages(session)) == 4
+    assert len(history_of(session)) == 4
 
 
 def test_a_turn_edits_a_file_in_a_form(system: SessionSystem, project: Path) -> None:

@@ -167,5 +167,5 @@ class DynamicSupervisorInChaos(Chaos):
 
 TestDynamicSupervisorInChaos = DynamicSupervisorInChaos.TestCase
 TestDynamicSupervisorInChaos.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None, derandomize=True
+    max_examples=60, stateful_step_count=50, derandomize=True
 )

@@ -403,4 +403,4 @@ class RegistryMachine(RuleBasedStateMachine):
 
 
 TestRegistry = RegistryMachine.TestCase
-TestRegistry.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRegistry.settings = settings(max_examples=40, stateful_step_count=40)

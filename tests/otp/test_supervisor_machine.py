@@ -329,6 +329,4 @@ class SupervisorInChaos(Chaos):
 
 
 TestSupervisorInChaos = SupervisorInChaos.TestCase
-TestSupervisorInChaos.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None, derandomize=True
-)
+TestSupervisorInChaos.settings = settings(max_examples=60, stateful_step_count=50, derandomize=True)

@@ -92,7 +92,7 @@ def built(cls: type[JidocodeError]) -> st.SearchStrategy[JidocodeError]:
 
 @pytest.mark.parametrize("cls", SENTENCES)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_sentence_is_one_bounded_printable_line(
     cls: type[JidocodeError], data: st.DataObject
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_sentence_is_one_bounded_printable_line(
 
 @pytest.mark.parametrize("cls", [cls for cls in CLASSES if cls not in SENTENCES])
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_text_of_lines_is_bounded_and_printable(
     cls: type[JidocodeError], data: st.DataObject
 ) -> None:
@@ -118,7 +118,7 @@ def test_a_text_of_lines_is_bounded_and_printable(
 
 
 @given(reason=reasons())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_reason_is_one_bounded_printable_line(reason: ExitReason) -> None:
     """It stands in errors, in logs and in `HostStartError`."""
     assert str(reason).isprintable()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,8 +28,6 @@ from jidocode.otp.supervision.specs import Start
 from jidocode.session.record import Session
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jidocode.base.exits import ExitReason
     from jidocode.otp.server.gen_server import GenServer
     from jidocode.otp.server.machine import Effect
@@ -103,6 +102,15 @@ Connect = Callable[..., Wire]
 def connect() -> Connect:
     """Starts a server on a session, and returns the way to it."""
     return Wire
+
+
+@pytest.fixture
+def no_descriptor_is_left() -> Iterator[None]:
+    """Fail a test that leaves one open, though a collection of garbage would close it."""
+    before = sorted(Path("/proc/self/fd").iterdir())
+    yield
+
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from racers import swapping
 
 from jidocode.errors import BoundaryError
@@ -338,7 +338,6 @@ def test_a_missing_file_is_told_by_its_path_in_the_project(
 
 
 @given(path=st.text(alphabet="./ad\0é") | st.text())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_text_gives_a_file_of_the_project_or_an_os_error(boundary: Boundary, path: str) -> None:
     """Nothing else gets through."""
     try:
@@ -353,7 +352,6 @@ PARTS = st.sampled_from(["..", ".", "d", "e", "file", "gone", "in", "up", "out",
 
 
 @given(parts=st.lists(PARTS, min_size=1, max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_both_tiers_mean_the_same(project: Path, outside: Path, parts: list[str]) -> None:
     """The same file or the same error, whatever the path goes through."""
     for name, leads_to in {

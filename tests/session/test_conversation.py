@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from attrs import frozen
 from conversations import snapshot
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jidocode.errors import EventGapError, InvalidRequestError
 from jidocode.session.conversation import limits
@@ -148,7 +148,6 @@ def test_clear_drops_messages_and_the_sequence_goes_on(conversation: Conversatio
     assert conversation.statistics().dropped_messages == 0
 
 
-@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 30), max_size=20),
     limit=st.integers(1, 25),

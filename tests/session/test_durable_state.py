@@ -87,14 +87,7 @@ from jidocode.session.upkeep import Upkeep
 
 ME = ActorRef("agent", 1, 4321)
 
-
-@pytest.fixture(autouse=True)
-def no_descriptor_is_left() -> Iterator[None]:
-    """Every test closes what it opened."""
-    before = sorted(Path("/proc/self/fd").iterdir())
-    yield
-
-    assert sorted(Path("/proc/self/fd").iterdir()) == before
+pytestmark = pytest.mark.usefixtures("no_descriptor_is_left")
 
 
 class Life(Struct):
@@ -1452,5 +1445,5 @@ def test_a_durable_conversation_behaves_like_one_in_memory(
     run: Callable[..., None] = run_state_machine_as_test
     run(
         ConversationMachine,
-        settings=settings(max_examples=40, stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=40, stateful_step_count=30),
     )

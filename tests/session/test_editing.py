@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
+from hypothesis import assume, example, given, strategies as st
 
 from jidocode.errors import (
     EditMismatchError,
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jidocode.session.record import Session
-
-# What is drawn is small; the machine may have other things to do.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PROGRAM = "import os\n\n\ndef total(prices):\n    result = 0\n    return result\n"
 
@@ -97,7 +94,6 @@ TEXT = st.text(alphabet="ab\n é", max_size=60)
 
 
 @given(text=TEXT.filter(bool), new=TEXT, data=st.data())
-@unhurried
 def test_one_edit_does_what_str_replace_does(text: str, new: str, data: st.DataObject) -> None:
     """If it says how often; otherwise it says so itself."""
     start = data.draw(st.integers(0, len(text) - 1))
@@ -114,7 +110,6 @@ def test_one_edit_does_what_str_replace_does(text: str, new: str, data: st.DataO
 
 
 @given(data=st.data())
-@unhurried
 def test_many_edits_do_what_each_does_by_itself(data: st.DataObject) -> None:
     """Each has a text of its own here, which no other one makes: then their order is nothing."""
     pieces = data.draw(st.lists(st.sampled_from(["x", "y\n", "<a>", "<b>", "<c\n>"]), max_size=30))
@@ -136,7 +131,6 @@ def test_many_edits_do_what_each_does_by_itself(data: st.DataObject) -> None:
     bom=st.sampled_from([b"", codecs.BOM_UTF8]),
 )
 @example(["a", "bc"], "\r\n", b"")
-@unhurried
 def test_the_inverse_of_an_edit_gives_the_bytes_back(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], newline: str, bom: bytes
 ) -> None:
@@ -238,7 +232,6 @@ def test_a_refusal_is_bounded() -> None:
 @given(
     text=st.text(alphabet="ab \n\r\t", max_size=80), wanted=st.text(alphabet="abc \n", min_size=1)
 )
-@unhurried
 def test_nearest_lines_are_lines_of_the_text(text: str, wanted: str) -> None:
     """With their own numbers."""
     lines = text.split("\n")
@@ -269,7 +262,6 @@ def patched(text: str, diff: str) -> str:
 
 
 @given(data=st.data())
-@unhurried
 def test_a_diff_turns_the_old_text_into_the_new(data: st.DataObject) -> None:
     """Whatever was replaced, as long as it is not too much to be shown."""
     plain = st.sampled_from(["x\n", "y\n", "\n"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings, strategies as st
+from hypothesis import event, given, settings, strategies as st
 
 from jidocode.errors import JidocodeError
 from jidocode.session.project.boundary import Tier
@@ -121,11 +121,7 @@ def is_inside(project: Path, path: str, *, by_name: bool) -> bool:
     other=PATHS,
     tier=st.sampled_from(list(Tier)),
 )
-@settings(
-    max_examples=600,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=600)
 def test_what_is_outside_stays_as_it_is(  # noqa: PLR0913, PLR0917 - all that is drawn
     tmp_path_factory: pytest.TempPathFactory,
     tree: list[tuple[str, str, str]],

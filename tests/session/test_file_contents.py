@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from jidocode.errors import (
     FileChangedError,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-anything = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @pytest.fixture(params=Tier)
@@ -226,7 +225,6 @@ PIECES = st.sampled_from(["a", "é", "ﾊ", "𝄞", "\ufeff", "\n", "\r\n", "\r"
 
 @example(encoded=("utf-16-be", b""), pieces=["\ufeff"], in_place=False)
 @given(encoded=st.sampled_from(ENCODINGS), pieces=st.lists(PIECES), in_place=st.booleans())
-@anything
 def test_reading_and_writing_the_same_text_gives_the_same_bytes(
     project: Project, file: Path, encoded: tuple[str, bytes], pieces: list[str], *, in_place: bool
 ) -> None:
@@ -247,7 +245,6 @@ def test_reading_and_writing_the_same_text_gives_the_same_bytes(
     data=st.binary(max_size=50), name=st.sampled_from([None, "utf-8", "utf-16", "gb18030", "utf-7"])
 )
 @example(b"\xff\xfe", None)
-@anything
 def test_any_bytes_are_read_exactly_or_refused(
     project: Project, file: Path, data: bytes, name: str | None
 ) -> None:

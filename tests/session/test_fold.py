@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jidocode.session.conversation import limits
 from jidocode.session.conversation.blocks import (
@@ -239,7 +239,6 @@ def test_the_same_changes_add_up_to_the_same(history: list[Change], *, keeps_all
         assert answers(folded(again, keeps_all=keeps_all)) == expected
 
 
-@settings(deadline=None)
 @given(history=histories, few=st.integers(1, 4), recent=st.integers(0, 10))
 def test_what_a_compaction_keeps_adds_up_to_the_same(
     history: list[Change], few: int, recent: int

@@ -262,5 +262,5 @@ def test_a_history_is_always_valid_and_comes_back(
     run: Callable[..., None] = run_state_machine_as_test
     run(
         HistoryMachine,
-        settings=settings(max_examples=30, stateful_step_count=15, deadline=None),
+        settings=settings(max_examples=30, stateful_step_count=15),
     )

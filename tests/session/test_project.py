@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jidocode.errors import BoundaryError, InvalidRequestError, InvalidSessionError, NotTextError
 from jidocode.session.project import files, limits, slices
@@ -94,7 +94,6 @@ def test_a_line_is_found_across_blocks(
 
 
 @given(data=st.lists(st.sampled_from([b"a", b"\n", b"\r", "é".encode()]), max_size=20))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_pages_of_any_text_make_up_the_whole(
     project: Project, folder: Path, data: list[bytes]
 ) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from attrs import evolve, frozen
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jidocode.errors import InvalidSessionError, InvalidSessionIdError
 from jidocode.session.project.locate import detect_language, locate_project
@@ -105,7 +105,6 @@ def test_a_malformed_id_is_refused_in_one_short_line(value: object, complaint: s
     assert len(str(caught.value)) < 200
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.binary(), st.integers(), st.none(), st.lists(st.text())))
 def test_nothing_but_an_id_passes_for_an_id(value: object) -> None:
     """Arbitrary values give the typed error and nothing else."""
@@ -351,7 +350,6 @@ def test_a_project_behind_a_closed_door_is_refused(project: Path) -> None:
     assert codes == ("path_permission_denied",)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_as_a_path_gives_a_project_or_the_typed_error(text: str) -> None:
     """No text gets through to another exception."""

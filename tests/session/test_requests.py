@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jidocode.base.exits import SHUTDOWN
 from jidocode.errors import CallError
@@ -138,7 +138,6 @@ VALUES = st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3) | 
     args=st.lists(VALUES, max_size=3).map(tuple),
     kwargs=st.dictionaries(st.sampled_from(["path", "offset", "content", "x"]), VALUES),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_request_ends_a_manager(
     wire: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:

@@ -25,13 +25,6 @@ from jidocode.session.project.lines import Line, LineTooLongError, matching_line
 from jidocode.session.project.search import glob, grep, tree
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
 @pytest.fixture(params=Tier)
 def ground(request: pytest.FixtureRequest, folder: Path) -> Iterator[Ground]:
     """Where to search, in both tiers; every descriptor is closed at the end."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from jidocode.base import orphans
 from jidocode.session.project import fingerprints
@@ -280,7 +280,6 @@ def everything(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @given(start=changes, todo=changes)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_done_is_undone_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory,
     start: list[tuple[str, str]],

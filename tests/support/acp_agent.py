@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from jidocode import AsyncSessionSystem, ModelSpec
+from scripted_models import SCRIPTED
+
+from jidocode import AsyncSessionSystem
 from jidocode.bridges.acp.serving import run
 from jidocode.bridges.pipes import Pipes
 
 
 def main() -> None:
     pipes = Pipes.claim()
-    spec = ModelSpec("scripted_models:ScriptedModel")
-    system = AsyncSessionSystem(model=spec, context_tokens=1000)
+    system = AsyncSessionSystem(model=SCRIPTED, context_tokens=1000)
     run(system, sys.argv[1:], pipes)
 
 

@@ -18,13 +18,11 @@ from acp.schema import (
     PromptResponse,
     RequestPermissionResponse,
 )
-from shell import environment
+from shell import SECONDS, environment
 
 from jidocode.testing import eventually
 
 AGENT = (sys.executable, str(Path(__file__).with_name("acp_agent.py")))
-SECONDS = 60.0
-"""After which an agent counts as one that hangs."""
 
 
 class Editor:

@@ -31,10 +31,10 @@ from jidocode.testing import eventually, is_alive
 
 MARK = "JIDO_TEST_MARK"
 MAX_PROCESSES = 50
-END_SECONDS = 5.0
+END_SECONDS = 10.0
 """How long what an app has started may live on after it."""
-MAX_START = 5.0
-"""Seconds after which a start that cannot succeed has to have failed."""
+MAX_START = 15.0
+"""Seconds after which a start that cannot succeed has to have failed; half of what one may take."""
 STRANGER = 54321
 """A user id without an entry in passwd."""
 SUPPORT = Path(__file__).parent
@@ -58,6 +58,17 @@ if os.path.getsize(os.environ["STARTS"]) > 80:
     os._exit(99)
 """
 """Notes a start in a file, and refuses the umpteenth: what starts itself ends here."""
+
+
+@contextmanager
+def stopped(pid: int) -> Generator[None]:
+    """Hold a process while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
 
 _PROBE = """
 import json, os, sys, threading, time
@@ -156,13 +167,14 @@ class Probe(NamedTuple):
             self.says(*patterns, stages=stages)
 
 
-def run_app(
+def run_app(  # noqa: PLR0913 - all but one are keywords
     code: str,
     *arguments: object,
     interpreter: Sequence[str | os.PathLike[str]] = (sys.executable,),
     env: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     timeout: float = 90.0,
+    leaves: bool = False,
 ) -> Outcome:
     """Run *code* in an app to its end; more than `MAX_PROCESSES` at once fail the test.
 
@@ -173,6 +185,7 @@ def run_app(
         env: What its environment has, and has not if None, beyond the test's own.
         cwd: Where it runs.
         timeout: Seconds after which it is killed.
+        leaves: Whether it leaves something behind on purpose, whose end is not waited for.
     """
     program = ["-c", textwrap.dedent(code)] if code else []
     command = [*(os.fspath(each) for each in interpreter), *program, *map(str, arguments)]
@@ -184,8 +197,9 @@ def run_app(
             most = max(most, len(marked(mark)))
             assert most <= MAX_PROCESSES, f"{most} processes"
         seconds = time.monotonic() - begun
-        with suppress(AssertionError):
-            eventually(lambda: not marked(mark), timeout=END_SECONDS)
+        if not leaves:
+            with suppress(AssertionError):
+                eventually(lambda: not marked(mark), timeout=END_SECONDS)
         left = len(marked(mark))
         return Outcome(status, _text(out), _text(err), seconds, most, left)
 
@@ -201,6 +215,7 @@ def probe(  # noqa: PLR0913 - all but one are keywords
     env: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     timeout: float = 90.0,
+    leaves: bool = False,
     **options: Any,
 ) -> Probe:
     """Run an app with a system and a session on *project*, and return how far it got.
@@ -215,6 +230,7 @@ def probe(  # noqa: PLR0913 - all but one are keywords
         env: As for `run_app`.
         cwd: As for `run_app`.
         timeout: As for `run_app`.
+        leaves: As for `run_app`.
         options: Settings, as JSON has them.
     """
     code = _PROBE
@@ -233,6 +249,7 @@ def probe(  # noqa: PLR0913 - all but one are keywords
             env=environment,
             cwd=cwd,
             timeout=timeout,
+            leaves=leaves,
         )
         heard = _text(said)
     if not heard:

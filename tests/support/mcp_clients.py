@@ -16,13 +16,23 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
-from shell import COMMAND, environment
+from shell import COMMAND, SECONDS, environment
 
 from jidocode.testing import eventually
 
-SECONDS = 60.0
-"""After which a server counts as one that hangs."""
 Mode = Literal["auto", "legacy"]
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "0"},
+    },
+}
+"""What a client says first."""
 
 
 def text_of(result: CallToolResult) -> str:

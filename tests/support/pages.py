@@ -12,10 +12,11 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from shell import SECONDS
+
 from jidocode.testing import eventually
 
 HOWTO = Path(__file__).parents[2] / "docs/howto"
-START_SECONDS = 60.0
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -57,7 +58,7 @@ def run(folder: Path, *command: str) -> str:
         env=environment(folder),
         capture_output=True,
         text=True,
-        timeout=START_SECONDS,
+        timeout=SECONDS,
         check=False,
     )
     assert (done.stderr, done.returncode) == ("", 0), done.stdout + done.stderr
@@ -90,9 +91,9 @@ def program(
         return said if re.search(ready, said) else ""
 
     try:
-        yield process.pid, eventually(look, f"{ready!r}", timeout=START_SECONDS)
+        yield process.pid, eventually(look, f"{ready!r}", timeout=SECONDS)
         process.send_signal(signal.SIGTERM)
-        status = process.wait(START_SECONDS)
+        status = process.wait(SECONDS)
         expected = (-signal.SIGKILL,) if killed else (0, -signal.SIGTERM)
         assert status in expected, log.read_text()
         assert "Traceback" not in log.read_text(), log.read_text()
@@ -111,6 +112,6 @@ def port_in(said: str) -> int:
 def ask(url: str, body: bytes | None = None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
     """Ask a server; return its answer."""
     request = urllib.request.Request(url, body, dict(headers))  # noqa: S310 - http, of this test
-    with urllib.request.urlopen(request, timeout=START_SECONDS) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
         said: bytes = answer.read()
     return said

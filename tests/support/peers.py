@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -70,6 +71,12 @@ class Peer(GenServer):
                 for number in range(count):
                     self.announce(number)
                 wait_for(gate)
+                return Reply("done")
+            case ("stream in lots", [*lots], Path() as gate):
+                for first, end in itertools.pairwise([0, *lots]):
+                    for number in range(first, end):
+                        self.announce(number)
+                    wait_for(gate.with_name(f"{end} taken"))
                 return Reply("done")
             case ("fork", Path() as log, *_):
                 return Reply(self.fork(log, request[1:]))

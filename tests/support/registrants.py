@@ -5,7 +5,19 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
-from jidocode.otp import Caller, ChildSpec, GenServer, Refuse, Reply, Restart, registry
+from jidocode.otp import (
+    ActorRef,
+    Application,
+    Caller,
+    ChildSpec,
+    GenServer,
+    Name,
+    Refuse,
+    Registry,
+    Reply,
+    Restart,
+    registry,
+)
 from jidocode.otp.registry import Registered, Unregistered
 from jidocode.otp.server.results import CallResult, Result
 
@@ -54,3 +66,18 @@ class Registrant(GenServer):
 def registrant(child_id: str, *keys: str, restart: Restart = Restart.PERMANENT) -> ChildSpec:
     """Return the spec of a `Registrant`, whose name is `("registrant", child_id)`."""
     return Registrant.child_spec(*keys, id=child_id, name=("registrant", child_id), restart=restart)
+
+
+def registries() -> list[ChildSpec]:
+    """Return the specs of a registry of each kind, `UNIQUE` and `SHARED`."""
+    return [
+        Registry.child_spec("unique", id="unique", name=UNIQUE),
+        Registry.child_spec("duplicate", id="shared", name=SHARED),
+    ]
+
+
+def ref_of(app: Application, name: Name) -> ActorRef:
+    """Return the process that runs under *name*."""
+    ref = app.whereis(name)
+    assert ref is not None
+    return ref

@@ -11,6 +11,7 @@ from jidocode import (
     Delta,
     ModelInterruptedError,
     ModelRequest,
+    ModelSpec,
     ReasoningDelta,
     Stop,
     StopReason,
@@ -18,6 +19,9 @@ from jidocode import (
     TokenUsage,
     ToolCallDelta,
 )
+
+SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
+"""The spec of the model below."""
 
 WORDS = {"say", "burst", "think", "call", "wait", "crash", "break", "echo", "again"}
 

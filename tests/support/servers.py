@@ -212,6 +212,12 @@ class WithoutSessions(Supervisor):
         return Flags(), [ProcessRegistry.child_spec(AdmissionRules(max_sessions=10), name=REGISTRY)]
 
 
+def notes(log: Path, *words: str) -> list[str]:
+    """Return the notes that have one of *words* in them; all, if none is given."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [line for line in lines if not words or any(word in line for word in words)]
+
+
 def worker(child_id: str, *args: Any, **options: Any) -> ChildSpec:
     """Return the spec of a `Worker`."""
     return ChildSpec(id=child_id, start=Start(Worker, *args), **options)

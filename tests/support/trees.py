@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -145,6 +146,13 @@ class Tree:
         return self.client.call(
             self.ref(child_id), request, deadline=Deadline.after(timeout), target=child_id
         )
+
+    def begin(self, child_id: str, request: object) -> Future[Any]:
+        """Call a child in a thread of its own."""
+        threads = ThreadPoolExecutor(1)
+        future = threads.submit(self.call, child_id, request)
+        threads.shutdown(wait=False)
+        return future
 
     def cast(self, child_id: str, request: object) -> None:
         """Cast to a child."""

@@ -12,10 +12,11 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from shell import SECONDS
+
 from jidocode.testing import eventually
 
 APP = Path(__file__).parents[2] / "examples/asgi_app.py"
-SECONDS = 60.0
 
 
 class WebApp:

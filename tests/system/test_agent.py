@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 from colleagues import colleagues
-from valid_history import problems
+from scripted_models import SCRIPTED
+from sessions import history_of, pids_of
 
 from jidocode import (
     ActorExitedError,
@@ -47,7 +48,6 @@ from jidocode import (
 from jidocode.session.idle import HowIdle
 from jidocode.testing import eventually
 
-SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 RUN = 'call run_command {"command": "%s"}'
 
 
@@ -62,30 +62,14 @@ def read(turn: TurnHandle, count: int = 1) -> list[object]:
     return [next(turn) for _ in range(count)]
 
 
-def agent_pid(session: SessionHandle) -> int:
-    (ref,) = [info.ref for info in session.which_children() if info.id == "agent" and info.ref]
-    return ref.os_pid
-
-
 def kill(session: SessionHandle, kind: str) -> None:
     (ref,) = [info.ref for info in session.which_children() if info.id == kind and info.ref]
     os.kill(ref.os_pid, signal.SIGKILL)
 
 
-def children(session: SessionHandle) -> dict[str, int]:
-    return {info.id: info.ref.os_pid for info in session.which_children() if info.ref}
-
-
-def history(session: SessionHandle) -> list[dict[str, object]]:
-    """Return the conversation, which is valid."""
-    found = session.state.history()
-    assert problems(found, "openai") == []
-    return found
-
-
 def test_a_prompt_is_answered_and_the_answer_kept(session: SessionHandle) -> None:
     """In pieces as it comes, and whole in the end."""
-    assert "agent" not in children(session), "nobody has prompted"
+    assert "agent" not in pids_of(session), "nobody has prompted"
 
     turn = session.agent.prompt("think hm\nsay one\nsay two")
     pieces = list(turn)
@@ -129,12 +113,12 @@ def test_calls_of_tools_are_made_and_the_model_goes_on(
     assert "hi" in results[2].content
     assert any(isinstance(each, ToolCallDelta) for each in events)
     assert (project / "new.txt").read_text() == "hi"
-    assert history(session)[-1]["content"] == "3 done"
+    assert history_of(session)[-1]["content"] == "3 done"
 
     again = session.agent.prompt(script[0])
     assert again.result().text == "1 done"
     assert len({call.id for call in session.state.tool_calls()}) == 4, "ids differ"
-    history(session)
+    history_of(session)
 
 
 def test_calls_that_make_no_sense_are_answered_and_not_made(session: SessionHandle) -> None:
@@ -147,7 +131,7 @@ def test_calls_that_make_no_sense_are_answered_and_not_made(session: SessionHand
     assert "did you mean read_file" in results[0].content
     assert "no JSON" in results[1].content
     assert [each.name for each in events if isinstance(each, CalledTool)] == ["read_file"]
-    assert len(history(session)) == 1 + 1 + 4 + 1
+    assert len(history_of(session)) == 1 + 1 + 4 + 1
 
 
 def test_calls_that_read_are_made_side_by_side(project: Path) -> None:
@@ -187,7 +171,7 @@ def test_one_turn_at_a_time_unless_it_waits(session: SessionHandle) -> None:
     assert third.cancel().outcome is TurnOutcome.CANCELLED
     assert first.cancel().outcome is TurnOutcome.CANCELLED
     assert (second.result().text, fourth.result().text) == ("two", "four")
-    said = [each["content"] for each in history(session)]
+    said = [each["content"] for each in history_of(session)]
     assert said == ["say one\nwait", "one", "say two", "two", "say four", "four"]
 
 
@@ -200,7 +184,7 @@ def test_cancel_ends_the_models_answer(session: SessionHandle) -> None:
 
     assert (result.outcome, result.text) == (TurnOutcome.CANCELLED, "one")
     assert session.state.messages()[1].status == "aborted"
-    assert [each["role"] for each in history(session)] == ["user", "assistant", "tool"]
+    assert [each["role"] for each in history_of(session)] == ["user", "assistant", "tool"]
     assert turn.cancel() == result
     assert session.agent.prompt("say two").result().ok
 
@@ -217,7 +201,7 @@ def test_cancel_ends_commands(session: SessionHandle) -> None:
     assert call.result is not None
     assert call.result.is_error
     eventually(lambda: not [each for each in session.commands.list() if each.running])
-    history(session)
+    history_of(session)
 
 
 def test_what_a_policy_allows_after_the_turn_is_not_done(
@@ -244,17 +228,18 @@ def test_what_a_policy_allows_after_the_turn_is_not_done(
     (call,) = session.state.tool_calls()
     assert call.result is not None
     assert call.result.content == "the call was not made: the turn was cancelled"
-    history(session)
+    history_of(session)
 
 
 def test_a_turn_has_its_time_and_its_number_of_answers(session: SessionHandle) -> None:
-    late = session.agent.prompt("say one\nwait", timeout=0.2).result()
+    assert session.agent.prompt("say on").result().ok  # its agent runs
+    late = session.agent.prompt("say one\nwait", timeout=0.5).result()
     again = 'again\ncall read_file {"path": "README.md"}'
 
     assert (late.outcome, late.text) == (TurnOutcome.TIMEOUT, "one")
     assert session.agent.prompt(again, max_turns=2).result().outcome is TurnOutcome.MAX_TURNS
     assert session.agent.prompt(again).result().outcome is TurnOutcome.REPEATED
-    history(session)
+    history_of(session)
 
 
 def test_a_turn_has_its_tokens(session: SessionHandle) -> None:
@@ -267,18 +252,20 @@ def test_a_turn_has_its_tokens(session: SessionHandle) -> None:
     last = session.state.tool_calls()[-1].result
     assert last is not None
     assert "as many tokens" in last.content
-    history(session)
+    history_of(session)
 
 
 def test_the_time_of_a_turn_ends_its_commands(session: SessionHandle) -> None:
-    result = session.agent.prompt(RUN % "exec sleep 1000", timeout=0.5).result()
+    assert session.run("true").ok  # what runs it is there
+    assert session.agent.prompt("say on").result().ok
+    result = session.agent.prompt(RUN % "exec sleep 1000", timeout=1).result()
 
     assert result.outcome is TurnOutcome.TIMEOUT
     (call,) = session.state.tool_calls()
     assert call.result is not None
     assert "longer than it may" in call.result.content
     eventually(lambda: not [each for each in session.commands.list() if each.running])
-    history(session)
+    history_of(session)
 
 
 def test_what_a_conversation_does_not_take_leaves_nothing_open(session: SessionHandle) -> None:
@@ -292,7 +279,7 @@ def test_what_a_conversation_does_not_take_leaves_nothing_open(session: SessionH
     (call,) = session.state.tool_calls()
     assert call.result is not None
     assert call.result.is_error
-    history(session)
+    history_of(session)
 
 
 def test_an_answer_that_breaks_off_ends_the_turn(session: SessionHandle) -> None:
@@ -390,7 +377,7 @@ def test_a_summary_stands_for_what_has_become_too_long(project: Path) -> None:
         turn = session.agent.prompt('call read_file {"path": "README.md"}')
         result = turn.result()
 
-        summary, *rest = history(session)
+        summary, *rest = history_of(session)
         assert "Todos:\n- mend it (pending)" in str(summary["content"])
         assert result.text, "it went on"
         assert [each["role"] for each in rest] == ["assistant"]
@@ -421,7 +408,7 @@ def test_what_a_model_is_made_with_is_the_agents_alone(tmp_path: Path, project: 
         (result,) = [each for each in events if isinstance(each, ToolResult)]
         assert "sk-secret" not in result.content
         assert "sk-secret" not in repr(session.get_childspec("agent"))
-        pids = children(session).values()
+        pids = pids_of(session).values()
         arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
     files = [path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert any(b"cmdline" in content for content in files)
@@ -431,9 +418,8 @@ def test_what_a_model_is_made_with_is_the_agents_alone(tmp_path: Path, project: 
 # Deaths
 
 
-def test_whoever_has_prompted_dies(tmp_path: Path, project: Path) -> None:
+def test_whoever_has_prompted_dies(name: str, tmp_path: Path, project: Path) -> None:
     """A process that has attached: its turn ends, and with it what its calls have started."""
-    name = f"shop-{os.getpid()}-agent"
     with (
         SessionSystem(
             name=name, policy=allow_all, model=SCRIPTED, state_dir=tmp_path / "s"
@@ -454,7 +440,7 @@ def test_whoever_has_prompted_dies(tmp_path: Path, project: Path) -> None:
         eventually(lambda: not [each for each in session.commands.list() if each.running])
         turn = session.agent.prompt("say two", queue=True)
         assert turn.result().text == "two"
-        assert [each["role"] for each in history(session)][:3] == ["user", "assistant", "tool"]
+        assert [each["role"] for each in history_of(session)][:3] == ["user", "assistant", "tool"]
 
 
 def test_an_agent_that_is_killed_ends_its_turn_alone(session: SessionHandle) -> None:
@@ -464,7 +450,7 @@ def test_an_agent_that_is_killed_ends_its_turn_alone(session: SessionHandle) -> 
     eventually(
         lambda: "one" in [getattr(each, "text", "") for each in session.state.events(after_seq=0)]
     )
-    before = children(session)
+    before = pids_of(session)
 
     kill(session, "agent")
 
@@ -474,18 +460,18 @@ def test_an_agent_that_is_killed_ends_its_turn_alone(session: SessionHandle) -> 
     eventually(lambda: not session.state.streams())
     assert session.state.messages()[1].status == "interrupted"
     assert "one" in session.agent.prompt("echo").result().text
-    after = children(session)
+    after = pids_of(session)
     assert after.pop("agent") != before.pop("agent")
     assert after == before
-    history(session)
+    history_of(session)
 
 
 def test_a_crash_in_a_model_is_that_of_its_agent(session: SessionHandle) -> None:
-    before = children(session)
+    before = pids_of(session)
 
     assert session.agent.prompt("say one\ncrash").result().outcome is TurnOutcome.INTERRUPTED
     assert session.agent.prompt("say two").result().ok
-    assert before.items() <= children(session).items()
+    assert before.items() <= pids_of(session).items()
 
 
 def test_a_call_that_was_begun_is_not_made_again(session: SessionHandle, project: Path) -> None:
@@ -502,7 +488,7 @@ def test_a_call_that_was_begun_is_not_made_again(session: SessionHandle, project
     assert call.result.is_error
     assert session.agent.prompt("say on").result().ok
     assert (project / "ran").read_text() == "x\n"
-    history(session)
+    history_of(session)
 
 
 @pytest.mark.parametrize("kind", ["state", "manager", "commands"])
@@ -524,7 +510,7 @@ def test_whoever_else_dies_the_turn_ends_and_the_next_one_works(
         assert turn.result().outcome in ends[kind]
         # The first ones may meet an agent that is about to be ended with the others.
         eventually(lambda: session.agent.prompt("say on").result().ok)
-        roles = [each["role"] for each in history(session)]
+        roles = [each["role"] for each in history_of(session)]
         assert roles[:3] == ["user", "assistant", "tool"]
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
+from scripted_models import SCRIPTED
 
 from jidocode import (
     AsyncSessionSystem,
     CalledTool,
-    ModelSpec,
     ReadOnlyError,
     SessionHandle,
     SessionNotFoundError,
@@ -21,7 +20,6 @@ from jidocode import (
 )
 from jidocode.testing import kill
 
-SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 LONG = 'call run_command {"command": "exec sleep 1000"}'
 CANCELLED = TurnOutcome.CANCELLED
 
@@ -30,9 +28,10 @@ def has_agent(session: SessionHandle) -> bool:
     return any(each.id == "agent" for each in session.which_children())
 
 
-def test_all_turns_are_cancelled_by_whoever_has_attached(tmp_path: Path, project: Path) -> None:
+def test_all_turns_are_cancelled_by_whoever_has_attached(
+    name: str, tmp_path: Path, project: Path
+) -> None:
     """Those that wait, too; a visitor who only looks may ask, and cancels nothing."""
-    name = f"shop-{os.getpid()}-presence"
     with SessionSystem(
         name=name, policy=allow_all, model=SCRIPTED, state_dir=tmp_path / "s"
     ) as system:

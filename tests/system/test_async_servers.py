@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from async_servers import Desk, desk
-from servers import Group, worker
+from servers import Group, notes, worker
 
 from jidocode import (
     ActorExitedError,
@@ -55,16 +55,11 @@ def app(log: Path) -> Iterator[Application]:
         yield running
 
 
-def lines(log: Path) -> list[str]:
-    """Return what was noted."""
-    return log.read_text().splitlines() if log.exists() else []
-
-
 def test_many_calls_are_in_progress_at_once(app: Application, log: Path) -> None:
     """Each is answered when it is done, and the server is not deaf meanwhile."""
     waiting = [app.begin_call(A, ("wait", gate)) for gate in "xyz"]
-    eventually(lambda: len(lines(log)) == 3, "all three")
-    assert lines(log) == ["waits x", "waits y", "waits z"]
+    eventually(lambda: len(notes(log)) == 3, "all three")
+    assert notes(log) == ["waits x", "waits y", "waits z"]
     assert app.call(A, ("echo", 1)) == 1
     app.call(A, ("open", "y"))
     assert waiting[1].result() == "y"
@@ -82,7 +77,7 @@ def test_messages_begin_to_be_handled_in_their_order(app: Application, log: Path
     assert app.call(A, "then") == 1
     eventually(lambda: app.call(A, "seen") == [*range(100), "info", "later"], "all of it")
     assert app.call(A, "idle") == 1
-    eventually(lambda: lines(log) == ["idle"], "the time-out")
+    eventually(lambda: notes(log) == ["idle"], "the time-out")
 
 
 def test_a_coroutine_asks_others(app: Application) -> None:
@@ -130,7 +125,7 @@ def test_one_end_is_the_end_of_all(
 ) -> None:
     """What is in progress is cancelled first, and `terminate` is last."""
     waiting = app.begin_call(A, ("wait", "x"))
-    eventually(lambda: lines(log) == ["waits x"], "the call")
+    eventually(lambda: notes(log) == ["waits x"], "the call")
     monitor = app.monitor(A)
     if error is None:
         assert app.call(A, last) == "stopping"
@@ -143,7 +138,7 @@ def test_one_end_is_the_end_of_all(
     with pytest.raises(ActorExitedError):
         waiting.result(20)
 
-    first, *rest, end = lines(log)[1:]
+    first, *rest, end = notes(log)[1:]
     assert (first, rest[0][:9], end) == ("leaves x", "terminate", "done")
     assert app.call(A, ("echo", 1)) == 1
 
@@ -151,7 +146,7 @@ def test_one_end_is_the_end_of_all(
 def test_a_task_that_exits_is_a_crash(app: Application, log: Path) -> None:
     """One that nobody awaits: asyncio lets its exit out of the loop, in which all else runs."""
     app.begin_call(A, ("wait", "x"))
-    eventually(lambda: lines(log) == ["waits x"], "the call")
+    eventually(lambda: notes(log) == ["waits x"], "the call")
     monitor = app.monitor(A)
 
     assert app.call(A, "exit apart") == "soon"
@@ -159,16 +154,16 @@ def test_a_task_that_exits_is_a_crash(app: Application, log: Path) -> None:
     down = monitor.wait(20)
     assert down is not None
     assert isinstance(down.reason, Crashed)
-    assert lines(log)[-1] == "done", "it has cleaned up"
+    assert notes(log)[-1] == "done", "it has cleaned up"
     assert app.call(A, ("echo", 1)) == 1
 
 
 def test_a_stop_cancels_what_is_in_progress(app: Application, log: Path) -> None:
     """And awaits it."""
     waiting = app.begin_call(A, ("wait", "x"))
-    eventually(lambda: lines(log) == ["waits x"], "the call")
+    eventually(lambda: notes(log) == ["waits x"], "the call")
     app.stop(A, Normal())
-    assert lines(log) == ["waits x", "leaves x", "terminate normal", "done"]
+    assert notes(log) == ["waits x", "leaves x", "terminate normal", "done"]
     with pytest.raises(ActorExitedError):
         waiting.result(20)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apps import stopped
 from colleagues import Colleague, RemoteError, colleagues
 from servers import worker
 
@@ -34,14 +33,6 @@ from jidocode.session.commands.wanted import Wanted
 from jidocode.session.requests import request
 from jidocode.system.events import EventStream
 from jidocode.testing import PATIENCE, eventually, kill
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"shop-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture
@@ -273,17 +264,6 @@ def until_refused(other: Colleague) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         other.do("system.list_sessions()")
-
-
-@contextmanager
-def stopped(pid: int) -> Generator[None]:
-    """Keep a process stopped."""
-    os.kill(pid, signal.SIGSTOP)
-    yield
-    os.kill(pid, signal.SIGCONT)
-
-
-# ----- ends ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["close", "kill"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -17,14 +15,6 @@ from jidocode.base.refs import ActorRef
 from jidocode.otp import ChildExited, ChildRunning, ChildStarted
 from jidocode.system.events import EventStream
 from jidocode.testing import PATIENCE, eventually, kill
-
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"heard-{os.getpid()}-{next(_numbers)}"
 
 
 @pytest.fixture

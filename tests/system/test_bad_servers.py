@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from model_servers import HEAD, Answer, Step, event, said, serving, status
-from valid_history import problems
+from sessions import history_of, pids_of
 
-from jidocode import ModelSpec, SessionHandle, SessionSystem, TurnOutcome, allow_all
+from jidocode import ModelSpec, SessionSystem, TurnOutcome, allow_all
 
 LETTER = event(content="a")
 DRIBBLE: Answer = [step for _ in range(300) for step in (b"x", Step.PAUSE)]
@@ -24,11 +24,6 @@ BAD: list[tuple[str, Answer, TurnOutcome]] = [
 ]
 
 
-def agent_pid(session: SessionHandle) -> int:
-    (ref,) = [info.ref for info in session.which_children() if info.id == "agent" and info.ref]
-    return ref.os_pid
-
-
 def test_each_has_an_outcome_and_none_ends_the_agent(project: Path) -> None:
     """What came is kept, and can be sent again; after all of them the next answer is whole."""
     with serving([*[answer for _, answer, _ in BAD], said(event(content="well"))]) as server:
@@ -43,7 +38,7 @@ def test_each_has_an_outcome_and_none_ends_the_agent(project: Path) -> None:
                 result = session.agent.prompt("say it").result()
                 assert result.outcome is outcome, what
                 assert result.text == ("a" if outcome is TurnOutcome.INTERRUPTED else ""), what
-                assert problems(session.state.history(), "openai") == [], what
-                pids.add(agent_pid(session))
+                history_of(session)
+                pids.add(pids_of(session)["agent"])
             assert session.agent.prompt("say it").result().text == "well"
-            assert pids == {agent_pid(session)}
+            assert pids == {pids_of(session)["agent"]}

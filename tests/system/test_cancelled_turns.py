@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from scripted_models import SCRIPTED
 from valid_history import problems
 
 from jidocode import (
     CalledTool,
-    ModelSpec,
     SessionHandle,
     SessionSystem,
     TextDelta,
@@ -24,13 +24,12 @@ from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.conversation.history import HistoryFormat
 from jidocode.testing import eventually
 
-SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 FORMATS: tuple[HistoryFormat, ...] = ("openai", "anthropic")
 CANCELLED, END = TurnOutcome.CANCELLED, TurnOutcome.END
 RUN = 'call run_command {"command": "%s"}'
 LONG = RUN % "exec sleep 1000"
 READ = 'call read_file {"path": "README.md"}'
-QUICK = 2.0
+QUICK = 10.0
 """Seconds, many times as long as it takes: what is right is measured in bench/prompting.py."""
 
 

@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jidocode import (
@@ -262,11 +263,18 @@ def test_a_signal_and_an_input_that_is_closed(session: SessionHandle) -> None:
 def test_a_run_that_nobody_waits_for_any_more_is_cancelled(session: SessionHandle) -> None:
     """Because of a Ctrl-C, or whatever else a signal handler raises."""
     session.run("true")
+
+    def interrupt() -> None:
+        eventually(lambda: session.commands.list()[-1].running, "the command")
+        os.kill(os.getpid(), signal.SIGINT)
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        interrupter = threading.Thread(target=interrupt)
+        interrupter.start()
         with pytest.raises(KeyboardInterrupt):
             session.run("sleep 60")
+        interrupter.join()
     finally:
         signal.signal(signal.SIGINT, before)
     ended = session.commands.list()[-1]
@@ -323,7 +331,7 @@ sleep 0.2
 
 
 def test_the_whole_tree_ends_at_the_deadline(session: SessionHandle) -> None:
-    handle = session.commands.start(TREE + "sleep 60", timeout=0.6)
+    handle = session.commands.start(TREE + "sleep 60", timeout=2)
     pids = pid_in(handle, 5)
     assert all(map(is_alive, pids))
     result = handle.wait(10)
@@ -364,7 +372,7 @@ def test_a_runner_that_is_killed_while_it_waits_is_replaced(session: SessionHand
 def test_what_outlives_its_main_process_holds_nobody_up(session: SessionHandle) -> None:
     began = time.monotonic()
     result = session.run(TREE)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # of sixty
     assert result.ok
     pids = [int(word) for word in result.stdout.split()]
     assert len(pids) == 5
@@ -376,9 +384,7 @@ def test_what_outlives_its_main_process_holds_nobody_up(session: SessionHandle) 
 def test_one_that_is_stopped_can_be_cancelled(session: SessionHandle) -> None:
     handle = session.commands.start("echo $$; kill -STOP $$; sleep 60")
     (pid,) = pid_in(handle)
-    began = time.monotonic()
-    assert handle.cancel().signal == signal.SIGTERM
-    assert time.monotonic() - began < 1.5
+    assert handle.cancel().signal == signal.SIGTERM  # and not killed when its time was over
     assert not is_alive(pid)
 
 
@@ -400,10 +406,6 @@ def test_a_command_ends_and_no_other(session: SessionHandle) -> None:
     assert not any(map(is_alive, pids))
 
 
-def _runner_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 @pytest.mark.parametrize(
     "victims", ["server", "spawner", "runner", "command", "spawner+runner", "server+spawner+runner"]
 )
@@ -413,8 +415,13 @@ def test_whoever_is_killed_nothing_is_left_and_the_next_use_works(
     handle = session.commands.start("echo $$; setsid sleep 60 & echo $!; wait")
     pids = pid_in(handle, 2)
     server = session.monitor("commands").ref.os_pid
-    runner = _runner_of(pids[0])
-    pid_of = {"server": server, "runner": runner, "spawner": _runner_of(runner), "command": pids[0]}
+    runner = psutil.Process(pids[0]).ppid()
+    pid_of = {
+        "server": server,
+        "runner": runner,
+        "spawner": psutil.Process(runner).ppid(),
+        "command": pids[0],
+    }
     manager = session.monitor("manager").ref
     for victim in victims.split("+"):
         with contextlib.suppress(ProcessLookupError):  # the others may be gone with the first
@@ -463,11 +470,11 @@ def test_with_the_session_and_with_the_system_all_ends(
     pids = [pid for handle in handles for pid in pid_in(handle)]
     began = time.monotonic()
     sessions[0].stop()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20  # of sixty
     assert [is_alive(pid) for pid in pids] == [False, True]
     began = time.monotonic()
     system.close()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20  # of sixty
     assert not any(map(is_alive, pids))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jidocode import (
     InvalidSessionError,
@@ -71,9 +71,7 @@ BY_OPTIONAL_ID: list[Enter] = [
     lambda system, bad: system.create_session(".", session_id=bad),
 ]
 
-MANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = settings(max_examples=150)
 
 
 def _told(error: BaseException) -> bool:

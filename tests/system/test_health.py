@@ -58,7 +58,7 @@ def test_a_restarted_child_says_how_often_and_why(
 
 def test_a_hanging_child_is_unresponsive_and_the_others_are_well(project: Path) -> None:
     """Within the call's timeout."""
-    with SessionSystem(call_timeout=0.6, heartbeat=None) as system:
+    with SessionSystem(call_timeout=1.0, heartbeat=None) as system:
         session = system.create_session(project)
         os.kill(system.get_state(session.id).os_pid, signal.SIGSTOP)
         health = session.health_check()
@@ -101,7 +101,7 @@ def test_what_hangs_is_nothing_to_the_other_sessions(hangs: str, tmp_path: Path)
 
 def test_a_hanging_supervisor_makes_the_session_unresponsive(project: Path) -> None:
     """Nothing can be said about its children then."""
-    with SessionSystem(call_timeout=0.4, heartbeat=None) as system:
+    with SessionSystem(call_timeout=1.0, heartbeat=None) as system:
         session = system.create_session(project)
         supervisor = system.get_process(session.id, "session")
         os.kill(supervisor.os_pid, signal.SIGSTOP)

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 import servers
+from apps import MARK, marked
 from folders import new_folders
 from limits import limited
 
@@ -45,26 +46,13 @@ sys.stdin.read()
 """
 
 
-def marked(marker: str) -> list[int]:
-    """Return the pids of all processes that carry *marker* in their environment."""
-    found: list[int] = []
-    for process in psutil.process_iter():
-        try:
-            environment = Path(f"/proc/{process.pid}/environ").read_bytes()
-            if marker.encode() in environment and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-        except (OSError, psutil.Error):
-            continue
-    return found
-
-
 def start_app(marker: str, project: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", APP, str(project)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "JIDOCODE_TEST_MARKER": marker},
+        env={**os.environ, MARK: marker},
     )
 
 
@@ -198,7 +186,7 @@ def test_a_worker_that_outlives_the_app_does_not_keep_the_system(project: Path) 
         [sys.executable, "-c", code, str(project)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "JIDOCODE_TEST_MARKER": marker},
+        env={**os.environ, MARK: marker},
     )
     assert process.stdout is not None
     assert process.stdout.read(3) == b"sro"
@@ -397,7 +385,7 @@ def test_nothing_is_left_when_close_returns(
     system.close()
 
     assert [each for each in below if is_running(each)] == []
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
     # Whoever is killed leaves those below it to be reaped by init; nobody else does.
     zombies = [name for each, name in below.items() if process_state(each.pid) != "X"]
     assert not zombies or first == "killed"
@@ -408,7 +396,7 @@ def test_a_start_that_is_given_up_leaves_no_host_that_is_stopped(
 ) -> None:
     """It cannot see that its guard is gone."""
     marker = uuid.uuid4().hex
-    monkeypatch.setenv("JIDOCODE_TEST_MARKER", marker)
+    monkeypatch.setenv(MARK, marker)
     (tmp_path / "stopper.py").write_text("import os\nos.kill(os.getpid(), 19)\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     host = HostProcess(preload=["stopper"])
@@ -430,7 +418,7 @@ def test_an_app_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "TMPDIR": str(tmp_path), "JIDOCODE_TEST_MARKER": marker},
+        env={**os.environ, "TMPDIR": str(tmp_path), MARK: marker},
         stderr=subprocess.PIPE,
     )
 

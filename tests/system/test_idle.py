@@ -6,14 +6,16 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from folders import new_folders
+from scripted_models import SCRIPTED
 
 from jidocode import (
     Decision,
-    ModelSpec,
     SessionHandle,
     SessionNotFoundError,
     SessionSystem,
@@ -101,21 +103,27 @@ def search(session: SessionHandle) -> None:
     assert found.truncated == "time"
 
 
-@pytest.mark.parametrize(
-    "use", [look_at_files, run_a_command, wait_for_changes, stream_a_message, search]
-)
+USES = [look_at_files, run_a_command, wait_for_changes, stream_a_message, search]
+
+
 def test_a_session_that_is_used_goes_on(
-    system: SessionSystem, session: SessionHandle, use: Callable[[SessionHandle], None]
+    system: SessionSystem, project: Path, tmp_path: Path
 ) -> None:
     """Whichever of its processes is used; and ends when that is over."""
-    use(session)
 
-    assert session.health_check().status.value == "healthy"
-    await_end(system, session)
+    def use_it(use: Callable[[SessionHandle], None], folder: Path) -> None:
+        session = system.create_session(folder)
+        use(session)
+        assert session.health_check().status.value == "healthy", use
+        await_end(system, session)
+
+    folders = [*new_folders(tmp_path, len(USES) - 1), project]  # to be searched is the last one
+    with ThreadPoolExecutor(len(USES)) as pool:
+        for each in [pool.submit(use_it, *pair) for pair in zip(USES, folders, strict=True)]:
+            each.result()
 
 
-@pytest.mark.parametrize("script", ["wait", 'call run_command {"command": "true"}'])
-def test_a_turn_under_way_is_use(project: Path, tmp_path: Path, script: str) -> None:
+def test_a_turn_under_way_is_use(tmp_path: Path) -> None:
     """Also one whose model has said nothing yet, or whose policy takes its time; and no longer."""
     seconds = 3 * SECONDS  # its agent has to be started within them
 
@@ -126,17 +134,20 @@ def test_a_turn_under_way_is_use(project: Path, tmp_path: Path, script: str) -> 
     with SessionSystem(
         state_dir=tmp_path / "state",
         idle_timeout=seconds,
-        model=ModelSpec("scripted_models:ScriptedModel"),
+        model=SCRIPTED,
         policy=think_long,
         preload=["scripted_models"],
     ) as system:
-        session = system.create_session(project)
-        turn = session.agent.prompt(script)
+        sessions = [system.create_session(folder) for folder in new_folders(tmp_path, 2)]
+        scripts = ["wait", 'call run_command {"command": "true"}']
+        waiting, thinking = [
+            session.agent.prompt(script) for session, script in zip(sessions, scripts, strict=True)
+        ]
         time.sleep(2 * seconds)
-        if script == "wait":
-            turn.cancel()
-        assert turn.result().outcome in {TurnOutcome.CANCELLED, TurnOutcome.END}
-        await_end(system, session)
+        assert waiting.cancel().outcome is TurnOutcome.CANCELLED
+        assert thinking.result().outcome is TurnOutcome.END
+        for session in sessions:
+            await_end(system, session)
 
 
 def test_to_look_on_is_no_use(system: SessionSystem, session: SessionHandle) -> None:

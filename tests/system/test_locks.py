@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from lockers import locker
 from registrants import UNIQUE
+from servers import notes
 
 from jidocode import ActorExitedError, CallTimeoutError, NoProcessError
-from jidocode.otp import Application, Name, Registry, registry, start
+from jidocode.otp import Application, Registry, registry, start
 from jidocode.otp.naming.messages import REGISTRY
 from jidocode.otp.registry.messages import Count
-from jidocode.testing import eventually
+from jidocode.testing import eventually, kill
 
 A, B, C = ("locker", "a"), ("locker", "b"), ("locker", "c")
 
@@ -35,18 +36,6 @@ def app(log: Path) -> Iterator[Application]:
         *(locker(name[1], log) for name in (A, B, C)),
     ) as running:
         yield running
-
-
-def notes(log: Path) -> list[str]:
-    """Return what was noted."""
-    return log.read_text().splitlines() if log.exists() else []
-
-
-def kill(app: Application, name: Name) -> None:
-    """Kill who runs under *name*, and wait until that is heard of."""
-    monitor = app.monitor(name)
-    os.kill(monitor.ref.os_pid, signal.SIGKILL)
-    assert monitor.wait(20)
 
 
 def test_different_keys_do_not_wait_for_each_other(app: Application, log: Path) -> None:

@@ -14,13 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from sessions import called
+from shell import SECONDS
 
-from jidocode import McpServer, SessionHandle, SessionSystem, allow_all
+from jidocode import McpServer, SessionSystem, allow_all
 from jidocode.testing import eventually
 
 SERVER = Path(__file__).parents[1] / "support/mcp_server.py"
 SECRET = "se-cret-of-these-tests"  # noqa: S105 - it is nobody's
-SECONDS = 60.0
 
 
 @pytest.fixture
@@ -64,12 +65,6 @@ def serving(port: int, folder: Path) -> Generator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def call(session: SessionHandle, name: str, /, **arguments: object) -> str:
-    result = session.tools.call(name, arguments)
-    assert not result.is_error, result.content
-    return result.content
-
-
 def test_it_has_its_headers_and_may_be_started_anew(
     system: SessionSystem, project: Path, tmp_path: Path
 ) -> None:
@@ -80,11 +75,11 @@ def test_it_has_its_headers_and_may_be_started_anew(
     )
     session = system.create_session(project, mcp_servers=[server])
     with serving(port, tmp_path) as process:
-        assert call(session, "web__add", a=1, b=2) == "3"
-        assert call(session, "web__header", name="x-key") == SECRET
-        assert call(session, "web__picture") == "[image, image/png, 30 bytes, which is not shown]"
-        assert len(call(session, "web__much", size=10**6)) < 31_000
-        call(session, "web__learn")
+        assert called(session, "web__add", a=1, b=2) == "3"
+        assert called(session, "web__header", name="x-key") == SECRET
+        assert called(session, "web__picture") == "[image, image/png, 30 bytes, which is not shown]"
+        assert len(called(session, "web__much", size=10**6)) < 31_000
+        called(session, "web__learn")
         eventually(lambda: "web__added" in {tool.name for tool in session.tools}, timeout=SECONDS)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

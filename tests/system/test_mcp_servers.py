@@ -15,6 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 from colleagues import colleagues
+from scripted_models import SCRIPTED
+from sessions import called, pids_of
+from shell import SECONDS
 
 from jidocode import (
     Allow,
@@ -22,7 +25,6 @@ from jidocode import (
     Decision,
     Deny,
     McpServer,
-    ModelSpec,
     SessionHandle,
     SessionSystem,
     ToolKind,
@@ -39,7 +41,6 @@ from jidocode.testing import eventually, is_alive, nothing_left
 
 ODD = Path(__file__).parents[1] / "support/odd_mcp_server.py"
 SECRET = "se-cret-of-these-tests"  # noqa: S105 - it is nobody's
-SECONDS = 60.0
 NAME = "shop-with-servers"
 
 
@@ -65,7 +66,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionSystem]:
         SessionSystem(
             name=NAME,
             policy=allow_all,
-            model=ModelSpec("scripted_models:ScriptedModel"),
+            model=SCRIPTED,
             preload=["jidocode.session.mcp.preload"],
             state_dir=tmp_path_factory.mktemp("state"),
             call_timeout=SECONDS,
@@ -94,24 +95,13 @@ def opened(system: SessionSystem, project: Path, *servers: McpServer) -> Generat
     session.stop()
 
 
-def call(session: SessionHandle, name: str, /, **arguments: object) -> str:
-    """Make a call that works out."""
-    result = session.tools.call(name, arguments)
-    assert not result.is_error, result.content
-    return result.content
-
-
-def children(session: SessionHandle) -> dict[str, int]:
-    return {info.id: info.ref.os_pid for info in session.which_children() if info.ref}
-
-
 def programs(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
 def test_its_tools_are_those_of_the_session(session: SessionHandle) -> None:
     """By the same rules: a call is written down, and a server says what only reads."""
-    assert "mcp:odd" not in children(session)
+    assert "mcp:odd" not in pids_of(session)
     tools = {tool.name: tool for tool in session.tools}
     assert next(iter(tools)) == "read_file"
     assert tools["odd__ok"].kind is ToolKind.READ
@@ -164,7 +154,7 @@ def test_an_agent_has_it_called_and_cancels_the_call(session: SessionHandle, pro
     assert session.call("mcp:odd", HowIdle()) == 0.0
     assert turn.cancel().outcome is TurnOutcome.CANCELLED
     eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
-    assert call(session, "odd__ok") == "fine"
+    assert called(session, "odd__ok") == "fine"
 
 
 def test_servers_that_fail_are_errors_of_their_tools(system: SessionSystem, project: Path) -> None:
@@ -182,7 +172,7 @@ def test_servers_that_fail_are_errors_of_their_tools(system: SessionSystem, proj
             "gone": "its program cannot be started: No such file or directory",
         }
         assert found["garbage"].tools[0] == "garbage__ok"
-        assert call(session, "garbage__ok") == "fine"
+        assert called(session, "garbage__ok") == "fine"
         result = session.tools.call("hang__ok", {})
         assert result.content == "the MCP server hang: it was not ready within 1 s"
         assert result.is_error
@@ -196,27 +186,27 @@ def test_a_server_may_say_anything(system: SessionSystem, project: Path) -> None
         found = {each.server: each.tools for each in session.mcp.servers()}
         assert (len(found["many"]), len(found["pages"])) == (128, 128)
         assert len(set(found["names"])) == 7
-        assert all(call(session, name) == "fine" for name in found["names"])
-        said = call(session, "odd__ask")
+        assert all(called(session, name) == "fine" for name in found["names"])
+        said = called(session, "odd__ask")
         assert 'roots/list: {"roots": [{"uri": "file://' in said
         assert 'sampling/createMessage: "Sampling not supported"' in said
         assert 'elicitation/create: "Elicitation not supported"' in said
         shout = session.tools.call("odd__shout", {})
         assert "a message of more than 16777216 bytes" in shout.content
-        assert call(session, "odd__ok") == "fine"
+        assert called(session, "odd__ok") == "fine"
 
 
 def test_a_list_that_changes_is_asked_for_again(session: SessionHandle) -> None:
     """Soon, and not as often as the server says so."""
-    call(session, "odd__learn")
+    called(session, "odd__learn")
     eventually(lambda: "odd__new" in {tool.name for tool in session.tools}, timeout=SECONDS)
-    assert call(session, "odd__new") == "fine"
+    assert called(session, "odd__new") == "fine"
 
 
 def test_what_is_left_out_is_logged_once(system: SessionSystem, project: Path) -> None:
     """However much that is, and however often the server says that its tools have changed."""
     with opened(system, project, odd("spoiled")) as session:
-        call(session, "spoiled__learn")
+        called(session, "spoiled__learn")
         eventually(lambda: "spoiled__new" in {tool.name for tool in session.tools}, timeout=SECONDS)
     logged = [each.text for each in read_log(NAME, last=2000) if "server spoiled" in each.text]
     assert len(logged) == 1
@@ -226,18 +216,18 @@ def test_what_is_left_out_is_logged_once(system: SessionSystem, project: Path) -
 
 def test_one_that_dies_is_started_by_the_next_use(session: SessionHandle) -> None:
     """The call over which it died is not made again."""
-    before = children(session)
+    before = pids_of(session)
     assert "the MCP server odd" in session.tools.call("odd__die", {}).content
-    assert call(session, "odd__ok") == "fine"
-    after = children(session)
+    assert called(session, "odd__ok") == "fine"
+    after = pids_of(session)
     assert (after["manager"], after["state"]) == (before["manager"], before["state"])
 
 
 @pytest.mark.parametrize("victim", ["keeper", "program", "runner", "spawner", "state"])
 def test_whoever_is_killed_nothing_is_left(session: SessionHandle, victim: str) -> None:
     """What the server has started ends with it; nobody else does, and the next use works."""
-    daemon, program = map(int, call(session, "odd__daemon").split())
-    before = children(session)
+    daemon, program = map(int, called(session, "odd__daemon").split())
+    before = pids_of(session)
     keeper = before["mcp:odd"]
     (spawner,) = psutil.Process(keeper).children()
     (runner,) = spawner.children()
@@ -254,7 +244,7 @@ def test_whoever_is_killed_nothing_is_left(session: SessionHandle, victim: str) 
     eventually(
         lambda: session.tools.call("odd__ok", {}).content == "fine", "the next one", timeout=SECONDS
     )
-    after = children(session)
+    after = pids_of(session)
     assert after["mcp:odd"] != keeper
     if victim != "state":
         assert (after["manager"], after["state"]) == (before["manager"], before["state"])
@@ -267,13 +257,13 @@ def test_a_call_ends_with_whoever_waits_for_it(session: SessionHandle, project: 
         watcher.attach(NAME, "read_only=True")
         looked = f"system.get_session({session.id!r}).mcp.servers()[0].error.problem"
         assert "to look only" in watcher.do(looked)
-        assert "mcp:odd" not in children(session)
+        assert "mcp:odd" not in pids_of(session)
         other.attach(NAME, "policy=allow_all")
         other.begin(f"system.get_session({session.id!r}).tools.call('odd__wait', {{}})")
         eventually(lambda: note.exists() and note.read_text() == "began", timeout=SECONDS)
         other.kill()
         eventually(lambda: note.read_text() == "cancelled", timeout=SECONDS)
-    assert call(session, "odd__ok") == "fine"
+    assert called(session, "odd__ok") == "fine"
 
 
 def test_clients_have_of_them_what_they_are_shown(session: SessionHandle, project: Path) -> None:
@@ -323,7 +313,7 @@ def test_a_call_that_waits_for_its_server_can_be_cancelled(
 
         calling = threading.Thread(target=touch)
         calling.start()
-        eventually(lambda: "mcp:late" in children(session), timeout=SECONDS)
+        eventually(lambda: "mcp:late" in pids_of(session), timeout=SECONDS)
         eventually(lambda: session.call("mcp:late", HowIdle()) == 0.0, timeout=SECONDS)
         stop.request()
         calling.join()
@@ -331,7 +321,7 @@ def test_a_call_that_waits_for_its_server_can_be_cancelled(
 
         (project / "open").touch()
 
-        assert call(session, "late__ok") == "fine"
+        assert called(session, "late__ok") == "fine"
         assert not (project / "note").exists()
 
 
@@ -343,22 +333,22 @@ def test_a_confined_one_reaches_what_a_command_does(
     outside = tmp_path / "outside"
     confined = odd("confined", script=script, confine=True)
     with opened(system, project, odd(), confined) as session:
-        said = call(session, "confined__touch", path=str(outside)).splitlines()
+        said = called(session, "confined__touch", path=str(outside)).splitlines()
         assert said[0].startswith("file: ")
         assert said[1].startswith("network: ")
         assert said[1] != "network: Connection refused"
-        call(session, "confined__touch", path=str(project / "inside"))
+        called(session, "confined__touch", path=str(project / "inside"))
         assert (project / "inside").exists()
-        assert call(session, "confined__variable", name="HOME") != os.environ["HOME"]
-        assert call(session, "odd__touch", path=str(outside)) == "network: Connection refused"
+        assert called(session, "confined__variable", name="HOME") != os.environ["HOME"]
+        assert called(session, "odd__touch", path=str(outside)) == "network: Connection refused"
         assert outside.exists()
-        assert call(session, "odd__variable", name="HOME") == os.environ["HOME"]
+        assert called(session, "odd__variable", name="HOME") == os.environ["HOME"]
 
 
 def test_its_secrets_are_nowhere_else(system: SessionSystem, session: SessionHandle) -> None:
     """Not in the journal, in no text, nor where other users of the machine look."""
-    assert call(session, "odd__ok") == "fine"
-    for pid in children(session).values():
+    assert called(session, "odd__ok") == "fine"
+    for pid in pids_of(session).values():
         for process in [psutil.Process(pid), *programs(pid)]:
             assert SECRET not in str(process.cmdline())
     folder = Path(str(system.settings.state_dir))
@@ -367,13 +357,13 @@ def test_its_secrets_are_nowhere_else(system: SessionSystem, session: SessionHan
     assert SECRET.encode() not in written
     spec = session.get_childspec("mcp:odd")
     assert SECRET not in f"{spec!r}{session.session!r}"
-    assert call(session, "odd__variable", name="SECRET") == SECRET  # which it may say itself
+    assert called(session, "odd__variable", name="SECRET") == SECRET  # which it may say itself
 
 
 def test_a_resumed_session_has_those_that_it_is_given(system: SessionSystem, project: Path) -> None:
     """None, if it is given none: nothing of them is written down."""
     with opened(system, project, odd()) as session:
-        assert call(session, "odd__ok") == "fine"
+        assert called(session, "odd__ok") == "fine"
         session_id = session.id
     session = system.resume_session(session_id)
     assert session.mcp.servers() == []
@@ -381,16 +371,16 @@ def test_a_resumed_session_has_those_that_it_is_given(system: SessionSystem, pro
     session.stop()
     session = system.resume_session(session_id, mcp_servers=[odd()])
     session.rename("another")  # which makes its processes' specs anew
-    assert call(session, "odd__ok") == "fine"
+    assert called(session, "odd__ok") == "fine"
     session.stop()
 
 
 def test_a_project_that_has_moved_is_where_it_works(session: SessionHandle, project: Path) -> None:
     """As commands do."""
     moved = project.rename(project.with_name("moved"))
-    call(session, "odd__touch", path="here")
+    called(session, "odd__touch", path="here")
     assert (moved / "here").exists()
-    assert f"file://{moved}" in call(session, "odd__ask")
+    assert f"file://{moved}" in called(session, "odd__ask")
 
 
 def test_coroutines_have_them_too(project: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 from odd_models import ARGUMENTS, COUNTS, RAISES, YIELDS
-from valid_history import problems
+from scripted_models import SCRIPTED
+from sessions import history_of, pids_of
 
 from jidocode import (
     Allow,
@@ -30,7 +31,6 @@ from jidocode import (
 )
 from jidocode.testing import eventually
 
-SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 SECONDS = 20.0
 """In which all of these turns end."""
 
@@ -56,14 +56,9 @@ def system() -> Iterator[SessionSystem]:
 
 def goes_on(session: SessionHandle, pid: int) -> None:
     """See that the conversation can be continued, by the same process."""
-    assert problems(session.state.history(), "openai") == []
+    history_of(session)
     assert session.agent.prompt("on").result(SECONDS).text == "on"
-    assert agent(session) == pid
-
-
-def agent(session: SessionHandle) -> int:
-    (ref,) = [info.ref for info in session.which_children() if info.id == "agent" and info.ref]
-    return ref.os_pid
+    assert pids_of(session)["agent"] == pid
 
 
 def test_an_answer_that_comes_at_once_is_kept(session: SessionHandle) -> None:
@@ -77,7 +72,7 @@ def test_an_answer_that_comes_at_once_is_kept(session: SessionHandle) -> None:
 def test_what_is_no_answer_is_an_error(session: SessionHandle) -> None:
     """Neither the agent nor whoever has prompted breaks over it, and nobody waits for more."""
     session.agent.prompt("on").result(SECONDS)
-    pid = agent(session)
+    pid = pids_of(session)["agent"]
 
     for odd in (*YIELDS, *RAISES):
         result = session.agent.prompt(odd).result(SECONDS)
@@ -107,7 +102,7 @@ def test_arguments_that_are_not_kept_are_an_error_of_the_call(session: SessionHa
         assert all(call.result is not None for call in session.state.tool_calls())
         said = [each.content for each in session.state.messages() if each.role == "assistant"]
         assert said[-2:] == ["so", "on"]
-        goes_on(session, agent(session))
+        goes_on(session, pids_of(session)["agent"])
 
 
 def test_a_model_that_waits_for_nothing_can_be_cancelled(session: SessionHandle) -> None:
@@ -118,8 +113,9 @@ def test_a_model_that_waits_for_nothing_can_be_cancelled(session: SessionHandle)
 
 
 def test_a_tool_that_ends_its_thread_ends_its_call(project: Path) -> None:
-    model = ModelSpec("scripted_models:ScriptedModel")
-    with SessionSystem(policy=allow_all, model=model, tools=[LEAVE], durability="memory") as system:
+    with SessionSystem(
+        policy=allow_all, model=SCRIPTED, tools=[LEAVE], durability="memory"
+    ) as system:
         session = system.create_session(project)
 
         result = session.agent.prompt("call leave {}").result(SECONDS)

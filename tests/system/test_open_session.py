@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +12,6 @@ from colleagues import colleagues
 from jidocode import InvalidSessionError, SessionSystem
 from jidocode.errors import ProjectAlreadyOpenError
 from jidocode.testing import kill
-
-_numbers = itertools.count()
 
 
 def test_it_is_the_open_one_else_the_last_one_else_a_new_one(
@@ -110,9 +106,8 @@ def test_all_threads_get_the_same_one(
     assert len(system.list_sessions()) == 1
 
 
-def test_all_processes_get_the_same_one(tmp_path: Path, project: Path) -> None:
+def test_all_processes_get_the_same_one(name: str, tmp_path: Path, project: Path) -> None:
     """Those that have attached, too; in each round but the first by resuming what was stopped."""
-    name = f"open-{os.getpid()}-{next(_numbers)}"
     with (
         SessionSystem(name=name, state_dir=tmp_path / "state", creation_rate=None) as system,
         colleagues(3) as others,

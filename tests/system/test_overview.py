@@ -32,7 +32,7 @@ def test_what_hangs_is_waited_for_once(system: SessionSystem, session: SessionHa
         begun = time.monotonic()
         found = {each.id: each for _, each in overview(system).lines()}
 
-    assert time.monotonic() - begun < 1.5 * SECONDS
+    assert time.monotonic() - begun < 2 * SECONDS
     statuses = [found[each].status for each in ("manager", "state", "commands", session.id)]
     assert statuses == ["healthy", "unresponsive", "unresponsive", "degraded"]
     assert found[session.id].session_name == session.session.name

@@ -24,7 +24,7 @@ from jidocode import (
     accept_edits,
     allow_all,
 )
-from jidocode.testing import eventually, kill
+from jidocode.testing import PATIENCE, eventually, kill
 
 Opens = Callable[..., SessionHandle]
 
@@ -88,7 +88,7 @@ def protected(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def next_change(events: EventStream) -> ProtectedPathsChanged:
-    while event := events.get(5):
+    while event := events.get(PATIENCE):
         if isinstance(event.fact, ProtectedPathsChanged):
             return event.fact
     pytest.fail("nothing was told")
@@ -232,7 +232,7 @@ def test_what_is_no_change_is_not_told(open_session: Opens, repository: Path) ->
     assert result.protected_changes == ()
     (repository / ".envrc").write_text("the user's own, between two commands")
     assert session.run("true").protected_changes == ()
-    assert session.run("cat .envrc", timeout=5).ok
+    assert session.run("cat .envrc").ok
 
 
 def test_what_was_written_a_moment_ago_is_not_taken_for_the_same(
@@ -279,12 +279,12 @@ def test_what_changes_while_several_run_is_theirs_all(
     told = next_change(events)  # now and then, while any runs
     assert (told.paths, told.commands) == ((".vscode",), (server.id,))
     server.close_stdin()
-    assert server.wait(5).protected_changes == (".envrc", ".vscode")
+    assert server.wait(PATIENCE).protected_changes == (".envrc", ".vscode")
 
 
 def test_a_command_that_is_ended_is_looked_at_too(open_session: Opens) -> None:
     session = open_session(protected_changes="refuse")
-    result = session.run("echo evil > .envrc; sleep 100", timeout=0.3)
+    result = session.run("echo evil > .envrc; sleep 100", timeout=1)
     assert result.timed_out
     assert result.undone_changes == (".envrc",)
     handle = session.commands.start("echo evil > .envrc; echo done; sleep 100")

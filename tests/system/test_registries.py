@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
-from registrants import SHARED, UNIQUE, registrant
+from registrants import SHARED, UNIQUE, ref_of, registrant, registries
 from servers import Group
 
 from jidocode import (
@@ -17,12 +15,10 @@ from jidocode import (
     NotRegisteredError,
 )
 from jidocode.otp import (
-    ActorRef,
     Application,
     ChildSpec,
     ChildType,
     Flags,
-    Name,
     Registry,
     Restart,
     Start,
@@ -32,7 +28,7 @@ from jidocode.otp import (
     start,
 )
 from jidocode.otp.registry.messages import LookUp
-from jidocode.testing import eventually
+from jidocode.testing import eventually, kill
 
 A, B, GROUP = ("registrant", "a"), ("registrant", "b"), ("group", "all")
 
@@ -41,8 +37,7 @@ A, B, GROUP = ("registrant", "a"), ("registrant", "b"), ("group", "all")
 def app() -> Iterator[Application]:
     """A registry of each kind, and two processes; the first has the key `first`."""
     with start(
-        Registry.child_spec("unique", id="unique", name=UNIQUE),
-        Registry.child_spec("duplicate", id="shared", name=SHARED),
+        *registries(),
         ChildSpec(
             id="group",
             start=Start(
@@ -53,21 +48,6 @@ def app() -> Iterator[Application]:
         ),
     ) as running:
         yield running
-
-
-def ref_of(app: Application, name: Name) -> ActorRef:
-    """Return who runs under *name*."""
-    ref = app.whereis(name)
-    assert ref is not None
-    return ref
-
-
-def kill(app: Application, name: Name) -> ActorRef:
-    """Kill who runs under *name*, and wait until that is heard of."""
-    monitor = app.monitor(name)
-    os.kill(monitor.ref.os_pid, signal.SIGKILL)
-    assert monitor.wait(20)
-    return monitor.ref
 
 
 def test_a_unique_key_has_one_process(app: Application) -> None:
@@ -118,7 +98,7 @@ def test_a_shared_key_has_any_number(app: Application) -> None:
 def test_the_dead_hold_nothing(app: Application) -> None:
     """The next life finds its key free, however soon it comes, and so does anybody else."""
     for _ in range(5):
-        before = kill(app, A)
+        before = kill(app, A).ref
         app.call(A, "pid")
         assert [entry.ref != before for entry in registry.lookup(app, UNIQUE, "first")] == [True]
     management.start_child(app, GROUP, registrant("c", "c", restart=Restart.TEMPORARY))
@@ -153,7 +133,7 @@ def test_a_listener_hears_what_comes_and_goes(app: Application) -> None:
     app.call(B, ("listen", UNIQUE))
     app.call(A, ("register", UNIQUE, "second", 2))
     app.call(A, ("unregister", UNIQUE, "second"))
-    before = kill(app, A).os_pid
+    before = kill(app, A).ref.os_pid
     eventually(lambda: len(app.call(B, "heard")) == 4, "what has happened")
     after = app.call(A, "pid")
     assert app.call(B, "heard") == [

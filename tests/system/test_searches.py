@@ -16,6 +16,8 @@ from jidocode.testing import eventually
 
 # The engine's automaton has 2 to the power of 200 states then.
 SLOW = "(?:a|b)*a(?:a|b){200}z"
+MANY = 5
+"""Answers that no Manager gives meanwhile which waits for what it does."""
 
 
 @pytest.fixture
@@ -55,12 +57,11 @@ def test_a_manager_answers_while_it_searches(session: SessionHandle) -> None:
     manager = session.manager
     with ThreadPoolExecutor(10) as threads:
         searches = [threads.submit(manager.grep, SLOW, seconds=1) for _ in range(10)]
-        slowest = 0.0
+        answers = 0
         while not all(search.done() for search in searches):
-            before = time.monotonic()
             manager.project_root()
-            slowest = max(slowest, time.monotonic() - before)
-    assert slowest < 1
+            answers += 1
+    assert answers >= MANY
     assert {search.result().truncated for search in searches} == {"time"}
 
 
@@ -89,7 +90,7 @@ def test_a_search_does_not_outlive_its_session(
         session.manager.project_root()
         before = time.monotonic()
         system.stop_session(session.id)
-        assert time.monotonic() - before < 4
+        assert time.monotonic() - before < 20  # of sixty
         for search in searches:
             error = search.exception(timeout=10)
             assert error is None or isinstance(error, CallError)

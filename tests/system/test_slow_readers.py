@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 from collections.abc import Callable
@@ -23,17 +22,10 @@ from jidocode import (
 )
 from jidocode.otp import ChildExited, ChildStarted
 from jidocode.system.events import EventStream
-from jidocode.testing import eventually
+from jidocode.testing import eventually, kill
 
 COUNT = 250
 """More than one page."""
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other test has."""
-    return f"slow-{os.getpid()}-{next(_numbers)}"
 
 
 def stop(system: SessionSystem, session: SessionHandle) -> None:
@@ -42,9 +34,7 @@ def stop(system: SessionSystem, session: SessionHandle) -> None:
 
 
 def kill_session(system: SessionSystem, session: SessionHandle) -> None:
-    monitor = system.monitor(("session", session.id))
-    os.kill(monitor.ref.os_pid, signal.SIGKILL)
-    assert monitor.wait(20)
+    kill(system, session, "session")
 
 
 def close(system: SessionSystem, session: SessionHandle) -> None:

@@ -19,6 +19,8 @@ from jidocode import CallError, NoSnapshotError, SessionHandle, SessionSystem, S
 from jidocode.testing import eventually, wait_for_restart
 
 KILLS = 5
+MANY = 5
+"""Answers that no Manager gives meanwhile which waits for what it does."""
 
 
 @pytest.fixture
@@ -208,8 +210,9 @@ def test_others_are_answered_meanwhile(session: SessionHandle, project: Path) ->
     fill(project, "x", 1000)
     thread = threading.Thread(target=session.take_snapshot)
     thread.start()
-    slowest = 0.0
+    answers = 0
     while thread.is_alive():
-        slowest = max(slowest, took(session.manager.project_root))
+        session.manager.project_root()
+        answers += 1
     thread.join()
-    assert slowest < 1
+    assert answers >= MANY

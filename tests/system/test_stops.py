@@ -138,13 +138,15 @@ def test_a_registry_that_nobody_brings_back_is_what_did_not_answer(
             lambda: system.find_session(path=project),
             lambda: system.get_process(session.id, "agent"),
         ]
-        said = [complaint(ask) for ask in of_registry]
-        of_root = [complaint(ask) for ask in (system.tree, system.system_health)]
+        of_root: list[Callable[[], object]] = [system.tree, system.system_health]
+        with ThreadPoolExecutor(len(of_registry + of_root)) as threads:
+            said = threads.map(complaint, of_registry)
+            said_of_root = threads.map(complaint, of_root)
         os.kill(root.os_pid, signal.SIGCONT)
 
         agent = f"agent of session {session.id}"
         assert {line.split(" did not answer")[0] for line in said} <= {"the registry", agent}
-        assert all(line.startswith(f"{root} did not answer within") for line in of_root)
+        assert all(line.startswith(f"{root} did not answer within") for line in said_of_root)
         eventually(system.list_sessions, "the next registry")
 
 

@@ -58,7 +58,7 @@ def test_a_system_without_a_registry_says_so_and_never_not_found(project: Path) 
 
 def test_a_system_without_a_supervisor_of_sessions_says_so(project: Path) -> None:
     """B2: fails as soon as the supervisor of sessions is missing from the tree."""
-    with SessionlessSystem(call_timeout=0.5) as system:
+    with SessionlessSystem(call_timeout=2.0) as system:
         with pytest.raises(NoProcessError, match="supervisor of sessions"):
             system.create_session(project)
 

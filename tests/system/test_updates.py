@@ -148,7 +148,7 @@ def test_who_is_interrupted_as_its_turn_comes_keeps_nobody_out(
 def test_a_session_that_hangs_holds_up_no_update_of_another(project: Path, tmp_path: Path) -> None:
     """And the update of the one that hangs fails within its time."""
     (folder,) = new_folders(tmp_path, 1)
-    with SessionSystem(call_timeout=0.5, heartbeat=None) as system, ThreadPoolExecutor(2) as pool:
+    with SessionSystem(call_timeout=1.0, heartbeat=None) as system, ThreadPoolExecutor(2) as pool:
         hangs, well = system.create_session(project), system.create_session(folder)
         state = system.get_state(hangs.id).os_pid
         os.kill(state, signal.SIGSTOP)

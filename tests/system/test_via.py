@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from async_servers import Desk
 from peers import Peer
-from registrants import SHARED, UNIQUE, registrant
+from registrants import SHARED, UNIQUE, ref_of, registrant, registries
 from servers import Group
 
 from jidocode import (
@@ -20,13 +20,10 @@ from jidocode import (
     StartFailedError,
 )
 from jidocode.otp import (
-    ActorRef,
     Application,
     ChildSpec,
     ChildType,
     Flags,
-    Name,
-    Registry,
     Response,
     Start,
     Via,
@@ -44,8 +41,7 @@ FIRST, NOBODY = Via(UNIQUE, "first"), Via(UNIQUE, ("no", "body"))
 def app() -> Iterator[Application]:
     """A registry of each kind, who has the key `first`, and a server that does as it is told."""
     with start(
-        Registry.child_spec("unique", id="unique", name=UNIQUE),
-        Registry.child_spec("duplicate", id="shared", name=SHARED),
+        *registries(),
         ChildSpec(
             id="group",
             start=Start(Group, Flags(max_restarts=100), [registrant("a", "first")]),
@@ -56,13 +52,6 @@ def app() -> Iterator[Application]:
         Desk.child_spec(id="async", name=ASYNC),
     ) as running:
         yield running
-
-
-def ref_of(app: Application, name: Name) -> ActorRef:
-    """Return who runs under *name*."""
-    ref = app.whereis(name)
-    assert ref is not None
-    return ref
 
 
 def test_an_app_reaches_who_has_a_key(app: Application) -> None:
@@ -200,11 +189,12 @@ def test_a_registry_that_dies_or_hangs_is_named(app: Application) -> None:
         raise response.error
     ref = ref_of(app, UNIQUE)
     os.kill(ref.os_pid, signal.SIGSTOP)
-    waiting = ThreadPoolExecutor(1).submit(app.call, FIRST, "pid", timeout=20)
-    eventually(lambda: app._running.client.calls, "the question")
-    os.kill(ref.os_pid, signal.SIGKILL)
-    with pytest.raises(NoProcessError, match="registry unique"):
-        waiting.result(20)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(app.call, FIRST, "pid", timeout=20)
+        eventually(lambda: app._running.client.calls, "the question")
+        os.kill(ref.os_pid, signal.SIGKILL)
+        with pytest.raises(NoProcessError, match="registry unique"):
+            waiting.result(20)
     assert registry.lookup(app, UNIQUE, "first") == []
     with pytest.raises(NoProcessError):
         app.call(FIRST, "pid")

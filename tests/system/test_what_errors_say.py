@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -79,13 +78,13 @@ def test_a_session_that_is_open_ended_or_elsewhere_is_named_with_the_way_to_it(
     assert "queue=True" in str(AgentBusyError(session.id))
 
 
-@pytest.mark.parametrize("method", ["messages", "prompts", "tool_calls", "reasoning", "events"])
-def test_a_page_that_is_too_large_is_refused(session: SessionHandle, method: str) -> None:
+def test_a_page_that_is_too_large_is_refused(session: SessionHandle) -> None:
     """And not taken for a smaller one, which would look like all there is."""
-    read: Callable[..., object] = getattr(session.state, method)
-    read(after_seq=0, limit=1000)
-    with pytest.raises(InvalidRequestError, match="limit may be 1000 at most, not 1001"):
-        read(after_seq=0, limit=1001)
+    for method in ("messages", "prompts", "tool_calls", "reasoning", "events"):
+        read: Callable[..., object] = getattr(session.state, method)
+        read(after_seq=0, limit=1000)
+        with pytest.raises(InvalidRequestError, match="limit may be 1000 at most, not 1001"):
+            read(after_seq=0, limit=1001)
 
 
 def test_a_forgotten_await_is_named_after_its_method(project: Path) -> None:
@@ -112,9 +111,8 @@ def test_a_forgotten_await_is_named_after_its_method(project: Path) -> None:
     ]
 
 
-def test_who_has_detached_is_told_so(tmp_path: Path, project: Path) -> None:
+def test_who_has_detached_is_told_so(name: str, tmp_path: Path, project: Path) -> None:
     """The system has not been closed; a stream of events is not given out either."""
-    name = f"detached-{os.getpid()}"
     with SessionSystem(name=name, state_dir=tmp_path / "state") as system:
         session = system.create_session(project)
         visitor = SessionSystem.attach(name)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from confined import SCRIPT_START, TIERS, Place, make_place
+from confined import SCRIPT_START, Place, make_place
 
 from jidocode import FullNetwork, Ports
 from jidocode.session.confinement import seccomp
@@ -26,16 +26,6 @@ from jidocode.session.confinement.rules import session_confinement
 from jidocode.session.confinement.syscalls import numbers
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to set it up")
-
-
-@pytest.fixture(params=TIERS)
-def tier(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def place(tmp_path: Path, tier: str) -> Place:
-    return make_place(tmp_path, tier)
 
 
 @pytest.fixture

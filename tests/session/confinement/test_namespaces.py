@@ -264,7 +264,7 @@ began = time.monotonic()
 try:
     run_apart(lambda: None)
 except ConfinementError as error:
-    print(time.monotonic() - began < 1, error)
+    print(time.monotonic() - began < 5, error)
 """
 
 
@@ -288,7 +288,7 @@ with tempfile.TemporaryDirectory() as folder:
     try:
         probe(folder, apart=True)
     except ConfinementError as error:
-        print(time.monotonic() - began < 1, error)
+        print(time.monotonic() - began < 5, error)
     print(probe(folder).tier)
 """
     told = run_unshared(code, namespaces=("--mount",))

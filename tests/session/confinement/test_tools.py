@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from confined import TIERS, Place, make_place
+from confined import Place, make_place
 
 from jidocode import CommandLimits, Ports
 from jidocode.session.confinement.confinement import prepare
@@ -29,16 +29,6 @@ GIT = {
 def needs(*programs: str) -> pytest.MarkDecorator:
     missing = [program for program in programs if shutil.which(program) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
-
-
-@pytest.fixture(params=TIERS)
-def tier(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def place(tmp_path: Path, tier: str) -> Place:
-    return make_place(tmp_path, tier)
 
 
 @needs("git")

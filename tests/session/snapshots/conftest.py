@@ -15,14 +15,6 @@ from jidocode.session.snapshots.limits import SnapshotRules
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A project folder."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def new_life(folder: Path, tmp_path: Path) -> Iterator[NewLife]:
     """Begins a life of a Manager; every descriptor is closed at the end."""
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number

@@ -176,5 +176,5 @@ def _kind(tree: Tree, path: str) -> Any:
     return node and node.kind
 
 
-Trees.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Trees.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 test_trees = Trees.TestCase

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from msgspec.structs import replace
 from snapshot_trees import Life, NewLife, contents, put, reasons, tree_of
 
@@ -104,7 +104,6 @@ VALUES = (
         st.sampled_from(["label", "seconds", "limit", "after", "since", "to", "path", "x"]), VALUES
     ),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_request_ends_a_manager(
     new_life: NewLife, folder: Path, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
