@@ -3,13 +3,14 @@
 A model says what is to be called; what is called, and who allows it, belongs to the app: its tools
 are functions, and its policy may ask a person. So the agent, a process of its own, sends the calls
 here, and goes on when their results are in the State. One thread per turn reads what the agent
-sends, whether or not anybody reads the handle, and one per call makes it. What can only be awaited
+sends, whether or not anybody reads the handle, and a few make the calls. What can only be awaited
 is awaited for them in the app's loop; see `system/asynchronous/prompting.py`.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
@@ -102,7 +103,6 @@ class TurnDriver:
         self._stops: set[Stop] = set()
         self._ended = False
         self._cancelled = False
-        self._slots = threading.Semaphore(SIDE_BY_SIDE)
         self._text = ""
         self._is_answered = False
         self._usage = NOTHING_USED
@@ -171,9 +171,10 @@ class TurnDriver:
             case MakeCalls():
                 for call in part.calls:
                     self.progress.put(call)
-                    args = (call, part.message_id)
+                args = (deque(part.calls), part.message_id)
+                for _ in part.calls[:SIDE_BY_SIDE]:
                     threading.Thread(
-                        target=self._make, args=args, name="jidocode-call", daemon=True
+                        target=self._make_all, args=args, name="jidocode-call", daemon=True
                     ).start()
             case Counted():
                 self._usage += part.usage
@@ -197,8 +198,17 @@ class TurnDriver:
 
     # In the threads of calls
 
+    def _make_all(self, calls: deque[CalledTool], message_id: str) -> None:
+        """Make *calls*, which other threads take some of, too."""
+        while True:
+            try:
+                call = calls.popleft()
+            except IndexError:  # all are taken
+                return
+            self._make(call, message_id)
+
     def _make(self, call: CalledTool, message_id: str) -> None:
-        with self._slots, self._until_the_end() as stop:
+        with self._until_the_end() as stop:
             if stop.requested:
                 return  # the agent has said what comes of it
             try:

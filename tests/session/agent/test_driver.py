@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any, Self, cast
 
@@ -9,8 +10,16 @@ import pytest
 
 from jidocode.base.exits import Killed
 from jidocode.errors import ActorExitedError
-from jidocode.session.agent.driver import TurnDriver, WayToAgent
-from jidocode.session.agent.messages import Began, BeginTurn, Counted, TurnPart, TurnResult
+from jidocode.session.agent.driver import SIDE_BY_SIDE, TurnDriver, WayToAgent
+from jidocode.session.agent.message import CalledTool
+from jidocode.session.agent.messages import (
+    Began,
+    BeginTurn,
+    Counted,
+    MakeCalls,
+    TurnPart,
+    TurnResult,
+)
 from jidocode.session.agent.model import TextDelta, TokenUsage, ToolCallDelta
 from jidocode.session.agent.turn import DEFAULT_LIMITS, TurnOutcome
 from jidocode.session.conversation.blocks import Usage
@@ -30,10 +39,15 @@ REFUSED = ToolResult(seq=3, call_id="c", content="no such tool", is_error=True, 
 
 
 class DyingAgent:
-    """The way to an agent, and the stream of its answer: some parts, and no end."""
+    """The way to an agent, and the stream of its answer: some parts, and no end.
+
+    Its tools answer nothing before `gate` is set.
+    """
 
     def __init__(self, *parts: TurnPart) -> None:
         self._parts = parts
+        self.gate = threading.Event()
+        self.begun: list[object] = []
 
     def open(self, request: BeginTurn) -> Self:
         assert request is BEGIN
@@ -49,11 +63,22 @@ class DyingAgent:
         yield self._parts
         raise ActorExitedError("agent", Killed(9))
 
+    def tools(self, stop: object) -> None:
+        self.begun.append(stop)
+        self.gate.wait(20)
+        raise LookupError
+
+    def cast(self, _message: object) -> None:
+        pass
+
 
 def driven(*parts: TurnPart) -> TurnResult:
     """Return the result of a turn of which these *parts* come, and then no more."""
-    way = cast("WayToAgent", DyingAgent(Began(cast("Any", None)), *parts))
-    driver = TurnDriver(way, BEGIN, lambda _request, _stop: Deny())
+    return result_of(DyingAgent(Began(cast("Any", None)), *parts))
+
+
+def result_of(way: DyingAgent) -> TurnResult:
+    driver = TurnDriver(cast("WayToAgent", way), BEGIN, lambda _request, _stop: Deny())
     driver.start()
     result = driver.progress.wait_ended(20)
     assert result is not None
@@ -86,3 +111,17 @@ def test_what_answers_took_is_what_their_agent_has_counted() -> None:
 
     assert result.usage == summary + took
     assert result.usage.calls == 2
+
+
+def test_calls_have_no_more_threads_than_are_made_at_once() -> None:
+    """A tool may hang for ever; those that wait for it are not made once the turn has ended."""
+    calls = tuple(CalledTool(str(number), "look", "") for number in range(5 * SIDE_BY_SIDE))
+    way = DyingAgent(Began(cast("Any", None)), MakeCalls("message", calls))
+    result_of(way)
+
+    threads = [each for each in threading.enumerate() if each.name == "jidocode-call"]
+    assert len(threads) == SIDE_BY_SIDE
+    way.gate.set()
+    for each in threads:
+        each.join(20)
+    assert len(way.begun) <= SIDE_BY_SIDE
