@@ -1,15 +1,12 @@
-"""What ends a bridge, beside the end of its client: it is told to end, or its system is gone."""
+"""What ends a bridge, beside the end of its client, and a signal: its system is gone."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import NoReturn
 
 from jidocode._host.client.client import HostClient
 
-TOLD_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""By these signals."""
 _LOOK_SECONDS = 1.0
 """How often it is looked whether the system has ended: who asks it nothing is not told."""
 

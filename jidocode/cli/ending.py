@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import NoReturn
 
+from jidocode.base import endings
+
 SIGNALLED = 128
 """What a shell adds to the number of a signal that has ended a program."""
 
@@ -15,8 +17,8 @@ def end_by_signals() -> None:
 
     One that is ignored, as below nohup, stays so.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+    for number in endings.heeded():
+        if number != signal.SIGINT:  # is a KeyboardInterrupt
             signal.signal(number, _end)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
+from jidocode.base import endings
 from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.options import (
     attach,
@@ -101,9 +102,8 @@ class _Ending:
     def __init__(self) -> None:
         self._number = 0
         self._holds = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
-                signal.signal(number, self._take)
+        for number in endings.heeded():
+            signal.signal(number, self._take)
 
     def hold(self) -> None:
         """Keep a signal that comes from now on."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jidocode._host.client.owner import OwnerClient
 from jidocode._host.descriptors import wait_for_any
-from jidocode.base import log
+from jidocode.base import endings, log
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.system.settings import Settings
 from jidocode.system.system import SessionSystem
@@ -24,7 +24,6 @@ from jidocode.system.system import SessionSystem
 if TYPE_CHECKING:
     from jidocode.session.agent.spec import ModelSpec
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOK_SECONDS = 1.0
 """How often it is looked whether the system still runs, and is still used."""
 
@@ -89,11 +88,7 @@ def _told_to_end() -> Generator[int]:
     def tell(_number: int, _frame: object) -> None:
         os.eventfd_write(told, 1)
 
-    before = {
-        number: signal.signal(number, tell)
-        for number in _SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
+    before = {number: signal.signal(number, tell) for number in endings.heeded()}
     try:
         yield told
     finally:

@@ -194,3 +194,20 @@ def test_a_token_comes_from_a_private_file_or_the_environment(tmp_path: Path) ->
     os.mkfifo(tmp_path / "pipe", 0o600)  # into which nobody writes
     with pytest.raises(InvalidSettingError, match="a file of your own"):
         take_token(tmp_path / "pipe", {})
+
+
+def test_one_that_is_to_ignore_the_end_of_its_terminal_does(project: Path, tmp_path: Path) -> None:
+    """As below `nohup`; SIGTERM ends it all the same."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whom this process starts has it so
+    try:
+        with listening(tmp_path / "log", str(project), JIDOCODE_MCP_TOKEN=TOKEN) as (process, url):
+            assert httpx2.get(url).status_code == 401  # it has seen to its signals by now
+            status = Path(f"/proc/{process.pid}/status").read_text("ascii")
+            [ignored] = re.findall(r"^SigIgn:\s*(\w+)$", status, re.MULTILINE)
+            assert int(ignored, 16) & 1 << signal.SIGHUP - 1
+            process.send_signal(signal.SIGHUP)
+            assert httpx2.get(url).status_code == 401
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(SECONDS) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -251,7 +251,11 @@ def test_a_signal_handler_keeps_nobody_out(name: str) -> None:
     """Who waits before the door, because of a crowd, waits on after it."""
     claim, is_over = Claim(name), threading.Event()
     main = threading.get_ident()
-    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+
+    def nothing(_number: int, _frame: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGUSR1, nothing)
 
     def interrupt() -> None:
         while not is_over.wait(0.05):

@@ -13,13 +13,13 @@ from acp.router import MessageRouter
 from acp.utils import normalize_result, notify_model, request_model
 from pydantic import TypeAdapter, ValidationError
 
-from jidocode.base import log
+from jidocode.base import endings, log
 from jidocode.base.text import describe, line
 from jidocode.bridges.acp.agent import EditorAgent
 from jidocode.bridges.acp.servers import EditorServer
 from jidocode.bridges.acp.updates import Update
 from jidocode.bridges.acp.wire import StdioTransport
-from jidocode.bridges.ending import TOLD_TO_END, until_lost
+from jidocode.bridges.ending import until_lost
 from jidocode.bridges.pipes import Pipes
 from jidocode.errors import (
     InvalidMcpServerError,
@@ -76,7 +76,7 @@ async def _serve(system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes
     talking = asyncio.create_task(connection.talk())
     lost = asyncio.create_task(until_lost(system._system.client))  # noqa: SLF001 - it asks nothing without a call
     loop = asyncio.get_running_loop()
-    for number in TOLD_TO_END:
+    for number in endings.heeded():
         loop.add_signal_handler(number, talking.cancel)
     try:
         await asyncio.wait({talking, lost}, return_when=asyncio.FIRST_COMPLETED)

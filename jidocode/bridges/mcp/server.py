@@ -12,8 +12,8 @@ from anyio import CancelScope, to_thread
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
+from jidocode.base import endings
 from jidocode.base.stop import Stop
-from jidocode.bridges.ending import TOLD_TO_END
 from jidocode.bridges.mcp.offer import Answer, Offer
 from jidocode.errors import HostError
 from jidocode.session.tools.tool import Tool, ToolKind
@@ -122,7 +122,7 @@ def run_until_told(offer: Offer, serving: Callable[[], Awaitable[None]]) -> None
 
 
 async def _cancel_when_told(scope: CancelScope) -> None:
-    with anyio.open_signal_receiver(*TOLD_TO_END) as signals:
+    with anyio.open_signal_receiver(*endings.heeded()) as signals:
         async for _ in signals:
             scope.cancel()
 
