@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -18,6 +19,8 @@ ROUND_SECONDS = 0.005
 """How long a round of `kill_orphans` may take."""
 PAUSE_SECONDS = 0.001
 """Between two such rounds: those who were killed need time to die."""
+_NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""How the kernel says that it cannot show them now, though they may be there."""
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -72,7 +75,8 @@ def kill_orphans(children: Container[int]) -> bool:
     death is seen, what is left of that child's own children has become ours.
 
     Returns:
-        Whether none is left that lives; else it is to be called again.
+        Whether none is left that lives; else, as if no descriptor is left to look with, it is to
+        be called again.
     """
     # Some fork and exit as fast as they can, so that each is gone when its turn comes, and
     # its child is there. A signal that is pending lets no fork go through, so what counts is to
@@ -87,7 +91,13 @@ def kill_orphans(children: Container[int]) -> bool:
         groups.add(os.getpgid(os.getppid()))
     zombies: list[int] = []
     while True:
-        strangers = [pid for pid in reversed(_child_pids()) if pid not in children]
+        try:
+            pids = _child_pids()
+        except OSError as error:
+            if error.errno not in _NOTHING_LEFT:
+                raise
+            return False
+        strangers = [pid for pid in reversed(pids) if pid not in children]
         alive = [pid for pid in strangers if not _reap(pid)]
         for pid in alive:
             attempt(os.kill, pid, signal.SIGKILL)

@@ -149,6 +149,21 @@ def test_without_a_descriptor_no_process_can_be_forked(tree: MakeTree) -> None:
     assert set(running.children("pool")) == {"first", "a0", "a1", "a2", "c"}
 
 
+def test_a_death_is_told_without_a_descriptor_to_look_for_orphans_with(tree: MakeTree) -> None:
+    """And they are looked for again: who has died comes back, and the host lives."""
+    running = tree(Flags(), subject("a"))
+    all_standbys(running)
+    daemon = daemon_of(running, "a")
+    host = psutil.Process(running.client.host_pid)
+    before = host.rlimit(resource.RLIMIT_NOFILE)
+    host.rlimit(resource.RLIMIT_NOFILE, (1, before[1]))
+    ref = running.kill("a")
+    running.successor(ref, "a")
+    host.rlimit(resource.RLIMIT_NOFILE, before)
+
+    eventually(lambda: not is_alive(daemon), "the end of what it had left behind")
+
+
 def daemon_of(running: Tree, child_id: str) -> int:
     """Have a child start a process that becomes a daemon; return its pid."""
     pid: int = running.call(child_id, "daemon")
