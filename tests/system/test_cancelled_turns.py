@@ -55,6 +55,17 @@ def until(turn: TurnHandle, kind: type) -> None:
             return
 
 
+def test_nobody_takes_a_call_for_one_that_a_crash_has_ended(session: SessionHandle) -> None:
+    """Though whoever is to make it may begin just when the agent says that it is not made."""
+    for _ in range(60):
+        turn = session.agent.prompt(f"{READ}\n{LONG}\n{READ}")
+        until(turn, ToolResult)
+        assert turn.cancel().outcome is CANCELLED
+        said = session.state.messages(last=3)
+        assert not [each.content for each in said if "crashed" in each.content]
+    check(session)
+
+
 def test_before_the_model_has_said_anything(session: SessionHandle) -> None:
     """At once, and when it is asked already; of the answer nothing is kept."""
     for seconds in (0.0, 0.05):
@@ -74,7 +85,7 @@ def test_between_the_calls_of_an_answer(session: SessionHandle) -> None:
 
     contents = [call.result.content for call in session.state.tool_calls() if call.result]
     assert "Shop" in contents[0]
-    assert "cancelled" in contents[1]
+    assert "the turn was cancelled" in contents[1] or "the turn has ended" in contents[1]
     assert "not made" in contents[2]
     check(session)
 

@@ -26,6 +26,7 @@ from jidocode.errors import (
     JidocodeError,
     RegistryNotRunningError,
     SessionNotFoundError,
+    ToolCallRunningError,
 )
 from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.handle import TurnProgress
@@ -220,6 +221,8 @@ class TurnDriver:
                     message_id=message_id,
                     owner=self._agent,
                 )
+            except ToolCallRunningError:
+                pass  # the turn has just ended, and the agent says what comes of the call
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a tool, too: the turn goes on
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:

@@ -20,6 +20,7 @@ from jidocode.errors import (
     JournalError,
     ModelError,
     SessionError,
+    ToolCallRunningError,
 )
 from jidocode.session.agent.asking import ask_model
 from jidocode.session.agent.compaction import Compaction, Gauge
@@ -62,6 +63,7 @@ from jidocode.session.conversation.changes import MessageStatus, new_record_id
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig
 from jidocode.session.state.client import AsyncStateClient
+from jidocode.session.tools.makers import making
 
 MOST_WAITING = 100
 """Pieces of an answer that wait, before the model has to."""
@@ -321,14 +323,18 @@ class RunningTurn:
         self._writer = self._upto_seq = None
 
     async def _answer(self, call: CalledTool, content: str) -> None:
-        with suppress(InvalidRequestError):  # it has its result already
-            await self._state.add_tool_call(
-                name_of(call),
-                arguments_of(call),
-                call_id=call.id,
-                message_id=self._message_id,
-                owner=self._agent,
-            )
+        # As its maker, until it has the result: whoever was told to make it may begin only now, and
+        # would find a call that somebody has begun and given up.
+        with making() as maker, suppress(InvalidRequestError):  # it has its result already
+            with suppress(ToolCallRunningError):
+                await self._state.add_tool_call(
+                    name_of(call),
+                    arguments_of(call),
+                    call_id=call.id,
+                    message_id=self._message_id,
+                    owner=self._agent,
+                    maker=maker,
+                )
             settled = await self._state.add_tool_result(call.id, content, is_error=True)
             if settled.result is not None:
                 self.parts.add(settled.result)
