@@ -41,6 +41,25 @@ def all_standbys(running: Tree) -> list[int]:
     )
 
 
+def let_in(running: Tree) -> bool:
+    """Return whether the host has let in all that stand by: it needs a descriptor for each."""
+    host = psutil.Process(running.client.host_pid)
+    visitors = {
+        each.raddr.port
+        for each in host.net_connections("tcp")
+        if each.status == psutil.CONN_ESTABLISHED
+    }
+    ports = [
+        {
+            each.laddr.port
+            for each in psutil.Process(pid).net_connections("tcp")
+            if each.status == psutil.CONN_ESTABLISHED
+        }
+        for pid in all_standbys(running)
+    ]
+    return all(each & visitors for each in ports)
+
+
 def test_a_child_starts_in_a_process_that_stands_by(tree: MakeTree) -> None:
     """And another one takes its place."""
     running = tree(Flags(), pool())
@@ -135,7 +154,7 @@ def test_without_a_descriptor_no_process_can_be_forked(tree: MakeTree) -> None:
     """That is a failed start, and the next one goes well."""
     running = tree(Flags(), pool())
     running.start(subject("first"), "pool")  # host and supervisor have talked
-    all_standbys(running)
+    eventually(lambda: let_in(running), "all that stand by")
     host = psutil.Process(running.client.host_pid)
     before = host.rlimit(resource.RLIMIT_NOFILE)
     host.rlimit(resource.RLIMIT_NOFILE, (1, before[1]))
@@ -152,7 +171,7 @@ def test_without_a_descriptor_no_process_can_be_forked(tree: MakeTree) -> None:
 def test_a_death_is_told_without_a_descriptor_to_look_for_orphans_with(tree: MakeTree) -> None:
     """And they are looked for again: who has died comes back, and the host lives."""
     running = tree(Flags(), subject("a"))
-    all_standbys(running)
+    eventually(lambda: let_in(running), "all that stand by")
     daemon = daemon_of(running, "a")
     host = psutil.Process(running.client.host_pid)
     before = host.rlimit(resource.RLIMIT_NOFILE)
