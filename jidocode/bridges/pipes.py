@@ -53,10 +53,8 @@ class Pipes:
                 data = os.read(self.source, _AT_ONCE)
             except BlockingIOError:
                 continue
-            except (
-                ConnectionResetError
-            ):  # of a socket: what was sent there last is not read any more
-                return
+            except ConnectionResetError:
+                return  # the end of a socket's client: what it was sent last nobody has read
             if not data:
                 return
             for text in reader.feed(data):

@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from jidocode.base import endings
+from jidocode.base.end_signals import end_signals
 
 SIGNALLED = 128
 """What a shell adds to the number of a signal that has ended a program."""
@@ -17,7 +17,7 @@ def end_by_signals() -> None:
 
     One that is ignored, as below nohup, stays so.
     """
-    for number in endings.heeded():
+    for number in end_signals():
         if number != signal.SIGINT:  # is a KeyboardInterrupt
             signal.signal(number, _end)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from jidocode.base import endings
+from jidocode.base.end_signals import end_signals
 from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.options import (
     attach,
@@ -102,7 +102,7 @@ class _Ending:
     def __init__(self) -> None:
         self._number = 0
         self._holds = False
-        for number in endings.heeded():
+        for number in end_signals():
             signal.signal(number, self._take)
 
     def hold(self) -> None:

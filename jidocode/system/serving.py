@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from jidocode._host.client.owner import OwnerClient
 from jidocode._host.descriptors import wait_for_any
-from jidocode.base import endings, log
+from jidocode.base import log
+from jidocode.base.end_signals import end_signals
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.system.settings import Settings
 from jidocode.system.system import SessionSystem
@@ -88,7 +89,7 @@ def _told_to_end() -> Generator[int]:
     def tell(_number: int, _frame: object) -> None:
         os.eventfd_write(told, 1)
 
-    before = {number: signal.signal(number, tell) for number in endings.heeded()}
+    before = {number: signal.signal(number, tell) for number in end_signals()}
     try:
         yield told
     finally:

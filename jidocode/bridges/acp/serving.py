@@ -13,7 +13,8 @@ from acp.router import MessageRouter
 from acp.utils import normalize_result, notify_model, request_model
 from pydantic import TypeAdapter, ValidationError
 
-from jidocode.base import endings, log
+from jidocode.base import log
+from jidocode.base.end_signals import end_signals
 from jidocode.base.text import describe, line
 from jidocode.bridges.acp.agent import EditorAgent
 from jidocode.bridges.acp.servers import EditorServer
@@ -76,7 +77,7 @@ async def _serve(system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes
     talking = asyncio.create_task(connection.talk())
     lost = asyncio.create_task(until_lost(system._system.client))  # noqa: SLF001 - it asks nothing without a call
     loop = asyncio.get_running_loop()
-    for number in endings.heeded():
+    for number in end_signals():
         loop.add_signal_handler(number, talking.cancel)
     try:
         await asyncio.wait({talking, lost}, return_when=asyncio.FIRST_COMPLETED)

@@ -5,7 +5,6 @@ Pure: what comes of a record does not depend on whether it is shown as it happen
 
 from __future__ import annotations
 
-import json
 import os.path
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from jidocode.session.conversation.blocks import (
     Usage,
 )
 from jidocode.session.conversation.changes import Message, Todo, ToolCall
+from jidocode.session.tools.arguments import shown_object
 from jidocode.session.tools.tool import ToolKind
 
 Update = (
@@ -90,7 +90,7 @@ class Translator:
 
     def called(self, call: CalledTool) -> ShownCall:
         """Return the call that a model has asked for."""
-        return self._call(call.id, call.name, _object_of(call.arguments))
+        return self._call(call.id, call.name, shown_object(call.arguments))
 
     def recorded(self, call: ToolCall | ToolUseBlock) -> ShownCall:
         """Return a call that stands in the conversation."""
@@ -338,14 +338,6 @@ def _fenced(text: str) -> str:
     longest = max((len(each) for each in _FENCE.findall(text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}\n{text.rstrip()}\n{fence}"
-
-
-def _object_of(arguments: str) -> Mapping[str, Any]:
-    try:
-        said: object = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return cast("Mapping[str, Any]", said) if isinstance(said, dict) else {}
 
 
 def _objects(values: Iterable[object]) -> Iterator[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from anyio import CancelScope, to_thread
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
-from jidocode.base import endings
+from jidocode.base.end_signals import end_signals
 from jidocode.base.stop import Stop
 from jidocode.bridges.mcp.offer import Answer, Offer
 from jidocode.errors import HostError
@@ -122,7 +122,7 @@ def run_until_told(offer: Offer, serving: Callable[[], Awaitable[None]]) -> None
 
 
 async def _cancel_when_told(scope: CancelScope) -> None:
-    with anyio.open_signal_receiver(*endings.heeded()) as signals:
+    with anyio.open_signal_receiver(*end_signals()) as signals:
         async for _ in signals:
             scope.cancel()
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from jidocode.base.text import line, printable
-from jidocode.cli.chat.text import arguments_of, fit
+from jidocode.cli.chat.text import fit
 from jidocode.errors import JidocodeError
+from jidocode.session.tools.arguments import shown_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +110,7 @@ def _todos(call: CalledTool) -> list[str]:
     with suppress(KeyError, TypeError, AttributeError):  # a model says anything
         return [
             f"{_MARKS.get(each.get('status', 'pending'), '[ ]')} {each['content']}"
-            for each in arguments_of(call)["todos"]
+            for each in shown_object(call.arguments)["todos"]
         ]
     return []
 

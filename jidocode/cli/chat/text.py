@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from typing import Any
 
 from jidocode.base.text import line, visible
-from jidocode.errors import InvalidRequestError
 from jidocode.session.agent.message import CalledTool
-from jidocode.session.tools.arguments import as_object
+from jidocode.session.tools.arguments import shown_object
 
 _SPACES = {ord(each): " " for each in "\xa0\u1680\u2007\u202f\u205f\u3000"}
 
@@ -20,14 +17,7 @@ def fit(text: str) -> str:
     return visible(plain)
 
 
-def arguments_of(call: CalledTool) -> dict[str, Any]:
-    """Return what *call* is made with; nothing if that makes no sense."""
-    with suppress(InvalidRequestError):
-        return as_object(call.arguments)
-    return {}
-
-
 def subject_of(call: CalledTool) -> str:
     """Return what *call* is about: its first argument, on one line."""
-    first = next(iter(arguments_of(call).values()), "")
+    first = next(iter(shown_object(call.arguments).values()), "")
     return line(first if isinstance(first, str) else json.dumps(first))

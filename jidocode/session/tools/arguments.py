@@ -104,6 +104,14 @@ def as_object(given: Mapping[str, Any] | str) -> dict[str, Any]:
     return cast("dict[str, Any]", dict(said))
 
 
+def shown_object(given: str) -> dict[str, Any]:
+    """Return the object that *given* is the JSON of, for people to see; an empty one if of none."""
+    try:
+        return as_object(given)
+    except InvalidRequestError:
+        return {}
+
+
 def no_such(what: str, name: object, known: Collection[str]) -> str:
     """Return the sentence for a model that says a *name* which is none of those that are *known*.
 
