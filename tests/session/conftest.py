@@ -22,10 +22,12 @@ from jidocode.otp.server.machine import (
     SendError,
     SendReply,
     StopReceived,
+    StopSoon,
 )
 from jidocode.otp.server.messages import Caller
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.record import Session
+from jidocode.testing.waiting import eventually
 
 if TYPE_CHECKING:
     from jidocode.base.exits import ExitReason
@@ -58,16 +60,12 @@ class Wire:
         self, request: object, /, *, timeout: float | None = None, stop: Stop | None = None
     ) -> Any:
         del timeout, stop
-        effects = self._handled(request)
-        for effect in effects:
-            if isinstance(effect, SendError):
-                raise pickle.loads(pickle.dumps(effect.error))
-        (reply,) = [
-            effect
-            for effect in effects
-            if isinstance(effect, SendReply) and effect.caller.request_id == self._calls
-        ]
-        return pickle.loads(pickle.dumps(reply.value))
+        since = len(self.effects)
+        self._handled(request)
+        answer = eventually(lambda: self._answer(since), "an answer")
+        if isinstance(answer, SendError):
+            raise pickle.loads(pickle.dumps(answer.error))
+        return pickle.loads(pickle.dumps(answer.value))
 
     def cast(self, request: object) -> None:
         self._noted(self._loop.handle(CastReceived(pickle.loads(pickle.dumps(request)))))
@@ -82,17 +80,31 @@ class Wire:
     def stop(self, reason: ExitReason) -> None:
         self._noted(self._loop.handle(StopReceived(reason)))
 
-    def _handled(self, request: object) -> list[Effect]:
+    def _handled(self, request: object) -> None:
         self._calls += 1
         received = CallReceived(Caller(None, self._calls), pickle.loads(pickle.dumps(request)))
-        return self._noted(self._loop.handle(received))
+        self._noted(self._loop.handle(received))
 
-    def _noted(self, effects: list[Effect]) -> list[Effect]:
+    def _answer(self, since: int) -> SendReply | SendError | None:
+        """Return the answer to the last call, None if no thread of the server has given it yet."""
+        self._noted(self._loop.runtime.take())
+        for effect in self.effects[since:]:
+            match effect:
+                case SendReply(caller=caller) | SendError(caller=caller):
+                    if caller.request_id == self._calls:
+                        return effect
+        assert self.exit is None, f"it ended without an answer: {self.exit}"
+        return None
+
+    def _noted(self, effects: list[Effect]) -> None:
         self.effects += effects
         for effect in effects:
             if isinstance(effect, Exit):
                 self.exit = effect.reason
-        return effects
+        if self.exit is None:
+            for effect in effects:
+                if isinstance(effect, StopSoon):
+                    self.stop(effect.reason)
 
 
 Connect = Callable[..., Wire]

@@ -134,7 +134,7 @@ VALUES = st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3) | 
 
 
 @given(
-    name=NAMES | st.sampled_from(list(MANAGER_OPERATIONS.by_name)),
+    name=NAMES | st.sampled_from([*MANAGER_OPERATIONS.by_name, *SEARCHES.by_name, *SNAPSHOT_NAMES]),
     args=st.lists(VALUES, max_size=3).map(tuple),
     kwargs=st.dictionaries(st.sampled_from(["path", "offset", "content", "x"]), VALUES),
 )

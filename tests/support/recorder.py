@@ -47,8 +47,9 @@ class Recorder:
 
     def take(self) -> list[Any]:
         """Return what was noted since the last time."""
-        noted, self.noted = self.noted, []
-        return noted
+        taken = self.noted[:]
+        del self.noted[: len(taken)]  # a thread of the server may note more meanwhile
+        return taken
 
 
 class Recorded:
