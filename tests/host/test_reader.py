@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from actors import Talker, subject
-from trees import LONG, MakeTree, Tree
+from trees import LONG, MakeTree, Tree, cast_to
 
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.monitor import Monitor
@@ -182,7 +182,7 @@ def test_what_the_main_thread_has_sent_comes_before_what_others_send_then(tree: 
     try:
         running.client.hand_over(be_busy)
         assert is_busy.wait(PATIENCE)
-        running.client.cast(ref, "first")
+        cast_to(running.client, ref, "first")
         other.start()
         eventually(lambda: running.client.calls == 1, "the call")
     finally:

@@ -37,7 +37,7 @@ from actors import (
 )
 from loguru import logger
 from servers import notes
-from trees import LONG, MakeTree, Tree
+from trees import LONG, MakeTree, Tree, cast_to
 
 from jidocode._host.client.news import News
 from jidocode._host.deadline import Deadline
@@ -402,7 +402,7 @@ def test_a_supervisor_survives_what_it_cannot_read_or_does_not_know(
     monkeypatch.setitem(sys.modules, "only_in_the_app", module)
     running = tree(MANY, subject("a"), ChildSpec(id="t", start=Start(Talker)))
     for message in (module.Order(), Leaver(), "nonsense"):
-        running.client.cast(running.root, message)
+        cast_to(running.client, running.root, message)
         with pytest.raises(Exception, match=r"cannot read the request|does not know 'nonsense'"):
             running.ask(message)
     running.call("t", ("send", running.root, "nonsense"))
@@ -637,7 +637,7 @@ def test_a_call_to_a_dead_process_fails_at_once(tree: MakeTree) -> None:
     ref = running.kill("a")
     with pytest.raises(NoProcessError):
         running.client.call(ref, "pid", deadline=Deadline.after(600), target="a")
-    running.client.cast(ref, "into the void")
+    cast_to(running.client, ref, "into the void")
 
     assert running.call("a", "handled") == 1
 
@@ -648,7 +648,7 @@ def test_a_cast_to_a_dead_process_is_not_sent(tree: MakeTree) -> None:
     ref = running.kill("a")
     assert isinstance(ref.address, LoopbackAddress)
     with socket.create_server(("127.0.0.1", ref.address.port)) as stranger:
-        running.client.cast(ref, "a secret")
+        cast_to(running.client, ref, "a secret")
 
         assert not wait_for_any([stranger.fileno()], 0)
 
@@ -993,7 +993,7 @@ def test_ctrl_c_while_sending_harms_nothing_else(
 
     def cast() -> None:
         number = next(numbers)
-        client.cast(diary, number)
+        cast_to(client, diary, number)
         sent.append(number)
 
     for _ in range(200):
@@ -1013,14 +1013,14 @@ def test_a_signal_handler_may_send_while_its_thread_sends(tree: MakeTree) -> Non
 
     def send_too(_number: int, _frame: types.FrameType | None) -> None:
         handled.append("handler")
-        client.cast(diary, "handler")
+        cast_to(client, diary, "handler")
 
     before = signal.signal(signal.SIGVTALRM, send_too)
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.001, 0.001)
         while len(handled) < 50:
             for number in range(50):
-                client.cast(diary, number)
+                cast_to(client, diary, number)
             client.call(diary, "are you there", deadline=Deadline.after(LONG), target="diary")
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

@@ -62,7 +62,7 @@ class Wire:
         del timeout, stop
         since = len(self.effects)
         self._handled(request)
-        answer = eventually(lambda: self._answer(since), "an answer")
+        (answer,) = eventually(lambda: self._answers(since), "an answer")
         if isinstance(answer, SendError):
             raise pickle.loads(pickle.dumps(answer.error))
         return pickle.loads(pickle.dumps(answer.value))
@@ -85,16 +85,16 @@ class Wire:
         received = CallReceived(Caller(None, self._calls), pickle.loads(pickle.dumps(request)))
         self._noted(self._loop.handle(received))
 
-    def _answer(self, since: int) -> SendReply | SendError | None:
-        """Return the answer to the last call, None if no thread of the server has given it yet."""
+    def _answers(self, since: int) -> list[SendReply | SendError]:
+        """Return those to the last call: none while a thread of the server is at it."""
         self._noted(self._loop.runtime.take())
-        for effect in self.effects[since:]:
-            match effect:
-                case SendReply(caller=caller) | SendError(caller=caller):
-                    if caller.request_id == self._calls:
-                        return effect
-        assert self.exit is None, f"it ended without an answer: {self.exit}"
-        return None
+        answers = [
+            effect
+            for effect in self.effects[since:]
+            if isinstance(effect, SendReply | SendError) and effect.caller.request_id == self._calls
+        ]
+        assert answers or self.exit is None, f"it ended without an answer: {self.exit}"
+        return answers
 
     def _noted(self, effects: list[Effect]) -> None:
         self.effects += effects

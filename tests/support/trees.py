@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from servers import Group
 
 from jidocode._host import wire
+from jidocode._host.client.client import HostClient
 from jidocode._host.client.owner import OwnerClient
 from jidocode._host.daemon.launcher import HostProcess
 from jidocode._host.deadline import Deadline
@@ -38,6 +39,11 @@ REGISTRY_ID = "registry"
 PRELOAD = ("jidocode.session.tree",)
 LONG = 60.0
 """A call's timeout that no test could wait for."""
+
+
+def cast_to(client: HostClient, ref: ActorRef, request: object) -> None:
+    """Send *request* to the `handle_cast` of *ref*; lost in silence if it is gone."""
+    client.send(ref, wire.Cast(wire.pack_request(request)))
 
 
 class Tree:
@@ -156,7 +162,7 @@ class Tree:
 
     def cast(self, child_id: str, request: object) -> None:
         """Cast to a child."""
-        self.client.cast(self.ref(child_id), request)
+        cast_to(self.client, self.ref(child_id), request)
 
     def ask(self, request: object, supervisor: str | None = None) -> Any:
         """Ask a supervisor, the root by default."""

@@ -275,10 +275,6 @@ class HostClient:
         """Have *pending* end with `Stopped`; any thread may."""
         self._ledger.stop(pending)
 
-    def cast(self, ref: ActorRef, request: object) -> None:
-        """Send *request* to *ref* and wait for nothing; lost in silence if it is gone."""
-        self.send(ref, wire.Cast(wire.pack_request(request)))
-
     def send(self, ref: ActorRef, message: object) -> None:
         """Send *ref* one of our own messages and wait for nothing; lost if it is gone."""
         self.check()
