@@ -102,6 +102,7 @@ class TurnDriver:
         self._agent: ActorRef | None = None
         self._lock = threading.Lock()
         self._stops: set[Stop] = set()
+        self._answered: set[str] = set()
         self._ended = False
         self._cancelled = False
         self._text = ""
@@ -181,7 +182,7 @@ class TurnDriver:
                 self._usage += part.usage
                 self._is_answered = True
             case ToolResult():
-                self.progress.put(part)
+                self._show(part)
             case _:
                 self._add(part)
 
@@ -191,6 +192,14 @@ class TurnDriver:
         if isinstance(delta, TextDelta):
             self._text += delta.text
         self.progress.put(delta)
+
+    def _show(self, result: ToolResult) -> None:
+        """Show *result*, unless it was: of a call that is cancelled the agent has it, too."""
+        with self._lock:
+            is_new = result.call_id not in self._answered
+            self._answered.add(result.call_id)
+        if is_new:
+            self.progress.put(result)
 
     def _accept(self) -> None:
         self.progress.accept()
@@ -226,7 +235,7 @@ class TurnDriver:
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a tool, too: the turn goes on
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
             else:
-                self.progress.put(result)
+                self._show(result)
             self._tell(CallMade(self._request.turn_id, call.id))
 
     def _decide(self, request: ToolRequest) -> Decision:

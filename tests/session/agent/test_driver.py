@@ -11,6 +11,7 @@ import pytest
 from jidocode.base.exits import Killed
 from jidocode.errors import ActorExitedError
 from jidocode.session.agent.driver import SIDE_BY_SIDE, TurnDriver, WayToAgent
+from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
     Began,
@@ -72,19 +73,52 @@ class DyingAgent:
         pass
 
 
+class Toolbox:
+    """Tools whose calls have all come to the same."""
+
+    def under(self, _decide: object) -> Self:
+        return self
+
+    def call(self, *_args: object, **_options: object) -> ToolResult:
+        return REFUSED
+
+
+class CancelledAgent(DyingAgent):
+    """One that has given a call its result while it was made, and that waits for its end."""
+
+    def __iter__(self) -> Iterator[tuple[TurnPart, ...]]:
+        yield self._parts
+        assert self.gate.wait(20)
+        yield (REFUSED,)
+        raise ActorExitedError("agent", Killed(9))
+
+    def tools(self, stop: object) -> Any:
+        self.begun.append(stop)
+        return Toolbox()
+
+    def cast(self, _message: object) -> None:
+        self.gate.set()  # the call is made
+
+
 def driven(*parts: TurnPart) -> TurnResult:
     """Return the result of a turn of which these *parts* come, and then no more."""
     return result_of(DyingAgent(Began(cast("Any", None)), *parts))
 
 
 def result_of(way: DyingAgent) -> TurnResult:
-    driver = TurnDriver(cast("WayToAgent", way), BEGIN, lambda _request, _stop: Deny())
-    driver.start()
-    result = driver.progress.wait_ended(20)
+    result = progress_of(way).look_result()
     assert result is not None
     assert result.outcome is TurnOutcome.INTERRUPTED
     assert isinstance(result.error, ActorExitedError)
     return result
+
+
+def progress_of(way: DyingAgent) -> TurnProgress:
+    """Return that of a turn that has ended."""
+    driver = TurnDriver(cast("WayToAgent", way), BEGIN, lambda _request, _stop: Deny())
+    driver.start()
+    assert driver.progress.wait_ended(20) is not None
+    return driver.progress
 
 
 @pytest.mark.parametrize(
@@ -125,3 +159,11 @@ def test_calls_have_no_more_threads_than_are_made_at_once() -> None:
     for each in threads:
         each.join(20)
     assert len(way.begun) <= SIDE_BY_SIDE
+
+
+def test_a_result_is_shown_once() -> None:
+    """Though the agent, as the turn ends, and whoever makes the call both say what came of it."""
+    call = CalledTool(REFUSED.call_id, "look", "")
+    progress = progress_of(CancelledAgent(Began(cast("Any", None)), MakeCalls("message", (call,))))
+
+    assert list(iter(progress.read, ())) == [(call,), (REFUSED,)]
