@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -122,6 +123,48 @@ def test_a_deep_folder_is_seen_and_removed(place: Place) -> None:
     assert place.undo(before) == []
     assert not (place.root / ".vscode").exists()
     assert sorted(path.name for path in place.root.iterdir()) == [".git"]
+
+
+def undo_late(place: Place, before: Fingerprints, swap: Callable[[], object]) -> None:
+    """Put back what it was *before*, as it is seen now; *swap* is done after that look."""
+    after = place.look(before)
+    swap()
+    put_back(place.boundary, place.fd, before, after, differences(before, after), 10)
+
+
+def test_a_repository_that_is_swapped_back_while_changes_are_undone_is_kept(place: Place) -> None:
+    """What was seen in its place, a symlink, is to be removed; the repository is not."""
+    (place.root / ".git/HEAD").write_text("main")
+    before = place.look()
+    (place.root / ".git").rename(place.root / "away")
+    (place.root / ".git").symlink_to("/")
+
+    def swap() -> None:
+        (place.root / ".git").unlink()
+        (place.root / "away").rename(place.root / ".git")
+
+    undo_late(place, before, swap)
+
+    assert (place.root / ".git/HEAD").read_text() == "main"
+    assert place.undo(before) == []
+
+
+@pytest.mark.parametrize("where", [".vscode", ".vscode/c", ".vscode/a/b/c"])
+def test_a_repository_in_a_folder_that_is_removed_is_kept(place: Place, where: str) -> None:
+    """It is moved there between the look and the removal."""
+    (place.root / ".git/HEAD").write_text("main")
+    before = place.look()
+    (place.root / ".vscode/a/b").mkdir(parents=True)
+
+    def swap() -> None:
+        if where == ".vscode":
+            shutil.rmtree(place.root / where)
+        (place.root / ".git").rename(place.root / where)
+
+    undo_late(place, before, swap)
+
+    (head,) = place.root.rglob("HEAD")
+    assert head.read_text() == "main"
 
 
 def test_a_look_that_fails_is_none(place: Place) -> None:

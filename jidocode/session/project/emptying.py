@@ -11,12 +11,23 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from jidocode.session.project.descriptors import FOLDER, READ_FOLDER, closing, set_mode
 
+FolderKey = tuple[int, int]
+"""Which folder it is, wherever it is moved: `(st_dev, st_ino)`."""
 
-def empty(top: int, is_over: Callable[[], bool] = lambda: False) -> None:
+
+def key_of(folder: int) -> FolderKey:
+    """Return the key of the folder that is open as *folder*."""
+    status = os.fstat(folder)
+    return status.st_dev, status.st_ino
+
+
+def empty(
+    top: int, is_over: Callable[[], bool] = lambda: False, spared: Container[FolderKey] = ()
+) -> None:
     """Remove all that is in the folder *top*, as far as can be.
 
     What links lead to is not touched.
@@ -25,19 +36,22 @@ def empty(top: int, is_over: Callable[[], bool] = lambda: False) -> None:
         top: Its descriptor.
         is_over: Whether the time for it is over: programs may make files faster than they are
             removed.
+        spared: Folders that keep what is in them, if they are *top* or are moved into it.
 
     Raises:
         OSError: It cannot be listed.
     """
+    if key_of(top) in spared:
+        return
     set_mode(top, stat.S_IRWXU)
-    emptying = _Emptying(top, is_over)
+    emptying = _Emptying(top, is_over, spared)
     while emptying.remove_some():
         pass
 
 
 class _Emptying:
-    def __init__(self, top: int, is_over: Callable[[], bool]) -> None:
-        self._top, self._is_over = top, is_over
+    def __init__(self, top: int, is_over: Callable[[], bool], spared: Container[FolderKey]) -> None:
+        self._top, self._is_over, self._spared = top, is_over, spared
         self._removed = 0
 
     def remove_some(self) -> bool:
@@ -56,6 +70,8 @@ class _Emptying:
     def _clear(self, folder: int) -> list[str]:
         """Remove the files in *folder*, move the folders in it to the top; return their names."""
         moved: list[str] = []
+        if key_of(folder) in self._spared:
+            return moved
         with (
             closing(os.open(".", READ_FOLDER, dir_fd=folder)) as reading,
             os.scandir(reading) as entries,
@@ -73,7 +89,8 @@ class _Emptying:
 
     def _move_up(self, parent: int, name: str) -> str:
         with closing(os.open(name, FOLDER, dir_fd=parent)) as folder:
-            set_mode(folder, stat.S_IRWXU)  # or it could not be moved, either
+            if key_of(folder) not in self._spared:
+                set_mode(folder, stat.S_IRWXU)  # or it could not be moved, either
         if parent == self._top:
             return name
         new_name = os.urandom(12).hex()

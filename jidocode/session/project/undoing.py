@@ -2,7 +2,9 @@
 
 Programs that change them may still run. So all is done to a name in a folder that is held
 open, to which no symlink was followed: whatever they swap in the meantime, nothing outside of the
-project is touched. Nothing here says what has come of it; a look afterwards does.
+project is touched. And a folder that leads to protected paths is never emptied, wherever it is
+moved: what is in a repository cannot be made again. Nothing here says what has come of it; a
+look afterwards does.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from itertools import takewhile
+
+from attrs import frozen
 
 from jidocode.base import log
 from jidocode.session.project.boundary import Boundary, Spot
@@ -26,14 +30,12 @@ from jidocode.session.project.descriptors import (
     set_mode,
     status_or_none,
 )
-from jidocode.session.project.emptying import empty
+from jidocode.session.project.emptying import FolderKey, empty
 from jidocode.session.project.fingerprints import UNSEEN, Fingerprints, Found, is_unknown
 from jidocode.session.project.renaming import exchange, rename_new
 from jidocode.session.project.replacement import content_of
 
 _OWNER_WRITES = 0o200
-_IsOver = Callable[[], bool]
-"""Whether the time to remove something is over."""
 
 
 def open_ways(root: int, before: Fingerprints) -> None:
@@ -100,11 +102,14 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
         changed: The paths at which, or below which, the two differ.
         seconds: How long to remove what was not there.
     """
-    end = time.monotonic() + seconds
-
-    def is_over() -> bool:
-        return time.monotonic() >= end
-
+    removal = _Removal(
+        end=time.monotonic() + seconds,
+        spared={
+            (found.status[0], found.status[1])
+            for found in before.values()
+            if found.kind == "way" and found.status
+        },
+    )
     for path in changed:
         now = after.get(path)
         if now is None or is_unknown(path, before):
@@ -112,56 +117,68 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
         was = before.get(path)
         if was is None or was.kind != now.kind:
             with _going_on(), _spot(root, path) as spot:
-                _remove(spot, is_over)
+                removal.remove(spot, is_folder=now.kind in {"directory", "way"})
         elif now.value == UNSEEN and now.kind == "directory":
             with _going_on(), _spot(root, path) as spot:
-                _remove_strangers(spot, path, before, is_over)
+                _remove_strangers(spot, path, before, removal)
     for path in sorted(before):
         was = before[path]
         if was.kind not in {"way", "other"} and not was.is_like(after.get(path)):
             with _going_on(), _spot(root, path) as spot:
-                _restore(boundary, spot, path, was, is_over)
+                _restore(boundary, spot, path, was, removal)
 
 
-def _restore(boundary: Boundary, spot: Spot, path: str, was: Found, is_over: _IsOver) -> None:
+@frozen
+class _Removal:
+    """How long it is removed, and what never is."""
+
+    end: float
+    """In seconds of the monotonic clock."""
+    spared: set[FolderKey]
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.end
+
+    def remove(self, spot: Spot, *, is_folder: bool) -> None:
+        """Remove what was seen at *spot*: if it is something else by now, that may stay."""
+        if not is_folder:
+            os.unlink(spot.name, dir_fd=spot.parent)
+            return
+        with closing(os.open(spot.name, FOLDER, dir_fd=spot.parent)) as top:
+            empty(top, self.is_over, self.spared)
+        os.rmdir(spot.name, dir_fd=spot.parent)
+
+
+def _restore(boundary: Boundary, spot: Spot, path: str, was: Found, removal: _Removal) -> None:
     """Make what is at *spot* what it *was*."""
     there = _status(spot)
+    is_folder = there is not None and stat.S_ISDIR(there.st_mode)
     if was.kind == "directory":
         if there is None:
             os.mkdir(spot.name, 0o700, dir_fd=spot.parent)
         _set_mode(spot, was.mode)
     elif was.kind == "symlink":
         if there is not None:
-            _remove(spot, is_over)
+            removal.remove(spot, is_folder=is_folder)
         os.symlink(os.fsdecode(was.value), spot.name, dir_fd=spot.parent)
     elif was.content is not None:
         if there is not None and stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
             _set_mode(spot, was.mode | _OWNER_WRITES)  # or it could not be replaced
         elif there is not None:  # it is another file's, too, whose mode is not ours to set
-            _remove(spot, is_over)
+            removal.remove(spot, is_folder=is_folder)
         boundary.replace(spot, path, content_of(was.content), Condition(path, None))
         _set_mode(spot, was.mode)
 
 
-def _remove_strangers(spot: Spot, path: str, before: Fingerprints, is_over: _IsOver) -> None:
+def _remove_strangers(spot: Spot, path: str, before: Fingerprints, removal: _Removal) -> None:
     with closing(_open_folder(spot)) as folder:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in takewhile(lambda _: not is_over(), entries)]
+            names = [entry.name for entry in takewhile(lambda _: not removal.is_over(), entries)]
         for name in names:
-            if f"{path}/{name}" not in before:
-                _remove(Spot(folder, path, name), is_over)
-
-
-def _remove(spot: Spot, is_over: _IsOver) -> None:
-    status = _status(spot)
-    if status is None:
-        return
-    if not stat.S_ISDIR(status.st_mode):
-        os.unlink(spot.name, dir_fd=spot.parent)
-        return
-    with closing(os.open(spot.name, FOLDER, dir_fd=spot.parent)) as top:
-        empty(top, is_over)
-    os.rmdir(spot.name, dir_fd=spot.parent)
+            there = status_or_none(folder, name)
+            if there is not None and f"{path}/{name}" not in before:
+                stranger = Spot(folder, path, name)
+                removal.remove(stranger, is_folder=stat.S_ISDIR(there.st_mode))
 
 
 def _open_folder(spot: Spot) -> int:
