@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         NoSnapshotError as NoSnapshotError,
         NotRegisteredError as NotRegisteredError,
         NotTextError as NotTextError,
+        OutputCutError as OutputCutError,
         PolicyDeniedError as PolicyDeniedError,
         ProgramNotFoundError as ProgramNotFoundError,
         ProjectAlreadyOpenError as ProjectAlreadyOpenError,
@@ -146,11 +147,14 @@ if TYPE_CHECKING:
     )
     from jidocode.session.commands.handle import (
         AsyncCommandHandle as AsyncCommandHandle,
-        AsyncOutput as AsyncOutput,
         CommandHandle as CommandHandle,
     )
     from jidocode.session.commands.limits import CommandRules as CommandRules
     from jidocode.session.commands.options import CommandOptions as CommandOptions
+    from jidocode.session.commands.reading import (
+        AsyncCommandOutput as AsyncCommandOutput,
+        CommandOutput as CommandOutput,
+    )
     from jidocode.session.commands.result import (
         CapturedOutput as CapturedOutput,
         CommandInfo as CommandInfo,
@@ -354,9 +358,10 @@ else:
             JournalLostError JournalVersionError JournalWriteError MaxChildrenError McpServerError
             ModelAuthenticationError ModelError ModelInterruptedError ModelRequestError
             ModelUnavailableError NoCommandError NoProcessError NoSnapshotError NotRegisteredError
-            NotTextError PolicyDeniedError ProgramNotFoundError ProjectAlreadyOpenError
-            ProjectGoneError ProtectedPathError RateLimitedError ReadOnlyError
-            RegistryNotRunningError SessionError SessionExistsError SessionLimitError
+            NotTextError OutputCutError PolicyDeniedError ProgramNotFoundError
+            ProjectAlreadyOpenError ProjectGoneError ProtectedPathError RateLimitedError
+            ReadOnlyError RegistryNotRunningError SessionError SessionExistsError
+            SessionLimitError
             SessionNotFoundError SnapshotError StartFailedError StreamStalledError SupervisorError
             SystemNameTakenError SystemNotFoundError ToolCallRunningError
         jidocode.otp.server.gen_server
@@ -399,11 +404,13 @@ else:
         jidocode.session.commands.client
             AsyncCommandsClient CommandsClient
         jidocode.session.commands.handle
-            AsyncCommandHandle AsyncOutput CommandHandle
+            AsyncCommandHandle CommandHandle
         jidocode.session.commands.limits
             CommandRules
         jidocode.session.commands.options
             CommandOptions
+        jidocode.session.commands.reading
+            AsyncCommandOutput CommandOutput
         jidocode.session.commands.result
             CapturedOutput CommandInfo CommandResult OutputChunk StreamName
         jidocode.session.conversation.blocks

@@ -57,6 +57,7 @@ JidocodeError
 │   │   ├── CommandRunningError it has not ended in time (also TimeoutError)
 │   │   ├── CommandLimitError   as many run as may; carries the limit
 │   │   ├── ConfinementError    it cannot be confined as it should be here
+│   │   ├── OutputCutError      some of its output was cut out; carries how much
 │   │   └── NoCommandError      none has that id, or none any more (also LookupError)
 │   ├── McpServerError          an MCP server has failed, or does not answer; carries its name
 │   └── AgentError              the agent of a session, and its model
@@ -800,6 +801,22 @@ class CommandLimitError(CommandError):
     def __init__(self, max_commands: int) -> None:
         super().__init__(max_commands)
         self.max_commands = max_commands
+
+
+class OutputCutError(CommandError):
+    """Some of a command's output was cut out before it was read.
+
+    Attributes:
+        stream: Which one it was: stdout or stderr.
+        cut: How many bytes.
+    """
+
+    _sentence = "{cut} bytes of {stream} were cut out before they were read"
+
+    def __init__(self, stream: str, cut: int) -> None:
+        super().__init__(stream, cut)
+        self.stream = stream
+        self.cut = cut
 
 
 class NoCommandError(CommandError, LookupError):

@@ -36,6 +36,7 @@ BEHAVIOUR = {
     "AgentClient",
     "AsyncAgentClient",
     "AsyncCommandHandle",
+    "AsyncCommandOutput",
     "AsyncTurnHandle",
     "TurnHandle",
     "AsyncCommandsClient",
@@ -45,7 +46,6 @@ BEHAVIOUR = {
     "AsyncManagerClient",
     "AsyncMcpServersClient",
     "AsyncMonitor",
-    "AsyncOutput",
     "AsyncSessionHandle",
     "AsyncSessionSystem",
     "AsyncStateClient",
@@ -58,6 +58,7 @@ BEHAVIOUR = {
     "ChangeStream",
     "Channel",
     "CommandHandle",
+    "CommandOutput",
     "CommandOptions",  # the names and types of arguments
     "CommandsClient",
     "DynamicSupervisor",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
 import threading
@@ -23,9 +25,12 @@ from jidocode.cli.options import (
 
 if TYPE_CHECKING:
     from jidocode.session.commands.handle import CommandHandle
+    from jidocode.session.commands.reading import CommandOutput
 
 _FAILED, _CANNOT_BE_EXECUTED, _NOT_FOUND = 125, 126, 127
 """What `env` and `timeout` end with, if not with the status of their program."""
+_PATIENCE = 5.0
+"""Seconds until the program has to be told that its output is still wanted."""
 
 
 def _program(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> Sequence[str]:
@@ -139,10 +144,19 @@ def _follow(handle: CommandHandle) -> int:
 
 def _copy(handle: CommandHandle, stream: Literal["stdout", "stderr"]) -> None:
     out = sys.stdout if stream == "stdout" else sys.stderr
-    for data in handle.output(stream):
+    output = handle.output(stream)
+    for data in output:
         if out is not None:  # pyright: ignore[reportUnnecessaryComparison] # it is closed
-            out.buffer.write(data)
-            out.buffer.flush()
+            _write(out.fileno(), data, output)
+
+
+def _write(descriptor: int, data: bytes, output: CommandOutput) -> None:
+    """Write *data*; whoever reads it, a pager perhaps, may take any time."""
+    while data:
+        if select.select([], [descriptor], [], _PATIENCE)[1]:
+            data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
+        else:
+            output.hold()
 
 
 def _copy_errors(handle: CommandHandle) -> None:

@@ -52,6 +52,15 @@ def test_what_cannot_run_is_a_sentence(run: tuple[str, ...], served: str) -> Non
     assert "PROGRAM" in jidocode("run", "--system", served, "nobody", "--", status=2)
 
 
+def test_all_of_the_output_comes_through(run: tuple[str, ...]) -> None:
+    """However fast it is written, and however slowly it is read."""
+    program = ("sh", "-c", "yes | head -c 3000000; yes | head -c 2000000 >&2")
+    ended = done(*run, *program)
+    assert [len(ended.stdout), len(ended.stderr)] == [3_000_000, 2_000_000]
+    ended = done("sh", "-c", '"$@" 2>&1 >/dev/null | (sleep 1; wc -c)', "sh", *run, *program)
+    assert ended.stdout.strip() == "2000000"
+
+
 def test_closed_streams_are_no_harm(run: tuple[str, ...], opened: SessionHandle) -> None:
     """Nobody hears the program then, and no connection is taken for one."""
     ended = done("sh", "-c", '"$@" >&- 2>&- <&-; exit $?', "sh", *run, "sh", "-c", "echo; exit 7")

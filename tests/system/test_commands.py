@@ -30,6 +30,7 @@ from jidocode import (
     InvalidRequestError,
     NoCommandError,
     NoNetwork,
+    OutputCutError,
     Ports,
     ProgramNotFoundError,
     SessionHandle,
@@ -206,6 +207,32 @@ def test_a_terminal(session: SessionHandle) -> None:
 
 
 # ----- handles --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_command_waits_for_who_reads_its_output(session: SessionHandle, *, tty: bool) -> None:
+    """All of it comes, though it is written much faster, by any number, at a terminal, too."""
+    size = 3_000_000
+    handle = session.commands.start(f"yes | tr -d '\\n' | head -c {size}", tty=tty)
+    with ThreadPoolExecutor(2) as pool:
+        slow, fast = handle.output(), session.commands.get(handle.id).output()
+        first = next(slow)
+        counts = pool.map(lambda output: sum(map(len, output)), [slow, fast])
+        assert [len(first), 0] == [size - count for count in counts]
+    assert handle.wait().raw_stdout.size == size
+
+
+def test_output_that_was_cut_out_is_not_passed_over(session: SessionHandle) -> None:
+    """Who begins late is told, and reads on behind it."""
+    handle = session.commands.start("yes | tr -d '\\n' | head -c 3000000")
+    kept = handle.wait().raw_stdout
+    output, found = handle.output(), list[bytes]()
+    with pytest.raises(OutputCutError, match=f"{kept.cut} bytes of stdout") as refused:
+        found.extend(output)
+    assert (refused.value.cut, refused.value.stream) == (kept.cut, "stdout")
+    assert b"".join(found) == kept.head
+    assert sum(map(len, output)) == len(kept.tail)
+    output.hold()
 
 
 def test_output_is_read_as_it_comes_by_any_number(session: SessionHandle) -> None:

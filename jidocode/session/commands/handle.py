@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Self
-
 from jidocode.errors import InvalidRequestError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.arguments import require_wait
 from jidocode.session.commands import limits, operations
+from jidocode.session.commands.reading import AsyncCommandOutput, CommandOutput, Place
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
 from jidocode.session.requests import (
     AsyncChannel,
@@ -22,8 +20,6 @@ from jidocode.session.requests import (
 
 ANSWER_TIME = 5.0
 """Seconds that the process has to answer, beyond those that it was asked to wait."""
-POLL_SECONDS = 5.0
-"""How long one question of an iterator waits for output."""
 
 
 class CommandMethods:
@@ -61,6 +57,19 @@ class CommandMethods:
         require_wait("wait", wait, most=limits.MAX_WAIT)
         question = request(operations.read_output, self.id, offset, stream, size=size, wait=wait)
         return Question(question, wait + ANSWER_TIME if wait else None)
+
+    @asked
+    def _follow(self, place: Place, wait: float) -> Question[OutputChunk]:
+        """Return what comes next at *place*; the command waits for whoever asks."""
+        question = request(
+            operations.read_output,
+            self.id,
+            place.offset,
+            place.stream,
+            wait=wait,
+            reader=place.reader,
+        )
+        return Question(question, wait + ANSWER_TIME)
 
     @asked
     def write(self, data: str | bytes) -> Question[None]:
@@ -130,24 +139,22 @@ class CommandHandle(CommandMethods, Client):
         super().__init__(channel)
         self.id = command_id
 
-    def output(self, stream: StreamName = "stdout") -> Iterator[bytes]:
-        """Yield its output from the beginning, and as it comes, until it has ended.
+    def output(self, stream: StreamName = "stdout") -> CommandOutput:
+        """Return its output from the beginning, and as it comes, until it has ended.
+
+        Read it by `for`. A command that writes faster waits for that, as at a pipe; unless nobody
+        goes on for 10 seconds (`CommandOutput.hold`).
 
         It is kept by the process that runs the command, and what was not read when that ends, with
         its session or by a crash, is gone; `save_output` keeps all of it.
 
         Raises:
+            OutputCutError: Some was cut out: it was written long before this began, or when
+                nobody went on.
             SessionNotFoundError: The session has ended.
             NoCommandError: The process that ran it has ended, or others have ended after it.
         """
-        offset = 0
-        while True:
-            chunk = self.read(offset, stream=stream, wait=POLL_SECONDS)
-            if chunk.data:
-                yield chunk.data
-            if chunk.ended:
-                return
-            offset = chunk.next_offset
+        return CommandOutput(self._follow, stream)
 
 
 class AsyncCommandHandle(CommandMethods, AsyncClient):
@@ -162,37 +169,12 @@ class AsyncCommandHandle(CommandMethods, AsyncClient):
         super().__init__(channel)
         self.id = command_id
 
-    def output(self, stream: StreamName = "stdout") -> AsyncOutput:
+    def output(self, stream: StreamName = "stdout") -> AsyncCommandOutput:
         """Return its output from the beginning, and as it comes, until it has ended.
 
-        Read it by `async for`. It raises, and loses, what `CommandHandle.output` does.
+        Read it by `async for`. The command waits for it, and it raises, as `CommandHandle.output`.
         """
-        return AsyncOutput(self, stream)
-
-
-class AsyncOutput:
-    """The output of a command, chunk by chunk, as it comes: read it by `async for`.
-
-    It is no generator, so there is nothing to close.
-    """
-
-    def __init__(self, command: AsyncCommandHandle, stream: StreamName) -> None:
-        """Read *stream* of *command*."""
-        self._command = command
-        self._stream: StreamName = stream
-        self._offset = 0
-        self._ended = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._ended:
-            chunk = await self._command.read(self._offset, stream=self._stream, wait=POLL_SECONDS)
-            self._offset, self._ended = chunk.next_offset, chunk.ended
-            if chunk.data:
-                return chunk.data
-        raise StopAsyncIteration
+        return AsyncCommandOutput(self._follow, stream)
 
 
 def as_bytes(data: str | bytes) -> bytes:

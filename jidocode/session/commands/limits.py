@@ -25,6 +25,8 @@ MAX_CHUNK = 2**20
 """Bytes of output that are read at once."""
 MAX_WAIT = 60.0
 """Seconds that one question may wait for output."""
+HOLD_SECONDS = 10.0
+"""How long a command waits for who reads its output as it comes, and does not go on."""
 MAX_ENDED = 100
 """Commands that have ended and are remembered."""
 MAX_ENDED_OUTPUT = 2**24

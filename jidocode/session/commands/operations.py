@@ -94,15 +94,17 @@ def read_output(  # noqa: PLR0913 - some are keywords
     *,
     size: int = 2**16,
     wait: float = 0.0,
+    reader: int = 0,
 ) -> OutputChunk:
-    """Return a part of a command's output."""
+    """Return a part of a command's output; the command waits for *reader*, if that is not 0."""
     require_int("offset", offset, least=0)
     require_int("size", size, least=1)
     require_wait("wait", wait, most=limits.MAX_WAIT)
     if stream not in ("stdout", "stderr"):
         raise InvalidRequestError(f"stream must be stdout or stderr, not {quote(stream)}")
+    require_int("reader", reader, least=0)
     command = holder.find(command_id)
-    return _answer(command.read(offset, stream, min(size, limits.MAX_CHUNK), wait))
+    return _answer(command.read(offset, stream, min(size, limits.MAX_CHUNK), wait, reader))
 
 
 def write_input(holder: CommandTable, command_id: str, data: bytes) -> None:

@@ -23,16 +23,23 @@ class HeadAndTail:
         self._tail = bytearray()
         self.size = 0
 
-    def append(self, data: bytes) -> None:
-        """Take in *data*."""
+    def append(self, data: bytes, unread: int | None = None) -> None:
+        """Take in *data*; what stands behind the offset *unread* is kept, however much it is."""
         self.size += len(data)
         if len(self._head) < self._head_limit:
             room = self._head_limit - len(self._head)
             self._head += data[:room]
             data = data[room:]
+        most = self._tail_limit
+        if unread is not None:
+            most = max(most, self.size - unread)
         # A bytearray forgets its beginning without moving the rest.
-        self._tail += data[max(0, len(data) - self._tail_limit) :]
-        del self._tail[: max(0, len(self._tail) - self._tail_limit)]
+        self._tail += data[max(0, len(data) - most) :]
+        del self._tail[: max(0, len(self._tail) - most)]
+
+    def is_full(self, unread: int) -> bool:
+        """Whether as much stands behind the offset *unread* as is kept of an end."""
+        return self.size - unread >= max(self._tail_limit, 1)
 
     @property
     def kept(self) -> int:
@@ -58,5 +65,6 @@ class HeadAndTail:
         return start, bytes(self._tail[begin : begin + size])
 
     def captured(self) -> CapturedOutput:
-        """Return what is kept."""
-        return CapturedOutput(bytes(self._head), bytes(self._tail), self.size - self.kept)
+        """Return the first and the last bytes."""
+        tail = bytes(self._tail[max(0, len(self._tail) - self._tail_limit) :])
+        return CapturedOutput(bytes(self._head), tail, self.size - len(self._head) - len(tail))

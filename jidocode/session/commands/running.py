@@ -27,6 +27,7 @@ from jidocode.errors import (
 from jidocode.otp.seconds import INFINITY
 from jidocode.session.commands import limits, words
 from jidocode.session.commands.channel import Channel
+from jidocode.session.commands.followers import Followers
 from jidocode.session.commands.loop import EventLoop, Timer
 from jidocode.session.commands.output import HeadAndTail
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
@@ -98,6 +99,11 @@ class RunningCommand:
             "stdout": HeadAndTail(output_limit),
             "stderr": HeadAndTail(output_limit),
         }
+        self._followers: dict[StreamName, Followers] = {
+            "stdout": Followers(),
+            "stderr": Followers(),
+        }
+        self._held: dict[StreamName, Timer] = {}
         self._readers: list[Callable[[], bool]] = []
         self._waiters: dict[Future[CommandResult], Timer] = {}
         self._end_is_due = False
@@ -106,8 +112,8 @@ class RunningCommand:
         self._input_ends = not wanted.keep_stdin
         self._has_stdin = wanted.stdin is not None or streams.is_tty
         loop.watch(channel, self._take_word)
-        for name, descriptor in streams.outputs.items():
-            loop.watch(descriptor, partial(self._take_output, name))
+        for name in streams.outputs:
+            self._watch_output(name)
         if wanted.stdin is not None:
             self._write(wanted.stdin)
         self._waiter: Waiter | None = None
@@ -138,9 +144,14 @@ class RunningCommand:
         return output + sum(map(len, self.wanted.argv))
 
     def read(
-        self, offset: int, stream: StreamName, size: int, wait: float
+        self, offset: int, stream: StreamName, size: int, wait: float, reader: int = 0
     ) -> OutputChunk | Future[OutputChunk]:
-        """Return what there is from *offset* on; wait *wait* seconds for it if there is nothing."""
+        """Return what there is from *offset* on; wait *wait* seconds for it if there is nothing.
+
+        Unless it is 0, the command waits for that *reader* to go on.
+        """
+        if reader:
+            self._wait_for(reader, offset, stream, wait)
         chunk = self._chunk(offset, stream, size)
         if chunk.data or chunk.ended or not wait:
             return chunk
@@ -343,8 +354,8 @@ class RunningCommand:
             self._waiter.forget()
         self._stop_writing()
         self._input.clear()
-        for descriptor in self._streams.outputs.values():
-            self._loop.unwatch(descriptor)
+        for name in self._streams.outputs:
+            self._unwatch_output(name)
         self._streams.close()
         self._loop.unwatch(self._channel)
         if self._runner_is_free:
@@ -365,14 +376,48 @@ class RunningCommand:
             if self._streams.is_tty:
                 self._stop_writing()
                 self._streams.close_input()
-            self._loop.unwatch(descriptor)
+            self._unwatch_output(name)
             self._streams.close_output(name)
             return False
-        self._outputs[name].append(data)
+        self._outputs[name].append(data, self._followers[name].slowest(time.monotonic()))
         if self._saved is not None:
             self._saved.write(data)
         self._tell_readers()
+        if name not in self._held and self._is_full(name):
+            self._hold(name)
         return True
+
+    # An output that is held is not read from its pipe, which fills then: so the command waits.
+
+    def _wait_for(self, reader: int, offset: int, name: StreamName, wait: float) -> None:
+        """Take in how far *reader* is, who goes on in *wait* seconds and some more."""
+        until = time.monotonic() + wait + limits.HOLD_SECONDS
+        self._followers[name].note(reader, offset, until)
+        if name in self._held and not self._is_full(name):
+            self._release(name)
+
+    def _is_full(self, name: StreamName) -> bool:
+        unread = self._followers[name].slowest(time.monotonic())
+        return unread is not None and self._outputs[name].is_full(unread)
+
+    def _hold(self, name: StreamName) -> None:
+        self._unwatch_output(name)
+        release = partial(self._release, name)
+        self._held[name] = self._loop.call_later(limits.HOLD_SECONDS, release)
+
+    def _release(self, name: StreamName) -> None:
+        self._held.pop(name).cancel()
+        self._watch_output(name)
+
+    def _watch_output(self, name: StreamName) -> None:
+        self._loop.watch(self._streams.outputs[name], partial(self._take_output, name))
+
+    def _unwatch_output(self, name: StreamName) -> None:
+        timer = self._held.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        else:
+            self._loop.unwatch(self._streams.outputs[name])
 
     def _tell_readers(self) -> None:
         if self._readers:

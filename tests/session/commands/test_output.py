@@ -59,3 +59,25 @@ def test_many_small_pieces_take_no_more_memory_and_time_than_one() -> None:
     assert output.kept == 2**16
     assert time.process_time() - began < 2
     assert "[... 134464 bytes cut out ...]" in output.captured().text
+
+
+@given(LIMITS, CHUNKS, st.data())
+def test_what_is_unread_is_kept_and_the_rest_is_as_ever(
+    limit: int, chunks: list[bytes], data: st.DataObject
+) -> None:
+    """Whoever reads from there on gets every byte, and no more than that is kept for it."""
+    output, plain, whole, unread = HeadAndTail(limit), HeadAndTail(limit), b"", 0
+    for chunk in chunks:
+        output.append(chunk, unread)
+        plain.append(chunk)
+        whole += chunk
+        found, offset = b"", unread
+        while (part := output.read(offset, 3))[1]:
+            assert part[0] == offset
+            found += part[1]
+            offset += len(part[1])
+        assert found == whole[unread:]
+        assert output.kept <= limit + len(whole) - unread
+        unread = data.draw(st.integers(unread, len(whole)))
+    assert output.captured() == plain.captured()
+    assert not output.is_full(len(whole))

@@ -8,13 +8,15 @@ import select
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from jidocode import CommandRunningError
-from jidocode.session.commands import words
+from jidocode.session.commands import limits, words
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.loop import EventLoop
+from jidocode.session.commands.result import OutputChunk
 from jidocode.session.commands.running import RunningCommand
 from jidocode.session.commands.streams import Streams
 from jidocode.session.commands.wanted import Wanted
@@ -103,6 +105,65 @@ def test_who_stops_waiting_is_forgotten(loop: EventLoop, ends: tuple[Channel, Ch
     assert [ref() for ref in kept] == [None] * 10
     finish(loop, theirs)
     assert last.result(0) == command.result  # type: ignore[union-attr] # as above
+
+
+def write_all(loop: EventLoop, command: RunningCommand, most: int) -> int:
+    """Write output until *most* bytes are written, or are not taken; return how many were."""
+    pipe = command._streams.theirs[1]
+    os.set_blocking(pipe, False)
+    written = rounds = 0
+    while written < most and rounds < 2:
+        rounds += 1
+        with suppress(BlockingIOError):
+            while written < most:
+                written += os.write(pipe, b"x" * 2**12)
+                rounds = 0
+        run_for(loop, 0.01)
+    return written
+
+
+def read_some(command: RunningCommand, offset: int, reader: int = 1) -> OutputChunk:
+    chunk = command.read(offset, "stdout", 2**16, 0.0, reader)
+    assert isinstance(chunk, OutputChunk)
+    return chunk
+
+
+def test_a_command_waits_for_who_follows_it(loop: EventLoop, ends: tuple[Channel, Channel]) -> None:
+    """All that it writes is read, though it is more than is kept; the slowest one counts."""
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    most = 2**20
+    read_some(command, 0, reader=2)
+    chunk = read_some(command, 0)
+    written = write_all(loop, command, most)
+    assert written < most
+    while (chunk := read_some(command, chunk.next_offset)).data:
+        pass
+    assert write_all(loop, command, most) == 0  # the other one has read nothing
+    while written < most:
+        read_some(command, chunk.next_offset, reader=2)
+        written += write_all(loop, command, most - written)
+        last, chunk = chunk, read_some(command, chunk.next_offset)
+        assert chunk.offset == last.next_offset
+    assert chunk.offset > most - 2**18
+    finish(loop, ends[1])
+
+
+def test_a_command_waits_for_nobody_who_does_not_go_on(
+    loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it goes on as if nobody had read, and what was not read is cut out."""
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 0.05)
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    most = 2**22
+    read_some(command, 0)
+    written = 0
+    while written < most:
+        written += write_all(loop, command, most - written)
+    assert command.kept == 2**10 + 1
+    first = read_some(command, 0)
+    assert (first.offset, first.next_offset) == (0, 2**9)
+    assert read_some(command, 2**9).offset == most - 2**9
+    finish(loop, ends[1])
 
 
 def test_what_it_was_given_to_read_is_not_kept(
