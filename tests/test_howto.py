@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,33 @@ def test_the_output_of_a_command_arrives_live(tmp_path: Path) -> None:
         assert status_of(f"{url}/follow/nothing") == 422
 
 
+BUILD = """
+import asyncio
+from ci import build
+from jidocode import AsyncSessionSystem
+
+async def main():
+    async with AsyncSessionSystem() as system:
+        async for text in build(system, "shop", "echo built > out; echo done; exit 3"):
+            print(text, end="")
+        stream = build(system, "shop", "echo built > out; echo begun; sleep 60")
+        print(await anext(stream), end="")
+        await stream.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_a_build_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nor does one whose client goes away."""
+    write_files("live-updates", tmp_path)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "script.py").write_text(BUILD)
+
+    assert run(tmp_path, "script.py") == "done\nexit code 3, changed: ['out']\nbegun\n"
+    assert list((tmp_path / "shop").iterdir()) == []
+
+
 def events(port: int, last: int, count: int) -> list[tuple[int, str]]:
     """Return the next *count* events after the one with the id *last*."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
@@ -326,6 +354,7 @@ def test_workers_share_a_system_that_is_served(
                 session = system.create_session(tmp_path / "books")
             urls = [f"http://127.0.0.1:{port}/{session.id}" for port in ports]
             first, second = (json.loads(ask(url, b"one")) for url in urls)
+            held = [watched_by(each["worker"]) for each in (first, second)]
             os.kill(served, signal.SIGKILL)
             for url in urls:
                 await_status(url, 503)
@@ -334,6 +363,7 @@ def test_workers_share_a_system_that_is_served(
             for url, before in zip(urls, (first, second), strict=True):
                 await_status(url, 200)
                 assert json.loads(ask(url, b"three"))["worker"] == before["worker"]
+            assert [watched_by(each["worker"]) for each in (first, second)] == held
             assert status_of(f"http://127.0.0.1:{ports[0]}/{uuid.uuid4()}", b"") == 404
             assert status_of(f"http://127.0.0.1:{ports[1]}/{uuid.uuid4()}", b"") == 404
             with SessionSystem.attach("shop") as system:
@@ -373,6 +403,15 @@ def test_workers_of_uwsgi_share_a_system_that_is_served(
         os.kill(min(workers), signal.SIGKILL)
         eventually(lambda: have_all_answered(3), "an answer of the next one", timeout=60)
         assert session.health_check().status.value == "healthy"
+
+
+def watched_by(pid: int) -> int:
+    """Return how many processes the one with that *pid* watches: a few of each system."""
+    found = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += "pidfd" in link.readlink().name
+    return found
 
 
 def await_status(url: str, status: int) -> None:

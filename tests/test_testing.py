@@ -318,7 +318,7 @@ def test_processes_that_are_left_are_named() -> None:
     try:
         with pytest.raises(AssertionError, match=r"process \d+ called 'sh', process \d+ called 's"):
             leave_running(started)
-        with pytest.raises(AssertionError, match=r"^left behind: process \d+ called 'sh'$"):
+        with pytest.raises(AssertionError, match=r"^left behind: zombie \d+ called 'sh'$"):
             leave_a_zombie(started)
     finally:
         for child in psutil.Process().children(recursive=True):

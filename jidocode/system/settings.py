@@ -227,9 +227,11 @@ class Settings(ApplicationSettings):
             one `fdatasync` per change; `memory` no crash of State, and nothing
             is written to disk.
         idle_timeout: Seconds after which a session is stopped that nobody uses: nobody asks its
-            State, Manager or Commands anything, no command runs, no message is being streamed,
-            and nobody waits for its changes. It can be resumed. What the app's own children do
-            counts only as far as they ask those. None, the default, for never.
+            State, Manager or Commands anything but how much there is (`state.statistics`,
+            `commands.list`), no command runs, no turn is under way, no message is being
+            streamed, and nobody waits for its changes. It can be resumed, without the commands
+            that have ended. What the app's own children do counts only as far as they ask
+            those. None, the default, for never.
         policy_timeout: Seconds that the policy has to decide about a call of a tool; no
             answer is a denial. 300 by default.
         max_commands: Commands that a session may run at once; one more is refused with

@@ -82,7 +82,8 @@ def _left() -> dict[tuple[object, ...], str]:
     if not _has_children():  # a walk through /proc takes longer than most tests
         return found
     for process, name in processes_below(os.getpid()).items():
-        found[process] = f"process {process.pid} called {quote(name)}"
+        kind = "zombie" if process_state(process.pid) == "Z" else "process"
+        found[process] = f"{kind} {process.pid} called {quote(name)}"
     return found
 
 

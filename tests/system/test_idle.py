@@ -151,10 +151,13 @@ def test_a_turn_under_way_is_use(tmp_path: Path) -> None:
 
 
 def test_to_look_on_is_no_use(system: SessionSystem, session: SessionHandle) -> None:
-    """What `jidocode top` and `tree` ask, again and again."""
+    """What `jidocode top` and `tree` ask, again and again, also of what runs commands."""
+    assert session.run("true").ok
+    begun = time.monotonic()
     with suppress(JidocodeError):  # it has ended meanwhile
         while system.session_running(session.id):
             assert overview(system).usage is not None
+            assert time.monotonic() - begun < PATIENCE
 
 
 def test_a_stream_of_changes_that_is_only_open_is_no_use(

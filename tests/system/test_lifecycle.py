@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,9 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -134,6 +136,35 @@ def test_a_system_that_is_collected_while_running_warns() -> None:
     with pytest.warns(ResourceWarning, match="was not closed"):  # noqa: PT031 - collection takes both
         del system
         gc.collect()
+
+
+@pytest.mark.parametrize("attached", [False, True], ids=["started", "attached"])
+def test_a_system_that_has_ended_warns_once_when_it_is_collected(
+    name: str, *, attached: bool
+) -> None:
+    """And lets go of all, in whatever order the collector comes by what it consists of."""
+    before, early = open_descriptors(), list[socket.socket]()
+    with SessionSystem(name=name) if attached else nullcontext():
+        late: list[Any] = [SessionSystem.attach(name) if attached else SessionSystem(name=name)]
+        os.kill(late[0].host_pid, signal.SIGKILL)
+        reader = late[0]._running.client._reader
+        eventually(lambda: not reader.is_alive(), "the end of its reader")
+        late.append(late)
+        early += [each for each in gc.get_objects() if isinstance(each, socket.socket)]
+        gc.collect()  # what is reached first comes first from now on
+        early.clear()
+        with pytest.warns(ResourceWarning) as warned:  # noqa: PT031 - as above
+            del late
+            gc.collect()
+
+    assert len(warned) == 1, [str(each.message) for each in warned]
+    assert "was not closed" in str(warned[0].message)
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> set[str]:
+    """Return what this process has open."""
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are what is wanted
 
 
 def test_a_system_may_be_collected_by_its_own_reader_thread() -> None:

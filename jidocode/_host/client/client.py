@@ -57,6 +57,11 @@ class Host(Protocol):
         """Let go of it, and of what is this process's to end with it."""
 
 
+_open: set[HostClient] = set()
+"""Those that are to be closed: what one has open would close itself, in any order, and each with
+a warning of its own, if it were collected together with whoever closes it."""
+
+
 class HostClient:
     """A running system, seen from an app; thread-safe.
 
@@ -103,6 +108,7 @@ class HostClient:
             self._ledger = CallLedger(self._messenger, self.directory)
             for end in self._host.ends:
                 self._messenger.watch(end, self._on_host_gone)
+            _open.add(self)
             threads.start(self._reader)
             self._join(deadline)
         except BaseException:
@@ -374,6 +380,7 @@ class HostClient:
                 self._messenger.close()
             self._host.close()
             self.closed = True
+            _open.discard(self)
 
     def _stop_reading(self) -> None:
         if self._reader.is_alive():

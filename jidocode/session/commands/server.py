@@ -26,7 +26,7 @@ from jidocode.session.commands import limits
 from jidocode.session.commands.environment import base_environment
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.commands.loop import EventLoop
-from jidocode.session.commands.operations import OPERATIONS, Later
+from jidocode.session.commands.operations import OPERATIONS, Later, list_commands
 from jidocode.session.commands.sandbox import Sandbox
 from jidocode.session.commands.scratch import Scratch, place_of_scratch, remove_abandoned
 from jidocode.session.commands.spawner import start_spawner
@@ -43,6 +43,11 @@ from jidocode.session.requests import Request
 
 END_SECONDS = 1.0
 """How long commands may take to be gone after SIGKILL, when the session stops."""
+
+
+def _only_looks(request: object) -> bool:
+    """Whether *request* is which commands there are, which `jidocode top` asks again and again."""
+    return isinstance(request, Request) and request.operation == list_commands.__name__
 
 
 class Commands(GenServer):
@@ -112,7 +117,8 @@ class Commands(GenServer):
         if isinstance(request, HowIdle):
             self._loop.call_soon(partial(self._tell_how_idle, caller))
             return NoReply()
-        self._use.note()
+        if not _only_looks(request):
+            self._use.note()
         if not isinstance(request, Request):
             return super().handle_call(request, caller)
         self._loop.call_soon(partial(self._carry_out, request, caller))
