@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Iterable
 
 QUOTE_LENGTH = 80
@@ -16,6 +17,9 @@ TEXT_LENGTH = 16_384
 
 NOTE_LENGTH = 60
 """Characters of a line that says how much of a text was left out, and some to spare."""
+
+PLACES = 5
+"""How many places of a traceback are shown."""
 
 
 def quote(value: object, length: int = QUOTE_LENGTH) -> str:
@@ -78,6 +82,22 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 def describe(error: BaseException) -> str:
     """Return the type and the message of *error*, which its class may have broken, bounded."""
     return clip("".join(traceback.format_exception_only(error)).strip())
+
+
+def raised_at(error: BaseException) -> str:
+    """Return the type of *error*, and where it was raised: the last places, the last one first.
+
+    Neither its message nor what the code there says and has: what may be secret stays so.
+    """
+    frames = deque(traceback.walk_tb(error.__traceback__), PLACES)
+    places = [
+        f"{frame.f_code.co_filename}:{number} in {frame.f_code.co_name}"
+        for frame, number in reversed(frames)
+    ]
+    return line(
+        " at ".join([type(error).__name__, *places[:1]])
+        + "".join(f", called at {place}" for place in places[1:])
+    )
 
 
 def without_middle(text: str, most: int) -> str:

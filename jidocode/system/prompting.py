@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from jidocode._host.client.part_reader import PendingParts
 from jidocode.base.stop import Stop
-from jidocode.errors import NoProcessError
+from jidocode.errors import CallTimeoutError, NoProcessError
 from jidocode.otp.seconds import INFINITY
 from jidocode.otp.server.streams import CallStream
-from jidocode.session.agent.messages import BeginTurn
 from jidocode.session.agent.presence import asking_agent
 from jidocode.session.commands.operations import cancel_command
 from jidocode.session.mcp.asking import CANCEL
@@ -20,12 +20,41 @@ from jidocode.session.tools.tool import is_awaited
 from jidocode.system.session_router import process_name
 
 if TYPE_CHECKING:
+    from jidocode._host.client.calls import PendingStream
     from jidocode.session.agent.driver import StoppablePolicy
+    from jidocode.session.agent.messages import BeginTurn, TurnPart
     from jidocode.session.tools.policy import AsyncPolicy, Policy
     from jidocode.session.tools.toolbox import Toolbox
     from jidocode.system.running_sessions import RunningSystem
 
 _Result = TypeVar("_Result")
+
+
+class AgentStream(CallStream):
+    """What an agent sends of a turn: a `TurnStream`."""
+
+    def __init__(self, system: RunningSystem, pending: PendingStream) -> None:
+        """Read *pending*, which *system* has begun."""
+        super().__init__(PendingParts(system.client, pending), INFINITY)
+        self._system = system
+        self._pending = pending
+
+    def parts(self, seconds: float) -> Iterator[Sequence[TurnPart] | None]:
+        """Yield what comes; see `TurnStream`."""
+        while True:
+            has_ended = self._pending.ended  # a time-out may be what it was refused with
+            try:
+                yield self._source.next_part(seconds)
+            except StopIteration:
+                return
+            except CallTimeoutError:
+                if has_ended:
+                    raise
+                yield None
+
+    def end_agent(self) -> None:
+        """End the agent by force; see `TurnStream`."""
+        self._system.kill(self._pending.ref)
 
 
 class AgentWay:
@@ -46,25 +75,34 @@ class AgentWay:
         self._stoppable = stoppable
         self._system = system
         self._session_id = session_id
+        self.call_timeout = system.settings.call_timeout
         self._name = process_name(AGENT, session_id)
 
-    def open(self, request: BeginTurn) -> CallStream:
+    def open(self, request: BeginTurn) -> AgentStream:
         """Begin a turn; see `WayToAgent`."""
         system = self._system
         with suppress(NoProcessError):
-            return system.call_stream(self._name, request, timeout=INFINITY)
+            return self._begin(request)
         system.carry_out(starting(system.router.ask, self._name))
-        return system.call_stream(self._name, request, timeout=INFINITY)
+        return self._begin(request)
+
+    def _begin(self, request: BeginTurn) -> AgentStream:
+        system = self._system
+        pending = system.carry_out(system.router.begin_stream(self._name, request))
+        return AgentStream(system, pending)
 
     def cast(self, request: object) -> None:
         """Tell the agent something; see `WayToAgent`."""
         self._system.cast(self._name, request)
 
-    def ask(self, request: object, *, timeout: float | None = None) -> bool:
+    def ask(self, request: object) -> bool:
         """Ask the agent something; see `WayToAgent`."""
         system = self._system
-        plan = asking_agent(system.router.ask, self._session_id, request, timeout)
-        return system.carry_out(plan)
+        return system.carry_out(asking_agent(system.router.ask, self._session_id, request, None))
+
+    def cancel_turns(self) -> None:
+        """End all of its turns; see `WayToAgent`."""
+        self._system.carry_out(self._system.cancelling_turns(self._session_id))
 
     def tools(self, stop: Stop | None = None) -> Toolbox:
         """Return the tools; see `WayToAgent`."""

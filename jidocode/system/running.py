@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import warnings
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -13,6 +15,7 @@ from jidocode._host.client.monitor import Monitor
 from jidocode._host.client.news import Listener
 from jidocode._host.client.part_reader import PendingParts
 from jidocode._host.deadline import Deadline
+from jidocode._host.descriptors import open_process, signal_all
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.faults import require_sound
 from jidocode.base.refs import ActorRef, Target, Via, require_target
@@ -184,6 +187,17 @@ class RunningTree:
     def monitor(self, target: Target) -> Monitor:
         """Return a monitor of *target*; raises as `Router.find`."""
         return self.client.monitor(self.find(target, self.router.deadline()))
+
+    def kill(self, ref: ActorRef) -> None:
+        """End the process *ref* by force, and wait for nothing; nothing if it is gone."""
+        process = open_process(ref.os_pid)
+        if process is None:
+            return
+        try:
+            if not self.client.directory.is_gone(ref):  # else the number may be another's
+                signal_all([process], signal.SIGKILL)
+        finally:
+            os.close(process)
 
     # What is done of more than one step
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from jidocode._host.client.owner import OwnerClient
 from jidocode._host.threads import run_whole
+from jidocode.base import log
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.stop import Stop
 from jidocode.errors import AttachError, HostError, JidocodeError, SessionNotFoundError
@@ -19,9 +20,10 @@ from jidocode.otp.supervision.management import TerminateChild
 from jidocode.otp.supervision.specs import Start
 from jidocode.session.admission.admission import AdmissionRules
 from jidocode.session.admission.messages import SESSIONS
+from jidocode.session.agent.presence import PATIENCE, cancelling_turns
 from jidocode.session.record import Session, validate_session_id
 from jidocode.session.requests import Request
-from jidocode.session.starting import COMMANDS, asking_commands
+from jidocode.session.starting import AGENT, COMMANDS, asking_commands
 from jidocode.session.tree import SessionChildren, system_root
 from jidocode.system.archive import Archive
 from jidocode.system.events import EventStream
@@ -165,6 +167,18 @@ class RunningSystem(RunningTree):
             processes=len(self.client.directory.live()),
             calls=self.client.calls,
         )
+
+    def cancelling_turns(self, session_id: str) -> Plan[None]:
+        """End all turns of a session's agent; see `AgentClient.cancel`."""
+        name = process_name(AGENT, session_id)
+
+        def end_agent() -> None:
+            agent = self.client.directory.find(name)
+            if agent is not None:
+                log.warning("an agent gives no sign of life for {:g} s, and is ended", PATIENCE)
+                self.kill(agent)
+
+        return cancelling_turns(self.router.ask, session_id, end_agent)
 
     # What needs no plan
 

@@ -7,7 +7,7 @@ from typing import Any
 from jidocode._host.client.calls import REASON_GRACE
 from jidocode._host.client.news import SESSION
 from jidocode._host.deadline import Deadline
-from jidocode.base.refs import Name
+from jidocode.base.refs import Name, Target
 from jidocode.base.text import quote, word
 from jidocode.errors import NoProcessError, SessionNotFoundError
 from jidocode.session.record import is_session_id, validate_session_id
@@ -29,13 +29,24 @@ def process_name(kind: str, session_id: str) -> Name:
 class SessionRouter(Router):
     """Tells a session that is gone from one that has no such process."""
 
+    # Who refuses a session as unknown does not know how it ended; the directory may.
+
+    def ask(self, target: Target, request: object, timeout: float | None = None) -> Plan[Any]:
+        """Ask as `Router.ask`; a session that is refused as unknown says how it ended."""
+        return (yield from self._saying_how(super().ask(target, request, timeout)))
+
     def ask_registry(
         self, request: object, deadline: Deadline | None = None, **options: Any
     ) -> Plan[Any]:
         """Ask as `Router.ask_registry`; a session that is refused as unknown says how it ended."""
+        return (yield from self._saying_how(super().ask_registry(request, deadline, **options)))
+
+    def _saying_how(self, plan: Plan[Any]) -> Plan[Any]:
         try:
-            return (yield from super().ask_registry(request, deadline, **options))
+            return (yield from plan)
         except SessionNotFoundError as error:
+            if error.ended is not None:
+                raise
             raise self._not_found(error.wanted) from None
 
     def words(self, name: Name) -> str:

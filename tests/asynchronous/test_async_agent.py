@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -178,6 +179,46 @@ def test_a_policy_that_fails_or_hangs_denies(loop: Runner, project: Path) -> Non
 
             assert await loop.within(30, come)
             assert cancelled == ["hang"]
+
+    loop.run(main)
+
+
+def test_a_tool_or_a_policy_that_exits_fails_and_ends_nothing(loop: Runner, project: Path) -> None:
+    """Neither its loop, in which it may be awaited, nor its turn."""
+
+    async def awaited(_session: AsyncSessionHandle, arguments: Words) -> str:
+        await loop.sleep(0)
+        sys.exit(arguments.text)
+
+    def plain(_session: SessionHandle, arguments: Words) -> str:
+        sys.exit(arguments.text)
+
+    async def policy(request: ToolRequest) -> Decision:
+        if request.subject == "deny":
+            sys.exit(3)
+        return Allow()
+
+    async def main() -> None:
+        async with AsyncSessionSystem(
+            tools=[a_tool("a", awaited), a_tool("b", plain)],
+            policy=policy,
+            model=SCRIPTED,
+            durability="memory",
+        ) as system:
+            session = await system.create_session(project)
+            said = {
+                "so": ("it raised SystemExit: so", True),
+                "deny": ("{} was not allowed: the policy failed", True),
+            }
+            calls = [(name, text) for name in ("a", "b") for text in said]
+            wanted = [(said[text][0].format(name), True) for name, text in calls]
+            script = "\n".join(f'call {name} {{"text": "{text}"}}' for name, text in calls)
+
+            assert await results(await session.agent.prompt(script)) == wanted
+
+            for (name, text), expected in zip(calls, wanted, strict=True):
+                result = await session.tools.call(name, {"text": text})
+                assert (result.content, result.is_error) == expected
 
     loop.run(main)
 

@@ -220,7 +220,7 @@ def test_a_pipe_is_one_prompt(session: SessionHandle, project: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "hello\\x1b]0;x\\x07\n1 done\n")
     assert done.stderr.splitlines() == [
         "write_file new",
-        "write_file new: write_file was not allowed: this session is read-only",
+        "write_file new: write_file was not allowed: no policy here allows it",
     ]
     assert not (project / "new").exists()
 

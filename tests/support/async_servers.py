@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -131,6 +132,8 @@ class Desk(AsyncGenServer):
         self.seen.append(request)
         if request == "raise":
             raise RuntimeError("told to")
+        if request == "block":
+            time.sleep(1000)  # noqa: ASYNC251 - on purpose
         return None
 
     async def handle_info(self, message: Any) -> Result:

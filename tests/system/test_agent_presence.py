@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from jidocode import (
     TurnOutcome,
     allow_all,
 )
+from jidocode.base.exits import SHUTDOWN
 from jidocode.testing import kill
 
 LONG = 'call run_command {"command": "exec sleep 1000"}'
@@ -65,9 +67,18 @@ def test_all_turns_are_cancelled_by_whoever_has_attached(
         assert not session.agent.busy()
         assert not has_agent(session)
         session.stop()
-        for ask in (session.agent.busy, session.agent.cancel):
-            with pytest.raises(SessionNotFoundError):
+        asks: list[Callable[[], object]] = [
+            session.agent.busy,
+            session.agent.cancel,
+            lambda: session.agent.prompt("say four"),
+            lambda: session.run("true"),
+            session.mcp.servers,
+        ]
+        for ask in asks:
+            with pytest.raises(SessionNotFoundError) as caught:
                 ask()
+            assert caught.value.ended == SHUTDOWN
+            assert "resume_session" in str(caught.value)
 
 
 def test_coroutines_ask_the_same(project: Path) -> None:

@@ -21,6 +21,7 @@ from jidocode import (
     allow_all,
 )
 from jidocode.session.agent.handle import TurnProgress
+from jidocode.session.conversation.changes import INTERRUPTED_CALL
 from jidocode.session.conversation.history import HistoryFormat
 from jidocode.testing import eventually
 
@@ -62,7 +63,7 @@ def test_nobody_takes_a_call_for_one_that_a_crash_has_ended(session: SessionHand
         until(turn, ToolResult)
         assert turn.cancel().outcome is CANCELLED
         said = session.state.messages(last=3)
-        assert not [each.content for each in said if "crashed" in each.content]
+        assert INTERRUPTED_CALL not in [each.content for each in said]
     check(session)
 
 

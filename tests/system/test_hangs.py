@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 import servers
+from async_servers import desk
+from attrs import evolve
 from limits import run_unshared
 from loguru import logger
 from servers import worker
@@ -22,7 +24,7 @@ from jidocode import (
     Strategy,
 )
 from jidocode._host.daemon.process_table import STANDBYS
-from jidocode.otp import Crashed
+from jidocode.otp import Crashed, start
 from jidocode.testing import PATIENCE, eventually, is_alive
 from jidocode.testing.leftovers import process_state
 
@@ -50,6 +52,21 @@ def test_a_child_without_a_heartbeat_is_killed_and_restarted(
     assert down is not None
     assert down.reason == Crashed("no heartbeat for 0.2 s")
     assert session.call("own", "pid") != victim.os_pid
+
+
+def test_a_server_of_coroutines_whose_loop_is_blocked_is_killed_and_restarted() -> None:
+    """One whose callbacks wait for each other is well."""
+    with start(evolve(desk("a"), heartbeat=0.2)) as app:
+        waiting = app.begin_call(("desk", "a"), ("wait", "gate"))
+        monitor = app.monitor(("desk", "a"))
+        assert monitor.wait(2.0) is None
+        assert not waiting.done
+        app.cast(("desk", "a"), "block")
+        down = monitor.wait(PATIENCE)
+
+        assert down is not None
+        assert down.reason == Crashed("no heartbeat for 0.4 s")
+        assert app.call(("desk", "a"), "pid") != down.ref.os_pid
 
 
 def test_a_caller_of_a_hung_child_is_told(system: SessionSystem, project: Path) -> None:

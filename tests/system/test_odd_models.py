@@ -26,9 +26,11 @@ from jidocode import (
     Tool,
     ToolKind,
     ToolRequest,
+    ToolResult,
     TurnOutcome,
     allow_all,
 )
+from jidocode.session.tools.toolbox import Toolbox
 from jidocode.testing import eventually
 
 SECONDS = 20.0
@@ -118,12 +120,35 @@ def test_a_tool_that_ends_its_thread_ends_its_call(project: Path) -> None:
     ) as system:
         session = system.create_session(project)
 
-        result = session.agent.prompt("call leave {}").result(SECONDS)
+        turn = session.agent.prompt("call leave {}")
+        result = turn.result(SECONDS)
+
+        assert (result.outcome, result.text) == (TurnOutcome.END, "1 done")
+        (call,) = session.state.tool_calls()
+        assert call.result is not None
+        assert (call.result.content[:23], call.result.is_error) == ("it raised SystemExit: <", True)
+        assert [each for each in turn if isinstance(each, ToolResult)] == [call.result]
+
+
+def test_whoever_reads_a_turn_is_told_of_a_call_that_was_lost(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is, too, and goes on."""
+
+    def lose(*_args: Any, **_options: Any) -> Any:
+        raise MemoryError
+
+    with SessionSystem(policy=allow_all, model=SCRIPTED, durability="memory") as system:
+        session = system.create_session(project)
+        monkeypatch.setattr(Toolbox, "call", lose)
+        turn = session.agent.prompt('call read_file {"path": "README.md"}')
+        result = turn.result(SECONDS)
 
         assert (result.outcome, result.text) == (TurnOutcome.END, "1 done")
         (call,) = session.state.tool_calls()
         assert call.result is not None
         assert call.result.is_error
+        assert [each for each in turn if isinstance(each, ToolResult)] == [call.result]
 
 
 def test_a_policy_that_ends_its_thread_has_failed(session: SessionHandle) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from colleagues import colleagues
+from sessions import a_tool
 
 from jidocode import (
     Allow,
@@ -179,7 +182,7 @@ def test_without_a_policy_nothing_is_changed(make: Make, project: Path) -> None:
     tools = make().tools
     for name, arguments in (("write_file", {"path": "a", "content": ""}), ("say", {"text": "a"})):
         content, is_error = result(tools.call(name, arguments))
-        assert (content, is_error) == (f"{name} was not allowed: this session is read-only", True)
+        assert (content, is_error) == (f"{name} was not allowed: no policy here allows it", True)
     assert not (project / "a").exists()
 
 
@@ -450,6 +453,52 @@ def test_a_call_of_another_process_is_left_alone_while_that_lives(
         again = system.resume_session(session.id)
         assert result(again.tools.call("run_command", command, call_id="once"))[0] == content
         assert (project / "made").read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("raised", [SystemExit, GeneratorExit, BaseException, CancelledError])
+def test_what_a_tool_raises_ends_its_call_and_nothing_else(
+    project: Path, raised: type[BaseException]
+) -> None:
+    """Also in a subject, and in whatever is no exception of Python's own kind."""
+
+    def fail(*_args: Any) -> str:
+        raise raised("so")
+
+    tools = [a_tool("fail", fail), evolve(a_tool("odd", fail), subject=fail)]
+    with SessionSystem(tools=tools, policy=allow_all, durability="memory") as system:
+        session = system.create_session(project)
+        for name in ("fail", "odd"):
+            content, is_error = result(session.tools.call(name, {}))
+            assert is_error
+            assert content.startswith("it raised ")
+            assert content.endswith(f"{raised.__name__}: so")
+        assert all(call.result for call in session.state.tool_calls())
+
+
+def test_what_a_signal_raises_leaves_the_call_of_a_tool(project: Path) -> None:
+    """It is the app's, and not the tool's: Ctrl-C, and a handler that ends the app."""
+
+    def end(*_args: object) -> None:
+        sys.exit(3)
+
+    def wait(_session: Any, arguments: Any) -> str:
+        signal.raise_signal(signal.Signals[arguments.text])
+        time.sleep(20)
+        return "on"
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with SessionSystem(
+            tools=[a_tool("wait", wait)], policy=allow_all, durability="memory"
+        ) as system:
+            session = system.create_session(project)
+            for name, raised in (("SIGINT", KeyboardInterrupt), ("SIGTERM", SystemExit)):
+                with pytest.raises(raised):
+                    session.tools.call("wait", {"text": name})
+            written = [call.result for call in session.state.tool_calls()]
+            assert ["interrupted" in each.content for each in written if each] == [True, True]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_call_that_is_interrupted_says_so(make: Make) -> None:

@@ -57,7 +57,8 @@ class AsyncGenServer(ServerCommands):
     exception or its supervisor, what is in progress is cancelled and awaited, and then
     `terminate` runs, alone. An exception in one callback is the end of all.
 
-    A heartbeat is answered beside the loop: one that is blocked does not look so.
+    A heartbeat is answered in the loop, beside the callbacks that wait: a loop that is blocked,
+    as by `time.sleep`, looks dead.
     """
 
     _carrier: _Carrier
@@ -192,6 +193,9 @@ class _Carrier(GenServer):
                 return None
         self._begin(lambda: self._server.handle_info(message))
         return None
+
+    def _when_responsive(self, step: Callable[[], object]) -> None:
+        self._loop.call_soon_threadsafe(step)
 
     def terminate(self, reason: ExitReason) -> None:
         self._is_ending = True

@@ -110,6 +110,10 @@ class ServerShell(Shell):
         """What the server says is wrong with it."""
         return self._loop.problem if self.is_ready else None
 
+    def when_responsive(self, step: Callable[[], object]) -> None:
+        """Take *step* as soon as the server can handle a message."""
+        self._loop.when_responsive(step)
+
     def on_stop(self, reason: ExitReason) -> None:
         """Run the server's `terminate` and leave."""
         self._feed_in_turn(machine.StopReceived(reason))

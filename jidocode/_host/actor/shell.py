@@ -153,6 +153,10 @@ class Shell(Actor):
         """*caller* asks *request*."""
         raise NotImplementedError
 
+    def when_responsive(self, step: Callable[[], object]) -> None:
+        """Take *step*, which says that this process is well, as soon as that is so."""
+        step()
+
     def on_registry(self, ref: ActorRef) -> None:
         """The registry is *ref* now."""
         self.registry = ref
@@ -339,12 +343,13 @@ class Shell(Actor):
             self.on_request(caller, request)
 
     def _on_heartbeat(self, _message: wire.Heartbeat, sender: Address) -> None:
-        self.send(sender, PulseHeard(self.order.incarnation))
+        self.when_responsive(lambda: self.send(sender, PulseHeard(self.order.incarnation)))
 
     def _on_ping(self, message: wire.Ping, sender: Address) -> None:
         uptime = time.monotonic() - self._started_at if self.is_ready else 0.0
         pulse = wire.Pulse(self.ref, uptime, private_memory(), self._calls, self.problem)
-        self.send(sender, wire.answer(message.request_id, pulse))
+        answer = wire.answer(message.request_id, pulse)
+        self.when_responsive(lambda: self.send(sender, answer))
 
     def _on_stop_order(self, message: wire.StopOrder, _sender: Address) -> None:
         # What others have sent before it comes by other ways, and is handled first.

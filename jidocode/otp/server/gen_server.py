@@ -7,6 +7,7 @@ tested without a process. How it is driven stands in `loop.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from jidocode.base.exits import ExitReason
@@ -82,6 +83,10 @@ class GenServer(ServerCommands):
     def _problem(self) -> str | None:
         """Return why it cannot do all that it is for, which health tells; None if it can."""
         return None
+
+    def _when_responsive(self, step: Callable[[], object]) -> None:
+        """Take *step*, which says that the process is well, as soon as it can handle a message."""
+        step()
 
     # What waits
 

@@ -19,6 +19,7 @@ nowhere else:
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any, Self
 
 from jidocode.base.exits import NORMAL, Crashed, ExitReason
@@ -149,6 +150,10 @@ class ServerLoop:
     def problem(self) -> str | None:
         """What the server says is wrong with it, None if nothing is."""
         return self._server._problem()  # noqa: SLF001 - idem
+
+    def when_responsive(self, step: Callable[[], object]) -> None:
+        """Take *step* as soon as the server can handle a message."""
+        self._server._when_responsive(step)  # noqa: SLF001 - idem
 
     @property
     def _stop_reason(self) -> ExitReason | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -11,7 +12,7 @@ from typing import cast
 from attrs import fields
 
 from jidocode.base import log
-from jidocode.base.text import line
+from jidocode.base.text import line, raised_at
 from jidocode.errors import ModelError, ModelInterruptedError
 from jidocode.session.agent.model import (
     MOST_CALLS,
@@ -97,6 +98,22 @@ class _Count:
             raise ModelInterruptedError(f"more than {MOST_DELTAS} pieces came")
 
 
+def _begun(stream: object) -> AsyncGenerator[object, None]:
+    """Return *stream*, which is what a model has returned.
+
+    Raises:
+        ModelError: It is no async generator.
+    """
+    if all(hasattr(stream, name) for name in ("__aiter__", "__anext__", "aclose")):
+        return cast("AsyncGenerator[object, None]", stream)
+    if inspect.iscoroutine(stream):
+        stream.close()  # nobody awaits it
+    raise ModelError(
+        "its stream must return an async generator (async def with yield), "
+        f"and returned a {line(type(stream).__name__)}"
+    )
+
+
 async def ask_model(
     model: Model, request: ModelRequest, rules: RetryRules
 ) -> AsyncGenerator[Delta, None]:
@@ -105,25 +122,30 @@ async def ask_model(
     To close the generator, or to cancel the task that iterates, ends the request at once.
 
     Raises:
-        ModelError: There is no answer, or no more of it; whatever else a model raises is one.
+        ModelError: There is no answer, or no more of it, as one without a `Stop`; whatever else
+            a model raises is one.
     """
     clock = asyncio.get_running_loop().time
     began, asked, count = clock(), 0, _Count()
     while True:
         asked += 1
-        come = False
+        come = has_stopped = False
         failure: ModelError | None = None
         try:
-            async with aclosing(model.stream(request)) as deltas:
+            async with aclosing(_begun(model.stream(request))) as deltas:
                 async for said in deltas:
                     come = True
                     delta = _checked(said)
                     count.add(delta)
+                    has_stopped = has_stopped or isinstance(delta, Stop)
                     yield delta
+            if not has_stopped:
+                failure = ModelInterruptedError("it ended without a Stop")
         except ModelError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - one of somebody else's may raise anything
             # Its message is left out: it may quote the request, and the key.
+            log.warning("the model raised {}", raised_at(error))
             failure = ModelError(f"it raised {type(error).__name__}")
         if failure is None:
             return

@@ -132,6 +132,13 @@ class ChunkReader:
         if chunk.usage is not None:
             yield chunk.usage.counted()
 
+    def finish(self) -> Iterator[Delta]:
+        """Yield the `Stop` of an answer that has ended, if the server has not said why it did."""
+        if not self._stopped:
+            self._stopped = True
+            reason = StopReason.TOOL_CALLS if self._calls else StopReason.END
+            yield Stop(StopReason.REFUSAL if self._refused else reason)
+
     def _pieces(self, delta: _Delta) -> Iterator[Delta]:
         reasoning = delta.reasoning_content or delta.reasoning
         if isinstance(reasoning, str) and reasoning:

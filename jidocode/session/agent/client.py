@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
-from jidocode.otp.seconds import INFINITY, require_seconds
+from jidocode.otp.seconds import require_seconds
 from jidocode.session.agent.driver import TurnDriver, WayToAgent
 from jidocode.session.agent.handle import TurnHandle
 from jidocode.session.agent.messages import BeginTurn, OfferedTool
 from jidocode.session.agent.model import ToolDescription
-from jidocode.session.agent.presence import CancelTurns, IsBusy
+from jidocode.session.agent.presence import IsBusy
 from jidocode.session.agent.turn import DEFAULT_LIMITS, TurnLimits
 from jidocode.session.arguments import require_int
 from jidocode.session.conversation import checks
@@ -65,6 +65,7 @@ class AgentClient:
 
         Raises:
             AgentBusyError: A turn is under way, and it is not to wait.
+            CallTimeoutError: The agent gives no sign of life, and it is not to wait.
             InvalidModelError: The system has no model, or it cannot be made.
             InvalidRequestError: An argument breaks a rule, or there is no *content* but blanks.
             InvalidTimeError: *timeout* is no time.
@@ -122,13 +123,15 @@ class AgentClient:
         """End the turn that is under way, and those that wait for it, whoever has prompted.
 
         It returns when the conversation is written down, as `TurnHandle.cancel`; each turn ends
-        as `cancelled`. With no turn under way it does nothing, and starts no agent.
+        as `cancelled`. With no turn under way it does nothing, and starts no agent. An agent that
+        does not answer is ended by force; its turns end as `interrupted` then, but for those that
+        were cancelled by their handles.
 
         Raises:
             SessionNotFoundError: There is no such session.
             ReadOnlyError: This process has attached to look only.
         """
-        self._way.ask(CancelTurns(), timeout=INFINITY)
+        self._way.cancel_turns()
 
 
 def _says_something(content: str | Sequence[Block]) -> bool:

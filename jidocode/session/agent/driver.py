@@ -5,15 +5,19 @@ are functions, and its policy may ask a person. So the agent, a process of its o
 here, and goes on when their results are in the State. One thread per turn reads what the agent
 sends, whether or not anybody reads the handle, and a few make the calls. What can only be awaited
 is awaited for them in the app's loop; see `system/asynchronous/prompting.py`.
+
+The agent also sends signs of life. One that gives none, since its model blocks its process, cannot
+end a turn: it is ended then, and whoever prompted has the outcome that the turn should have had.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, Self
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
@@ -22,18 +26,19 @@ from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
     CallError,
+    CallTimeoutError,
     HostError,
     JidocodeError,
     RegistryNotRunningError,
     SessionNotFoundError,
     ToolCallRunningError,
 )
-from jidocode.otp.server.streams import CallStream
 from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import (
     Began,
     BeginTurn,
+    CallLost,
     CallMade,
     CallWaits,
     CancelTurn,
@@ -45,6 +50,7 @@ from jidocode.session.agent.messages import (
     Waits,
 )
 from jidocode.session.agent.model import Delta, TextDelta
+from jidocode.session.agent.presence import PATIENCE
 from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.conversation.blocks import NOTHING_USED
 from jidocode.session.conversation.changes import ToolResult
@@ -57,16 +63,49 @@ StoppablePolicy = Callable[[ToolRequest, Stop], Decision]
 SIDE_BY_SIDE = 8
 """How many calls that only read are made at once."""
 
+LOOK = 0.5
+"""Seconds of silence after which it is looked whether an agent is to be waited for any more."""
+
 _TOO_LATE = Deny("the turn has ended")
 
 _GONE = (CallError, HostError, RegistryNotRunningError, SessionNotFoundError)
 """What a turn that is under way ends with, if its agent does, or all."""
 
 
-class WayToAgent(Protocol):
-    """How a driver reaches the agent of a session, and the tools of that."""
+class TurnStream(Protocol):
+    """What an agent sends of a turn, and the agent itself."""
 
-    def open(self, request: BeginTurn) -> CallStream:
+    def __enter__(self) -> Self:
+        """Read until the end of the block."""
+        ...
+
+    def __exit__(self, *error: object) -> None:
+        """Read no more."""
+        ...
+
+    def parts(self, seconds: float) -> Iterator[Sequence[TurnPart] | None]:
+        """Yield what comes, and None whenever nothing has for so many *seconds*."""
+        ...
+
+    def result(self) -> TurnResult:
+        """Return how the turn ended, once no more comes."""
+        ...
+
+    def end_agent(self) -> None:
+        """End the agent by force, and wait for nothing."""
+        ...
+
+
+class WayToAgent(Protocol):
+    """How a driver reaches the agent of a session, and the tools of that.
+
+    Attributes:
+        call_timeout: Seconds that it has for a sign of life.
+    """
+
+    call_timeout: float
+
+    def open(self, request: BeginTurn) -> TurnStream:
         """Begin a turn, and start the agent if need be."""
         ...
 
@@ -74,8 +113,12 @@ class WayToAgent(Protocol):
         """Tell the agent something; lost if there is none."""
         ...
 
-    def ask(self, request: object, *, timeout: float | None = None) -> bool:
+    def ask(self, request: object) -> bool:
         """Ask the agent something; no, if there is none."""
+        ...
+
+    def cancel_turns(self) -> None:
+        """End all of its turns; return when the conversation is written down."""
         ...
 
     def tools(self, stop: Stop | None = None) -> Toolbox:
@@ -104,7 +147,10 @@ class TurnDriver:
         self._stops: set[Stop] = set()
         self._answered: set[str] = set()
         self._ended = False
-        self._cancelled = False
+        self._cancelled_at: float | None = None
+        self._time_up_at: float | None = None
+        self._is_heard = False
+        self._heard_at = 0.0
         self._text = ""
         self._is_answered = False
         self._usage = NOTHING_USED
@@ -121,7 +167,8 @@ class TurnDriver:
 
     def cancel(self) -> None:
         """Have the turn end."""
-        self._cancelled = True
+        if self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
         self._tell(CancelTurn(self._request.turn_id))
 
     def _tell(self, message: object) -> None:
@@ -140,28 +187,64 @@ class TurnDriver:
             if not self.progress.accepted:
                 self.progress.refuse(error)
                 return
-            outcome = TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
-            result = TurnResult(outcome=outcome, text=self._text, usage=self._usage, error=error)
+            result = self._broken_off(error)
         self._stop_calls()
         self.progress.end(result)
+
+    def _broken_off(self, error: Exception) -> TurnResult:
+        outcome = TurnOutcome.INTERRUPTED if isinstance(error, _GONE) else TurnOutcome.FAILED
+        told: Exception | None = error
+        if isinstance(error, ActorExitedError) and self._due_since() is not None:
+            is_cancelled = self._cancelled_at is not None
+            outcome = TurnOutcome.CANCELLED if is_cancelled else TurnOutcome.TIMEOUT
+            told = None
+        return TurnResult(outcome=outcome, text=self._text, usage=self._usage, error=told)
 
     def _drive(self) -> TurnResult:
         try:
             return self._follow()
         except ActorExitedError:
-            # One that was about to die has got it, and done nothing: what it does first of all
-            # has an id, and is there once.
-            if self.progress.accepted:
+            # One that was about to die has got it, and done nothing, not even said so: what it does
+            # first of all has an id, and is there once.
+            if self._is_heard or self._cancelled_at is not None:
                 raise
             return self._follow()
 
     def _follow(self) -> TurnResult:
         with self._way.open(self._request) as stream:
-            for parts in stream:
+            self._heard_at = time.monotonic()
+            for parts in stream.parts(LOOK):
+                if parts is None:
+                    self._bear_silence(stream)
+                    continue
+                self._is_heard, self._heard_at = True, time.monotonic()
                 for part in parts:
                     self._take(part)
-            result: TurnResult = stream.result()
-            return result
+            return stream.result()
+
+    def _bear_silence(self, stream: TurnStream) -> None:
+        """Wait on for an agent that says nothing, unless that is enough.
+
+        Raises:
+            CallTimeoutError: It has not even taken notice of the turn.
+        """
+        now, patience = time.monotonic(), self._way.call_timeout
+        due_since = self._due_since()
+        if due_since is not None and now - max(due_since, self._heard_at) >= PATIENCE:
+            silence = now - self._heard_at
+            log.warning(
+                "an agent that is to end a turn gives no sign of life for {:.1f} s", silence
+            )
+            stream.end_agent()
+        elif not (self._is_heard or self._request.waits) and now - self._heard_at >= patience:
+            raise CallTimeoutError("the agent", patience)
+
+    def _due_since(self) -> float | None:
+        """Return since when the turn should have ended; None if it may go on."""
+        if self._cancelled_at is not None:
+            return self._cancelled_at
+        time_up_at = self._time_up_at
+        return time_up_at if time_up_at is not None and time.monotonic() >= time_up_at else None
 
     def _take(self, part: TurnPart) -> None:
         match part:
@@ -169,6 +252,9 @@ class TurnDriver:
                 self._accept()
             case Began():
                 self._agent = part.agent
+                seconds = self._request.limits.timeout
+                if seconds is not None:
+                    self._time_up_at = time.monotonic() + seconds
                 self._accept()
             case MakeCalls():
                 for call in part.calls:
@@ -203,7 +289,9 @@ class TurnDriver:
 
     def _accept(self) -> None:
         self.progress.accept()
-        if self._cancelled:  # the agent may not have had the turn when it was told, nor been there
+        if (
+            self._cancelled_at is not None
+        ):  # the agent may not have had the turn when it was told, nor been there
             self.cancel()
 
     # In the threads of calls
@@ -234,6 +322,8 @@ class TurnDriver:
                 pass  # the turn has just ended, and the agent says what comes of the call
             except BaseException as error:  # noqa: BLE001 - sys.exit() in a tool, too: the turn goes on
                 log.warning("what came of a call of a tool is not known: {}", describe(error))
+                self._tell(CallLost(self._request.turn_id, call.id))
+                return
             else:
                 self._show(result)
             self._tell(CallMade(self._request.turn_id, call.id))

@@ -176,7 +176,7 @@ class TurnHandle:
         The request to the model is closed, commands that its calls of tools run get a SIGTERM,
         and each of its calls has a result. A tool of the app's own, or a policy that is being
         asked, goes on in its thread, for it cannot be ended, and what it returns is dropped; a
-        coroutine function is cancelled.
+        coroutine function is cancelled. An agent that gives no sign of life is ended by force.
         """
         self._progress.request_cancel()
         return self.result()

@@ -68,6 +68,13 @@ class CallMade(Struct, frozen=True):
     call_id: str
 
 
+class CallLost(Struct, frozen=True):
+    """Nobody knows what came of a call; it gets a result that says so, if it has none (a cast)."""
+
+    turn_id: str
+    call_id: str
+
+
 class CallWaits(Struct, frozen=True):
     """A call is not made before a policy has allowed it (a cast)."""
 

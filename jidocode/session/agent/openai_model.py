@@ -223,6 +223,8 @@ class OpenAIModel:
                         return
                     raise ModelUnavailableError("the stream ended before the answer did")
                 if event.data.startswith("[DONE]"):
+                    for delta in reader.finish():
+                        yield delta
                     ended, deadline = True, min(deadline, clock() + HANGING_UP)
                     continue
                 characters += len(event.data)

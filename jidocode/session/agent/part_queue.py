@@ -46,6 +46,10 @@ class PartQueue:
                 self._on_gone()
                 return
 
+    async def beat(self) -> bool:
+        """Send a sign of life; return whether anybody reads."""
+        return await self._send(())
+
     async def finish(self) -> None:
         """Return when all has been sent."""
         self._ends = True

@@ -6,13 +6,17 @@ or awaits it.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from jidocode.errors import ActorExitedError, NoProcessError
+from jidocode.errors import ActorExitedError, CallTimeoutError, NoProcessError
 from jidocode.session.starting import AGENT, Ask
+
+PATIENCE = 3.0
+"""Seconds without a sign of life after which an agent that is to end a turn cannot: it is ended."""
 
 _Step = TypeVar("_Step")
 
@@ -34,3 +38,20 @@ def asking_agent(
     except (NoProcessError, ActorExitedError):
         return False
     return answer
+
+
+def cancelling_turns(
+    ask: Ask[_Step], session_id: str, end_agent: Callable[[], object]
+) -> Generator[_Step, Any, None]:
+    """End all turns of the agent of a session; if it does not even answer, have *end_agent* do it.
+
+    Its conversation may be long, and its State slow: as long as it answers it is waited for.
+    """
+    while True:
+        with suppress(CallTimeoutError):
+            yield from asking_agent(ask, session_id, CancelTurns(), PATIENCE)
+            return
+        try:
+            yield from asking_agent(ask, session_id, IsBusy(), PATIENCE)
+        except CallTimeoutError:
+            end_agent()

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from jidocode.base import log
 from jidocode.base.refs import ActorRef
+from jidocode.base.text import raised_at
 from jidocode.errors import (
     CallError,
     ContextOverflowError,
@@ -53,13 +54,14 @@ from jidocode.session.agent.turn import (
     StopTools,
     TimeUp,
     ToolEnded,
+    ToolLost,
     Turn,
     TurnOutcome,
 )
 from jidocode.session.agent.writing import MessageWriter, arguments_of, completion_of, name_of
 from jidocode.session.conversation import checks
 from jidocode.session.conversation.blocks import NOTHING_USED, Usage
-from jidocode.session.conversation.changes import MessageStatus, new_record_id
+from jidocode.session.conversation.changes import MessageStatus, ToolCall, new_record_id
 from jidocode.session.manager.client import AsyncManagerClient
 from jidocode.session.record import SessionConfig
 from jidocode.session.state.client import AsyncStateClient
@@ -138,6 +140,10 @@ class RunningTurn:
     def call_ended(self, call_id: str) -> None:
         """A call has its result."""
         self._events.put_nowait(ToolEnded(call_id))
+
+    def call_lost(self, call_id: str) -> None:
+        """Nobody knows what came of a call."""
+        self._events.put_nowait(ToolLost(call_id))
 
     def await_permission(self, call_id: str) -> None:
         """A call waits for permission."""
@@ -253,6 +259,7 @@ class RunningTurn:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
+            log.warning("the model raised {}", raised_at(error))
             self._events.put_nowait(ModelFailed(ModelError(f"it raised {type(error).__name__}")))
         else:
             self._events.put_nowait(ModelEnded())
@@ -325,8 +332,8 @@ class RunningTurn:
     async def _answer(self, call: CalledTool, content: str) -> None:
         # As its maker, until it has the result: whoever was told to make it may begin only now, and
         # would find a call that somebody has begun and given up.
-        with making() as maker, suppress(InvalidRequestError):  # it has its result already
-            with suppress(ToolCallRunningError):
+        with making() as maker:
+            with suppress(ToolCallRunningError, InvalidRequestError):
                 await self._state.add_tool_call(
                     name_of(call),
                     arguments_of(call),
@@ -335,8 +342,12 @@ class RunningTurn:
                     owner=self._agent,
                     maker=maker,
                 )
-            settled = await self._state.add_tool_result(call.id, content, is_error=True)
-            if settled.result is not None:
+            settled: ToolCall | None
+            try:
+                settled = await self._state.add_tool_result(call.id, content, is_error=True)
+            except InvalidRequestError:  # it has its result already
+                settled = await self._state.tool_call(call.id)
+            if settled is not None and settled.result is not None:
                 self.parts.add(settled.result)
 
     async def _abandon(self) -> None:

@@ -24,6 +24,7 @@ from jidocode.otp.server.results import CallResult, Refuse, Reply, Result
 from jidocode.session.agent.compaction import Gauge
 from jidocode.session.agent.messages import (
     BeginTurn,
+    CallLost,
     CallMade,
     CallWaits,
     CancelTurn,
@@ -131,6 +132,10 @@ class Agent(AsyncGenServer):
                 for turn in self._those_of(request.turn_id):
                     turn.call_ended(request.call_id)
                 return None
+            case CallLost():
+                for turn in self._those_of(request.turn_id):
+                    turn.call_lost(request.call_id)
+                return None
             case CancelTurn():
                 for turn in self._those_of(request.turn_id):
                     turn.cancel()
@@ -176,6 +181,8 @@ class Agent(AsyncGenServer):
         if self._turns[0] is not turn:
             turn.parts.add(Waits())
             await turn.wake.wait()
+        elif not await turn.parts.beat():  # this process was blocked, and nobody waits any more
+            turn.cancel()
         if turn.cancelled:
             return turn.result(TurnOutcome.CANCELLED)
         model = self._made()
@@ -190,7 +197,9 @@ class Agent(AsyncGenServer):
     def _made(self) -> Model:
         if self._model is None:
             if self._spec is None:
-                raise InvalidModelError("the system has none: SessionSystem(model=ModelSpec(...))")
+                raise InvalidModelError(
+                    "the system has no model: SessionSystem(model=ModelSpec(...))"
+                )
             self._model = self._spec.make()
         return self._model
 

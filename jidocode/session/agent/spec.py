@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from attrs import Attribute, field, frozen
 
+from jidocode.base import log
 from jidocode.base.records import Record
-from jidocode.base.text import describe, quote
+from jidocode.base.text import describe, line, quote, raised_at
 from jidocode.errors import InvalidModelError
 from jidocode.session.agent.model import Model
 
@@ -59,7 +60,7 @@ class ModelSpec(Record):
         """Return the model, here.
 
         Raises:
-            InvalidModelError: It cannot be imported, or does not take the options.
+            InvalidModelError: It cannot be imported, does not take the options, or is no model.
         """
         module, _, attribute = self.name.partition(":")
         try:
@@ -68,15 +69,27 @@ class ModelSpec(Record):
             raise InvalidModelError(f"there is no model {self.name}: {describe(error)}") from error
         problem = ""
         try:
-            return cast("Model", made(**self.options))
+            model = made(**self.options)
         except InvalidModelError:
             raise
-        except TypeError as error:
-            # Python's own words about arguments have their names in them, and not their values.
-            problem = describe(error) if _of_python(error) else type(error).__name__
         except Exception as error:  # noqa: BLE001 - whatever it is, it may quote a key
             problem = type(error).__name__
+            if isinstance(error, TypeError) and _of_python(error):
+                # Its words about arguments have their names in them, and not their values.
+                problem = describe(error)
+            log.warning("the model {} cannot be made: it raised {}", self.name, raised_at(error))
+        else:
+            return self._checked(model)
         raise InvalidModelError(f"the model {self.name} cannot be made with its options: {problem}")
+
+    def _checked(self, model: object) -> Model:
+        for name in ("stream", "aclose"):
+            if not callable(getattr(model, name, None)):
+                raise InvalidModelError(
+                    f"{self.name} must make an object with the methods stream and aclose, "
+                    f"and made a {line(type(model).__name__)}, which has no {name}"
+                )
+        return cast("Model", model)
 
 
 def _of_python(error: TypeError) -> bool:

@@ -118,6 +118,12 @@ class ToolEnded(Struct, frozen=True):
     call_id: str
 
 
+class ToolLost(Struct, frozen=True):
+    """Whoever made a call does not know what came of it."""
+
+    call_id: str
+
+
 class Cancel(Struct, frozen=True):
     """Somebody wants the turn to end."""
 
@@ -126,7 +132,7 @@ class TimeUp(Struct, frozen=True):
     """The turn has taken as long as it may."""
 
 
-Event = Came | ModelEnded | ModelFailed | ToolEnded | Cancel | TimeUp
+Event = Came | ModelEnded | ModelFailed | ToolEnded | ToolLost | Cancel | TimeUp
 
 # What is done
 
@@ -190,6 +196,7 @@ _NOT_MADE = {
     StopReason.CONTENT_FILTER: TurnOutcome.CONTENT_FILTER,
     StopReason.REFUSAL: TurnOutcome.REFUSAL,
 }
+_LOST = "nobody knows what came of the call: it may be done in part"
 _WHY = {
     TurnOutcome.CANCELLED: "the turn was cancelled",
     TurnOutcome.TIMEOUT: "the turn took longer than it may",
@@ -266,6 +273,11 @@ class Turn:
                 if self._running.pop(call_id, None) is None or self._running:
                     return []
                 return self._go_on()
+            case ToolLost(call_id):
+                call = self._running.get(call_id)
+                if call is None:
+                    return []
+                return [AnswerCall(call, _LOST), *self.handle(ToolEnded(call_id))]
             case Cancel():
                 return self._break_off(TurnOutcome.CANCELLED)
             case TimeUp():

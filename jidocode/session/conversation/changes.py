@@ -31,8 +31,8 @@ MessageStatus = Literal["complete", "aborted", "interrupted"]
 FileAccessKind = Literal["read", "write"]
 ChunkKind = Literal["text", "reasoning"]
 
-INTERRUPTED_CALL = "interrupted: the session crashed before there was a result"
-"""The result of a tool call that was open at a crash. The tool may have run."""
+INTERRUPTED_CALL = "interrupted before there was a result; the tool may have run"
+"""The result of a tool call that nobody makes any more: somebody has died, or given it up."""
 
 
 def now() -> datetime:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from jidocode.base import log
+from jidocode.base.contained import ContainedError, contained
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stopped
 from jidocode.base.text import describe, quote
@@ -218,7 +219,8 @@ class ToolCalls:
         Raises:
             PolicyDeniedError: It is not allowed.
         """
-        subject, protected = tool.subject(arguments), False
+        with contained():
+            subject, protected = tool.subject(arguments), False
         if tool.kind is ToolKind.EDIT:
             subject, protected = yield from _edited(subject)
         settings = yield from _twice(lambda session: session.state.settings())
@@ -369,7 +371,7 @@ def _twice(ask: Callable[[ToolContext], T]) -> Steps[T]:
 def _told(error: Exception) -> str:
     if isinstance(error, Stopped):
         return "the call was cancelled"
-    if isinstance(error, (JidocodeError, OSError)):
+    if isinstance(error, (JidocodeError, OSError, ContainedError)):
         with contextlib.suppress(Exception):  # its class may have broken it
             return str(error) or describe(error)
     return describe(error)

@@ -103,7 +103,7 @@ AsyncPolicy = Callable[[ToolRequest], Decision | Awaitable[Decision]]
 def read_only(request: ToolRequest) -> Decision:
     """Deny all that changes something: the policy where no other is given."""
     del request
-    return Deny("this session is read-only")
+    return Deny("no policy here allows it")
 
 
 def allow_all(request: ToolRequest) -> Decision:

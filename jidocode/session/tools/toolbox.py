@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from jidocode.base.contained import contained
 from jidocode.base.stepwise import carry_out
 from jidocode.errors import InvalidToolError
 from jidocode.session.tools.steps import Decide, Run, Step, UndecidedError, Use
@@ -83,7 +84,8 @@ class Toolbox:
             case Run():
                 if is_awaited(step.tool.run):
                     raise InvalidToolError(f"tool {step.tool.name} can only be awaited")
-                return step.tool.run(self._context, step.arguments)
+                with contained():
+                    return step.tool.run(self._context, step.arguments)
             case Decide():
                 return self._decide(step)
 
@@ -96,11 +98,10 @@ class Toolbox:
 
         def decide() -> None:
             try:
-                decisions.append(step.policy(step.request))
+                with contained():
+                    decisions.append(step.policy(step.request))
             except Exception as error:  # noqa: BLE001 - raised where it is waited for
                 failures.append(error)
-            except BaseException as error:  # noqa: BLE001 - as sys.exit() does, and ends nobody else
-                failures.append(RuntimeError(type(error).__name__))
 
         thread = threading.Thread(target=decide, name="jidocode-policy", daemon=True)
         thread.start()

@@ -9,7 +9,7 @@ from jidocode._host.deadline import Deadline
 from jidocode._host.sharing import Changes
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.seconds import INFINITY, require_seconds
-from jidocode.session.agent.presence import CancelTurns, IsBusy, asking_agent
+from jidocode.session.agent.presence import IsBusy, asking_agent
 from jidocode.session.agent.turn import DEFAULT_LIMITS
 from jidocode.system.asynchronous.loops import current_loop
 from jidocode.system.asynchronous.waiting import in_thread, wait_for
@@ -130,15 +130,12 @@ class AsyncAgentClient:
 
     async def busy(self) -> bool:
         """Whether a turn is under way, or waits, whoever has prompted; see `AgentClient.busy`."""
-        return await self._ask(IsBusy(), None)
+        ask = self._system.router.ask
+        return await self._runner.carry_out(asking_agent(ask, self._session_id, IsBusy(), None))
 
     async def cancel(self) -> None:
         """End all turns, whoever has prompted; see `AgentClient.cancel`.
 
         If it is cancelled, they end all the same.
         """
-        await self._ask(CancelTurns(), INFINITY)
-
-    async def _ask(self, request: object, timeout: float | None) -> bool:
-        plan = asking_agent(self._system.router.ask, self._session_id, request, timeout)
-        return await self._runner.carry_out(plan)
+        await self._runner.carry_out(self._system.cancelling_turns(self._session_id))

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 from weakref import ref
 
+from jidocode.base.contained import contained
 from jidocode.base.stop import Stop, Stopped
 from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.from_threads import Await
@@ -101,7 +102,8 @@ class AsyncioLoop:
 
         def have_awaited(work: Callable[[], Awaitable[T]], stop: Stop) -> T:
             async def do() -> T:
-                return await work()
+                with contained(asyncio.CancelledError, GeneratorExit):
+                    return await work()
 
             task = do()
             try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jidocode._host.deadline import Deadline
+from jidocode.base.contained import contained
 from jidocode.base.stepwise import carry_out_async
 from jidocode.session.tools.steps import Decide, Run, Step, UndecidedError, Use
 from jidocode.session.tools.tool import is_awaited
@@ -104,8 +105,11 @@ class _Take:
         if is_awaited(run):
             result = run(self._session, arguments)
         else:
-            result = await in_thread(lambda: run(self._waiting, arguments))
-        return await result if inspect.isawaitable(result) else result
+            result = await in_thread(lambda: _call(run, self._waiting, arguments))
+        if not inspect.isawaitable(result):
+            return result
+        with contained(current_loop().cancelled, GeneratorExit):
+            return await result
 
     async def _decide(self, step: Decide) -> object:
         deadline = Deadline.after(self._patience)
@@ -114,11 +118,19 @@ class _Take:
         if is_awaited(policy):
             decision = policy(request)
         else:
-            decision = _one(await in_thread_until(deadline.at, lambda: policy(request)))
+            decision = _one(await in_thread_until(deadline.at, lambda: _call(policy, request)))
         if not inspect.isawaitable(decision):
             return decision
         awaitable = decision
-        return _one(await current_loop().within(deadline.left, lambda: awaitable))
+        loop = current_loop()
+        with contained(loop.cancelled, GeneratorExit):
+            return _one(await loop.within(deadline.left, lambda: awaitable))
+
+
+def _call(function: Callable[..., object], *args: object) -> object:
+    """Call *function*, one of the app's, in a thread."""
+    with contained():
+        return function(*args)
 
 
 def _one(found: tuple[object] | None) -> object:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import trio
 
+from jidocode.base.contained import contained
 from jidocode.base.stop import Stop, Stopped
 from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.from_threads import Await
@@ -87,7 +88,7 @@ class TrioLoop:
             scope = trio.CancelScope()
 
             async def do() -> tuple[T] | None:
-                with scope:
+                with scope, contained(trio.Cancelled, GeneratorExit):
                     return (await work(),)
                 return None
 

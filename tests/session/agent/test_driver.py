@@ -60,7 +60,7 @@ class DyingAgent:
     def __exit__(self, *_error: object) -> None:
         pass
 
-    def __iter__(self) -> Iterator[tuple[TurnPart, ...]]:
+    def parts(self, _seconds: float) -> Iterator[tuple[TurnPart, ...] | None]:
         yield self._parts
         raise ActorExitedError("agent", Killed(9))
 
@@ -86,7 +86,7 @@ class Toolbox:
 class CancelledAgent(DyingAgent):
     """One that has given a call its result while it was made, and that waits for its end."""
 
-    def __iter__(self) -> Iterator[tuple[TurnPart, ...]]:
+    def parts(self, _seconds: float) -> Iterator[tuple[TurnPart, ...] | None]:
         yield self._parts
         assert self.gate.wait(20)
         yield (REFUSED,)

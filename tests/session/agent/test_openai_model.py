@@ -256,7 +256,8 @@ def test_a_server_may_leave_out_why_the_answer_ended() -> None:
     """As long as it says that it has."""
     told = ask([[HEAD, event(content="hello"), DONE]])
 
-    assert (told.error, told.message.text, told.message.stop) == (None, "hello", None)
+    assert told.error is None
+    assert (told.message.text, told.message.stop) == ("hello", StopReason.END)
 
 
 def test_an_answer_takes_no_longer_than_it_may() -> None:

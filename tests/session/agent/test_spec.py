@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from jidocode.base import log
 from jidocode.errors import InvalidModelError
 from jidocode.session.agent.model import Delta, ModelRequest, TextDelta
 from jidocode.session.agent.openai_model import OpenAIModel
@@ -95,6 +96,43 @@ def test_what_cannot_be_made_says_why(name: str, options: dict[str, Any], said: 
     assert said in str(caught.value)
     assert SECRET not in str(caught.value)
     assert caught.value.__context__ is None or SECRET not in str(caught.value.__context__)
+
+
+def test_the_log_says_where_a_constructor_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not with which message, which may quote the key."""
+    lines: list[log.Line] = []
+    monkeypatch.setattr(log, "_target", lines.append)
+    with pytest.raises(InvalidModelError):
+        ModelSpec(HERE, {"api_key": SECRET}).make()
+
+    (line,) = lines
+    assert f"ValueError at {__file__}:" in line.text
+    assert "in Parrot.__init__" in line.text or "in __init__" in line.text
+    assert SECRET not in line.text
+
+
+class Mute:
+    """No model."""
+
+    async def aclose(self) -> None: ...
+
+
+class Endless:
+    """No model either."""
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
+        yield TextDelta(str(request))
+
+
+@pytest.mark.parametrize(("attribute", "lacks"), [("Mute", "stream"), ("Endless", "aclose")])
+def test_what_is_made_and_is_no_model_is_refused(attribute: str, lacks: str) -> None:
+    with pytest.raises(InvalidModelError) as caught:
+        ModelSpec(f"{__name__}:{attribute}").make()
+
+    assert str(caught.value) == (
+        f"{__name__}:{attribute} must make an object with the methods stream and aclose, "
+        f"and made a {attribute}, which has no {lacks}"
+    )
 
 
 def test_what_is_missing_is_said_in_a_sentence() -> None:

@@ -42,6 +42,7 @@ from jidocode.session.agent.turn import (
     StopTools,
     TimeUp,
     ToolEnded,
+    ToolLost,
     Turn,
     TurnLimits,
     TurnOutcome,
@@ -104,6 +105,18 @@ def test_tools_that_only_read_run_side_by_side() -> None:
 
     assert batches == [["c0", "c1"], ["c2"], ["c3"], ["c4"], []]
     assert actions == [AskModel()]
+
+
+def test_a_call_that_was_lost_is_answered() -> None:
+    """By whoever has asked for it; the turn goes on when all have a result."""
+    turn = begun()
+    answer(turn, call(0, "read"), call(1, "read"))
+    (lost,) = turn.handle(ToolLost("c0"))
+
+    assert isinstance(lost, AnswerCall)
+    assert (lost.call.id, "may be done" in lost.content) == ("c0", True)
+    assert turn.handle(ToolLost("c0")) == []
+    assert turn.handle(ToolEnded("c1")) == [AskModel()]
 
 
 @pytest.mark.parametrize(
