@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -11,12 +10,10 @@ from jidocode.base.text import line
 from jidocode.cli.chat.asking import unasked
 from jidocode.cli.chat.ending import leave
 from jidocode.cli.chat.text import fit, subject_of
-from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.output import plain, print_json
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import TurnResult
 from jidocode.session.agent.model import TextDelta
-from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.conversation.changes import ToolResult
 
 if TYPE_CHECKING:
@@ -32,10 +29,10 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
         for event in turn:
             show(event)
         result = turn.result()
-    except KeyboardInterrupt:
-        result = turn.cancel()
-    except BaseException:  # a signal, or nobody reads any more
-        leave(turn)
+    except BaseException as error:  # a signal, or nobody reads any more
+        left = leave(turn)
+        if as_json and left is not None and isinstance(error, SystemExit):
+            _print_data(left)
         raise
     if as_json:
         _print_data(result)
@@ -46,7 +43,7 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
     if not as_json:
         why = f": {result.error}" if result.error is not None else ""
         click.ClickException(line(f"{result.outcome.value}{why}")).show()
-    return SIGNALLED + signal.SIGINT if result.outcome is TurnOutcome.CANCELLED else 1
+    return 1
 
 
 def _print_data(event: TurnEvent | TurnResult) -> None:
