@@ -164,12 +164,13 @@ def check_servers(servers: Iterable[object]) -> tuple[McpServer, ...]:
     for server in servers:
         if not isinstance(server, McpServer):
             raise InvalidMcpServerError(f"an MCP server must be an McpServer, not {quote(server)}")
-        other = checked.setdefault(server.prefix, server)
-        if other is not server:
+        other = checked.get(server.prefix)
+        if other is not None:
             raise InvalidMcpServerError(
                 f"the tools of two MCP servers would begin with {server.prefix}__: "
                 f"{quote(other.name)} and {quote(server.name)}"
             )
+        checked[server.prefix] = server
     if len(checked) > MAX_SERVERS:
         raise InvalidMcpServerError(f"a session has {MAX_SERVERS} MCP servers at most")
     if checked and importlib.util.find_spec("mcp") is None:
