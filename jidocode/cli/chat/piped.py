@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> int:
     """Prompt once, print what happens, and return the exit status."""
     turn = session.agent.prompt(said, policy=unasked(policy))
-    show = _print_data if as_json else _Printer().show
+    show = partial(_print_data, session.id) if as_json else _Printer().show
     try:
         for event in turn:
             show(event)
@@ -32,10 +33,10 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
     except BaseException as error:  # a signal, or nobody reads any more
         left = leave(turn)
         if as_json and left is not None and isinstance(error, SystemExit):
-            _print_data(left)
+            _print_data(session.id, left)
         raise
     if as_json:
-        _print_data(result)
+        _print_data(session.id, result)
     else:
         click.echo()
     if result.ok:
@@ -46,8 +47,8 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
     return 1
 
 
-def _print_data(event: TurnEvent | TurnResult) -> None:
-    print_json({"event": type(event).__name__, **plain(event)})
+def _print_data(session_id: str, event: TurnEvent | TurnResult) -> None:
+    print_json({"event": type(event).__name__, "session_id": session_id, **plain(event)})
 
 
 class _Printer:
