@@ -14,6 +14,7 @@ import click
 
 from jidocode.cli.model import base_url_option, model_option, model_spec
 from jidocode.cli.options import (
+    ProjectFolder,
     attach,
     complete_session,
     complete_system,
@@ -32,9 +33,7 @@ _READ_ONLY = "read-only"
 
 
 @click.command("chat")
-@click.argument(
-    "project", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
-)
+@click.argument("project", type=ProjectFolder(), required=False)
 @click.option("--new", is_flag=True, help="Begin a new conversation.")
 @click.option(
     "--session",
