@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from model_servers import Step, event, said, serving
 from shell import COMMAND, SECONDS, environment
@@ -44,6 +45,9 @@ def running(*words: str, said: bytes = b"") -> Generator[subprocess.Popen[bytes]
 def ended(process: subprocess.Popen[bytes], number: int) -> tuple[int, bytes]:
     """Send the signal *number*; return the status, and what is said about it."""
     assert process.stderr is not None
+    # Python calls no handler of a signal that comes as it is about to wait, until it has waited.
+    waiting = psutil.Process(process.pid)
+    eventually(lambda: waiting.status() == psutil.STATUS_SLEEPING, timeout=SECONDS)
     process.send_signal(number)
     return process.wait(SECONDS), process.stderr.read()
 
