@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+from jidocode.cli.ending import end_by_signals
+
 
 def main() -> None:
     """Carry out the command that the arguments say."""
+    end_by_signals()
     _take_standard_streams()
     try:
         from jidocode.cli.main import command  # noqa: PLC0415 - it needs an extra
@@ -17,8 +20,6 @@ def main() -> None:
         if error.name != "click":
             raise
         sys.exit("the command line needs click: pip install 'jidocode[cli]'")
-    except KeyboardInterrupt:  # before click takes care of it
-        sys.exit(1)
     except OSError as error:  # what click itself prints cannot be written
         sys.exit(f"Error: {error.strerror}")
 

@@ -112,11 +112,16 @@ class JidocodeError(Exception):
     """The message, with the attributes in braces; empty if the arguments are the message."""
 
     def __str__(self) -> str:
-        return self.message
+        return f"{self.message}; {self._advice}" if self._advice else self.message
+
+    @property
+    def _advice(self) -> str:
+        """What an app calls then, if anything helps: in `str`, for whoever writes the app."""
+        return ""
 
     @property
     def message(self) -> str:
-        """One sentence for a person."""
+        """One sentence for a person, who may have nothing but a command line."""
         if self._sentence:
             return self._sentence.format_map(
                 {name: _shown(name, vars(self)[name]) for name in vars(self)}
@@ -463,14 +468,12 @@ class SessionNotFoundError(SessionError, LookupError):
     @property
     def message(self) -> str:
         """One sentence for a person."""
-        why = (
-            ""
-            if self.ended is None
-            else (
-                f": it has ended ({self.ended}); if it has a journal, resume_session opens it again"
-            )
-        )
+        why = "" if self.ended is None else f": it has ended ({self.ended})"
         return f"no session {line(self.wanted)}{why}"
+
+    @property
+    def _advice(self) -> str:
+        return "" if self.ended is None else "if it has a journal, resume_session opens it again"
 
 
 class InvalidSessionIdError(SessionError, ValueError):
@@ -687,10 +690,14 @@ class ProjectAlreadyOpenError(SessionError):
         if self.nested:
             return (
                 f"the project lies inside, or around, the one of {session}{where}"
-                "; allow_nested permits that"
+                "; the setting allow_nested permits that"
             )
-        hint = "" if self.pid is not None else "; open_session returns that one"
-        return f"the project is already open in {session}{where}{hint}"
+        return f"the project is already open in {session}{where}"
+
+    @property
+    def _advice(self) -> str:
+        is_here = self.pid is None and not self.nested
+        return "open_session returns that one" if is_here else ""
 
 
 class ProjectGoneError(SessionError):
@@ -712,7 +719,7 @@ class ProjectGoneError(SessionError):
         now = ", and something else stands there now" if self.replaced else ""
         return (
             f"the project folder {quote(self.path)} was deleted while its session is open{now}; "
-            "to go on with another one, stop the session and resume it with project_path"
+            "to go on with another one, stop the session and resume it there"
         )
 
 
@@ -839,11 +846,15 @@ class AgentError(SessionError):
 class AgentBusyError(AgentError):
     """A turn of this session is under way already; `prompt(queue=True)` waits for its end."""
 
-    _sentence = "a turn of session {session_id} is under way already; queue=True waits for its end"
+    _sentence = "a turn of session {session_id} is under way already"
 
     def __init__(self, session_id: str) -> None:
         super().__init__(session_id)
         self.session_id = session_id
+
+    @property
+    def _advice(self) -> str:
+        return "queue=True waits for its end"
 
 
 class InvalidMcpServerError(JidocodeError, ValueError):

@@ -43,7 +43,7 @@ def refuse_nested_start() -> None:
     if MARK in os.environ:
         raise HostStartError(
             "this program was started to be the host's interpreter, and is none: "
-            "Settings.python says which Python runs the host"
+            "the setting python says which Python runs the host"
         )
     if _Membership.in_system:
         raise HostStartError(

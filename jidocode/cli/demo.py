@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jidocode.cli.options import ProjectFolder
+
 if TYPE_CHECKING:
     from jidocode.base.refs import ActorRef
     from jidocode.system.handle import SessionHandle
@@ -20,7 +22,7 @@ _PATIENCE = 10.0
 @click.command("demo", short_help="Kill every process of a session and see it come back.")
 @click.argument(
     "project",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ProjectFolder(),
     default=".",
 )
 def command(project: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -43,7 +42,7 @@ def command(session: str | None, system_name: str, *, follow: bool, as_json: boo
                 else:
                     click.echo(_running_line(each))
             return
-        with system.events(session_id) as stream, suppress(KeyboardInterrupt):
+        with system.events(session_id) as stream:
             _follow(stream, as_json=as_json)
             explain_end(system, system_name)
 

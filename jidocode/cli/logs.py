@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -39,7 +39,7 @@ def command(lines: int, system_name: str, *, follow: bool, as_json: bool) -> Non
     from jidocode.cli.output import print_json
     from jidocode.system.logged import read_log
 
-    with suppress(KeyboardInterrupt), attach(system_name) if follow else nullcontext() as system:
+    with attach(system_name) if follow else nullcontext() as system:
         for each in read_log(system_name, last=lines, follow=follow):
             if as_json:
                 print_json(each)

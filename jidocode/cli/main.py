@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import click
 
+from jidocode.cli.ending import end_unread
 from jidocode.cli.options import sentence
 
 COMMANDS = (
@@ -36,10 +37,19 @@ class Commands(click.Group):
             return None
         return cast("click.Command", import_module(f"jidocode.cli.{cmd_name}").command)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments; some are answered at once, such as `--help`."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:
+            end_unread()
+
     def invoke(self, ctx: click.Context) -> Any:
         """Carry out a command; show what it raises of ours as a sentence."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            end_unread()
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:

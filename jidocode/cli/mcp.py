@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jidocode.cli.options import attach, config_option, open_session
+from jidocode.cli.options import ProjectFolder, attach, config_option, open_session
 
 if TYPE_CHECKING:
     from jidocode.bridges.mcp.offer import Offer
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("mcp")
-@click.argument(
-    "project", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
-)
+@click.argument("project", type=ProjectFolder(), required=False)
 @click.option("--system", "system_name", help="Use an open session of that system.")
 @click.option("--session", help="Which one: its id or name; with --system only.")
 @config_option

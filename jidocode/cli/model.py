@@ -12,6 +12,17 @@ from jidocode.cli.key import KEY_VARIABLE, given_key
 if TYPE_CHECKING:
     from jidocode.session.agent.spec import ModelSpec
 
+
+def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return *value* if a server can be there; it is not shown, for a password may be in it."""
+    from jidocode.base.addresses import is_web_address
+
+    del ctx, param
+    if value and not is_web_address(value):
+        raise click.BadParameter("must be an address such as http://127.0.0.1:8080/v1")
+    return value
+
+
 model_option = click.option(
     "--model",
     envvar="JIDOCODE_MODEL",
@@ -20,6 +31,7 @@ model_option = click.option(
 )
 base_url_option = click.option(
     "--base-url",
+    callback=_address,
     envvar="JIDOCODE_BASE_URL",
     show_envvar=True,
     help=f"Where the model's server is, OPENAI_BASE_URL by default; its key is {KEY_VARIABLE}.",

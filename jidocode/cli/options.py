@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,6 +70,27 @@ def complete_session(
         for each in found
         if each.session_id.startswith(incomplete)
     ]
+
+
+class ProjectFolder(click.Path):
+    """A folder that a session can be opened for."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the folder; one with `..` in it, which a session's cannot have, without that."""
+        from jidocode.errors import InvalidSessionError
+        from jidocode.session.project.locate import locate_project
+
+        folder = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if ".." in folder.parts:
+            folder = folder.resolve()
+        try:
+            locate_project(folder)
+        except InvalidSessionError as error:
+            self.fail(error.message, param, ctx)
+        return folder
 
 
 session_argument = click.argument("session", metavar="SESSION", shell_complete=complete_session)

@@ -16,14 +16,38 @@ if TYPE_CHECKING:
     from jidocode.system.system import SessionSystem
 
 
+def _name(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return *value* if a system can be called so."""
+    from jidocode._host.attach.place import require_name
+    from jidocode.errors import InvalidSettingError
+
+    del ctx, param
+    try:
+        return require_name(value)
+    except InvalidSettingError as error:
+        raise click.BadParameter(error.problem) from error
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    from jidocode.otp.seconds import is_seconds
+
+    del ctx, param
+    if value is not None and not is_seconds(value):
+        raise click.BadParameter("must be seconds, 1e9 at most")
+    return value
+
+
 @click.command("serve", short_help="Run a system in the foreground for others to attach.")
-@click.option("--name", default="default", show_default=True, help="By which others attach.")
+@click.option(
+    "--name", default="default", show_default=True, callback=_name, help="By which others attach."
+)
 @config_option
 @model_option
 @base_url_option
 @click.option(
     "--idle-timeout",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_seconds,
     help="Seconds after which it ends if nobody is attached; never by default.",
 )
 @click.option(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jidocode.cli.options import (
+    ProjectFolder,
     archive,
     archived_id,
     attach,
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def _name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return *value* if a session can be called so."""
+    from jidocode.errors import InvalidSessionError
+    from jidocode.session.record import validate_name
+
+    del ctx, param
+    try:
+        return value if value is None else validate_name(value)
+    except InvalidSessionError as error:
+        raise click.BadParameter(error.message) from error
 
 
 @click.group("sessions", short_help="List and keep sessions and their journals.")
@@ -51,7 +64,8 @@ def list_(project: Path | None, config: Path | None, *, as_json: bool) -> None:
 
     found = archive(config).find_all(project)
     if project is not None and not found and not project.exists():
-        raise click.ClickException(f"there is no folder {project}, and no session of one")
+        said = f"there is no folder {project}, and no session of one"
+        raise click.BadParameter(said, param_hint="'--project'")
     if as_json:
         print_json(found)
     else:
@@ -89,8 +103,8 @@ def show(session: str, config: Path | None, *, as_json: bool) -> None:
 
 
 @command.command(short_help="Open a session for a project.")
-@click.argument("project", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--name", help="The folder's name by default.")
+@click.argument("project", type=ProjectFolder())
+@click.option("--name", callback=_name, help="The folder's name by default.")
 @system_option
 @json_option
 def create(project: Path, name: str | None, system_name: str, *, as_json: bool) -> None:
@@ -104,7 +118,7 @@ def create(project: Path, name: str | None, system_name: str, *, as_json: bool) 
 @session_argument
 @click.option(
     "--project",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ProjectFolder(),
     help="Where its project is now, if it was moved.",
 )
 @system_option
@@ -129,15 +143,20 @@ def stop(session: str, system_name: str) -> None:
 @command.command(short_help="Begin a session with a copy of another one.")
 @session_argument
 @click.option("--upto", type=click.IntRange(min=1), help="The last change to copy.")
-@click.option("--name", help="That of the other one by default.")
+@click.option("--name", callback=_name, help="That of the other one by default.")
 @config_option
 @json_option
 def fork(
     session: str, upto: int | None, name: str | None, config: Path | None, *, as_json: bool
 ) -> None:
     """Begin a new session with a copy of the conversation of another one; print its id."""
+    from jidocode.errors import InvalidRequestError
+
     found = archive(config)
-    record = found.fork(archived_id(found, session), upto_seq=upto, name=name)
+    try:
+        record = found.fork(archived_id(found, session), upto_seq=upto, name=name)
+    except InvalidRequestError as error:
+        raise click.BadParameter(error.message, param_hint="'--upto'") from error
     _print_id(record, as_json=as_json)
 
 

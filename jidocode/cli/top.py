@@ -17,12 +17,11 @@ import time
 import tty
 from collections import deque
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from jidocode.cli.ending import end_by_signals
 from jidocode.cli.options import attach, system_option
 
 if TYPE_CHECKING:
@@ -66,24 +65,20 @@ def command(system_name: str) -> None:
         raise click.ClickException("top needs a terminal; `jidocode tree` does not")
     if os.environ.get("TERM", "") in _NO_TERMINALS:
         raise click.ClickException("top needs a terminal that TERM names; `jidocode tree` does not")
-    end_by_signals()  # with the terminal as it was
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     with attach(system_name) as system:
         screen = Screen(system_name, system)
+        signal.signal(signal.SIGINT, lambda _number, _frame: screen.end())
         threading.Thread(target=screen.look_on, daemon=True).start()
         console = Console(highlight=False)
         drawn = None
-        with (
-            suppress(KeyboardInterrupt),
-            _keys(),
-            Live(console=console, screen=True, auto_refresh=False) as live,
-        ):
+        with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
             while not screen.ended:
                 if drawn != (drawn := (screen.version, console.size)):
                     live.update(draw(screen.scene(), *console.size), refresh=True)
                 for key in _pressed():
                     screen.press(key)
-        screen.ended = True
+        screen.end()
     if screen.problem is not None:
         raise screen.problem
 
@@ -202,6 +197,10 @@ class Screen:
 
     # ----- keys
 
+    def end(self) -> None:
+        """Have it be over."""
+        self.ended = True
+
     def press(self, key: str) -> None:
         """Do what *key* says."""
         self.version += 1
@@ -212,7 +211,7 @@ class Screen:
                 self._stop(asked)
             return
         if key == "q":
-            self.ended = True
+            self.end()
         elif key in _UP:
             self._move(-1)
         elif key in _DOWN:

@@ -332,7 +332,7 @@ def _project_problems(path: object, key: object) -> _Problems:
                 "project_path_changed",
                 (
                     f"another directory stands at {quote(path)} now; if the project has moved, "
-                    "resume_session takes its project_path"
+                    "say where to when the session is resumed"
                 ),
             )
 

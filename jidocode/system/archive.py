@@ -121,7 +121,7 @@ class Archive:
         origin = "" if self._settings.state_dir else ", which follows $XDG_STATE_HOME, else $HOME"
         raise HostStartError(
             f"no journal can be written in {where}: {problem}. Choose another folder by "
-            f"Settings.state_dir{origin}"
+            f"the setting state_dir{origin}"
         )
 
     def check_place(self, session: Session) -> None:

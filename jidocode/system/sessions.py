@@ -372,5 +372,5 @@ def _perhaps_moved(error: InvalidSessionError) -> InvalidSessionError:
     *others, last = error.reasons
     if "path" not in error.codes[-1]:
         return error
-    hint = "if it was moved, name it: resume_session(..., project_path=...)"
+    hint = "if it was moved, say where to when the session is resumed"
     return InvalidSessionError(error.codes, (*others, f"{last}; {hint}"))

@@ -261,7 +261,6 @@ def test_wrong_requests_are_refused_in_a_sentence(project: Path, tmp_path: Path)
                 agent.new_session(cwd=cwd, mcp_servers=[], additional_directories=["/tmp"]),  # noqa: S108 - nobody goes there
                 agent.new_session(cwd=cwd, mcp_servers=[server, server]),
                 agent.new_session(cwd=cwd, mcp_servers=[old]),
-                agent.load_session(cwd=cwd, session_id="x", mcp_servers=[]),
             ):
                 assert (await refused(work)).code == -32602
             wrong: list[tuple[str, Any]] = [
@@ -279,6 +278,14 @@ def test_wrong_requests_are_refused_in_a_sentence(project: Path, tmp_path: Path)
                 agent.close_session(session_id=NOBODY),
             ):
                 assert (await refused(work)).code == -32002
+            for work in (
+                editor.say("nosuch", "say no"),
+                agent.load_session(cwd=cwd, session_id="nosuch", mcp_servers=[]),
+                agent.fork_session(cwd=cwd, session_id="nosuch", mcp_servers=[]),
+                agent_delete(editor, "nosuch"),
+            ):
+                error = await refused(work)
+                assert (error.code, str(error)) == (-32002, "no session nosuch")
             for method in ("session/nothing", "terminal/create", "authenticate"):
                 error = await refused(agent._conn.send_request(method, {"methodId": "x"}))
                 assert error.code == -32601

@@ -94,13 +94,24 @@ def test_when_the_editor_is_gone_all_ends(
     assert time.monotonic() - began < 10  # a second, on a machine that has time
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 0),
+        (signal.SIGINT, 0),
+        (signal.SIGHUP, 0),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
 def test_when_the_agent_is_ended_nothing_is_left(
-    agent: subprocess.Popen[bytes], working: list[psutil.Process], number: signal.Signals
+    agent: subprocess.Popen[bytes],
+    working: list[psutil.Process],
+    number: signal.Signals,
+    status: int,
 ) -> None:
     """No command, no process of a session."""
     agent.send_signal(number)
-    assert agent.wait(SECONDS) == (0 if number is signal.SIGTERM else -number)
+    assert agent.wait(SECONDS) == status
     eventually(lambda: gone(working), timeout=SECONDS)
 
 

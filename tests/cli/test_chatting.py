@@ -241,13 +241,19 @@ def test_json_is_a_line_for_each_delta(session: SessionHandle, project: Path) ->
     done = piped(script, *joined(session), "--json", "--policy", "accept-edits")
     lines = [json.loads(each) for each in done.stdout.splitlines()]
 
-    assert {"event": "TextDelta", "text": "hello"} in lines
+    assert {"event": "TextDelta", "session_id": session.id, "text": "hello"} in lines
+    assert {each["session_id"] for each in lines} == {session.id}
     assert [each["event"] for each in lines if each["event"].startswith(("Called", "ToolR"))] == [
         *("CalledTool", "ToolResult"),
     ]
     assert lines[-1]["event"] == "TurnResult"
     assert (lines[-1]["outcome"], lines[-1]["usage"]["calls"]) == ("end", 2)
     assert (done.returncode, done.stderr) == (0, "")
+
+    done = piped("break", *joined(session), "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, done.stderr, last["outcome"]) == (1, "", "interrupted")
+    assert "it broke off" in last["error"]
     assert (project / "new").read_text() == "x"
 
 

@@ -182,7 +182,7 @@ def test_colours_are_for_terminals(home: Path, no_color: str, *, coloured: bool)
         ("--help >/dev/full", 1, "Error: No space left on device\n"),
         ("sessions list >/dev/full", 1, "Error: No space left on device\n"),
         ("sessions list >&-", 0, ""),
-        ("sessions list | exec true", 1, ""),
+        ("sessions list | exec true", 128 + signal.SIGPIPE, ""),
         ("nonsense 2>/dev/full", 1, ""),
     ],
 )

@@ -256,12 +256,6 @@ def test_events_are_followed_until_the_session_ends(
     assert followed.wait(SECONDS) == 0
 
 
-def test_following_ends_by_ctrl_c(followed: subprocess.Popen[str]) -> None:
-    """As an end that is wanted."""
-    followed.send_signal(signal.SIGINT)
-    assert followed.wait(SECONDS) == 0
-
-
 def test_a_session_is_created(served: str, attached: SessionSystem, project: Path) -> None:
     """In the system, where it stays."""
     record = data("sessions", "create", str(project), "--name", "till", "--system", served)

@@ -41,7 +41,7 @@ def test_they_are_listed_and_shown(closed: list[str], home: Path, project: Path)
     """For people and for programs."""
     assert [each["session_id"] for each in data("sessions", "list")] == closed
     assert data("sessions", "list", "--project", str(home)) == []
-    said = jidocode("sessions", "list", "--project", str(home / "nosuch"), status=1)
+    said = jidocode("sessions", "list", "--project", str(home / "nosuch"), status=2)
     assert "there is no folder" in said
     lines = jidocode("sessions", "list").splitlines()
     assert [line.split()[0] for line in lines[1:]] == closed
@@ -81,6 +81,8 @@ def test_a_fork_is_one_more(closed: list[str]) -> None:
     assert copy not in closed
     assert data("sessions", "show", copy)["session"]["name"] == "copy"
     assert "message" not in jidocode("sessions", "export", copy)
+    said = jidocode("sessions", "fork", closed[0], "--upto", "1000", status=2)
+    assert "Invalid value for '--upto': the journal ends with" in said
 
 
 def test_they_are_deleted_and_pruned(closed: list[str], home: Path) -> None:

@@ -168,7 +168,7 @@ def test_servers_that_fail_are_errors_of_their_tools(system: SessionSystem, proj
         assert problems.pop("refused")
         assert problems == {
             "hang": "it was not ready within 1 s",
-            "die": "it has ended",
+            "die": "it has ended with status 1: the token is None",
             "gone": "its program cannot be started: No such file or directory",
         }
         assert found["garbage"].tools[0] == "garbage__ok"
@@ -178,6 +178,39 @@ def test_servers_that_fail_are_errors_of_their_tools(system: SessionSystem, proj
         assert result.is_error
         assert "odd__ok" in {tool.name for tool in session.tools}
         assert session.manager.read_file("README.md").text
+
+
+def test_one_that_ends_says_how_and_its_last_words(system: SessionSystem, project: Path) -> None:
+    """On one line, not too many of them, and without what it was told in secret."""
+    words = "echo hello >&2; printf 'I need a \\033[1mFLAG, not %s\\n\\n' \"$SECRET\" >&2; exit 4"
+    much = "for each in $(seq 1000); do printf 'word '; done >&2; exit 1"
+    servers = [
+        McpServer(name=name, command="sh", args=["-c", line], env={"SECRET": SECRET})
+        for name, line in (("bad", words), ("killed", "kill -9 $$"), ("much", much))
+    ]
+    with opened(system, project, *servers, odd()) as session:
+        found = {each.server: each.error for each in session.mcp.servers()}
+        problems = {name: error.problem for name, error in found.items() if error is not None}
+        assert 200 < len(problems["much"]) < 600
+        assert problems.pop("much").startswith("it has ended with status 1: ")
+        assert problems == {
+            "bad": "it has ended with status 4: I need a \\x1b[1mFLAG, not ***",
+            "killed": "signal 9 has ended it",
+        }
+        died = session.tools.call("odd__die", {})
+        assert died.content == "the MCP server odd: it has ended with status 3"
+
+
+def test_what_a_confined_one_would_reach_is_said_in_a_sentence(
+    project: Path, tmp_path: Path
+) -> None:
+    """As of a command, and without the name of a class."""
+    with SessionSystem(state_dir=tmp_path / "state", command_read=[tmp_path]) as system:
+        session = system.create_session(project, mcp_servers=[odd("confined", confine=True)])
+        [found] = session.mcp.servers()
+        assert found.error is not None
+        assert "must stay closed to commands" in found.error.problem
+        assert "Error" not in found.error.problem
 
 
 def test_a_server_may_say_anything(system: SessionSystem, project: Path) -> None:
@@ -256,7 +289,8 @@ def test_a_call_ends_with_whoever_waits_for_it(session: SessionHandle, project: 
     with colleagues(2) as [other, watcher]:
         watcher.attach(NAME, "read_only=True")
         looked = f"system.get_session({session.id!r}).mcp.servers()[0].error.problem"
-        assert "to look only" in watcher.do(looked)
+        said = watcher.do(looked)
+        assert ("to look only" in said, "Error" in said) == (True, False)
         assert "mcp:odd" not in pids_of(session)
         other.attach(NAME, "policy=allow_all")
         other.begin(f"system.get_session({session.id!r}).tools.call('odd__wait', {{}})")

@@ -15,6 +15,7 @@ from jidocode import (
     AgentBusyError,
     AsyncSessionSystem,
     HostExitedError,
+    HostStartError,
     InvalidRequestError,
     InvalidSessionError,
     ProjectAlreadyOpenError,
@@ -73,9 +74,26 @@ def test_a_session_that_is_open_ended_or_elsewhere_is_named_with_the_way_to_it(
         with pytest.raises(SessionNotFoundError, match=r"journal, resume_session opens it again$"):
             session.state.messages()
         project.rename(tmp_path / "elsewhere")
-        with pytest.raises(InvalidSessionError, match=r"moved, name it: .*project_path="):
+        with pytest.raises(InvalidSessionError, match=r"if it was moved, say where to"):
             system.resume_session(session.id)
     assert "queue=True" in str(AgentBusyError(session.id))
+
+
+def test_a_message_is_true_for_who_has_a_command_line_alone(project: Path) -> None:
+    """What an app can call is for whoever writes it: the message is what `jidocode` says."""
+    with SessionSystem(durability="memory") as system:
+        session = system.create_session(project)
+        with pytest.raises(ProjectAlreadyOpenError) as already:
+            system.create_session(project)
+        session.stop()
+        with pytest.raises(SessionNotFoundError) as gone:
+            session.state.messages()
+    for error in (already.value, gone.value, AgentBusyError(session.id)):
+        assert session.id in error.message
+        assert not any(each in error.message for each in ("_session", "queue", "="))
+    with pytest.raises(HostStartError, match=r"by the setting state_dir$"):
+        SessionSystem(state_dir="/dev/null/x").close()
+    assert "the setting allow_nested" in ProjectAlreadyOpenError(session.id, nested=True).message
 
 
 def test_a_page_that_is_too_large_is_refused(session: SessionHandle) -> None:

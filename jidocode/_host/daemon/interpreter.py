@@ -73,7 +73,7 @@ def _own_python() -> str:
         what = f"sys.executable is {sys.executable}"
     else:
         return sys.executable
-    raise HostStartError(f"Settings.python must name the Python that runs the host: {what}")
+    raise HostStartError(f"the setting python must name the Python that runs the host: {what}")
 
 
 def _flags() -> list[str]:

@@ -285,7 +285,7 @@ class HostProcess:
         said = self._output.last_words()
         return HostStartError(
             f"the host process {what}{'; it said: ' if said else ''}{said} "
-            f"(it runs on {self._python}: see Settings.python)"
+            f"(it runs on {self._python}: see the setting python)"
         )
 
 
@@ -330,5 +330,5 @@ def _start_guard(
     except OSError as error:
         reason, is_limit = explain(error), error.errno in {errno.EAGAIN, errno.EMFILE, errno.ENOMEM}
     # Not from within the handler: the frames of that error hold the whole environment.
-    which = "" if is_limit else f" (it was to run on {command[0]}: see Settings.python)"
+    which = "" if is_limit else f" (it was to run on {command[0]}: see the setting python)"
     raise HostStartError(f"the host process cannot be started: {reason}{which}")

@@ -89,7 +89,7 @@ def _problem_here(version: Sequence[int]) -> str:
     """Say why no system of an app that runs on *version* of Python can run here, if none can."""
     if [*sys.version_info[:2]] != [*version]:
         own, apps = (".".join(map(str, each)) for each in (sys.version_info[:2], version))
-        return f"its Python is {own}, and the app's is {apps}: see Settings.python"
+        return f"its Python is {own}, and the app's is {apps}: see the setting python"
     # With the /proc of another pid namespace, what is found there and killed would be strangers.
     if not _proc_is_ours():
         return "/proc does not show the processes of this pid namespace"

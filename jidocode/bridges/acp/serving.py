@@ -26,7 +26,6 @@ from jidocode.errors import (
     InvalidMcpServerError,
     InvalidRequestError,
     InvalidSessionError,
-    InvalidSessionIdError,
     JidocodeError,
     SessionNotFoundError,
 )
@@ -196,12 +195,7 @@ def _code_of(error: JidocodeError) -> int:
     match error:
         case SessionNotFoundError():
             return _NOT_FOUND
-        case (
-            InvalidRequestError()
-            | InvalidSessionError()
-            | InvalidSessionIdError()
-            | InvalidMcpServerError()
-        ):
+        case InvalidRequestError() | InvalidSessionError() | InvalidMcpServerError():
             return _INVALID_PARAMS
         case _:
             return _INTERNAL

@@ -27,7 +27,7 @@ from jidocode.errors import (
 )
 from jidocode.session.mcp.spec import McpServer
 from jidocode.session.project.locate import locate_project
-from jidocode.session.record import Session, validate_session_id
+from jidocode.session.record import Session, is_session_id
 from jidocode.system.archive import list_resumable
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class EditorSessions:
             Exception: Whatever else `resume_session` raises.
         """
         _require_absolute(folder)
-        session = self._known.get(validate_session_id(session_id))
+        session = self._known.get(_require_id(session_id))
         async with self._opening:
             is_ours = not await self._system.session_running(session_id)
             if not is_ours and servers != (session.servers if session else ()):
@@ -183,7 +183,7 @@ class EditorSessions:
 
     async def delete(self, session_id: str) -> None:
         """Close one, if it is open, and delete all that was said in it."""
-        validate_session_id(session_id)
+        _require_id(session_id)
         with suppress(SessionNotFoundError):
             await self.close(session_id)
         await self._system.delete_session(session_id)
@@ -191,7 +191,7 @@ class EditorSessions:
     async def fork(self, session_id: str, folder: str, servers: Servers) -> EditorSession:
         """Begin one with a copy of what was said in another."""
         _require_absolute(folder)
-        record = await self._system.fork_session(validate_session_id(session_id))
+        record = await self._system.fork_session(_require_id(session_id))
         if not _is_in(record, folder):
             await self._system.delete_session(record.id)
             raise _of_another_project(record)
@@ -260,6 +260,13 @@ class EditorSessions:
     async def _stop(self, session_id: str) -> None:
         with suppress(SessionNotFoundError):
             await self._system.stop_session(session_id)
+
+
+def _require_id(session_id: str) -> str:
+    """Return *session_id*; what is no id at all is the id of no session, and nothing else."""
+    if not is_session_id(session_id):
+        raise SessionNotFoundError(session_id)
+    return session_id
 
 
 def _require_absolute(folder: str) -> None:

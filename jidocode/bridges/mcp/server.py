@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
@@ -116,7 +117,12 @@ def run_until_told(offer: Offer, serving: Callable[[], Awaitable[None]]) -> None
             await serving()
             tasks.cancel_scope.cancel()
 
-    anyio.run(run)
+    before = {number: signal.getsignal(number) for number in end_signals()}
+    try:
+        anyio.run(run)
+    finally:
+        for number, handler in before.items():  # the loop leaves Python's own
+            signal.signal(number, handler)
     if lost:
         raise lost[0]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jidocode.cli.ending import end_by_signals
 from jidocode.cli.model import base_url_option, model_option, model_spec
 from jidocode.cli.options import (
+    ProjectFolder,
     attach,
     complete_session,
     complete_system,
@@ -33,9 +33,7 @@ _READ_ONLY = "read-only"
 
 
 @click.command("chat")
-@click.argument(
-    "project", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
-)
+@click.argument("project", type=ProjectFolder(), required=False)
 @click.option("--new", is_flag=True, help="Begin a new conversation.")
 @click.option(
     "--session",
@@ -86,7 +84,6 @@ def command(  # noqa: PLR0913 - they are options
         raise click.UsageError("--policy ask needs a terminal")
     policy = policy or (_ASK if is_terminal else _READ_ONLY)
     said = "" if is_terminal else _all_of_stdin()
-    end_by_signals()  # with the terminal as it was, and no turn left
     with _system(system_name, config, model, base_url) as system:
         handle = _opened(system, project, session, new=new)
         if system_name is None and model and handle.session.config.model not in (None, model):

@@ -9,6 +9,7 @@ from jidocode.errors import JidocodeError
 
 if TYPE_CHECKING:
     from jidocode.session.agent.handle import TurnHandle
+    from jidocode.session.agent.messages import TurnResult
 
 _END_SECONDS = 3.0
 """How long a turn may take to end when the chat ends."""
@@ -19,8 +20,9 @@ def request_cancel(turn: TurnHandle) -> None:
     turn._progress.request_cancel()  # noqa: SLF001 - whoever draws must not wait
 
 
-def leave(turn: TurnHandle) -> None:
-    """Have *turn* end, for this process has to, too."""
-    with suppress(JidocodeError):  # it has ended, or does not in time
+def leave(turn: TurnHandle) -> TurnResult | None:
+    """Have *turn* end, for this process has to, too; return how it has, None if not in time."""
+    with suppress(JidocodeError):
         request_cancel(turn)
-        turn.result(_END_SECONDS)
+        return turn.result(_END_SECONDS)
+    return None

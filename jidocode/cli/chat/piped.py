@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,12 +11,10 @@ from jidocode.base.text import line
 from jidocode.cli.chat.asking import unasked
 from jidocode.cli.chat.ending import leave
 from jidocode.cli.chat.text import fit, subject_of
-from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.output import plain, print_json
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import TurnResult
 from jidocode.session.agent.model import TextDelta
-from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.conversation.changes import ToolResult
 
 if TYPE_CHECKING:
@@ -27,18 +25,18 @@ if TYPE_CHECKING:
 def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> int:
     """Prompt once, print what happens, and return the exit status."""
     turn = session.agent.prompt(said, policy=unasked(policy))
-    show = _print_data if as_json else _Printer().show
+    show = partial(_print_data, session.id) if as_json else _Printer().show
     try:
         for event in turn:
             show(event)
         result = turn.result()
-    except KeyboardInterrupt:
-        result = turn.cancel()
-    except BaseException:  # a signal, or nobody reads any more
-        leave(turn)
+    except BaseException as error:  # a signal, or nobody reads any more
+        left = leave(turn)
+        if as_json and left is not None and isinstance(error, SystemExit):
+            _print_data(session.id, left)
         raise
     if as_json:
-        _print_data(result)
+        _print_data(session.id, result)
     else:
         click.echo()
     if result.ok:
@@ -46,11 +44,11 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
     if not as_json:
         why = f": {result.error}" if result.error is not None else ""
         click.ClickException(line(f"{result.outcome.value}{why}")).show()
-    return SIGNALLED + signal.SIGINT if result.outcome is TurnOutcome.CANCELLED else 1
+    return 1
 
 
-def _print_data(event: TurnEvent | TurnResult) -> None:
-    print_json({"event": type(event).__name__, **plain(event)})
+def _print_data(session_id: str, event: TurnEvent | TurnResult) -> None:
+    print_json({"event": type(event).__name__, "session_id": session_id, **plain(event)})
 
 
 class _Printer:

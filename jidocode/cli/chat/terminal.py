@@ -86,6 +86,9 @@ class Chat:
 
     def run(self) -> None:
         """Talk, until it is enough."""
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a line is not the end: see `_read`
         self._greet()
         while (said := self._read()) is not None:
             if not said.strip():

@@ -179,7 +179,7 @@ def explain(obstacle: Obstacle) -> str:
     return (
         "tier namespaces is not possible here: the kernel does "
         f"not {STEPS[obstacle.step]} ({os.strerror(obstacle.number)}{_reason(obstacle.step)}); "
-        "Settings.sandbox='require:kernel' needs no namespaces"
+        "the setting sandbox='require:kernel' needs no namespaces"
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from jidocode.base.text import describe
 from jidocode.errors import (
     ActorExitedError,
     CallError,
@@ -75,6 +74,6 @@ def _offered(ask: Ask[_Step], session_id: str, server: McpServer) -> Generator[_
         except ActorExitedError:  # it has ended with its server, and the next one has another
             offered = yield from asking(ask, name, ListTools(), seconds)
     except _FAILURES as error:
-        problem = McpServerError(server.name, f"its process failed: {describe(error)}")
+        problem = McpServerError(server.name, f"its process failed: {error.message}")
         return Offered(server.name, error=problem)
     return offered

@@ -24,7 +24,7 @@ from mcp.shared.exceptions import MCPError
 
 from jidocode.base import log
 from jidocode.base.text import LINE_LENGTH, describe, line, redact
-from jidocode.errors import McpServerError
+from jidocode.errors import JidocodeError, McpServerError
 from jidocode.session.commands.limits import CommandRules
 from jidocode.session.mcp.messages import McpTool, Returned
 from jidocode.session.mcp.program import Program
@@ -37,7 +37,7 @@ from jidocode.session.project.boundary import Boundary
 REFRESH_SECONDS = 0.5
 """Between two lists of tools: a server may say all the time that they have changed."""
 LAST_WORDS = 500
-"""Characters that are logged of what a program has said at last."""
+"""Characters of what a program has said at last that are logged, and of the last line in errors."""
 LAST_SECONDS = 0.3
 """From the end of a program's streams to its own."""
 
@@ -159,7 +159,7 @@ class Connection:
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing can be asked of it any more."""
+        """Whether nothing can be asked of it any more; why, `keep` says."""
         return self._lost.is_set()
 
     async def _hear(self, message: object) -> None:
@@ -197,7 +197,10 @@ class Connection:
             error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         if isinstance(error, McpServerError):
             return error
-        said = str(error) if isinstance(error, MCPError) else describe(error)
+        if isinstance(error, JidocodeError):
+            said = error.message
+        else:
+            said = str(error) if isinstance(error, MCPError) else describe(error)
         # Further lines quote what was sent, or came, and cut it: half a key is still one.
         first = said.partition("\n")[0]
         return McpServerError(
@@ -219,15 +222,18 @@ class Connection:
         watching.add_done_callback(lambda _done: self._lost.set())
         failure: Exception | None = None
         try:
-            yield pipes.messages()
-        except Exception as error:  # noqa: BLE001 - raised below
-            failure = error
+            try:
+                yield pipes.messages()
+            except Exception as error:  # noqa: BLE001 - raised below
+                failure = error
             await program.wait(LAST_SECONDS)  # its streams end a moment before it does
         finally:
+            end = program.end
             has_ended = program.ended.is_set()
             watching.cancel()
+            said = _without_secrets(pipes.said_last(), server)
             await program.close()
-            if said := _without_secrets(pipes.said_last(), server):
+            if said:
                 tell = log.debug if self.tools else log.warning
                 tell(
                     "the MCP server {} has said at last: {}", server.name, line(said[-LAST_WORDS:])
@@ -235,7 +241,9 @@ class Connection:
         problem = program.problem or pipes.problem
         if problem is None and failure is not None and not has_ended:
             problem = self.error(failure)
-        raise problem or McpServerError(server.name, "it has ended")
+        *_, last = ["", *said.splitlines()]
+        why = f": {line(last[-LAST_WORDS:])}" if last else ""
+        raise problem or McpServerError(server.name, f"{end}{why}")
 
 
 def _without_secrets(text: str, server: McpServer) -> str:

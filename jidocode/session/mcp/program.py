@@ -58,6 +58,7 @@ class Program:
     Attributes:
         streams: Its standard streams.
         ended: Set when it has ended.
+        end: How it has ended, in words, as far as that is known.
         problem: Why it could not be started, if it could not.
     """
 
@@ -72,6 +73,7 @@ class Program:
         """
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
+        self.end = "it has ended"
         self._gone = asyncio.Event()
         self.problem: SessionError | None = None
         self._server = server
@@ -147,6 +149,12 @@ class Program:
             )
         elif letter == words.OBSTRUCTED:
             self.problem = ConfinementError(explain(words.parse_obstacle(number)))
+        elif letter in {words.EXITED, words.DONE}:
+            self.end = (
+                f"it has ended with status {number}"
+                if number >= 0
+                else f"signal {-number} has ended it"
+            )
         if letter not in {words.STARTED, words.BUILT}:
             self.ended.set()
         if letter not in {words.STARTED, words.BUILT, words.EXITED}:

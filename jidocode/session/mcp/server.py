@@ -150,6 +150,8 @@ class McpClient(AsyncGenServer):
         try:
             return Reply(await self._connection.call(request.tool, request.arguments))
         except McpServerError as error:
+            if self._server.url is None and self._connection.is_lost:
+                await asyncio.Event().wait()  # until `_keep` knows why, and cancels this
             return Refuse(error)
 
 

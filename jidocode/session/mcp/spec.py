@@ -125,15 +125,9 @@ class McpServer(Record):
             raise InvalidMcpServerError(
                 f"{self._called} has a url: it is no program with args, env or confine"
             )
-        from urllib.parse import urlsplit  # noqa: PLC0415 - as above
+        from jidocode.base.addresses import is_web_address  # noqa: PLC0415 - as above
 
-        try:
-            parts = urlsplit(url) if isinstance(url, str) and url.isprintable() else None
-            good = parts is not None and parts.scheme in {"http", "https"} and parts.hostname
-            _ = parts and parts.port
-        except ValueError:
-            good = False
-        if not good:
+        if not is_web_address(url):
             raise InvalidMcpServerError(f"the url of {self._called} must be http:// or https://")
         for name, value in heads.items():
             if not isinstance(name, str) or not _HEADER.fullmatch(name):
@@ -164,12 +158,13 @@ def check_servers(servers: Iterable[object]) -> tuple[McpServer, ...]:
     for server in servers:
         if not isinstance(server, McpServer):
             raise InvalidMcpServerError(f"an MCP server must be an McpServer, not {quote(server)}")
-        other = checked.setdefault(server.prefix, server)
-        if other is not server:
+        other = checked.get(server.prefix)
+        if other is not None:
             raise InvalidMcpServerError(
                 f"the tools of two MCP servers would begin with {server.prefix}__: "
                 f"{quote(other.name)} and {quote(server.name)}"
             )
+        checked[server.prefix] = server
     if len(checked) > MAX_SERVERS:
         raise InvalidMcpServerError(f"a session has {MAX_SERVERS} MCP servers at most")
     if checked and importlib.util.find_spec("mcp") is None:

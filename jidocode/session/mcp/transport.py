@@ -62,13 +62,13 @@ class PipeTransport:
             tasks.cancel_scope.cancel()
 
     async def _read(self, arrived: ObjectSendStream[SessionMessage | Exception]) -> None:
-        try:
-            with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                async with arrived:
+        async with arrived:
+            try:
+                with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     async for text in self._lines():
                         await self._take(text, arrived)
-        finally:
-            self._on_end()
+            finally:
+                self._on_end()  # before those who wait for an answer hear that none comes
 
     async def _take(
         self, text: bytes, arrived: ObjectSendStream[SessionMessage | Exception]
@@ -108,7 +108,17 @@ class PipeTransport:
 
     async def _keep_last_words(self) -> None:
         while data := await self._read_some("stderr"):
-            self._last_words = (self._last_words + data)[-MAX_KEPT:]
+            self._keep(data)
+
+    def _read_last_words(self) -> None:
+        """Take what it said as it ended, which nobody has read when its messages have."""
+        descriptor = self._streams.outputs.get("stderr")
+        if descriptor is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._keep(os.read(descriptor, READ_SIZE))
+
+    def _keep(self, data: bytes) -> None:
+        self._last_words = (self._last_words + data)[-MAX_KEPT:]
 
     async def _write(
         self,
@@ -135,6 +145,7 @@ class PipeTransport:
 
     def said_last(self) -> str:
         """Return the end of what it has said on its standard error, which begins with a word."""
+        self._read_last_words()
         text = self._last_words.decode("utf-8", "replace")
         if len(self._last_words) == MAX_KEPT:  # half a word may be half a secret, which none finds
             text = "".join(text.split(maxsplit=1)[1:])

@@ -274,7 +274,7 @@ def test_where_namespaces_are_forbidden_the_sentence_says_by_what() -> None:
 
     assert told.startswith("True tier namespaces is not possible here")
     assert "user.max_user_namespaces is 0" in told
-    assert "Settings.sandbox='require:kernel'" in told
+    assert "the setting sandbox='require:kernel'" in told
 
 
 def test_where_proc_is_covered_as_in_a_container_that_is_said() -> None:

@@ -89,6 +89,8 @@ def test_names_are_told_apart() -> None:
     assert check_servers([one, other]) == (one, other)
     with pytest.raises(InvalidMcpServerError, match="would begin with a_b__"):
         check_servers([McpServer(name=name, command="serve") for name in ("a b", "a.b")])
+    with pytest.raises(InvalidMcpServerError, match="a__: 'a' and 'a'"):
+        check_servers([McpServer(name="a", command="serve")] * 2)
     with pytest.raises(InvalidMcpServerError, match="must be an McpServer"):
         check_servers([{"name": "shop"}])
     with pytest.raises(InvalidMcpServerError, match="32 MCP servers"):
