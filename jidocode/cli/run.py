@@ -24,6 +24,7 @@ from jidocode.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from jidocode.errors import JidocodeError
     from jidocode.session.commands.handle import CommandHandle
     from jidocode.session.commands.reading import CommandOutput
 
@@ -132,11 +133,14 @@ class _Ending:
 
 def _follow(handle: CommandHandle) -> int:
     """Print what the command writes until it has ended; return its exit status."""
-    other = threading.Thread(target=_copy_errors, args=[handle], daemon=True)
+    failures: list[JidocodeError] = []
+    other = threading.Thread(target=_copy_errors, args=(handle, failures), daemon=True)
     other.start()
     _copy(handle, "stdout")
     result = handle.wait()
     other.join()
+    if failures:
+        raise failures[0]
     if result.exit_code is not None:
         return result.exit_code
     return SIGNALLED + (result.signal or 0)
@@ -159,9 +163,11 @@ def _write(descriptor: int, data: bytes, output: CommandOutput) -> None:
             output.hold()
 
 
-def _copy_errors(handle: CommandHandle) -> None:
+def _copy_errors(handle: CommandHandle, failures: list[JidocodeError]) -> None:
     from jidocode.errors import JidocodeError
 
-    # Nobody reads it any more; or the command is not known any more, which `wait` says, too.
-    with suppress(OSError, JidocodeError):
-        _copy(handle, "stderr")
+    try:
+        with suppress(OSError):  # nobody reads it any more
+            _copy(handle, "stderr")
+    except JidocodeError as error:
+        failures.append(error)

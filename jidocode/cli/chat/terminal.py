@@ -86,9 +86,8 @@ class Chat:
 
     def run(self) -> None:
         """Talk, until it is enough."""
-        signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # a line is not the end: see `_read`
+        # While a line is read, Ctrl-C clears that, and is not the end: see `_read`.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._greet()
         while (said := self._read()) is not None:
             if not said.strip():

@@ -289,10 +289,8 @@ class TurnDriver:
 
     def _accept(self) -> None:
         self.progress.accept()
-        if (
-            self._cancelled_at is not None
-        ):  # the agent may not have had the turn when it was told, nor been there
-            self.cancel()
+        if self._cancelled_at is not None:
+            self.cancel()  # the agent may not have had the turn when it was told, nor been there
 
     # In the threads of calls
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from jidocode.errors import ActorExitedError, CallTimeoutError, NoProcessError
 from jidocode.session.starting import AGENT, Ask
 
-PATIENCE = 3.0
+PATIENCE = 5.0
 """Seconds without a sign of life after which an agent that is to end a turn cannot: it is ended."""
 
 _Step = TypeVar("_Step")
