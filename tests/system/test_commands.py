@@ -24,6 +24,7 @@ from jidocode import (
     CommandFailedError,
     CommandHandle,
     CommandLimitError,
+    CommandOutput,
     CommandRunningError,
     CommandStartError,
     FullNetwork,
@@ -53,6 +54,10 @@ def scratch_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def scratches(place: Path) -> list[Path]:
     return list(place.glob(f"{PREFIX}*"))
+
+
+def size_of(output: CommandOutput) -> int:
+    return sum(map(len, output))
 
 
 def pid_in(handle: CommandHandle, number: int = 1) -> list[int]:
@@ -217,8 +222,8 @@ def test_a_command_waits_for_who_reads_its_output(session: SessionHandle, *, tty
     with ThreadPoolExecutor(2) as pool:
         slow, fast = handle.output(), session.commands.get(handle.id).output()
         first = next(slow)
-        counts = pool.map(lambda output: sum(map(len, output)), [slow, fast])
-        assert [len(first), 0] == [size - count for count in counts]
+        counts = list(pool.map(size_of, [slow, fast]))
+    assert counts == [size - len(first), size]
     assert handle.wait().raw_stdout.size == size
 
 
