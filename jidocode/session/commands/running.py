@@ -393,7 +393,7 @@ class RunningCommand:
         """Take in how far *reader* is, who goes on in *wait* seconds and some more."""
         until = time.monotonic() + wait + limits.HOLD_SECONDS
         self._followers[name].note(reader, offset, until)
-        if name in self._held and not self._is_full(name):
+        if name in self._held:
             self._release(name)
 
     def _is_full(self, name: StreamName) -> bool:
@@ -408,6 +408,8 @@ class RunningCommand:
     def _release(self, name: StreamName) -> None:
         self._held.pop(name).cancel()
         self._watch_output(name)
+        if self._is_full(name):  # there are others, or somebody holds it who does not read
+            self._hold(name)
 
     def _watch_output(self, name: StreamName) -> None:
         self._loop.watch(self._streams.outputs[name], partial(self._take_output, name))

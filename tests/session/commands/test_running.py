@@ -148,6 +148,22 @@ def test_a_command_waits_for_who_follows_it(loop: EventLoop, ends: tuple[Channel
     finish(loop, ends[1])
 
 
+def test_who_holds_a_command_has_no_more_kept(
+    loop: EventLoop, ends: tuple[Channel, Channel]
+) -> None:
+    """However long he does: the command waits, and nothing is read meanwhile."""
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    read_some(command, 0)
+    write_all(loop, command, 2**20)
+    kept = command.kept
+    for _ in range(20):
+        read_some(command, 0)
+        command._release("stdout")  # as when the time of a hold is over
+        assert write_all(loop, command, 2**20) == 0
+    assert command.kept == kept
+    finish(loop, ends[1])
+
+
 def test_a_command_waits_for_nobody_who_does_not_go_on(
     loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
