@@ -22,7 +22,7 @@ from jidocode.errors import InvalidSettingError
 
 REFUSED = (HostStartError, InvalidSettingError)
 
-NAMES_IT = r"(^|Error: |Settings\.)python\b"
+NAMES_IT = r"(^|Error: |setting )python\b"
 """How an error names the setting."""
 
 # ----- which interpreter ------------------------------------------------------------

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Protocol, Self
 
 from jidocode.base import log
+from jidocode.base.exits import SHUTDOWN
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import describe
@@ -203,16 +204,18 @@ class TurnDriver:
     def _drive(self) -> TurnResult:
         try:
             return self._follow()
-        except ActorExitedError:
-            # One that was about to die has got it, and done nothing, not even said so: what it does
-            # first of all has an id, and is there once.
-            if self._is_heard or self._cancelled_at is not None:
+        except ActorExitedError as error:
+            # One that was about to be ended with the others has got it, and done nothing but say
+            # that it lives: what it does first of all has an id, and is there once. One that is
+            # ended otherwise once it lives may be so over its model, and the next one would, too.
+            is_ended_over_it = self._is_heard and error.reason != SHUTDOWN
+            if self.progress.accepted or self._cancelled_at is not None or is_ended_over_it:
                 raise
             return self._follow()
 
     def _follow(self) -> TurnResult:
         with self._way.open(self._request) as stream:
-            self._heard_at = time.monotonic()
+            self._is_heard, self._heard_at = False, time.monotonic()
             for parts in stream.parts(LOOK):
                 if parts is None:
                     self._bear_silence(stream)
