@@ -7,6 +7,9 @@ is forgotten after a time.
 
 from __future__ import annotations
 
+_EXPECTED = 0
+"""Who is not there yet; no reader has that number."""
+
 
 class Followers:
     """Those of one output. Pure: the time is told."""
@@ -16,8 +19,13 @@ class Followers:
         self._places: dict[int, tuple[int, float]] = {}
         """How far each has read, and until when he is waited for."""
 
+    def expect(self, until: float) -> None:
+        """Take in that a first one is about to come, before *until*."""
+        self._places[_EXPECTED] = 0, until
+
     def note(self, reader: int, offset: int, until: float) -> None:
         """Take in that *reader* has read all that stands before *offset*."""
+        self._places.pop(_EXPECTED, None)
         self._places[reader] = offset, until
 
     def slowest(self, now: float) -> int | None:

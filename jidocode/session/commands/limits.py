@@ -27,6 +27,8 @@ MAX_WAIT = 60.0
 """Seconds that one question may wait for output."""
 HOLD_SECONDS = 10.0
 """How long a command waits for who reads its output as it comes, and does not go on."""
+FIRST_HOLD_SECONDS = 2.0
+"""The same from its start on, for whoever has started it and is about to read."""
 MAX_ENDED = 100
 """Commands that have ended and are remembered."""
 MAX_ENDED_OUTPUT = 2**24

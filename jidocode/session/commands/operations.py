@@ -63,6 +63,7 @@ def run_command(holder: CommandTable, wanted: Wanted) -> CommandResult:
 def start_command(holder: CommandTable, wanted: Wanted) -> CommandInfo:
     """Start a command, and return what is known of it once its program is executed."""
     command = holder.start(wanted)
+    command.expect_readers()
     answer: Future[CommandInfo] = Future()
 
     def take(started: Future[int]) -> None:

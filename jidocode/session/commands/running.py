@@ -173,6 +173,11 @@ class RunningCommand:
         self._readers.append(answer)
         return future
 
+    def expect_readers(self) -> None:
+        """Wait for a first reader, who cannot come before the command is known to run."""
+        for followers in self._followers.values():
+            followers.expect(time.monotonic() + limits.FIRST_HOLD_SECONDS)
+
     def _chunk(self, offset: int, stream: StreamName, size: int) -> OutputChunk:
         output = self._outputs[stream]
         start, data = output.read(offset, size)

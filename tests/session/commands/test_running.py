@@ -148,6 +148,20 @@ def test_a_command_waits_for_who_follows_it(loop: EventLoop, ends: tuple[Channel
     finish(loop, ends[1])
 
 
+def test_a_first_reader_is_waited_for(loop: EventLoop, ends: tuple[Channel, Channel]) -> None:
+    """A program may have written more than is kept before anybody knows that it runs."""
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    command.expect_readers()
+    written, most = write_all(loop, command, 2**20), 2**20
+    assert written < most
+    chunk = read_some(command, 0)
+    while written < most:
+        written += write_all(loop, command, most - written)
+        last, chunk = chunk, read_some(command, chunk.next_offset)
+        assert chunk.offset == last.next_offset
+    finish(loop, ends[1])
+
+
 def test_who_holds_a_command_has_no_more_kept(
     loop: EventLoop, ends: tuple[Channel, Channel]
 ) -> None:
