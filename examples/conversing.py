@@ -22,6 +22,8 @@ from jidocode import (
     SessionNotFoundError,
 )
 
+READ_SECONDS = 5.0
+"""How long one question waits for output."""
 OUTPUT_LIMIT = 1_000_000
 """Characters of a command's output that are kept, about; what comes later is not."""
 COMMAND_SECONDS = 600.0
@@ -76,13 +78,16 @@ async def _keep_output(session: AsyncSessionHandle, handle: AsyncCommandHandle, 
     decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a chunk may end in a character
     length = 0
     try:
-        async for chunk in handle.output():
-            if text := decoder.decode(chunk):
+        chunk = await handle.read(wait=READ_SECONDS)
+        while not chunk.ended or chunk.data:
+            if text := decoder.decode(chunk.data):
                 await say(session, "tool", text, {"command": number})
             length += len(text)
             if length >= OUTPUT_LIMIT:
                 await say(session, "tool", "\n[the rest is left out]\n", {"command": number})
                 break
+            # Unlike `output`, it lets the command go on, and misses what is cut out meanwhile.
+            chunk = await handle.read(chunk.next_offset, wait=READ_SECONDS)
         if text := decoder.decode(b"", final=True):
             await say(session, "tool", text, {"command": number})
         result = await handle.wait()

@@ -84,6 +84,8 @@ class McpClient(AsyncGenServer):
             await asyncio.sleep(REMEMBERED)
         for call in list(self._calls.values()):
             call.cancel()
+        while self._calls:  # noqa: ASYNC110 - their callers hear why, which takes but a moment
+            await asyncio.sleep(0.001)
         self.stop()
 
     async def handle_call(self, request: Any, caller: Caller) -> CallResult:
