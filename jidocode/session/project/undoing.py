@@ -25,12 +25,13 @@ from jidocode.session.project.descriptors import (
     FOLDER,
     PLACE,
     READ_FOLDER,
+    FolderKey,
     closing,
     names_below,
     set_mode,
     status_or_none,
 )
-from jidocode.session.project.emptying import FolderKey, empty
+from jidocode.session.project.emptying import empty
 from jidocode.session.project.fingerprints import UNSEEN, Fingerprints, Found, is_unknown
 from jidocode.session.project.renaming import exchange, rename_new
 from jidocode.session.project.replacement import content_of
@@ -130,7 +131,7 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
 
 @frozen
 class _Removal:
-    """How long it is removed, and what never is."""
+    """Removal of what was not there: until when, and which folders it leaves alone."""
 
     end: float
     """In seconds of the monotonic clock."""
