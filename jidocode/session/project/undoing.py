@@ -3,8 +3,9 @@
 Programs that change them may still run. So all is done to a name in a folder that is held
 open, to which no symlink was followed: whatever they swap in the meantime, nothing outside of the
 project is touched. And a folder that leads to protected paths is never emptied, wherever it is
-moved: what is in a repository cannot be made again. Nothing here says what has come of it; a
-look afterwards does.
+moved: what is in a repository cannot be made again. What was moved to a protected path from
+anywhere else cannot be told from what was made there, and goes with it. Nothing here says what
+has come of it; a look afterwards does.
 """
 
 from __future__ import annotations
