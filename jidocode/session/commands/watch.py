@@ -20,6 +20,7 @@ from jidocode.base.closing import Closing
 from jidocode.session.commands.watch_note import WatchNote
 from jidocode.session.confinement.worktree import WORKTREE_ORDERS
 from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.descriptors import key_of
 from jidocode.session.project.fingerprints import Fingerprints, differences, take_fingerprints
 from jidocode.session.project.protection import (
     MAX_PATHS,
@@ -209,7 +210,7 @@ class _Place(Closing):
         """Keep the folders that lead to protected paths open, so that they are found if moved."""
         ways = {path: found for path, found in self._wanted.items() if found.kind == "way"}
         for path in [*self._ways]:
-            if path not in ways or ways[path].status[:2] != _key(self._ways[path]):
+            if path not in ways or ways[path].status[:2] != key_of(os.fstat(self._ways[path])):
                 os.close(self._ways.pop(path))
         for path in ways.keys() - self._ways.keys():
             with contextlib.suppress(OSError):
@@ -224,8 +225,3 @@ class _Place(Closing):
         found = self._take(found, before_ns)
         put_back(self._boundary, self._root, wanted, found, differences(wanted, found), seconds)
         return self._take(found, before_ns)
-
-
-def _key(directory: int) -> tuple[int, int]:
-    status = os.fstat(directory)
-    return status.st_dev, status.st_ino

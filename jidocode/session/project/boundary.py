@@ -48,6 +48,7 @@ from jidocode.session.project.descriptors import (
     PLACE,
     close_on_error,
     closing,
+    key_of,
     link_target,
     names_below,
     require_file,
@@ -549,7 +550,7 @@ def _pin(root: str, key: ProjectKey | None, elsewhere: Callable[[], int | None])
 
 
 def _require_key(status: os.stat_result, key: ProjectKey | None, root: str) -> None:
-    if key not in {None, (status.st_dev, status.st_ino)}:
+    if key not in {None, key_of(status)}:
         raise BoundaryError(f"another directory stands at {quote(root)} now")
 
 

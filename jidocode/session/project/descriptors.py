@@ -32,6 +32,9 @@ READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | ALWAYS
 READ_FOLDER = READ_FILE | os.O_DIRECTORY
 """Flags for a directory that is listed, and no symlink."""
 
+FolderKey = tuple[int, int]
+"""Which directory it is, under all its names and wherever it is moved: `(st_dev, st_ino)`."""
+
 
 @contextlib.contextmanager
 def closing(fd: int) -> Generator[int]:
@@ -58,6 +61,11 @@ def set_mode(fd: int, mode: int) -> None:
     It may be a descriptor of a place, which `fchmod` does not take.
     """
     os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101 - it is no path of anybody's
+
+
+def key_of(status: os.stat_result) -> FolderKey:
+    """Return the key of the directory whose *status* it is."""
+    return status.st_dev, status.st_ino
 
 
 def status_or_none(parent: int, name: str) -> os.stat_result | None:

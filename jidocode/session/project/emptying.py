@@ -13,16 +13,14 @@ import os
 import stat
 from collections.abc import Callable, Container
 
-from jidocode.session.project.descriptors import FOLDER, READ_FOLDER, closing, set_mode
-
-FolderKey = tuple[int, int]
-"""Which folder it is, wherever it is moved: `(st_dev, st_ino)`."""
-
-
-def key_of(folder: int) -> FolderKey:
-    """Return the key of the folder that is open as *folder*."""
-    status = os.fstat(folder)
-    return status.st_dev, status.st_ino
+from jidocode.session.project.descriptors import (
+    FOLDER,
+    READ_FOLDER,
+    FolderKey,
+    closing,
+    key_of,
+    set_mode,
+)
 
 
 def empty(
@@ -41,7 +39,7 @@ def empty(
     Raises:
         OSError: It cannot be listed.
     """
-    if key_of(top) in spared:
+    if key_of(os.fstat(top)) in spared:
         return
     set_mode(top, stat.S_IRWXU)
     emptying = _Emptying(top, is_over, spared)
@@ -70,7 +68,7 @@ class _Emptying:
     def _clear(self, folder: int) -> list[str]:
         """Remove the files in *folder*, move the folders in it to the top; return their names."""
         moved: list[str] = []
-        if key_of(folder) in self._spared:
+        if key_of(os.fstat(folder)) in self._spared:
             return moved
         with (
             closing(os.open(".", READ_FOLDER, dir_fd=folder)) as reading,
@@ -89,7 +87,7 @@ class _Emptying:
 
     def _move_up(self, parent: int, name: str) -> str:
         with closing(os.open(name, FOLDER, dir_fd=parent)) as folder:
-            if key_of(folder) not in self._spared:
+            if key_of(os.fstat(folder)) not in self._spared:
                 set_mode(folder, stat.S_IRWXU)  # or it could not be moved, either
         if parent == self._top:
             return name

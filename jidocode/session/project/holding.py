@@ -18,7 +18,7 @@ import os
 from contextlib import suppress
 
 from jidocode.otp.server.gen_server import GenServer
-from jidocode.session.project.descriptors import DIRECTORY
+from jidocode.session.project.descriptors import DIRECTORY, key_of
 from jidocode.session.project.locate import ProjectKey
 
 
@@ -29,7 +29,7 @@ def hold_folder(path: str, key: ProjectKey) -> None:
     """
     with suppress(OSError):
         fd = os.open(path, DIRECTORY)
-        if _key(os.fstat(fd)) != key:
+        if key_of(os.fstat(fd)) != key:
             os.close(fd)
 
 
@@ -46,11 +46,7 @@ def open_held(server: GenServer, key: ProjectKey) -> int | None:
         for name in os.listdir(folder):  # noqa: PTH208 - names are all that is needed
             with suppress(OSError):  # most are no folders
                 fd = os.open(f"{folder}/{name}", DIRECTORY)
-                if _key(os.fstat(fd)) == key:
+                if key_of(os.fstat(fd)) == key:
                     return fd
                 os.close(fd)
     return None
-
-
-def _key(status: os.stat_result) -> ProjectKey:
-    return status.st_dev, status.st_ino

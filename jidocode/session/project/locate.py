@@ -16,10 +16,11 @@ from typing import cast
 
 from jidocode.base.text import quote
 from jidocode.errors import InvalidSessionError
+from jidocode.session.project.descriptors import FolderKey, key_of
 from jidocode.session.project.paths import MAX_PATH_LENGTH, os_error
 
-ProjectKey = tuple[int, int]
-"""What makes a directory the same under all its names: `(st_dev, st_ino)`."""
+ProjectKey = FolderKey
+"""Which directory a project's folder is, whatever name leads to it."""
 
 
 # ----- the folder -------------------------------------------------------------
@@ -53,7 +54,7 @@ def enclosing_keys(path: str) -> list[ProjectKey]:
     here = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - all paths here are str
     while True:
         with contextlib.suppress(OSError):
-            keys.append(_key_of(os.stat(here)))  # noqa: PTH116 - idem
+            keys.append(key_of(os.stat(here)))  # noqa: PTH116 - idem
         above = os.path.dirname(here)  # noqa: PTH120 - idem
         if above == here:
             return keys
@@ -87,11 +88,7 @@ def _directory_key(path: str) -> ProjectKey:
         raise _invalid(
             "path_permission_denied", f"project path {quote(path)} may not be read and written"
         )
-    return _key_of(status)
-
-
-def _key_of(status: os.stat_result) -> ProjectKey:
-    return (status.st_dev, status.st_ino)
+    return key_of(status)
 
 
 # ----- what a path may be -----------------------------------------------------

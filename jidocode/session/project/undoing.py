@@ -3,8 +3,9 @@
 Programs that change them may still run. So all is done to a name in a folder that is held
 open, to which no symlink was followed: whatever they swap in the meantime, nothing outside of the
 project is touched. And a folder that leads to protected paths is never emptied, wherever it is
-moved: what is in a repository cannot be made again. Nothing here says what has come of it; a
-look afterwards does.
+moved: what is in a repository cannot be made again. What was moved to a protected path from
+anywhere else cannot be told from what was made there, and goes with it. Nothing here says what
+has come of it; a look afterwards does.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from jidocode.session.project.descriptors import (
     FOLDER,
     PLACE,
     READ_FOLDER,
+    FolderKey,
     closing,
     names_below,
     set_mode,
     status_or_none,
 )
-from jidocode.session.project.emptying import FolderKey, empty
+from jidocode.session.project.emptying import empty
 from jidocode.session.project.fingerprints import UNSEEN, Fingerprints, Found, is_unknown
 from jidocode.session.project.renaming import exchange, rename_new
 from jidocode.session.project.replacement import content_of
@@ -130,7 +132,7 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
 
 @frozen
 class _Removal:
-    """How long it is removed, and what never is."""
+    """Removal of what was not there: until when, and which folders it leaves alone."""
 
     end: float
     """In seconds of the monotonic clock."""

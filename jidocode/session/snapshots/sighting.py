@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from jidocode.session.project.descriptors import closing
+from jidocode.session.project.descriptors import closing, key_of
 from jidocode.session.project.entries import CHANGED, Ground, Visited, visit
 from jidocode.session.snapshots.index import Entry, Index, in_order
 from jidocode.session.snapshots.limits import MAX_FILE_SIZE, MAX_HASHED
@@ -93,7 +93,7 @@ class Eye:
         """
         self._ground, self._store = ground, store
         root = os.fstat(ground.root)
-        is_same = known is not None and known.summary.root == (root.st_dev, root.st_ino)
+        is_same = known is not None and known.summary.root == key_of(root)
         # In another folder the same status may be that of another file.
         self._known = known if is_same else None
         self._entries = self._known.entries() if self._known else iter(())

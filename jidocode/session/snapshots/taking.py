@@ -12,6 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from jidocode.errors import SnapshotError
+from jidocode.session.project.descriptors import key_of
 from jidocode.session.project.entries import Ground
 from jidocode.session.project.found import Truncation
 from jidocode.session.project.paths import errors_about
@@ -49,7 +50,7 @@ def take(
     began = time.time_ns()
     known = store.latest()
     number, writer = store.begin()
-    summary = Summary(id=number, began=began, label=label, root=(root.st_dev, root.st_ino))
+    summary = Summary(id=number, began=began, label=label, root=key_of(root))
     try:
         with closing(writer), errors_about("."):
             writer.finish(_write(work, known, covered, summary, writer))
