@@ -260,7 +260,8 @@ class Settings(ApplicationSettings):
             none.
         protected_changes: What comes of a change of one. `report`, the default: it is said in
             the result, and as an event. `refuse`: the Manager raises `ProtectedPathError`, and
-            what a command did is undone, where that is possible.
+            what a command did is undone, where that is possible, and kept in a folder
+            `.jidocode-undone-*` of the project.
         snapshots_kept: Snapshots of its project that a session has; with one more the oldest
             goes. 30 by default.
         snapshot_size: Bytes of contents that a session's snapshots keep, all together. Of what is

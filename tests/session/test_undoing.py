@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -11,13 +12,17 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, strategies as st
 
 from jidocode.base import orphans
-from jidocode.session.project import fingerprints
+from jidocode.session.commands.emptying import empty
+from jidocode.session.project import aside, fingerprints, renaming
+from jidocode.session.project.aside import Aside
 from jidocode.session.project.boundary import Boundary
+from jidocode.session.project.descriptors import FOLDER, closing
 from jidocode.session.project.fingerprints import (
     MAX_ENTRIES,
     MAX_FILE_BYTES,
@@ -38,6 +43,7 @@ class Place:
         self.root = root
         self.boundary = Boundary(str(root))
         self.fd = self.boundary.share()
+        self.aside = Aside(self.fd)
 
     def look(self, last: Fingerprints | None = None) -> Fingerprints:
         return take_fingerprints(self.fd, TREE, last or {}, time.time_ns(), keep=True)
@@ -46,7 +52,7 @@ class Place:
         """Put back what it was; return what differs still."""
         open_ways(self.fd, before)
         after = self.look(before)
-        put_back(self.boundary, self.fd, before, after, differences(before, after), 10)
+        put_back(self.boundary, self.fd, before, after, differences(before, after), self.aside, 10)
         return differences(before, self.look(after))
 
 
@@ -82,7 +88,7 @@ def test_a_folder_that_is_too_large_keeps_all_that_is_in_it(place: Place) -> Non
     assert len(list((place.root / ".vscode/b").iterdir())) == MAX_ENTRIES - 9
 
 
-def test_what_makes_a_folder_too_large_is_removed(place: Place) -> None:
+def test_what_makes_a_folder_too_large_is_set_aside(place: Place) -> None:
     before = place.look()
     fill(place.root / ".git/hooks", range(MAX_ENTRIES + 1))
     (place.root / ".git/hooks/a").write_text("evil")
@@ -107,7 +113,7 @@ def test_many_folders_are_not_looked_into_for_ever(
     assert place.look().keys() == before.keys() | {"a"} | {f"a/{each}" for each in range(folders)}
 
 
-def test_a_deep_folder_is_seen_and_removed(place: Place) -> None:
+def test_a_deep_folder_is_seen_and_set_aside(place: Place) -> None:
     """Deeper than Python's stack, and than any path may be."""
     before = place.look()
     here = os.open(place.root, os.O_RDONLY)
@@ -122,18 +128,21 @@ def test_a_deep_folder_is_seen_and_removed(place: Place) -> None:
     assert differences(before, place.look(before)) == [".vscode"]
     assert place.undo(before) == []
     assert not (place.root / ".vscode").exists()
-    assert sorted(path.name for path in place.root.iterdir()) == [".git"]
+    (kept,) = place.aside.kept
+    with closing(os.open(place.root / kept, FOLDER)) as top:
+        empty(top)
 
 
 def undo_late(place: Place, before: Fingerprints, swap: Callable[[], object]) -> None:
     """Put back what it was *before*, as it is seen now; *swap* is done after that look."""
     after = place.look(before)
     swap()
-    put_back(place.boundary, place.fd, before, after, differences(before, after), 10)
+    changed = differences(before, after)
+    put_back(place.boundary, place.fd, before, after, changed, place.aside, 10)
 
 
 def test_a_repository_that_is_swapped_back_while_changes_are_undone_is_kept(place: Place) -> None:
-    """What was seen in its place, a symlink, is to be removed; the repository is not."""
+    """What was seen in its place is a symlink."""
     (place.root / ".git/HEAD").write_text("main")
     before = place.look()
     (place.root / ".git").rename(place.root / "away")
@@ -145,13 +154,13 @@ def test_a_repository_that_is_swapped_back_while_changes_are_undone_is_kept(plac
 
     undo_late(place, before, swap)
 
-    assert (place.root / ".git/HEAD").read_text() == "main"
-    assert place.undo(before) == []
+    (head,) = place.root.rglob("HEAD")
+    assert head.read_text() == "main"
 
 
 @pytest.mark.parametrize("where", [".vscode", ".vscode/c", ".vscode/a/b/c"])
-def test_a_repository_in_a_folder_that_is_removed_is_kept(place: Place, where: str) -> None:
-    """It is moved there between the look and the removal."""
+def test_a_repository_in_a_folder_that_is_set_aside_is_kept(place: Place, where: str) -> None:
+    """It is moved there after the look."""
     (place.root / ".git/HEAD").write_text("main")
     before = place.look()
     (place.root / ".vscode/a/b").mkdir(parents=True)
@@ -165,6 +174,104 @@ def test_a_repository_in_a_folder_that_is_removed_is_kept(place: Place, where: s
 
     (head,) = place.root.rglob("HEAD")
     assert head.read_text() == "main"
+
+
+def without_renameat2(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(renaming, "_renameat2", refuse)
+
+
+@pytest.mark.parametrize("calls", ["with renameat2", "without"])
+def test_what_is_moved_to_a_protected_path_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch, calls: str
+) -> None:
+    """Nobody can tell it from what was made there."""
+    if calls == "without":
+        without_renameat2(monkeypatch)
+    for path in (".git/objects/ab/c", "src/main.py", "run.py", "other.py", "last.py"):
+        (place.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (place.root / path).write_text(path)
+    (place.root / ".envrc").write_text("old")
+    before = place.look()
+    (place.root / ".vscode/src").mkdir(parents=True)
+    (place.root / ".git/objects").rename(place.root / ".vscode/objects")
+    (place.root / "src").rename(place.root / ".git/hooks/src")
+    (place.root / "run.py").rename(place.root / ".envrc")
+    (place.root / "other.py").rename(place.root / ".git/hooks/a")
+    (place.root / "last.py").rename(place.root / ".vscode/src/last.py")
+
+    assert place.undo(before) == []
+
+    assert (place.root / ".envrc").read_text() == "old"
+    found = {path.read_text() for path in place.root.rglob("*") if path.is_file()}
+    assert found >= {".git/objects/ab/c", "src/main.py", "run.py", "other.py", "last.py"}
+    for path in place.aside.kept:
+        assert (place.root / path).exists()
+        assert Path(path).parts[0].startswith(".jidocode-undone-")
+    assert place.undo(before) == []
+    assert not list(place.root.rglob(".jidocode-[0-9a-f]*"))
+
+
+@pytest.mark.parametrize("prank", ["removed", "a link", "a file", "closed"])
+def test_what_is_done_to_what_was_set_aside_keeps_nothing_from_being_undone(
+    place: Place, tmp_path_factory: pytest.TempPathFactory, prank: str
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    before = place.look()
+    (place.root / ".envrc").write_text("one")
+    assert place.undo(before) == []
+    (folder,) = place.root.glob(".jidocode-undone-*")
+    if prank == "closed":
+        folder.chmod(0)
+    else:
+        shutil.rmtree(folder)
+    if prank == "a link":
+        folder.symlink_to(outside)
+    elif prank == "a file":
+        folder.touch()
+    (place.root / ".envrc").write_text("two")
+    with not_root(place.root):
+        assert place.undo(before) == []
+    assert (place.root / place.aside.kept[-1]).read_text() == "two"
+    assert list(outside.iterdir()) == []
+
+
+def test_what_was_there_is_set_aside_if_no_folder_can_be_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full."""
+    mkdir = os.mkdir
+
+    def full(path: str, *arguments: Any, **options: Any) -> None:
+        if str(path).startswith(".jidocode-"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        mkdir(path, *arguments, **options)
+
+    before = place.look()
+    (place.root / ".envrc").write_text("one")
+    (place.root / ".git/config").write_text("two")
+    monkeypatch.setattr(os, "mkdir", full)
+    assert place.undo(before) == []
+    assert sorted((place.root / path).read_text() for path in place.aside.kept) == ["one", "two"]
+
+
+def test_what_cannot_be_moved_stays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what would have been put there is no file of anybody's."""
+
+    def other_file_system(*_: object) -> NoReturn:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    before = place.look()
+    (place.root / ".envrc").write_text("one")
+    (place.root / ".git/config").write_text("two")
+    monkeypatch.setattr(aside, "rename_new", other_file_system)
+    monkeypatch.setattr(aside, "exchange", other_file_system)
+    assert place.undo(before) == [".envrc", ".git/config"]
+    assert (place.root / ".git/config").read_text() == "two"
+    assert place.aside.kept == []
+    assert list(place.root.glob(".jidocode-*/*")) == []
 
 
 def test_a_look_that_fails_is_none(place: Place) -> None:
@@ -225,7 +332,7 @@ def test_what_a_closed_folder_hides_is_seen_and_undone(
     assert everything(place.root) == was
 
 
-def test_a_new_folder_that_is_closed_is_seen_and_removed(place: Place) -> None:
+def test_a_new_folder_that_is_closed_is_seen_and_set_aside(place: Place) -> None:
     before = place.look()
     fill(place.root / ".vscode", range(3))
     (place.root / ".vscode").chmod(0o600)
@@ -311,8 +418,11 @@ def apply(root: Path, todo: list[tuple[str, str]]) -> None:
 
 
 def everything(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Return what is in a project, but for what was set aside."""
     found: dict[str, tuple[int, bytes]] = {}
     for path in sorted(root.rglob("*")):
+        if path.relative_to(root).parts[0].startswith(".jidocode-undone-"):
+            continue
         mode = path.lstat().st_mode
         data = os.fsencode(path.readlink()) if path.is_symlink() else b""
         found[str(path.relative_to(root))] = (
@@ -320,6 +430,11 @@ def everything(root: Path) -> dict[str, tuple[int, bytes]]:
             data or path.read_bytes() if path.is_file() else data,
         )
     return found
+
+
+def nodes(root: Path) -> dict[int, Path]:
+    """Return all that is in a project, by what it is and stays under each name."""
+    return {path.lstat().st_ino: path.relative_to(root) for path in root.rglob("*")}
 
 
 @given(start=changes, todo=changes)
@@ -337,12 +452,13 @@ def test_whatever_is_done_is_undone_and_nothing_else(
         before, was = place.look(), everything(root)
         apply(root, todo)
         changed = differences(before, place.look(before))
-        done = everything(root)
+        done, made = everything(root), nodes(root)
         left = place.undo(before)
-        now = everything(root)
+        now, kept = everything(root), nodes(root)
     finally:
         os.close(place.fd)
         place.boundary.close()
+    assert made.keys() <= kept.keys(), made  # nothing was removed
     protection = Protection([".git/hooks", ".git/config", ".envrc", ".vscode", "a/*/x"])
     for path in was.keys() | done.keys() | now.keys():
         if not protection.touches(path):

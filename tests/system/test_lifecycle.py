@@ -214,8 +214,9 @@ def test_a_session_that_does_not_stop_in_time_is_named(project: Path) -> None:
     """Not the registry, which passes the request on and is well."""
     with ThreadPoolExecutor(1) as pool, SessionSystem(shutdown=0.3) as system:
         session = system.create_session(project, children=[worker("busy", shutdown=20)])
-        pool.submit(session.call, "busy", ("sleep", 3.0))
-        eventually(lambda: system.statistics().calls == 1, "the call that keeps it busy")
+        begun = project / "begun"
+        pool.submit(session.call, "busy", ("shell", f"touch {begun}; exec sleep 3"))
+        eventually(begun.exists, "the call that keeps it busy")
         with pytest.raises(CallTimeoutError, match=rf"session {session.id} did .* 0\.3 s"):
             session.stop()
 
@@ -485,9 +486,11 @@ def test_a_close_that_cannot_wait_ends_what_waits(project: Path) -> None:
     with ThreadPoolExecutor(4) as pool, SessionSystem(shutdown=0.1, call_timeout=60) as system:
         session = system.create_session(project, children=[worker("idle")])
         monitor, stream = session.monitor("idle"), system.events()
-        calls = [pool.submit(session.call, "idle", ("sleep", 30.0)) for _ in range(2)]
+        begun = project / "begun"
+        sleep = ("shell", f"touch {begun}; exec sleep 30")
+        calls = [pool.submit(session.call, "idle", sleep) for _ in range(2)]
         told, heard = pool.submit(monitor.wait), pool.submit(list, stream)
-        eventually(lambda: system.statistics().calls == 2, "the calls")
+        eventually(lambda: begun.exists() and system.statistics().calls == 2, "the calls")
         system.close()
         errors = [call.exception(10) for call in calls]
         assert told.result(10) is not None
@@ -502,8 +505,9 @@ def test_a_signal_handler_may_close_what_is_being_closed(project: Path) -> None:
     closed: list[bool] = []
     with ThreadPoolExecutor(1) as pool, SessionSystem(shutdown=30) as system:
         session = system.create_session(project, children=[worker("busy", shutdown=20)])
-        call = pool.submit(session.call, "busy", ("sleep", 20.0))
-        eventually(lambda: system.statistics().calls == 1, "the call")
+        begun = project / "begun"
+        call = pool.submit(session.call, "busy", ("shell", f"touch {begun}; exec sleep 20"))
+        eventually(begun.exists, "the call")  # which its server is at: it would end at once else
 
         def close(*_: object) -> None:
             system._running.client.close(0.0)

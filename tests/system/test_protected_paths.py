@@ -175,9 +175,45 @@ def test_what_commands_change_is_undone(open_session: Opens, repository: Path, k
         assert git(repository, "log", "--format=%s") == "one\n", name
         assert (repository / "README.md").read_text() == "# Shop\n\nSells things.\n", name
         assert (repository / "README.md").stat().st_mode == (kept / "README.md").stat().st_mode
-        assert not list(repository.rglob(".jidocode-*"))
+        assert not list(repository.rglob(".jidocode-*.tmp"))
+        assert all(os.path.lexists(repository / path) for path in result.set_aside), name
         assert session.run("true").protected_changes == (), name
         put_back(repository, kept)
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("mkdir .vscode; mv .git/objects .git/refs .git/HEAD .vscode/", ".git"),
+        ("mkdir -p .vscode/a/b; mv src .vscode/a/b", "src"),
+        ("mv .git/objects .git/hooks/", ".git"),
+        ("mv README.md .envrc", "README.md"),
+        ("mv README.md .git/config", "README.md"),
+        (f"mv README.md {HOOK}", "README.md"),
+        ("ln README.md .git/hooks/x; rm README.md", "README.md"),
+    ],
+)
+def test_what_a_command_moves_to_a_protected_path_is_set_aside(
+    open_session: Opens, repository: Path, line: str, kept: str
+) -> None:
+    """It may be all that somebody has."""
+
+    def contents() -> set[bytes]:
+        paths = [repository / kept, *repository.glob(".jidocode-undone-*")]
+        files = [each for path in paths for each in (path, *path.rglob("*")) if each.is_file()]
+        return {each.read_bytes() for each in files}
+
+    before, texts = protected(repository), contents()
+    session = open_session(protected_changes="refuse")
+    events = session.events()
+    result = session.run(line)
+    assert result.ok, result.stderr
+    assert result.undone_changes == result.protected_changes != ()
+    assert protected(repository) == before
+    assert texts <= contents()
+    assert result.set_aside
+    assert all((repository / path).exists() for path in result.set_aside)
+    assert next_change(events).set_aside == result.set_aside
 
 
 def test_undoing_does_not_leave_the_project_whatever_is_swapped(
@@ -327,6 +363,8 @@ def test_who_makes_more_than_can_be_undone_ends_in_time_all_the_same(
     assert result.protected_changes == (".vscode",)
     assert time.monotonic() - began < 15
     assert session.run("true").ok
+    assert result.set_aside
+    subprocess.run(["find", repository, "-mindepth", "1", "-delete"], check=True)
 
 
 def test_what_cannot_be_undone_is_said(open_session: Opens, repository: Path) -> None:
@@ -425,6 +463,7 @@ def test_tools_say_it_to_the_model(open_session: Opens) -> None:
     assert "'.git/hooks/x' is protected" in said.content
     said = tools.call("run_command", {"command": "echo > .idea"})
     assert "[undone, for other programs execute it: '.idea']" in said.content
+    assert "[what was there is kept: '.jidocode-undone-" in said.content
 
 
 def test_accepted_edits_are_not_those_of_protected_paths(

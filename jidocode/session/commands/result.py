@@ -66,6 +66,7 @@ class CommandResult(Record):
         protected_changes: Protected paths (`Settings.protected_paths`) that were changed while
             it ran, by it or by whatever else ran then; relative to the project. At most 100.
         undone_changes: Those of them that are as they were again.
+        set_aside: Where what was there instead is now; relative to the project. At most 100.
     """
 
     id: str
@@ -80,6 +81,7 @@ class CommandResult(Record):
     saved: int = 0
     protected_changes: tuple[str, ...] = field(default=(), repr=False)
     undone_changes: tuple[str, ...] = field(default=(), repr=False)
+    set_aside: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ok(self) -> bool:

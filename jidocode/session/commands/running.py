@@ -343,6 +343,7 @@ class RunningCommand:
             saved=self._saved.size if self._saved else 0,
             protected_changes=changes.paths,
             undone_changes=changes.undone,
+            set_aside=changes.set_aside,
         )
         self.ended.set_result(self.result)
         waiters, self._waiters = self._waiters, {}

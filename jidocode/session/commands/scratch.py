@@ -16,9 +16,9 @@ import stat
 from pathlib import Path
 
 from jidocode.base import log
+from jidocode.session.commands.emptying import empty
 from jidocode.session.commands.environment import FOLDERS
 from jidocode.session.project.descriptors import FOLDER, closing
-from jidocode.session.project.emptying import empty
 
 DEFAULT_PLACE = "/tmp"  # noqa: S108 - no name in it is one that others could know beforehand
 PREFIX = "jidocode-scratch-"

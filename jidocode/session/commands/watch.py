@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -31,8 +31,11 @@ from jidocode.session.project.protection import (
     Tree,
 )
 
+if TYPE_CHECKING:
+    from jidocode.session.project.aside import Aside
+
 _UNDO_SECONDS = 1.0
-"""How long a look may take to remove what commands have made, while others run that wait."""
+"""How long a look may take away what commands have made, while others run that wait."""
 _LAST_SECONDS = 5.0
 """The same when the last one has ended: nobody makes any more then."""
 
@@ -43,18 +46,22 @@ class Changes(NamedTuple):
     paths: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     """Those of them that are as they were again."""
+    set_aside: tuple[str, ...] = ()
+    """Where what was there instead is now."""
 
 
 class _Running(Struct):
     since_ns: int
     changed: dict[str, bool]
     """Whether the latest change of it was undone, by path."""
+    set_aside: list[str]
 
     def add(self, changes: Changes) -> None:
         undone = set(changes.undone)
         for path in changes.paths:
             if len(self.changed) < MAX_PATHS or path in self.changed:
                 self.changed[path] = path in undone
+        self.set_aside = [*self.set_aside, *changes.set_aside][:MAX_PATHS]
 
 
 class ProtectedPaths(Closing):
@@ -113,7 +120,7 @@ class ProtectedPaths(Closing):
                 place.hold_ways()
         if not self._running:
             self._note.begin([place.last for place in self._places])
-        self._running[command_id] = _Running(time.time_ns(), {})
+        self._running[command_id] = _Running(time.time_ns(), {}, [])
 
     def forget(self, command_id: str) -> None:
         """Take in that it has not started."""
@@ -124,14 +131,18 @@ class ProtectedPaths(Closing):
         """Take in that a command has ended; return what was changed while it ran."""
         is_last = len(self._running) == 1
         self.look(_LAST_SECONDS if is_last else _UNDO_SECONDS)
-        changed = self._running[command_id].changed
+        running = self._running[command_id]
         self.forget(command_id)
-        return Changes(tuple(changed), tuple(path for path, undone in changed.items() if undone))
+        return Changes(
+            tuple(running.changed),
+            tuple(path for path, undone in running.changed.items() if undone),
+            tuple(running.set_aside),
+        )
 
     def look(self, seconds: float = _UNDO_SECONDS) -> bool:
         """Tell what has changed since the last look, if commands run; return whether any does.
 
-        What is to be undone is removed for *seconds*; the rest is for the next look.
+        What was not there is taken away for *seconds*; the rest is for the next look.
         """
         try:
             self._look(seconds)
@@ -156,6 +167,7 @@ class ProtectedPaths(Closing):
                 ProtectedPathsChanged(
                     paths=changes.paths[:MAX_PATHS],
                     undone=changes.undone[:MAX_PATHS],
+                    set_aside=changes.set_aside[:MAX_PATHS],
                     commands=tuple(self._running),
                 )
             )
@@ -178,6 +190,7 @@ class _Place(Closing):
         self.last: Fingerprints = {}
         self._wanted: Fingerprints = {}
         self._ways: dict[str, int] = {}
+        self._aside: Aside | None = None
 
     def close(self) -> None:
         os.close(self._root)
@@ -191,16 +204,18 @@ class _Place(Closing):
         found = self._take(last, before_ns)
         changed = differences(last, found)
         left = set(changed)
+        kept: list[str] = []
         if not undo:
             self._wanted = found
         elif left := set(differences(self._wanted, found)):
-            found = self._undo(found, before_ns, seconds)
+            found, kept = self._undo(found, before_ns, seconds)
             left = set(differences(self._wanted, found))
             changed = sorted({*changed, *differences(last, found)})
         self.last = found
         return Changes(
             tuple(self._prefix + path for path in changed),
             tuple(self._prefix + path for path in changed if path not in left),
+            tuple(self._prefix + path for path in kept),
         )
 
     def _take(self, last: Fingerprints, before_ns: int) -> Fingerprints:
@@ -216,12 +231,20 @@ class _Place(Closing):
             with contextlib.suppress(OSError):
                 self._ways[path] = self._boundary.open_directory(path)
 
-    def _undo(self, found: Fingerprints, before_ns: int, seconds: float) -> Fingerprints:
-        from jidocode.session.project.undoing import bring_back, open_ways, put_back  # noqa: PLC0415 - it is seldom
+    def _undo(
+        self, found: Fingerprints, before_ns: int, seconds: float
+    ) -> tuple[Fingerprints, list[str]]:
+        """Undo what has changed; return what is there now, and where what was there is."""
+        # Both are imported here: it is seldom.
+        from jidocode.session.project.aside import Aside  # noqa: PLC0415
+        from jidocode.session.project.undoing import bring_back, open_ways, put_back  # noqa: PLC0415
 
-        wanted = self._wanted
-        bring_back(self._root, self._ways)
-        open_ways(self._root, wanted)
+        root, wanted = self._root, self._wanted
+        aside = self._aside = self._aside or Aside(root)
+        bring_back(root, self._ways)
+        open_ways(root, wanted)
         found = self._take(found, before_ns)
-        put_back(self._boundary, self._root, wanted, found, differences(wanted, found), seconds)
-        return self._take(found, before_ns)
+        put_back(self._boundary, root, wanted, found, differences(wanted, found), aside, seconds)
+        bring_back(root, self._ways)  # one that came back just then may have been moved aside
+        kept, aside.kept = aside.kept, []
+        return self._take(found, before_ns), kept

@@ -64,12 +64,14 @@ class ProtectedPathsChanged(Record):
         paths: Which, relative to the project; of a folder that came or went with all that
             is in it the folder alone. At most 100.
         undone: Those of them that are again as they were.
+        set_aside: Where what was there instead is now, relative to the project. At most 100.
         commands: The ids of the commands that ran in the meantime; one of them has done it,
             or somebody else at the same time. None if an operation on the session's files has.
     """
 
     paths: tuple[str, ...] = field(repr=False)
     undone: tuple[str, ...] = field(default=(), repr=False)
+    set_aside: tuple[str, ...] = field(default=(), repr=False)
     commands: tuple[str, ...] = field(default=(), repr=False)
 
 

@@ -1,8 +1,8 @@
 """Giving what is in a directory another name, in that directory or another; replacing nothing.
 
 `rename` replaces what has the new name already. Linux has a call that does not, but not
-every file system and not every C library has it; there two calls do the same, and a kill
-between them leaves both names.
+every file system and not every C library has it; there several calls do the same, and a
+kill between them leaves both names, or one of the two things under a third.
 """
 
 from __future__ import annotations
@@ -41,9 +41,21 @@ def exchange(parent: int, name: str, other_parent: int, other_name: str) -> None
     """Give each of the two the place of the other.
 
     Raises:
-        OSError: One is not there; ENOSYS or EINVAL where there is no such call.
+        OSError: One is not there; EXDEV if the two are on different file systems; or as `rename`.
     """
-    _renameat2(parent, name, other_parent, other_name, _EXCHANGE)
+    try:
+        _renameat2(parent, name, other_parent, other_name, _EXCHANGE)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        between = f".jidocode-{os.urandom(12).hex()}"
+        rename_new(parent, name, parent, between)
+        try:
+            rename_new(other_parent, other_name, parent, name)
+        except OSError:
+            rename_new(parent, between, parent, name)
+            raise
+        rename_new(parent, between, other_parent, other_name)
 
 
 def _renameat2(parent: int, name: str, new_parent: int, new_name: str, flag: int) -> None:

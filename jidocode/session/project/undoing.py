@@ -2,10 +2,8 @@
 
 Programs that change them may still run. So all is done to a name in a folder that is held
 open, to which no symlink was followed: whatever they swap in the meantime, nothing outside of the
-project is touched. And a folder that leads to protected paths is never emptied, wherever it is
-moved: what is in a repository cannot be made again. What was moved to a protected path from
-anywhere else cannot be told from what was made there, and goes with it. Nothing here says what
-has come of it; a look afterwards does.
+project is touched. And nothing is removed: what is there instead is moved aside. Nothing here
+says what has come of it; a look afterwards does.
 """
 
 from __future__ import annotations
@@ -17,27 +15,22 @@ import time
 from collections.abc import Generator, Iterable, Mapping
 from itertools import takewhile
 
-from attrs import frozen
-
 from jidocode.base import log
+from jidocode.session.project.aside import Aside
 from jidocode.session.project.boundary import Boundary, Spot
 from jidocode.session.project.conditions import Condition
 from jidocode.session.project.descriptors import (
     FOLDER,
     PLACE,
     READ_FOLDER,
-    FolderKey,
     closing,
     names_below,
     set_mode,
     status_or_none,
 )
-from jidocode.session.project.emptying import empty
 from jidocode.session.project.fingerprints import UNSEEN, Fingerprints, Found, is_unknown
 from jidocode.session.project.renaming import exchange, rename_new
-from jidocode.session.project.replacement import content_of
-
-_OWNER_WRITES = 0o200
+from jidocode.session.project.replacement import Content, content_of
 
 
 def open_ways(root: int, before: Fingerprints) -> None:
@@ -83,17 +76,18 @@ def bring_back(root: int, ways: Mapping[str, int]) -> None:
                 swap(new.parent, new.name, old.parent, old.name)
 
 
-def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
+def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, what becomes of it, how long
     boundary: Boundary,
     root: int,
     before: Fingerprints,
     after: Fingerprints,
     changed: Iterable[str],
+    aside: Aside,
     seconds: float,
 ) -> None:
     """Make what is at protected paths what it was *before*, as far as that is known.
 
-    Programs that still run may make files faster than they are removed here: so that ends when the
+    Programs that still run may make files faster than they are moved here: so that ends when the
     time is over.
 
     Args:
@@ -102,16 +96,10 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
         before: What was there.
         after: What is there.
         changed: The paths at which, or below which, the two differ.
-        seconds: How long to remove what was not there.
+        aside: Keeps what is there instead.
+        seconds: How long to take away what was not there.
     """
-    removal = _Removal(
-        end=time.monotonic() + seconds,
-        spared={
-            (found.status[0], found.status[1])
-            for found in before.values()
-            if found.kind == "way" and found.status
-        },
-    )
+    end = time.monotonic() + seconds
     for path in changed:
         now = after.get(path)
         if now is None or is_unknown(path, before):
@@ -119,68 +107,63 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, and how long
         was = before.get(path)
         if was is None or was.kind != now.kind:
             with _going_on(), _spot(root, path) as spot:
-                removal.remove(spot, is_folder=now.kind in {"directory", "way"})
+                aside.take(spot)
         elif now.value == UNSEEN and now.kind == "directory":
             with _going_on(), _spot(root, path) as spot:
-                _remove_strangers(spot, path, before, removal)
+                _take_strangers(spot, path, before, aside, end)
     for path in sorted(before):
         was = before[path]
         if was.kind not in {"way", "other"} and not was.is_like(after.get(path)):
             with _going_on(), _spot(root, path) as spot:
-                _restore(boundary, spot, path, was, removal)
+                _restore(boundary, spot, path, was, after.get(path), aside)
 
 
-@frozen
-class _Removal:
-    """Removal of what was not there: until when, and which folders it leaves alone."""
-
-    end: float
-    """In seconds of the monotonic clock."""
-    spared: set[FolderKey]
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self.end
-
-    def remove(self, spot: Spot, *, is_folder: bool) -> None:
-        """Remove what was seen at *spot*: if it is something else by now, that may stay."""
-        if not is_folder:
-            os.unlink(spot.name, dir_fd=spot.parent)
-            return
-        with closing(os.open(spot.name, FOLDER, dir_fd=spot.parent)) as top:
-            empty(top, self.is_over, self.spared)
-        os.rmdir(spot.name, dir_fd=spot.parent)
-
-
-def _restore(boundary: Boundary, spot: Spot, path: str, was: Found, removal: _Removal) -> None:
+def _restore(  # noqa: PLR0913, PLR0917 - where, what was and is, and what becomes of it
+    boundary: Boundary, spot: Spot, path: str, was: Found, now: Found | None, aside: Aside
+) -> None:
     """Make what is at *spot* what it *was*."""
     there = _status(spot)
-    is_folder = there is not None and stat.S_ISDIR(there.st_mode)
     if was.kind == "directory":
         if there is None:
             os.mkdir(spot.name, 0o700, dir_fd=spot.parent)
         _set_mode(spot, was.mode)
     elif was.kind == "symlink":
-        if there is not None:
-            removal.remove(spot, is_folder=is_folder)
-        os.symlink(os.fsdecode(was.value), spot.name, dir_fd=spot.parent)
-    elif was.content is not None:
-        if there is not None and stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
-            _set_mode(spot, was.mode | _OWNER_WRITES)  # or it could not be replaced
-        elif there is not None:  # it is another file's, too, whose mode is not ours to set
-            removal.remove(spot, is_folder=is_folder)
-        boundary.replace(spot, path, content_of(was.content), Condition(path, None))
+        target = os.fsdecode(was.value)
+        aside.swap(spot, lambda new: os.symlink(target, new.name, dir_fd=new.parent))
+    elif there and there.st_nlink == 1 and now and (now.kind, now.value) == (was.kind, was.value):
         _set_mode(spot, was.mode)
+    elif was.content is not None:
+        fill, mode = content_of(was.content).fill, was.mode
+
+        def make(new: Spot) -> None:
+            with _file(spot) as old:  # whose owner the new one has
+                boundary.replace(new, path, Content(fill, old), Condition(path, None))
+            _set_mode(new, mode)
+
+        aside.swap(spot, make)
 
 
-def _remove_strangers(spot: Spot, path: str, before: Fingerprints, removal: _Removal) -> None:
+def _take_strangers(spot: Spot, path: str, before: Fingerprints, aside: Aside, end: float) -> None:
+    def is_in_time(_: object) -> bool:
+        return time.monotonic() < end
+
     with closing(_open_folder(spot)) as folder:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in takewhile(lambda _: not removal.is_over(), entries)]
-        for name in names:
-            there = status_or_none(folder, name)
-            if there is not None and f"{path}/{name}" not in before:
-                stranger = Spot(folder, path, name)
-                removal.remove(stranger, is_folder=stat.S_ISDIR(there.st_mode))
+            names = [entry.name for entry in takewhile(is_in_time, entries)]
+        for name in takewhile(is_in_time, names):
+            if f"{path}/{name}" not in before:
+                aside.take(Spot(folder, path, name))
+
+
+@contextlib.contextmanager
+def _file(spot: Spot) -> Generator[int | None]:
+    """Hold the file at *spot*, if one is there."""
+    there = _status(spot)
+    if there is None or not stat.S_ISREG(there.st_mode):
+        yield None
+        return
+    with closing(os.open(spot.name, PLACE | os.O_NOFOLLOW, dir_fd=spot.parent)) as fd:
+        yield fd
 
 
 def _open_folder(spot: Spot) -> int:

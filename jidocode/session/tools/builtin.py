@@ -198,6 +198,8 @@ def run_command(arguments: RunCommand) -> Steps[str]:
         for what, paths in (("changed", kept), ("undone", done.undone_changes)):
             if paths:
                 end += f"\n[{what}, for other programs execute it: {', '.join(map(quote, paths))}]"
+        if done.set_aside:
+            end += f"\n[what was there is kept: {', '.join(map(quote, done.set_aside))}]"
     return f"{done.stdout.rstrip()}\n{end}".lstrip()
 
 
