@@ -9,7 +9,7 @@ from jidocode.base.faults import fault_in
 from jidocode.base.refs import ActorRef
 from jidocode.base.text import quote
 from jidocode.errors import InvalidRequestError
-from jidocode.otp.seconds import is_seconds
+from jidocode.otp.seconds import INFINITY, is_seconds
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -26,10 +26,11 @@ def require_ref(what: str, value: object) -> ActorRef:
     return value
 
 
-def require_int(what: str, value: object, *, least: int) -> None:
-    """Raise InvalidRequestError unless *value*, called *what*, is an int of *least* or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidRequestError(f"{what} must be an int of {least} or more, not {quote(value)}")
+def require_int(what: str, value: object, *, least: int, most: float = INFINITY) -> None:
+    """Raise InvalidRequestError unless *value*, called *what*, is an int from *least* to *most*."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        rule = f"{least} or more" if most == INFINITY else f"{least} to {most}"
+        raise InvalidRequestError(f"{what} must be an int of {rule}, not {quote(value)}")
 
 
 def require_wait(what: str, value: float, *, most: float) -> None:

@@ -62,6 +62,7 @@ _READING: tuple[Callable[..., object], ...] = (
     commands.list_commands,
     commands.command_info,
     commands.read_output,
+    commands.leave_output,
     commands.await_command,
     commands.confinement,
 )

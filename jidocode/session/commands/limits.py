@@ -25,8 +25,12 @@ MAX_CHUNK = 2**20
 """Bytes of output that are read at once."""
 MAX_WAIT = 60.0
 """Seconds that one question may wait for output."""
+MAX_NUMBER = 2**64 - 1
+"""What the offset and the number of a reader may be."""
+MAX_FOLLOWERS = 100
+"""Who may follow one stream of a command at once."""
 HOLD_SECONDS = 10.0
-"""How long a command waits for who reads its output as it comes, and does not go on."""
+"""How long a command waits for who follows its output, from his last answer on."""
 FIRST_HOLD_SECONDS = 2.0
 """The same from its start on, for whoever has started it and is about to read."""
 MAX_ENDED = 100

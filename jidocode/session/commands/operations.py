@@ -15,6 +15,7 @@ from jidocode.session.arguments import require_int, require_wait
 from jidocode.session.commands import limits
 from jidocode.session.commands.inspection import begin_inspection
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
+from jidocode.session.commands.streams import STREAMS
 from jidocode.session.commands.table import CommandTable
 from jidocode.session.commands.wanted import Wanted, check_input, check_size
 from jidocode.session.confinement.report import ConfinementReport
@@ -98,14 +99,24 @@ def read_output(  # noqa: PLR0913 - some are keywords
     reader: int = 0,
 ) -> OutputChunk:
     """Return a part of a command's output; the command waits for *reader*, if that is not 0."""
-    require_int("offset", offset, least=0)
+    require_int("offset", offset, least=0, most=limits.MAX_NUMBER)
     require_int("size", size, least=1)
     require_wait("wait", wait, most=limits.MAX_WAIT)
-    if stream not in ("stdout", "stderr"):
-        raise InvalidRequestError(f"stream must be stdout or stderr, not {quote(stream)}")
-    require_int("reader", reader, least=0)
+    _require_place(stream, reader)
     command = holder.find(command_id)
     return _answer(command.read(offset, stream, min(size, limits.MAX_CHUNK), wait, reader))
+
+
+def leave_output(holder: CommandTable, command_id: str, stream: StreamName, reader: int) -> None:
+    """Have a command wait for *reader* no more."""
+    _require_place(stream, reader)
+    holder.find(command_id).leave(stream, reader)
+
+
+def _require_place(stream: object, reader: object) -> None:
+    if stream not in STREAMS:
+        raise InvalidRequestError(f"stream must be stdout or stderr, not {quote(stream)}")
+    require_int("reader", reader, least=0, most=limits.MAX_NUMBER)
 
 
 def write_input(holder: CommandTable, command_id: str, data: bytes) -> None:
@@ -157,6 +168,7 @@ OPERATIONS: Operations[CommandTable] = Operations(
     list_commands,
     command_info,
     read_output,
+    leave_output,
     write_input,
     close_input,
     resize_terminal,

@@ -27,9 +27,8 @@ from jidocode.errors import (
 from jidocode.otp.seconds import INFINITY
 from jidocode.session.commands import limits, words
 from jidocode.session.commands.channel import Channel
-from jidocode.session.commands.followers import Followers
+from jidocode.session.commands.following import FollowedOutput
 from jidocode.session.commands.loop import EventLoop, Timer
-from jidocode.session.commands.output import HeadAndTail
 from jidocode.session.commands.result import CommandInfo, CommandResult, OutputChunk, StreamName
 from jidocode.session.commands.saving import SavedOutput
 from jidocode.session.commands.streams import Streams
@@ -95,16 +94,10 @@ class RunningCommand:
         self._status: int | None = None
         self._pid: int | None = None
         self._timed_out = self._cancelled = False
-        self._outputs: dict[StreamName, HeadAndTail] = {
-            "stdout": HeadAndTail(output_limit),
-            "stderr": HeadAndTail(output_limit),
+        self._outputs: dict[StreamName, FollowedOutput] = {
+            "stdout": FollowedOutput(loop, output_limit),
+            "stderr": FollowedOutput(loop, output_limit),
         }
-        self._followers: dict[StreamName, Followers] = {
-            "stdout": Followers(),
-            "stderr": Followers(),
-        }
-        self._held: dict[StreamName, Timer] = {}
-        self._readers: list[Callable[[], bool]] = []
         self._waiters: dict[Future[CommandResult], Timer] = {}
         self._end_is_due = False
         self._input = bytearray()
@@ -112,8 +105,8 @@ class RunningCommand:
         self._input_ends = not wanted.keep_stdin
         self._has_stdin = wanted.stdin is not None or streams.is_tty
         loop.watch(channel, self._take_word)
-        for name in streams.outputs:
-            self._watch_output(name)
+        for name, descriptor in streams.outputs.items():
+            self._outputs[name].watch(descriptor, partial(self._take_output, name))
         if wanted.stdin is not None:
             self._write(wanted.stdin)
         self._waiter: Waiter | None = None
@@ -140,50 +133,28 @@ class RunningCommand:
     @property
     def kept(self) -> int:
         """Bytes of its output and characters of its arguments that are kept."""
-        output = sum(output.kept for output in self._outputs.values())
+        output = sum(output.written.kept for output in self._outputs.values())
         return output + sum(map(len, self.wanted.argv))
 
     def read(
         self, offset: int, stream: StreamName, size: int, wait: float, reader: int = 0
     ) -> OutputChunk | Future[OutputChunk]:
-        """Return what there is from *offset* on; wait *wait* seconds for it if there is nothing.
-
-        Unless it is 0, the command waits for that *reader* to go on.
-        """
-        if reader:
-            self._wait_for(reader, offset, stream, wait)
-        chunk = self._chunk(offset, stream, size)
-        if chunk.data or chunk.ended or not wait:
-            return chunk
-        future: Future[OutputChunk] = Future()
-
-        def answer() -> bool:
-            """Answer if there is something now, and return whether it is answered."""
-            now = self._chunk(offset, stream, size)
-            if not future.done() and (now.data or now.ended):
-                timer.cancel()
-                future.set_result(now)
-            return future.done()
-
-        def give_up() -> None:
-            self._readers.remove(answer)
-            future.set_result(self._chunk(offset, stream, size))
-
-        timer = self._loop.call_later(wait, give_up)
-        self._readers.append(answer)
-        return future
+        """Return what there is of *stream* from *offset* on; see `FollowedOutput.read`."""
+        return self._outputs[stream].read(offset, size, wait, reader)
 
     def expect_readers(self) -> None:
         """Wait for a first reader, who cannot come before the command is known to run."""
-        for followers in self._followers.values():
-            followers.expect(time.monotonic() + limits.FIRST_HOLD_SECONDS)
 
-    def _chunk(self, offset: int, stream: StreamName, size: int) -> OutputChunk:
-        output = self._outputs[stream]
-        start, data = output.read(offset, size)
-        end = start + len(data)
-        ended = self.result is not None and end >= output.size
-        return OutputChunk(offset=start, data=data, next_offset=end, ended=ended)
+        def expect(_started: object = None) -> None:
+            for output in self._outputs.values():
+                output.expect_reader()
+
+        expect()
+        self.started.add_done_callback(expect)
+
+    def leave(self, stream: StreamName, reader: int) -> None:
+        """Wait for *reader* of *stream* no more."""
+        self._outputs[stream].leave(reader)
 
     def write(self, data: bytes) -> None:
         """Let it read *data*, behind all that was written before.
@@ -335,8 +306,8 @@ class RunningCommand:
             argv=self.wanted.argv,
             exit_code=None if status < 0 else status,
             signal=-status if status < 0 else None,
-            raw_stdout=self._outputs["stdout"].captured(),
-            raw_stderr=self._outputs["stderr"].captured(),
+            raw_stdout=self._outputs["stdout"].written.captured(),
+            raw_stderr=self._outputs["stderr"].written.captured(),
             seconds=self._seconds or 0.0,
             timed_out=self._timed_out,
             cancelled=self._cancelled,
@@ -350,7 +321,8 @@ class RunningCommand:
         for future, timer in waiters.items():
             timer.cancel()
             future.set_result(self.result)
-        self._tell_readers()
+        for output in self._outputs.values():
+            output.end()
         self._on_end()
 
     def _close(self) -> None:
@@ -360,8 +332,8 @@ class RunningCommand:
             self._waiter.forget()
         self._stop_writing()
         self._input.clear()
-        for name in self._streams.outputs:
-            self._unwatch_output(name)
+        for output in self._outputs.values():
+            output.unwatch()
         self._streams.close()
         self._loop.unwatch(self._channel)
         if self._runner_is_free:
@@ -382,54 +354,13 @@ class RunningCommand:
             if self._streams.is_tty:
                 self._stop_writing()
                 self._streams.close_input()
-            self._unwatch_output(name)
+            self._outputs[name].unwatch()
             self._streams.close_output(name)
             return False
-        self._outputs[name].append(data, self._followers[name].slowest(time.monotonic()))
         if self._saved is not None:
             self._saved.write(data)
-        self._tell_readers()
-        if name not in self._held and self._is_full(name):
-            self._hold(name)
+        self._outputs[name].append(data)
         return True
-
-    # An output that is held is not read from its pipe, which fills then: so the command waits.
-
-    def _wait_for(self, reader: int, offset: int, name: StreamName, wait: float) -> None:
-        """Take in how far *reader* is, who goes on in *wait* seconds and some more."""
-        until = time.monotonic() + wait + limits.HOLD_SECONDS
-        self._followers[name].note(reader, offset, until)
-        if name in self._held:
-            self._release(name)
-
-    def _is_full(self, name: StreamName) -> bool:
-        unread = self._followers[name].slowest(time.monotonic())
-        return unread is not None and self._outputs[name].is_full(unread)
-
-    def _hold(self, name: StreamName) -> None:
-        self._unwatch_output(name)
-        release = partial(self._release, name)
-        self._held[name] = self._loop.call_later(limits.HOLD_SECONDS, release)
-
-    def _release(self, name: StreamName) -> None:
-        self._held.pop(name).cancel()
-        self._watch_output(name)
-        if self._is_full(name):  # there are others, or somebody holds it who does not read
-            self._hold(name)
-
-    def _watch_output(self, name: StreamName) -> None:
-        self._loop.watch(self._streams.outputs[name], partial(self._take_output, name))
-
-    def _unwatch_output(self, name: StreamName) -> None:
-        timer = self._held.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-        else:
-            self._loop.unwatch(self._streams.outputs[name])
-
-    def _tell_readers(self) -> None:
-        if self._readers:
-            self._readers = [answer for answer in self._readers if not answer()]
 
     def _write(self, data: bytes) -> None:
         self._input += data

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import select
+import sys
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from jidocode import CommandRunningError
-from jidocode.session.commands import limits, words
+from jidocode import CommandError, CommandRunningError, InvalidRequestError
+from jidocode.session.commands import limits, operations, words
 from jidocode.session.commands.channel import Channel
 from jidocode.session.commands.loop import EventLoop
 from jidocode.session.commands.result import OutputChunk
@@ -172,10 +175,17 @@ def test_who_holds_a_command_has_no_more_kept(
     kept = command.kept
     for _ in range(20):
         read_some(command, 0)
-        command._release("stdout")  # as when the time of a hold is over
         assert write_all(loop, command, 2**20) == 0
     assert command.kept == kept
     finish(loop, ends[1])
+
+
+def write_on(loop: EventLoop, command: RunningCommand, most: int = 2**22) -> None:
+    """Write *most* bytes, as a command does that nobody holds up for good."""
+    deadline = time.monotonic() + 20
+    while most:
+        most -= write_all(loop, command, most)
+        assert time.monotonic() < deadline, "it is held up"
 
 
 def test_a_command_waits_for_nobody_who_does_not_go_on(
@@ -186,14 +196,140 @@ def test_a_command_waits_for_nobody_who_does_not_go_on(
     command = start(loop, ends[0], Wanted("1", ("x",)))
     most = 2**22
     read_some(command, 0)
-    written = 0
-    while written < most:
-        written += write_all(loop, command, most - written)
+    write_on(loop, command, most)
     assert command.kept == 2**10 + 1
     first = read_some(command, 0)
     assert (first.offset, first.next_offset) == (0, 2**9)
     assert read_some(command, 2**9).offset == most - 2**9
     finish(loop, ends[1])
+
+
+@pytest.mark.parametrize("before", [0, 2**9], ids=["waits", "answered at once"])
+def test_who_has_vanished_is_waited_for_from_his_last_answer_on(
+    loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """However long he would have waited for it, and whether he had to."""
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 0.05)
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    write_all(loop, command, before)
+    command.read(0, "stdout", 2**9, 60.0, 1)
+    write_on(loop, command)
+    finish(loop, ends[1])
+
+
+def test_a_question_that_waits_is_waited_for(
+    loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer may come later than a reader has, who was answered."""
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 0.0)
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    asked = command.read(0, "stdout", 2**9, 60.0, 1)
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 60.0)
+    assert write_all(loop, command, 2**20) < 2**20
+    assert asked.result(0).next_offset == 2**9  # type: ignore[union-attr] # it has waited
+    finish(loop, ends[1])
+
+
+def test_a_command_is_held_for_as_long_as_its_slowest_reader_has(
+    loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first one that never comes has less time than the others."""
+    monkeypatch.setattr(limits, "FIRST_HOLD_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 60.0)
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    command.expect_readers()
+    write_on(loop, command)
+    finish(loop, ends[1])
+
+
+def test_a_first_reader_has_his_time_from_the_start_on(
+    loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes: before it he knows of no command."""
+    ours, theirs = ends
+    monkeypatch.setattr(limits, "FIRST_HOLD_SECONDS", 0.0)
+    command = start(loop, ours, Wanted("1", ("x",)))
+    command.expect_readers()
+    monkeypatch.setattr(limits, "FIRST_HOLD_SECONDS", 60.0)
+    theirs.send(words.word(words.STARTED, 1))
+    run_for(loop, 0.01)
+    assert write_all(loop, command, 2**20) < 2**20
+    theirs.send(words.word(words.GONE))
+    run_for(loop, 0.05)
+
+
+def test_nobody_is_remembered_who_follows_no_more(
+    loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing is written any more: as soon as another one follows, and at the end."""
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    readers = [2**62 + number for number in range(3)]
+
+    def references() -> list[int]:
+        return [sys.getrefcount(reader) for reader in readers]
+
+    before = references()
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 0.0)
+    read_some(command, 0, readers[0])
+    monkeypatch.undo()
+    read_some(command, 0, readers[1])
+    assert references() == [before[0], before[1] + 1, before[2]]
+    finish(loop, ends[1])
+    read_some(command, 0, readers[2])
+    assert references() == before
+
+
+def test_as_many_follow_as_may(
+    loop: EventLoop, ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one is told so; who follows already goes on, and there is room when one has gone."""
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    most = 100
+    for reader in range(1, most + 1):
+        read_some(command, 0, reader)
+    for _ in range(2):
+        with pytest.raises(CommandError, match="100 follow"):
+            read_some(command, 0, most + 1)
+    read_some(command, 0, most)
+    read_some(command, 0, 0)
+    monkeypatch.setattr(limits, "HOLD_SECONDS", 0.0)
+    read_some(command, 0, most)
+    read_some(command, 0, most + 1)
+    finish(loop, ends[1])
+
+
+def test_who_says_that_he_has_gone_holds_nothing_up(
+    loop: EventLoop, ends: tuple[Channel, Channel]
+) -> None:
+    """At once; also if he says it again, or while a question of his is open."""
+    command = start(loop, ends[0], Wanted("1", ("x",)))
+    read_some(command, 0)
+    asked = command.read(0, "stdout", 2**9, 60.0, 2)
+    assert write_all(loop, command, 2**20) < 2**20
+    command.leave("stdout", 2)
+    assert asked.result(0).data  # type: ignore[union-attr] # it has waited
+    assert write_all(loop, command, 2**20) == 0
+    command.leave("stdout", 1)
+    command.leave("stdout", 1)
+    command.read(2**30, "stdout", 2**9, 60.0, 3)
+    command.leave("stdout", 3)
+    write_on(loop, command)
+    finish(loop, ends[1])
+    command.leave("stdout", 1)
+
+
+@pytest.mark.parametrize("wrong", [2**64, -1, 2**2000, True, "1", None])
+def test_a_place_is_a_number_of_64_bits(wrong: Any) -> None:
+    """Whoever asks chooses it, and it is remembered."""
+    nobody: Any = None
+    with pytest.raises(InvalidRequestError, match="offset must be an int of 0 to 1844"):
+        operations.read_output(nobody, "1", wrong)
+    with pytest.raises(InvalidRequestError, match="reader must be an int of 0 to 1844"):
+        operations.read_output(nobody, "1", 0, reader=wrong)
+    with pytest.raises(InvalidRequestError, match="reader must be an int of 0 to 1844"):
+        operations.leave_output(nobody, "1", "stdout", wrong)
+    with pytest.raises(InvalidRequestError, match="stream must be"):
+        operations.leave_output(nobody, "1", wrong, 1)
 
 
 def test_what_it_was_given_to_read_is_not_kept(
