@@ -148,10 +148,10 @@ def _follow(handle: CommandHandle) -> int:
 
 def _copy(handle: CommandHandle, stream: Literal["stdout", "stderr"]) -> None:
     out = sys.stdout if stream == "stdout" else sys.stderr
-    output = handle.output(stream)
-    for data in output:
-        if out is not None:  # pyright: ignore[reportUnnecessaryComparison] # it is closed
-            _write(out.fileno(), data, output)
+    with handle.output(stream) as output:
+        for data in output:
+            if out is not None:  # pyright: ignore[reportUnnecessaryComparison] # it is closed
+                _write(out.fileno(), data, output)
 
 
 def _write(descriptor: int, data: bytes, output: CommandOutput) -> None:

@@ -126,7 +126,20 @@ def test_a_session_is_used(loop: Runner, opened: Opening, project: Path) -> None
             await command.close_stdin()
             assert b"".join([chunk async for chunk in command.output()]) == b"a line\n"
             assert (await command.wait()).ok
-            assert len(await session.commands.list()) == 3
+            left = await session.commands.start("yes | head -c 3000000")
+            async with left.output() as output:
+                assert await anext(output)
+            assert (await left.wait(8)).raw_stdout.size == 3_000_000
+            assert [chunk async for chunk in output] == []
+            left = await session.commands.start("yes | head -c 3000000")
+            with anyio.CancelScope() as scope:
+                async with left.output() as output:
+                    assert await anext(output)
+                    scope.cancel()
+                    await anyio.lowlevel.checkpoint()
+            assert scope.cancelled_caught
+            assert (await left.wait(8)).raw_stdout.size == 3_000_000
+            assert len(await session.commands.list()) == 5
 
             ref = await system.get_process(session.id, "worker")
             assert await session.call("worker", "pid") == ref.os_pid

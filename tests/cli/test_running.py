@@ -6,15 +6,18 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from shell import COMMAND, SECONDS, data, environment, following, jidocode
 
-from jidocode import SessionHandle, SessionSystem
-from jidocode.cli.run import _Ending
+from jidocode import CommandHandle, CommandOutput, OutputChunk, SessionHandle, SessionSystem
+from jidocode.cli.run import _copy_errors, _Ending
+from jidocode.session.commands.reading import Place
+from jidocode.session.commands.result import StreamName
 from jidocode.testing import eventually
 
 
@@ -59,6 +62,24 @@ def test_all_of_the_output_comes_through(run: tuple[str, ...]) -> None:
     assert [len(ended.stdout), len(ended.stderr)] == [3_000_000, 2_000_000]
     ended = done("sh", "-c", '"$@" 2>&1 >/dev/null | (sleep 1; wc -c)', "sh", *run, *program)
     assert ended.stdout.strip() == "2000000"
+
+
+def test_nobody_waits_for_errors_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program goes on at once, though it writes more of them than is kept."""
+    chunk = OutputChunk(offset=0, data=b"careful", next_offset=7, ended=False)
+    left = list[Place]()
+
+    class Handle:
+        def output(self, stream: StreamName) -> CommandOutput:
+            return CommandOutput(lambda _place, _wait: chunk, left.append, stream)
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as errors:
+        monkeypatch.setattr(sys, "stderr", errors)
+        _copy_errors(cast("CommandHandle", Handle()), [])
+        monkeypatch.undo()
+    assert [place.stream for place in left] == ["stderr"]
 
 
 def test_closed_streams_are_no_harm(run: tuple[str, ...], opened: SessionHandle) -> None:

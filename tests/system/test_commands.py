@@ -227,6 +227,20 @@ def test_a_command_waits_for_who_reads_its_output(session: SessionHandle, *, tty
     assert handle.wait().raw_stdout.size == size
 
 
+def test_a_command_is_not_held_up_by_who_has_closed_its_output(session: SessionHandle) -> None:
+    """It ends before anybody's 10 seconds are over, and again is fine, also when it has gone."""
+    handle = session.commands.start("yes | head -c 3000000")
+    with handle.output() as output:
+        assert next(output)
+    assert handle.wait(8).raw_stdout.size == 3_000_000
+    assert list(output) == []
+    last = handle.output()
+    assert next(last)
+    session.stop()
+    last.close()
+    last.close()
+
+
 def test_output_that_was_cut_out_is_not_passed_over(session: SessionHandle) -> None:
     """Who begins late is told, and reads on behind it."""
     handle = session.commands.start("yes | tr -d '\\n' | head -c 3000000")

@@ -72,6 +72,11 @@ class CommandMethods:
         return Question(question, wait + ANSWER_TIME)
 
     @asked
+    def _leave(self, place: Place) -> Question[None]:
+        """Have the command wait no more for whoever has read at *place*."""
+        return Question(request(operations.leave_output, self.id, place.stream, place.reader))
+
+    @asked
     def write(self, data: str | bytes) -> Question[None]:
         """Let it read *data*; text as UTF-8. It need not read it at once.
 
@@ -143,7 +148,8 @@ class CommandHandle(CommandMethods, Client):
         """Return its output from the beginning, and as it comes, until it has ended.
 
         Read it by `for`. A command that writes faster waits for that, as at a pipe; unless nobody
-        goes on for 10 seconds (`CommandOutput.hold`).
+        goes on for 10 seconds (`CommandOutput.hold`), or it is closed. Up to 100 of each stream may
+        be read at once.
 
         It is kept by the process that runs the command, and what was not read when that ends, with
         its session or by a crash, is gone; `save_output` keeps all of it.
@@ -151,10 +157,11 @@ class CommandHandle(CommandMethods, Client):
         Raises:
             OutputCutError: Some was cut out: it was written long before this began, or when
                 nobody went on.
+            CommandError: 100 others are being read.
             SessionNotFoundError: The session has ended.
             NoCommandError: The process that ran it has ended, or others have ended after it.
         """
-        return CommandOutput(self._follow, stream)
+        return CommandOutput(self._follow, self._leave, stream)
 
 
 class AsyncCommandHandle(CommandMethods, AsyncClient):
@@ -174,7 +181,7 @@ class AsyncCommandHandle(CommandMethods, AsyncClient):
 
         Read it by `async for`. The command waits for it, and it raises, as `CommandHandle.output`.
         """
-        return AsyncCommandOutput(self._follow, stream)
+        return AsyncCommandOutput(self._follow, self._leave, stream)
 
 
 def as_bytes(data: str | bytes) -> bytes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Self
 
-from jidocode.errors import OutputCutError
+from jidocode.base.closing import AsyncClosing, Closing
+from jidocode.errors import JidocodeError, OutputCutError
 from jidocode.session.commands.result import OutputChunk, StreamName
 
 POLL_SECONDS = 5.0
@@ -44,19 +46,32 @@ class Place:
         if cut > 0:
             self.offset = chunk.offset
             raise OutputCutError(self.stream, cut)
-        self.offset, self.ended = chunk.next_offset, chunk.ended
+        self.offset = chunk.next_offset
+        self.ended = self.ended or chunk.ended  # it may have been closed meanwhile
         return chunk.data
 
 
-class CommandOutput(Iterator[bytes]):
+class CommandOutput(Closing, Iterator[bytes]):
     """The output of a command, chunk by chunk, as it comes: read it by `for`.
+
+    Close it, or use it as a context manager, if you may leave it before its end: then the command
+    is told that nobody reads on. Else it waits 10 seconds for that.
 
     After an `OutputCutError`, `next` goes on behind what was cut out.
     """
 
-    def __init__(self, read: Callable[[Place, float], OutputChunk], stream: StreamName) -> None:
-        """Read *stream* by *read*, which is told the place, and how many seconds to wait."""
+    def __init__(
+        self,
+        read: Callable[[Place, float], OutputChunk],
+        leave: Callable[[Place], None],
+        stream: StreamName,
+    ) -> None:
+        """Read *stream* by *read*, which is told the place, and how many seconds to wait.
+
+        *leave* is told the place at which nobody reads on.
+        """
         self._read = read
+        self._leave = leave
         self._place = Place(stream)
 
     def __next__(self) -> bytes:
@@ -66,7 +81,7 @@ class CommandOutput(Iterator[bytes]):
         raise StopIteration
 
     def hold(self) -> None:
-        """Have the command wait 10 seconds more: what has come is still being worked at.
+        """Have the command wait 10 seconds from now on: what has come is still being worked at.
 
         Raises:
             SessionNotFoundError: The session has ended.
@@ -74,19 +89,35 @@ class CommandOutput(Iterator[bytes]):
         """
         self._read(self._place, 0.0)
 
+    def close(self) -> None:
+        """Read no more, and have the command not wait for it; again is fine."""
+        if not self._place.ended:
+            self._place.ended = True
+            with suppress(JidocodeError):  # who cannot be told waits for nobody, or 10 seconds
+                self._leave(self._place)
 
-class AsyncCommandOutput:
+
+class AsyncCommandOutput(AsyncClosing):
     """The output of a command, chunk by chunk, as it comes: read it by `async for`.
 
-    It is no generator, so there is nothing to close. After an `OutputCutError`, `anext` goes on
-    behind what was cut out.
+    Close it, or use it in an `async with` block, if you may leave it before its end; see
+    `CommandOutput`. It is no generator: one that is not closed leaves nothing for a loop to close.
+
+    After an `OutputCutError`, `anext` goes on behind what was cut out.
     """
 
     def __init__(
-        self, read: Callable[[Place, float], Awaitable[OutputChunk]], stream: StreamName
+        self,
+        read: Callable[[Place, float], Awaitable[OutputChunk]],
+        leave: Callable[[Place], Awaitable[None]],
+        stream: StreamName,
     ) -> None:
-        """Read *stream* by *read*, which is told the place, and how many seconds to wait."""
+        """Read *stream* by *read*, which is told the place, and how many seconds to wait.
+
+        *leave* is told the place at which nobody reads on.
+        """
         self._read = read
+        self._leave = leave
         self._place = Place(stream)
 
     def __aiter__(self) -> Self:
@@ -99,5 +130,12 @@ class AsyncCommandOutput:
         raise StopAsyncIteration
 
     async def hold(self) -> None:
-        """Have the command wait 10 seconds more; see `CommandOutput.hold`."""
+        """Have the command wait 10 seconds from now on; see `CommandOutput.hold`."""
         await self._read(self._place, 0.0)
+
+    async def aclose(self) -> None:
+        """Read no more, and have the command not wait for it; again is fine."""
+        if not self._place.ended:
+            self._place.ended = True
+            with suppress(JidocodeError):  # as in `CommandOutput.close`
+                await self._leave(self._place)
