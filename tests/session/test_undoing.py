@@ -9,20 +9,19 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, strategies as st
+from limits import not_root
 
-from jidocode.base import orphans
 from jidocode.session.commands.emptying import empty
 from jidocode.session.project import aside, fingerprints, renaming
 from jidocode.session.project.aside import Aside
 from jidocode.session.project.boundary import Boundary
-from jidocode.session.project.descriptors import FOLDER, closing
+from jidocode.session.project.descriptors import FOLDER, closing, writable
 from jidocode.session.project.fingerprints import (
     MAX_ENTRIES,
     MAX_FILE_BYTES,
@@ -50,10 +49,17 @@ class Place:
 
     def undo(self, before: Fingerprints) -> list[str]:
         """Put back what it was; return what differs still."""
-        open_ways(self.fd, before)
-        after = self.look(before)
-        put_back(self.boundary, self.fd, before, after, differences(before, after), self.aside, 10)
-        return differences(before, self.look(after))
+        with writable(self.fd):
+            open_ways(self.fd, before)
+            after = self.look(before)
+            for _ in range(2):
+                self.put_back(before, after, 10)
+                after = self.look(after)
+            return differences(before, after)
+
+    def put_back(self, before: Fingerprints, after: Fingerprints, seconds: float) -> None:
+        changed, end = differences(before, after), time.monotonic() + seconds
+        put_back(self.boundary, self.fd, before, after, changed, self.aside, end)
 
 
 @pytest.fixture
@@ -137,8 +143,7 @@ def undo_late(place: Place, before: Fingerprints, swap: Callable[[], object]) ->
     """Put back what it was *before*, as it is seen now; *swap* is done after that look."""
     after = place.look(before)
     swap()
-    changed = differences(before, after)
-    put_back(place.boundary, place.fd, before, after, changed, place.aside, 10)
+    place.put_back(before, after, 10)
 
 
 def test_a_repository_that_is_swapped_back_while_changes_are_undone_is_kept(place: Place) -> None:
@@ -301,22 +306,6 @@ def test_what_could_not_be_read_is_not_removed_when_it_can_be(place: Place) -> N
     assert len(list(folder.iterdir())) == 3
 
 
-@contextmanager
-def not_root(root: Path) -> Generator[None]:
-    """Be somebody whom permissions stop, and whose the project is."""
-    if os.geteuid():
-        yield
-        return
-    for path in (root, *root.rglob("*")):
-        os.lchown(path, 65534, 65534)
-    os.seteuid(65534)
-    orphans.prctl(4, 1)  # PR_SET_DUMPABLE: or /proc/self were closed
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.mark.parametrize("mode", [0, 0o100, 0o400, 0o600])
 @pytest.mark.parametrize("folder", [".git", ".git/hooks"])
 def test_what_a_closed_folder_hides_is_seen_and_undone(
@@ -330,6 +319,97 @@ def test_what_a_closed_folder_hides_is_seen_and_undone(
         assert differences(before, place.look(before))
         assert place.undo(before) == []
     assert everything(place.root) == was
+
+
+@pytest.mark.parametrize("mode", [0, 0o500, 0o555])
+@pytest.mark.parametrize(
+    "closed",
+    [["."], [".git"], [".git/hooks"], [".vscode/d", ".vscode"], [".git/hooks", ".git", "."]],
+)
+def test_a_folder_that_is_closed_keeps_nothing_from_being_undone(
+    place: Place, closed: list[str], mode: int
+) -> None:
+    """As one that may not be written, above what was changed."""
+    fill(place.root / ".vscode/d", range(2))
+    before, was = place.look(), everything(place.root)
+    for path in (".git/hooks/new", ".git/hooks/a", ".git/config", ".envrc", ".vscode/d/new"):
+        (place.root / path).write_text("evil")
+    modes = {path: (place.root / path).stat().st_mode for path in closed}
+    for path in closed:
+        (place.root / path).chmod(mode)
+    with not_root(place.root):
+        assert place.undo(before) == []
+    for path in closed:
+        if path == "." or (path == ".git" and mode):  # they are protected no more than before
+            assert (place.root / path).stat().st_mode & 0o777 == mode
+            (place.root / path).chmod(modes[path] & 0o777)
+    assert everything(place.root) == was
+
+
+def test_the_mode_of_what_has_another_name_outside_stays(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Here a folder that was too large to be looked into is a file."""
+    outside = tmp_path_factory.mktemp("outside") / "file"
+    outside.touch(0o600)
+    fill(place.root / ".vscode", range(MAX_ENTRIES + 1))
+    before = place.look()
+    shutil.rmtree(place.root / ".vscode")
+    (place.root / ".vscode").hardlink_to(outside)
+    place.undo(before)
+    assert outside.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_became_a_file_among_many_is_one_again(place: Place) -> None:
+    fill(place.root / ".git/hooks/d", range(2))
+    before = place.look()
+    shutil.rmtree(place.root / ".git/hooks/d")
+    fill(place.root / ".git/hooks", range(MAX_ENTRIES))
+    (place.root / ".git/hooks/d").write_text("evil")
+    assert place.undo(before) == []
+    assert len(list((place.root / ".git/hooks/d").iterdir())) == 2
+
+
+def test_what_is_known_stays_protected_if_there_is_more_than_is_looked_at(place: Place) -> None:
+    """Of a wildcard: else to make many folders would switch it off."""
+    (place.root / "a/one").mkdir(parents=True)
+    (place.root / "a/one/x").write_text("x")
+    before = place.look()
+    fill(place.root / "a", range(MAX_ENTRIES + 1))
+    later = place.look(before)
+    assert differences(before, later) == ["a"]
+    (place.root / "a/one/x").write_text("evil")
+    assert differences(later, place.look(later)) == ["a/one/x"]
+    assert place.undo(later) == []
+    assert (place.root / "a/one/x").read_text() == "x"
+
+
+def test_a_program_may_put_its_own_where_something_is_about_to_be(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is not removed when it does not work out."""
+
+    def fail(parent: int, name: str, *_: object) -> NoReturn:
+        os.rename(name, "made", src_dir_fd=parent, dst_dir_fd=place.fd)
+        os.rename("precious", name, src_dir_fd=place.fd, dst_dir_fd=parent)
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+    before = place.look()
+    (place.root / ".git/config").write_text("evil")
+    (place.root / "precious").write_text("mine")
+    monkeypatch.setattr(aside, "exchange", fail)
+    place.undo(before)
+    (kept,) = place.root.glob(".jidocode-undone-*/*")
+    assert kept.read_text() == "mine"
+
+
+def test_undoing_ends_when_its_time_is_over(place: Place) -> None:
+    before = place.look()
+    (place.root / ".git/config").write_text("evil")
+    (place.root / ".envrc").write_text("evil")
+    after = place.look(before)
+    place.put_back(before, after, 0)
+    assert differences(before, place.look(after)) == [".envrc", ".git/config"]
 
 
 def test_a_new_folder_that_is_closed_is_seen_and_set_aside(place: Place) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from jidocode.base import orphans
+
 
 @contextmanager
 def limited(kind: int, soft: int) -> Generator[None]:
@@ -51,3 +53,19 @@ def run_unshared(code: str, *arguments: object, namespaces: Sequence[str] = ()) 
     )
     assert done.stdout, done.stderr
     return done.stdout
+
+
+@contextmanager
+def not_root(root: Path) -> Generator[None]:
+    """Be somebody whom permissions stop, and whose the project is."""
+    if os.geteuid():
+        yield
+        return
+    for path in (root, *root.rglob("*")):
+        os.lchown(path, 65534, 65534)
+    os.seteuid(65534)
+    orphans.prctl(4, 1)  # PR_SET_DUMPABLE: or /proc/self were closed
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -376,10 +376,11 @@ def test_what_cannot_be_undone_is_said(open_session: Opens, repository: Path) ->
     assert set(result.protected_changes) == {".vscode/large", ".vscode/small"}
     assert result.undone_changes == (".vscode/small",)
     result = session.run("rm -rf .git; mkdir .git")
-    assert set(result.protected_changes) == {".git/config", ".git/hooks"}
+    assert set(result.protected_changes) == {".git", ".git/config", ".git/hooks"}
+    assert result.undone_changes == (".git/config", ".git/hooks")
     assert (repository / HOOK).exists()
     result = session.run("rm -rf .git")  # a repository cannot be made again
-    assert set(result.protected_changes) == {".git/config", ".git/hooks"}
+    assert set(result.protected_changes) == {".git", ".git/config", ".git/hooks"}
     assert result.undone_changes == ()
     assert session.run("true").protected_changes == ()
 

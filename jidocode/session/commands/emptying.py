@@ -52,7 +52,7 @@ class _Emptying:
 
     def _clear(self, folder: int) -> list[str]:
         """Remove the files in *folder*, move the folders in it to the top; return their names."""
-        moved: list[str] = []
+        folders: list[str] = []
         with (
             closing(os.open(".", READ_FOLDER, dir_fd=folder)) as reading,
             os.scandir(reading) as entries,
@@ -60,17 +60,20 @@ class _Emptying:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     if entry.is_dir(follow_symlinks=False):
-                        moved.append(self._move_up(folder, entry.name))
+                        folders.append(entry.name)
                     else:
                         os.unlink(entry.name, dir_fd=folder)
                         self._removed += 1
+        moved: list[str] = []
+        for name in folders:
+            with contextlib.suppress(OSError):
+                moved.append(self._move_up(folder, name))
         return moved
 
     def _move_up(self, parent: int, name: str) -> str:
         with closing(os.open(name, FOLDER, dir_fd=parent)) as folder:
             set_mode(folder, stat.S_IRWXU)  # or it could not be moved, either
-        if parent == self._top:
-            return name
+        # What is at the top gets another name, too: a mount cannot, and is not emptied.
         new_name = os.urandom(12).hex()
         os.rename(name, new_name, src_dir_fd=parent, dst_dir_fd=self._top)
         return new_name

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -19,8 +20,9 @@ from jidocode.base import log
 from jidocode.base.closing import Closing
 from jidocode.session.commands.watch_note import WatchNote
 from jidocode.session.confinement.worktree import WORKTREE_ORDERS
+from jidocode.session.project.aside import Aside, shorten
 from jidocode.session.project.boundary import Boundary
-from jidocode.session.project.descriptors import key_of
+from jidocode.session.project.descriptors import key_of, writable
 from jidocode.session.project.fingerprints import Fingerprints, differences, take_fingerprints
 from jidocode.session.project.protection import (
     MAX_PATHS,
@@ -31,13 +33,14 @@ from jidocode.session.project.protection import (
     Tree,
 )
 
-if TYPE_CHECKING:
-    from jidocode.session.project.aside import Aside
-
 _UNDO_SECONDS = 1.0
-"""How long a look may take away what commands have made, while others run that wait."""
+"""How long a look may undo what commands have done, while others run that wait."""
 _LAST_SECONDS = 5.0
 """The same when the last one has ended: nobody makes any more then."""
+_PASSES = 2
+"""What was hidden by something else is seen when that is undone."""
+_MAX_HELD = 100
+"""Folders that lead to protected paths and are held open, the upper ones first."""
 
 
 class Changes(NamedTuple):
@@ -54,14 +57,14 @@ class _Running(Struct):
     since_ns: int
     changed: dict[str, bool]
     """Whether the latest change of it was undone, by path."""
-    set_aside: list[str]
+    set_aside: Sequence[str]
 
     def add(self, changes: Changes) -> None:
         undone = set(changes.undone)
         for path in changes.paths:
             if len(self.changed) < MAX_PATHS or path in self.changed:
                 self.changed[path] = path in undone
-        self.set_aside = [*self.set_aside, *changes.set_aside][:MAX_PATHS]
+        self.set_aside = shorten([*self.set_aside, *changes.set_aside])
 
 
 class ProtectedPaths(Closing):
@@ -78,8 +81,9 @@ class ProtectedPaths(Closing):
     ) -> None:
         """Look at the paths inside *boundary* that *rules* name, and *tell* what commands change.
 
-        What commands of the last life have changed, if that was killed, is told now. It is not
-        undone: nobody knows how long ago that was, and who has changed what since.
+        What commands of the last life have changed, if that was killed, is told now, and what it
+        has set aside. It is not undone: nobody knows how long ago that was, and who has changed
+        what since.
 
         Args:
             boundary: The project's.
@@ -97,9 +101,8 @@ class ProtectedPaths(Closing):
             own = Protection(WORKTREE_ORDERS).tree
             self._places.append(_Place(f"{worktree}/", Boundary(worktree), own, keep=self._refuses))
         self._note = WatchNote(note if tree else None, repr((tree, worktree)))
-        for place, found in zip(self._places, self._note.left_over(), strict=False):
-            place.last = found
-            self._report(place.look(time.time_ns(), undo=False))
+        for place, (found, name) in zip(self._places, self._note.left_over(), strict=False):
+            self._report(place.look_after(found, name))
 
     def close(self) -> None:
         """Let all folders go."""
@@ -119,8 +122,8 @@ class ProtectedPaths(Closing):
             for place in self._places:
                 place.hold_ways()
         if not self._running:
-            self._note.begin([place.last for place in self._places])
-        self._running[command_id] = _Running(time.time_ns(), {}, [])
+            self._note.begin([(place.last, place.aside.name) for place in self._places])
+        self._running[command_id] = _Running(time.time_ns(), {}, ())
 
     def forget(self, command_id: str) -> None:
         """Take in that it has not started."""
@@ -142,7 +145,7 @@ class ProtectedPaths(Closing):
     def look(self, seconds: float = _UNDO_SECONDS) -> bool:
         """Tell what has changed since the last look, if commands run; return whether any does.
 
-        What was not there is taken away for *seconds*; the rest is for the next look.
+        It is undone for *seconds*; the rest is for the next look.
         """
         try:
             self._look(seconds)
@@ -160,14 +163,14 @@ class ProtectedPaths(Closing):
                 self._report(changes)
 
     def _report(self, changes: Changes) -> None:
-        if changes.paths:
+        if changes.paths or changes.set_aside:
             for command in self._running.values():
                 command.add(changes)
             self._tell(
                 ProtectedPathsChanged(
                     paths=changes.paths[:MAX_PATHS],
                     undone=changes.undone[:MAX_PATHS],
-                    set_aside=changes.set_aside[:MAX_PATHS],
+                    set_aside=tuple(shorten(changes.set_aside)),
                     commands=tuple(self._running),
                 )
             )
@@ -178,6 +181,7 @@ class _Place(Closing):
 
     Attributes:
         last: What they were at the last look.
+        aside: Keeps what was there when changes were undone.
     """
 
     # What they are to be is kept apart from what they were last. Else what a program writes while
@@ -190,7 +194,8 @@ class _Place(Closing):
         self.last: Fingerprints = {}
         self._wanted: Fingerprints = {}
         self._ways: dict[str, int] = {}
-        self._aside: Aside | None = None
+        self._away: set[str] = set()
+        self.aside = Aside(self._root)
 
     def close(self) -> None:
         os.close(self._root)
@@ -198,20 +203,32 @@ class _Place(Closing):
             os.close(way)
         self._boundary.close()
 
+    def look_after(self, last: Fingerprints, aside: str) -> Changes:
+        """Return what has changed since a life that was killed had its *last* look.
+
+        And what is in the folder that it called *aside*.
+        """
+        self.last, self.aside = last, Aside(self._root, aside)
+        changes = self.look(time.time_ns(), undo=False)
+        kept = tuple(self._prefix + path for path in self.aside.left_over())
+        return changes._replace(set_aside=kept)
+
     def look(self, before_ns: int, *, undo: bool, seconds: float = _UNDO_SECONDS) -> Changes:
         """Return what has changed since the last look; undo it first if *undo* says so."""
         last = self.last
         found = self._take(last, before_ns)
         changed = differences(last, found)
         left = set(changed)
-        kept: list[str] = []
         if not undo:
-            self._wanted = found
+            self._wanted, self._away = found, set()
         elif left := set(differences(self._wanted, found)):
-            found, kept = self._undo(found, before_ns, seconds)
-            left = set(differences(self._wanted, found))
-            changed = sorted({*changed, *differences(last, found)})
+            seen = {*changed}
+            found, away = self._undo(found, before_ns, seconds, seen)
+            left = {*differences(self._wanted, found), *away}
+            changed = sorted(seen | away - self._away)
+            self._away = away
         self.last = found
+        kept, self.aside.kept = self.aside.kept, []
         return Changes(
             tuple(self._prefix + path for path in changed),
             tuple(self._prefix + path for path in changed if path not in left),
@@ -223,7 +240,9 @@ class _Place(Closing):
 
     def hold_ways(self) -> None:
         """Keep the folders that lead to protected paths open, so that they are found if moved."""
-        ways = {path: found for path, found in self._wanted.items() if found.kind == "way"}
+        all_ways = (path for path, found in self._wanted.items() if found.kind == "way")
+        upper = sorted(all_ways, key=lambda path: (path.count("/"), path))[:_MAX_HELD]
+        ways = {path: self._wanted[path] for path in upper}
         for path in [*self._ways]:
             if path not in ways or ways[path].status[:2] != key_of(os.fstat(self._ways[path])):
                 os.close(self._ways.pop(path))
@@ -232,19 +251,25 @@ class _Place(Closing):
                 self._ways[path] = self._boundary.open_directory(path)
 
     def _undo(
-        self, found: Fingerprints, before_ns: int, seconds: float
-    ) -> tuple[Fingerprints, list[str]]:
-        """Undo what has changed; return what is there now, and where what was there is."""
-        # Both are imported here: it is seldom.
-        from jidocode.session.project.aside import Aside  # noqa: PLC0415
-        from jidocode.session.project.undoing import bring_back, open_ways, put_back  # noqa: PLC0415
+        self, found: Fingerprints, before_ns: int, seconds: float, seen: set[str]
+    ) -> tuple[Fingerprints, set[str]]:
+        """Undo what has changed; return what is there now, and the ways that are not back.
 
-        root, wanted = self._root, self._wanted
-        aside = self._aside = self._aside or Aside(root)
-        bring_back(root, self._ways)
-        open_ways(root, wanted)
-        found = self._take(found, before_ns)
-        put_back(self._boundary, root, wanted, found, differences(wanted, found), aside, seconds)
-        bring_back(root, self._ways)  # one that came back just then may have been moved aside
-        kept, aside.kept = aside.kept, []
-        return self._take(found, before_ns), kept
+        What has changed since the last look, though it may be undone now, is added to *seen*.
+        """
+        from jidocode.session.project.undoing import bring_back, open_ways, put_back  # noqa: PLC0415 - it is seldom
+
+        root, wanted, aside = self._root, self._wanted, self.aside
+        end = time.monotonic() + seconds
+        with writable(root):
+            away = bring_back(root, self._ways, aside)
+            open_ways(root, wanted)
+            found = self._take(found, before_ns)
+            for _ in range(_PASSES):
+                if changed := differences(wanted, found):
+                    put_back(self._boundary, root, wanted, found, changed, aside, end)
+                    # One that came back just then may have been set aside.
+                    away = bring_back(root, self._ways, aside)
+                    found = self._take(found, before_ns)
+                    seen.update(differences(self.last, found))
+        return found, away

@@ -17,6 +17,9 @@ from jidocode.base.closing import Closing
 from jidocode.session.journal.opening import open_private
 from jidocode.session.project.fingerprints import Fingerprints, Found
 
+Noted = tuple[Fingerprints, str]
+"""What the protected paths of a place are, and the name of the folder that keeps what is undone."""
+
 _IDLE, _RUNNING = b"0", b"1"
 _START = 1 + hashlib.sha256().digest_size
 _LARGEST = 2**24
@@ -28,7 +31,7 @@ class WatchNote(Closing):
     def __init__(self, path: Path | None, scope: str) -> None:
         """Keep the note at *path*, None for nowhere; what another *scope* says is of no use."""
         self._scope = scope
-        self._saved: list[Fingerprints] | None = None
+        self._saved: list[Noted] | None = None
         self._fd = -1
         if path is not None:
             try:
@@ -42,7 +45,7 @@ class WatchNote(Closing):
         if fd >= 0:
             os.close(fd)
 
-    def left_over(self) -> list[Fingerprints]:
+    def left_over(self) -> list[Noted]:
         """Return what was noted when the last life was killed while commands ran, else nothing."""
         if self._fd < 0:
             return []
@@ -57,9 +60,11 @@ class WatchNote(Closing):
         scope, places = marshal.loads(data)  # noqa: S302 - it is our own, and whole
         if scope != self._scope:
             return []
-        return [{path: Found(*each) for path, each in place.items()} for place in places]
+        return [
+            ({path: Found(*each) for path, each in place.items()}, name) for place, name in places
+        ]
 
-    def begin(self, places: list[Fingerprints]) -> None:
+    def begin(self, places: list[Noted]) -> None:
         """Note what *places* are, and that commands run now."""
         if self._fd < 0:
             return
@@ -78,9 +83,12 @@ class WatchNote(Closing):
             except OSError as error:
                 _complain(error)
 
-    def _save(self, places: list[Fingerprints]) -> None:
+    def _save(self, places: list[Noted]) -> None:
         self._saved = None
-        plain = [{path: tuple(each[:3]) for path, each in place.items()} for place in places]
+        plain = [
+            ({path: tuple(each[:3]) for path, each in place.items()}, name)
+            for place, name in places
+        ]
         data = marshal.dumps((self._scope, plain))
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, _IDLE + hashlib.sha256(data).digest() + data, 0)

@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from jidocode.session.project.boundary import Spot
 from jidocode.session.project.descriptors import (
     FOLDER,
     PLACE,
+    READ_FOLDER,
     closing,
-    set_mode,
+    key_of,
     status_or_none,
+    writable,
 )
+from jidocode.session.project.protection import MAX_PATHS
 from jidocode.session.project.renaming import exchange, rename_new
 
 _PREFIX = ".jidocode-undone-"
@@ -31,28 +34,41 @@ class Aside:
     """Keeps what was taken away from protected paths, below one directory.
 
     Attributes:
+        name: What the folder is called that keeps it.
         kept: The paths of what was taken away, relative to the directory, in order.
     """
 
-    def __init__(self, root: int) -> None:
-        """Keep it in a folder in *root*, a descriptor, that is made when something comes."""
+    def __init__(self, root: int, name: str = "") -> None:
+        """Keep it in a folder in *root*, a descriptor, that is made when something comes.
+
+        Args:
+            root: It must be one that may be changed whenever something comes.
+            name: The folder's, if there is one of an earlier life.
+        """
+        self.name = name or _new_name()
         self.kept: list[str] = []
         self._root = root
-        self._name = ""
+
+    def left_over(self) -> list[str]:
+        """Return the paths of all that is in the folder, which an earlier life has made."""
+        try:
+            with closing(os.open(self.name, READ_FOLDER, dir_fd=self._root)) as folder:
+                return [f"{self.name}/{name}" for name in sorted(os.listdir(folder))]  # noqa: PTH208 - a path has no descriptor
+        except OSError:
+            return []
 
     def take(self, spot: Spot) -> None:
         """Move what is at *spot* here, whatever it is.
 
         Raises:
-            OSError: It cannot be moved: it is on another file system, or its folder is closed.
+            OSError: It cannot be moved: it is on another file system, or somebody else's.
         """
-        with self._new_spot(spot.name) as new:
-            _open_if_folder(spot)
+        with self._new_spot(spot.name) as new, _movable(spot):
             rename_new(spot.parent, spot.name, new.parent, new.name)
             self._add(new)
 
     def swap(self, spot: Spot, make: Callable[[Spot], object]) -> None:
-        """Put at *spot* what *make* makes at the spot that it is given; keep what was there.
+        """Put at *spot* what *make* puts at the spot that it is given; keep what was there.
 
         Whoever reads it meanwhile finds the one or the other.
 
@@ -61,15 +77,15 @@ class Aside:
         """
         with self._new_spot(spot.name) as new:
             make(new)
-            if status_or_none(spot.parent, spot.name) is None:
-                rename_new(new.parent, new.name, spot.parent, spot.name)
-                return
+            made = status_or_none(new.parent, new.name)
             try:
-                _open_if_folder(spot)
-                exchange(new.parent, new.name, spot.parent, spot.name)
+                if status_or_none(spot.parent, spot.name) is None:
+                    rename_new(new.parent, new.name, spot.parent, spot.name)
+                    return
+                with _movable(spot):
+                    exchange(new.parent, new.name, spot.parent, spot.name)
             except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(new.name, dir_fd=new.parent)
+                _drop(new, made)
                 raise
             self._add(new)
 
@@ -90,27 +106,49 @@ class Aside:
         except OSError:
             yield Spot(self._root, ".", _PREFIX + new)
             return
-        with closing(folder):
-            yield Spot(folder, self._name, new)
+        with closing(folder), writable(folder):
+            yield Spot(folder, self.name, new)
 
     def _open(self) -> int:
         """Open the folder; make one if there is none yet, or programs have done something to it."""
-        with contextlib.suppress(OSError):
-            if self._name:
-                return self._open_named()
-        self._name = _PREFIX + os.urandom(4).hex()
-        os.mkdir(self._name, 0o700, dir_fd=self._root)
-        return self._open_named()
-
-    def _open_named(self) -> int:
-        folder = os.open(self._name, FOLDER, dir_fd=self._root)
-        set_mode(folder, stat.S_IRWXU)
-        return folder
+        try:
+            return os.open(self.name, FOLDER, dir_fd=self._root)
+        except FileNotFoundError:
+            pass
+        except OSError:  # it is something else by now
+            self.name = _new_name()
+        os.mkdir(self.name, 0o700, dir_fd=self._root)
+        return os.open(self.name, FOLDER, dir_fd=self._root)
 
 
-def _open_if_folder(spot: Spot) -> None:
+def shorten(paths: Sequence[str]) -> Sequence[str]:
+    """Return the *paths* of what is kept, or of the folders that keep it if they are too many."""
+    if len(paths) <= MAX_PATHS:
+        return paths
+    return sorted({path.rpartition("/")[0] or path for path in paths})[:MAX_PATHS]
+
+
+def _new_name() -> str:
+    return _PREFIX + os.urandom(4).hex()
+
+
+@contextlib.contextmanager
+def _movable(spot: Spot) -> Generator[None]:
     """Give the folder at *spot*, if it is one, the permission that it takes to move it."""
-    with closing(os.open(spot.name, PLACE | os.O_NOFOLLOW, dir_fd=spot.parent)) as fd:
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISDIR(mode) and not mode & stat.S_IWUSR:
-            set_mode(fd, stat.S_IMODE(mode) | stat.S_IWUSR)
+    with contextlib.ExitStack() as stack:
+        fd = os.open(spot.name, PLACE | os.O_NOFOLLOW, dir_fd=spot.parent)
+        stack.enter_context(closing(fd))
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            stack.enter_context(writable(fd))
+        yield
+
+
+def _drop(new: Spot, made: os.stat_result | None) -> None:
+    """Remove what is at *new* if it is what was *made*: a program may have put its own there."""
+    there = status_or_none(new.parent, new.name)
+    if made and there and key_of(made) == key_of(there):
+        if stat.S_ISDIR(made.st_mode):
+            with contextlib.suppress(OSError):  # it is a repository
+                os.rmdir(new.name, dir_fd=new.parent)
+        else:
+            os.unlink(new.name, dir_fd=new.parent)

@@ -63,6 +63,25 @@ def set_mode(fd: int, mode: int) -> None:
     os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101 - it is no path of anybody's
 
 
+@contextlib.contextmanager
+def writable(folder: int) -> Generator[None]:
+    """Let its owner list, enter and change *folder* meanwhile, whatever its permissions are.
+
+    Of somebody else's folder nothing is changed.
+    """
+    mode = stat.S_IMODE(os.fstat(folder).st_mode)
+    if mode & stat.S_IRWXU == stat.S_IRWXU:
+        yield
+        return
+    with contextlib.suppress(PermissionError):
+        set_mode(folder, mode | stat.S_IRWXU)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):
+            set_mode(folder, mode)
+
+
 def key_of(status: os.stat_result) -> FolderKey:
     """Return the key of the directory whose *status* it is."""
     return status.st_dev, status.st_ino

@@ -115,7 +115,7 @@ class _Look:
             names = _matching(folder, pattern)
             if names is None:
                 is_seen = False
-                continue
+                names = self._known(path, pattern)
             for name in names:
                 here = path + name
                 try:
@@ -132,6 +132,11 @@ class _Look:
                     self._take(folder, name, here, status, 0)
                     self._left_in_all -= most - self._left
         return is_seen
+
+    def _known(self, path: str, pattern: str) -> list[str]:
+        """Return the names that *pattern* stood for at the last look, in the folder at *path*."""
+        below = {each[len(path) :].split("/")[0] for each in self._last if each.startswith(path)}
+        return [name for name in sorted(below) if fnmatchcase(name, pattern)]
 
     def _follow_way(
         self, folder: int, name: str, path: str, status: os.stat_result, tree: Tree

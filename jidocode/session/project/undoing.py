@@ -12,7 +12,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from itertools import takewhile
 
 from jidocode.base import log
@@ -27,9 +27,10 @@ from jidocode.session.project.descriptors import (
     names_below,
     set_mode,
     status_or_none,
+    writable,
 )
 from jidocode.session.project.fingerprints import UNSEEN, Fingerprints, Found, is_unknown
-from jidocode.session.project.renaming import exchange, rename_new
+from jidocode.session.project.renaming import rename_new
 from jidocode.session.project.replacement import Content, content_of
 
 
@@ -43,47 +44,56 @@ def open_ways(root: int, before: Fingerprints) -> None:
     for path, was in sorted(before.items()):  # the upper ones first
         if was.kind == "way" and was.status and was.value != UNSEEN:
             with _going_on(), _spot(root, path) as spot:
-                there = _status(spot)
-                is_folder = there is not None and stat.S_ISDIR(there.st_mode)
-                if is_folder and not os.access(
+                if not os.access(
                     spot.name, os.R_OK | os.X_OK, dir_fd=spot.parent, effective_ids=True
                 ):
-                    _set_mode(spot, was.status[2])
+                    _set_folder_mode(spot, was.status[2])
 
 
-def bring_back(root: int, ways: Mapping[str, int]) -> None:
+def bring_back(root: int, ways: Mapping[str, int], aside: Aside) -> set[str]:
     """Put folders that lead to protected paths back to where they were, if they were moved.
 
-    What stands there now changes places with it: a whole repository cannot be made again, and
-    nothing is lost that way.
+    A whole repository cannot be made again.
 
     Args:
         root: Descriptor of the directory that all paths are relative to.
         ways: Descriptors of the folders, by their paths.
+        aside: Keeps what stands there instead.
+
+    Returns:
+        The paths of those that are not back: they were deleted, or moved too far.
     """
-    for path, folder in sorted(ways.items()):
+    away = set(ways)
+    for path, way in sorted(ways.items()):
         with _going_on(), _spot(root, path) as old:
-            there = _status(old)
-            if there is not None and os.path.samestat(there, os.fstat(folder)):
-                continue
-            place = names_below(root, folder)
-            if not place:
-                continue
-            with _spot(root, "/".join(place)) as new:
-                if not os.path.samestat(os.fstat(folder), _status(new) or os.fstat(root)):
-                    continue
-                swap = rename_new if there is None else exchange
-                swap(new.parent, new.name, old.parent, old.name)
+            if not _is_at(old, way):
+                _bring_back(root, old, way, aside)
+            if _is_at(old, way):
+                away.remove(path)
+    return away
 
 
-def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, what becomes of it, how long
+def _bring_back(root: int, old: Spot, way: int, aside: Aside) -> None:
+    place = names_below(root, way)
+    if place:
+        with _spot(root, "/".join(place)) as now, writable(way):
+            if _is_at(now, way):
+                aside.swap(old, lambda new: rename_new(now.parent, now.name, new.parent, new.name))
+
+
+def _is_at(spot: Spot, folder: int) -> bool:
+    there = _status(spot)
+    return there is not None and os.path.samestat(there, os.fstat(folder))
+
+
+def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, what becomes of it, until when
     boundary: Boundary,
     root: int,
     before: Fingerprints,
     after: Fingerprints,
     changed: Iterable[str],
     aside: Aside,
-    seconds: float,
+    end: float,
 ) -> None:
     """Make what is at protected paths what it was *before*, as far as that is known.
 
@@ -97,10 +107,13 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, what becomes o
         after: What is there.
         changed: The paths at which, or below which, the two differ.
         aside: Keeps what is there instead.
-        seconds: How long to take away what was not there.
+        end: When its time is over, in seconds of the monotonic clock.
     """
-    end = time.monotonic() + seconds
-    for path in changed:
+
+    def is_in_time(_: object) -> bool:
+        return time.monotonic() < end
+
+    for path in takewhile(is_in_time, changed):
         now = after.get(path)
         if now is None or is_unknown(path, before):
             continue
@@ -110,49 +123,62 @@ def put_back(  # noqa: PLR0913, PLR0917 - where, what was and is, what becomes o
                 aside.take(spot)
         elif now.value == UNSEEN and now.kind == "directory":
             with _going_on(), _spot(root, path) as spot:
-                _take_strangers(spot, path, before, aside, end)
-    for path in sorted(before):
-        was = before[path]
-        if was.kind not in {"way", "other"} and not was.is_like(after.get(path)):
+                _take_strangers(spot, path, before, aside, is_in_time)
+    wrong = [
+        path
+        for path, was in sorted(before.items())
+        if was.kind not in {"way", "other"} and not was.is_like(after.get(path))
+    ]
+    for path in takewhile(is_in_time, wrong):
+        with _going_on(), _spot(root, path) as spot:
+            _restore(boundary, spot, path, before[path], after.get(path), aside)
+    for path in reversed(wrong):  # what is in a folder first: it may be closed then
+        if before[path].kind == "directory":
             with _going_on(), _spot(root, path) as spot:
-                _restore(boundary, spot, path, was, after.get(path), aside)
+                _set_folder_mode(spot, before[path].mode)
 
 
 def _restore(  # noqa: PLR0913, PLR0917 - where, what was and is, and what becomes of it
     boundary: Boundary, spot: Spot, path: str, was: Found, now: Found | None, aside: Aside
 ) -> None:
-    """Make what is at *spot* what it *was*."""
-    there = _status(spot)
+    """Make what is at *spot* what it *was*, but for the permissions of a folder."""
     if was.kind == "directory":
-        if there is None:
-            os.mkdir(spot.name, 0o700, dir_fd=spot.parent)
-        _set_mode(spot, was.mode)
+        there = _status(spot)
+        if there is None or not stat.S_ISDIR(there.st_mode):
+            aside.swap(spot, lambda new: os.mkdir(new.name, 0o700, dir_fd=new.parent))
     elif was.kind == "symlink":
         target = os.fsdecode(was.value)
         aside.swap(spot, lambda new: os.symlink(target, new.name, dir_fd=new.parent))
-    elif there and there.st_nlink == 1 and now and (now.kind, now.value) == (was.kind, was.value):
-        _set_mode(spot, was.mode)
+    elif now and (now.kind, now.value) == (was.kind, was.value) and _set_file_mode(spot, was.mode):
+        pass
     elif was.content is not None:
         fill, mode = content_of(was.content).fill, was.mode
 
         def make(new: Spot) -> None:
             with _file(spot) as old:  # whose owner the new one has
                 boundary.replace(new, path, Content(fill, old), Condition(path, None))
-            _set_mode(new, mode)
+            _set_file_mode(new, mode)
 
         aside.swap(spot, make)
 
 
-def _take_strangers(spot: Spot, path: str, before: Fingerprints, aside: Aside, end: float) -> None:
-    def is_in_time(_: object) -> bool:
-        return time.monotonic() < end
-
-    with closing(_open_folder(spot)) as folder:
-        with os.scandir(folder) as entries:
+def _take_strangers(
+    spot: Spot,
+    path: str,
+    before: Fingerprints,
+    aside: Aside,
+    is_in_time: Callable[[object], bool],
+) -> None:
+    with closing(os.open(spot.name, FOLDER, dir_fd=spot.parent)) as folder, writable(folder):
+        with (
+            closing(os.open(".", READ_FOLDER, dir_fd=folder)) as reading,
+            os.scandir(reading) as entries,
+        ):
             names = [entry.name for entry in takewhile(is_in_time, entries)]
         for name in takewhile(is_in_time, names):
             if f"{path}/{name}" not in before:
-                aside.take(Spot(folder, path, name))
+                with _going_on():
+                    aside.take(Spot(folder, path, name))
 
 
 @contextlib.contextmanager
@@ -166,15 +192,22 @@ def _file(spot: Spot) -> Generator[int | None]:
         yield fd
 
 
-def _open_folder(spot: Spot) -> int:
-    _set_mode(spot, stat.S_IRWXU)
-    return os.open(spot.name, READ_FOLDER, dir_fd=spot.parent)
+def _set_file_mode(spot: Spot, mode: int) -> bool:
+    """Give the file at *spot* its permissions, if it is one; return whether it has them.
 
-
-def _set_mode(spot: Spot, mode: int) -> None:
+    One that has another name is another's, too, whose permissions are not ours to set.
+    """
     with closing(os.open(spot.name, PLACE | os.O_NOFOLLOW, dir_fd=spot.parent)) as fd:
-        if not stat.S_ISLNK(os.fstat(fd).st_mode):
-            set_mode(fd, mode)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            return False
+        set_mode(fd, mode)
+    return True
+
+
+def _set_folder_mode(spot: Spot, mode: int) -> None:
+    with closing(os.open(spot.name, FOLDER, dir_fd=spot.parent)) as fd:
+        set_mode(fd, mode)
 
 
 def _status(spot: Spot) -> os.stat_result | None:
@@ -183,17 +216,17 @@ def _status(spot: Spot) -> os.stat_result | None:
 
 @contextlib.contextmanager
 def _spot(root: int, path: str) -> Generator[Spot]:
-    """Hold the folder that *path* is a name in, to which no symlink leads."""
+    """Hold the folder that *path* is a name in, to which no symlink leads, and let it be changed.
+
+    A program may have closed it, or one above it.
+    """
     *parts, name = path.split("/")
-    here = os.open(".", FOLDER, dir_fd=root)
-    try:
-        for part in parts:
-            below = os.open(part, FOLDER, dir_fd=here)
-            os.close(here)
-            here = below
+    with contextlib.ExitStack() as stack:
+        here = root
+        for part in (".", *parts):
+            here = stack.enter_context(closing(os.open(part, FOLDER, dir_fd=here)))
+            stack.enter_context(writable(here))
         yield Spot(here, "/".join(parts) or ".", name)
-    finally:
-        os.close(here)
 
 
 @contextlib.contextmanager

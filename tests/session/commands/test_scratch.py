@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from limits import run_unshared
 
 from jidocode.session.commands.environment import FOLDERS
 from jidocode.session.commands.scratch import PREFIX, Scratch, place_of_scratch, remove_abandoned
@@ -86,3 +87,28 @@ def test_the_place_is_that_for_temporary_files(tmp_path: Path) -> None:
     assert place_of_scratch({"TMPDIR": str(tmp_path)}) == str(tmp_path)
     for bad in ({}, {"TMPDIR": "relative"}, {"TMPDIR": str(tmp_path / "gone")}):
         assert place_of_scratch(bad) == "/tmp"  # noqa: S108 - as POSIX has it
+
+
+MOUNTED = """
+import os, subprocess, sys
+from jidocode.session.commands.scratch import Scratch
+
+place, precious = sys.argv[1:]
+scratch = Scratch(place)
+for folder in ("home", "tmp"):
+    subprocess.run(["mount", "--bind", precious, f"{scratch.path}/{folder}"], check=True)
+scratch.remove()
+print(os.listdir(precious))
+"""
+
+
+def test_what_is_mounted_into_it_is_not_emptied(tmp_path: Path) -> None:
+    """As by a command without a sandbox."""
+    place, precious = tmp_path / "place", tmp_path / "precious"
+    place.mkdir()
+    precious.mkdir()
+    (precious / "file").touch()
+    told = run_unshared(MOUNTED, place, precious, namespaces=["--mount"])
+    assert told == "['file']\n"
+    remove_abandoned(str(place))
+    assert list(place.iterdir()) == []

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from limits import not_root
 
 from jidocode.session.commands.watch import ProtectedPaths
 from jidocode.session.project import undoing
 from jidocode.session.project.boundary import Boundary
-from jidocode.session.project.protection import ProtectedPathsChanged, ProtectionRules
+from jidocode.session.project.protection import (
+    MAX_PATHS,
+    ProtectedPathsChanged,
+    ProtectionRules,
+)
 
 
 @pytest.fixture
@@ -65,3 +73,85 @@ def test_what_cannot_be_undone_is_told_once(
     assert [event.undone for event in heard] == [()]
     assert changes.paths == heard[0].paths
     assert changes.undone == ()
+
+
+# ----- a repository that was moved --------------------------------------------------
+
+MOVES = [
+    "mv .git g; mkdir .git; mv g .git/inner",
+    "mkdir x; mv .git x/g; mkdir -p .git/hooks/e; chmod 555 x/g x .",
+    "mkdir x; mv .git x/g; mkdir -p .git/hooks/e; chmod 0 x",
+    "mv .git .vscode; chmod 0 .vscode",
+]
+
+
+@pytest.mark.parametrize("line", MOVES)
+def test_a_repository_that_was_moved_comes_back(
+    protected: ProtectedPaths, tmp_path: Path, line: str
+) -> None:
+    tmp_path.joinpath(".git/HEAD").write_text("main")
+    protected.begin("a")
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    with not_root(tmp_path):
+        changes = protected.end("a")
+    assert tmp_path.joinpath(".git/HEAD").read_text() == "main"
+    assert changes.paths == changes.undone != ()
+
+
+def test_a_repository_that_is_not_back_is_said(protected: ProtectedPaths, tmp_path: Path) -> None:
+    """Though what is protected in it is as it was."""
+    protected.begin("a")
+    shutil.rmtree(tmp_path / ".git")
+    (tmp_path / ".git/hooks").mkdir(parents=True)
+    (tmp_path / ".git/hooks/x").touch()
+    changes = protected.end("a")
+    assert set(changes.paths) == {".git", ".git/hooks/x"}
+    assert changes.undone == (".git/hooks/x",)
+
+
+def test_many_folders_hold_no_more_descriptors_than_may_be(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f".git/modules/{number}/hooks").mkdir(parents=True)
+    rules = ProtectionRules(changes="refuse")
+    with ProtectedPaths(Boundary(str(tmp_path)), rules, lambda _: None) as paths:
+        before = psutil.Process().num_fds()
+        paths.begin("a")
+        assert psutil.Process().num_fds() <= before + 100
+        (tmp_path / ".git/modules/299/hooks/x").touch()
+        assert paths.end("a").undone == (".git/modules/299/hooks/x",)
+
+
+def test_what_is_set_aside_is_named_by_its_folder_if_it_is_much(
+    protected: ProtectedPaths, heard: list[ProtectedPathsChanged], tmp_path: Path
+) -> None:
+    protected.begin("a")
+    for number in range(MAX_PATHS + 1):
+        (tmp_path / f".git/hooks/{number}").touch()
+    changes = protected.end("a")
+    (folder,) = tmp_path.glob(".jidocode-undone-*")
+    assert changes.set_aside == heard[-1].set_aside == (folder.name,)
+
+
+def test_what_was_set_aside_by_a_life_that_was_killed_is_told_by_the_next(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It could not tell, and may be where somebody's sources are."""
+    note = tmp_path_factory.mktemp("notes") / "note"
+    heard: list[ProtectedPathsChanged] = []
+
+    def begin_life() -> ProtectedPaths:
+        rules = ProtectionRules(changes="refuse")
+        return ProtectedPaths(Boundary(str(tmp_path)), rules, heard.append, note=note)
+
+    with begin_life() as paths:
+        paths.begin("a")
+        (tmp_path / ".vscode").mkdir()
+        paths.look()
+        (kept,) = heard.pop().set_aside
+    with begin_life() as paths:
+        (told,) = heard
+        assert (told.paths, told.set_aside) == ((), (kept,))
+        paths.begin("b")
+        assert paths.end("b").set_aside == ()
+    with begin_life():
+        assert len(heard) == 1
