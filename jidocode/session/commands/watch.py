@@ -266,10 +266,12 @@ class _Place(Closing):
             open_ways(root, wanted)
             found = self._take(found, before_ns)
             for _ in range(_PASSES):
-                if changed := differences(wanted, found):
-                    put_back(self._boundary, root, wanted, found, changed, aside, end)
-                    # One that came back just then may have been set aside.
-                    away = bring_back(root, self._ways, aside)
-                    found = self._take(found, before_ns)
-                    seen.update(differences(self.last, found))
+                changed = differences(wanted, found)
+                if not changed or time.monotonic() >= end:
+                    break
+                put_back(self._boundary, root, wanted, found, changed, aside, end)
+                # One that came back just then may have been set aside.
+                away = bring_back(root, self._ways, aside)
+                found = self._take(found, before_ns)
+                seen.update(differences(self.last, found))
         return found, away
