@@ -22,6 +22,7 @@ from jidocode.cli.options import (
     json_option,
     resumable_id,
 )
+from jidocode.cli.streams import are_a_terminal
 
 if TYPE_CHECKING:
     from jidocode.session.agent.spec import ModelSpec
@@ -79,7 +80,7 @@ def command(  # noqa: PLR0913 - they are options
     if system_name is not None and told:
         option = told[0].replace("_", "-")
         raise click.UsageError(f"--{option} is for a system of its own, without --system")
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    is_terminal = are_a_terminal() and not as_json
     if policy == _ASK and not is_terminal:
         raise click.UsageError("--policy ask needs a terminal")
     policy = policy or (_ASK if is_terminal else _READ_ONLY)
