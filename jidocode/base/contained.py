@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from jidocode.base.text import describe
@@ -19,11 +19,17 @@ class ContainedError(Exception):
     """Something was raised that is no `Exception`, such as `SystemExit`."""
 
 
-@contextmanager
-def contained(*passed: type[BaseException]) -> Generator[None]:
-    """Have whatever is raised in the block be an `Exception`, but for *passed*.
+_OWN_PLACES = 2
+"""In a traceback: `contained`, and whoever has the block."""
 
-    What a signal raises in the main thread is none of the block's, and leaves it as it is.
+
+@contextmanager
+def contained(is_cancelled: Callable[[BaseException], bool] | None = None) -> Generator[None]:
+    """Have whatever is raised in the block be an `Exception`.
+
+    What comes from outside is none of the block's, and leaves it as it is: what a signal raises in
+    the main thread, what closes the coroutine that the block is in, and what cancels it, which
+    *is_cancelled* tells from what the block raises by itself.
 
     Raises:
         ContainedError: It is none by itself.
@@ -31,12 +37,24 @@ def contained(*passed: type[BaseException]) -> Generator[None]:
     try:
         yield
     except BaseException as error:
-        if isinstance(error, (Exception, *passed)) or _is_of_signal(error):
+        if isinstance(error, Exception) or is_of_signal(error) or _closes(error):
+            raise
+        if is_cancelled is not None and is_cancelled(error):
             raise
         raise ContainedError(f"it raised {describe(error)}") from None
 
 
-def _is_of_signal(error: BaseException) -> bool:
+def _closes(error: BaseException) -> bool:
+    """Whether *error* was raised where the block waits, and not in what it waits for."""
+    places = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, GeneratorExit) and len(list(places)) <= _OWN_PLACES
+
+
+def is_of_signal(error: BaseException) -> bool:
+    """Whether a signal has raised *error*; any KeyboardInterrupt of the main thread counts as one.
+
+    Python does not tell one that somebody has raised from Ctrl-C.
+    """
     if threading.current_thread() is not threading.main_thread():
         return False
     if isinstance(error, KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,10 @@ _AT_ONCE = 2**16
 """Bytes that are read at once."""
 _NEVER_WAITS = 4096
 """Bytes that a pipe which can be written to takes at once: PIPE_BUF."""
+_WRONG = (
+    (0, os.O_WRONLY, "the standard input cannot be read"),
+    (1, os.O_RDONLY, "the standard output cannot be written to"),
+)
 
 
 @frozen
@@ -35,7 +40,13 @@ class Pipes:
         """Return them; from now on nothing else reads or writes there, no child either.
 
         Whatever prints, prints to standard error.
+
+        Raises:
+            OSError: Nothing can be read there, or written.
         """
+        for descriptor, other, problem in _WRONG:
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == other:
+                raise OSError(errno.EBADF, problem)
         source, sink = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)

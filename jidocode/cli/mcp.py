@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jidocode.cli.ending import heed_no_signal
 from jidocode.cli.options import ProjectFolder, attach, config_option, open_session
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def command(  # noqa: PLR0913 - they are options
     from jidocode.bridges.mcp.offer import Access, Offer
 
     with _opened(project, config, system_name, session) as handle:
-        serve(Offer(handle, Access(policy)))
+        try:
+            serve(Offer(handle, Access(policy)))
+        finally:
+            heed_no_signal()
 
 
 @contextmanager

@@ -150,8 +150,7 @@ def _copy(handle: CommandHandle, stream: Literal["stdout", "stderr"]) -> None:
     out = sys.stdout if stream == "stdout" else sys.stderr
     with handle.output(stream) as output:
         for data in output:
-            if out is not None:  # pyright: ignore[reportUnnecessaryComparison] # it is closed
-                _write(out.fileno(), data, output)
+            _write(out.fileno(), data, output)
 
 
 def _write(descriptor: int, data: bytes, output: CommandOutput) -> None:

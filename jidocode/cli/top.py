@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jidocode.cli.options import attach, system_option
+from jidocode.cli.streams import are_a_terminal
 
 if TYPE_CHECKING:
     from jidocode.cli.drawing import Scene
@@ -61,7 +62,7 @@ def command(system_name: str) -> None:
 
     from jidocode.cli.drawing import draw
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not are_a_terminal():
         raise click.ClickException("top needs a terminal; `jidocode tree` does not")
     if os.environ.get("TERM", "") in _NO_TERMINALS:
         raise click.ClickException("top needs a terminal that TERM names; `jidocode tree` does not")

@@ -6,18 +6,16 @@ So sessions live on while an app is reloaded, and all workers of a server share 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jidocode._host.client.owner import OwnerClient
 from jidocode._host.descriptors import wait_for_any
 from jidocode.base import log
-from jidocode.base.end_signals import end_signals
+from jidocode.base.end_signals import told_to_end
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.system.settings import Settings
 from jidocode.system.system import SessionSystem
@@ -61,7 +59,7 @@ def serve(
     require_seconds("idle_timeout", patience)
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("serve() has to be told to end, which only the main thread is")
-    with _told_to_end() as told, SessionSystem(settings, name=name, model=model) as system:
+    with told_to_end() as told, SessionSystem(settings, name=name, model=model) as system:
         client = system._running.client  # noqa: SLF001 - both are of this room
         assert isinstance(client, OwnerClient)  # noqa: S101 - this process has just started it
         if on_ready is not None:
@@ -79,23 +77,6 @@ def _left(client: OwnerClient, patience: float) -> float:
     """Return how long nobody has to come until the system has been idle for too long."""
     since = client.idle_since
     return patience if since is None else max(0.0, since + patience - time.monotonic())
-
-
-@contextmanager
-def _told_to_end() -> Generator[int]:
-    """Give a descriptor that is readable once this process was told to end."""
-    told = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def tell(_number: int, _frame: object) -> None:
-        os.eventfd_write(told, 1)
-
-    before = {number: signal.signal(number, tell) for number in end_signals()}
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(told)
 
 
 def _tell_systemd(state: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -34,6 +35,7 @@ from jidocode import (
     accept_edits,
     allow_all,
 )
+from jidocode.base.contained import contained
 
 
 def run(project: Path, use: Callable[[AsyncSessionHandle], Awaitable[None]]) -> None:
@@ -221,6 +223,62 @@ def test_a_tool_or_a_policy_that_exits_fails_and_ends_nothing(loop: Runner, proj
                 assert (result.content, result.is_error) == expected
 
     loop.run(main)
+
+
+def test_what_a_tool_raises_by_itself_is_its_result(loop: Runner, project: Path) -> None:
+    """Also what a coroutine otherwise has raised in it from outside, when it is to end."""
+
+    async def awaited(_session: AsyncSessionHandle, arguments: Words) -> str:
+        await loop.sleep(0)
+        raise KINDS[arguments.text]
+
+    def plain(_session: SessionHandle, arguments: Words) -> str:
+        raise KINDS[arguments.text]
+
+    async def policy(request: ToolRequest) -> Decision:
+        await loop.sleep(0)
+        if request.tool == "c":
+            raise KINDS[request.subject]
+        return Allow()
+
+    async def main() -> None:
+        tools = [a_tool("a", awaited), a_tool("b", plain), a_tool("c", plain)]
+        async with AsyncSessionSystem(
+            tools=tools, policy=policy, model=SCRIPTED, durability="memory"
+        ) as system:
+            session = await system.create_session(project)
+            calls = [(tool.name, text) for tool in tools for text in KINDS]
+            script = "\n".join(f'call {name} {{"text": "{text}"}}' for name, text in calls)
+            by_agent = await results(await session.agent.prompt(script))
+            for (name, text), (content, is_error) in zip(calls, by_agent, strict=True):
+                result = await session.tools.call(name, {"text": text})
+                assert (result.content, result.is_error) == (content, is_error)
+                assert is_error
+                assert ("the policy failed" if name == "c" else text) in content
+
+    loop.run(main)
+
+
+KINDS = {error.__name__: error for error in (GeneratorExit, asyncio.CancelledError)}
+
+
+def test_what_closes_a_coroutine_is_not_what_its_tool_has_raised() -> None:
+    """It ends, as any that is closed."""
+
+    async def forever() -> None:
+        await asyncio.Future()
+
+    async def waiting() -> None:
+        with contained():
+            await forever()
+
+    async def main() -> None:
+        begun = waiting()
+        begun.send(None)
+        begun.close()
+        assert inspect.getcoroutinestate(begun) == inspect.CORO_CLOSED
+
+    asyncio.run(main())
 
 
 def test_a_tool_that_is_awaited_ends_with_the_turn(loop: Runner, project: Path) -> None:

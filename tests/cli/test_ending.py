@@ -128,6 +128,63 @@ def test_a_signal_cancels_a_prompt(project: Path, number: int) -> None:
             assert (last["event"], last["outcome"]) == ("TurnResult", "cancelled")
 
 
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_leaves_nothing_half_done(project: Path, second: int) -> None:
+    """That of the first is the status, and what has to be done and said by then, is."""
+    with serving([[*said()[:1], event(content="half"), Step.STALL]]) as server:
+        words = ["chat", str(project), "--model", "m", "--base-url", server.url, "--json"]
+        with running(*words, said=b"hi") as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["text"] == "half"
+            others = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(second)
+            last = json.loads(process.stdout.read().splitlines()[-1])
+            assert (last["event"], last["outcome"]) == ("TurnResult", "cancelled")
+            assert process.wait(SECONDS) == 128 + signal.SIGHUP
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+            assert not [each for each in others if each.is_running()]
+
+
+HELLO: dict[str, object] = {
+    "mcp": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+    "acp": {"protocolVersion": 1},
+}
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["mcp"], 0), (["acp", "--model", "m"], 0), (["demo"], 128 + signal.SIGTERM)],
+    ids=["mcp", "acp", "demo"],
+)
+def test_signals_do_not_disturb_the_end_of_a_system(
+    project: Path, monkeypatch: pytest.MonkeyPatch, words: Sequence[str], status: int
+) -> None:
+    """However many come: one that ends all at once has come when nothing was left but Python."""
+    monkeypatch.chdir(project)
+    with running(*words) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if hello := HELLO.get(words[0]):
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            process.stdin.flush()
+        assert process.stdout.readline()
+        others = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        while process.poll() is None:
+            process.send_signal(signal.SIGHUP)
+        assert process.returncode in (status, -signal.SIGHUP)
+        assert not [each for each in others if each.is_running()]
+
+
 def shell(line: str, *words: str) -> tuple[int, str]:
     """Return the status of a shell's *line*, whose "$@" is `jidocode`; and what is on stderr."""
     done = subprocess.run(

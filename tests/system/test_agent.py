@@ -314,6 +314,7 @@ def test_what_is_wrong_with_a_prompt_is_raised(session: SessionHandle) -> None:
     [
         None,
         ModelSpec("nowhere:Model"),
+        ModelSpec("sys:exit"),
         ModelSpec("scripted_models:ScriptedModel", {"no": "secret"}),
     ],
 )

@@ -14,7 +14,7 @@ from acp.utils import normalize_result, notify_model, request_model
 from pydantic import TypeAdapter, ValidationError
 
 from jidocode.base import log
-from jidocode.base.end_signals import end_signals
+from jidocode.base.end_signals import told_to_end
 from jidocode.base.text import describe, line
 from jidocode.bridges.acp.agent import EditorAgent
 from jidocode.bridges.acp.servers import EditorServer
@@ -63,21 +63,28 @@ async def _run(system: AsyncSessionSystem, others: Sequence[str], pipes: Pipes) 
         spec = system._system.tooling.model  # noqa: SLF001 - it is known to no one else
         own: object = None if spec is None else spec.options.get("model")
         models = [*([own] if isinstance(own, str) else []), *others]
-        try:
-            await _serve(system, list(dict.fromkeys(models)), pipes)
-        finally:
-            # A second after the editor nothing is to be left, and all that was said is written
-            # down: what does not end in order by then is killed.
-            await asyncio.to_thread(system._system.client.close, _CLOSE_SECONDS)  # noqa: SLF001 - idem
+        with told_to_end() as told:
+            try:
+                await _serve(system, list(dict.fromkeys(models)), pipes, told)
+            finally:
+                # A second after the editor nothing is to be left, and all that was said is written
+                # down: what does not end in order by then is killed.
+                await asyncio.to_thread(system._system.client.close, _CLOSE_SECONDS)  # noqa: SLF001 - idem
 
 
-async def _serve(system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes) -> None:
+async def _serve(
+    system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes, told: int
+) -> None:
     connection = EditorConnection(system, models, pipes)
     talking = asyncio.create_task(connection.talk())
     lost = asyncio.create_task(until_lost(system._system.client))  # noqa: SLF001 - it asks nothing without a call
     loop = asyncio.get_running_loop()
-    for number in end_signals():
-        loop.add_signal_handler(number, talking.cancel)
+
+    def end() -> None:
+        loop.remove_reader(told)
+        talking.cancel()
+
+    loop.add_reader(told, end)
     try:
         await asyncio.wait({talking, lost}, return_when=asyncio.FIRST_COMPLETED)
         if lost.done():
@@ -85,6 +92,7 @@ async def _serve(system: AsyncSessionSystem, models: Sequence[str], pipes: Pipes
         if not talking.cancelled():
             talking.result()
     finally:
+        loop.remove_reader(told)
         lost.cancel()
         talking.cancel()
         await connection.end()

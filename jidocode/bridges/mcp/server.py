@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +12,7 @@ from anyio import CancelScope, to_thread
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
-from jidocode.base.end_signals import end_signals
+from jidocode.base.end_signals import told_to_end
 from jidocode.base.stop import Stop
 from jidocode.bridges.mcp.offer import Answer, Offer
 from jidocode.errors import HostError
@@ -112,25 +111,20 @@ def run_until_told(offer: Offer, serving: Callable[[], Awaitable[None]]) -> None
 
     async def run() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when_told, tasks.cancel_scope)
+            tasks.start_soon(_cancel_when_told, told, tasks.cancel_scope)
             tasks.start_soon(_cancel_when_lost, offer, tasks.cancel_scope, lost)
             await serving()
             tasks.cancel_scope.cancel()
 
-    before = {number: signal.getsignal(number) for number in end_signals()}
-    try:
+    with told_to_end() as told:
         anyio.run(run)
-    finally:
-        for number, handler in before.items():  # the loop leaves Python's own
-            signal.signal(number, handler)
     if lost:
         raise lost[0]
 
 
-async def _cancel_when_told(scope: CancelScope) -> None:
-    with anyio.open_signal_receiver(*end_signals()) as signals:
-        async for _ in signals:
-            scope.cancel()
+async def _cancel_when_told(told: int, scope: CancelScope) -> None:
+    await anyio.wait_readable(told)
+    scope.cancel()
 
 
 async def _cancel_when_lost(offer: Offer, scope: CancelScope, lost: list[HostError]) -> None:

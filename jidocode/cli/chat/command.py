@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jidocode.cli.ending import heed_no_signal
 from jidocode.cli.model import base_url_option, model_option, model_spec
 from jidocode.cli.options import (
     ProjectFolder,
@@ -22,6 +23,7 @@ from jidocode.cli.options import (
     json_option,
     resumable_id,
 )
+from jidocode.cli.streams import are_a_terminal
 
 if TYPE_CHECKING:
     from jidocode.session.agent.spec import ModelSpec
@@ -79,7 +81,7 @@ def command(  # noqa: PLR0913 - they are options
     if system_name is not None and told:
         option = told[0].replace("_", "-")
         raise click.UsageError(f"--{option} is for a system of its own, without --system")
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    is_terminal = are_a_terminal() and not as_json
     if policy == _ASK and not is_terminal:
         raise click.UsageError("--policy ask needs a terminal")
     policy = policy or (_ASK if is_terminal else _READ_ONLY)
@@ -88,14 +90,17 @@ def command(  # noqa: PLR0913 - they are options
         handle = _opened(system, project, session, new=new)
         if system_name is None and model and handle.session.config.model not in (None, model):
             handle.update_config({"model": model})
-        if is_terminal:
-            from jidocode.cli.chat.terminal import Chat
+        try:
+            if is_terminal:
+                from jidocode.cli.chat.terminal import Chat
 
-            Chat(handle, policy, name=model).run()
-        else:
-            from jidocode.cli.chat.piped import talk
+                Chat(handle, policy, name=model).run()
+            else:
+                from jidocode.cli.chat.piped import talk
 
-            raise click.exceptions.Exit(talk(handle, said, policy, as_json=as_json))
+                raise click.exceptions.Exit(talk(handle, said, policy, as_json=as_json))
+        finally:
+            heed_no_signal()
 
 
 def _is_typed(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from attrs import Attribute, field, frozen
 
 from jidocode.base import log
+from jidocode.base.contained import is_of_signal
 from jidocode.base.records import Record
 from jidocode.base.text import describe, line, quote, raised_at
 from jidocode.errors import InvalidModelError
@@ -65,14 +66,18 @@ class ModelSpec(Record):
         module, _, attribute = self.name.partition(":")
         try:
             made = getattr(import_module(module), attribute)
-        except Exception as error:  # whatever an app's own module raises
+        except BaseException as error:  # whatever an app's own module raises
+            if is_of_signal(error):
+                raise
             raise InvalidModelError(f"there is no model {self.name}: {describe(error)}") from error
         problem = ""
         try:
             model = made(**self.options)
         except InvalidModelError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it may quote a key
+        except BaseException as error:  # whatever it is, it may quote a key
+            if is_of_signal(error):
+                raise
             problem = type(error).__name__
             if isinstance(error, TypeError) and _of_python(error):
                 # Its words about arguments have their names in them, and not their values.

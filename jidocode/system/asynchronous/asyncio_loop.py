@@ -85,6 +85,11 @@ class AsyncioLoop:
         anyio: Any = sys.modules.get("anyio")
         return nullcontext() if anyio is None else anyio.CancelScope(shield=True)
 
+    def is_cancelled(self, error: BaseException) -> bool:
+        """Whether it is what cancels this coroutine; see `Loop`."""
+        task = asyncio.current_task()
+        return isinstance(error, self.cancelled) and (task is None or task.cancelling() > 0)
+
     async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
         """Return what *work* comes to; see `Loop`."""
         scope = asyncio.timeout(None if seconds == INFINITY else seconds)
@@ -102,7 +107,7 @@ class AsyncioLoop:
 
         def have_awaited(work: Callable[[], Awaitable[T]], stop: Stop) -> T:
             async def do() -> T:
-                with contained(asyncio.CancelledError, GeneratorExit):
+                with contained(self.is_cancelled):
                     return await work()
 
             task = do()

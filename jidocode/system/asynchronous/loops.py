@@ -59,6 +59,10 @@ class Loop(Protocol):
         """
         ...
 
+    def is_cancelled(self, error: BaseException) -> bool:
+        """Whether *error* is raised because this coroutine is cancelled: any can raise it."""
+        ...
+
     async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
         """Return what *work* comes to, None if it was cancelled after so many seconds."""
         ...

@@ -108,7 +108,7 @@ class _Take:
             result = await in_thread(lambda: _call(run, self._waiting, arguments))
         if not inspect.isawaitable(result):
             return result
-        with contained(current_loop().cancelled, GeneratorExit):
+        with contained(current_loop().is_cancelled):
             return await result
 
     async def _decide(self, step: Decide) -> object:
@@ -123,7 +123,7 @@ class _Take:
             return decision
         awaitable = decision
         loop = current_loop()
-        with contained(loop.cancelled, GeneratorExit):
+        with contained(loop.is_cancelled):
             return _one(await loop.within(deadline.left, lambda: awaitable))
 
 

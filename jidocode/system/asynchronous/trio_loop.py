@@ -74,6 +74,10 @@ class TrioLoop:
         """Keep scopes from cancelling."""
         return trio.CancelScope(shield=True)
 
+    def is_cancelled(self, error: BaseException) -> bool:
+        """Whether it is what cancels this coroutine; see `Loop`."""
+        return isinstance(error, self.cancelled)  # nobody else can make one
+
     async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
         """Return what *work* comes to; see `Loop`."""
         with trio.move_on_after(seconds):
@@ -88,7 +92,7 @@ class TrioLoop:
             scope = trio.CancelScope()
 
             async def do() -> tuple[T] | None:
-                with scope, contained(trio.Cancelled, GeneratorExit):
+                with scope, contained(self.is_cancelled):
                     return (await work(),)
                 return None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,10 @@ class Parrot:
             raise ValueError(f"I do not like {api_key}")
         if api_key == "type":
             raise TypeError(f"not {SECRET}")
+        if api_key == "exit":
+            sys.exit(SECRET)
+        if api_key == "cancel":
+            raise asyncio.CancelledError(SECRET)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
         yield TextDelta(str(request.messages[-1]["content"]))
@@ -38,7 +44,9 @@ HERE = f"{__name__}:Parrot"
 
 
 @pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+def importable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text("raise SystemExit")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
 
 
@@ -86,6 +94,9 @@ def test_what_are_no_options_is_refused_at_once() -> None:
         (HERE, {"colour": "red"}, "unexpected keyword argument 'colour'"),
         (HERE, {"api_key": SECRET}, "ValueError"),
         (HERE, {"api_key": "type"}, "TypeError"),
+        (HERE, {"api_key": "exit"}, "SystemExit"),
+        (HERE, {"api_key": "cancel"}, "CancelledError"),
+        ("exits:Model", {}, "SystemExit"),
     ],
 )
 def test_what_cannot_be_made_says_why(name: str, options: dict[str, Any], said: str) -> None:
