@@ -276,7 +276,7 @@ def test_what_cannot_be_moved_stays(place: Place, monkeypatch: pytest.MonkeyPatc
     assert place.undo(before) == [".envrc", ".git/config"]
     assert (place.root / ".git/config").read_text() == "two"
     assert place.aside.kept == []
-    assert list(place.root.glob(".jidocode-*/*")) == []
+    assert list(place.root.glob(".jidocode-*/*-*")) == []
 
 
 def test_a_look_that_fails_is_none(place: Place) -> None:
@@ -399,7 +399,7 @@ def test_a_program_may_put_its_own_where_something_is_about_to_be(
     (place.root / "precious").write_text("mine")
     monkeypatch.setattr(aside, "exchange", fail)
     place.undo(before)
-    (kept,) = place.root.glob(".jidocode-undone-*/*")
+    (kept,) = place.root.glob(".jidocode-undone-*/*-*")
     assert kept.read_text() == "mine"
 
 

@@ -216,6 +216,25 @@ def test_what_a_command_moves_to_a_protected_path_is_set_aside(
     assert next_change(events).set_aside == result.set_aside
 
 
+def test_git_and_snapshots_leave_out_what_was_set_aside(
+    open_session: Opens, repository: Path
+) -> None:
+    """It would be committed, or be removed when the project goes back to how it was."""
+    (repository / ".gitignore").write_text("data\n")
+    (repository / "data").mkdir()
+    (repository / "data/only").write_text("one")
+    session = open_session(protected_changes="refuse")
+    before = session.take_snapshot()
+    (kept,) = session.run("mv data .vscode").set_aside
+    assert kept.endswith("-.vscode")
+    assert ".jidocode" not in git(repository, "status", "--porcelain")
+    assert session.changes_since(before).changes == ()
+    session.revert(to=before)
+    assert (repository / kept / "only").read_text() == "one"
+    (kept,) = session.run("echo evil >> .git/hooks/commit-msg").set_aside
+    assert kept.endswith("-.git+hooks+commit-msg")
+
+
 def test_undoing_does_not_leave_the_project_whatever_is_swapped(
     open_session: Opens, repository: Path, tmp_path: Path
 ) -> None:

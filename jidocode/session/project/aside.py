@@ -2,7 +2,8 @@
 
 What stands there may have been made by a command, and may as well be all that somebody has: a
 command that moves its sources to `.vscode` is one mistake, and to remove them there another.
-No look tells the two apart. So nothing is removed: it is given another name.
+No look tells the two apart. So nothing is removed: it is given another name, in a folder that git
+and snapshots of the project leave out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 
 from jidocode.session.project.boundary import Spot
 from jidocode.session.project.descriptors import (
+    ALWAYS,
     FOLDER,
     PLACE,
     READ_FOLDER,
@@ -26,8 +28,10 @@ from jidocode.session.project.protection import MAX_PATHS
 from jidocode.session.project.renaming import exchange, rename_new
 
 _PREFIX = ".jidocode-undone-"
-_MAX_NAME_BYTES = 200
-"""A longer name is not repeated in the new one: file systems take 255."""
+_MAX_PATH_BYTES = 200
+"""A longer path is not in the new name: file systems take 255."""
+_RULES_NAME = ".gitignore"
+_RULES = b"# This keeps what was undone. Look at it, and delete it.\n*\n"
 
 
 class Aside:
@@ -53,7 +57,7 @@ class Aside:
         """Return the paths of all that is in the folder, which an earlier life has made."""
         try:
             with closing(os.open(self.name, READ_FOLDER, dir_fd=self._root)) as folder:
-                return [f"{self.name}/{name}" for name in sorted(os.listdir(folder))]  # noqa: PTH208 - a path has no descriptor
+                return [f"{self.name}/{name}" for name in sorted(_names(folder))]
         except OSError:
             return []
 
@@ -63,7 +67,7 @@ class Aside:
         Raises:
             OSError: It cannot be moved: it is on another file system, or somebody else's.
         """
-        with self._new_spot(spot.name) as new, _movable(spot):
+        with self._new_spot(spot) as new, _movable(spot):
             rename_new(spot.parent, spot.name, new.parent, new.name)
             self._add(new)
 
@@ -75,7 +79,7 @@ class Aside:
         Raises:
             OSError: It cannot be made, or moved.
         """
-        with self._new_spot(spot.name) as new:
+        with self._new_spot(spot) as new:
             make(new)
             made = status_or_none(new.parent, new.name)
             try:
@@ -93,14 +97,15 @@ class Aside:
         self.kept.append(new.name if new.folder == "." else f"{new.folder}/{new.name}")
 
     @contextlib.contextmanager
-    def _new_spot(self, name: str) -> Generator[Spot]:
-        """Yield a spot that has nothing, for something called *name*.
+    def _new_spot(self, old: Spot) -> Generator[Spot]:
+        """Yield a spot that has nothing, for what comes from *old*; its name tells from where.
 
         If no folder can be made, for the disk is full, it is in the directory itself.
         """
+        path = old.name if old.folder == "." else f"{old.folder}/{old.name}"
         new = os.urandom(4).hex()
-        if len(os.fsencode(name)) <= _MAX_NAME_BYTES:
-            new += f"-{name}"
+        if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
+            new += "-" + path.replace("/", "+")
         try:
             folder = self._open()
         except OSError:
@@ -118,7 +123,10 @@ class Aside:
         except OSError:  # it is something else by now
             self.name = _new_name()
         os.mkdir(self.name, 0o700, dir_fd=self._root)
-        return os.open(self.name, FOLDER, dir_fd=self._root)
+        folder = os.open(self.name, FOLDER, dir_fd=self._root)
+        with contextlib.suppress(OSError):  # the disk is full
+            _write_new(folder, _RULES_NAME, _RULES)
+        return folder
 
 
 def shorten(paths: Sequence[str]) -> Sequence[str]:
@@ -126,6 +134,10 @@ def shorten(paths: Sequence[str]) -> Sequence[str]:
     if len(paths) <= MAX_PATHS:
         return paths
     return sorted({path.rpartition("/")[0] or path for path in paths})[:MAX_PATHS]
+
+
+def _names(folder: int) -> set[str]:
+    return set(os.listdir(folder)) - {_RULES_NAME}
 
 
 def _new_name() -> str:
@@ -141,6 +153,12 @@ def _movable(spot: Spot) -> Generator[None]:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             stack.enter_context(writable(fd))
         yield
+
+
+def _write_new(folder: int, name: str, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | ALWAYS
+    with closing(os.open(name, flags, 0o600, dir_fd=folder)) as file:
+        os.write(file, content)
 
 
 def _drop(new: Spot, made: os.stat_result | None) -> None:
