@@ -2,8 +2,8 @@
 
 What stands there may have been made by a command, and may as well be all that somebody has: a
 command that moves its sources to `.vscode` is one mistake, and to remove them there another.
-No look tells the two apart. So nothing is removed: it is given another name, in a folder that git
-and snapshots of the project leave out.
+No look tells the two apart. So nothing is removed: it is given another name, in a folder whose
+content git and snapshots of the project leave out.
 """
 
 from __future__ import annotations
