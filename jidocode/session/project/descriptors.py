@@ -73,12 +73,12 @@ def writable(folder: int) -> Generator[None]:
     if mode & stat.S_IRWXU == stat.S_IRWXU:
         yield
         return
-    with contextlib.suppress(PermissionError):
+    with contextlib.suppress(OSError):
         set_mode(folder, mode | stat.S_IRWXU)
     try:
         yield
     finally:
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):
             set_mode(folder, mode)
 
 
