@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -242,6 +243,34 @@ def test_a_call_that_is_cancelled_has_a_result(loop: Runner, opened: Making) -> 
             assert any("interrupted" in each for each in contents)
 
     loop.run(main)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(9)])
+def test_what_a_tool_raises_over_its_cancellation_does_not_take_its_place(
+    opened: Making, error: BaseException
+) -> None:
+    """On asyncio, that is: trio cancels again at the next checkpoint."""
+
+    async def cancelled(_session: AsyncSessionHandle, _arguments: Words) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            raise error from None
+        return "late"
+
+    async def main() -> None:
+        async with opened(a_tool("cancelled", cancelled)) as session:
+            task = asyncio.create_task(session.tools.call("cancelled", {}))
+            await asyncio.wait([task])
+            assert task.cancelled()
+            (call,) = await session.state.tool_calls()
+            assert call.result is not None
+            assert call.result.is_error
+
+    asyncio.run(main())
 
 
 def test_a_call_that_was_begun_is_not_made_again(loop: Runner, opened: Making) -> None:

@@ -231,7 +231,11 @@ def test_git_and_snapshots_leave_out_what_was_set_aside(
     reverted = session.revert(to=before)
     assert (reverted.restored, reverted.removed) == ((), ())
     assert (repository / kept / "only").read_text() == "one"
+    session.run("find . -name .gitignore -delete")
+    session.revert(to=before)
+    assert (repository / kept / "only").read_text() == "one"
     (kept,) = session.run("echo evil >> .git/hooks/commit-msg").set_aside
+    assert (repository / kept).parent.joinpath(".gitignore").exists()
     assert kept.endswith("-.git+hooks+commit-msg")
 
 

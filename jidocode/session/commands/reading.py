@@ -87,7 +87,8 @@ class CommandOutput(Closing, Iterator[bytes]):
             SessionNotFoundError: The session has ended.
             NoCommandError: The process that ran it has ended, or others have ended after it.
         """
-        self._read(self._place, 0.0)
+        if not self._place.ended:
+            self._read(self._place, 0.0)
 
     def close(self) -> None:
         """Read no more, and have the command not wait for it; again is fine."""
@@ -131,7 +132,8 @@ class AsyncCommandOutput(AsyncClosing):
 
     async def hold(self) -> None:
         """Have the command wait 10 seconds from now on; see `CommandOutput.hold`."""
-        await self._read(self._place, 0.0)
+        if not self._place.ended:
+            await self._read(self._place, 0.0)
 
     async def aclose(self) -> None:
         """Read no more, and have the command not wait for it; again is fine."""

@@ -112,6 +112,8 @@ class Aside:
             yield Spot(self._root, ".", _PREFIX + new)
             return
         with closing(folder), writable(folder):
+            with contextlib.suppress(OSError):  # it is there, or the disk is full
+                _write_new(folder, _RULES_NAME, _RULES)
             yield Spot(folder, self.name, new)
 
     def _open(self) -> int:
@@ -123,10 +125,12 @@ class Aside:
         except OSError:  # it is something else by now
             self.name = _new_name()
         os.mkdir(self.name, 0o700, dir_fd=self._root)
-        folder = os.open(self.name, FOLDER, dir_fd=self._root)
-        with contextlib.suppress(OSError):  # the disk is full
-            _write_new(folder, _RULES_NAME, _RULES)
-        return folder
+        return os.open(self.name, FOLDER, dir_fd=self._root)
+
+
+def is_aside(path: str) -> bool:
+    """Whether *path* of a project is that of a folder that keeps what was undone, or is in one."""
+    return path.startswith(_PREFIX)
 
 
 def shorten(paths: Sequence[str]) -> Sequence[str]:

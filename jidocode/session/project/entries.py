@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 
 from jidocode.base.closing import Closing
 from jidocode.session.project import openat2
+from jidocode.session.project.aside import is_aside
 from jidocode.session.project.boundary import Boundary, EntryKind, Tier, kind_of
 from jidocode.session.project.descriptors import (
     ALWAYS,
@@ -264,7 +265,7 @@ def visit(  # noqa: PLR0913 - what a visit is
         ground: Where to look.
         folder: Path of the directory, empty for the root.
         hidden: Whether to visit what has a name that begins with a dot.
-        ignore: Whether the project's rules count.
+        ignore: Whether the project's rules count, and what was undone is left out.
         after: Components, from *folder* on, of the path that came last before this visit.
             If it is a file, it comes first now; a directory, or those above, do not.
         only: Components of a path: other directories and files are not visited until there.
@@ -283,8 +284,10 @@ def visit(  # noqa: PLR0913 - what a visit is
         name, kind = here.names.pop()
         path = f"{here.folder}/{name}" if here.folder else name
         comes_after = here.after[1:] if here.after[:1] == [name] else []
-        if (name.startswith(".") and not hidden) or here.rules.ignores(
-            path, is_directory=kind == "directory"
+        if (
+            (name.startswith(".") and not hidden)
+            or (ignore and is_aside(path))
+            or here.rules.ignores(path, is_directory=kind == "directory")
         ):
             yield Visited(path, "ignored")
             continue

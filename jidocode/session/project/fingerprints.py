@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from jidocode.session.project.aside import is_aside
 from jidocode.session.project.descriptors import (
     FOLDER,
     READ_FILE,
@@ -118,6 +119,8 @@ class _Look:
                 names = self._known(path, pattern)
             for name in names:
                 here = path + name
+                if is_aside(here):
+                    continue
                 try:
                     status = status_or_none(folder, name)
                 except PermissionError:  # nobody may go through the folder any more

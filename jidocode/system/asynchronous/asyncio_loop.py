@@ -87,8 +87,14 @@ class AsyncioLoop:
 
     def is_cancelled(self, error: BaseException) -> bool:
         """Whether it is what cancels this coroutine; see `Loop`."""
+        return isinstance(error, self.cancelled) and (
+            asyncio.current_task() is None or self.cancels() > 0
+        )
+
+    def cancels(self) -> int:
+        """Return how often this coroutine was cancelled; see `Loop`."""
         task = asyncio.current_task()
-        return isinstance(error, self.cancelled) and (task is None or task.cancelling() > 0)
+        return 0 if task is None else task.cancelling()
 
     async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
         """Return what *work* comes to; see `Loop`."""

@@ -63,6 +63,10 @@ class Loop(Protocol):
         """Whether *error* is raised because this coroutine is cancelled: any can raise it."""
         ...
 
+    def cancels(self) -> int:
+        """Return how often this coroutine was cancelled, where that is raised only once."""
+        ...
+
     async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
         """Return what *work* comes to, None if it was cancelled after so many seconds."""
         ...

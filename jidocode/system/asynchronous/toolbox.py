@@ -108,8 +108,15 @@ class _Take:
             result = await in_thread(lambda: _call(run, self._waiting, arguments))
         if not inspect.isawaitable(result):
             return result
-        with contained(current_loop().is_cancelled):
-            return await result
+        loop = current_loop()
+        cancels = loop.cancels()
+        try:
+            with contained(loop.is_cancelled):
+                return await result
+        except Exception as error:
+            if loop.cancels() > cancels:  # what it raises over that does not take its place
+                raise loop.cancelled from error
+            raise
 
     async def _decide(self, step: Decide) -> object:
         deadline = Deadline.after(self._patience)

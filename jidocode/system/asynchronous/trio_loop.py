@@ -78,6 +78,10 @@ class TrioLoop:
         """Whether it is what cancels this coroutine; see `Loop`."""
         return isinstance(error, self.cancelled)  # nobody else can make one
 
+    def cancels(self) -> int:
+        """Return 0: trio raises again what was not heeded."""
+        return 0
+
     async def within(self, seconds: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
         """Return what *work* comes to; see `Loop`."""
         with trio.move_on_after(seconds):

@@ -155,3 +155,16 @@ def test_what_was_set_aside_by_a_life_that_was_killed_is_told_by_the_next(
         assert paths.end("b").set_aside == ()
     with begin_life():
         assert len(heard) == 1
+
+
+def test_what_was_set_aside_is_not_protected_itself(tmp_path: Path) -> None:
+    """Though a pattern stands for its folder: it would be set aside again and again."""
+    rules = ProtectionRules(paths=[".*"], changes="refuse")
+    with ProtectedPaths(Boundary(str(tmp_path)), rules, lambda _: None) as paths:
+        for _ in range(2):
+            paths.begin("a")
+            (tmp_path / ".envrc").touch()
+            changes = paths.end("a")
+            assert changes.paths == changes.undone == (".envrc",)
+            (kept,) = changes.set_aside
+            assert (tmp_path / kept).exists()
