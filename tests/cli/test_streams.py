@@ -33,6 +33,22 @@ WORDS: dict[str, tuple[Sequence[str], int]] = {
 """Of each command: with which words, and how it ends if it has nothing to read, or no reader."""
 
 
+def run_redirected(
+    words: Sequence[str], redirections: str, folder: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Have a shell run a command of jidocode's with *redirections*, in *folder*."""
+    return subprocess.run(
+        ["sh", "-c", f'"$@" {redirections}', "sh", *COMMAND, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        cwd=folder,
+        env=env,
+    )
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_takes_a_closed_stream_for_an_empty_one(
     command: str, served: str, opened: SessionHandle, tmp_path: Path
@@ -43,16 +59,8 @@ def test_a_command_takes_a_closed_stream_for_an_empty_one(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for closed in CLOSED:
-        done = subprocess.run(
-            ["sh", "-c", f'"$@" {closed}', "sh", *COMMAND, command, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            cwd=elsewhere,
-            env=environment(JIDOCODE_SYSTEM=served, TERM="xterm"),
-        )
+        own = environment(JIDOCODE_SYSTEM=served, TERM="xterm")
+        done = run_redirected([command, *words], closed, elsewhere, own)
         assert (closed, done.returncode) == (closed, status), done.stderr
         assert "Traceback" not in done.stderr + done.stdout
         if status == 1:
@@ -72,16 +80,7 @@ def test_a_client_cannot_be_at_a_stream_of_the_other_direction(
     words: Sequence[str], line: str, said: str, project: Path
 ) -> None:
     """It is said before anything is started."""
-    done = subprocess.run(
-        ["sh", "-c", f'"$@" {line}', "sh", *COMMAND, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-        cwd=project,
-        env=environment(),
-    )
+    done = run_redirected(words, line, project, environment())
     assert (done.returncode, done.stderr) == (1, said)
 
 

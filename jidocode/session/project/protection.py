@@ -62,7 +62,8 @@ class ProtectedPathsChanged(Record):
 
     Attributes:
         paths: Which, relative to the project; of a folder that came or went with all that
-            is in it the folder alone. At most 100.
+            is in it the folder alone. At most 100. None if this only tells what a process
+            that was killed had set aside.
         undone: Those of them that are again as they were.
         set_aside: Where what was there instead is now, relative to the project. At most 100.
         commands: The ids of the commands that ran in the meantime; one of them has done it,
