@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, strategies as st
 from limits import not_root
 
 from jidocode.session.commands.emptying import empty
-from jidocode.session.project import aside, fingerprints, renaming
+from jidocode.session.project import aside, fingerprints, renaming, undoing
 from jidocode.session.project.aside import Aside
 from jidocode.session.project.boundary import Boundary
 from jidocode.session.project.descriptors import FOLDER, closing, writable
@@ -358,6 +359,19 @@ def test_the_mode_of_what_has_another_name_outside_stays(
     (place.root / ".vscode").hardlink_to(outside)
     place.undo(before)
     assert outside.stat().st_mode & 0o777 == 0o600
+
+
+def test_undoing_that_is_cut_off_leaves_no_folder_closed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that comes back has its permissions from the beginning."""
+    before = place.look()
+    mode = (place.root / ".git/hooks").stat().st_mode
+    shutil.rmtree(place.root / ".git/hooks")
+    monkeypatch.setattr(undoing, "_set_folder_mode", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        place.undo(before)
+    assert (place.root / ".git/hooks").stat().st_mode == mode
 
 
 def test_a_folder_that_became_a_file_among_many_is_one_again(place: Place) -> None:

@@ -145,7 +145,8 @@ def _restore(  # noqa: PLR0913, PLR0917 - where, what was and is, and what becom
     if was.kind == "directory":
         there = _status(spot)
         if there is None or not stat.S_ISDIR(there.st_mode):
-            aside.swap(spot, lambda new: os.mkdir(new.name, 0o700, dir_fd=new.parent))
+            mode = was.mode | stat.S_IRWXU  # others have theirs at once: we may be killed
+            aside.swap(spot, lambda new: os.mkdir(new.name, mode, dir_fd=new.parent))
     elif was.kind == "symlink":
         target = os.fsdecode(was.value)
         aside.swap(spot, lambda new: os.symlink(target, new.name, dir_fd=new.parent))

@@ -32,7 +32,6 @@ from jidocode.session.snapshots.index import Entry, Index, in_order
 from jidocode.session.snapshots.results import NotReverted, Reverted, Snapshot
 from jidocode.session.snapshots.taking import Work, take
 
-_OWNER = 0o700
 _DIRECTORIES = frozenset({"directory", "unlisted"})
 
 
@@ -144,7 +143,7 @@ class _Way:
             return
         if kind == "mode" and before is not None and after.kind in _DIRECTORIES:
             # Who may not write to it could change nothing in it.
-            mode = before.mode | _OWNER
+            mode = before.mode | stat.S_IRWXU
             if self._try(path, partial(steps.set_mode, mode=mode, kind=stat.S_IFDIR)):
                 self._restored.append(path)
                 self._folders.append((path, before.mode))
@@ -209,7 +208,7 @@ class _Way:
     def _make(self, path: str, before: Entry) -> None:
         """Bring back what was at *path*, where nothing is."""
         if before.kind in _DIRECTORIES:
-            if self._done(path, steps.make_folder):
+            if self._done(path, partial(steps.make_folder, mode=before.mode)):
                 self._folders.append((path, before.mode))
         elif before.kind == "symlink":
             self._done(path, partial(steps.make_link, target=before.target))

@@ -86,9 +86,13 @@ def remove_folder(spot: Spot) -> None:
     os.rmdir(spot.name, dir_fd=spot.parent)
 
 
-def make_folder(spot: Spot) -> None:
-    """Make a folder at *spot*, for nobody but its owner until all is in it."""
-    os.mkdir(spot.name, 0o700, dir_fd=spot.parent)
+def make_folder(spot: Spot, mode: int) -> None:
+    """Make a folder at *spot* with the permissions *mode*, as far as the umask lets it have them.
+
+    Its owner may fill it, whatever *mode* is; `set_mode` does the rest once all is in it. It has
+    the others' at once: a kill in between would leave a folder that nobody else can enter.
+    """
+    os.mkdir(spot.name, mode | stat.S_IRWXU, dir_fd=spot.parent)
 
 
 def make_link(spot: Spot, target: bytes) -> None:

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from racers import swapping
@@ -27,7 +28,7 @@ from jidocode.session.journal.writing import write_all
 from jidocode.session.project import rewriting
 from jidocode.session.project.descriptors import closing
 from jidocode.session.project.protection import ProtectionRules
-from jidocode.session.snapshots import store as store_module
+from jidocode.session.snapshots import steps, store as store_module
 from jidocode.session.snapshots.operations import changes_since, diff, snapshots, take_snapshot
 from jidocode.session.snapshots.reverting import revert
 
@@ -101,6 +102,21 @@ print(life.do(take_snapshot).files)
     )
     refused = "no snapshot can be written: File too large [1]\n"
     assert done.stdout == f"{refused}{refused}301\n"
+
+
+def test_a_way_back_that_is_cut_off_leaves_no_folder_closed(
+    life: Life, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder has the permissions that it is to have from the beginning."""
+    put(folder, "a/b/c", "1")
+    before = tree_of(folder)
+    life.do(take_snapshot)
+    shutil.rmtree(folder / "a")
+
+    monkeypatch.setattr(steps, "set_mode", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        life.do(revert)
+    assert tree_of(folder) == before
 
 
 @pytest.mark.parametrize("place", ["end", "middle", "empty"])
