@@ -104,16 +104,25 @@ def test_what_is_imported_is_what_was_installed(python: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_the_sources_have_all_that_pages_and_tests_read(tmp_path: Path) -> None:
-    """Whatever git has, pictures too; it knows what is only lying about here."""
+    """Whatever git has, pictures too; and nothing that is only lying about."""
     if not (ROOT / ".git").exists():
         pytest.skip("these sources are no checkout")
     names = run("git", "ls-files", cwd=ROOT).splitlines()
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
+    for line in (ROOT / ".gitignore").read_text().splitlines():
+        lying = tmp_path / line.replace("tests/*", "tests/conformance").replace("*", "x")
+        if line.endswith("/"):
+            for part in (lying, lying / "docs", lying / "tests"):
+                part.mkdir(parents=True, exist_ok=True)
+                for suffix in (".py", ".md", ".json"):
+                    (part / f"stray{suffix}").touch()
     run(sys.executable, "-Im", "build", "--sdist", "--no-isolation", cwd=tmp_path)
-    (sources,) = (tmp_path / "dist").iterdir()
+    (sources,) = (tmp_path / "dist").glob("*.tar.gz")
     with tarfile.open(sources) as archive:
-        found = {member.name.partition("/")[2] for member in archive}
+        found = {member.name.partition("/")[2] for member in archive if member.isfile()}
 
     assert set(names) - found == {".gitignore"}
+    made = {name for name in found - set(names) if not name.startswith("jidocode.egg-info/")}
+    assert made == {"PKG-INFO"}
