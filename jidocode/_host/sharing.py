@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Generic, TypeVar
 
+from jidocode.base import waiting
+
 T = TypeVar("T")
 
 
@@ -67,10 +69,10 @@ class Changes:
         bell.acquire()
         with self.waking(partial(_ring, bell)):
             while (found := look()) is None:
-                left = min(deadline - time.monotonic(), threading.TIMEOUT_MAX)
+                left = deadline - time.monotonic()
                 if left <= 0:
                     return None
-                bell.acquire(timeout=left)
+                waiting.acquire(bell, left)
             return found
 
 

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from jidocode.base import waiting
+
 T = TypeVar("T")
 
 
@@ -65,14 +67,14 @@ def run_whole(action: Callable[[], T]) -> T:
         _start_bare(run)
         begun = True
         may_begin.release()
-        end.acquire()
+        waiting.acquire(end)
     except BaseException:
         is_wanted[0] = begun
         with contextlib.suppress(RuntimeError):  # it is released already
             may_begin.release()
         while begun and not has_ended:
             with contextlib.suppress(BaseException):  # one more Ctrl-C; the first is raised below
-                end.acquire()
+                waiting.acquire(end)
         raise
     if failures:
         raise failures[0]

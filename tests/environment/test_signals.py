@@ -21,7 +21,9 @@ import pytest
 from servers import Abyss, Alarm, dive, worker
 
 from jidocode import AsyncSessionSystem, CallError, HostError, SessionHandle, SessionSystem
+from jidocode.session.agent.handle import TurnHandle, TurnProgress
 from jidocode.session.manager.client import ManagerClient
+from jidocode.testing import eventually
 
 SEED = int(os.environ.get("JIDOCODE_SEED", "16"))
 ROUNDS = 40
@@ -225,6 +227,46 @@ def test_what_a_request_raises_itself_is_told_by_an_error_of_the_call(
 
     with handler(lambda: None), pytest.raises(CallError, match="request cannot be pickled"):
         dive(250, lambda: session.call("own", ("echo", value)))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("wait", ["call", "changes", "events", "monitor", "turn"])
+def test_a_signal_that_does_not_end_the_wait_of_the_main_thread_is_heard(
+    system: SessionSystem, project: Path, wait: str
+) -> None:
+    """As one that comes right before it waits: here another thread takes it."""
+    session = system.create_session(project, children=[worker("own")])
+    turn = TurnProgress("turn", lambda: None)
+    changes, events = session.state.subscribe(from_seq=1), system.events()
+    waits: dict[str, Callable[[], object]] = {
+        "call": lambda: session.call("own", "wait", timeout=1000),
+        "changes": lambda: [changes.get(1000) for _ in range(100)],
+        "events": lambda: [events.get(1000) for _ in range(100)],
+        "monitor": lambda: session.monitor("own").wait(1000),
+        "turn": lambda: TurnHandle(turn).result(1000),
+    }
+
+    def give_up() -> None:
+        raise BoomError
+
+    def send() -> None:
+        assert eventually(lambda: all(_sleeps() for _ in range(20)))
+        signal.raise_signal(signal.SIGUSR1)
+
+    sender = threading.Thread(target=send)
+    with handler(give_up), changes, events:
+        sender.start()
+        with pytest.raises(BoomError):
+            waits[wait]()
+        sender.join()
+
+
+def _sleeps() -> bool:
+    """Return whether the main thread does nothing for a moment."""
+    path = f"/proc/self/task/{os.getpid()}/stat"
+    before = Path(path).read_text()
+    time.sleep(0.005)
+    return before.rpartition(")")[2].split()[0] == "S" and Path(path).read_text() == before
 
 
 @pytest.mark.parametrize("moment", [0.02, 0.05, 0.1])

@@ -25,6 +25,7 @@ from jidocode._host.parts import WINDOW, Parts
 from jidocode._host.transport.frames import Body
 from jidocode._host.transport.messenger import Gather
 from jidocode._host.transport.window import Outcome
+from jidocode.base import waiting
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef
 from jidocode.base.stop import Stop, Stopped
@@ -96,10 +97,9 @@ class PendingCall:
 
     def wait(self, timeout: float) -> bool:
         """Wait until it has ended; False if it has not after *timeout* seconds."""
-        ended = self._done.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX))
-        if ended:
-            self._done.release()  # for whoever else waits, or asks again
-        return ended
+        if not self.ended and waiting.acquire(self._done, timeout):
+            self._done.release()  # for whoever else waits
+        return self.ended
 
     def result(self) -> Any:
         """Return what it was answered.
@@ -269,7 +269,7 @@ class CallLedger:
             self.check()  # as in `result_of`
             self._messenger.check_waiting()
             try:
-                parts.arrivals.get(timeout=min(deadline.left, threading.TIMEOUT_MAX))
+                waiting.take(parts.arrivals, deadline.left)
             except queue.Empty:
                 raise CallTimeoutError(stream.target, deadline.seconds) from None
         return parts.peek() is not None

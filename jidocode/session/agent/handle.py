@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Self
 
+from jidocode.base.waiting import wait_for
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.messages import TurnEvent, TurnResult, joined
@@ -42,7 +43,7 @@ class TurnProgress:
     def wait_accepted(self) -> None:
         """Return when the turn has begun, or waits for others; raise what it is refused with."""
         with self._changed:
-            self._changed.wait_for(lambda: self.accepted or self._refused or self.result)
+            wait_for(self._changed, lambda: self.accepted or bool(self._refused or self.result))
         if self._refused is not None:
             raise self._refused
 
@@ -90,14 +91,13 @@ class TurnProgress:
     def read(self) -> tuple[TurnEvent, ...]:
         """Return what happens next, as soon as it does; nothing after the end."""
         with self._changed:
-            while (found := self._look()) is None:
-                self._changed.wait()
-        return found
+            wait_for(self._changed, lambda: bool(self._events or self.result))
+            return self._look() or ()
 
-    def wait_ended(self, seconds: float | None) -> TurnResult | None:
+    def wait_ended(self, seconds: float) -> TurnResult | None:
         """Return how it ended, as soon as it has; None if it has not within *seconds*."""
         with self._changed:
-            self._changed.wait_for(lambda: self.result is not None, seconds)
+            wait_for(self._changed, lambda: self.result is not None, seconds)
         return self.result
 
     def _look(self) -> tuple[TurnEvent, ...] | None:
@@ -165,7 +165,7 @@ class TurnHandle:
         """
         seconds = INFINITY if timeout is None else timeout
         require_seconds("timeout", seconds)
-        result = self._progress.wait_ended(None if seconds > threading.TIMEOUT_MAX else seconds)
+        result = self._progress.wait_ended(seconds)
         if result is None:
             raise CallTimeoutError(f"turn {self.id}", seconds)
         return result

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from jidocode.base.closing import AsyncClosing, Closing
 from jidocode.base.stop import Stop, Stopped
+from jidocode.base.waiting import acquire
 from jidocode.errors import ActorExitedError, HostExitedError, SessionNotFoundError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.conversation.changes import Change
@@ -121,7 +122,7 @@ class ChangeStream(Closing):
         """
         seconds, deadline = _patience(timeout)
         self._start_anew_in_fork()
-        if not self._turn.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+        if not acquire(self._turn, seconds):
             return None
         try:
             if self._stop.requested:

@@ -1,0 +1,76 @@
+"""How a thread waits for others so that it hears signals in any case."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# A signal ends the main thread's waiting for a lock, and its handler runs. But one that comes when
+# it has looked for signals already and does not wait yet, or that another thread takes, ends
+# nothing: Python would run the handler when the lock is released, so Ctrl-C would wait for the
+# answer that it is to cut off. Python hears signals in the main thread alone; so that one waits in
+# pieces, and looks in between. None of a time that most answers take: it has a price.
+_PIECE = 0.5
+
+
+def acquire(lock: threading.Lock, seconds: float = math.inf) -> bool:
+    """Take *lock*, as soon as it is free; return False if it is not within *seconds*.
+
+    Raises:
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    end = time.monotonic() + seconds
+    left = max(0.0, seconds)
+    while not lock.acquire(timeout=min(left, _longest())):
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+    return True
+
+
+def take(source: SimpleQueue[T], seconds: float = math.inf) -> T:
+    """Return the next of *source*, as soon as there is one.
+
+    Raises:
+        queue.Empty: There was none within *seconds*.
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    end = time.monotonic() + seconds
+    left = max(0.0, seconds)
+    while True:
+        try:
+            return source.get(timeout=min(left, _longest()))
+        except Empty:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise
+
+
+def wait_for(
+    condition: threading.Condition, is_so: Callable[[], bool], seconds: float = math.inf
+) -> bool:
+    """Wait until *is_so*, looking again whenever *condition*, which is held, is notified.
+
+    Returns whether it is, after *seconds* at the latest.
+
+    Raises:
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    end = time.monotonic() + seconds
+    while not is_so():
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        condition.wait(min(left, _longest()))
+    return True
+
+
+def _longest() -> float:
+    is_main = threading.get_ident() == threading.main_thread().ident
+    return _PIECE if is_main else threading.TIMEOUT_MAX
