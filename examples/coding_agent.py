@@ -23,6 +23,7 @@ from jidocode import (
     ToolRequest,
     ToolResult,
     TurnHandle,
+    ask_unless_remembered,
 )
 
 MODEL = ModelSpec(options={"model": os.environ.get("MODEL", "gpt-4o")})
@@ -79,9 +80,8 @@ def show(turn: TurnHandle) -> None:
 
 def main() -> None:
     """Talk."""
-    words = [word for word in sys.argv[1:] if word != "--new"]
-    project = words[0] if words else "."
-    with SessionSystem(model=MODEL, policy=ask) as system:
+    project = next((word for word in sys.argv[1:] if word != "--new"), ".")
+    with SessionSystem(model=MODEL, policy=ask_unless_remembered(ask)) as system:
         session = opened(system, project, fresh="--new" in sys.argv)
         while True:
             try:

@@ -6,7 +6,15 @@ Run it as `python examples/policy.py [PROJECT]`; it writes one file, and removes
 import sys
 from tempfile import TemporaryDirectory
 
-from jidocode import Allow, Decision, Deny, SessionSystem, ToolKind, ToolRequest
+from jidocode import (
+    Allow,
+    Decision,
+    Deny,
+    SessionSystem,
+    ToolKind,
+    ToolRequest,
+    ask_unless_remembered,
+)
 
 project = sys.argv[1] if len(sys.argv) > 1 else "."
 
@@ -32,7 +40,7 @@ CALLS = [
 
 with (
     TemporaryDirectory() as state_dir,
-    SessionSystem(policy=decide, state_dir=state_dir) as system,
+    SessionSystem(policy=ask_unless_remembered(decide), state_dir=state_dir) as system,
 ):
     session = system.create_session(project)
     for name, arguments in CALLS:

@@ -288,6 +288,7 @@ if TYPE_CHECKING:
         ToolRequest as ToolRequest,
         accept_edits as accept_edits,
         allow_all as allow_all,
+        ask_unless_remembered as ask_unless_remembered,
         read_only as read_only,
     )
     from jidocode.session.tools.tool import (
@@ -466,7 +467,8 @@ else:
         jidocode.session.tools.arguments
             JsonArguments
         jidocode.session.tools.policy
-            Allow AsyncPolicy Decision Deny Policy ToolRequest accept_edits allow_all read_only
+            Allow AsyncPolicy Decision Deny Policy ToolRequest
+            accept_edits allow_all ask_unless_remembered read_only
         jidocode.session.tools.tool
             Tool ToolContext ToolKind
         jidocode.session.tools.toolbox

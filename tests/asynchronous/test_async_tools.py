@@ -31,6 +31,7 @@ from jidocode import (
     ToolUseBlock,
     accept_edits,
     allow_all,
+    ask_unless_remembered,
 )
 from jidocode.session.conversation.changes import INTERRUPTED_CALL
 
@@ -173,8 +174,10 @@ def test_a_policy_is_a_function_of_either_kind(loop: Runner, opened: Making) -> 
 
             texts, other = [f"n{number}" for number in range(8)], session.tools.under(always)
             await loop.together(*[partial(other.call, "say", {"text": text}) for text in texts])
-            for text in texts:  # allowed for good, also under the policy that denies
-                assert (await session.tools.call("say", {"text": text})).content == text
+            asking = session.tools.under(ask_unless_remembered(awaited))
+            for text in texts:  # allowed for good, but not under a policy that does not care
+                assert (await asking.call("say", {"text": text})).content == text
+                assert (await session.tools.call("say", {"text": text})).is_error
 
     loop.run(main)
 

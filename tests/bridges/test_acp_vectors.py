@@ -214,17 +214,17 @@ DEPLOY = wanted("deploy", ToolKind.EXECUTE)
 @pytest.mark.parametrize(
     ("preset", "decisions"),
     [
-        (Preset.READ_ONLY, [Deny, Deny, Deny]),
-        (Preset.ASK, [None, None, None]),
-        (Preset.ACCEPT_EDITS, [Allow, None, None]),
-        (Preset.ALLOW_ALL, [Allow, Allow, Allow]),
+        (Preset.READ_ONLY, [Deny, Deny, Deny, Deny]),
+        (Preset.ASK, [None, None, None, Allow]),
+        (Preset.ACCEPT_EDITS, [Allow, None, None, Allow]),
+        (Preset.ALLOW_ALL, [Allow, Allow, Allow, Allow]),
     ],
 )
 def test_a_preset_decides_or_has_a_person_asked(
     preset: Preset, decisions: list[type | None]
 ) -> None:
-    """About an edit, one of what others execute, and a command."""
-    decided = [preset.decide(each) for each in (EDIT, HOOK, RUN)]
+    """About an edit, one of what others execute, a command, and one that is allowed for good."""
+    decided = [preset.decide(each) for each in (EDIT, HOOK, RUN, evolve(RUN, remembered=True))]
     assert [None if each is None else type(each) for each in decided] == decisions
 
 

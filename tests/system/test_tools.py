@@ -36,6 +36,8 @@ from jidocode import (
     ToolUseBlock,
     accept_edits,
     allow_all,
+    ask_unless_remembered,
+    read_only,
 )
 from jidocode.session.conversation.changes import INTERRUPTED_CALL
 from jidocode.testing import eventually
@@ -215,7 +217,7 @@ def test_edits_can_be_accepted_and_the_rest_asked_about(make: Make, project: Pat
 def test_always_is_remembered_for_the_session(make: Make) -> None:
     """By tool and pattern, by every handle, over every crash."""
     judge = Judge(Allow(always="git *"))
-    session = make(judge)
+    session = make(ask_unless_remembered(judge))
     for text in ("git status", "git log", "git log; rm -r .", "ls"):
         assert result(session.tools.call("say", {"text": text})) == (text, False)
     assert [each.subject for each in judge.asked] == ["git status", "git log; rm -r .", "ls"]
@@ -225,6 +227,19 @@ def test_always_is_remembered_for_the_session(make: Make) -> None:
     assert result(session.tools.call("say", {"text": "git diff"})) == ("git diff", False)
     assert not judge.asked
     assert result(session.tools.call("write_file", {"path": "git a", "content": ""}))[1]
+
+
+def test_a_policy_is_told_what_is_remembered_and_decides_all_the_same(make: Make) -> None:
+    """One that denies everything denies that, too."""
+    session = make(lambda _: Allow(always="git *"))
+    assert not result(session.tools.call("say", {"text": "git status"}))[1]
+    judge = Judge(Allow())
+    for text in ("git log", "git log; rm -r .", "ls"):
+        session.tools.under(judge).call("say", {"text": text})
+    assert [each.remembered for each in judge.asked] == [True, False, False]
+    for policy, is_denied in ((read_only, True), (accept_edits(), False), (allow_all, False)):
+        told = result(session.tools.under(policy).call("say", {"text": "git log"}))
+        assert told[1] == is_denied
 
 
 def test_a_policy_is_asked_about_the_file_and_not_its_spelling(make: Make, project: Path) -> None:
@@ -255,7 +270,7 @@ def test_a_pattern_does_not_follow_symlinks(make: Make, project: Path) -> None:
     (project / "secrets").mkdir()
     (project / "src" / "link").symlink_to("../secrets")
     judge = Judge(Allow(always="src/*"))
-    tools = make(judge).tools
+    tools = make(ask_unless_remembered(judge)).tools
     for path in ("src/a", "src/b", "src/link/key"):
         tools.call("write_file", {"path": path, "content": ""})
     assert [each.subject for each in judge.asked] == ["src/a", "secrets/key"]
@@ -282,7 +297,7 @@ def test_all_that_is_always_allowed_at_once_is_remembered(make: Make) -> None:
         calls = [pool.submit(session.tools.call, "say", {"text": str(n)}) for n in range(8)]
         assert not any(call.result(10).is_error for call in calls)
     asked = Judge(Deny())
-    tools = session.tools.under(asked)
+    tools = session.tools.under(ask_unless_remembered(asked))
     assert [result(tools.call("say", {"text": str(n)})) for n in range(8)] == [
         (str(n), False) for n in range(8)
     ]

@@ -51,9 +51,10 @@ class Preset(StrEnum):
             case Preset.READ_ONLY:
                 return read_only(request)
             case Preset.ASK:
-                return None
+                return allow_all(request) if request.remembered else None
             case Preset.ACCEPT_EDITS:
-                return allow_all(request) if is_plain_edit(request) else None
+                is_allowed = request.remembered or is_plain_edit(request)
+                return allow_all(request) if is_allowed else None
             case Preset.ALLOW_ALL:
                 return allow_all(request)
 

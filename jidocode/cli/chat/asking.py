@@ -18,6 +18,7 @@ from jidocode.session.tools.policy import (
     ToolRequest,
     accept_edits,
     allow_all,
+    ask_unless_remembered,
     read_only,
 )
 
@@ -105,7 +106,7 @@ def unasked(choice: str) -> Policy:
 def _policy(choice: str, ask: Policy) -> Policy:
     """Return the policy of that name; it has *ask* decide about what a person would."""
     policies: dict[str, Policy] = {
-        "ask": ask,
+        "ask": ask_unless_remembered(ask),
         "read-only": read_only,
         "accept-edits": accept_edits(ask),
         "allow-all": allow_all,

@@ -225,10 +225,6 @@ class ToolCalls:
             subject, protected = yield from _edited(subject)
         settings = yield from _twice(lambda session: session.state.settings())
         known = _patterns(settings).get(tool.name, ())
-        if subject in known or (
-            not protected and any(matches(each, tool.kind, subject) for each in known)
-        ):
-            return arguments
         request = ToolRequest(
             session_id=self._session_id,
             tool=tool.name,
@@ -237,6 +233,8 @@ class ToolCalls:
             arguments=as_mapping(arguments),
             protected=protected,
             call_id=call_id,
+            remembered=subject in known
+            or (not protected and any(matches(each, tool.kind, subject) for each in known)),
         )
         decision = yield from self._ask(request)
         match decision:

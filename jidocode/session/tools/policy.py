@@ -34,6 +34,8 @@ class ToolRequest(Record):
         protected: Whether it edits what other programs execute later, such as a git hook
             (`Settings.protected_paths`).
         call_id: The id of the call, for whoever shows the calls of a turn.
+        remembered: Whether an `Allow` of this session covers it by its `always`: a person need
+            not be asked again.
     """
 
     session_id: str
@@ -43,6 +45,7 @@ class ToolRequest(Record):
     arguments: Mapping[str, Any] = field(repr=False)
     protected: bool = False
     call_id: str = field(default="", repr=False)
+    remembered: bool = False
 
 
 def _text(_instance: object, attribute: Attribute[Any], value: object) -> None:
@@ -61,9 +64,10 @@ class Allow(Record):
     """The call is made.
 
     Attributes:
-        always: Calls of the same tool in this session are not asked about any more if their
-            subject is, or matches, this pattern (`fnmatch`: `src/*`, `*`). None for this call
-            alone. One that has a `*` matches no command with characters in which a shell
+        always: Later calls of the same tool in this session are `ToolRequest.remembered` if
+            their subject is, or matches, this pattern (`fnmatch`: `src/*`, `*`), and nobody
+            is asked about them by `ask_unless_remembered` and `accept_edits`. None for this
+            call alone. One that has a `*` matches no command with characters in which a shell
             sees the end of one and the beginning of another, and no protected path.
         arguments: All arguments to make it with instead, for what is left out has its default;
             None for those of the request.
@@ -101,7 +105,7 @@ AsyncPolicy = Callable[[ToolRequest], Decision | Awaitable[Decision]]
 
 
 def read_only(request: ToolRequest) -> Decision:
-    """Deny all that changes something: the policy where no other is given."""
+    """Deny all that changes something, remembered or not: the policy where no other is given."""
     del request
     return Deny("no policy here allows it")
 
@@ -110,6 +114,23 @@ def allow_all(request: ToolRequest) -> Decision:
     """Allow everything."""
     del request
     return Allow()
+
+
+@overload
+def ask_unless_remembered(ask: Policy) -> Policy: ...
+
+
+@overload
+def ask_unless_remembered(ask: AsyncPolicy) -> AsyncPolicy: ...
+
+
+def ask_unless_remembered(ask: AsyncPolicy) -> AsyncPolicy:
+    """Return the policy that asks *ask* about all that was not allowed for good before."""
+
+    def decide(request: ToolRequest) -> Decision | Awaitable[Decision]:
+        return Allow() if request.remembered else ask(request)
+
+    return decide
 
 
 @overload
@@ -125,13 +146,14 @@ def accept_edits(ask: AsyncPolicy) -> AsyncPolicy: ...
 
 
 def accept_edits(ask: AsyncPolicy = read_only) -> AsyncPolicy:
-    """Return the policy that allows what edits files, and asks *ask* about all else.
+    """Return the policy that allows what edits files, and asks *ask* about what is not remembered.
 
     It asks about protected paths, too: to write what somebody else executes is to execute it.
     """
+    asks = ask_unless_remembered(ask)
 
     def decide(request: ToolRequest) -> Decision | Awaitable[Decision]:
-        return Allow() if is_plain_edit(request) else ask(request)
+        return Allow() if is_plain_edit(request) else asks(request)
 
     return decide
 
