@@ -231,7 +231,7 @@ def test_always_is_remembered_for_the_session(make: Make) -> None:
 
 def test_a_policy_is_told_what_is_remembered_and_decides_all_the_same(make: Make) -> None:
     """One that denies everything denies that, too."""
-    session = make(lambda _: Allow(always="git *"))
+    session = make(Judge(Allow(always="git *")))
     assert not result(session.tools.call("say", {"text": "git status"}))[1]
     judge = Judge(Allow())
     for text in ("git log", "git log; rm -r .", "ls"):
