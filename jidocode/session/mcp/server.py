@@ -60,6 +60,7 @@ class McpClient(AsyncGenServer):
         self._project = await self.ask(_pinned, session)
         self._use = Use()
         self._calls: dict[str, asyncio.Task[CallResult]] = {}
+        self._unused = asyncio.Event()  # the last call has ended
         self._settled = asyncio.Event()  # it is ready, or has failed
         self._error: McpServerError | None = None
         self._is_remembered = False
@@ -82,10 +83,11 @@ class McpClient(AsyncGenServer):
             self._is_remembered = True
             self._settled.set()
             await asyncio.sleep(REMEMBERED)
-        for call in list(self._calls.values()):
-            call.cancel()
-        while self._calls:  # noqa: ASYNC110 - their callers hear why, which takes but a moment
-            await asyncio.sleep(0.001)
+        if self._calls:
+            self._unused.clear()
+            for call in self._calls.values():
+                call.cancel()
+            await self._unused.wait()  # their callers hear why
         self.stop()
 
     async def handle_call(self, request: Any, caller: Caller) -> CallResult:
@@ -140,6 +142,8 @@ class McpClient(AsyncGenServer):
         finally:
             call.cancel()
             del self._calls[request.call_id]
+            if not self._calls:
+                self._unused.set()
         if call.cancelled():
             problem = "the call was cancelled" if self._error is None else self._error.problem
             return Refuse(McpServerError(self._server.name, problem))
