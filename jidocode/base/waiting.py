@@ -12,10 +12,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # A signal ends the main thread's waiting for a lock, and its handler runs. But one that comes when
-# it has looked for signals already and does not wait yet, or that another thread takes, ends
-# nothing: Python would run the handler when the lock is released, so Ctrl-C would wait for the
-# answer that it is to cut off. Python hears signals in the main thread alone; so that one waits in
-# pieces, and looks in between. None of a time that most answers take: it has a price.
+# that thread has looked for signals already and does not wait yet, or that another thread takes,
+# ends nothing: Python would run the handler when the lock is released, so Ctrl-C would wait for
+# the answer that it is to cut off. Python hears signals in the main thread alone; so that one
+# waits in pieces, and looks for them in between. Most answers come within the first piece.
 _PIECE = 0.5
 
 
