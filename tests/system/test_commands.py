@@ -286,7 +286,7 @@ def test_a_wait_that_is_over_and_a_cancel_by_another_client(session: SessionHand
         handle.wait(0.05)
     began = time.monotonic()
     result = session.commands.get(handle.id).cancel()
-    assert 1.5 < time.monotonic() - began < 8
+    assert 1.5 < time.monotonic() - began < 50  # of sixty
     assert result.cancelled
     assert result.signal == signal.SIGKILL
     assert handle.wait() == result
