@@ -114,7 +114,7 @@ def attach(name: str, *, read_only: bool = True) -> SessionSystem:
 
 def open_session(system: SessionSystem, word: str) -> SessionHandle:
     """Return the open session whose id, or else name, is *word*."""
-    return system.get_session(_choose(word, lambda: [_open_ids(system, word)]))
+    return system.get_session(_choose(word, lambda: [_open_ids(system, word)], " is open"))
 
 
 def resumable_id(system: SessionSystem, word: str) -> str:
@@ -146,8 +146,11 @@ def _ids(found: Iterable[Resumable], name: str) -> list[str]:
     return [each.session_id for each in found if each.session and each.session.name == name]
 
 
-def _choose(word: str, ids: Callable[[], Iterable[list[str]]]) -> str:
-    """Return *word* if it is an id; else the only id in the first list of *ids* that has any."""
+def _choose(word: str, ids: Callable[[], Iterable[list[str]]], which: str = "") -> str:
+    """Return *word* if it is an id; else the only id in the first list of *ids* that has any.
+
+    *which* are looked through, says the sentence if there is none.
+    """
     from jidocode.base.text import line
     from jidocode.errors import SessionNotFoundError
     from jidocode.session.record import is_session_id
@@ -156,15 +159,18 @@ def _choose(word: str, ids: Callable[[], Iterable[list[str]]]) -> str:
         return word
     called = next((each for each in ids() if each), list[str]())
     if not called:
-        raise SessionNotFoundError(f"with the id or name {word}")
+        raise SessionNotFoundError(f"with the id or name {word}{which}")
     if len(called) > 1:
         shown = line(", ".join(called))
         raise click.ClickException(f"{len(called)} sessions are called {line(word)}: {shown}")
     return called[0]
 
 
-def explain_end(system: SessionSystem, name: str) -> None:
-    """Say how the system called *name* has ended, if it has; it is an error unless in order."""
+def explain_end(system: SessionSystem, name: str) -> bool:
+    """Say how the system called *name* has ended, and return whether it has.
+
+    It is an error unless that was in order.
+    """
     from jidocode.errors import HostExitedError
 
     client = system._running.client  # noqa: SLF001 - only it knows whether that was in order
@@ -174,6 +180,8 @@ def explain_end(system: SessionSystem, name: str) -> None:
         if not client.is_closing:
             raise click.ClickException(f"system {name} has died: {error}") from error
         click.echo(f"system {name} has ended: it was closed", err=True)
+        return True
+    return False
 
 
 def sentence(error: Exception) -> str | None:

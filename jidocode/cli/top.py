@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jidocode.cli.options import attach, system_option
+from jidocode.cli.options import attach, explain_end, system_option
 from jidocode.cli.streams import are_a_terminal
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def command(system_name: str) -> None:
                 for key in _pressed():
                     screen.press(key)
         screen.end()
-    if screen.problem is not None:
-        raise screen.problem
+        if screen.problem is not None and not explain_end(system, system_name):
+            raise screen.problem
 
 
 @contextmanager

@@ -91,6 +91,8 @@ def test_who_reads_only_changes_nothing(session: SessionHandle, project: Path) -
     tools = session.tools.under(lambda _: Allow(always="*"))
     assert not tools.call("write_file", {"path": "a", "content": ""}).is_error
     assert not tools.call("run_command", {"command": "true"}).is_error
+    remembered = {"write_file": [".envrc"], "run_command": ["*"]}
+    session.state.update_settings({"allowed_tools": remembered})
     refused: list[CallToolResult] = []
 
     async def read(client: Client) -> None:
@@ -99,13 +101,15 @@ def test_who_reads_only_changes_nothing(session: SessionHandle, project: Path) -
 
     async def edit(client: Client) -> None:
         refused.append(await client.call_tool("run_command", {"command": "touch b"}))
+        refused.append(await client.call_tool("write_file", {"path": ".envrc", "content": ""}))
         done = await client.call_tool("write_file", {"path": "c", "content": ""})
         assert not done.is_error
 
     ask(session, Access.READ_ONLY, read)
     ask(session, Access.ACCEPT_EDITS, edit)
-    assert [each.is_error for each in refused] == [True] * 3
+    assert [each.is_error for each in refused] == [True] * 4
     assert not (project / "b").exists()
+    assert not (project / ".envrc").exists()
     assert (project / "c").exists()
 
 

@@ -220,9 +220,9 @@ def emulated(text: str) -> list[str]:
     [
         ("y\n", Allow()),
         ("a\n", Allow(always="make test")),
-        ("n\n", Deny()),
-        ("\n", Deny()),
-        ("", Deny()),
+        ("n\n", Deny("the user has rejected it")),
+        ("\n", Deny("the user has rejected it")),
+        ("", Deny("the user has rejected it")),
         ("yes please\n", Deny("the user says: yes please")),
     ],
 )
@@ -239,7 +239,7 @@ def test_a_command_that_is_a_pattern_is_not_allowed_for_good() -> None:
     question = Question(request("rm *.pyc"))
     assert "always" not in question.text
     question.take("a")
-    assert question.wait() == Deny()
+    assert question.wait() == Deny("the user has rejected it")
 
 
 def test_what_was_proposed_is_shown_once() -> None:

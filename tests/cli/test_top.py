@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,17 +65,31 @@ def test_keys_look_closer_and_stop_a_session(
     terminal.await_text("0 sessions", "is stopped")
 
 
-def test_it_ends_with_the_system(name: str, tmp_path: Path) -> None:
-    """And says so, with the terminal as it was."""
-    with SessionSystem(name=name):
+def kill_host(system: SessionSystem) -> None:
+    os.kill(system.host_pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("end", "said", "status"),
+    [
+        (SessionSystem.close, "has ended: it was closed", 0),
+        (kill_host, "has died: ", 1),
+    ],
+)
+def test_it_ends_with_the_system(
+    name: str, tmp_path: Path, end: Callable[[SessionSystem], None], said: str, status: int
+) -> None:
+    """And says how that has ended, with the terminal as it was."""
+    with SessionSystem(name=name) as system:
         terminal = Terminal(tmp_path, *COMMAND, "top", "--system", name)
-        terminal.await_text("registry")
-    try:
-        seen = terminal.await_text("status 1")
-        assert "Error: " in seen
-        assert "Traceback" not in seen
-    finally:
-        terminal.tmux("kill-server")
+        try:
+            terminal.await_text("registry")
+            end(system)
+            seen = terminal.await_text(f"status {status}")
+            assert said in seen
+            assert "Traceback" not in seen
+        finally:
+            terminal.tmux("kill-server")
 
 
 def test_it_needs_a_terminal() -> None:

@@ -242,6 +242,21 @@ def test_a_policy_is_told_what_is_remembered_and_decides_all_the_same(make: Make
         assert told[1] == is_denied
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    ["*", 5, None, ["*"], {"say": "*"}, {"say": 5}, {"say": None}, {"say": [5]}, {"say": {"*": 1}}],
+)
+def test_what_is_no_list_of_patterns_allows_nothing(make: Make, wrong: Any) -> None:
+    """A text among them, whose characters are none; and what is allowed next is remembered."""
+    session = make(ask_unless_remembered(Judge(Deny("no"))))
+    session.state.update_settings({"allowed_tools": wrong})
+    asked = result(session.tools.call("say", {"text": "*"}))
+    assert asked == ("say was not allowed: no", True)
+    once = session.tools.under(ask_unless_remembered(Judge(Allow(always="a"))))
+    assert result(once.call("say", {"text": "a"})) == ("a", False)
+    assert result(session.tools.call("say", {"text": "a"})) == ("a", False)
+
+
 def test_a_policy_is_asked_about_the_file_and_not_its_spelling(make: Make, project: Path) -> None:
     """Or one that guards a folder by its name would be led around it, and so would a pattern."""
     (project / "secrets").mkdir()

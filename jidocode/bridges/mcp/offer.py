@@ -13,7 +13,15 @@ from jidocode.base.text import describe
 from jidocode.bridges.ending import until_lost
 from jidocode.errors import JidocodeError
 from jidocode.session.tools.calls import ToolCalls
-from jidocode.session.tools.policy import Policy, accept_edits, allow_all, read_only
+from jidocode.session.tools.policy import (
+    Allow,
+    Decision,
+    Policy,
+    ToolRequest,
+    allow_all,
+    is_plain_edit,
+    read_only,
+)
 from jidocode.session.tools.tool import Tool, ToolKind
 from jidocode.session.tools.toolbox import Toolbox
 from jidocode.system.handle import SessionHandle
@@ -36,7 +44,7 @@ class Access(StrEnum):
             case Access.READ_ONLY:
                 return read_only
             case Access.ACCEPT_EDITS:
-                return accept_edits()
+                return _plain_edits
             case Access.ALLOW_ALL:
                 return allow_all
 
@@ -49,6 +57,11 @@ class Access(StrEnum):
                 return kind is not ToolKind.EXECUTE
             case Access.ALLOW_ALL:
                 return True
+
+
+def _plain_edits(request: ToolRequest) -> Decision:
+    """Allow what edits files: what a person has allowed for good was not said to these clients."""
+    return Allow() if is_plain_edit(request) else read_only(request)
 
 
 @frozen

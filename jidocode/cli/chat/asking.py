@@ -66,7 +66,7 @@ class Question:
             case "a" | "always" if self.remembered:
                 self.decide(Allow(always=self.remembered))
             case "" | "a" | "always" | "n" | "no":
-                self.decide(Deny())
+                self.decide(Deny("the user has rejected it"))
             case _:
                 self.decide(Deny(f"the user says: {typed.strip()}"))
 

@@ -223,7 +223,7 @@ class _Turn:
             case Proposal():
                 self._screen.propose(item)
             case Question() if self._cancelled:
-                item.decide(Deny())
+                item.decide(Deny("the turn was cancelled"))
             case Question():
                 self._ask(item)
             case _:
@@ -258,7 +258,7 @@ class _Turn:
             if typed is None:
                 print()  # noqa: T201 - idem
         if typed is None:
-            question.decide(Deny())
+            question.decide(Deny("the turn was cancelled"))
             self._screen.say("  it is not asked any more", style="dim")
         else:
             question.take(typed)

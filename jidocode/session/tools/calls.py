@@ -224,7 +224,7 @@ class ToolCalls:
         if tool.kind is ToolKind.EDIT:
             subject, protected = yield from _edited(subject)
         settings = yield from _twice(lambda session: session.state.settings())
-        known = _patterns(settings).get(tool.name, ())
+        known = _patterns(settings, tool.name)
         request = ToolRequest(
             session_id=self._session_id,
             tool=tool.name,
@@ -347,15 +347,25 @@ def _edited(subject: str) -> Steps[tuple[str, bool]]:
 
 def _remember(session: ToolContext, name: str, pattern: str) -> None:
     with _REMEMBERING:
-        remembered = _patterns(session.state.settings())
-        known = remembered.get(name, ())
+        settings = session.state.settings()
+        known = _patterns(settings, name)
         if pattern not in known:  # one that does not match what it was said of is said again
-            allowed = {**remembered, name: [*known, pattern]}
+            allowed = {**_remembered(settings), name: [*known, pattern]}
             session.state.update_settings({_REMEMBERED: allowed})
 
 
-def _patterns(settings: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    return cast("Mapping[str, Sequence[str]]", settings.get(_REMEMBERED, {}))
+def _patterns(settings: Mapping[str, Any], name: str) -> list[str]:
+    """Return what is always allowed of the tool *name*; nothing else than a list of texts is."""
+    patterns = _remembered(settings).get(name)
+    if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+        return []
+    texts = cast("Sequence[object]", patterns)
+    return [each for each in texts if isinstance(each, str)]
+
+
+def _remembered(settings: Mapping[str, Any]) -> Mapping[str, object]:
+    remembered = settings.get(_REMEMBERED)
+    return cast("Mapping[str, object]", remembered) if isinstance(remembered, Mapping) else {}
 
 
 def _twice(ask: Callable[[ToolContext], T]) -> Steps[T]:

@@ -91,7 +91,7 @@ class Deny(Record):
         InvalidRequestError: *reason* is no text.
     """
 
-    reason: str = field(default="it was not allowed", repr=False, validator=_text)
+    reason: str = field(default="no reason was given", repr=False, validator=_text)
 
 
 Decision = Allow | Deny
