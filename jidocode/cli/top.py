@@ -227,9 +227,10 @@ class Screen:
             self._closer = self._session() or self._closer
         elif key == "\x1b":
             self._closer = None
-        elif key == "s" and (session_id := self._session()):
-            self._asked = session_id
-            self._said = f"stop session {session_id}? y, or any other key"
+        elif key == "s":
+            self._asked = asked = self._session()
+            question = f"stop session {asked}? y, or any other key"
+            self._said = question if asked else "choose a session first: s stops it"
 
     def _move(self, step: int) -> None:
         keys = [line.key for line in self._visible()]

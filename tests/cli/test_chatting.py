@@ -227,6 +227,9 @@ def test_a_pipe_is_one_prompt(session: SessionHandle, project: Path) -> None:
     done = piped(call("writ_file"), *joined(session))
     assert done.stderr == "call: there is no tool 'writ_file'; did you mean write_file?\n"
 
+    done = piped("break", *joined(session))
+    assert (done.returncode, done.stdout) == (1, "")
+
     done = piped("say half\nbreak", *joined(session))
     assert (done.returncode, done.stdout) == (1, "half\n")
     assert (

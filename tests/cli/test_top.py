@@ -48,6 +48,8 @@ def test_keys_look_closer_and_stop_a_session(
     """After a question, by who only looks until then."""
     handle = opened.commands.start(["sleep", "1000"])
     terminal.await_text("shop", "registry")
+    terminal.press("s")
+    terminal.await_text("choose a session first")
     for _ in range(4):
         terminal.press("Down")
     terminal.press("Enter")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> int:
     """Prompt once, print what happens, and return the exit status."""
     turn = session.agent.prompt(said, policy=unasked(policy))
-    show = partial(_print_data, session.id) if as_json else _Printer().show
+    printer = _Printer()
+    show = partial(_print_data, session.id) if as_json else printer.show
     try:
         for event in turn:
             show(event)
@@ -38,7 +39,7 @@ def talk(session: SessionHandle, said: str, policy: str, *, as_json: bool) -> in
     if as_json:
         _print_data(session.id, result)
     else:
-        click.echo()
+        printer.end_line()
     if result.ok:
         return 0
     if not as_json:
@@ -68,9 +69,7 @@ class _Printer:
                 click.echo(text, nl=False)
                 self._at_start = text.endswith("\n") if text else self._at_start
             case CalledTool():
-                if not self._at_start:
-                    click.echo()
-                    self._at_start = True
+                self.end_line()
                 name = f"{event.name} {subject_of(event)}".rstrip()
                 self._calls[event.id] = name
                 click.echo(line(name), err=True)
@@ -80,3 +79,9 @@ class _Printer:
                 click.echo(line(f"{name}: {first}"), err=True)
             case _:
                 pass
+
+    def end_line(self) -> None:
+        """End the line, unless it is empty."""
+        if not self._at_start:
+            click.echo()
+            self._at_start = True
