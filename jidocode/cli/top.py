@@ -228,9 +228,9 @@ class Screen:
         elif key == "\x1b":
             self._closer = None
         elif key == "s":
-            self._asked = asked = self._session()
-            question = f"stop session {asked}? y, or any other key"
-            self._said = question if asked else "choose a session first: s stops it"
+            self._asked = self._session()
+            question = f"stop session {self._asked}? y, or any other key"
+            self._said = question if self._asked else "choose a session first: s stops it"
 
     def _move(self, step: int) -> None:
         keys = [line.key for line in self._visible()]
