@@ -17,6 +17,8 @@ T = TypeVar("T")
 # the answer that it is to cut off. Python hears signals in the main thread alone; so that one
 # waits in pieces, and looks for them in between. Most answers come within the first piece.
 _PIECE = 0.5
+_LONGEST_POLL = 1e6
+"""Seconds; the kernel takes 25 days at most."""
 
 
 def acquire(lock: threading.Lock, seconds: float = math.inf) -> bool:
@@ -68,6 +70,23 @@ def wait_for(
         if left <= 0:
             return False
         condition.wait(min(left, _longest()))
+    return True
+
+
+def until(is_there: Callable[[float], bool], seconds: float = math.inf) -> bool:
+    """Wait by *is_there*, which waits as long as it is told; return what it says at last.
+
+    For what is no lock: a descriptor. After *seconds* at the latest.
+
+    Raises:
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    end = time.monotonic() + seconds
+    left = max(0.0, seconds)
+    while not is_there(min(left, _longest(), _LONGEST_POLL)):
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
     return True
 
 

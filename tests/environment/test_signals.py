@@ -20,9 +20,19 @@ import psutil
 import pytest
 from servers import Abyss, Alarm, dive, worker
 
-from jidocode import AsyncSessionSystem, CallError, HostError, SessionHandle, SessionSystem
+from jidocode import (
+    AsyncSessionSystem,
+    CallError,
+    Decision,
+    Deny,
+    HostError,
+    SessionHandle,
+    SessionSystem,
+    ToolRequest,
+)
 from jidocode.session.agent.handle import TurnHandle, TurnProgress
 from jidocode.session.manager.client import ManagerClient
+from jidocode.system.logged import read_log
 from jidocode.testing import eventually
 
 SEED = int(os.environ.get("JIDOCODE_SEED", "16"))
@@ -229,36 +239,78 @@ def test_what_a_request_raises_itself_is_told_by_an_error_of_the_call(
         dive(250, lambda: session.call("own", ("echo", value)))
 
 
-@pytest.mark.timeout(30)
-@pytest.mark.parametrize("wait", ["call", "changes", "events", "monitor", "turn"])
-def test_a_signal_that_does_not_end_the_wait_of_the_main_thread_is_heard(
-    system: SessionSystem, project: Path, wait: str
-) -> None:
-    """As one that comes right before it waits: here another thread takes it."""
-    session = system.create_session(project, children=[worker("own")])
-    turn = TurnProgress("turn", lambda: None)
-    changes, events = session.state.subscribe(from_seq=1), system.events()
-    waits: dict[str, Callable[[], object]] = {
-        "call": lambda: session.call("own", "wait", timeout=1000),
-        "changes": lambda: [changes.get(1000) for _ in range(100)],
-        "events": lambda: [events.get(1000) for _ in range(100)],
-        "monitor": lambda: session.monitor("own").wait(1000),
-        "turn": lambda: TurnHandle(turn).result(1000),
-    }
+def give_up() -> None:
+    raise KeyboardInterrupt
 
-    def give_up() -> None:
-        raise BoomError
+
+@contextmanager
+def signal_amid_a_wait() -> Generator[None]:
+    """Have a signal come that does not end what the main thread waits for, once it does so.
+
+    As one that comes right before it waits: here another thread takes it.
+    """
 
     def send() -> None:
         assert eventually(lambda: all(_sleeps() for _ in range(20)))
         signal.raise_signal(signal.SIGUSR1)
 
     sender = threading.Thread(target=send)
-    with handler(give_up), changes, events:
+    with handler(give_up):
         sender.start()
-        with pytest.raises(BoomError):
-            waits[wait]()
-        sender.join()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                yield
+        finally:
+            sender.join()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("wait", ["call", "changes", "events", "monitor", "policy", "turn"])
+def test_a_signal_that_does_not_end_the_wait_of_the_main_thread_is_heard(
+    system: SessionSystem, project: Path, wait: str
+) -> None:
+    session = system.create_session(project, children=[worker("own")])
+    turn = TurnProgress("turn", lambda: None)
+    changes, events = session.state.subscribe(from_seq=1), system.events()
+    answer = threading.Event()
+
+    def hang(_request: ToolRequest) -> Decision:
+        answer.wait()
+        return Deny()
+
+    tools = session.tools.under(hang)
+    waits: dict[str, Callable[[], object]] = {
+        "call": lambda: session.call("own", "wait", timeout=1000),
+        "changes": lambda: [changes.get(1000) for _ in range(100)],
+        "events": lambda: [events.get(1000) for _ in range(100)],
+        "monitor": lambda: session.monitor("own").wait(1000),
+        "policy": lambda: tools.call("write_file", {"path": "a", "content": ""}),
+        "turn": lambda: TurnHandle(turn).result(1000),
+    }
+    with changes, events, signal_amid_a_wait():
+        waits[wait]()
+    answer.set()
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_that_does_not_end_the_wait_for_a_start_is_heard(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 1000\n")
+    python.chmod(0o700)
+    with signal_amid_a_wait():
+        SessionSystem(durability="memory", python=str(python), start_timeout=1000)
+    gc.collect()
+
+    assert not psutil.Process().children()
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_that_does_not_end_the_wait_for_the_log_is_heard() -> None:
+    name = f"signals-{os.getpid()}"
+    with SessionSystem(durability="memory", name=name):
+        log = read_log(name, last=0, follow=True)
+        with signal_amid_a_wait():
+            list(log)
 
 
 def _sleeps() -> bool:
