@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -21,8 +21,11 @@ import pytest
 from servers import Abyss, Alarm, dive, worker
 
 from jidocode import (
+    ActorRef,
     AsyncSessionSystem,
     CallError,
+    CallTimeoutError,
+    Change,
     Decision,
     Deny,
     HostError,
@@ -30,7 +33,11 @@ from jidocode import (
     SessionSystem,
     ToolRequest,
 )
+from jidocode._host.client.calls import PendingCall
 from jidocode.session.agent.handle import TurnHandle, TurnProgress
+from jidocode.session.agent.messages import TurnResult
+from jidocode.session.agent.model import TextDelta
+from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.manager.client import ManagerClient
 from jidocode.system.logged import read_log
 from jidocode.testing import eventually
@@ -70,6 +77,14 @@ class Interrupter:
         self.left -= 1
         if self.left == 0:
             signal.raise_signal(signal.SIGUSR1)
+
+
+class Cutter(Interrupter):
+    """Does so where a handler may raise: Python calls none between a block and its `__exit__`."""
+
+    def _count(self, frame: FrameType, event: str, what: object) -> None:
+        if event != "c_call":
+            super()._count(frame, event, what)
 
 
 def steps(do: Callable[[], object]) -> int:
@@ -290,6 +305,81 @@ def test_a_signal_that_does_not_end_the_wait_of_the_main_thread_is_heard(
     with changes, events, signal_amid_a_wait():
         waits[wait]()
     answer.set()
+
+
+def interruptions(do: Callable[[], object]) -> Generator[int]:
+    """Do it again and again, and have Ctrl-C cut it off wherever it can; yield after each time."""
+    with handler(give_up):
+        after = 1
+        while True:
+            cutter = Cutter(after)
+            try:
+                with cutter:
+                    do()
+            except KeyboardInterrupt:
+                yield after
+            if cutter.left > 0:
+                return
+            after += 1
+
+
+def test_ctrl_c_while_a_turn_is_read_leaves_it_to_others() -> None:
+    """Whoever drives it goes on, and whoever else reads."""
+
+    def begun() -> TurnHandle:
+        progress = TurnProgress("turn", lambda: None)
+        progress.put(TextDelta("a"))
+        return TurnHandle(progress)
+
+    def read() -> None:
+        next(turn)
+        with suppress(CallTimeoutError):
+            turn.result(0.001)
+
+    def drive() -> None:
+        turn._progress.put(TextDelta("b"))
+        turn._progress.end(TurnResult(outcome=TurnOutcome.END))
+        list(turn)
+
+    turn = begun()
+    for after in interruptions(read):
+        driver = threading.Thread(target=drive, daemon=True)
+        driver.start()
+        driver.join(SOON)
+        assert not driver.is_alive(), f"after {after} steps"
+        turn = begun()
+
+
+def test_ctrl_c_while_changes_are_read_leaves_them_to_others(session: SessionHandle) -> None:
+    changes = session.state.subscribe(from_seq=1)
+    for after in interruptions(lambda: changes.get(0.0)):
+        session.state.append_message("user", "said")
+        found = list[Change | None]()
+        reader = threading.Thread(target=lambda: found.append(changes.get(SOON)))  # noqa: B023 - called in this round
+        reader.start()
+        reader.join()
+        assert found != [None], f"after {after} steps"
+
+
+def test_ctrl_c_when_an_answer_comes_leaves_it_to_others() -> None:
+    for _ in range(20):
+        pending = PendingCall(1, ActorRef("worker", 1, 1), "own")
+        other = threading.Thread(target=pending.wait, args=[1000], daemon=True)
+
+        def settle() -> None:
+            assert eventually(_sleeps)
+            other.start()  # noqa: B023 - called in this round
+            assert eventually(lambda: all(_sleeps() for _ in range(3)))
+            pending.settle(b"", failed=False)  # noqa: B023 - idem
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+        settler = threading.Thread(target=settle)
+        with handler(give_up), suppress(KeyboardInterrupt):
+            settler.start()
+            pending.wait(1000)
+            settler.join()
+        other.join(SOON)
+        assert not other.is_alive()
 
 
 @pytest.mark.timeout(60)
