@@ -17,21 +17,31 @@ T = TypeVar("T")
 # the answer that it is to cut off. Python hears signals in the main thread alone; so that one
 # waits in pieces, and looks for them in between. Most answers come within the first piece.
 _PIECE = 0.5
+_LONGEST_POLL = 1e6
+"""Seconds; the kernel takes 25 days at most."""
 
 
-def acquire(lock: threading.Lock, seconds: float = math.inf) -> bool:
+def acquire(
+    lock: threading.Lock, seconds: float = math.inf, taken: list[bool] | None = None
+) -> bool:
     """Take *lock*, as soon as it is free; return False if it is not within *seconds*.
+
+    *taken* is `[True]` from when it is taken, and `[False]` before: a handler may raise between
+    that and the return, and whoever waits for the lock then waits for this thread.
 
     Raises:
         BaseException: What a signal handler has raised meanwhile.
     """
     end = time.monotonic() + seconds
     left = max(0.0, seconds)
-    while not lock.acquire(timeout=min(left, _longest())):
+    taken = [False] if taken is None else taken
+    while True:
+        taken[:] = map(lock.acquire, (True,), (min(left, _longest()),))  # one step: see above
+        if taken[0]:
+            return True
         left = end - time.monotonic()
         if left <= 0:
             return False
-    return True
 
 
 def take(source: SimpleQueue[T], seconds: float = math.inf) -> T:
@@ -52,22 +62,20 @@ def take(source: SimpleQueue[T], seconds: float = math.inf) -> T:
                 raise
 
 
-def wait_for(
-    condition: threading.Condition, is_so: Callable[[], bool], seconds: float = math.inf
-) -> bool:
-    """Wait until *is_so*, looking again whenever *condition*, which is held, is notified.
+def until(is_there: Callable[[float], bool], seconds: float = math.inf) -> bool:
+    """Wait by *is_there*, which waits as long as it is told; return what it says at last.
 
-    Returns whether it is, after *seconds* at the latest.
+    For what is no lock: a descriptor. After *seconds* at the latest.
 
     Raises:
         BaseException: What a signal handler has raised meanwhile.
     """
     end = time.monotonic() + seconds
-    while not is_so():
+    left = max(0.0, seconds)
+    while not is_there(min(left, _longest(), _LONGEST_POLL)):
         left = end - time.monotonic()
         if left <= 0:
             return False
-        condition.wait(min(left, _longest()))
     return True
 
 

@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
 from jidocode.base.end_signals import end_signals
+from jidocode.base.waiting import until
 from jidocode.cli.ending import SIGNALLED
 from jidocode.cli.options import (
     attach,
@@ -138,12 +140,17 @@ def _follow(handle: CommandHandle) -> int:
     other.start()
     _copy(handle, "stdout")
     result = handle.wait()
-    other.join()
+    until(partial(_has_ended, other))
     if failures:
         raise failures[0]
     if result.exit_code is not None:
         return result.exit_code
     return SIGNALLED + (result.signal or 0)
+
+
+def _has_ended(thread: threading.Thread, seconds: float) -> bool:
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def _copy(handle: CommandHandle, stream: Literal["stdout", "stderr"]) -> None:
@@ -156,10 +163,14 @@ def _copy(handle: CommandHandle, stream: Literal["stdout", "stderr"]) -> None:
 def _write(descriptor: int, data: bytes, output: CommandOutput) -> None:
     """Write *data*; whoever reads it, a pager perhaps, may take any time."""
     while data:
-        if select.select([], [descriptor], [], _PATIENCE)[1]:
+        if until(partial(_takes_more, descriptor), _PATIENCE):
             data = data[os.write(descriptor, data[: select.PIPE_BUF]) :]
         else:
             output.hold()
+
+
+def _takes_more(descriptor: int, seconds: float) -> bool:
+    return bool(select.select([], [descriptor], [], seconds)[1])
 
 
 def _copy_errors(handle: CommandHandle, failures: list[JidocodeError]) -> None:

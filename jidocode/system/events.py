@@ -23,8 +23,9 @@ from jidocode._host.client.directory import Directory
 from jidocode._host.client.news import News
 from jidocode._host.deadline import Deadline
 from jidocode._host.forks import Owner
-from jidocode._host.sharing import Changes, WeakBag
+from jidocode._host.sharing import WeakBag
 from jidocode.base import log
+from jidocode.base.changes import Changes
 from jidocode.base.closing import Closing
 from jidocode.base.faults import require_sound
 from jidocode.base.records import Record

@@ -10,7 +10,7 @@ from attrs import evolve
 from msgspec.structs import replace
 
 from jidocode._host.deadline import Deadline
-from jidocode._host.sharing import Changes
+from jidocode.base.changes import Changes
 from jidocode.base.text import quote
 from jidocode.errors import (
     ActorExitedError,

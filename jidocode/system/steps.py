@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from jidocode._host.deadline import Deadline
-from jidocode._host.sharing import Changes
+from jidocode.base.changes import Changes
 from jidocode.base.refs import ActorRef, Name
 from jidocode.base.structs import Discreet
 

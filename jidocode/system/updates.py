@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from jidocode._host.deadline import Deadline
-from jidocode._host.sharing import Changes
+from jidocode.base.changes import Changes
 from jidocode.base.text import quote
 from jidocode.errors import CallTimeoutError, ChildNotFoundError, NoProcessError
 from jidocode.otp.supervision.management import UpdateChild

@@ -19,7 +19,7 @@ from weakref import ref
 import pytest
 from loops import Runner
 
-from jidocode._host.sharing import Changes
+from jidocode.base.changes import Changes
 from jidocode.system.asynchronous import turns
 from jidocode.system.asynchronous.loops import await_turn, current_loop
 from jidocode.system.asynchronous.turns import AT_A_TIME, LOST, Action, Turns

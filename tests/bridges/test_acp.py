@@ -117,6 +117,25 @@ def test_who_sits_there_decides(project: Path) -> None:
     run(talk())
 
 
+def test_nothing_is_done_once_a_session_is_read_only(project: Path) -> None:
+    """Whatever is answered to a question that was open then."""
+
+    async def talk() -> None:
+        async with editing(answer="allow_always") as editor:
+            session = await editor.new(project)
+            editor.mode_while_asked = "read-only"
+            await editor.say(session, WRITE)
+            assert len(editor.asked) == 1
+            assert not (project / "notes.txt").exists()
+            editor.answer, editor.mode_while_asked = "reject_once", None
+            await editor.agent.set_session_mode(session_id=session, mode_id="ask")
+            await editor.say(session, WRITE)
+            assert len(editor.asked) == 2
+            assert not (project / "notes.txt").exists()
+
+    run(talk())
+
+
 def test_a_model_is_chosen(project: Path) -> None:
     """By a config option of the session, which keeps it."""
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -20,9 +20,26 @@ import psutil
 import pytest
 from servers import Abyss, Alarm, dive, worker
 
-from jidocode import AsyncSessionSystem, CallError, HostError, SessionHandle, SessionSystem
+from jidocode import (
+    ActorRef,
+    AsyncSessionSystem,
+    CallError,
+    CallTimeoutError,
+    Change,
+    Decision,
+    Deny,
+    HostError,
+    SessionHandle,
+    SessionSystem,
+    ToolRequest,
+)
+from jidocode._host.client.calls import PendingCall
 from jidocode.session.agent.handle import TurnHandle, TurnProgress
+from jidocode.session.agent.messages import TurnResult
+from jidocode.session.agent.model import TextDelta
+from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.manager.client import ManagerClient
+from jidocode.system.logged import read_log
 from jidocode.testing import eventually
 
 SEED = int(os.environ.get("JIDOCODE_SEED", "16"))
@@ -60,6 +77,14 @@ class Interrupter:
         self.left -= 1
         if self.left == 0:
             signal.raise_signal(signal.SIGUSR1)
+
+
+class Cutter(Interrupter):
+    """Does so where a handler may raise: Python calls none between a block and its `__exit__`."""
+
+    def _count(self, frame: FrameType, event: str, what: object) -> None:
+        if event != "c_call":
+            super()._count(frame, event, what)
 
 
 def steps(do: Callable[[], object]) -> int:
@@ -229,36 +254,153 @@ def test_what_a_request_raises_itself_is_told_by_an_error_of_the_call(
         dive(250, lambda: session.call("own", ("echo", value)))
 
 
-@pytest.mark.timeout(30)
-@pytest.mark.parametrize("wait", ["call", "changes", "events", "monitor", "turn"])
-def test_a_signal_that_does_not_end_the_wait_of_the_main_thread_is_heard(
-    system: SessionSystem, project: Path, wait: str
-) -> None:
-    """As one that comes right before it waits: here another thread takes it."""
-    session = system.create_session(project, children=[worker("own")])
-    turn = TurnProgress("turn", lambda: None)
-    changes, events = session.state.subscribe(from_seq=1), system.events()
-    waits: dict[str, Callable[[], object]] = {
-        "call": lambda: session.call("own", "wait", timeout=1000),
-        "changes": lambda: [changes.get(1000) for _ in range(100)],
-        "events": lambda: [events.get(1000) for _ in range(100)],
-        "monitor": lambda: session.monitor("own").wait(1000),
-        "turn": lambda: TurnHandle(turn).result(1000),
-    }
+def give_up() -> None:
+    raise KeyboardInterrupt
 
-    def give_up() -> None:
-        raise BoomError
+
+@contextmanager
+def signal_amid_a_wait() -> Generator[None]:
+    """Have a signal come that does not end what the main thread waits for, once it does so.
+
+    As one that comes right before it waits: here another thread takes it.
+    """
 
     def send() -> None:
         assert eventually(lambda: all(_sleeps() for _ in range(20)))
         signal.raise_signal(signal.SIGUSR1)
 
     sender = threading.Thread(target=send)
-    with handler(give_up), changes, events:
+    with handler(give_up):
         sender.start()
-        with pytest.raises(BoomError):
-            waits[wait]()
-        sender.join()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                yield
+        finally:
+            sender.join()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("wait", ["call", "changes", "events", "monitor", "policy", "turn"])
+def test_a_signal_that_does_not_end_the_wait_of_the_main_thread_is_heard(
+    system: SessionSystem, project: Path, wait: str
+) -> None:
+    session = system.create_session(project, children=[worker("own")])
+    turn = TurnProgress("turn", lambda: None)
+    changes, events = session.state.subscribe(from_seq=1), system.events()
+    answer = threading.Event()
+
+    def hang(_request: ToolRequest) -> Decision:
+        answer.wait()
+        return Deny()
+
+    tools = session.tools.under(hang)
+    waits: dict[str, Callable[[], object]] = {
+        "call": lambda: session.call("own", "wait", timeout=1000),
+        "changes": lambda: [changes.get(1000) for _ in range(100)],
+        "events": lambda: [events.get(1000) for _ in range(100)],
+        "monitor": lambda: session.monitor("own").wait(1000),
+        "policy": lambda: tools.call("write_file", {"path": "a", "content": ""}),
+        "turn": lambda: TurnHandle(turn).result(1000),
+    }
+    with changes, events, signal_amid_a_wait():
+        waits[wait]()
+    answer.set()
+
+
+def interruptions(do: Callable[[], object]) -> Generator[int]:
+    """Do it again and again, and have Ctrl-C cut it off wherever it can; yield after each time."""
+    with handler(give_up):
+        after = 1
+        while True:
+            cutter = Cutter(after)
+            try:
+                with cutter:
+                    do()
+            except KeyboardInterrupt:
+                yield after
+            if cutter.left > 0:
+                return
+            after += 1
+
+
+def test_ctrl_c_while_a_turn_is_read_leaves_it_to_others() -> None:
+    """Whoever drives it goes on, and whoever else reads."""
+
+    def begun() -> TurnHandle:
+        progress = TurnProgress("turn", lambda: None)
+        progress.put(TextDelta("a"))
+        return TurnHandle(progress)
+
+    def read() -> None:
+        next(turn)
+        with suppress(CallTimeoutError):
+            turn.result(0.001)
+
+    def drive() -> None:
+        turn._progress.put(TextDelta("b"))
+        turn._progress.end(TurnResult(outcome=TurnOutcome.END))
+        list(turn)
+
+    turn = begun()
+    for after in interruptions(read):
+        driver = threading.Thread(target=drive, daemon=True)
+        driver.start()
+        driver.join(SOON)
+        assert not driver.is_alive(), f"after {after} steps"
+        turn = begun()
+
+
+def test_ctrl_c_while_changes_are_read_leaves_them_to_others(session: SessionHandle) -> None:
+    changes = session.state.subscribe(from_seq=1)
+    for after in interruptions(lambda: changes.get(0.0)):
+        session.state.append_message("user", "said")
+        found = list[Change | None]()
+        reader = threading.Thread(target=lambda: found.append(changes.get(SOON)))  # noqa: B023 - called in this round
+        reader.start()
+        reader.join()
+        assert found != [None], f"after {after} steps"
+
+
+def test_ctrl_c_when_an_answer_comes_leaves_it_to_others() -> None:
+    for _ in range(20):
+        pending = PendingCall(1, ActorRef("worker", 1, 1), "own")
+        other = threading.Thread(target=pending.wait, args=[1000], daemon=True)
+
+        def settle() -> None:
+            assert eventually(_sleeps)
+            other.start()  # noqa: B023 - called in this round
+            assert eventually(lambda: all(_sleeps() for _ in range(3)))
+            pending.settle(b"", failed=False)  # noqa: B023 - idem
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+        settler = threading.Thread(target=settle)
+        with handler(give_up), suppress(KeyboardInterrupt):
+            settler.start()
+            pending.wait(1000)
+            settler.join()
+        other.join(SOON)
+        assert not other.is_alive()
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_that_does_not_end_the_wait_for_a_start_is_heard(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 1000\n")
+    python.chmod(0o700)
+    with signal_amid_a_wait():
+        SessionSystem(durability="memory", python=str(python), start_timeout=1000)
+    gc.collect()
+
+    assert not psutil.Process().children()
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_that_does_not_end_the_wait_for_the_log_is_heard() -> None:
+    name = f"signals-{os.getpid()}"
+    with SessionSystem(durability="memory", name=name):
+        log = read_log(name, last=0, follow=True)
+        with signal_amid_a_wait():
+            list(log)
 
 
 def _sleeps() -> bool:

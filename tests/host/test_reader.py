@@ -20,7 +20,8 @@ from trees import LONG, MakeTree, Tree, cast_to
 from jidocode._host.client.directory import Directory
 from jidocode._host.client.monitor import Monitor
 from jidocode._host.deadline import Deadline
-from jidocode._host.sharing import Changes, WeakBag
+from jidocode._host.sharing import WeakBag
+from jidocode.base.changes import Changes
 from jidocode.errors import HostError
 from jidocode.otp import ActorRef, ChildSpec, Flags, Killed, Start
 from jidocode.testing import PATIENCE, eventually

@@ -32,12 +32,14 @@ class Editor:
         shown: The updates, as they came, each with its session.
         asked: The questions, with the calls that they are about.
         answer: The id of the option that is chosen, None to cancel; "" to say nothing at all.
+        mode_while_asked: The mode that is chosen before that, if any.
     """
 
     def __init__(self, answer: str | None = "allow_once") -> None:
         self.shown: list[tuple[str, dict[str, Any]]] = []
         self.asked: list[dict[str, Any]] = []
         self.answer = answer
+        self.mode_while_asked: str | None = None
         self.agent: ClientSideConnection
         self.process: Process
 
@@ -51,9 +53,10 @@ class Editor:
     async def request_permission(
         self, session_id: str, tool_call: Any, options: Any, **_: Any
     ) -> RequestPermissionResponse:
-        del session_id
         plain = tool_call.model_dump(mode="json", exclude_none=True, by_alias=True)
         self.asked.append({**plain, "options": [each.option_id for each in options]})
+        if self.mode_while_asked is not None:
+            await self.agent.set_session_mode(session_id=session_id, mode_id=self.mode_while_asked)
         if self.answer is None:
             return RequestPermissionResponse(outcome=DeniedOutcome(outcome="cancelled"))
         if not self.answer:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import array
+import math
 import os
 import random
 import socket
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from jidocode._host import wire
 from jidocode._host.attach import place
@@ -21,16 +23,16 @@ from jidocode._host.attach.proof import (
     VisitorSide,
 )
 from jidocode._host.deadline import Deadline
+from jidocode._host.descriptors import wait_for_any
 from jidocode._host.forks import close_in_forks
 from jidocode._host.transport.address import LoopbackAddress
 from jidocode.base.text import quote
+from jidocode.base.waiting import until
 from jidocode.errors import AttachError, SystemNotFoundError
 
 _LOOK_SECONDS = 0.02
 _STEP_SECONDS = 10.0
 """How long one try waits for one answer."""
-_LONGEST_SECONDS = 1e6
-"""More than that is for ever: a socket takes 25 days at most."""
 _MAX_DESCRIPTORS = 8
 
 
@@ -83,10 +85,9 @@ class Visit:
             EOFError: The system has ended, or whoever has started it is gone.
             TimeoutError: There is no answer after *seconds*.
         """
-        long = seconds is None or seconds > _LONGEST_SECONDS
-        self._sock.settimeout(None if long else seconds)
         try:
             self._sock.send(packet)
+            _await_packet(self._sock, math.inf if seconds is None else seconds)
             answer = self._sock.recv(MAX_PACKET)
         except (BrokenPipeError, ConnectionResetError):
             answer = b""
@@ -167,7 +168,9 @@ def _enter(name: str, sock: socket.socket, secret: bytes, seconds: float) -> Vis
             _require_own(sock)
             side = VisitorSide(secret)
             sock.send(side.opening())
+            _await_packet(sock, seconds)
             sock.send(side.answer(_receive(sock), Visitor.here()))
+            _await_packet(sock, seconds)
             packet, descriptors = _receive_all(sock)
         except ProofError as error:
             raise AttachError(_failure(name, str(error))) from error
@@ -194,6 +197,11 @@ def _require_own(sock: socket.socket) -> None:
     _, uid = place.peer_of(sock)
     if uid != os.geteuid():
         raise ProofError("it is another user's")
+
+
+def _await_packet(sock: socket.socket, seconds: float) -> None:
+    if not until(partial(wait_for_any, [sock.fileno()]), seconds):
+        raise TimeoutError
 
 
 def _receive(sock: socket.socket) -> bytes:

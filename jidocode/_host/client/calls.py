@@ -97,8 +97,14 @@ class PendingCall:
 
     def wait(self, timeout: float) -> bool:
         """Wait until it has ended; False if it has not after *timeout* seconds."""
-        if not self.ended and waiting.acquire(self._done, timeout):
-            self._done.release()  # for whoever else waits
+        if self.ended:
+            return True
+        taken = [False]
+        try:
+            waiting.acquire(self._done, timeout, taken)
+        finally:
+            if taken[0]:
+                self._done.release()  # for whoever else waits
         return self.ended
 
     def result(self) -> Any:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from jidocode._host.sharing import Changes
 from jidocode._host.wire import DirectoryState
+from jidocode.base.changes import Changes
 from jidocode.base.exits import ExitReason, Killed
 from jidocode.base.refs import ActorRef, Name
 from jidocode.otp.supervision.events import (

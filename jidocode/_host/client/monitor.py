@@ -8,7 +8,8 @@ from typing import overload
 
 from jidocode._host.deadline import deadline_after
 from jidocode._host.forks import Owner
-from jidocode._host.sharing import Changes, WeakBag
+from jidocode._host.sharing import WeakBag
+from jidocode.base.changes import Changes
 from jidocode.base.exits import ExitReason
 from jidocode.base.refs import ActorRef
 from jidocode.otp.server.messages import Down

@@ -32,6 +32,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jidocode._host import logs, threads
@@ -44,6 +45,7 @@ from jidocode._host.nesting import refuse_nested_start
 from jidocode._host.patches import refuse_patches
 from jidocode._host.transport.key import new_key
 from jidocode.base.text import line
+from jidocode.base.waiting import until
 from jidocode.errors import HostStartError
 
 if TYPE_CHECKING:
@@ -203,7 +205,7 @@ class HostProcess:
         with contextlib.suppress(OSError):
             signal_all(ends, signal.SIGCONT)
         if ends:
-            wait_for_any(ends[-1:], timeout)
+            until(partial(wait_for_any, ends[-1:]), timeout)
 
     def close(self) -> None:
         """Cut the lifeline; return when nothing is left. Closing twice is fine."""
@@ -259,7 +261,7 @@ class HostProcess:
         report = b""
         while not report.endswith(b"\n"):
             left = deadline - time.monotonic()
-            if left <= 0 or not wait_for_any([descriptor], left):
+            if left <= 0 or not until(partial(wait_for_any, [descriptor]), left):
                 raise self._failure("was not ready in time")
             chunk = os.read(descriptor, 4096)
             if not chunk:

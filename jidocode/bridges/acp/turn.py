@@ -187,6 +187,9 @@ class EditorTurn:
         old = await self._text_of(request) if call.name == updates.WRITE_FILE else None
         if decided is None:
             decided = await self._ask(request, call, old)
+        chosen_meanwhile = self._session.preset.decide(request)
+        if isinstance(chosen_meanwhile, Deny):
+            return chosen_meanwhile
         if isinstance(decided, Allow):
             await self._show(self._translator.in_progress(call, old))
         return decided

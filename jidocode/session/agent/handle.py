@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Self
 
-from jidocode.base.waiting import wait_for
+from jidocode.base.changes import Changes
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.messages import TurnEvent, TurnResult, joined
 
 
 class TurnProgress:
-    """What has come of a turn: its driver says it here, and handles read it. Any thread may.
+    """What has come of a turn: its driver says it here, and handles read it.
+
+    Any thread may read, and none has to wait for a lock then: the main thread may be interrupted
+    by a signal, and leave one taken. What drives a turn are other threads.
 
     Attributes:
         id: The turn's.
         accepted: Whether it is taken.
         result: How it ended; None if it has not.
+        changes: Tells whenever there may be more to read.
     """
 
     def __init__(self, turn_id: str, cancel: Callable[[], None]) -> None:
@@ -28,11 +32,11 @@ class TurnProgress:
         self.id = turn_id
         self.accepted = False
         self.result: TurnResult | None = None
+        self.changes = Changes()
         self._cancel = cancel
-        self._changed = threading.Condition()
+        self._driving = threading.Lock()
         self._events: deque[TurnEvent] = deque()
         self._refused: BaseException | None = None
-        self._tell: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         state = "under way" if self.result is None else str(self.result.outcome)
@@ -42,31 +46,43 @@ class TurnProgress:
 
     def wait_accepted(self) -> None:
         """Return when the turn has begun, or waits for others; raise what it is refused with."""
-        with self._changed:
-            wait_for(self._changed, lambda: self.accepted or bool(self._refused or self.result))
+        self.changes.wait_for(
+            lambda: self.accepted or self._refused or self.result or None, INFINITY
+        )
         if self._refused is not None:
             raise self._refused
 
     def accept(self) -> None:
         """It is taken."""
-        with self._changing():
-            self.accepted = True
+        self.accepted = True
+        self.changes.tell()
 
     def refuse(self, error: BaseException) -> None:
         """It is not taken."""
-        with self._changing():
-            self._refused = error
+        self._refused = error
+        self.changes.tell()
 
     def put(self, event: TurnEvent) -> None:
         """Something happens; nothing does after its end."""
-        with self._changing():
+        with self._driving:
             if self.result is None:
                 self._add(event)
+        self.changes.tell()
 
     def end(self, result: TurnResult) -> None:
         """It has ended."""
-        with self._changing():
+        with self._driving:
             self.result = result
+        self.changes.tell()
+
+    def _add(self, event: TurnEvent) -> None:
+        try:
+            last = self._events.pop()
+        except IndexError:  # all is read
+            self._events.append(event)
+            return
+        one = joined(last, event)
+        self._events.extend((last, event) if one is None else (one,))
 
     # For handles
 
@@ -75,14 +91,13 @@ class TurnProgress:
         if self.result is None:
             self._cancel()
 
-    def listen(self, tell: Callable[[], object]) -> None:
-        """Have *tell* called, in another thread, whenever there may be more to read."""
-        self._tell = tell
-
     def look(self) -> tuple[TurnEvent, ...] | None:
         """Return what happens next, nothing after the end, None if nothing has yet."""
-        with self._changed:
-            return self._look()
+        has_ended = self.result is not None  # first: what comes before the end is there then
+        try:
+            return (self._events.popleft(),)
+        except IndexError:
+            return () if has_ended else None
 
     def look_result(self) -> TurnResult | None:
         """Return how it ended; None if it has not."""
@@ -90,36 +105,11 @@ class TurnProgress:
 
     def read(self) -> tuple[TurnEvent, ...]:
         """Return what happens next, as soon as it does; nothing after the end."""
-        with self._changed:
-            wait_for(self._changed, lambda: bool(self._events or self.result))
-            return self._look() or ()
+        return self.changes.wait_for(self.look, INFINITY) or ()
 
     def wait_ended(self, seconds: float) -> TurnResult | None:
         """Return how it ended, as soon as it has; None if it has not within *seconds*."""
-        with self._changed:
-            wait_for(self._changed, lambda: self.result is not None, seconds)
-        return self.result
-
-    def _look(self) -> tuple[TurnEvent, ...] | None:
-        if self._events:
-            return (self._events.popleft(),)
-        return None if self.result is None else ()
-
-    def _add(self, event: TurnEvent) -> None:
-        one = joined(self._events[-1], event) if self._events else None
-        if one is None:
-            self._events.append(event)
-        else:
-            self._events[-1] = one
-
-    @contextmanager
-    def _changing(self) -> Generator[None]:
-        """Change something within the block, and tell whoever waits, or listens, of it."""
-        with self._changed:
-            yield
-            self._changed.notify_all()
-        if self._tell is not None:
-            self._tell()
+        return self.changes.wait_for(self.look_result, time.monotonic() + seconds)
 
 
 class TurnHandle:

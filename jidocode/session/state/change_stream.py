@@ -122,10 +122,9 @@ class ChangeStream(Closing):
         """
         seconds, deadline = _patience(timeout)
         self._start_anew_in_fork()
-        if not acquire(self._turn, seconds):
-            return None
+        taken = [False]
         try:
-            if self._stop.requested:
+            if not acquire(self._turn, seconds, taken) or self._stop.requested:
                 return None
             return carry_out(self._reading.next_change(deadline), self._channel, self._stop)
         except Stopped:
@@ -136,7 +135,8 @@ class ChangeStream(Closing):
                 raise
             return self._reading.take()
         finally:
-            self._turn.release()
+            if taken[0]:
+                self._turn.release()
 
     def _start_anew_in_fork(self) -> None:
         """Hold nothing that another thread of the app held, so that asking says what is wrong."""

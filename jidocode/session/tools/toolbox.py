@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jidocode.base.contained import contained
 from jidocode.base.stepwise import carry_out
+from jidocode.base.waiting import acquire
 from jidocode.errors import InvalidToolError
 from jidocode.session.tools.steps import Decide, Run, Step, UndecidedError, Use
 from jidocode.session.tools.tool import is_awaited
@@ -95,6 +96,8 @@ class Toolbox:
             raise TypeError("this policy can only be awaited")
         decisions: list[object] = []
         failures: list[Exception] = []
+        undecided = threading.Lock()
+        undecided.acquire()
 
         def decide() -> None:
             try:
@@ -102,10 +105,11 @@ class Toolbox:
                     decisions.append(step.policy(step.request))
             except Exception as error:  # noqa: BLE001 - raised where it is waited for
                 failures.append(error)
+            finally:
+                undecided.release()
 
-        thread = threading.Thread(target=decide, name="jidocode-policy", daemon=True)
-        thread.start()
-        thread.join(min(self._calls.patience, threading.TIMEOUT_MAX))
+        threading.Thread(target=decide, name="jidocode-policy", daemon=True).start()
+        acquire(undecided, self._calls.patience)
         if failures:
             raise failures[0]
         if not decisions:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self, cast
 
 from jidocode._host.deadline import Deadline
-from jidocode._host.sharing import Changes
 from jidocode.errors import CallTimeoutError
 from jidocode.otp.seconds import INFINITY, require_seconds
 from jidocode.session.agent.presence import IsBusy, asking_agent
@@ -36,9 +35,7 @@ class AsyncTurnHandle:
     def __init__(self, turn: TurnHandle) -> None:
         """Read *turn*."""
         self._progress = turn._progress  # noqa: SLF001 - it is the same turn
-        self._changes = Changes()
         self.id = turn.id
-        self._progress.listen(self._changes.tell)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._progress!r}>"
@@ -48,7 +45,7 @@ class AsyncTurnHandle:
 
     async def __anext__(self) -> TurnEvent:
         """Return what happens next, as soon as it does; it ends with the turn."""
-        found = await wait_for(self._changes, self._progress.look, INFINITY)
+        found = await wait_for(self._progress.changes, self._progress.look, INFINITY)
         if not found:
             raise StopAsyncIteration
         return found[0]
@@ -66,7 +63,7 @@ class AsyncTurnHandle:
         seconds = INFINITY if timeout is None else timeout
         require_seconds("timeout", seconds)
         deadline = Deadline.after(seconds)
-        result = await wait_for(self._changes, self._progress.look_result, deadline.at)
+        result = await wait_for(self._progress.changes, self._progress.look_result, deadline.at)
         if result is None:
             raise CallTimeoutError(f"turn {self.id}", deadline.seconds)
         return result

@@ -13,7 +13,7 @@ from jidocode._host.client.calls import PendingCall, PendingStream
 from jidocode._host.client.client import HostClient
 from jidocode._host.client.monitor import Monitor
 from jidocode._host.deadline import Deadline, deadline_after
-from jidocode._host.sharing import Changes
+from jidocode.base.changes import Changes
 from jidocode.base.closing import AsyncClosing
 from jidocode.base.refs import ActorRef
 from jidocode.errors import CallTimeoutError

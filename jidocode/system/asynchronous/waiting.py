@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from jidocode._host import threads
-from jidocode._host.sharing import Changes
 from jidocode.base import log
+from jidocode.base.changes import Changes
 from jidocode.base.text import describe
 from jidocode.otp.seconds import INFINITY
 from jidocode.system.asynchronous.loops import current_loop

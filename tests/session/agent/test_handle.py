@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from jidocode.session.agent.handle import TurnHandle, TurnProgress
 from jidocode.session.agent.messages import TurnResult
 from jidocode.session.agent.model import TextDelta
@@ -38,22 +40,22 @@ def test_what_has_not_been_read_is_kept_in_large_pieces() -> None:
     """And the end is after it."""
     progress = begun()
     told: list[object] = []
-    progress.listen(lambda: told.append(progress.look_result()))
-    for text in ("a", "b"):
-        progress.put(TextDelta(text))
-    assert progress.look() == (TextDelta("ab"),)
-    assert progress.look() is None
+    with progress.changes.waking(lambda: told.append(progress.look_result())):
+        for text in ("a", "b"):
+            progress.put(TextDelta(text))
+        assert progress.look() == (TextDelta("ab"),)
+        assert progress.look() is None
 
-    progress.put(TextDelta("c"))
-    progress.end(END)
+        progress.put(TextDelta("c"))
+        progress.end(END)
     assert list(TurnHandle(progress)) == [TextDelta("c")]
     assert told == [None, None, None, END]
 
 
-def test_nothing_happens_after_the_end() -> None:
+def test_nothing_happens_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call may have its result at that moment, in another thread."""
     progress = begun()
-    progress._changed = EndsFirst(progress)
+    monkeypatch.setattr(progress, "_driving", EndsFirst(progress))
     progress.put(TextDelta("late"))
 
     assert progress.look() == ()
