@@ -383,7 +383,7 @@ def test_who_makes_more_than_can_be_undone_ends_in_time_all_the_same(
     began = time.monotonic()
     result = session.run([sys.executable, "-I", "storm.py"], timeout=2.5)
     assert result.timed_out
-    assert result.protected_changes == (".vscode",)
+    assert {path.partition("/")[0] for path in result.protected_changes} == {".vscode"}
     assert time.monotonic() - began < 60  # it would not end
     assert session.run("true").ok
     assert result.set_aside
