@@ -26,7 +26,7 @@ def acquire(
 ) -> bool:
     """Take *lock*, as soon as it is free; return False if it is not within *seconds*.
 
-    *taken* is `[True]` from when it is taken, and `[False]` before: a handler may raise between
+    The last of *taken* is True from when it is taken, and False before: a handler may raise between
     that and the return, and whoever waits for the lock then waits for this thread.
 
     Raises:
@@ -36,8 +36,11 @@ def acquire(
     left = max(0.0, seconds)
     taken = [False] if taken is None else taken
     while True:
-        taken[:] = map(lock.acquire, (True,), (min(left, _longest()),))  # one step: see above
-        if taken[0]:
+        taken[:] = (False,)
+        # One step: see above. It is a call, after which Python looks for signals; behind an
+        # assignment it would run a handler only when what is returned here has been returned.
+        taken.extend(map(lock.acquire, (True,), (min(left, _longest()),)))
+        if taken[-1]:
             return True
         left = end - time.monotonic()
         if left <= 0:

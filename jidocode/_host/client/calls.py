@@ -103,7 +103,7 @@ class PendingCall:
         try:
             waiting.acquire(self._done, timeout, taken)
         finally:
-            if taken[0]:
+            if taken[-1]:  # no call, in which a handler might raise
                 self._done.release()  # for whoever else waits
         return self.ended
 

@@ -135,7 +135,7 @@ class ChangeStream(Closing):
                 raise
             return self._reading.take()
         finally:
-            if taken[0]:
+            if taken[-1]:  # no call, in which a handler might raise
                 self._turn.release()
 
     def _start_anew_in_fork(self) -> None:
