@@ -33,7 +33,7 @@ class CallHandle:
     @property
     def done(self) -> bool:
         """Whether `result` would not wait."""
-        return self._pending.wait(0.0)
+        return self._pending.ended
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the answer as soon as it is there; again, if it is asked again.

@@ -256,7 +256,7 @@ class CallLedger:
         Raises:
             Exception: As `HostClient.call`.
         """
-        if not pending.wait(0.0):
+        if not pending.ended:
             self.check()  # its end settles the calls it knows of; is this one of them?
             self._messenger.check_waiting()
             if not pending.wait(deadline.left):
