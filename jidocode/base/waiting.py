@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -17,8 +18,27 @@ T = TypeVar("T")
 # the answer that it is to cut off. Python hears signals in the main thread alone; so that one
 # waits in pieces, and looks for them in between. Most answers come within the first piece.
 _PIECE = 0.5
-_LONGEST_POLL = 1e6
-"""Seconds; the kernel takes 25 days at most."""
+_LONGEST = 1e6
+"""Seconds that any other thread waits at once; the kernel takes 25 days at most."""
+
+
+def until(is_there: Callable[[float], bool], seconds: float = math.inf) -> bool:
+    """Wait by *is_there*, which waits as long as it is told; return what it says at last.
+
+    After *seconds* at the latest.
+
+    Raises:
+        BaseException: What a signal handler has raised meanwhile.
+    """
+    is_main = threading.get_ident() == threading.main_thread().ident
+    longest = _PIECE if is_main else _LONGEST
+    end = time.monotonic() + seconds
+    left = max(0.0, seconds)
+    while not is_there(min(left, longest)):
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+    return True
 
 
 def acquire(
@@ -32,19 +52,16 @@ def acquire(
     Raises:
         BaseException: What a signal handler has raised meanwhile.
     """
-    end = time.monotonic() + seconds
-    left = max(0.0, seconds)
-    taken = [False] if taken is None else taken
-    while True:
-        taken[:] = (False,)
+    noted = [False] if taken is None else taken
+
+    def take_within(piece: float) -> bool:
+        noted[:] = (False,)
         # One step: see above. It is a call, after which Python looks for signals; behind an
         # assignment it would run a handler only when what is returned here has been returned.
-        taken.extend(map(lock.acquire, (True,), (min(left, _longest()),)))
-        if taken[-1]:
-            return True
-        left = end - time.monotonic()
-        if left <= 0:
-            return False
+        noted.extend(map(lock.acquire, (True,), (piece,)))
+        return noted[-1]
+
+    return until(take_within, seconds)
 
 
 def take(source: SimpleQueue[T], seconds: float = math.inf) -> T:
@@ -54,34 +71,13 @@ def take(source: SimpleQueue[T], seconds: float = math.inf) -> T:
         queue.Empty: There was none within *seconds*.
         BaseException: What a signal handler has raised meanwhile.
     """
-    end = time.monotonic() + seconds
-    left = max(0.0, seconds)
-    while True:
-        try:
-            return source.get(timeout=min(left, _longest()))
-        except Empty:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise
+    found: list[T] = []
 
+    def take_within(piece: float) -> bool:
+        with suppress(Empty):
+            found.append(source.get(timeout=piece))
+        return bool(found)
 
-def until(is_there: Callable[[float], bool], seconds: float = math.inf) -> bool:
-    """Wait by *is_there*, which waits as long as it is told; return what it says at last.
-
-    For what is no lock: a descriptor. After *seconds* at the latest.
-
-    Raises:
-        BaseException: What a signal handler has raised meanwhile.
-    """
-    end = time.monotonic() + seconds
-    left = max(0.0, seconds)
-    while not is_there(min(left, _longest(), _LONGEST_POLL)):
-        left = end - time.monotonic()
-        if left <= 0:
-            return False
-    return True
-
-
-def _longest() -> float:
-    is_main = threading.get_ident() == threading.main_thread().ident
-    return _PIECE if is_main else threading.TIMEOUT_MAX
+    if not until(take_within, seconds):
+        raise Empty
+    return found[0]
