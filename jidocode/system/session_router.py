@@ -10,6 +10,7 @@ from jidocode._host.deadline import Deadline
 from jidocode.base.refs import Name, Target
 from jidocode.base.text import quote, word
 from jidocode.errors import NoProcessError, SessionNotFoundError
+from jidocode.otp.naming.messages import Live, LookUp
 from jidocode.session.record import is_session_id, validate_session_id
 from jidocode.system.router import Router
 from jidocode.system.steps import AwaitName, Plan
@@ -65,12 +66,19 @@ class SessionRouter(Router):
             # The session may be about to end: its child may be the first of all to go.
             moment = min(deadline, self.deadline(REASON_GRACE), key=lambda each: each.at)
             yield AwaitName(name, moment, lambda: not self._is_open(session_id))
-        if kind == SESSION or not self._is_open(session_id):
+        if kind == SESSION or not (yield from self._runs(session_id, deadline)):
             return self._not_found(session_id)
         return NoProcessError(self.words(name))
 
     def _not_found(self, session_id: str) -> SessionNotFoundError:
         return SessionNotFoundError(session_id, self._directory.end_of((SESSION, session_id)))
+
+    def _runs(self, session_id: str, deadline: Deadline) -> Plan[bool]:
+        if self._is_open(session_id):
+            return True
+        # Of what has just been started, the registry knows, and this app may hear of it later.
+        found = yield from self.ask_registry(LookUp((SESSION, session_id)), deadline)
+        return isinstance(found, Live)
 
     def _is_open(self, session_id: str) -> bool:
         return self._directory.find((SESSION, session_id)) is not None

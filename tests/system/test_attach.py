@@ -18,6 +18,7 @@ from jidocode import (
     AttachError,
     HostExitedError,
     ModelSpec,
+    NoProcessError,
     ReadOnlyError,
     SessionHandle,
     SessionSystem,
@@ -240,6 +241,21 @@ def test_a_call_ends_when_its_process_dies_though_another_one_has_started_it(
         other.answer()
     assert time.monotonic() - begun < PATIENCE
     assert "signal 9" in other.do("str(monitor.wait(5).reason)")
+
+
+def test_what_has_just_begun_is_there_before_it_is_heard_of(
+    name: str, project: Path, tmp_path: Path
+) -> None:
+    """News come by way of who has started the system, and may come after the answers."""
+    with colleagues() as [other]:
+        other.do(f"system = SessionSystem(name={name!r}, state_dir={str(tmp_path / 'state')!r})")
+        with SessionSystem.attach(name) as system, stopped(other.pid):
+            session = system.create_session(project)
+            assert session.commands.list() == []
+            assert not session.agent.busy()
+            with pytest.raises(NoProcessError, match="worker of session"):
+                session.call("worker", ("echo", 1))
+            assert session.run("echo out").stdout == "out\n"
 
 
 def test_who_does_not_read_his_news_has_to_go(
