@@ -137,7 +137,7 @@ if TYPE_CHECKING:
         ToolCallDelta as ToolCallDelta,
         ToolDescription as ToolDescription,
     )
-    from jidocode.session.agent.retrying import RetryRules as RetryRules
+    from jidocode.session.agent.retrying import ModelRetry as ModelRetry, RetryRules as RetryRules
     from jidocode.session.agent.spec import ModelSpec as ModelSpec
     from jidocode.session.agent.turn import TurnLimits as TurnLimits, TurnOutcome as TurnOutcome
     from jidocode.session.child import OwnSession as OwnSession, SessionChild as SessionChild
@@ -389,7 +389,7 @@ else:
             Delta Model ModelRequest ReasoningDelta Stop StopReason TextDelta TokenUsage
             ToolCallDelta ToolDescription
         jidocode.session.agent.retrying
-            RetryRules
+            ModelRetry RetryRules
         jidocode.session.agent.spec
             ModelSpec
         jidocode.session.agent.turn

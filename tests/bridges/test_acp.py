@@ -64,6 +64,9 @@ def test_a_turn_is_shown_as_it_happens(project: Path) -> None:
             assert [each["toolCallId"] for each in editor.asked] == ["call_1", "call_2", "call_3"]
             assert (project / "notes.txt").read_text() == "milk\n"
 
+            await editor.say(session, "busy", "say on")
+            assert "it is asked again" in editor.text(session, "agent_thought_chunk")
+
             # A file that is replaced is shown with what stood there.
             await editor.say(session, 'call write_file {"path": "notes.txt", "content": "tea"}')
             (diff,) = editor.asked[-1]["content"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import uuid
@@ -120,6 +121,9 @@ def test_it_streams_asks_and_cancels(chat: Terminal, session: SessionHandle, pro
     chat.press("C-c")
     chat.await_text("cancelled")
 
+    paste(chat, "busy\nsay Here.")
+    chat.await_text("slow down; it is asked again in 0.", "Here.")
+
     chat.press("/help", "Enter")
     chat.await_text("Ctrl-C cancels what is going on")
     chat.press("C-c")
@@ -227,6 +231,10 @@ def test_a_pipe_is_one_prompt(session: SessionHandle, project: Path) -> None:
     done = piped(call("writ_file"), *joined(session))
     assert done.stderr == "call: there is no tool 'writ_file'; did you mean write_file?\n"
 
+    done = piped("busy\nsay on", *joined(session))
+    assert (done.returncode, done.stdout) == (0, "on\n")
+    assert re.fullmatch(r"the model .*slow down; it is asked again in 0\.\d s\n", done.stderr)
+
     done = piped("break", *joined(session))
     assert (done.returncode, done.stdout) == (1, "")
 
@@ -252,6 +260,10 @@ def test_json_is_a_line_for_each_delta(session: SessionHandle, project: Path) ->
     assert lines[-1]["event"] == "TurnResult"
     assert (lines[-1]["outcome"], lines[-1]["usage"]["calls"]) == ("end", 2)
     assert (done.returncode, done.stderr) == (0, "")
+
+    done = piped("busy\nsay on", *joined(session), "--json")
+    first = json.loads(done.stdout.splitlines()[0])
+    assert (first["event"], "slow down" in first["error"]) == ("ModelRetry", True)
 
     done = piped("break", *joined(session), "--json")
     last = json.loads(done.stdout.splitlines()[-1])

@@ -13,6 +13,7 @@ from jidocode import (
     Delta,
     ModelRequest,
     ModelRequestError,
+    ModelUnavailableError,
     Stop,
     StopReason,
     TextDelta,
@@ -26,8 +27,9 @@ class SmallModel(ScriptedModel):
     """Reads *room* characters, the first message not counted; otherwise as `ScriptedModel`.
 
     Asked for a summary it writes `SUMMARY`, unless *summary* is one of `nothing`, `refusal`,
-    `error`. It fails over a list of messages that is not valid, and writes into *notes* what it is
-    asked: a line `summary`, `overflow` or `ask` each time.
+    `error`; or `busy`, and it was not asked twice. It fails over a list of messages that is not
+    valid, and writes into *notes* what it is asked: a line `summary`, `overflow` or `ask` each
+    time.
     """
 
     def __init__(self, *, room: int, notes: str, summary: str = "good") -> None:
@@ -54,6 +56,9 @@ class SmallModel(ScriptedModel):
             return
         assert not request.tools
         match self._summary:
+            case "busy":
+                self._summary = "good"
+                raise ModelUnavailableError("slow down", 429)
             case "error":
                 raise ModelRequestError("no summaries here")
             case "refusal":

@@ -12,6 +12,7 @@ from jidocode import (
     ModelInterruptedError,
     ModelRequest,
     ModelSpec,
+    ModelUnavailableError,
     ReasoningDelta,
     Stop,
     StopReason,
@@ -23,7 +24,7 @@ from jidocode import (
 SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 """The spec of the model below."""
 
-WORDS = {"say", "burst", "think", "call", "wait", "crash", "break", "echo", "again"}
+WORDS = {"say", "burst", "think", "call", "wait", "crash", "break", "echo", "again", "busy"}
 
 
 class ScriptedModel:
@@ -32,14 +33,16 @@ class ScriptedModel:
     Each line is a piece: `say TEXT`, `think TEXT`, `call NAME ARGUMENTS`; `burst TEXT`, as `say`,
     but together with what follows, as a server's last packet has it; `wait`, for ever;
     `break`, for an answer that breaks off; `crash`, for a process that does; `echo`, for the
-    request. After results of tools it says how many there are, unless it is to repeat the calls:
-    `again`. To what is no script it says `hm`.
+    request; `busy`, for a server that answers only if it is asked again. After results of tools
+    it says how many there are, unless it is to repeat the calls: `again`. To what is no
+    script it says `hm`.
     """
 
     def __init__(self, *, hint: str = "", model: str = "") -> None:
         self.hint = hint
         self.model = model
         self._script = ""
+        self._was_busy = False
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
         messages = list(request.messages)
@@ -76,6 +79,10 @@ class ScriptedModel:
                 case "crash":
                     await asyncio.sleep(0.2)
                     os._exit(3)
+                case "busy":
+                    self._was_busy = not self._was_busy
+                    if self._was_busy:
+                        raise ModelUnavailableError("slow down", 429)
                 case "break":
                     raise ModelInterruptedError("it broke off")
                 case "echo":

@@ -29,13 +29,16 @@ from jidocode import (
     InvalidModelError,
     InvalidRequestError,
     ModelInterruptedError,
+    ModelRetry,
     ModelSpec,
     ReasoningBlock,
     SessionHandle,
     SessionSystem,
+    Stop,
     TextBlock,
     TextDelta,
     Todo,
+    TokenUsage,
     Tool,
     ToolCallDelta,
     ToolKind,
@@ -92,6 +95,18 @@ def test_an_answer_that_comes_all_at_once_is_kept(session: SessionHandle) -> Non
 
     assert result.text == "onetwo"
     assert session.state.messages(last=1)[0].content == "onetwo"
+
+
+def test_who_waits_hears_that_the_model_is_asked_again(session: SessionHandle) -> None:
+    """And why, before the wait; no answer begins or ends by it."""
+    turn = session.agent.prompt("busy\nsay one\nsay two")
+
+    retry, *events = turn
+    assert isinstance(retry, ModelRetry)
+    assert (retry.error.status, 0 < retry.seconds < 1) == (429, True)
+    assert re.fullmatch(r"the model .*slow down.*; it is asked again in 0\.\d s", retry.message)
+    assert {type(each) for each in events} == {TextDelta, TokenUsage, Stop}
+    assert (turn.result().text, turn.result().usage.calls) == ("onetwo", 1)
 
 
 def test_calls_of_tools_are_made_and_the_model_goes_on(

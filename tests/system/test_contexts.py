@@ -14,6 +14,7 @@ from valid_history import problems
 
 from jidocode import (
     ContextOverflowError,
+    ModelRetry,
     ModelSpec,
     SessionHandle,
     SessionSystem,
@@ -91,6 +92,21 @@ def test_what_the_server_finds_too_long_is_summarized_and_asked_again(
     assert [message.role for message in session.state.messages()] == ["user", "assistant"] * 2
     assert (result.usage.calls, result.usage.input_tokens) == (2, 17)
     assert session.state.statistics().usage.input_tokens == 10 + 17
+
+
+def test_who_waits_for_a_summary_hears_that_it_is_asked_for_again(open_session: Open) -> None:
+    """As of an answer."""
+    opened = open_session(summary="busy")
+    opened.session.agent.prompt("say " + "x" * 1200).result()
+    opened.asked()
+
+    turn = opened.session.agent.prompt("say " + "y" * 1500)
+
+    assert turn.result().ok
+    assert opened.asked() == ["overflow", "summary", "summary", "ask"]
+    first, *rest = turn
+    assert isinstance(first, ModelRetry)
+    assert not any(isinstance(each, ModelRetry) for each in rest)
 
 
 def test_a_summary_in_the_middle_of_a_turn_keeps_the_list_valid(

@@ -17,6 +17,7 @@ from jidocode.errors import AgentError, CallError, JidocodeError
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import TurnEvent, TurnResult
 from jidocode.session.agent.model import ReasoningDelta, TextDelta, TokenUsage
+from jidocode.session.agent.retrying import ModelRetry
 from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.conversation.blocks import Block
 from jidocode.session.conversation.changes import ToolResult
@@ -138,6 +139,8 @@ class EditorTurn:
             case ReasoningDelta(text=text):
                 if text:
                     await self._show(updates.thought_chunk(text))
+            case ModelRetry():
+                await self._show(updates.thought_chunk(f"{line(event.message)}\n"))
             case CalledTool():
                 call = self._translator.called(event)
                 is_harmless = call.kind is not None and call.kind.is_harmless

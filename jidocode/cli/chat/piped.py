@@ -15,6 +15,7 @@ from jidocode.cli.output import plain, print_json
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.messages import TurnResult
 from jidocode.session.agent.model import TextDelta
+from jidocode.session.agent.retrying import ModelRetry
 from jidocode.session.conversation.changes import ToolResult
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class _Printer:
                 name = f"{event.name} {subject_of(event)}".rstrip()
                 self._calls[event.id] = name
                 click.echo(line(name), err=True)
+            case ModelRetry():
+                self.end_line()
+                click.echo(line(event.message), err=True)
             case ToolResult(is_error=True):
                 first = event.content.partition("\n")[0]
                 name = self._calls.get(event.call_id, "call")  # one that was not made has none

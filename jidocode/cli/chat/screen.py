@@ -22,6 +22,7 @@ from jidocode.cli.chat.text import subject_of
 from jidocode.cli.output import duration
 from jidocode.session.agent.message import CalledTool
 from jidocode.session.agent.model import ReasoningDelta, TextDelta
+from jidocode.session.agent.retrying import ModelRetry
 from jidocode.session.conversation.changes import ToolResult
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ class Screen:
                 self._calls[event.id] = event
             case ToolResult():
                 self._show_result(event)
+            case ModelRetry():
+                self._finish_text()
+                self.say(event.message, style="dim")
             case _:
                 pass
 

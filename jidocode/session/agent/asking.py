@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -26,7 +26,7 @@ from jidocode.session.agent.model import (
     TokenUsage,
     ToolCallDelta,
 )
-from jidocode.session.agent.retrying import RetryRules, wait_before_next
+from jidocode.session.agent.retrying import ModelRetry, RetryRules, wait_before_next
 from jidocode.session.conversation.checks import MAX_COUNT
 
 MOST_CHARACTERS = 1_000_000
@@ -115,9 +115,14 @@ def _begun(stream: object) -> AsyncGenerator[object, None]:
 
 
 async def ask_model(
-    model: Model, request: ModelRequest, rules: RetryRules
+    model: Model,
+    request: ModelRequest,
+    rules: RetryRules,
+    on_retry: Callable[[ModelRetry], object] | None = None,
 ) -> AsyncGenerator[Delta, None]:
     """Yield the deltas of one answer of *model*; ask again, by *rules*, as long as none came.
+
+    *on_retry* hears of each time that it is asked again, before the wait.
 
     To close the generator, or to cancel the task that iterates, ends the request at once.
 
@@ -163,5 +168,8 @@ async def ask_model(
         )
         if wait is None:
             raise failure
-        log.warning("{}; it is asked again in {:.1f} s", failure, wait)
+        retry = ModelRetry(error=failure, seconds=wait)
+        log.warning("{}", retry.message)
+        if on_retry is not None:
+            on_retry(retry)
         await asyncio.sleep(wait)

@@ -21,7 +21,7 @@ from jidocode.errors import ContextOverflowError, ModelError
 from jidocode.session.agent.asking import ask_model
 from jidocode.session.agent.message import MessageBuilder, ModelMessage
 from jidocode.session.agent.model import Model, ModelRequest, StopReason
-from jidocode.session.agent.retrying import RetryRules
+from jidocode.session.agent.retrying import ModelRetry, RetryRules
 from jidocode.session.agent.writing import completion_of
 from jidocode.session.conversation.blocks import Usage
 from jidocode.session.conversation.changes import Todo, new_record_id
@@ -74,12 +74,17 @@ class Compaction:
         gauge: Gauge,
         model_name: str,
         on_usage: Callable[[Usage], object],
+        on_retry: Callable[[ModelRetry], object],
     ) -> None:
-        """Write summaries to *state*, and tell *on_usage* what each answer took."""
+        """Write summaries to *state*, and tell *on_usage* what each answer took.
+
+        *on_retry* hears of each time that the model is asked again.
+        """
         self._state = state
         self._gauge = gauge
         self._model_name = model_name
         self._on_usage = on_usage
+        self._on_retry = on_retry
         self._failed = False
 
     @property
@@ -152,7 +157,8 @@ class Compaction:
         began = time.monotonic()
         builder, come = MessageBuilder(new_record_id), False
         try:
-            async with aclosing(ask_model(model, request, RetryRules())) as deltas:
+            asking = ask_model(model, request, RetryRules(), self._on_retry)
+            async with aclosing(asking) as deltas:
                 async for delta in deltas:
                     come = True
                     builder.add(delta)

@@ -52,6 +52,7 @@ from jidocode.session.agent.messages import (
 )
 from jidocode.session.agent.model import Delta, TextDelta
 from jidocode.session.agent.presence import PATIENCE
+from jidocode.session.agent.retrying import ModelRetry
 from jidocode.session.agent.turn import TurnOutcome
 from jidocode.session.conversation.blocks import NOTHING_USED
 from jidocode.session.conversation.changes import ToolResult
@@ -272,6 +273,8 @@ class TurnDriver:
                 self._is_answered = True
             case ToolResult():
                 self._show(part)
+            case ModelRetry():
+                self.progress.put(part)
             case _:
                 self._add(part)
 

@@ -18,6 +18,7 @@ from jidocode.session.agent.model import (
     ToolCallDelta,
     ToolDescription,
 )
+from jidocode.session.agent.retrying import ModelRetry
 from jidocode.session.agent.turn import TurnLimits, TurnOutcome
 from jidocode.session.conversation.blocks import NOTHING_USED, Block, Usage
 from jidocode.session.conversation.changes import ToolResult
@@ -135,10 +136,10 @@ class Counted(Struct, frozen=True):
     usage: Usage
 
 
-TurnEvent = Delta | CalledTool | ToolResult
-"""What happens in a turn: a piece of an answer, a call that is made, and what came of it."""
+TurnEvent = Delta | CalledTool | ToolResult | ModelRetry
+"""What happens in a turn: a piece of an answer, or a wait for one; a call, and what came of it."""
 
-TurnPart = Waits | Began | MakeCalls | Counted | Delta | ToolResult
+TurnPart = Waits | Began | MakeCalls | Counted | Delta | ToolResult | ModelRetry
 
 
 @frozen(eq=False, repr=False, kw_only=True)

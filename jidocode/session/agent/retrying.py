@@ -39,6 +39,24 @@ class RetryRules(Record):
             require_seconds(name, getattr(self, name))
 
 
+@frozen(eq=False, repr=False, kw_only=True)
+class ModelRetry(Record):
+    """The model cannot answer now, and is asked again.
+
+    Attributes:
+        error: Why not.
+        seconds: After how long it is asked.
+    """
+
+    error: ModelError
+    seconds: float
+
+    @property
+    def message(self) -> str:
+        """It in words, for whoever waits."""
+        return f"{self.error}; it is asked again in {self.seconds:.1f} s"
+
+
 def wait_before_next(
     rules: RetryRules, error: ModelError, *, asked: int, elapsed: float, chance: float
 ) -> float | None:

@@ -181,7 +181,7 @@ class RunningTurn:
         self._config = await self._state.config()
         self._model_name = (self._config.model or name)[: checks.MAX_LABEL_LENGTH]
         self._compaction = Compaction(
-            self._state, self._gauge, self._model_name, self._count_summary
+            self._state, self._gauge, self._model_name, self._count_summary, self.parts.add
         )
         self._agents_file = await read_agents_file(manager, self._request.agents_file)
         clock, seconds = None, self._request.limits.timeout
@@ -273,7 +273,8 @@ class RunningTurn:
     async def _answer_once(self) -> None:
         self._asked_at = time.monotonic()
         request = self._request_of(await self._state.history())
-        async with aclosing(ask_model(self._model, request, RetryRules())) as deltas:
+        asking = ask_model(self._model, request, RetryRules(), self.parts.add)
+        async with aclosing(asking) as deltas:
             async for delta in deltas:
                 self._come = True
                 self._events.put_nowait(Came(delta))
