@@ -130,18 +130,19 @@ class Router:
 
     def _find_named(self, name: Name, deadline: Deadline) -> Plan[ActorRef]:
         self._check()
-        dead = self._directory.leaving(name)
+        dead: ActorRef | None = None
         while True:
-            ref = self._directory.find(name)
+            ref = self._directory.find_living(name)
             if ref is not None:
                 return ref
             if not deadline.left:
                 raise CallTimeoutError(self.words(name), deadline.seconds)
+            dead = dead or self._directory.leaving(name)
             found = yield from self.ask_registry(
                 AwaitLive(name, dead), deadline, target=self.words(name)
             )
             if isinstance(found, Live):
-                if self._directory.death_of(found.ref) is None:
+                if not self._directory.is_gone(found.ref):
                     return found.ref
                 dead = found.ref
             elif not self._directory.is_expected(name):
@@ -243,11 +244,18 @@ class Router:
         return ref
 
     def _is_awaited(self, name: Name) -> bool:
-        return self._directory.is_expected(name) or self._directory.is_expected(ROOT)
+        directory = self._directory
+        if directory.leaving(name) is not None:  # whether another one comes is yet to be heard
+            return True
+        return directory.is_expected(name) or directory.is_expected(ROOT)
 
-    def runs(self, name: Name) -> bool:
-        """Whether a process is known to run under *name*."""
-        return self._directory.find(name) is not None
+    def runs(self, name: Name, deadline: Deadline) -> Plan[bool]:
+        """Return whether a process runs under *name*."""
+        if self._directory.find_living(name) is not None:
+            return True
+        # Of what has just been started, the registry knows, and this app may hear of it later.
+        found = yield from self.ask_registry(LookUp(name), deadline)
+        return isinstance(found, Live)
 
     # What a tree calls its processes
 

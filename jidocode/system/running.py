@@ -215,7 +215,7 @@ class RunningTree:
         if isinstance(target, ActorRef):
             ref: ActorRef | None = target
         else:
-            ref = None if isinstance(target, Via) else self.client.directory.find(target)
+            ref = None if isinstance(target, Via) else self.client.directory.find_living(target)
             if ref is None:
                 # What has just been started the registry knows, and this app may hear of it later.
                 with contextlib.suppress(CallError):

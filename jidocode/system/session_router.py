@@ -10,7 +10,6 @@ from jidocode._host.deadline import Deadline
 from jidocode.base.refs import Name, Target
 from jidocode.base.text import quote, word
 from jidocode.errors import NoProcessError, SessionNotFoundError
-from jidocode.otp.naming.messages import Live, LookUp
 from jidocode.session.record import is_session_id, validate_session_id
 from jidocode.system.router import Router
 from jidocode.system.steps import AwaitName, Plan
@@ -48,7 +47,7 @@ class SessionRouter(Router):
         except SessionNotFoundError as error:
             if error.ended is not None:
                 raise
-            raise self._not_found(error.wanted) from None
+            raise (yield from self._not_found(error.wanted)) from None
 
     def words(self, name: Name) -> str:
         """Return what errors call the process under *name*."""
@@ -62,23 +61,22 @@ class SessionRouter(Router):
         kind, session_id = name
         if not is_session_id(session_id):
             return (yield from super().missing_error(name, deadline))
-        if self._directory.end_of(name) is not None:
+        has_ended = self._directory.end_of(name) or self._directory.leaving(name)
+        if has_ended is not None:
             # The session may be about to end: its child may be the first of all to go.
             moment = min(deadline, self.deadline(REASON_GRACE), key=lambda each: each.at)
             yield AwaitName(name, moment, lambda: not self._is_open(session_id))
-        if kind == SESSION or not (yield from self._runs(session_id, deadline)):
-            return self._not_found(session_id)
+        if kind == SESSION or not (yield from self.runs((SESSION, session_id), deadline)):
+            return (yield from self._not_found(session_id))
         return NoProcessError(self.words(name))
 
-    def _not_found(self, session_id: str) -> SessionNotFoundError:
-        return SessionNotFoundError(session_id, self._directory.end_of((SESSION, session_id)))
-
-    def _runs(self, session_id: str, deadline: Deadline) -> Plan[bool]:
-        if self._is_open(session_id):
-            return True
-        # Of what has just been started, the registry knows, and this app may hear of it later.
-        found = yield from self.ask_registry(LookUp((SESSION, session_id)), deadline)
-        return isinstance(found, Live)
+    def _not_found(self, session_id: str) -> Plan[SessionNotFoundError]:
+        directory, name = self._directory, (SESSION, session_id)
+        if not self._is_open(session_id) and directory.leaving(name) is not None:
+            # It is gone, and how it ended is about to be heard.
+            grace = self.deadline(REASON_GRACE)
+            yield AwaitName(name, grace, lambda: directory.leaving(name) is None)
+        return SessionNotFoundError(session_id, directory.end_of(name))
 
     def _is_open(self, session_id: str) -> bool:
-        return self._directory.find((SESSION, session_id)) is not None
+        return self._directory.find_living((SESSION, session_id)) is not None

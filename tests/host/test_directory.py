@@ -55,6 +55,21 @@ def test_a_root_that_ended_is_expected_until_the_next_one_runs() -> None:
     assert known.live() == []
 
 
+def test_who_is_heard_of_after_his_supervisor_is_dead_is_dead_too() -> None:
+    """They come from two processes; nobody is left to tell of his end."""
+    deaths: list[ActorRef] = []
+    known = directory(deaths)
+    known.root_started(FIRST, ROOT)
+    known.root_ended(ROOT, 1, Killed(9), restarting=False)
+    late = ActorRef("worker", 1, 101)
+    for _ in range(2):
+        known.take(started(FIRST, late, ("worker", "late")))
+
+    assert deaths == [FIRST, late]
+    assert known.death_of(late) == Killed()
+    assert known.live() == []
+
+
 def ended(supervisor: ActorRef, ref: ActorRef, name: Name, *, restarting: bool) -> ChildExited:
     return ChildExited(
         supervisor=supervisor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -233,7 +234,9 @@ def test_a_call_ends_when_its_process_dies_though_another_one_has_started_it(
     """At once, and with its reason; a monitor tells, too."""
     other.attach(name)
     other.do(f"shop = system.get_session({own.id!r}); monitor = shop.monitor('worker')")
-    other.begin("shop.call('worker', ('sleep', 60.0), timeout=60)")
+    other.begin("shop.call('worker', 'wait', timeout=60)")
+    own_calls = itertools.count(1)
+    eventually(lambda: own.call("worker", "handled") > next(own_calls), "it is asked")
     begun = time.monotonic()
     os.kill(shop.get_process(own.id, "worker").os_pid, signal.SIGKILL)
 

@@ -25,7 +25,7 @@ from jidocode.errors import (
     SessionNotFoundError,
 )
 from jidocode.otp import ActorRef, ChildStarted, Killed, Name
-from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, NotFound
+from jidocode.otp.naming.messages import REGISTRY, ROOT, AwaitLive, Live, LookUp, NotFound
 from jidocode.otp.supervision.management import UpdateChild
 from jidocode.session.admission.messages import (
     SESSIONS,
@@ -172,9 +172,8 @@ def test_a_registry_that_dies_over_a_stop_is_followed_by_the_next_one(
     app: App, session: Session, *, was_open: bool
 ) -> None:
     """It may find none: that is an error, unless the session was known to be open."""
-    if was_open:
-        app.knows(("session", session.id))
     outcomes: list[object] = [
+        Live(ActorRef("session", 1, 1)) if was_open else NotFound(),
         ActorExitedError("the registry", Killed(9)),
         ActorExitedError("sessions", Killed(9)),
         None,
@@ -182,11 +181,13 @@ def test_a_registry_that_dies_over_a_stop_is_followed_by_the_next_one(
     app.carry_out(app.sessions.stop(session.id), lambda _who, _request: outcomes.pop(0))
 
     again = StopSession(session.id, again=was_open)
-    assert [each for _, each in app.asked] == [StopSession(session.id), again, again]
+    _, *asked = [each for _, each in app.asked]
+    assert asked == [StopSession(session.id), again, again]
 
 
 def test_whoever_did_not_answer_is_named(app: App, session: Session) -> None:
     """The session if it was asked to stop; the registry if nobody has brought it back."""
+    app.knows(("session", session.id))
     plan = app.sessions.stop(session.id)
     with pytest.raises(CallTimeoutError, match=f"^session {session.id} did not answer"):
         app.carry_out(plan, lambda _who, _request: CallTimeoutError("the registry", 1.0))
@@ -310,7 +311,8 @@ def test_a_name_that_nobody_has_is_looked_up_once(app: App, session: Session) ->
     with pytest.raises(NoProcessError, match="tests of session"):
         app.carry_out(app.router.ask(name, "hello"), lambda _who, _request: NotFound())
 
-    assert app.asked == [("registry", AwaitLive(name))] * 2
+    is_there = LookUp(("session", session.id))
+    assert [each for _, each in app.asked] == [AwaitLive(name), is_there, AwaitLive(name)]
 
 
 def test_a_process_that_is_found_dead_is_looked_for_again_until_the_deadline(

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from jidocode._host import threads, wire
 from jidocode._host.client.calls import CallLedger, NotSentError, PendingCall, PendingStream
-from jidocode._host.client.directory import Directory
+from jidocode._host.client.directory import Directory, LateDirectory
 from jidocode._host.client.messenger import AppMessenger
 from jidocode._host.client.monitor import Monitor, Monitors
 from jidocode._host.client.news import Listener, NewsDesk
@@ -98,7 +98,7 @@ class HostClient:
         self._finishing = threading.Lock()  # never taken where a signal handler may run
         self._close_requested = False
         self.closed = False
-        self.directory = Directory(self._on_death)
+        self.directory = (LateDirectory if self.came_later else Directory)(self._on_death)
         self._news = NewsDesk(self.directory, on_event)
         self._reader = threading.Thread(target=self._read, name="jidocode", daemon=True)
         try:

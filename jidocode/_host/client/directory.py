@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from jidocode._host.descriptors import has_ended
 from jidocode._host.wire import DirectoryState
 from jidocode.base.changes import Changes
 from jidocode.base.exits import ExitReason, Killed
@@ -76,9 +77,13 @@ class Directory:
         return []
 
     def has_answered_last(self, ref: ActorRef) -> None:
-        """Take in that *ref* is about to end: it has given the last of its answers."""
-        if ref in self._places:
-            self._leaving.add(ref)
+        """Take in that *ref* is about to end: it has given the last of its answers.
+
+        Any thread may. Of its start may nothing be known yet, of its end something will be.
+        """
+        self._leaving.add(ref)
+        if ref in self._deaths:  # after that: the reader may be at it
+            self._leaving.discard(ref)
 
     def root_started(self, ref: ActorRef, name: Name) -> None:
         """Take in that the root of the tree runs."""
@@ -107,8 +112,10 @@ class Directory:
 
     def _started(self, place: _Place, ref: ActorRef) -> None:
         supervisor, name = place.supervisor, place.name
-        if supervisor in self._deaths:
-            return  # late news of a supervisor that is gone with all its children
+        if supervisor in self._deaths:  # late news of one that is gone with all its children
+            if ref not in self._deaths:
+                self._ended(ref, Killed(), None, supervisor)
+            return
         self._places[ref] = place
         if name is not None and not self._is_anothers(name, supervisor, ref):
             self._names[name] = ref
@@ -157,8 +164,8 @@ class Directory:
                 self._pass_on(place.name)
             while len(self._ends) > REMEMBERED_NAMES:
                 self._ends.popitem(last=False)
-        self._leaving.discard(ref)
         self._deaths[ref] = reason
+        self._leaving.discard(ref)
         while len(self._deaths) > REMEMBERED_DEATHS:
             self._deaths.popitem(last=False)
         lost: list[ChildExited] = []
@@ -209,6 +216,11 @@ class Directory:
         """Return the process that runs under *name*, if one is known."""
         ref = self._names.get(name)
         return None if self._leaving and ref in self._leaving else ref
+
+    def find_living(self, name: Name) -> ActorRef | None:
+        """Return the process that runs under *name*, if one is known, and not gone."""
+        ref = self.find(name)
+        return None if ref is None or self.is_gone(ref) else ref
 
     def leaving(self, name: Name) -> ActorRef | None:
         """Return the process under *name* that is about to end, if one is."""
@@ -287,11 +299,29 @@ class Directory:
 
         None if it is to be waited for.
         """
-        ref = self.find(name)
+        ref = self.find_living(name)
         if ref is None and give_up():
-            ref = self.find(name)  # it may have come just before that
+            ref = self.find_living(name)  # it may have come just before that
             return (None,) if ref is None else (ref,)
         return (ref,) if ref else None
+
+
+class LateDirectory(Directory):
+    """That of an app whose news come by way of another process, and so after answers.
+
+    What runs under a name may have ended before the answer that the app has got already. So the
+    kernel is asked, as the processes of the system do, which hear no news.
+    """
+
+    def is_gone(self, ref: ActorRef) -> bool:
+        """Whether *ref* has ended, or is known to be about to."""
+        if super().is_gone(ref):
+            return True
+        if not has_ended(ref.os_pid):
+            return False
+        if ref in self._places:  # or else nothing may ever be heard of it
+            self.has_answered_last(ref)
+        return True
 
 
 def _lost(ref: ActorRef, place: _Place) -> ChildExited:

@@ -41,7 +41,7 @@ def asking_agent(
 
 
 def cancelling_turns(
-    ask: Ask[_Step], session_id: str, end_agent: Callable[[], object]
+    ask: Ask[_Step], session_id: str, end_agent: Callable[[], Generator[_Step, Any, None]]
 ) -> Generator[_Step, Any, None]:
     """End all turns of the agent of a session; if it does not even answer, have *end_agent* do it.
 
@@ -54,4 +54,4 @@ def cancelling_turns(
         try:
             yield from asking_agent(ask, session_id, IsBusy(), PATIENCE)
         except CallTimeoutError:
-            end_agent()
+            yield from end_agent()
