@@ -13,10 +13,12 @@ from msgspec.structs import replace
 
 from jidocode.errors import (
     ActorExitedError,
+    ChildNotFoundError,
     InvalidRequestError,
     NoProcessError,
     ProjectAlreadyOpenError,
     RateLimitedError,
+    SessionNotFoundError,
 )
 from jidocode.otp import ActorRef, Killed, Response, Start
 from jidocode.otp.naming.messages import REGISTRY, ClaimName, RegisterName, ReportComplete
@@ -135,6 +137,29 @@ def test_what_is_asked_early_is_answered_once_the_sessions_are_known(start: Star
     (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
     assert sent.request == TerminateChild(session.id)
     assert not stop.done
+
+
+def test_a_stop_that_is_repeated_may_find_that_the_first_is_done(
+    registry: FakeChild, start: StartSession
+) -> None:
+    """Though the registry has not heard so yet: only who asks for the first time is refused."""
+    session_id, ref = start.session.record.id, ActorRef("session", 1, 103)
+    for news in (
+        RegisterName(SESSIONS, ROOT, NEW),
+        ClaimName(("session", session_id), NEW, ref.incarnation, start.session),
+        RegisterName(("session", session_id), NEW, ref),
+        ReportComplete(NEW),
+    ):
+        registry.cast(news)
+    first, again = (
+        registry.begin_call(StopSession(session_id, again=again)) for again in (False, True)
+    )
+    for sent in [effect for effect in registry.effects if isinstance(effect, SendRequest)]:
+        registry.info(Response(sent.token, None, ChildNotFoundError(session_id)))
+
+    with pytest.raises(SessionNotFoundError):
+        first.result()
+    assert again.result() is None
 
 
 @pytest.mark.parametrize("wrong", [None, "no record", ActorRef("session", 1, 103)])

@@ -74,7 +74,7 @@ class ProcessRegistry(RegistryServer):
         self._reservations: dict[str, OpenSession] = {}
         self._waiting: list[tuple[SessionQuestion, Caller]] = []
         self._starts: dict[int, tuple[Caller, str, ActorRef]] = {}
-        self._stops: dict[int, tuple[Caller, str]] = {}
+        self._stops: dict[int, tuple[Caller, StopSession]] = {}
         # Supervisors of sessions that are watched, by token, and those that were seen to be dead.
         self._watched: dict[int, ActorRef] = {}
         self._seen_dead: set[ActorRef] = set()
@@ -233,13 +233,16 @@ class ProcessRegistry(RegistryServer):
         self._open_session(session_id)
         question = TerminateChild(session_id)
         token = self.send_request(self._supervisor(), question, timeout=INFINITY)
-        self._stops[token] = caller, session_id
+        self._stops[token] = caller, request
         return NoReply()
 
     def _on_stop_response(self, response: Response) -> None:
-        caller, session_id = self._stops.pop(response.token)
+        caller, request = self._stops.pop(response.token)
         if isinstance(response.error, LookupError):
-            self.refuse(caller, SessionNotFoundError(session_id))
+            if request.again:  # the first one has just been done
+                self.reply(caller, None)
+            else:
+                self.refuse(caller, SessionNotFoundError(request.session_id))
         elif response.error is not None:
             self.refuse(caller, response.error)
         else:
