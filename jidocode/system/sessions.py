@@ -19,7 +19,9 @@ from jidocode.errors import (
     JournalLockedError,
     NoProcessError,
     ProjectAlreadyOpenError,
+    RateLimitedError,
     SessionExistsError,
+    SessionLimitError,
     SessionNotFoundError,
     StartFailedError,
 )
@@ -178,6 +180,11 @@ class Sessions:
             except (JournalLockedError, SessionExistsError, SessionNotFoundError):
                 if not deadline.left:
                     raise
+            except (RateLimitedError, SessionLimitError):
+                # The place may be that of the session itself, which somebody else opens.
+                if (yield from self._find_open(new.project_key, deadline)) is None:
+                    raise
+                continue
             # Somebody else opens it, or stops or deletes what was found. Nothing tells of the
             # end of that: it may be another process, and what it starts has no name yet.
             pause = Deadline.after(min(_PAUSE, deadline.left))
@@ -192,12 +199,12 @@ class Sessions:
         deadline: Deadline,
     ) -> Plan[Session]:
         key = new.project_key
-        for record in (yield from self.records()):
-            if record.project_key == key:
-                found = yield from self._await_open(record.id, deadline)
-                if found is None:  # it has ended
-                    raise SessionNotFoundError(record.id)
-                return found
+        record = yield from self._find_open(key, deadline)
+        if record is not None:
+            found = yield from self._await_open(record.id, deadline)
+            if found is None:  # it has ended
+                raise SessionNotFoundError(record.id)
+            return found
         # Before its journal is found to be locked, which does not say that this will last.
         around = frozenset(enclosing_keys(new.project_path))
         self._archive.check_free(Place(new.id, key, around))
@@ -211,6 +218,13 @@ class Sessions:
                     )
                 )
         return (yield from self.start(new, strategy, children, servers))
+
+    def _find_open(self, key: ProjectKey, deadline: Deadline) -> Plan[Session | None]:
+        try:
+            record: Session = yield from self._router.ask_registry(FindRecord(key), deadline)
+        except SessionNotFoundError:
+            return None
+        return record
 
     def children(self, opened: OpenSession, own: Sequence[ChildSpec] = ()) -> tuple[ChildSpec, ...]:
         """Return the specs of what a session consists of, *own* children last."""

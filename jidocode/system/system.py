@@ -309,7 +309,7 @@ class SessionSystem(Application):
         self._system.carry_out(self._system.sessions.stop(session_id))
 
     def get_session(self, session_id: str) -> SessionHandle:
-        """Return the handle of an open session; raises as `stop_session`."""
+        """Return the handle of an open session, once it has started; raises as `stop_session`."""
         return self._handle(self.session_record(session_id))
 
     def session_record(self, session_id: str) -> Session:

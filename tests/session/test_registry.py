@@ -19,6 +19,7 @@ from jidocode.errors import (
     ProjectAlreadyOpenError,
     RateLimitedError,
     SessionNotFoundError,
+    StartFailedError,
 )
 from jidocode.otp import ActorRef, Killed, Response, Start
 from jidocode.otp.naming.messages import REGISTRY, ClaimName, RegisterName, ReportComplete
@@ -160,6 +161,40 @@ def test_a_stop_that_is_repeated_may_find_that_the_first_is_done(
     with pytest.raises(SessionNotFoundError):
         first.result()
     assert again.result() is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_session_that_is_being_started_is_found_once_it_is(
+    registry: FakeChild, start: StartSession, *, fails: bool
+) -> None:
+    """Whoever was forestalled looks for it, and is not told that there is none."""
+    session = start.session.record
+    questions = [
+        GetRecord(session.id),
+        FindRecord(project_key=session.project_key),
+        FindRecord(name=session.name),
+    ]
+    registry.cast(RegisterName(SESSIONS, ROOT, NEW))
+    registry.cast(ReportComplete(NEW))
+    registry.effects.clear()
+    started = registry.begin_call(start)
+    (sent,) = [effect for effect in registry.effects if isinstance(effect, SendRequest)]
+    calls = [registry.begin_call(question) for question in questions]
+    with pytest.raises(SessionNotFoundError):
+        registry.call(FindRecord(name="another"))
+    assert not any(call.done for call in calls)
+    if fails:
+        registry.info(Response(sent.token, None, StartFailedError(session.id, Killed(9))))
+        for call in (started, *calls):
+            with pytest.raises(StartFailedError if call is started else SessionNotFoundError):
+                call.result()
+    else:
+        name, ref = ("session", session.id), ActorRef("session", 1, 103)
+        registry.cast(ClaimName(name, NEW, ref.incarnation, start.session))
+        registry.cast(RegisterName(name, NEW, ref))
+        registry.info(Response(sent.token, ref, None))
+        assert started.result() == ref
+        assert [call.result() for call in calls] == [session] * len(calls)
 
 
 @pytest.mark.parametrize("wrong", [None, "no record", ActorRef("session", 1, 103)])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from colleagues import colleagues
 
-from jidocode import InvalidSessionError, SessionSystem
-from jidocode.errors import ProjectAlreadyOpenError
+from jidocode import CreationRate, InvalidSessionError, SessionSystem, SettingsOverrides
+from jidocode.errors import ProjectAlreadyOpenError, RateLimitedError
 from jidocode.testing import kill
 
 
@@ -104,6 +104,24 @@ def test_all_threads_get_the_same_one(
     assert len(ids) == 1
     assert known is None or ids == {known.id}
     assert len(system.list_sessions()) == 1
+
+
+def test_no_limit_keeps_anybody_from_what_another_one_opens(project: Path) -> None:
+    """The place is that of the session itself, and only one attempt opens it."""
+    rules: SettingsOverrides = {"max_sessions": 1, "creation_rate": CreationRate(1, 3600.0)}
+    with SessionSystem(**rules) as system:
+        start = threading.Barrier(6)
+
+        def open_it(_: int) -> str:
+            start.wait()
+            return system.open_session(project).id
+
+        with ThreadPoolExecutor(6) as pool:
+            assert len(set(pool.map(open_it, range(6)))) == 1
+        other = project.with_name("other")
+        other.mkdir()
+        with pytest.raises(RateLimitedError):
+            system.open_session(other)
 
 
 def test_all_processes_get_the_same_one(name: str, tmp_path: Path, project: Path) -> None:

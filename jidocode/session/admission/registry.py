@@ -143,7 +143,10 @@ class ProcessRegistry(RegistryServer):
             try:
                 result = self._answer_question(request, caller)
             except (SessionError, NoProcessError) as error:
-                self.refuse(caller, error)
+                if self._is_about_a_start(request):
+                    self._waiting.append((request, caller))
+                else:
+                    self.refuse(caller, error)
             else:
                 if isinstance(result, Reply):
                     self.reply(caller, result.value)
@@ -153,6 +156,7 @@ class ProcessRegistry(RegistryServer):
         match message:
             case Response(token=token) if token in self._starts:
                 self._on_start_response(message)
+                self._answer_waiting()
             case Response(token=token) if token in self._stops:
                 self._on_stop_response(message)
             case Down(token=token) if token in self._watched:
@@ -290,6 +294,20 @@ class ProcessRegistry(RegistryServer):
             raise SessionNotFoundError(session_id)
         return found.value
 
+    def _is_about_a_start(self, question: SessionQuestion) -> bool:
+        """Whether *question* looks for a session that is being started: it is answered after that.
+
+        Whoever was forestalled looks for it, and is not told that there is none.
+        """
+        match question:
+            case GetRecord():
+                return question.session_id in self._reservations
+            case FindRecord():
+                started = self._reservations.values()
+                return any(_is_wanted(opened.record, question) for opened in started)
+            case _:
+                return False
+
     def _records_by_age(self) -> list[Session]:
         records = [
             session.record
@@ -300,9 +318,13 @@ class ProcessRegistry(RegistryServer):
 
     def _find(self, wanted: FindRecord) -> Session:
         for record in self._records_by_age():
-            if wanted.project_key == record.project_key or wanted.name == record.name:
+            if _is_wanted(record, wanted):
                 return record
         raise SessionNotFoundError("with that project" if wanted.name is None else "with that name")
+
+
+def _is_wanted(record: Session, wanted: FindRecord) -> bool:
+    return wanted.project_key == record.project_key or wanted.name == record.name
 
 
 def _is_bad(opened: OpenSession) -> bool:

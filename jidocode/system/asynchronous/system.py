@@ -228,7 +228,7 @@ class AsyncSessionSystem(AsyncApplication):
         await self._carry_out(self._system.sessions.stop(session_id))
 
     async def get_session(self, session_id: str) -> AsyncSessionHandle:
-        """Return the handle of an open session; raises as `stop_session`."""
+        """Return the handle of an open session, once it has started; raises as `stop_session`."""
         return self._handle(await self.session_record(session_id))
 
     async def session_record(self, session_id: str) -> Session:
