@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 from jidocode import (
@@ -24,7 +25,19 @@ from jidocode import (
 SCRIPTED = ModelSpec("scripted_models:ScriptedModel")
 """The spec of the model below."""
 
-WORDS = {"say", "burst", "think", "call", "wait", "crash", "break", "echo", "again", "busy"}
+WORDS = {
+    "say",
+    "burst",
+    "think",
+    "call",
+    "wait",
+    "until",
+    "crash",
+    "break",
+    "echo",
+    "again",
+    "busy",
+}
 
 
 class ScriptedModel:
@@ -32,10 +45,10 @@ class ScriptedModel:
 
     Each line is a piece: `say TEXT`, `think TEXT`, `call NAME ARGUMENTS`; `burst TEXT`, as `say`,
     but together with what follows, as a server's last packet has it; `wait`, for ever;
-    `break`, for an answer that breaks off; `crash`, for a process that does; `echo`, for the
-    request; `busy`, for a server that answers only if it is asked again. After results of tools
-    it says how many there are, unless it is to repeat the calls: `again`. To what is no
-    script it says `hm`.
+    `until PATH`, for a file; `break`, for an answer that breaks off; `crash`, for a process that
+    does; `echo`, for the request; `busy`, for a server that answers only if it is asked again.
+    After results of tools it says how many there are, unless it is to repeat the calls: `again`.
+    To what is no script it says `hm`.
     """
 
     def __init__(self, *, hint: str = "", model: str = "") -> None:
@@ -76,6 +89,9 @@ class ScriptedModel:
                     calls += 1
                 case "wait":
                     await asyncio.Event().wait()
+                case "until":
+                    while not Path(rest).exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
+                        await asyncio.sleep(0.01)
                 case "crash":
                     await asyncio.sleep(0.2)
                     os._exit(3)

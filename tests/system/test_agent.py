@@ -35,6 +35,7 @@ from jidocode import (
     SessionHandle,
     SessionSystem,
     Stop,
+    StreamChunk,
     TextBlock,
     TextDelta,
     Todo,
@@ -47,6 +48,7 @@ from jidocode import (
     TurnHandle,
     TurnOutcome,
     allow_all,
+    testing,
 )
 from jidocode.session.idle import HowIdle
 from jidocode.testing import eventually
@@ -528,6 +530,28 @@ def test_whoever_else_dies_the_turn_ends_and_the_next_one_works(
         eventually(lambda: session.agent.prompt("say on").result().ok)
         roles = [each["role"] for each in history_of(session)]
         assert roles[:3] == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize("then", ["say two", "call read_file {}", "think hm"])
+def test_an_answer_whose_state_was_restarted_beneath_it_is_interrupted(
+    tmp_path: Path, project: Path, then: str
+) -> None:
+    """The agent outlives it, and has nothing to go on with: State has ended the message."""
+    with SessionSystem(
+        policy=allow_all, model=SCRIPTED, state_dir=tmp_path / "state", strategy="one_for_one"
+    ) as system:
+        session = system.create_session(project)
+        turn = session.agent.prompt(f"say one\nuntil {tmp_path / 'go'}\n{then}")
+        with session.state.subscribe(from_seq=1) as changes:
+            next(change for change in changes if isinstance(change, StreamChunk))
+        down = testing.kill(system, session, "state")
+        testing.wait_for_restart(system, session, "state", after=down.ref)
+        (tmp_path / "go").touch()
+
+        assert turn.result().outcome is TurnOutcome.INTERRUPTED
+        assert session.state.messages(last=1)[0].status == "interrupted"
+        assert session.agent.prompt("say on").result().ok
+        history_of(session)
 
 
 def test_a_session_that_stops_ends_its_turn(session: SessionHandle) -> None:

@@ -192,8 +192,8 @@ class RunningTurn:
             return await self._carry_out()
         except _FAILURES as error:
             log.warning("a turn was broken off: {}", error)
+            gone = isinstance(error, CallError) or await self._is_ended_by_state()
             await self._abandon()
-            gone = isinstance(error, CallError)
             return self.result(TurnOutcome.INTERRUPTED if gone else TurnOutcome.FAILED, error)
         finally:
             if clock is not None:
@@ -350,6 +350,13 @@ class RunningTurn:
                 settled = await self._state.tool_call(call.id)
             if settled is not None and settled.result is not None:
                 self.parts.add(settled.result)
+
+    async def _is_ended_by_state(self) -> bool:
+        """Whether the answer was broken off by the end of a State, of which nobody has told."""
+        try:
+            return self._writer is not None and await self._writer.is_ended_by_state()
+        except _FAILURES:
+            return True
 
     async def _abandon(self) -> None:
         await self._stop_model()

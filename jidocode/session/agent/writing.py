@@ -136,6 +136,12 @@ class MessageWriter:
     async def _append(self, block: ReasoningBlock | ToolUseBlock) -> None:
         self._length = await self._state.append_block(self.message_id, block, offset=self._length)
 
+    async def is_ended_by_state(self) -> bool:
+        """Whether the State was restarted meanwhile: it has ended the message, or knows of none."""
+        if not self._began:
+            return False
+        return all(stream.id != self.message_id for stream in await self._state.streams())
+
     async def abandon(self) -> None:
         """End it as interrupted, if it has begun and can be ended."""
         self._hurry.set()
