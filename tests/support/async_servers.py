@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -89,6 +90,11 @@ class Desk(AsyncGenServer):
                     return Reply(await self.call(target, request, timeout=timeout))
                 except Exception as error:  # noqa: BLE001 - whatever it is
                     return Refuse(error)
+            case ("give up", target, request, float() as seconds):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self.call(target, request)
+                return Reply(None)
             case ("gather", target, int() as count):
                 calls = (self.call(target, ("echo", number)) for number in range(count))
                 return Reply(await asyncio.gather(*calls))

@@ -97,6 +97,14 @@ def test_a_coroutine_asks_others(app: Application) -> None:
         app.call(A, ("call", W, "abort", 5.0))
 
 
+def test_an_answer_that_nobody_awaits_any_more_is_dropped(app: Application) -> None:
+    """The server is not told of it: who was cancelled over a call is the only one that it is for."""
+    app.call(A, ("give up", B, ("wait", "late"), 0.05))
+    app.call(B, ("open", "late"))
+    assert app.call(A, ("call", B, ("echo", 1), 5.0)) == 1
+    assert app.call(A, "seen") == []
+
+
 def test_what_is_announced_is_heard_while_a_coroutine_runs(app: Application) -> None:
     """In its order."""
     events = app.events()

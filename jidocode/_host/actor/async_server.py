@@ -246,11 +246,9 @@ class _Carrier(GenServer):
         future: asyncio.Future[Any] = self._loop.create_future()
         with self._sending:
             token = self.send_request(target, request, timeout=seconds)
+            # It stays there until the answer comes, which is dropped if nobody awaits it any more.
             self._futures[token] = future
-        try:
-            return await future
-        finally:
-            self._futures.pop(token, None)
+        return await future
 
     async def have_done(self, job: Callable[[], object]) -> object:
         """Have another thread do *job*, in which it may wait: the main one, if that waits here."""
