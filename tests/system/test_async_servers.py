@@ -98,7 +98,7 @@ def test_a_coroutine_asks_others(app: Application) -> None:
 
 
 def test_an_answer_that_nobody_awaits_any_more_is_dropped(app: Application) -> None:
-    """The server is not told of it: who was cancelled over a call is the only one that it is for."""
+    """Nor is the server told of it: it is for whoever was cancelled over his call."""
     app.call(A, ("give up", B, ("wait", "late"), 0.05))
     app.call(B, ("open", "late"))
     assert app.call(A, ("call", B, ("echo", 1), 5.0)) == 1
