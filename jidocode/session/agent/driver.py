@@ -30,6 +30,7 @@ from jidocode.errors import (
     CallTimeoutError,
     HostError,
     JidocodeError,
+    NoProcessError,
     RegistryNotRunningError,
     SessionNotFoundError,
     ToolCallRunningError,
@@ -202,17 +203,22 @@ class TurnDriver:
             told = None
         return TurnResult(outcome=outcome, text=self._text, usage=self._usage, error=told)
 
-    def _drive(self) -> TurnResult:
+    def _drive(self, more: int = 2) -> TurnResult:
+        """Return how the turn ends; begin it *more* times if its agent ends before that has."""
         try:
             return self._follow()
-        except ActorExitedError as error:
+        except (ActorExitedError, NoProcessError) as error:
             # One that was about to be ended with the others has got it, and done nothing but say
-            # that it lives: what it does first of all has an id, and is there once. One that is
-            # ended otherwise once it lives may be so over its model, and the next one would, too.
-            is_ended_over_it = self._is_heard and error.reason != SHUTDOWN
-            if self.progress.accepted or self._cancelled_at is not None or is_ended_over_it:
+            # that it lives, or find no State any more: what it does first of all has an id, and
+            # is there once. One that is ended otherwise once it lives may be so over its model,
+            # and the next one would, too.
+            # Whoever begins again may meet the same one that is about to be ended.
+            has_died = isinstance(error, ActorExitedError)
+            is_ended_over_it = has_died and self._is_heard and error.reason != SHUTDOWN
+            is_unwanted = self.progress.accepted or self._cancelled_at is not None
+            if is_unwanted or is_ended_over_it or not more:
                 raise
-            return self._follow()
+            return self._drive(more - 1)
 
     def _follow(self) -> TurnResult:
         with self._way.open(self._request) as stream:

@@ -8,8 +8,8 @@ from typing import Any, Self, cast
 
 import pytest
 
-from jidocode.base.exits import Killed
-from jidocode.errors import ActorExitedError
+from jidocode.base.exits import SHUTDOWN, Killed
+from jidocode.errors import ActorExitedError, NoProcessError
 from jidocode.session.agent.driver import SIDE_BY_SIDE, TurnDriver, WayToAgent
 from jidocode.session.agent.handle import TurnProgress
 from jidocode.session.agent.message import CalledTool
@@ -100,6 +100,23 @@ class CancelledAgent(DyingAgent):
         self.gate.set()  # the call is made
 
 
+class EndedAgent(DyingAgent):
+    """One that is ended before the turn has begun, as many times as there are errors."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(Began(cast("Any", None)))
+        self.errors = list(errors)
+
+    def parts(self, _seconds: float) -> Iterator[tuple[TurnPart, ...] | None]:
+        yield ()
+        if self.errors:
+            raise self.errors.pop(0)
+        yield self._parts
+
+    def result(self) -> TurnResult:
+        return TurnResult(outcome=TurnOutcome.END)
+
+
 def driven(*parts: TurnPart) -> TurnResult:
     """Return the result of a turn of which these *parts* come, and then no more."""
     return result_of(DyingAgent(Began(cast("Any", None)), *parts))
@@ -159,6 +176,28 @@ def test_calls_have_no_more_threads_than_are_made_at_once() -> None:
     for each in threads:
         each.join(20)
     assert len(way.begun) <= SIDE_BY_SIDE
+
+
+ENDED = ActorExitedError("agent", SHUTDOWN)
+NO_STATE = NoProcessError("state")
+KILLED = ActorExitedError("agent", Killed(9))
+
+
+@pytest.mark.parametrize("errors", [[ENDED], [NO_STATE], [NO_STATE, ENDED]])
+def test_a_turn_is_begun_again_whose_agent_is_ended_with_the_others(
+    errors: list[Exception],
+) -> None:
+    """It may have found that the State is gone already."""
+    result = progress_of(EndedAgent(*errors)).look_result()
+    assert result is not None
+    assert result.ok
+
+
+@pytest.mark.parametrize("errors", [[KILLED], [NO_STATE] * 3])
+def test_a_turn_is_begun_again_within_bounds(errors: list[Exception]) -> None:
+    """And not at all if its agent may have died over it."""
+    with pytest.raises(type(errors[0])):
+        progress_of(EndedAgent(*errors))
 
 
 def test_a_result_is_shown_once() -> None:
