@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,18 @@ def attach(name: str, *, read_only: bool = True) -> SessionSystem:
     return SessionSystem.attach(name, read_only=read_only)
 
 
+def system_with(session_id: str) -> str | None:
+    """Return the name of the system in which a session is open; None if none with a name has it."""
+    from jidocode._host.attach.place import names
+    from jidocode.errors import JidocodeError
+
+    for name in names():
+        with suppress(JidocodeError), attach(name) as system:  # who does not answer is passed over
+            if system.session_running(session_id):
+                return name
+    return None
+
+
 def open_session(system: SessionSystem, word: str) -> SessionHandle:
     """Return the open session whose id, or else name, is *word*."""
     return system.get_session(_choose(word, lambda: [_open_ids(system, word)], " is open"))
@@ -187,7 +200,7 @@ def explain_end(system: SessionSystem, name: str) -> bool:
 def sentence(error: Exception) -> str | None:
     """Return what is said of *error*; None of one that is a fault of ours, or a closed pipe."""
     from jidocode.base.text import line
-    from jidocode.errors import JidocodeError
+    from jidocode.errors import JidocodeError, ProjectAlreadyOpenError
 
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
@@ -195,6 +208,9 @@ def sentence(error: Exception) -> str | None:
             return f"it needs {package}: pip install 'jidocode[{_EXTRAS[package]}]'"
         if package != "jidocode":
             return line(f"{error}: pip install --upgrade 'jidocode[cli]'")
+    if isinstance(error, ProjectAlreadyOpenError) and error.pid is not None:
+        name = system_with(error.session_id)
+        return error.message if name is None else f"{error.message}: that is system {name}"
     if isinstance(error, JidocodeError):
         return error.message
     if isinstance(error, OSError) and error.errno != errno.EPIPE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from jidocode.cli.options import (
     resumable_id,
     session_argument,
     system_option,
+    system_with,
 )
 
 if TYPE_CHECKING:
@@ -214,17 +214,13 @@ def delete(sessions: Sequence[str], config: Path | None) -> None:
 
 def _where_open(session_id: str) -> str | None:
     """Say in which system a session is open, and how to end it; None if in none with a name."""
-    from jidocode._host.attach.place import names
-    from jidocode.errors import JidocodeError
-
-    for name in names():
-        with suppress(JidocodeError), attach(name) as system:  # who does not answer is passed over
-            if system.session_running(session_id):
-                return (
-                    f"session {session_id} is open in system {name}: "
-                    f"`jidocode sessions stop {session_id} --system {name}` ends it"
-                )
-    return None
+    name = system_with(session_id)
+    if name is None:
+        return None
+    return (
+        f"session {session_id} is open in system {name}: "
+        f"`jidocode sessions stop {session_id} --system {name}` ends it"
+    )
 
 
 def _fail(problems: Sequence[str]) -> None:

@@ -125,6 +125,13 @@ def test_an_open_one_is_resumed_in_a_system_and_never_pruned(
     attached.stop_session(closed[0])
 
 
+def test_where_a_project_is_open_is_said(served: str, opened: SessionHandle, project: Path) -> None:
+    """To whoever has a system of his own for it, and could go on there."""
+    said = jidocode("mcp", str(project), status=1)
+    assert said.endswith(f": that is system {served}\n")
+    assert opened.id in said
+
+
 def test_one_is_stopped_and_can_be_resumed(
     served: str, attached: SessionSystem, opened: SessionHandle
 ) -> None:
