@@ -221,7 +221,7 @@ class Sessions:
 
     def _find_open(self, key: ProjectKey, deadline: Deadline) -> Plan[Session | None]:
         try:
-            record: Session = yield from self._router.ask_registry(FindRecord(key), deadline)
+            record: Session = yield from self._ask_for(FindRecord(key), deadline)
         except SessionNotFoundError:
             return None
         return record
@@ -324,7 +324,16 @@ class Sessions:
     def record(self, session_id: str) -> Plan[Session]:
         """Return the record of an open session; see `SessionSystem.session_record`."""
         request = GetRecord(validate_session_id(session_id))
-        record: Session = yield from self._router.ask_registry(request)
+        record: Session = yield from self._ask_for(request)
+        return record
+
+    def _ask_for(
+        self, request: GetRecord | FindRecord, deadline: Deadline | None = None
+    ) -> Plan[Session]:
+        """Ask for the record of one session; if that is being started, the answer waits for it."""
+        record: Session = yield from self._router.ask_registry(
+            request, deadline, target="the registry, or the start of the session,"
+        )
         return record
 
     def records(self) -> Plan[list[Session]]:
@@ -339,7 +348,7 @@ class Sessions:
         key = None if path is None else locate_project(path)[1]
         request = FindRecord(key, None if name is None else validate_name(name))
         try:
-            record: Session = yield from self._router.ask_registry(request)
+            record: Session = yield from self._ask_for(request)
         except SessionNotFoundError:
             others = yield from self.records()
             if name is None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from colleagues import colleagues
+from servers import worker
 
-from jidocode import CreationRate, InvalidSessionError, SessionSystem, SettingsOverrides
-from jidocode.errors import ProjectAlreadyOpenError, RateLimitedError
-from jidocode.testing import kill
+from jidocode import CreationRate, InvalidSessionError, Session, SessionSystem, SettingsOverrides
+from jidocode.errors import CallTimeoutError, ProjectAlreadyOpenError, RateLimitedError
+from jidocode.testing import eventually, kill
 
 
 def test_it_is_the_open_one_else_the_last_one_else_a_new_one(
@@ -44,6 +45,24 @@ def test_the_folder_counts_and_not_its_path(system: SessionSystem, project: Path
     assert resumed.id == first.id
     assert resumed.session.project_path == str(moved)
     assert other.id != first.id
+
+
+def test_whoever_looks_for_a_session_waits_for_its_start(project: Path, tmp_path: Path) -> None:
+    """Within his time; the error says what has taken it."""
+    latch, log = tmp_path / "latch", tmp_path / "log"
+    child = worker("worker", log, f"latch {latch}")
+    with SessionSystem(call_timeout=1.0) as system, ThreadPoolExecutor() as pool:
+        session = Session.new(project_path=project)
+        starting = pool.submit(system.start_session, session, children=[child])
+        eventually(log.exists)
+        with pytest.raises(CallTimeoutError, match="the start of the session"):
+            system.get_session(session.id)
+        with pytest.raises(CallTimeoutError, match="the start of the session"):
+            system.find_session(path=project)
+        assert system.list_sessions() == []
+        latch.touch()
+        assert isinstance(starting.exception(), CallTimeoutError)  # it was not there in time either
+        assert system.get_session(session.id).call("worker", ("echo", 1)) == 1
 
 
 def test_a_system_without_journals_has_it_too(project: Path) -> None:
