@@ -210,11 +210,10 @@ class TurnDriver:
         except (ActorExitedError, NoProcessError) as error:
             # One that was about to be ended with the others has got it, and done nothing but say
             # that it lives, or find no State any more: what it does first of all has an id, and
-            # is there once. One that is ended otherwise once it lives may be so over its model,
-            # and the next one would, too.
-            # Whoever begins again may meet the same one that is about to be ended.
-            has_died = isinstance(error, ActorExitedError)
-            is_ended_over_it = has_died and self._is_heard and error.reason != SHUTDOWN
+            # is there once. Whoever begins again may meet the same one again. One that is ended
+            # otherwise once it lives may be so over its model, and the next one would, too.
+            is_killed = isinstance(error, ActorExitedError) and error.reason != SHUTDOWN
+            is_ended_over_it = is_killed and self._is_heard
             is_unwanted = self.progress.accepted or self._cancelled_at is not None
             if is_unwanted or is_ended_over_it or not more:
                 raise
