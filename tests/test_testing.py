@@ -152,6 +152,13 @@ def test_whoever_does_not_use_the_plugin_pays_for_nothing_else(tmp_path: Path) -
     assert not any(name.startswith("jidocode") for name in without_it)
 
 
+def test_jidocode_is_imported_in_tests_as_elsewhere() -> None:
+    """And not parsed by pytest, in whatever thread needs a module first."""
+    spec = importlib.import_module("jidocode.system.system").__spec__
+    assert spec is not None
+    assert type(spec.loader).__name__ == "SourceFileLoader"
+
+
 def test_without_pytest_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not before the module itself is imported."""
     monkeypatch.setitem(sys.modules, "pytest", None)

@@ -55,6 +55,18 @@ else:
     __all__ += ["session_system"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Have jidocode be imported while tests run as it is elsewhere.
+
+    pytest rewrites the assertions of every package that has a plugin, and parses each module for
+    that in whatever thread imports it. On Python 3.11 two threads that parse at once may fail
+    (CPython gh-106905), and there are no assertions here that a test could show.
+    """
+    hook = getattr(early_config.pluginmanager, "rewrite_hook", None)
+    getattr(hook, "_must_rewrite", set[str]()).discard("jidocode")
+
+
 @pytest.fixture
 def session_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionSystem]:
     """A running system with default settings and a state directory of its own.
