@@ -22,7 +22,13 @@ from jidocode.errors import (
     StartFailedError,
 )
 from jidocode.otp import ActorRef, Killed, Response, Start
-from jidocode.otp.naming.messages import REGISTRY, ClaimName, RegisterName, ReportComplete
+from jidocode.otp.naming.messages import (
+    REGISTRY,
+    ClaimName,
+    RegisterName,
+    ReleaseName,
+    ReportComplete,
+)
 from jidocode.otp.server.machine import SendRequest
 from jidocode.otp.supervision.events import ChildExited
 from jidocode.otp.supervision.management import StartChild, TerminateChild
@@ -195,6 +201,52 @@ def test_a_session_that_is_being_started_is_found_once_it_is(
         registry.info(Response(sent.token, ref, None))
         assert started.result() == ref
         assert [call.result() for call in calls] == [session] * len(calls)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_session_whose_start_another_registry_was_asked_for_is_found_once_it_is(
+    registry: FakeChild, start: StartSession, *, fails: bool
+) -> None:
+    """Or one that is restarted: its supervisor has its name, and no process yet."""
+    session = start.session.record
+    name, ref = ("session", session.id), ActorRef("session", 1, 103)
+    for news in (
+        RegisterName(SESSIONS, ROOT, NEW),
+        ClaimName(name, NEW, ref.incarnation, start.session),
+        ReportComplete(NEW),
+    ):
+        registry.cast(news)
+    call = registry.begin_call(GetRecord(session.id))
+    assert not call.done
+    if fails:
+        registry.cast(ReleaseName(name, NEW))
+        with pytest.raises(SessionNotFoundError):
+            call.result()
+    else:
+        registry.cast(RegisterName(name, NEW, ref))
+        assert call.result() == session
+
+
+def test_whoever_asks_is_answered_however_many_wait(
+    registry: FakeChild, start: StartSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those are not looked at again before there is news."""
+    looked: list[FindRecord] = []
+    find = ProcessRegistry._find
+
+    def look(self: ProcessRegistry, wanted: FindRecord) -> Session:
+        looked.append(wanted)
+        return find(self, wanted)
+
+    monkeypatch.setattr(ProcessRegistry, "_find", look)
+    registry.cast(RegisterName(SESSIONS, ROOT, NEW))
+    registry.cast(ReportComplete(NEW))
+    registry.begin_call(start)
+    question = FindRecord(name=start.session.record.name)
+    calls = [registry.begin_call(question) for _ in range(100)]
+    assert registry.call(ListRecords()) == []
+    assert len(looked) == len(calls)
+    assert not any(call.done for call in calls)
 
 
 @pytest.mark.parametrize("wrong", [None, "no record", ActorRef("session", 1, 103)])

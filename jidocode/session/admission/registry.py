@@ -27,7 +27,14 @@ from jidocode.errors import (
     SessionLimitError,
     SessionNotFoundError,
 )
-from jidocode.otp.naming.messages import REGISTRY, ClaimName, Live, NotFound, OneLife
+from jidocode.otp.naming.messages import (
+    REGISTRY,
+    ClaimName,
+    Live,
+    NotFound,
+    OneLife,
+    Restarting,
+)
 from jidocode.otp.naming.server import LOOK_SECONDS, RegistryServer
 from jidocode.otp.naming.table import Entry
 from jidocode.otp.seconds import INFINITY
@@ -89,8 +96,10 @@ class ProcessRegistry(RegistryServer):
             except RateLimitedError as error:
                 self.announce(SessionRefused(error))
                 return Refuse(error)
-        self._waiting.append((request, caller))
-        self._answer_waiting()
+        if self._is_rebuilding():
+            self._waiting.append((request, caller))
+        else:  # it alone: for those that wait there is no news, and they may be many
+            self._answer_or_keep(request, caller)
         return NoReply()
 
     def _answer_question(self, request: SessionQuestion, caller: Caller) -> Reply | NoReply:
@@ -140,16 +149,19 @@ class ProcessRegistry(RegistryServer):
             return
         waiting, self._waiting = self._waiting, []
         for request, caller in waiting:
-            try:
-                result = self._answer_question(request, caller)
-            except (SessionError, NoProcessError) as error:
-                if self._is_about_a_start(request):
-                    self._waiting.append((request, caller))
-                else:
-                    self.refuse(caller, error)
+            self._answer_or_keep(request, caller)
+
+    def _answer_or_keep(self, request: SessionQuestion, caller: Caller) -> None:
+        try:
+            result = self._answer_question(request, caller)
+        except (SessionError, NoProcessError) as error:
+            if self._is_about_a_start(request):
+                self._waiting.append((request, caller))
             else:
-                if isinstance(result, Reply):
-                    self.reply(caller, result.value)
+                self.refuse(caller, error)
+        else:
+            if isinstance(result, Reply):
+                self.reply(caller, result.value)
 
     def handle_info(self, message: Any) -> Result:
         """Take in how the start or stop of a session went."""
@@ -297,11 +309,14 @@ class ProcessRegistry(RegistryServer):
     def _is_about_a_start(self, question: SessionQuestion) -> bool:
         """Whether *question* looks for a session that is being started: it is answered after that.
 
-        Whoever was forestalled looks for it, and is not told that there is none.
+        Whoever was forestalled looks for it, and is not told that there is none. The one who has
+        it started may have asked a registry before this one, or be its supervisor, again.
         """
         match question:
             case GetRecord():
-                return question.session_id in self._reservations
+                session_id = question.session_id
+                found = self.table.lookup(("session", session_id))
+                return isinstance(found, Restarting) or session_id in self._reservations
             case FindRecord():
                 started = self._reservations.values()
                 return any(_is_wanted(opened.record, question) for opened in started)
