@@ -12,7 +12,7 @@ from typing import cast
 from attrs import fields
 
 from jidocode.base import log
-from jidocode.base.text import line, raised_at
+from jidocode.base.text import clip, line, quote, raised_at
 from jidocode.errors import ModelError, ModelInterruptedError
 from jidocode.session.agent.model import (
     MOST_CALLS,
@@ -98,6 +98,23 @@ class _Count:
             raise ModelInterruptedError(f"more than {MOST_DELTAS} pieces came")
 
 
+def _told(error: ModelError) -> ModelError:
+    """Return *error*, of whatever class, as one of those that any process can read.
+
+    A model's own class may be none that whoever prompts can import, or that can be pickled.
+    """
+    kind: type[ModelError] = next(
+        each for each in type(error).__mro__ if each.__module__ == ModelError.__module__
+    )
+    said = ("problem", "status", "retry_after")
+    problem, status, wait = (getattr(error, name, None) for name in said)
+    return kind(
+        clip(problem) if type(problem) is str else quote(problem),
+        int(status) if isinstance(status, int) else None,
+        wait if type(wait) in (int, float) else None,
+    )
+
+
 def _begun(stream: object) -> AsyncGenerator[object, None]:
     """Return *stream*, which is what a model has returned.
 
@@ -147,7 +164,7 @@ async def ask_model(
             if not has_stopped:
                 failure = ModelInterruptedError("it ended without a Stop")
         except ModelError as error:
-            failure = error
+            failure = _told(error)
         except Exception as error:  # noqa: BLE001 - one of somebody else's may raise anything
             # Its message is left out: it may quote the request, and the key.
             log.warning("the model raised {}", raised_at(error))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, cast
 
 import pytest
 
 from jidocode.base import log
-from jidocode.errors import ModelError, ModelInterruptedError
+from jidocode.errors import ModelError, ModelInterruptedError, ModelUnavailableError
 from jidocode.session.agent.asking import ask_model
 from jidocode.session.agent.model import Delta, Model, ModelRequest, Stop, StopReason, TextDelta
-from jidocode.session.agent.retrying import RetryRules
+from jidocode.session.agent.retrying import ModelRetry, RetryRules
 
 SECRET = "sk-very-secret"  # noqa: S105 - nobody's
 
@@ -139,3 +140,52 @@ def test_a_stream_that_is_none_says_what_was_expected(
     )
     assert lines == []
     assert not recwarn.list  # of a coroutine that nobody has awaited
+
+
+class _AwayError(ModelUnavailableError):
+    """One of a model's own: it is made of something else than it says, and has no words."""
+
+    kind = "away"
+
+    def __init__(self, host: str, problem: object) -> None:
+        super().__init__(f"{host} is away", 503, 0.0)
+        self.problem = cast("Any", problem)
+
+    def __str__(self) -> str:
+        raise ValueError(SECRET)
+
+
+@pytest.mark.parametrize("problem", ["it is away", "x" * 1_000_000, lambda: 1, None])
+def test_what_a_model_raises_of_its_own_any_process_can_read(problem: object) -> None:
+    """The app may not have its class, and what does not arrive would end the turn."""
+
+    def fail() -> None:
+        raise _AwayError("example.com", problem)
+
+    class Away:
+        async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
+            del request
+            fail()
+            yield TextDelta("so")
+
+        async def aclose(self) -> None:
+            pass
+
+    told: list[ModelRetry | ModelError] = []
+
+    async def ask() -> None:
+        rules = RetryRules(attempts=2, first_wait=0.0)
+        try:
+            async for _ in ask_model(Away(), ModelRequest(messages=[]), rules, told.append):
+                pass
+        except ModelError as error:
+            told.append(error)
+
+    asyncio.run(ask())
+    retry, error = told
+    assert isinstance(retry, ModelRetry)
+    for each in (retry.error, error):
+        assert type(each) is ModelUnavailableError
+        assert (each.status, each.retry_after) == (503, 0.0)
+        assert len(pickle.dumps(each)) < 100_000
+        assert str(each).startswith("the model cannot answer now: ")
