@@ -362,11 +362,8 @@ class Sessions:
 
     def is_open(self, session_id: str) -> Plan[bool]:
         """Whether a session with that id is open; see `SessionSystem.session_running`."""
-        try:
-            yield from self.record(session_id)
-        except SessionNotFoundError:
-            return False
-        return True
+        name = ("session", validate_session_id(session_id))
+        return (yield from self._router.look_up(name)) is not None
 
     # Sessions that are not open
 

@@ -60,6 +60,7 @@ def test_whoever_looks_for_a_session_waits_for_its_start(project: Path, tmp_path
         with pytest.raises(CallTimeoutError, match="the start of the session"):
             system.find_session(path=project)
         assert system.list_sessions() == []
+        assert not system.session_running(session.id)
         latch.touch()
         assert isinstance(starting.exception(), CallTimeoutError)  # it was not there in time either
         assert system.get_session(session.id).call("worker", ("echo", 1)) == 1

@@ -14,6 +14,7 @@ import inspect
 import logging
 import os
 import ssl
+from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
@@ -304,7 +305,9 @@ class OpenAIModel:
     def _secrets(self) -> list[str]:
         """What no error may quote."""
         headers = [each for each in self._headers.values() if len(each) >= SHORTEST_SECRET]
-        return [*headers, self._client.base_url.password, *self._keys]
+        url = self._client.base_url
+        basic = b64encode(f"{url.username}:{url.password}".encode()).decode("ascii")
+        return [*headers, url.password, *([basic] if url.password else []), *self._keys]
 
     def _sorted(self, error: Exception) -> ModelError | Stop:
         cause: BaseException = error

@@ -8,6 +8,7 @@ import itertools
 import logging
 import pickle
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -187,6 +188,26 @@ def test_a_server_that_nobody_is_at_is_asked_again() -> None:
     told = asyncio.run(run())
     assert type(told.error) is ModelUnavailableError
     assert "127.0.0.1 cannot be reached" in str(told.error)
+    assert SECRET not in str(told.error)
+
+
+def test_what_stands_in_the_address_is_not_quoted() -> None:
+    """As the header that it is sent in, either."""
+    basic = b64encode(f"me:{SECRET}".encode()).decode()
+
+    async def run() -> tuple[Told, str]:
+        answer = status(401, {"error": {"message": f"who is {basic}, or {SECRET}?"}})
+        async with ModelServer([answer]) as server:
+            url = server.url.replace("http://", f"http://me:{SECRET}@")
+            model = OpenAIModel("m", base_url=url, api_key="of nobody")
+            told = await told_by(model)
+            await model.aclose()
+            return told, server.asked[0].headers["authorization"]
+
+    told, sent = asyncio.run(run())
+    assert sent == f"Basic {basic}"
+    assert "who is" in str(told.error)
+    assert basic not in str(told.error)
     assert SECRET not in str(told.error)
 
 
