@@ -150,27 +150,33 @@ class Router:
             else:  # a new registry has not been told yet
                 yield AwaitName(name, deadline, lambda: not self._directory.is_expected(name))
 
-    def look_up(self, target: Name | Via) -> Plan[ActorRef | None]:
+    def look_up(
+        self, target: Name | Via, deadline: Deadline | None = None
+    ) -> Plan[ActorRef | None]:
         """Return what the registry has under *target* now; None while that is restarted.
 
         None also while the registry of a `Via` is: the next one knows nobody yet.
         """
         if isinstance(target, Via):
             require_target(target)
-            return (yield from self._look_up_registered(target))
+            return (yield from self._look_up_registered(target, deadline))
         require_name(target)
-        found = yield from self.ask_registry(LookUp(target))
+        found = yield from self.ask_registry(LookUp(target), deadline)
         return found.ref if isinstance(found, Live) else None
 
-    def _look_up_registered(self, via: Via) -> Plan[ActorRef | None]:
+    def _look_up_registered(self, via: Via, deadline: Deadline | None) -> Plan[ActorRef | None]:
         registry = via.registry
         if not isinstance(registry, ActorRef):
-            running = yield from self.look_up(registry)
+            running = yield from self.look_up(registry, deadline)
             if running is None:
                 return None
             registry = running
         try:
-            return (yield from self._find_registered(Via(registry, via.key), self.deadline()))
+            return (
+                yield from self._find_registered(
+                    Via(registry, via.key), deadline or self.deadline()
+                )
+            )
         except (NoProcessError, ActorExitedError):
             return None
 
@@ -249,13 +255,15 @@ class Router:
             return True
         return directory.is_expected(name) or directory.is_expected(ROOT)
 
-    def runs(self, name: Name, deadline: Deadline) -> Plan[bool]:
-        """Return whether a process runs under *name*."""
-        if self._directory.find_living(name) is not None:
-            return True
-        # Of what has just been started, the registry knows, and this app may hear of it later.
-        found = yield from self.ask_registry(LookUp(name), deadline)
-        return isinstance(found, Live)
+    def running(
+        self, target: Name | Via, deadline: Deadline | None = None
+    ) -> Plan[ActorRef | None]:
+        """Return the process under *target* as `look_up`, which is done only if none is known."""
+        ref = None if isinstance(target, Via) else self._directory.find_living(target)
+        if ref is None:
+            # What has just been started the registry knows, and this app may hear of it later.
+            ref = yield from self.look_up(target, deadline)
+        return ref
 
     # What a tree calls its processes
 

@@ -18,7 +18,7 @@ from jidocode._host.deadline import Deadline
 from jidocode._host.descriptors import open_process, signal_all
 from jidocode.base.exits import ExitReason, NoProcess
 from jidocode.base.faults import require_sound
-from jidocode.base.refs import ActorRef, Target, Via, require_target
+from jidocode.base.refs import ActorRef, Target, require_target
 from jidocode.base.stepwise import carry_out
 from jidocode.base.stop import Stop, Stopped
 from jidocode.base.text import quote
@@ -212,14 +212,12 @@ class RunningTree:
     def _sending(self, target: Target, message: wire.Cast | wire.Info) -> Plan[None]:
         require_target(target)
         self.client.check()
+        ref: ActorRef | None = None
         if isinstance(target, ActorRef):
-            ref: ActorRef | None = target
+            ref = target
         else:
-            ref = None if isinstance(target, Via) else self.client.directory.find_living(target)
-            if ref is None:
-                # What has just been started the registry knows, and this app may hear of it later.
-                with contextlib.suppress(CallError):
-                    ref = yield from self.router.look_up(target)
+            with contextlib.suppress(CallError):
+                ref = yield from self.router.running(target)
         if ref is not None:
             self.client.send(ref, message)
 

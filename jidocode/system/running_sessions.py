@@ -173,9 +173,7 @@ class RunningSystem(RunningTree):
         name = process_name(AGENT, session_id)
 
         def end_agent() -> Plan[None]:
-            agent = self.client.directory.find_living(name)
-            if agent is None:  # it has just been started, or is gone
-                agent = yield from self.router.look_up(name)
+            agent = yield from self.router.running(name)
             if agent is not None:
                 log.warning("an agent gives no sign of life for {:g} s, and is ended", PATIENCE)
                 self.kill(agent)

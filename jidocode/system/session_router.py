@@ -61,12 +61,11 @@ class SessionRouter(Router):
         kind, session_id = name
         if not is_session_id(session_id):
             return (yield from super().missing_error(name, deadline))
-        has_ended = self._directory.end_of(name) or self._directory.leaving(name)
-        if has_ended is not None:
+        if self._directory.end_of(name) is not None or self._directory.leaving(name) is not None:
             # The session may be about to end: its child may be the first of all to go.
             moment = min(deadline, self.deadline(REASON_GRACE), key=lambda each: each.at)
             yield AwaitName(name, moment, lambda: not self._is_open(session_id))
-        if kind == SESSION or not (yield from self.runs((SESSION, session_id), deadline)):
+        if kind == SESSION or (yield from self.running((SESSION, session_id), deadline)) is None:
             return (yield from self._not_found(session_id))
         return NoProcessError(self.words(name))
 

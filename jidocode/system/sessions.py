@@ -235,8 +235,8 @@ class Sessions:
         request = StopSession(validate_session_id(session_id))
         deadline = self._router.deadline(self._settings.shutdown)
         # One that was not open before may not be taken for one that was stopped by the first try.
-        was_open = yield from self._router.runs(("session", session_id), deadline)
-        again = replace(request, again=was_open)
+        running = yield from self._router.running(("session", session_id), deadline)
+        again = replace(request, again=running is not None)
         while True:
             try:
                 yield from self._router.ask_registry(

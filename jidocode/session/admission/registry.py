@@ -254,15 +254,13 @@ class ProcessRegistry(RegistryServer):
 
     def _on_stop_response(self, response: Response) -> None:
         caller, request = self._stops.pop(response.token)
-        if isinstance(response.error, LookupError):
-            if request.again:  # the first one has just been done
-                self.reply(caller, None)
-            else:
-                self.refuse(caller, SessionNotFoundError(request.session_id))
-        elif response.error is not None:
-            self.refuse(caller, response.error)
-        else:
+        is_unknown = isinstance(response.error, LookupError)
+        if response.error is None or (is_unknown and request.again):  # the first one has been done
             self.reply(caller, None)
+        elif is_unknown:
+            self.refuse(caller, SessionNotFoundError(request.session_id))
+        else:
+            self.refuse(caller, response.error)
 
     def _supervisor(self) -> ActorRef:
         found = self.table.lookup(SESSIONS)
